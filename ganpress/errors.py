@@ -1,0 +1,37 @@
+"""Every error that a user can cause or mend; each message says what, found, allowed, and what to do."""
+
+
+class GanpressError(Exception):
+    """Base of all errors that end in one clear line and exit code 2, never in a traceback."""
+
+
+class ConfigError(GanpressError):
+    """A parameter, recipe or command line is wrong."""
+
+
+class DataError(GanpressError):
+    """Raw or prepared data is missing, unreadable, truncated or too small."""
+
+
+class CheckpointError(GanpressError):
+    """A model file or training checkpoint cannot be read or belongs to something else."""
+
+
+class BudgetError(GanpressError):
+    """No generator can meet the budget."""
+
+
+class TrainingDiverged(GanpressError):
+    """A loss became NaN or infinite."""
+
+
+class ExportMismatch(GanpressError):
+    """An edge file does not compute what the torch generator computes."""
+
+
+class QualityGateFailed(GanpressError):
+    """A declared expectation on data or metrics does not hold."""
+
+
+class ServiceUnavailable(GanpressError):
+    """A tracking server, Prefect API or port cannot be used."""
