@@ -1,0 +1,93 @@
+"""Model files: weights and the blueprint that rebuilds them, never a pickled module."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ganpress.errors import CheckpointError
+from models.builders import Blueprint
+
+FORMAT = "ganpress-model"
+FORMAT_VERSION = 1
+
+
+def save_model(path: Path, model: nn.Module, blueprint: Blueprint) -> None:
+    """Write `model` as state_dict + builder name + arguments + format version, atomically."""
+    content = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "builder": blueprint.builder,
+        "arguments": blueprint.arguments,
+        "state_dict": {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
+    }
+    save_atomically(path, content)
+
+
+def load_model(path: Path, expected_builder: str | None = None) -> tuple[nn.Module, Blueprint]:
+    """Read a model file and rebuild its module in eval mode, on the CPU.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another format or version, was made by another builder
+            than `expected_builder`, or its weights do not fit (the first mismatching tensor is named).
+    """
+    content = load_weights_only(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a ganpress model file (no '{FORMAT}' header)")
+    if content["version"] != FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format version {content['version']}, this program reads {FORMAT_VERSION}")
+    blueprint = Blueprint(content["builder"], content["arguments"])
+    if expected_builder is not None and blueprint.builder != expected_builder:
+        raise CheckpointError(f"{path} holds a '{blueprint.builder}', but a '{expected_builder}' is needed here")
+    try:
+        model = blueprint.build()
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be rebuilt: {error}") from None
+    load_weights_(model, content["state_dict"], str(path))
+    return model.eval(), blueprint
+
+
+def load_weights_(model: nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
+    """Copy `state` into `model`, in place.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing, unexpected or of another shape.
+    """
+    own = model.state_dict()
+    for name, tensor in own.items():
+        if name not in state:
+            raise CheckpointError(f"{origin} lacks '{name}' {tuple(tensor.shape)}; it belongs to another architecture")
+        if state[name].shape != tensor.shape:
+            found, needed = tuple(state[name].shape), tuple(tensor.shape)
+            raise CheckpointError(f"{origin}: '{name}' is {found}, this architecture needs {needed}")
+    for name in state:
+        if name not in own:
+            raise CheckpointError(f"{origin} holds '{name}', which this architecture does not have")
+    model.load_state_dict(state)
+
+
+def load_weights_only(path: Path) -> object:
+    """Load tensors and plain values from a torch file, refusing pickled code.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated or holds anything else.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist") from None
+    except Exception as error:  # torch raises many types for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is damaged or not a weights file: {reason}") from None
+
+
+def save_atomically(path: Path, content: object) -> None:
+    """`torch.save` to a neighbour, then rename, so that a kill never leaves half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        torch.save(content, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

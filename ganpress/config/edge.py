@@ -1,0 +1,73 @@
+"""Sections about compression, export, evaluation and the report."""
+
+from pydantic import Field, model_validator
+
+from ganpress.config.base import Section
+
+
+class CompressItem(Section):
+    """One post-training compression of one generator."""
+
+    generator: str
+    """Reference of the generator, e.g. `subnet` or `student/d4-mse`."""
+    weight_bits: int | None = Field(default=None, ge=2, le=8)
+    """Bits of weights, symmetric per output channel; None leaves them in float."""
+    activation_bits: int | None = Field(default=None, ge=2, le=8)
+    """Bits of activations, asymmetric per tensor, calibrated; None leaves them in float."""
+    sparsity: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the smallest weights of each layer set to zero."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "CompressItem":
+        if self.weight_bits is None and self.activation_bits is None and self.sparsity == 0:
+            raise ValueError("needs weight_bits, activation_bits or sparsity")
+        return self
+
+
+class CompressConfig(Section):
+    """Post-training compression without fine-tuning."""
+
+    calibration_images: int = Field(ge=1)
+    """Latents that the activation ranges are measured on."""
+    items: dict[str, CompressItem] = Field(min_length=1)
+
+
+class ExportItem(Section):
+    """One edge file."""
+
+    generator: str
+    """Reference of the generator that is written as ONNX."""
+
+
+class ExportConfig(Section):
+    """ONNX export; quantized generators become integer graphs."""
+
+    tolerance: float = Field(gt=0)
+    """Largest allowed absolute difference to torch, images in [-1, 1]."""
+    verification_images: int = Field(ge=1)
+    items: dict[str, ExportItem] = Field(min_length=1)
+
+
+class EvaluateConfig(Section):
+    """Measurement of every generator of the chain."""
+
+    images: int = Field(ge=2)
+    """Generated images for each generator; all real test images are used."""
+    neighbours: int = Field(ge=1)
+    """k of precision, recall, density and coverage."""
+    kid_subsets: int = Field(ge=1)
+    kid_subset_size: int = Field(ge=2)
+    is_splits: int = Field(ge=1)
+    latency_repeats: int = Field(ge=3)
+    """Timed rounds; every generator is timed once in each round, in turn."""
+    max_bytes: int | None = Field(default=None, ge=1)
+    """Budget of the registered alias `best-under-budget`; None takes the best of all edge files."""
+
+
+class ReportConfig(Section):
+    """The report page."""
+
+    title: str
+    sample_images: int = Field(ge=1, le=64)
+    """Latents shown through each generator."""
+    interpolation_steps: int = Field(ge=2, le=32)
