@@ -1,0 +1,5 @@
+"""`ganpress compare`."""
+
+
+def compare() -> None:
+    """Being written."""

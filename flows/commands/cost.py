@@ -1,0 +1,5 @@
+"""`ganpress cost`."""
+
+
+def cost() -> None:
+    """Being written."""

@@ -1,0 +1,5 @@
+"""`ganpress data`."""
+
+
+def data() -> None:
+    """Being written."""

@@ -1,0 +1,5 @@
+"""`ganpress doctor`."""
+
+
+def doctor() -> None:
+    """Being written."""

@@ -1,0 +1,5 @@
+"""`ganpress run`."""
+
+
+def run() -> None:
+    """Being written."""

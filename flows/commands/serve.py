@@ -1,0 +1,5 @@
+"""`ganpress serve`."""
+
+
+def serve() -> None:
+    """Being written."""

@@ -1,0 +1,5 @@
+"""`ganpress status`."""
+
+
+def status() -> None:
+    """Being written."""

@@ -1,0 +1,5 @@
+"""`ganpress ui`."""
+
+
+def ui() -> None:
+    """Being written."""

@@ -1,0 +1,123 @@
+"""The seam every stage shares: parameters in, artifacts folder out, one MLflow run, errors as one line."""
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ganpress.config.base import Section, parse_section, read_yaml
+from ganpress.errors import ConfigError, DataError, GanpressError
+from ganpress.tracking import StageRun, stage_run
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, or one item of a foreach stage, as its module sees it."""
+
+    name: str
+    item: str | None
+    root: Path
+    """The project's root: holds params.yaml, data/ and artifacts/."""
+    params: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return int(self.params["seed"])
+
+    @property
+    def out(self) -> Path:
+        """This stage's folder below artifacts/."""
+        return self.artifact(self.name if self.item is None else f"{self.name}/{self.item}")
+
+    @property
+    def label(self) -> str:
+        """The DVC name: `candidate@d8` or `teacher`."""
+        return self.name if self.item is None else f"{self.name}@{self.item}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of training checkpoints: outside the outs, which DVC deletes before a run."""
+        return Path(os.environ.get("GANPRESS_CHECKPOINTS", self.root / ".ganpress" / "checkpoints"))
+
+    def artifact(self, reference: str) -> Path:
+        """Path of anything below artifacts/, e.g. ``artifact("student/d2-mse") / "generator.pt"``."""
+        return self.root / "artifacts" / reference
+
+    def section(self, section: type[SectionT], name: str | None = None) -> SectionT:
+        """This stage's section of params.yaml, parsed; `name` reads another stage's."""
+        return parse_section(self.params, name or self.name, section, "params.yaml")
+
+    def chosen(self, items: dict[str, SectionT]) -> SectionT:
+        """The item of a foreach stage that this process was asked for."""
+        if self.item not in items:
+            raise ConfigError(f"{self.name}.items has no '{self.item}'; items: {', '.join(items) or 'none'}")
+        return items[self.item]
+
+
+def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
+    """Run one stage from the command line (`python -m tasks.<name> [item]`) and return its exit code.
+
+    0: done. 2: the user can mend it, one line on stderr says how.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        stage = _read_stage(name, sys.argv[1:])
+        _set_threads()
+        stage.out.mkdir(parents=True, exist_ok=True)
+        with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
+            work(stage, run)
+    except GanpressError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"{name}: {_explain(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _read_stage(name: str, arguments: list[str]) -> Stage:
+    if len(arguments) > 1:
+        raise ConfigError(f"takes at most one item, got: {' '.join(arguments)}")
+    root = Path.cwd()
+    params = read_yaml(root / "params.yaml")
+    if not isinstance(params.get("seed"), int):
+        raise ConfigError(f"params.yaml: seed must be a whole number, found {params.get('seed')!r}")
+    return Stage(name, arguments[0] if arguments else None, root, params)
+
+
+def _set_threads() -> None:
+    """Use GANPRESS_THREADS cores, so that stages running side by side do not fight for them."""
+    threads = os.environ.get("GANPRESS_THREADS")
+    if threads is None:
+        return
+    if not threads.isdigit() or int(threads) < 1:
+        raise ConfigError(f"GANPRESS_THREADS must be a whole number above 0, found '{threads}'")
+    import torch
+
+    torch.set_num_threads(int(threads))
+
+
+def _explain(error: OSError) -> str:
+    where = error.filename or "the disk"
+    free = shutil.disk_usage(Path.cwd()).free // 2**20
+    advice = {28: f"free some space ({free} MiB are left) and run again", 13: "check the permissions and run again"}
+    return f"{where}: {error.strerror}; {advice.get(error.errno or 0, 'mend that and run again')}"
+
+
+def require(path: Path, made_by: str) -> Path:
+    """Return `path`, or say which stage makes it.
+
+    Raises:
+        DataError: if the file is absent.
+    """
+    if not path.exists():
+        raise DataError(f"{path} is missing; run `dvc repro {made_by}` or `ganpress run` first")
+    return path
