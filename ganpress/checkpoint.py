@@ -88,6 +88,6 @@ def save_atomically(path: Path, content: object) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         torch.save(content, partial)
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ statistics that belong to it, are arguments, so that sub-generators can be evalu
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +80,7 @@ class ElasticWdcganGenerator(nn.Module):
         widths = (LATENT, *space.largest.widths)
         self.blocks = nn.ModuleList(
             ElasticUpBlock(wide, narrow, first=level == 0)
-            for level, (wide, narrow) in enumerate(zip(widths, widths[1:], strict=False))
+            for level, (wide, narrow) in enumerate(pairwise(widths))
         )
         self.head = nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1)
         self.apply(initialize_weights)
@@ -114,17 +115,15 @@ class ElasticWdcganGenerator(nn.Module):
         self._check(spec)
         subnet = WdcganGenerator(spec, self.channels)
         previous = LATENT
-        for block, elastic, width, (mean, variance) in zip(
-            subnet.blocks, self._up_blocks(), spec.widths, statistics, strict=True
-        ):
-            block.conv.weight.copy_(elastic.conv.weight[:previous, :width])
-            block.bias.copy_(elastic.bias[:width])
-            block.norm.running_mean.copy_(mean)
-            block.norm.running_var.copy_(variance)
+        state = subnet.state_dict()
+        for level, (block, width) in enumerate(zip(self._up_blocks(), spec.widths, strict=True)):
+            state[f"blocks.{level}.conv.weight"] = block.conv.weight[:previous, :width]
+            state[f"blocks.{level}.bias"] = block.bias[:width]
+            state[f"blocks.{level}.norm.running_mean"], state[f"blocks.{level}.norm.running_var"] = statistics[level]
             previous = width
-        subnet.head.weight.copy_(self.head.weight[:previous])
-        assert subnet.head.bias is not None and self.head.bias is not None
-        subnet.head.bias.copy_(self.head.bias)
+        state["head.weight"] = self.head.weight[:previous]
+        state["head.bias"] = self.head.state_dict()["bias"]
+        subnet.load_state_dict(state)
         return subnet.eval()
 
     def _up_blocks(self) -> list[ElasticUpBlock]:

@@ -6,12 +6,9 @@ from torch.nn import functional
 
 
 class Classifier(nn.Module):
-    """Images (N, C, H, W) in [-1, 1] -> features (N, F) and logits (N, K).
+    """Images (N, C, H, W) in [-1, 1] -> features (N, F) and calibrated logits (N, K)."""
 
-    Images of other sizes are resized to `size` first, so that one judge serves a whole recipe.
-    """
-
-    def __init__(self, channels: int, size: int, classes: int, width: int, features: int) -> None:
+    def __init__(self, channels: int, classes: int, width: int, features: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, 1, 1)
         self.conv2 = nn.Conv2d(width, 2 * width, 3, 2, 1)
@@ -30,6 +27,6 @@ class Classifier(nn.Module):
         return features, self.head(features) / self.temperature
 
 
-def classifier(channels: int, size: int, classes: int, width: int, features: int) -> Classifier:
-    """Build a judge network for `classes` classes of `size` x `size` images."""
-    return Classifier(channels, size, classes, width, features)
+def classifier(channels: int, classes: int, width: int, features: int) -> Classifier:
+    """Build a judge network for `classes` classes of images of any size from 16 pixels on."""
+    return Classifier(channels, classes, width, features)

@@ -7,6 +7,7 @@ one channel.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class WdcganGenerator(nn.Module):
         super().__init__()
         widths = (LATENT, *spec.widths)
         self.blocks = nn.ModuleList(
-            UpBlock(wide, narrow, first=level == 0) for level, (wide, narrow) in enumerate(zip(widths, widths[1:], strict=False))
+            UpBlock(wide, narrow, first=level == 0) for level, (wide, narrow) in enumerate(pairwise(widths))
         )
         self.head = nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1)
         self.apply(initialize_weights)
@@ -111,7 +112,7 @@ class WdcganDiscriminator(nn.Module):
         super().__init__()
         widths = [channels, *(depth * 2**level for level in range(hidden_levels(size)))]
         layers: list[nn.Module] = []
-        for level, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False)):
+        for level, (narrow, wide) in enumerate(pairwise(widths)):
             layers.append(nn.Conv2d(narrow, wide, 4, 2, 1))
             if level > 0 and normalise:
                 layers.append(nn.BatchNorm2d(wide, affine=False))
@@ -121,7 +122,8 @@ class WdcganDiscriminator(nn.Module):
         self.apply(initialize_weights)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images)).flatten()  # (N,)
+        values: Tensor = self.head(self.features(images))  # (N, 1, 1, 1)
+        return values.flatten()
 
 
 def initialize_weights(module: nn.Module) -> None:

@@ -57,9 +57,6 @@ def merge_overlay(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, An
     merged = dict(base)
     for key, value in overlay.items():
         known = merged.get(key)
-        merged[key] = merge_overlay(known, value) if _both_merge(key, known, value) else value
+        both_merge = key != "items" and isinstance(known, dict) and isinstance(value, dict)
+        merged[key] = merge_overlay(known or {}, value) if both_merge else value
     return merged
-
-
-def _both_merge(key: str, known: object, value: object) -> bool:
-    return key != "items" and isinstance(known, dict) and isinstance(value, dict)
