@@ -1,6 +1,8 @@
 """Random generators derived from one seed and a purpose, so that no draw shares a stream with another."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,3 +22,14 @@ def torch_generator(seed: int, *purpose: str | int) -> torch.Generator:
 def numpy_generator(seed: int, *purpose: str | int) -> np.random.Generator:
     """Return a `numpy.random.Generator` for one purpose."""
     return np.random.default_rng(derived_seed(seed, *purpose))
+
+
+@contextmanager
+def seeded_initialisation(seed: int, *purpose: str | int) -> Iterator[None]:
+    """Give torch's global generator a derived seed inside the block, and its own state back after it.
+
+    Module constructors draw their first weights from the global generator; this is the one place that lends it to them.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, *purpose))
+        yield

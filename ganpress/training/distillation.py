@@ -1,0 +1,102 @@
+"""Distillation of a student from a teacher's images (Aguinaldo et al. 2019, section 3.2)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn, optim
+
+from ganpress.config.training import DistillationTraining, GanTraining
+from ganpress.data.arrays import ImageArray
+from ganpress.losses import distillation_loss, joint_loss
+from ganpress.seeding import torch_generator
+from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
+from ganpress.training.gan import CALIBRATION_LATENTS, Adversary, OnSamples
+from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
+from ganpress.training.schedule import CosineSchedule
+from models.wdcgan import LATENT
+
+
+@dataclass(frozen=True)
+class JointTerm:
+    """What the joint loss adds to the MSE: a discriminator, real images and the weight alpha."""
+
+    discriminator: nn.Module
+    """Usually the teacher's own, trained on with the student (Li et al. 2020, section 3.1)."""
+    images: ImageArray
+    config: GanTraining
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """The outcome: averaged, calibrated student in eval mode, and the loss curve."""
+
+    student: nn.Module
+    curve: list[CurvePoint]
+
+
+@torch.no_grad()
+def teach(teacher: nn.Module, batch_size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw fresh latents (N, Z) and return them with the teacher's images (N, C, H, W)."""
+    z = torch.randn((batch_size, LATENT), generator=random)
+    return z, teacher(z)
+
+
+def train_student(
+    student: nn.Module,
+    teacher: nn.Module,
+    config: DistillationTraining,
+    seed: int,
+    joint: JointTerm | None = None,
+    label: str = "student",
+    checkpointing: Checkpointing | None = None,
+    on_samples: OnSamples | None = None,
+) -> Distilled:
+    """Train `student` to make the teacher's image of every z: by MSE alone (eq. 3), or jointly (eq. 4).
+
+    Raises:
+        DataError: if the joint loss has fewer images than one batch.
+        TrainingDiverged: if a loss is not finite.
+    """
+    random = torch_generator(seed, label, "training")
+    teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    student.train().to(memory_format=torch.channels_last)
+    optimizer = optim.Adam(student.parameters(), config.learning_rate, (config.beta1, 0.999))
+    schedule = CosineSchedule(optimizer, config.learning_rate, config.train_images)
+    average = WeightAverage(student, config.ema_half_life_images)
+    state: dict[str, Stateful] = {
+        "student": student,
+        "optimizer": optimizer,
+        "average": average,
+        "random": RandomStream(random),
+    }
+    adversary: Adversary | None = None
+    if joint is not None:
+        adversary = Adversary(joint.discriminator, joint.config, random)
+        batches = joint.images.random_batches(random, config.batch_size)
+        state |= {"discriminator": joint.discriminator, "discriminator_optimizer": adversary.optimizer}
+
+    def step(images_shown: int) -> Losses:
+        schedule.set(images_shown)
+        z, wanted = teach(teacher, config.batch_size, random)
+        made = student(z)
+        mse = distillation_loss(made, wanted)
+        losses = {"mse": mse.detach()}
+        loss = mse
+        if joint is not None and adversary is not None:
+            real = next(batches).contiguous(memory_format=torch.channels_last)
+            losses["discriminator_loss"] = adversary.update(real, made.detach())
+            adversarial = adversary.generator_loss(made)
+            losses["adversarial"] = adversarial.detach()
+            loss = joint_loss(adversarial, mse, joint.alpha)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        average.update(images_shown + config.batch_size, config.batch_size)
+        return losses
+
+    on_point = None if on_samples is None else lambda point: on_samples(point, student)
+    training = Training(label, step, state, config.train_images, config.batch_size, checkpointing, on_point)
+    curve = training.run()
+    latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=torch_generator(seed, label, "calibration"))
+    return Distilled(recalibrate_batch_norm_(average.averaged(student), latents), curve)

@@ -1,0 +1,146 @@
+"""Adversarial training of one generator: GAN or WGAN, for teacher candidates and controls."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn, optim
+
+from ganpress.config.training import GanTraining
+from ganpress.data.arrays import ImageArray
+from ganpress.losses import (
+    gan_discriminator_loss,
+    gan_generator_loss,
+    gradient_penalty,
+    wgan_critic_loss,
+    wgan_generator_loss,
+)
+from ganpress.seeding import torch_generator
+from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
+from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Training
+from models.wdcgan import LATENT
+
+CALIBRATION_LATENTS = 2000
+"""Latents that the averaged generator's normalisation statistics are measured on."""
+
+OnSamples = Callable[[CurvePoint, nn.Module], None]
+"""Shown the curve point and the training generator; must leave the generator's mode and weights as they are."""
+
+
+class Adversary:
+    """A discriminator or critic with its optimizer: one half of every adversarial objective."""
+
+    def __init__(self, discriminator: nn.Module, config: GanTraining, noise: torch.Generator) -> None:
+        self.discriminator = discriminator.train().to(memory_format=torch.channels_last)
+        self.config = config
+        self.optimizer = adversarial_optimizer(discriminator, config.discriminator_learning_rate, config)
+        self._noise = noise
+        wasserstein = config.objective == "wgan"
+        self._discriminator_loss = wgan_critic_loss if wasserstein else gan_discriminator_loss
+        self._generator_loss = wgan_generator_loss if wasserstein else gan_generator_loss
+
+    def update(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Train the discriminator to tell `real` from `fake` (N, C, H, W); returns its detached loss."""
+        self.discriminator.requires_grad_(True)
+        loss = self._discriminator_loss(self.discriminator(real), self.discriminator(fake))
+        if self.config.gradient_penalty is not None:
+            penalty = gradient_penalty(self.discriminator, real, fake, self._noise)
+            loss = loss + self.config.gradient_penalty * penalty
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if self.config.weight_clip is not None:
+            clip_weights_(self.discriminator, self.config.weight_clip)
+        return loss.detach()
+
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        """How far `fake` is from passing as real; gradients reach the generator only."""
+        self.discriminator.requires_grad_(False)
+        return self._generator_loss(self.discriminator(fake))
+
+
+@torch.no_grad()
+def clip_weights_(critic: nn.Module, limit: float) -> None:
+    """Clip every weight and bias to [-limit, limit] (Arjovsky et al. 2017, algorithm 1)."""
+    for parameter in critic.parameters():
+        parameter.clamp_(-limit, limit)
+
+
+def adversarial_optimizer(module: nn.Module, learning_rate: float, config: GanTraining) -> optim.Optimizer:
+    """RMSprop for a clipped critic, since momentum makes it unstable (Arjovsky et al. 2017, section 4); else Adam."""
+    if config.weight_clip is not None:
+        return optim.RMSprop(module.parameters(), learning_rate)
+    beta2 = 0.9 if config.gradient_penalty is not None else 0.999
+    return optim.Adam(module.parameters(), learning_rate, (config.beta1, beta2))
+
+
+@dataclass(frozen=True)
+class TrainedGan:
+    """The outcome: averaged, calibrated generator in eval mode; its discriminator; the loss curve."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    curve: list[CurvePoint]
+
+
+def train_gan(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    images: ImageArray,
+    config: GanTraining,
+    seed: int,
+    label: str = "gan",
+    checkpointing: Checkpointing | None = None,
+    on_samples: OnSamples | None = None,
+) -> TrainedGan:
+    """Train `generator` (N, Z) -> (N, C, H, W) against `discriminator` on `images`.
+
+    Raises:
+        DataError: if there are fewer images than one batch.
+        TrainingDiverged: if a loss is not finite.
+    """
+    random = torch_generator(seed, label, "training")
+    generator.train().to(memory_format=torch.channels_last)
+    adversary = Adversary(discriminator, config, random)
+    optimizer = adversarial_optimizer(generator, config.generator_learning_rate, config)
+    average = WeightAverage(generator, config.ema_half_life_images)
+    batches = images.random_batches(random, config.batch_size)
+    images_per_step = config.batch_size * config.discriminator_steps
+
+    def step(images_shown: int) -> Losses:
+        # Discriminator.
+        for phase in range(config.discriminator_steps):
+            real = next(batches).contiguous(memory_format=torch.channels_last)
+            z = torch.randn((config.batch_size, LATENT), generator=random)
+            last = phase == config.discriminator_steps - 1
+            with torch.set_grad_enabled(last):  # the last fakes train the generator too
+                fake = generator(z)
+            discriminator_loss = adversary.update(real, fake.detach())
+        # Generator.
+        generator_loss = adversary.generator_loss(fake)
+        optimizer.zero_grad(set_to_none=True)
+        generator_loss.backward()
+        optimizer.step()
+        average.update(images_shown + images_per_step, images_per_step)
+        return {"generator_loss": generator_loss.detach(), "discriminator_loss": discriminator_loss}
+
+    training = Training(
+        label,
+        step,
+        {
+            "generator": generator,
+            "discriminator": discriminator,
+            "generator_optimizer": optimizer,
+            "discriminator_optimizer": adversary.optimizer,
+            "average": average,
+            "random": RandomStream(random),
+        },
+        config.train_images,
+        images_per_step,
+        checkpointing,
+        None if on_samples is None else lambda point: on_samples(point, generator),
+    )
+    curve = training.run()
+    latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=torch_generator(seed, label, "calibration"))
+    averaged = recalibrate_batch_norm_(average.averaged(generator), latents)
+    return TrainedGan(averaged, discriminator.requires_grad_(True).eval(), curve)

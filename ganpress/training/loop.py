@@ -1,0 +1,144 @@
+"""The resumable training loop that all trainers share: counts images, averages losses, checkpoints, shows progress."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ganpress.checkpoint import load_weights_only, save_atomically
+from ganpress.errors import CheckpointError, TrainingDiverged
+from ganpress.progress import ticker
+
+Losses = Mapping[str, Tensor]
+"""Name of a loss term -> detached scalar."""
+
+
+class Stateful(Protocol):
+    """Anything that a checkpoint can hold: a module, an optimizer, a weight average, a random stream."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state: Any, /) -> Any: ...
+
+
+class RandomStream:
+    """A `torch.Generator` whose position is part of the checkpoint."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"state": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.generator.set_state(state["state"])
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where a training keeps its state, and what it is a training of."""
+
+    path: Path
+    identity: str
+    """Digest of everything that decides the result; a checkpoint of another identity is refused."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Losses averaged over the steps since the last point."""
+
+    images: int
+    losses: dict[str, float]
+
+
+@dataclass
+class Training:
+    """One training: what one step does, what its state is, how long it goes on.
+
+    `step(images_shown)` does one optimizer cycle and returns its losses; it shows `images_per_step` images.
+    """
+
+    label: str
+    step: Callable[[int], Losses]
+    state: Mapping[str, Stateful]
+    total_images: int
+    images_per_step: int
+    checkpointing: Checkpointing | None = None
+    on_point: Callable[[CurvePoint], None] | None = None
+    """Called at every curve point; must not draw from the training's random streams."""
+    points: int = 40
+    """Curve points and checkpoints over the whole length, so a kill costs at most 1/40 of it."""
+    curve: list[CurvePoint] = field(default_factory=list)
+    images_shown: int = 0
+
+    def run(self) -> list[CurvePoint]:
+        """Train to the end, from the checkpoint where there is one.
+
+        Raises:
+            TrainingDiverged: if a loss is not finite; names the term, the images shown and the last good checkpoint.
+            CheckpointError: if the checkpoint is damaged or belongs to something else.
+        """
+        self._resume()
+        interval = max(self.total_images // self.points, self.images_per_step)
+        sums: dict[str, Tensor] = {}
+        steps = 0
+        with ticker(self.label, self.total_images, "images", done=self.images_shown) as progress:
+            while self.images_shown < self.total_images:
+                losses = self.step(self.images_shown)
+                for name, value in losses.items():
+                    sums[name] = sums[name] + value if name in sums else value
+                steps += 1
+                self.images_shown += self.images_per_step
+                ended = self.images_shown >= self.total_images
+                if ended or self.images_shown // interval > (self.images_shown - self.images_per_step) // interval:
+                    self._mark({name: float(total) / steps for name, total in sums.items()})
+                    sums, steps = {}, 0
+                progress.advance(self.images_per_step, self._note())
+        return self.curve
+
+    def _mark(self, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            if not torch.isfinite(torch.tensor(value)):
+                raise TrainingDiverged(self._explain_divergence(name, value))
+        self.curve.append(CurvePoint(self.images_shown, losses))
+        if self.checkpointing is not None:
+            save_atomically(self.checkpointing.path, self._content(self.checkpointing))
+        if self.on_point is not None:
+            self.on_point(self.curve[-1])
+
+    def _explain_divergence(self, name: str, value: float) -> str:
+        good = self.curve[-1].images if self.curve else 0
+        where = f"; last good checkpoint: {self.checkpointing.path}" if self.checkpointing and self.curve else ""
+        return (
+            f"{self.label}: {name} became {value} between {good:,} and {self.images_shown:,} images; "
+            f"lower the learning rate or change the objective{where}"
+        )
+
+    def _content(self, checkpointing: Checkpointing) -> dict[str, Any]:
+        return {
+            "identity": checkpointing.identity,
+            "images_shown": self.images_shown,
+            "curve": [[point.images, point.losses] for point in self.curve],
+            "state": {name: part.state_dict() for name, part in self.state.items()},
+        }
+
+    def _resume(self) -> None:
+        if self.checkpointing is None or not self.checkpointing.path.exists():
+            return
+        content = load_weights_only(self.checkpointing.path)
+        if not isinstance(content, dict) or content.get("identity") != self.checkpointing.identity:
+            raise CheckpointError(
+                f"{self.checkpointing.path} is the checkpoint of another training; delete it to start anew"
+            )
+        for name, part in self.state.items():
+            part.load_state_dict(content["state"][name])
+        self.images_shown = content["images_shown"]
+        self.curve = [CurvePoint(images, dict(losses)) for images, losses in content["curve"]]
+
+    def _note(self) -> str:
+        if not self.curve:
+            return ""
+        return "  ".join(f"{name} {value:.4g}" for name, value in self.curve[-1].losses.items())

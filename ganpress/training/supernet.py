@@ -1,0 +1,75 @@
+"""Distillation of a once-for-all generator: every step trains several widths of one set of weights."""
+
+import torch
+from torch import nn, optim
+
+from ganpress.config.training import SupernetConfig
+from ganpress.losses import distillation_loss
+from ganpress.seeding import torch_generator
+from ganpress.training.distillation import teach
+from ganpress.training.ema import WeightAverage
+from ganpress.training.gan import OnSamples
+from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Training
+from ganpress.training.schedule import CosineSchedule
+from models.elastic import ElasticWdcganGenerator
+from models.wdcgan import WdcganSpec
+
+
+def train_supernet(
+    supernet: ElasticWdcganGenerator,
+    teacher: nn.Module,
+    config: SupernetConfig,
+    seed: int,
+    label: str = "supernet",
+    checkpointing: Checkpointing | None = None,
+    on_samples: OnSamples | None = None,
+) -> tuple[ElasticWdcganGenerator, list[CurvePoint]]:
+    """Distil `teacher` into every width of `supernet` (Li et al. 2020, section 3.3).
+
+    Each step draws fresh latents, then widths: uniformly, and with the sandwich rule also the largest and the smallest
+    (Yu and Huang 2019), and adds up their losses. Batch norm runs on batch statistics; a chosen sub-generator gets its
+    own by `ElasticWdcganGenerator.calibrate`.
+
+    Returns:
+        The supernet with averaged weights in eval mode, and the loss curve.
+
+    Raises:
+        TrainingDiverged: if a loss is not finite.
+    """
+    training_config = config.training
+    random = torch_generator(seed, label, "training")
+    teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    supernet.train()
+    optimizer = optim.Adam(supernet.parameters(), training_config.learning_rate, (training_config.beta1, 0.999))
+    schedule = CosineSchedule(optimizer, training_config.learning_rate, training_config.train_images)
+    average = WeightAverage(supernet, training_config.ema_half_life_images)
+
+    def step(images_shown: int) -> Losses:
+        schedule.set(images_shown)
+        z, wanted = teach(teacher, training_config.batch_size, random)
+        optimizer.zero_grad(set_to_none=True)
+        losses = {}
+        for name, spec in _specs_of_step(supernet, config, random):
+            loss = distillation_loss(supernet(z, spec), wanted)
+            loss.backward()
+            losses[name] = loss.detach()
+        optimizer.step()
+        average.update(images_shown + training_config.batch_size, training_config.batch_size)
+        return {"mse": sum(losses.values(), torch.zeros(())) / len(losses)} | losses
+
+    on_point = None if on_samples is None else lambda point: on_samples(point, supernet)
+    state = {"supernet": supernet, "optimizer": optimizer, "average": average, "random": RandomStream(random)}
+    training = Training(
+        label, step, state, training_config.train_images, training_config.batch_size, checkpointing, on_point
+    )
+    curve = training.run()
+    return average.averaged(supernet).eval(), curve
+
+
+def _specs_of_step(
+    supernet: ElasticWdcganGenerator, config: SupernetConfig, random: torch.Generator
+) -> list[tuple[str, WdcganSpec]]:
+    space = supernet.space
+    ends = [("mse_largest", space.largest), ("mse_smallest", space.smallest)] if config.sandwich else []
+    drawn = [(f"mse_random_{index}", space.sample(random)) for index in range(config.random_specs)]
+    return ends + drawn
