@@ -1,0 +1,81 @@
+"""Kernel distance between two sets of features (KID; Binkowski et al. 2018): unbiased where FID is not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ganpress.errors import DataError
+from ganpress.metrics.inputs import Float64, Matrix, as_matrix, same_columns
+from ganpress.seeding import numpy_generator
+
+
+@dataclass(frozen=True)
+class KernelDistance:
+    """Squared maximum mean discrepancy; unbiased, so values around zero may be negative."""
+
+    mean: float
+    subset_std: float
+    """Spread over subsets. It is *not* the uncertainty of `mean`: it depends on the subset size, and overlapping
+    subsets are not independent."""
+    standard_error: float | None
+    """Uncertainty of an average over the disjoint subsets that the data allow, which the uncertainty of `mean` does not
+    exceed; None where the data hold only one."""
+
+
+def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> KernelDistance:
+    """Return the mean over subsets of the unbiased MMD^2 with k(x, y) = (x . y / F + 1)^3.
+
+    The kernel is not scale-invariant and was made for Inception features. Here both sets are divided by one number
+    fixed on the reference, so that its mean squared norm is F, and features of any judge give values of one scale.
+
+    Args:
+        reference: Features (N, F) of real images.
+        generated: Features (M, F).
+        subsets: Number of pairs of subsets.
+        subset_size: Samples in each subset, at most min(N, M).
+        seed: Seed of the subsets.
+
+    Raises:
+        DataError: if a set is smaller than a subset, holds NaN, or the reference features are all zero.
+    """
+    real, fake = as_matrix(reference, "the reference features", 2), as_matrix(generated, "the generated features", 2)
+    same_columns(real, fake)
+    available = min(len(real), len(fake))
+    if not 2 <= subset_size <= available:
+        raise DataError(
+            f"kid_subset_size must lie between 2 and the smaller set's {available} images ({len(real)} real, "
+            f"{len(fake)} generated), found {subset_size}"
+        )
+    scale = _scale(real)
+    generator = numpy_generator(seed, "kernel-distance", "subsets")
+    values: list[float] = []
+    blocks = available // subset_size
+    while len(values) < subsets:  # each permutation gives `blocks` disjoint pairs of subsets
+        orders = generator.permutation(len(real)), generator.permutation(len(fake))
+        for block in range(blocks):
+            one, other = (order[block * subset_size : (block + 1) * subset_size] for order in orders)
+            values.append(_squared_discrepancy(real[one] / scale, fake[other] / scale))
+    disjoint = values[:blocks]
+    error = float(np.std(disjoint, ddof=1) / np.sqrt(blocks)) if len(disjoint) > 1 else None
+    kept = values[:subsets]
+    return KernelDistance(float(np.mean(kept)), float(np.std(kept)), error)
+
+
+def _scale(real: Float64) -> float:
+    scale = float(np.sqrt((real**2).sum(axis=1).mean() / real.shape[1]))
+    if scale == 0:
+        raise DataError("the reference features are all zero; the judge does not see these images")
+    return scale
+
+
+def _squared_discrepancy(x: Float64, y: Float64) -> float:
+    """Unbiased MMD^2 of two sets of n rows (Gretton et al. 2012, eq. 3)."""
+    n = len(x)
+    within_x, within_y, between = _kernel(x, x), _kernel(y, y), _kernel(x, y)
+    pairs = within_x.sum() - np.trace(within_x) + within_y.sum() - np.trace(within_y)
+    return float(pairs / (n * (n - 1)) - 2 * between.mean())
+
+
+def _kernel(x: Float64, y: Float64) -> Float64:
+    values: Float64 = (x @ y.T / x.shape[1] + 1.0) ** 3
+    return values
