@@ -1,0 +1,140 @@
+"""Prepared images as memory-mapped arrays: what every trainer and metric reads."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganpress.errors import DataError
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class PreparedMeta:
+    """What `meta.json` beside the arrays says."""
+
+    source: str
+    """Data source: `digits`, `mnist`, …, `folder:<path>`."""
+    size: int
+    """Height and width in pixels."""
+    channels: int
+    classes: list[str]
+    """Class names in the order of the labels; empty for unlabelled data."""
+    counts: dict[str, int]
+    """Images in each split."""
+    resize: str
+    """How pixels were resampled."""
+
+    def save(self, folder: Path) -> None:
+        """Write `meta.json`; equal content is equal bytes."""
+        text = json.dumps(asdict(self), indent=2, sort_keys=True)
+        (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read_meta(prepared_dir: Path) -> PreparedMeta:
+    """Read `meta.json` of prepared data.
+
+    Raises:
+        DataError: if it is missing or was written by something else.
+    """
+    path = prepared_dir / "meta.json"
+    try:
+        return PreparedMeta(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run `dvc repro prepare` or `ganpress run` first") from None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete artifacts/prepare and run `dvc repro prepare`") from None
+
+
+class ImageArray:
+    """One split: uint8 images (N, C, H, W) that stay on disk, and int64 labels (N,) in memory.
+
+    Args:
+        pixels: memory-mapped or plain uint8 array (N, C, H, W).
+        labels: int64 (N,); `UNLABELLED` where there is none.
+        name: how error messages call this split.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], name: str = "images") -> None:
+        if pixels.ndim != 4 or pixels.dtype != np.uint8:
+            raise DataError(f"{name}: images must be uint8 (N, C, H, W), found {pixels.dtype} {pixels.shape}")
+        if labels.shape != (len(pixels),):
+            raise DataError(f"{name}: {len(pixels)} images but labels of shape {labels.shape}; prepare again")
+        self.pixels, self.labels, self.name = pixels, labels, name
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def channels(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return int(self.pixels.shape[2])
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Return the images at `indices` (n,), any order, repeats allowed: float32 (n, C, H, W) in [-1, 1]."""
+        return uint8_to_images(self.pixels[indices.numpy()])
+
+    def random_batches(self, generator: torch.Generator, batch_size: int) -> Iterator[Tensor]:
+        """Yield endless batches, float32 (batch_size, C, H, W) in [-1, 1].
+
+        Images are drawn with replacement: `generator` is then the only state, so a training that saves and restores it
+        continues with the very batches that an uninterrupted one sees.
+
+        Raises:
+            DataError: if the split holds fewer images than one batch (at once, not with the first batch).
+        """
+        if len(self) < batch_size:
+            raise DataError(
+                f"{self.name}: {len(self)} images are fewer than one batch of {batch_size}; "
+                f"lower batch_size in params.yaml to {len(self)} or less, or add data"
+            )
+        return self._draw(generator, batch_size)
+
+    def _draw(self, generator: torch.Generator, batch_size: int) -> Iterator[Tensor]:
+        while True:
+            yield self.batch(torch.randint(len(self), (batch_size,), generator=generator))
+
+
+def open_split(prepared_dir: Path, split: Split) -> ImageArray:
+    """Open `<split>.npy` and `<split>_labels.npy` of the prepare stage without reading the images.
+
+    Raises:
+        DataError: if a file is missing, truncated or no array, or images and labels do not belong together.
+    """
+    pixels = _load(prepared_dir / f"{split}.npy", memory_mapped=True)
+    labels = _load(prepared_dir / f"{split}_labels.npy", memory_mapped=False)
+    return ImageArray(pixels, labels, f"{prepared_dir}: split '{split}'")
+
+
+def _load(path: Path, memory_mapped: bool) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run `dvc repro prepare` or `ganpress run` first") from None
+    except (ValueError, EOFError) as error:
+        reason = str(error) or "it ends too early"
+        raise DataError(f"{path} is damaged ({reason}); delete artifacts/prepare and run `dvc repro prepare`") from None
+
+
+def uint8_to_images(pixels: NDArray[np.uint8]) -> Tensor:
+    """Map uint8 [0, 255] of any shape to float32 in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def images_to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """Map images in [-1, 1], any shape, to uint8 [0, 255]: clamped, then rounded; inverts `uint8_to_images` exactly."""
+    scaled = images.detach().to("cpu", torch.float32).add(1.0).mul_(127.5)
+    return scaled.round_().clamp_(0, 255).to(torch.uint8).numpy()
