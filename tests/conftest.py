@@ -30,3 +30,12 @@ def tiny_images() -> ImageArray:
     for image, label in zip(pixels, labels, strict=True):
         image[0, 4 * label : 4 * label + 6, 4 * label : 4 * label + 6] = random.integers(200, 256)
     return ImageArray(pixels, labels, "tiny_images")
+
+
+@pytest.fixture(scope="session")
+def shared_conformance() -> Path:
+    """The folder of tables that architectures and counters must reproduce; skips where there is none."""
+    folder = Path(os.environ.get("GANPRESS_SHARED_CONFORMANCE", CHECKOUT.parent / "shared" / "conformance"))
+    if not folder.is_dir():
+        pytest.skip(f"no conformance tables: set GANPRESS_SHARED_CONFORMANCE (looked at {folder})")
+    return folder

@@ -1,0 +1,58 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ganpress.losses import (
+    distillation_loss,
+    gan_discriminator_loss,
+    gan_generator_loss,
+    gradient_penalty,
+    joint_loss,
+    wgan_critic_loss,
+    wgan_generator_loss,
+)
+
+
+def test_gan_losses_are_the_logarithms_of_the_paper():
+    real, fake = torch.tensor([0.3, 2.0]), torch.tensor([-1.0, 0.5])
+    expected = -(torch.log(torch.sigmoid(real)).mean() + torch.log(1 - torch.sigmoid(fake)).mean())
+    assert torch.allclose(gan_discriminator_loss(real, fake), expected)
+    assert torch.allclose(gan_generator_loss(fake), -torch.log(torch.sigmoid(fake)).mean())
+    assert gan_discriminator_loss(torch.zeros(4), torch.zeros(4)).item() == pytest.approx(2 * math.log(2))
+
+
+def test_wgan_losses_are_differences_of_means():
+    real, fake = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0])
+    assert wgan_critic_loss(real, fake).item() == -1.5
+    assert wgan_generator_loss(fake).item() == -0.5
+
+
+@pytest.mark.parametrize(("slope", "expected"), [(1.0, 0.0), (3.0, 4.0)])
+def test_gradient_penalty_of_a_linear_critic_is_known(slope, expected):
+    direction = torch.zeros(12)
+    direction[0] = slope
+    critic = lambda images: images.flatten(1) @ direction  # noqa: E731
+    batches = torch.randn(2, 5, 3, 2, 2)
+    assert gradient_penalty(critic, *batches, torch.Generator()).item() == pytest.approx(expected)
+
+
+def test_gradient_penalty_reaches_the_critic_and_wants_equal_batches():
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 1))
+    gradient_penalty(critic, torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2), torch.Generator()).backward()
+    assert critic[1].weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match="equal batches"):
+        gradient_penalty(critic, torch.randn(4, 3, 2, 2), torch.randn(3, 3, 2, 2), torch.Generator())
+
+
+def test_distillation_is_zero_when_the_student_is_the_teacher():
+    images = torch.rand(2, 1, 8, 8)
+    assert distillation_loss(images, images).item() == 0
+    assert distillation_loss(images, images + 0.5).item() == pytest.approx(0.25)
+
+
+def test_joint_loss_weighs_and_refuses_bad_alpha():
+    assert joint_loss(torch.tensor(2.0), torch.tensor(1.0), 0.25).item() == 1.25
+    with pytest.raises(ValueError, match="found 1.5"):
+        joint_loss(torch.tensor(2.0), torch.tensor(1.0), 1.5)

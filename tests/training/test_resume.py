@@ -1,0 +1,150 @@
+"""Resuming equals not stopping, to the bit, for every trainer."""
+
+import numpy as np
+import pytest
+import torch
+
+from ganpress.config.training import DistillationTraining, GanTraining, JudgeConfig, SupernetConfig
+from ganpress.data.arrays import ImageArray
+from ganpress.errors import CheckpointError
+from ganpress.training.distillation import JointTerm, train_student
+from ganpress.training.gan import train_gan
+from ganpress.training.judge import train_judge
+from ganpress.training.loop import Checkpointing
+from ganpress.training.supernet import train_supernet
+from models.elastic import elastic_wdcgan_generator
+from models.wdcgan import wdcgan_discriminator, wdcgan_generator
+
+GAN = GanTraining(
+    objective="gan",
+    train_images=160,
+    batch_size=8,
+    generator_learning_rate=1e-3,
+    discriminator_learning_rate=1e-3,
+    beta1=0.5,
+    discriminator_steps=1,
+    ema_half_life_images=40,
+)
+DISTILLATION = DistillationTraining(
+    train_images=160, batch_size=8, learning_rate=1e-3, beta1=0.5, ema_half_life_images=40
+)
+
+
+class Killed(BaseException):
+    """Stands for a kill: not an Exception, so nothing tidies up after it."""
+
+
+def kill_after(images):
+    def on_samples(point, _generator):
+        if point.images >= images:
+            raise Killed
+
+    return on_samples
+
+
+@pytest.fixture
+def images():
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 1, 16, 16), dtype=np.uint8)
+    return ImageArray(pixels, np.arange(64, dtype=np.int64) % 3)
+
+
+def build(builder, *arguments):
+    torch.manual_seed(0)
+    return builder(*arguments)
+
+
+def gan(images, config=GAN):
+    def run(checkpointing, on_samples):
+        generator = build(wdcgan_generator, "2", 16, 1)
+        discriminator = build(wdcgan_discriminator, 2, 16, 1, config.gradient_penalty is None)
+        return train_gan(generator, discriminator, images, config, 1, "gan", checkpointing, on_samples).generator
+
+    return run
+
+
+def wgan_config(**options):
+    return GAN.model_copy(update={"objective": "wgan", "discriminator_steps": 2, **options})
+
+
+def student(images, joint):
+    def run(checkpointing, on_samples):
+        term = JointTerm(build(wdcgan_discriminator, 2, 16, 1, True), images, GAN, 0.01) if joint else None
+        made, teacher = build(wdcgan_generator, "2", 16, 1), build(wdcgan_generator, "3", 16, 1)
+        return train_student(made, teacher, DISTILLATION, 1, term, "student", checkpointing, on_samples).student
+
+    return run
+
+
+def supernet(images):
+    config = SupernetConfig(depths=(2, 3), sandwich=True, random_specs=1, training=DISTILLATION)
+
+    def run(checkpointing, on_samples):
+        made, teacher = build(elastic_wdcgan_generator, [2, 3], 16, 1), build(wdcgan_generator, "3", 16, 1)
+        return train_supernet(made, teacher, config, 1, "supernet", checkpointing, on_samples)[0]
+
+    return run
+
+
+TRAINERS = {
+    "gan": gan,
+    "wgan-clip": lambda images: gan(images, wgan_config(weight_clip=0.05)),
+    "wgan-gp": lambda images: gan(images, wgan_config(gradient_penalty=10.0)),
+    "student-mse": lambda images: student(images, joint=False),
+    "student-joint": lambda images: student(images, joint=True),
+    "supernet": supernet,
+}
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_resuming_equals_not_stopping(name, images, tmp_path):
+    train = TRAINERS[name](images)
+    whole = train(None, None).state_dict()
+    checkpointing = Checkpointing(tmp_path / "checkpoint.pt", "identity")
+    with pytest.raises(Killed):
+        train(checkpointing, kill_after(72))
+    torch.randn(5)  # the global generator must not matter
+    seen = []
+    resumed = train(checkpointing, lambda point, _: seen.append(point.images)).state_dict()
+    assert min(seen) > 72
+    for key, value in whole.items():
+        assert torch.equal(value, resumed[key]), key
+
+
+def test_judge_resumes_too(images, tmp_path, monkeypatch):
+    config = JudgeConfig(
+        kind="classifier", width=4, features=8, train_images=160, batch_size=8, learning_rate=1e-3, min_accuracy=0
+    )
+    whole = train_judge(images, images, images, config, 1).judge.state_dict()
+    checkpointing = Checkpointing(tmp_path / "judge.pt", "identity")
+    train_judge(images, images, images, config.model_copy(update={"train_images": 80}), 1, checkpointing)
+    # The schedule depends on the length, so go back to a checkpoint of the long training.
+    checkpointing.path.unlink()
+    again = train_judge(images, images, images, config, 1, checkpointing)
+    resumed = train_judge(images, images, images, config, 1, checkpointing)
+    for key, value in whole.items():
+        assert torch.equal(value, again.judge.state_dict()[key]), key
+        assert torch.equal(value, resumed.judge.state_dict()[key]), key
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(images):
+    def weights(seed):
+        generator, discriminator = build(wdcgan_generator, "2", 16, 1), build(wdcgan_discriminator, 2, 16, 1, True)
+        return train_gan(generator, discriminator, images, GAN, seed).generator.head.weight
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_checkpoint_of_something_else_is_refused(images, tmp_path):
+    train = gan(images)
+    train(Checkpointing(tmp_path / "checkpoint.pt", "one"), None)
+    with pytest.raises(CheckpointError, match="checkpoint of another training; delete it to start anew"):
+        train(Checkpointing(tmp_path / "checkpoint.pt", "two"), None)
+
+
+def test_truncated_checkpoint_is_refused(images, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    gan(images)(Checkpointing(path, "one"), None)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged"):
+        gan(images)(Checkpointing(path, "one"), None)
