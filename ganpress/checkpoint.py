@@ -83,11 +83,15 @@ def load_weights_only(path: Path) -> object:
 
 
 def save_atomically(path: Path, content: object) -> None:
-    """`torch.save` to a neighbour, then rename, so that a kill never leaves half a file."""
+    """`torch.save` to a neighbour, then rename, so that a kill never leaves half a file.
+
+    Same content, same bytes: an open file keeps its path, and with it the process id, out of the archive.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        torch.save(content, partial)
+        with partial.open("wb") as file:
+            torch.save(content, file)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
