@@ -7,9 +7,12 @@ from typing import Self
 import numpy as np
 
 from ganpress.errors import DataError
-from ganpress.metrics.inputs import Float64, Matrix, as_matrix, same_columns
+from ganpress.metrics.inputs import Float64, Floats, Matrix, as_matrix, same_columns
 
 logger = logging.getLogger(__name__)
+
+CHUNK = 4096
+"""Samples that are cast to float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class StatisticsAccumulator:
         Raises:
             DataError: if it holds NaN or infinity, or another number of features than the batches before.
         """
-        batch = as_matrix(features, "the features")
+        batch = as_matrix(features, "the features").astype(np.float64, copy=False)
         mean = batch.mean(axis=0)
         centred = batch - mean
         if self._count == 0:
@@ -72,7 +75,11 @@ def features_to_statistics(features: Matrix) -> FeatureStatistics:
     Raises:
         DataError: if N < 2, or a feature is NaN or infinite.
     """
-    return StatisticsAccumulator().update(as_matrix(features, "the features")).statistics()
+    matrix = as_matrix(features, "the features", 2)
+    accumulator = StatisticsAccumulator()
+    for start in range(0, len(matrix), CHUNK):
+        accumulator.update(matrix[start : start + CHUNK])
+    return accumulator.statistics()
 
 
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
@@ -109,13 +116,13 @@ def frechet_distance_of_features(first: Matrix, second: Matrix) -> float:
     if min(len(x), len(y)) >= 2 * x.shape[1]:
         return frechet_distance(one, other)
     _warn_small(len(x), len(y), x.shape[1])
-    overlap = np.linalg.norm(_triangular(x - one.mean) @ _triangular(y - other.mean).T, ord="nuc")
+    overlap = np.linalg.norm(_triangular(x, one.mean) @ _triangular(y, other.mean).T, ord="nuc")
     return _assemble(one, other, float(overlap))
 
 
-def _triangular(centred: Float64) -> Float64:
+def _triangular(features: Floats, mean: Float64) -> Float64:
     """Return R (at most F, F) with R^T R = X^T X / (N - 1); the scatter matrix itself is never formed."""
-    scaled: Float64 = centred / np.sqrt(len(centred) - 1)
+    scaled: Float64 = (features - mean) / np.sqrt(len(features) - 1)
     triangle: Float64 = scaled if len(scaled) <= scaled.shape[1] else np.asarray(np.linalg.qr(scaled, mode="r"))
     return triangle
 

@@ -47,7 +47,7 @@ def _score(table: Float64) -> float:
 
 
 def _as_probabilities(probabilities: Matrix, splits: int) -> Float64:
-    table = as_matrix(probabilities, "the class probabilities")
+    table = as_matrix(probabilities, "the class probabilities").astype(np.float64, copy=False)
     if len(table) < splits:
         raise DataError(f"{len(table)} images cannot fill {splits} splits; use fewer splits or more images")
     if table.min() < 0 or not np.allclose(table.sum(axis=1), 1.0, atol=1e-4):

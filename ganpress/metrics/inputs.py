@@ -1,35 +1,39 @@
 """What every metric accepts: a matrix of finite numbers, as a torch tensor or an array."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.errors import DataError
 
+Floats = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
-Matrix = NDArray[np.floating] | Tensor
+Matrix = Floats | Tensor
 """Features (N, F) or probabilities (N, K)."""
 
 
-def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Float64:
-    """Return `values` as a float64 matrix (N, F); a copy only where the type differs.
+def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Floats:
+    """Return `values` as an array (N, F) of its own precision, without a copy.
+
+    Metrics cast to float64 piece by piece, so that a large set is not held a second time.
 
     Raises:
         DataError: if it is not two-dimensional, has fewer than `min_rows` rows, or holds NaN or infinity.
     """
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise DataError(f"{name} must be a matrix (samples, columns), found shape {array.shape}")
-    if len(array) < min_rows:
-        raise DataError(f"{name} has {len(array)} samples, at least {min_rows} are needed; give it more images")
-    matrix: Float64 = array.astype(np.float64, copy=False)
+    matrix: Floats = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if matrix.ndim != 2 or matrix.shape[1] == 0:
+        raise DataError(f"{name} must be a matrix (samples, columns), found shape {matrix.shape}")
+    if len(matrix) < min_rows:
+        raise DataError(f"{name}: found {len(matrix)} samples, at least {min_rows} are needed; give more images")
     bad = int((~np.isfinite(matrix).all(axis=1)).sum())
     if bad:
-        raise DataError(f"{name} holds NaN or infinity in {bad} of {len(array)} samples; the network has diverged")
+        raise DataError(f"{name} hold NaN or infinity in {bad} of {len(matrix)} samples; the network has diverged")
     return matrix
 
 
-def same_columns(first: Float64, second: Float64) -> None:
+def same_columns(first: Floats, second: Floats) -> None:
     """Check that two sets of features came out of the same network.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganpress.errors import DataError
-from ganpress.metrics.inputs import Float64, Matrix, as_matrix, same_columns
+from ganpress.metrics.inputs import Float64, Floats, Matrix, as_matrix, same_columns
 from ganpress.seeding import numpy_generator
 
 
@@ -54,15 +54,15 @@ def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_s
         orders = generator.permutation(len(real)), generator.permutation(len(fake))
         for block in range(blocks):
             one, other = (order[block * subset_size : (block + 1) * subset_size] for order in orders)
-            values.append(_squared_discrepancy(real[one] / scale, fake[other] / scale))
+            values.append(_squared_discrepancy(real[one] / np.float64(scale), fake[other] / np.float64(scale)))
     disjoint = values[:blocks]
     error = float(np.std(disjoint, ddof=1) / np.sqrt(blocks)) if len(disjoint) > 1 else None
     kept = values[:subsets]
     return KernelDistance(float(np.mean(kept)), float(np.std(kept)), error)
 
 
-def _scale(real: Float64) -> float:
-    scale = float(np.sqrt((real**2).sum(axis=1).mean() / real.shape[1]))
+def _scale(real: Floats) -> float:
+    scale = float(np.sqrt(np.einsum("nf,nf->", real, real, dtype=np.float64) / real.size))
     if scale == 0:
         raise DataError("the reference features are all zero; the judge does not see these images")
     return scale

@@ -10,18 +10,18 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from ganpress.errors import DataError
-from ganpress.metrics.inputs import Float64, Matrix, as_matrix, same_columns
+from ganpress.metrics.inputs import Float64, Floats, Matrix, as_matrix, same_columns
 
-BLOCK = 1024
-"""Samples on each side of a tile of distances; two tiles of float64 take 16 MiB."""
+BLOCK = 256
+"""Samples on each side of a tile of distances: small enough that a tile stays in the cache while it is compared."""
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
     """A reference set with the ball around each sample, computed once and used for every generator."""
 
-    features: Float64
-    """(N, F), centred on `centre`."""
+    features: Floats
+    """(N, F), as given: tiles are cast to float64 and centred when their turn comes."""
     centre: Float64
     """(F,) mean of the reference. Distances by inner products lose a common offset's digits; centring keeps them."""
     squared_radii: Float64
@@ -50,9 +50,8 @@ def neighbourhood(reference: Matrix, neighbours: int, block: int = BLOCK) -> Nei
         DataError: if it has no more samples than k, or holds NaN.
     """
     features = as_matrix(reference, "the reference features", 2)
-    centre = features.mean(axis=0)
-    centred = features - centre
-    return Neighbourhood(centred, centre, _squared_radii(centred, neighbours, block), neighbours)
+    centre: Float64 = features.mean(axis=0, dtype=np.float64)
+    return Neighbourhood(features, centre, _squared_radii(features, centre, neighbours, block), neighbours)
 
 
 def neighbour_scores(reference: Neighbourhood, generated: Matrix, block: int = BLOCK) -> NeighbourScores:
@@ -63,14 +62,14 @@ def neighbour_scores(reference: Neighbourhood, generated: Matrix, block: int = B
     """
     fake = as_matrix(generated, "the generated features", 2)
     same_columns(reference.features, fake)
-    fake = fake - reference.centre
     real, real_radii = reference.features, reference.squared_radii
-    fake_radii = _squared_radii(fake, reference.neighbours, block)
+    fake_radii = _squared_radii(fake, reference.centre, reference.neighbours, block)
     precise, recalled = np.zeros(len(fake), dtype=bool), np.zeros(len(real), dtype=bool)
     nearest, in_balls = np.full(len(real), np.inf), 0
     for rows in _blocks(len(real), block):
+        here = real[rows] - reference.centre
         for columns in _blocks(len(fake), block):
-            distances = _squared_distances(real[rows], fake[columns])
+            distances = _squared_distances(here, fake[columns] - reference.centre)
             inside = distances < real_radii[rows, None]
             precise[columns] |= inside.any(axis=0)
             in_balls += int(np.count_nonzero(inside))
@@ -84,7 +83,7 @@ def neighbour_scores(reference: Neighbourhood, generated: Matrix, block: int = B
     )
 
 
-def _squared_radii(features: Float64, neighbours: int, block: int) -> Float64:
+def _squared_radii(features: Floats, centre: Float64, neighbours: int, block: int) -> Float64:
     """Return the squared distance (N,) of each sample to its k-th nearest other sample.
 
     The matrix of distances is symmetric, so each tile above the diagonal serves its rows and its columns.
@@ -96,7 +95,7 @@ def _squared_radii(features: Float64, neighbours: int, block: int) -> Float64:
         )
     smallest = np.full((len(features), neighbours), np.inf)
     for rows, columns in combinations_with_replacement(_blocks(len(features), block), 2):
-        tile = _squared_distances(features[rows], features[columns])
+        tile = _squared_distances(features[rows] - centre, features[columns] - centre)
         if rows == columns:
             np.fill_diagonal(tile, np.inf)
         else:

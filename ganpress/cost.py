@@ -1,0 +1,195 @@
+"""What a generator costs to store and to run: parameters, multiply-accumulates, bytes."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from ganpress.errors import ConfigError
+from models.wdcgan import LATENT, wdcgan_generator
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one generator for one image."""
+
+    parameters: int
+    macs_exact: int
+    """Half of what torch.utils.flop_counter counts: convolutions and matrix products."""
+    macs_torchprofile: int
+    """By the rule behind the published tables, see `PublishedRule`; comparable with papers, above the truth."""
+    size_bytes: int
+    """The parameters as float32, without any container."""
+
+
+class PublishedRule(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Counts what the published tables count beside plain convolutions and matrix products (GAN Compression, 2020).
+
+    Two things differ from the exact count. A transposed convolution is counted at its *output* resolution times the
+    full kernel, stride^2 too many. And every output element of an instance normalisation, a multiplication and an
+    average pooling counts 1, while batch normalisation (folded at inference), activations and upsampling count nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.convolutions = 0
+        self.elements = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one operator and add what it counts."""
+        result = func(*args, **(kwargs or {}))
+        operator = func.overloadpacket
+        if operator is aten.convolution:
+            weight, transposed, groups = args[1], args[6], args[8]
+            per_output = weight.shape[0] // groups if transposed else weight.shape[1]
+            self.convolutions += result.numel() * per_output * math.prod(weight.shape[2:])
+        elif operator in ELEMENT_OPERATORS:
+            self.elements += result.numel()
+        return result
+
+
+ELEMENT_OPERATORS = frozenset({
+    aten.mul,
+    aten.mul_,
+    aten.mean,
+    aten.avg_pool2d,
+    aten._adaptive_avg_pool2d,
+    aten.adaptive_avg_pool2d,
+})  # fmt: skip
+
+
+class InstanceNorms(TorchFunctionMode):
+    """Counts output elements of instance normalisations, which are batch normalisations by the time of dispatch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call one function and add what it counts."""
+        result = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") == "instance_norm":
+            self.elements += result.numel()
+        return result
+
+
+@torch.no_grad()
+def generator_cost(generator: nn.Module, example: Tensor) -> Cost:
+    """Count a generator by running it once, on the device that it is on (`meta` computes nothing).
+
+    Args:
+        generator: Any module of one tensor; it is counted in eval mode.
+        example: Input of one image: z (1, Z) or an image (1, C, H, W).
+
+    Raises:
+        ValueError: if `example` holds more than one sample.
+    """
+    if len(example) != 1:
+        raise ValueError(f"the cost is that of one image; the example must hold 1 sample, found {len(example)}")
+    exact, published, norms = FlopCounterMode(display=False), PublishedRule(), InstanceNorms()
+    with ExitStack() as stack:
+        for mode in (_evaluating(generator), exact, published, norms):
+            stack.enter_context(mode)
+        generator(example)
+    flops = {str(name): count for name, count in exact.get_flop_counts().get("Global", {}).items()}
+    convolutions = sum(count for name, count in flops.items() if "convolution" in name)
+    products = sum(flops.values()) - convolutions
+    parameters = sum(parameter.numel() for parameter in generator.parameters())
+    return Cost(
+        parameters=parameters,
+        macs_exact=(convolutions + products) // 2,
+        macs_torchprofile=products // 2 + published.convolutions + published.elements + norms.elements,
+        size_bytes=4 * parameters,
+    )
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Put every part of `module` in eval mode, and back as it was."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """Size of the images that a generator makes."""
+
+    height: int
+    width: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A generator family that can be named on the command line."""
+
+    build: Callable[[str, ImageSize], tuple[nn.Module, tuple[int, ...]]]
+    """spec, image size -> the module and the shape of an input of one sample."""
+    default_spec: str
+    default_size: ImageSize
+
+
+def _wdcgan(spec: str, size: ImageSize) -> tuple[nn.Module, tuple[int, ...]]:
+    if size.height != size.width:
+        raise ValueError(f"W-DCGAN makes square images, found {size.height}x{size.width}")
+    return wdcgan_generator(spec, size.height, size.channels), (1, LATENT)
+
+
+ARCHITECTURES = {
+    "wdcgan": Architecture(_wdcgan, "16", ImageSize(64, 64, 1)),
+}
+"""A new family is a function like `_wdcgan` and one line here."""
+
+
+def named_cost(name: str, size: str | None = None, channels: int | None = None) -> Cost:
+    """Count an architecture by name without building its weights.
+
+    Args:
+        name: `family` or `family:spec`, e.g. `wdcgan:16` or `wdcgan:16_8_16_4`.
+        size: Height x width of the images, e.g. `64x64`; None takes the family's own.
+        channels: Channels of the images; None takes the family's own.
+
+    Raises:
+        ConfigError: if the family, spec, size or channels are not allowed.
+    """
+    family, _, spec = name.partition(":")
+    if family not in ARCHITECTURES:
+        raise ConfigError(f"unknown generator '{family}'; known: {', '.join(sorted(ARCHITECTURES))}")
+    architecture = ARCHITECTURES[family]
+    default = architecture.default_size
+    height, width = (default.height, default.width) if size is None else _parse_size(size)
+    if channels is not None and channels < 1:
+        raise ConfigError(f"channels must be at least 1, found {channels}")
+    chosen = ImageSize(height, width, channels or default.channels)
+    try:
+        with torch.device("meta"):
+            generator, example_shape = architecture.build(spec or architecture.default_spec, chosen)
+            return generator_cost(generator, torch.empty(example_shape))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if match is None or 0 in (sizes := (int(match[1]), int(match[2]))):
+        raise ConfigError(f"size '{text}' is not HEIGHTxWIDTH in pixels, e.g. 64x64")
+    return sizes
