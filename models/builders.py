@@ -5,15 +5,20 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from models.edge_wdcgan import edge_wdcgan, folded_wdcgan
 from models.elastic import elastic_wdcgan_generator
 from models.judge import classifier
+from models.quantized import quantized_wdcgan
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
 
 Argument = int | float | str | bool | None | list[int] | dict[str, "Argument"]
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "classifier": classifier,
+    "edge_wdcgan": edge_wdcgan,
     "elastic_wdcgan_generator": elastic_wdcgan_generator,
+    "folded_wdcgan": folded_wdcgan,
+    "quantized_wdcgan": quantized_wdcgan,
     "wdcgan_discriminator": wdcgan_discriminator,
     "wdcgan_generator": wdcgan_generator,
 }
