@@ -1,0 +1,50 @@
+"""`data/dataset.json`: what lies below `data/`. Imports nothing heavy, so that asking costs no time."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ganpress.errors import DataError
+
+CARD_NAME = "dataset.json"
+Layout = Literal["idx", "zip", "folder"]
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """Description of raw data, written by the import."""
+
+    source: str
+    """`digits`, `mnist`, `fashion-mnist`, `cifar10`, `celeba` or `folder:<path>`."""
+    layout: Layout
+    counts: dict[str, int]
+    """Images in `train` and `test`, or in `unsplit` where the source has no split."""
+    classes: list[str] = field(default_factory=list)
+    """Class names; for idx files in the order of their label bytes. Empty for unlabelled data."""
+    origin: str = ""
+    """Where the images come from, for people."""
+
+    @property
+    def images(self) -> int:
+        return sum(self.counts.values())
+
+    def save(self, folder: Path) -> None:
+        """Write `dataset.json`; equal content is equal bytes."""
+        text = json.dumps(asdict(self), indent=2, sort_keys=True)
+        (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> DatasetCard | None:
+    """Read `dataset.json` below `folder`; None where there is none.
+
+    Raises:
+        DataError: if it is there but cannot be understood.
+    """
+    path = folder / CARD_NAME
+    try:
+        return DatasetCard(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}); run `ganpress data add <source>` again") from None

@@ -1,0 +1,97 @@
+"""Image files in a folder tree or in a zip: listing, decoding, packing."""
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from ganpress.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Earliest time a zip can hold; a fixed one makes equal images equal bytes."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a path, by its parts, is an image that was put there on purpose (not hidden, not macOS lint)."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+
+
+def image_names(folder: Path) -> list[str]:
+    """Return the images below `folder`, any depth, as sorted POSIX paths relative to it."""
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in files if is_image_name(name))
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip for reading.
+
+    Raises:
+        DataError: if it is missing, cut off or no zip.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path} is not a complete zip file ({error}); get it again") from None
+
+
+def decode(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode an image file into uint8 (H, W, C), C = 1 for greyscale, 3 for anything coloured.
+
+    The camera's orientation is applied, transparency is laid over white, 16-bit greyscale keeps its high byte.
+
+    Raises:
+        DataError: if the bytes are no image that Pillow can read in full.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            image = _plain(ImageOps.exif_transpose(opened))
+            pixels = np.asarray(image, np.uint8)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
+        raise DataError(f"{name} cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Convert to mode L or RGB."""
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("L" if image.mode == "LA" else "RGB")
+    return image.convert("L" if image.mode in ("1", "I", "F") else "RGB")
+
+
+def write_zip(path: Path, members: Iterable[tuple[str, bytes]]) -> int:
+    """Pack `members` (name, content) uncompressed, in the given order, and return how many.
+
+    Image files are compressed already. Times and permissions are fixed: equal members are equal bytes.
+    """
+    count = 0
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members:
+            entry = zipfile.ZipInfo(name, ZIP_EPOCH)
+            entry.create_system = 3  # Unix, also when packed elsewhere
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+            count += 1
+    return count
+
+
+def folder_members(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of files below `folder`."""
+    for name in names:
+        yield name, (folder / name).read_bytes()
