@@ -1,7 +1,7 @@
 """Search for the best sub-generator under a hard budget (Li et al. 2020, section 3.3).
 
-Small spaces are searched exhaustively, larger ones by NSGA-II over score and MACs. Scoring and costing come from outside,
-so that the search knows neither images nor networks.
+Small spaces are searched exhaustively, larger ones by NSGA-II over score and MACs. Scoring and costing come from
+outside, so that the search knows neither images nor networks.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Once-for-all W-DCGAN: one set of weights that runs at any width (GAN Compression, Li et al. 2020).
 
-A sub-generator uses the first channels of every layer. The supernet has no hidden state: the spec, and the normalisation
-statistics that belong to it, are arguments, so that sub-generators can be evaluated in parallel and in any order.
+A sub-generator uses the first channels of every layer. The supernet has no hidden state: the spec, and the
+normalisation statistics that belong to it, are arguments, so that sub-generators can be evaluated in parallel and in any order.
 """
 
 from dataclasses import dataclass
@@ -79,8 +79,7 @@ class ElasticWdcganGenerator(nn.Module):
         self.channels = channels
         widths = (LATENT, *space.largest.widths)
         self.blocks = nn.ModuleList(
-            ElasticUpBlock(wide, narrow, first=level == 0)
-            for level, (wide, narrow) in enumerate(pairwise(widths))
+            ElasticUpBlock(wide, narrow, first=level == 0) for level, (wide, narrow) in enumerate(pairwise(widths))
         )
         self.head = nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1)
         self.apply(initialize_weights)

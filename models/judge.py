@@ -8,6 +8,9 @@ from torch.nn import functional
 class Classifier(nn.Module):
     """Images (N, C, H, W) in [-1, 1] -> features (N, F) and calibrated logits (N, K)."""
 
+    temperature: Tensor
+    """Scalar that divides the logits, so that class probabilities mean what they say."""
+
     def __init__(self, channels: int, classes: int, width: int, features: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, 1, 1)

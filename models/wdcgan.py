@@ -1,9 +1,9 @@
 """W-DCGAN, the generator family of "Compressing GANs using Knowledge Distillation" (Aguinaldo et al. 2019, section 3).
 
 Shapes: N batch, C channels, H W size, Z latent; d is the depth scale factor. A generator for images of 4 * 2^L pixels
-has L doublings: the first layer puts out 2^(L-1) d channels at 4x4, each next one halves the channels and doubles the size,
-the last puts out the image. For 64x64 that is 100 -> 8d -> 4d -> 2d -> d -> C with 672 d^2 + 12831 d + 1 parameters for
-one channel.
+has L doublings: the first layer puts out 2^(L-1) d channels at 4x4, each next one halves the channels and doubles the
+size, the last puts out the image. For 64x64 that is 100 -> 8d -> 4d -> 2d -> d -> C with 672 d^2 + 12831 d + 1 parameters
+for one channel.
 """
 
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ class WdcganDiscriminator(nn.Module):
         for level, (narrow, wide) in enumerate(pairwise(widths)):
             layers.append(nn.Conv2d(narrow, wide, 4, 2, 1))
             if level > 0 and normalise:
-                layers.append(nn.BatchNorm2d(wide, affine=False))
+                layers.append(nn.BatchNorm2d(wide))
             layers.append(nn.LeakyReLU(0.2))
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(widths[-1], 1, 4)

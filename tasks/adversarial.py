@@ -19,9 +19,7 @@ def run_gan(stage: Stage, run: StageRun, config: GanTraining, depth: int) -> Non
     images = open_split(train_file.parent, "train")
     shape: dict[str, int] = {"size": images.size, "channels": images.channels}
     blueprint = Blueprint("wdcgan_generator", {"spec": str(depth), **shape})
-    mirror = Blueprint(
-        "wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape}
-    )
+    mirror = Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
     run.uses_data(train_file)
 
     def show(point: CurvePoint, generator: nn.Module) -> None:

@@ -48,7 +48,9 @@ def train_judge(
     """
     classes = int(train.labels.max()) + 1
     if classes < 2:
-        raise DataError("a classifier judge needs at least 2 classes; set judge.kind to 'inception' for unlabelled data")
+        raise DataError(
+            "a classifier judge needs at least 2 classes; set judge.kind to 'inception' for unlabelled data"
+        )
     random = torch_generator(seed, "judge", "training")
     with seeded_initialisation(seed, "judge"):
         network = classifier(train.channels, classes, config.width, config.features)
@@ -94,7 +96,7 @@ def shifted(images: Tensor, random: torch.Generator) -> Tensor:
 @torch.no_grad()
 def _logits_of(network: nn.Module, images: ImageArray, batch_size: int = 500) -> tuple[Tensor, Tensor]:
     """Logits (N, K) and labels (N,) of a whole split, batch by batch."""
-    parts = [network(images.batch(indices))[1] for indices in torch.arange(len(images)).split(batch_size)]
+    parts = [network(images.batch(indices))[1] for indices in torch.split(torch.arange(len(images)), batch_size)]
     return torch.cat(parts), torch.from_numpy(images.labels[:])
 
 

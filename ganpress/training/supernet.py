@@ -9,7 +9,7 @@ from ganpress.seeding import torch_generator
 from ganpress.training.distillation import teach
 from ganpress.training.ema import WeightAverage
 from ganpress.training.gan import OnSamples
-from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Training
+from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
 from ganpress.training.schedule import CosineSchedule
 from models.elastic import ElasticWdcganGenerator
 from models.wdcgan import WdcganSpec
@@ -58,7 +58,7 @@ def train_supernet(
         return {"mse": sum(losses.values(), torch.zeros(())) / len(losses)} | losses
 
     on_point = None if on_samples is None else lambda point: on_samples(point, supernet)
-    state = {"supernet": supernet, "optimizer": optimizer, "average": average, "random": RandomStream(random)}
+    state: dict[str, Stateful] = {"supernet": supernet, "optimizer": optimizer, "average": average, "random": RandomStream(random)}
     training = Training(
         label, step, state, training_config.train_images, training_config.batch_size, checkpointing, on_point
     )
