@@ -1,0 +1,151 @@
+"""Reconciling: what dvc.lock holds and MLflow does not is recorded from the restored files."""
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from ganpress.config.base import read_yaml
+from ganpress.tracking.catalogue import find_model, log_model_metrics
+from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
+from ganpress.tracking.player import JournalPlayer
+from ganpress.tracking.provenance import reference_of, stage_tags
+from ganpress.tracking.recording import write_stamp
+from ganpress.tracking.registry import register_latest_edge_models
+from ganpress.tracking.store import Store, open_store
+
+logger = logging.getLogger("ganpress")
+
+MODEL_FILES = ("generator.pt", "supernet.pt", "generator.onnx")
+FAMILY_ORDER = ("candidate", "teacher", "student", "control", "supernet", "subnet", "compress", "export")
+"""Parents come before children."""
+
+
+@dataclass(frozen=True)
+class LockedModel:
+    """A model file that dvc.lock names."""
+
+    stage: str
+    item: str | None
+    path: Path
+    md5: str
+    parents: tuple[Path, ...]
+    """Model files that its stage read."""
+
+
+def locked_models(root: Path) -> list[LockedModel]:
+    """Read the models of dvc.lock whose files are in the workspace as locked, parents first."""
+    content = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) or {}
+    found = []
+    for label, entry in content.get("stages", {}).items():
+        stage, _, item = label.partition("@")
+        outs = [out for out in entry.get("outs", []) if Path(out["path"]).name in MODEL_FILES and stage in FAMILY_ORDER]
+        for out in outs:
+            path = root / out["path"]
+            if not path.exists() or file_md5(path) != out["md5"]:
+                logger.info("tracking: %s is not as locked, so it is not recorded; `dvc checkout` restores it", path)
+                continue
+            found.append(LockedModel(stage, item or None, path, out["md5"], _parents(root, entry)))
+    return sorted(found, key=lambda model: FAMILY_ORDER.index(model.stage))
+
+
+def reconcile_store(root: Path, flow_run_id: str | None) -> None:
+    """Record every locked model that the store lacks, the metrics of all, one flow-level run, and the registry."""
+    store = open_store(root)
+    _end_dead_runs(store)
+    if not (root / "dvc.lock").exists():
+        return
+    models = locked_models(root)
+    params = read_yaml(root / "params.yaml")
+    for model in models:
+        known = find_model(store, model.md5, reference_of(model.path, root))
+        if known is None or known.tags.get("reference") != reference_of(model.path, root):
+            _backfill(store, root, model, params)
+    _restore_metrics(store, root, params)
+    register_latest_edge_models(root, store)
+    write_stamp(root, _flow_run(store, root, models, flow_run_id))
+
+
+def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:
+    """Model files among a stage's deps; a folder among them (all candidates) counts for the file it was copied from."""
+    files = [root / dep["path"] for dep in entry.get("deps", [])]
+    outs = {out["md5"] for out in entry.get("outs", [])}
+    copied = [
+        file for folder in files if folder.is_dir() for file in folder.rglob("generator.pt") if file_md5(file) in outs
+    ]
+    return tuple([file for file in files if file.name in MODEL_FILES] + copied)
+
+
+def _backfill(store: Store, root: Path, model: LockedModel, params: dict[str, Any]) -> None:
+    metrics_file = model.path.with_name("metrics.json")
+    metrics = json.loads(metrics_file.read_text(encoding="utf-8")) if metrics_file.exists() else {}
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    with _recorded(store, root, model.stage, model.item, params) as run:
+        for parent in model.parents:
+            run.uses_model(parent)
+        run.log_metrics(numbers)
+        for picture in sorted(model.path.parent.glob("*.png")):
+            run.log_file(picture)
+        own = params.get(model.stage, {}).get("items", {}).get(model.item, {})
+        run.produces_model(model.path, model.stage, own, numbers)
+
+
+@contextmanager
+def _recorded(store: Store, root: Path, stage: str, item: str | None, params: dict[str, Any]) -> Iterator[StageRun]:
+    """A stage run that is journalled and played at once, by this process."""
+    with journalled(stage, item, root, params, {"backfilled": "true"}) as run:
+        yield run
+    player = JournalPlayer(store, run.folder)
+    player.play()
+    player.remove()
+
+
+def _restore_metrics(store: Store, root: Path, params: dict[str, Any]) -> None:
+    """Log evaluate's numbers to each model that lacks any of them."""
+    metrics_file = root / "artifacts" / "evaluate" / "metrics.json"
+    if not metrics_file.exists():
+        return
+    test_split = root / "artifacts" / "prepare" / "test.npy"
+    source = str(params.get("data", {}).get("source", "data"))
+    dataset = dataset_identity(test_split, source) if test_split.exists() else None
+    table: dict[str, dict[str, float]] = json.loads(metrics_file.read_text(encoding="utf-8"))
+    for reference, metrics in table.items():
+        folder = root / "artifacts" / reference
+        file = next((folder / name for name in MODEL_FILES if (folder / name).exists()), None)
+        model = find_model(store, file_md5(file), reference) if file else None
+        if model is None:
+            continue
+        numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+        known = {(metric.key, metric.value) for metric in model.metrics or []}
+        missing = {name: value for name, value in numbers.items() if (name, value) not in known}
+        log_model_metrics(store, model.model_id, missing, dataset, int(time.time() * 1000))
+
+
+def _flow_run(store: Store, root: Path, models: list[LockedModel], flow_run_id: str | None) -> str:
+    """Write the run of the flow itself, with all models it ended with as inputs; return its id."""
+    from mlflow.entities import LoggedModelInput
+
+    tags = stage_tags("flow", root) | ({"prefect.flow_run_id": flow_run_id} if flow_run_id else {})
+    run = store.client.create_run(store.experiment_id, tags=tags, run_name="flow")
+    found = [find_model(store, model.md5, reference_of(model.path, root)) for model in models]
+    inputs = [LoggedModelInput(model.model_id) for model in found if model is not None]
+    store.client.log_inputs(run.info.run_id, models=inputs)
+    store.client.set_terminated(run.info.run_id, "FINISHED")
+    return str(run.info.run_id)
+
+
+def _end_dead_runs(store: Store) -> None:
+    """End runs that are RUNNING in the store but whose process is gone, journal and all."""
+    filter_string = f"attributes.status = 'RUNNING' AND tags.`process.host` = '{socket.gethostname()}'"
+    for run in store.client.search_runs([store.experiment_id], filter_string):
+        pid = run.data.tags.get("process.pid", "")
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            store.client.set_terminated(run.info.run_id, "KILLED")

@@ -1,0 +1,125 @@
+"""LoggedModels: found by what their file holds, made once, measured later."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
+from ganpress.tracking.provenance import name_of
+from ganpress.tracking.store import Store
+
+MODEL_FACTS = ("parameters", "size_bytes", "macs_exact")
+"""What a stage's own metrics add to the row of its model; losses stay with the run, or they would crowd the table."""
+
+
+@dataclass(frozen=True)
+class ModelOrigin:
+    """The run that makes a model, and what that run was made from."""
+
+    run_id: str
+    tags: Mapping[str, str]
+    parents: tuple[str, ...]
+    """Model ids."""
+
+
+def find_model(store: Store, md5: str, reference: str) -> Any | None:
+    """Find the LoggedModel of a file by its md5; of several with equal content, the one of `reference` wins.
+
+    The teacher's file, for one, is a copy of the best candidate's.
+    """
+    found = list(search_models(store, f"tags.`dvc.md5` = '{md5}'"))
+    named = [model for model in found if model.tags.get("reference") == reference]
+    return next(iter(named or found), None)
+
+
+def search_models(store: Store, filter_string: str | None = None) -> Iterator[Any]:
+    """Yield all LoggedModels that pass the filter, newest first."""
+    token = None
+    while True:
+        page = store.client.search_logged_models([store.experiment_id], filter_string, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def make_model(store: Store, produced: ModelProduced, journal: Path, origin: ModelOrigin) -> str:
+    """Make the LoggedModel of a file, or take the one that the same file has, and return its id."""
+    known = find_model(store, produced.md5, produced.reference)
+    if known is not None and known.tags.get("reference") == produced.reference:
+        model_id = str(known.model_id)
+    else:
+        model_id = _new_model(store, produced, journal, origin)
+    facts = {name: value for name, value in produced.metrics.items() if name in MODEL_FACTS}
+    log_model_metrics(store, model_id, facts, None, produced.time_ms)
+    return model_id
+
+
+def measure_model(store: Store, measured: ModelMeasured) -> str | None:
+    """Log metrics to the LoggedModel that they belong to, and return its id; None if it is not in the store."""
+    model = find_model(store, measured.md5, measured.reference)
+    if model is None:
+        return None
+    log_model_metrics(store, model.model_id, measured.metrics, measured.dataset, measured.time_ms)
+    return str(model.model_id)
+
+
+def log_model_metrics(
+    store: Store, model_id: str, metrics: Mapping[str, float], dataset: DatasetIdentity | None, time_ms: int
+) -> None:
+    """Bind metrics to a model and, where they were taken on data, to its digest.
+
+    They go through the run that made the model, so that the table of runs compares the same numbers as that of models.
+    """
+    from mlflow.entities import Metric
+
+    run_id = store.client.get_logged_model(model_id).source_run_id
+    bound = {} if dataset is None else {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+    rows = [
+        Metric(name, value, time_ms, 0, model_id=model_id, run_id=run_id, **bound) for name, value in metrics.items()
+    ]
+    if rows:
+        store.client.log_batch(run_id, metrics=rows)
+
+
+def _new_model(store: Store, produced: ModelProduced, journal: Path, origin: ModelOrigin) -> str:
+    files = [journal / file for file in produced.files]
+    parents = [store.client.get_logged_model(parent) for parent in origin.parents]
+    tags = dict(origin.tags) | {
+        "dvc.md5": produced.md5,
+        "reference": produced.reference,
+        "family": produced.family,
+        "parent.model_id": ",".join(origin.parents),
+        "parent.name": ",".join(parent.name for parent in parents),
+    }
+    model = store.client.create_logged_model(
+        store.experiment_id,
+        name=name_of(produced.reference),
+        source_run_id=origin.run_id,
+        tags={name: value for name, value in tags.items() if value},
+        params={"family": produced.family} | produced.params,
+        model_type=produced.family,
+    )
+    for file in files:
+        store.client.log_model_artifact(model.model_id, str(file))
+    if files[0].suffix == ".onnx":
+        _log_onnx_flavor(store, model.model_id, files[0])
+    store.client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def _log_onnx_flavor(store: Store, model_id: str, file: Path) -> None:
+    """Add MLflow's ONNX flavor, so that `models:/…` loads and predicts with no code of this project."""
+    import tempfile
+
+    import mlflow.onnx
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        # Without the list MLflow would install the file into a fresh environment to find out what it needs.
+        requirements = [f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"]
+        mlflow.onnx.save_model(onnx.load(file), str(folder), pip_requirements=requirements, save_as_external_data=False)
+        store.client.log_model_artifacts(model_id, str(folder))

@@ -1,0 +1,202 @@
+"""Plays journals into MLflow. May be stopped anywhere: it goes on where it stopped."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from ganpress.tracking.catalogue import ModelOrigin, find_model, make_model, measure_model
+from ganpress.tracking.events import (
+    EVENT,
+    EVENTS_FILE,
+    DatasetIdentity,
+    DataUsed,
+    Ended,
+    FileLogged,
+    ImageLogged,
+    MetricsLogged,
+    ModelMeasured,
+    ModelProduced,
+    ModelUsed,
+    Started,
+)
+from ganpress.tracking.store import Store
+
+STATE_FILE = "played.json"
+BATCH = 500
+"""Metrics in one request; MLflow allows 1000."""
+
+
+@dataclass
+class _State:
+    offset: int = 0
+    run_id: str = ""
+    name: str = ""
+    pid: int = 0
+    process_started: float = 0.0
+    tags: dict[str, str] = field(default_factory=dict)
+    parents: list[str] = field(default_factory=list)
+    status: str = "RUNNING"
+
+
+class JournalPlayer:
+    """Plays one journal, live or afterwards; one player a journal, under the journal's lock."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store, self._folder = store, folder
+        state = folder / STATE_FILE
+        self._state = _State(**json.loads(state.read_text())) if state.exists() else _State()
+        self._metrics: list[MetricsLogged] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has come to its end."""
+        return self._state.status != "RUNNING"
+
+    @property
+    def finished_stage(self) -> str | None:
+        """DVC's name of the stage, if it ended well."""
+        return self._state.name if self._state.status == "FINISHED" else None
+
+    def play(self) -> None:
+        """Play all that has been written; a journal whose process is gone without an end becomes a KILLED run."""
+        alive = self._writer_lives()  # before reading: what it wrote in between must not be lost
+        with (self._folder / EVENTS_FILE).open("rb") as journal:
+            journal.seek(self._state.offset)
+            for line in journal:
+                if not line.endswith(b"\n"):
+                    break  # half a line: its writer is at it, or died at it
+                self._play_line(line)
+                self._state.offset += len(line)
+        self._flush_metrics()
+        if not self.ended and not alive and self._state.run_id:
+            self._store.client.set_terminated(self._state.run_id, "KILLED")
+            self._state.status = "KILLED"
+        (self._folder / STATE_FILE).write_text(json.dumps(asdict(self._state)))
+
+    def remove(self) -> None:
+        """Delete the journal."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _writer_lives(self) -> bool:
+        if not self._state.pid:
+            with (self._folder / EVENTS_FILE).open("rb") as journal:
+                first = journal.readline()
+            if not first.endswith(b"\n"):
+                return True
+            started = EVENT.validate_json(first)
+            assert isinstance(started, Started)
+            self._state.pid, self._state.process_started = started.pid, started.process_started
+        try:
+            process = psutil.Process(self._state.pid)
+            same = abs(process.create_time() - self._state.process_started) < 1
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def _play_line(self, line: bytes) -> None:
+        event = EVENT.validate_json(line)
+        if isinstance(event, MetricsLogged):
+            self._metrics.append(event)
+            if sum(len(one.values) for one in self._metrics) >= BATCH:
+                self._flush_metrics()
+            return
+        self._flush_metrics()
+        handlers: dict[str, Callable[..., None]] = {
+            "started": self._start,
+            "image": self._image,
+            "file": self._file,
+            "model_used": self._model_used,
+            "data_used": self._data_used,
+            "model": self._model,
+            "model_measured": self._model_measured,
+            "ended": self._end,
+        }
+        handlers[event.kind](event)
+
+    def _start(self, event: Started) -> None:
+        if self._state.run_id:
+            return
+        client = self._store.client
+        run = client.create_run(self._store.experiment_id, event.time_ms, dict(event.tags), event.name)
+        self._state.run_id, self._state.name, self._state.tags = run.info.run_id, event.name, dict(event.tags)
+        from mlflow.entities import Param
+
+        client.log_batch(self._state.run_id, params=[Param(name, value) for name, value in event.params.items()])
+
+    def _flush_metrics(self) -> None:
+        from mlflow.entities import Metric
+
+        rows = [
+            Metric(name, value, event.time_ms, event.step)
+            for event in self._metrics
+            for name, value in event.values.items()
+        ]
+        for first in range(0, len(rows), BATCH):
+            self._store.client.log_batch(self._state.run_id, metrics=rows[first : first + BATCH])
+        self._metrics = []
+
+    def _image(self, event: ImageLogged) -> None:
+        from PIL import Image
+
+        with Image.open(self._folder / event.file) as picture:
+            self._store.client.log_image(
+                self._state.run_id,
+                picture,
+                key=event.name,
+                step=event.step,
+                timestamp=event.time_ms,
+                synchronous=True,
+            )
+
+    def _file(self, event: FileLogged) -> None:
+        self._store.client.log_artifact(self._state.run_id, str(self._folder / event.file))
+
+    def _model_used(self, event: ModelUsed) -> None:
+        model = find_model(self._store, event.md5, event.reference)
+        if model is not None:
+            self._take_input(model.model_id)
+
+    def _take_input(self, model_id: str) -> None:
+        from mlflow.entities import LoggedModelInput
+
+        if model_id not in self._state.parents:
+            self._store.client.log_inputs(self._state.run_id, models=[LoggedModelInput(model_id)])
+            self._state.parents.append(model_id)
+
+    def _data_used(self, event: DataUsed) -> None:
+        self._take_dataset(event.dataset)
+
+    def _take_dataset(self, identity: DatasetIdentity) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(identity.name, identity.digest, "local", json.dumps({"uri": identity.path}))
+        context = InputTag("mlflow.data.context", identity.name.rpartition("/")[2])
+        self._store.client.log_inputs(self._state.run_id, datasets=[DatasetInput(dataset, [context])])
+
+    def _model(self, event: ModelProduced) -> None:
+        from mlflow.entities import LoggedModelOutput
+
+        origin = ModelOrigin(self._state.run_id, self._state.tags, tuple(self._state.parents))
+        model_id = make_model(self._store, event, self._folder, origin)
+        client = self._store.client
+        client.log_outputs(self._state.run_id, [LoggedModelOutput(model_id, 0)])
+        client.set_tag(self._state.run_id, "dvc.md5", event.md5)
+        client.set_tag(self._state.run_id, "family", event.family)
+
+    def _model_measured(self, event: ModelMeasured) -> None:
+        if event.dataset is not None:
+            self._take_dataset(event.dataset)
+        model_id = measure_model(self._store, event)
+        if model_id is not None:
+            self._take_input(model_id)
+
+    def _end(self, event: Ended) -> None:
+        client = self._store.client
+        if event.error:
+            client.set_tag(self._state.run_id, "error", event.error[:5000])
+        client.set_terminated(self._state.run_id, event.status, event.time_ms)
+        self._state.status = event.status

@@ -1,0 +1,78 @@
+"""Where a run comes from: code, data, flow, recipe; and how parameters and model files are named."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PARAMETER_CHARACTERS = 6000
+"""MLflow's limit of a parameter's value."""
+
+
+def flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten nested parameters to dotted names, leaving None out."""
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= flat_params(value, f"{prefix}{name}.")
+        elif value is not None:
+            flat[f"{prefix}{name}"] = str(value)[:PARAMETER_CHARACTERS]
+    return flat
+
+
+def reference_of(path: Path, root: Path) -> str:
+    """The folder of a model file below artifacts/: `student/d2-mse`."""
+    folder = path.resolve().parent
+    artifacts = (root / "artifacts").resolve()
+    return folder.relative_to(artifacts).as_posix() if folder.is_relative_to(artifacts) else folder.name
+
+
+def name_of(reference: str) -> str:
+    """Name of the model of a reference: MLflow allows no slash, so it is DVC's name, `student@d2-mse`."""
+    return reference.replace("/", "@", 1).replace("/", "-")
+
+
+def stage_tags(label: str, root: Path) -> dict[str, str]:
+    """The tags of every run: stage, data, code, flow, recipe."""
+    tags = {
+        "dvc.stage": label,
+        "data.md5": data_md5(root),
+        "recipe": os.environ.get("GANPRESS_RECIPE") or "default",
+        "prefect.flow_run_id": os.environ.get("GANPRESS_FLOW_RUN_ID"),
+        "process.host": socket.gethostname(),
+    } | _git_tags(root)
+    return {name: value for name, value in tags.items() if value}
+
+
+def data_md5(root: Path) -> str | None:
+    """The digest of raw data that data.dvc pins; None without one."""
+    try:
+        content = yaml.safe_load((root / "data.dvc").read_text(encoding="utf-8"))
+        return str(content["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+        return None
+
+
+def _git_tags(root: Path) -> dict[str, str | None]:
+    named = os.environ.get("GANPRESS_GIT_SHA")
+    if named:  # a flow works in a worktree of its own, and knows the checkout that it came from
+        return {"git.sha": named, "git.dirty": os.environ.get("GANPRESS_GIT_DIRTY")}
+    sha = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    if sha is None or changes is None:
+        return {}
+    # DVC rewrites dvc.lock while the chain runs, which is not an edit of the code.
+    edited = [line for line in changes.splitlines() if line[2:].strip() != "dvc.lock"]
+    return {"git.sha": sha.strip(), "git.dirty": str(bool(edited)).lower()}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,98 @@
+"""Which generator is best under a budget. Plain numbers, no imports that cost time."""
+
+import math
+from collections.abc import Mapping
+
+from ganpress.errors import BudgetError, ConfigError
+
+Table = Mapping[str, Mapping[str, float]]
+"""Reference of a generator -> metric name -> value, as artifacts/evaluate/metrics.json holds it."""
+
+HIGHER_IS_BETTER = (
+    "is",
+    "inception_score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "vol",
+    "sharpness",
+    "accuracy",
+)
+LOWER_IS_BETTER = ("fid", "kid", "size_bytes", "parameters", "macs", "latency", "peak_memory", "mse")
+QUALITY_ORDER = ("is", "fid", "kid")
+"""The metric that decides, in this order of preference, when none is named."""
+
+
+def metric_family(name: str) -> str:
+    """The longest known family that a metric name begins with: `is_1000_test_judge` -> `is`; itself if unknown."""
+    known = [one for one in (*HIGHER_IS_BETTER, *LOWER_IS_BETTER) if name == one or name.startswith(f"{one}_")]
+    return max(known, key=len, default=name)
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether a larger value of the metric is better; unknown metrics count as costs."""
+    return metric_family(name) in HIGHER_IS_BETTER
+
+
+def find_metric(table: Table, wanted: str | None) -> str:
+    """Resolve a metric's name: in full, or by its family (`fid`); None takes the first of IS, FID, KID that is there.
+
+    Raises:
+        ConfigError: if no generator has it.
+    """
+    names = list(dict.fromkeys(name for row in table.values() for name in row))
+    for one in [wanted] if wanted else QUALITY_ORDER:
+        for name in names:
+            if name == one:
+                return name
+        for name in names:
+            if metric_family(name) == one and not name.endswith(("_std", "_sd", "_ratio")):
+                return name
+    raise ConfigError(f"no metric '{wanted or 'is'}'; metrics: {', '.join(sorted(names)) or 'none'}")
+
+
+def sorted_references(table: Table, metric: str) -> list[str]:
+    """References from the best to the worst value of `metric`; those without it come last."""
+
+    def key(reference: str) -> tuple[bool, float, float]:
+        value = table[reference].get(metric, math.nan)
+        missing = value is None or math.isnan(value)
+        return (missing, 0.0 if missing else (-value if higher_is_better(metric) else value), size_of(table, reference))
+
+    return sorted(table, key=key)
+
+
+def size_of(table: Table, reference: str) -> float:
+    """File size in bytes; infinite if it was not measured."""
+    return float(table[reference].get("size_bytes", math.inf))
+
+
+def within_budget(table: Table, max_bytes: int | None) -> dict[str, Mapping[str, float]]:
+    """Keep the generators of at most `max_bytes`; None keeps all.
+
+    Raises:
+        BudgetError: if none is left, naming the smallest.
+    """
+    kept = {
+        reference: row
+        for reference, row in table.items()
+        if max_bytes is None or size_of(table, reference) <= max_bytes
+    }
+    if not kept and table:
+        smallest = min(table, key=lambda reference: size_of(table, reference))
+        raise BudgetError(
+            f"no generator fits into {max_bytes:,} bytes; the smallest is {smallest} with "
+            f"{size_of(table, smallest):,.0f} bytes: raise the budget to that, or compress further"
+        )
+    return kept
+
+
+def best_reference(table: Table, metric: str, max_bytes: int | None) -> str:
+    """The reference with the best `metric` under the budget; of equals the smaller file.
+
+    Raises:
+        BudgetError: if none fits.
+    """
+    kept = within_budget(table, max_bytes)
+    return sorted_references(kept, metric)[0]

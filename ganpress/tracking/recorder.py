@@ -1,0 +1,130 @@
+"""The recorder process: `python -m ganpress.tracking.recorder ROOT [--journal J | --follow | --reconcile]`.
+
+It lives as long as its standard input is open: end of file means "record what there is, then end".
+"""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ganpress.errors import GanpressError
+from ganpress.tracking.events import EVENTS_FILE, journals_folder
+from ganpress.tracking.recording import POLL_SECONDS
+
+logger = logging.getLogger("ganpress")
+
+LOCK_FILE = "lock"
+
+
+def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool]) -> None:
+    """Play one journal until its end, while `keep_following()`; a journal that another recorder holds is left alone."""
+    from ganpress.tracking.player import JournalPlayer
+    from ganpress.tracking.registry import register_latest_edge_models
+    from ganpress.tracking.store import open_store
+
+    with _held(folder) as held:
+        if not held:
+            return
+        store = open_store(root)
+        player = JournalPlayer(store, folder)
+        while True:
+            following = keep_following()
+            player.play()
+            if player.ended or not following:
+                break
+        if player.ended:
+            player.remove()
+        if player.finished_stage == "evaluate":
+            register_latest_edge_models(root, store)
+
+
+def record_all(root: Path) -> None:
+    """Play all journals as far as they go, parents before children."""
+    for folder in _journals(root):
+        record_journal(root, folder, lambda: False)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(blocking=False)
+    except (Timeout, FileNotFoundError):
+        yield False
+        return
+    try:
+        yield (folder / EVENTS_FILE).exists()
+    finally:
+        lock.release()
+
+
+def _journals(root: Path) -> list[Path]:
+    folder = journals_folder(root)
+    return sorted(entry for entry in folder.iterdir() if (entry / EVENTS_FILE).exists()) if folder.is_dir() else []
+
+
+def _follow(root: Path, closed: threading.Event) -> None:
+    """Record all journals while they grow; after the end of file, once more."""
+    last = False
+    while not last:
+        last = closed.wait(POLL_SECONDS)
+        record_all(root)
+
+
+def _watch_input(closed: threading.Event) -> None:
+    parent = os.getppid()
+    sys.stdin.buffer.read()
+    if os.getppid() != parent:
+        os._exit(0)  # the parent died: leave at once, the journals keep everything for the next recorder
+    closed.set()
+
+
+def main() -> int:
+    """Record, and return the exit code. Nothing here may fail a stage: trouble is one line, the journals stay."""
+    parser = argparse.ArgumentParser(prog="ganpress.tracking.recorder")
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--journal", type=Path)
+    parser.add_argument("--follow", action="store_true")
+    parser.add_argument("--reconcile", action="store_true")
+    parser.add_argument("--flow-run-id")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    closed = threading.Event()
+    threading.Thread(target=_watch_input, args=(closed,), daemon=True).start()
+    try:
+        _work(arguments, closed)
+    except GanpressError as error:
+        logger.warning("tracking: %s; the journals in .ganpress/tracking keep the record", error)
+        return 2
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else ""
+        logger.warning("tracking: %s: %s; .ganpress/tracking keeps the record", type(error).__name__, reason)
+        logger.debug("tracking failed", exc_info=True)
+        return 1
+    return 0
+
+
+def _work(arguments: argparse.Namespace, closed: threading.Event) -> None:
+    root: Path = arguments.root
+    if arguments.journal is not None:
+        record_journal(root, arguments.journal, lambda: not closed.wait(POLL_SECONDS))
+        return
+    if arguments.follow:
+        _follow(root, closed)
+    else:
+        record_all(root)
+    if arguments.reconcile:
+        from ganpress.tracking.backfill import reconcile_store
+
+        reconcile_store(root, arguments.flow_run_id)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,200 @@
+"""Recorder processes: started beside a stage, or once for a whole flow. Imports no MLflow."""
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from ganpress.errors import ConfigError
+from ganpress.tracking.events import journals_folder
+from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
+
+logger = logging.getLogger("ganpress")
+
+MODES = ("direct", "deferred", "off")
+PATIENCE_SECONDS = 120.0
+"""How long a stage or flow waits for its recorder; what is left waits in the journals for the next one."""
+POLL_SECONDS = 0.5
+STAMP_FILE = "reconciled.json"
+
+
+def tracking_mode() -> str:
+    """How stages are recorded, from GANPRESS_TRACKING: `direct` (default) gives each stage a recorder of its own.
+
+    `deferred` leaves the journals to the flow's recorder; `off` keeps no record, for tests of stages.
+
+    Raises:
+        ConfigError: if it is anything else.
+    """
+    mode = os.environ.get("GANPRESS_TRACKING", "direct")
+    if mode not in MODES:
+        raise ConfigError(f"GANPRESS_TRACKING is '{mode}'; allowed: {', '.join(MODES)}")
+    return mode
+
+
+@contextmanager
+def own_recorder(root: Path, journal: Path, mode: str) -> Iterator[None]:
+    """Run a recorder of one journal beside the block; in `deferred` mode none."""
+    if mode != "direct":
+        yield
+        return
+    recorder = _start(root, "--journal", str(journal))
+    try:
+        yield
+    finally:
+        _wait(recorder)
+
+
+@contextmanager
+def recording(root: Path, flow_run_id: str | None = None) -> Iterator[None]:
+    """Record all stages that run inside the block with one recorder process, and reconcile after it.
+
+    Stages must inherit this process's environment. The recorder starts with the first journal, so a flow in which
+    everything is up to date never pays for it; it ends with this process, however that ends.
+    """
+    before = os.environ.get("GANPRESS_TRACKING")
+    if before == "off":
+        yield
+        return
+    os.environ["GANPRESS_TRACKING"] = "deferred"
+    watch = _Watch(root, flow_run_id)
+    try:
+        with watch:
+            yield
+    finally:
+        if before is None:
+            os.environ.pop("GANPRESS_TRACKING", None)
+        else:
+            os.environ["GANPRESS_TRACKING"] = before
+
+
+class _Watch:
+    """Starts the flow's recorder when there is something to record."""
+
+    def __init__(self, root: Path, flow_run_id: str | None) -> None:
+        self._root, self._flow_run_id = root, flow_run_id
+        self._recorder: subprocess.Popen[bytes] | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._recorder is not None:
+            _wait(self._recorder)
+        reconcile(self._root, self._flow_run_id)
+
+    def _watch(self) -> None:
+        while not self._done.wait(POLL_SECONDS):
+            if has_pending(self._root):
+                self._recorder = _start(self._root, "--follow", *_flow_arguments(self._flow_run_id))
+                return
+
+
+def has_pending(root: Path) -> bool:
+    """Whether any journal waits for a recorder."""
+    folder = journals_folder(root)
+    return folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir())
+
+
+def record_pending(root: Path) -> None:
+    """Record what stages left in their journals, if anything."""
+    if has_pending(root):
+        _wait(_start(root))
+
+
+def reconcile(root: Path, flow_run_id: str | None = None) -> None:
+    """Make MLflow agree with dvc.lock: record what a cached stage did not, and the aliases of the edge files.
+
+    Does its work in a process of its own; returns at once when dvc.lock and the store are as it left them.
+
+    Raises:
+        ServiceUnavailable: if the tracking store cannot be used.
+    """
+    if tracking_mode() == "off":
+        return
+    if has_pending(root) or ((root / "dvc.lock").exists() and not is_reconciled(root)):
+        check_service(tracking_uri(root))
+        _wait(_start(root, "--reconcile", *_flow_arguments(flow_run_id)))
+
+
+def is_reconciled(root: Path) -> bool:
+    """Whether dvc.lock is the one that was last reconciled, and the store still holds the run that says so."""
+    try:
+        stamp = json.loads((journals_folder(root) / STAMP_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    uri = tracking_uri(root)
+    return bool(stamp.get("state") == reconcilable_state(root)) and _store_holds(uri, str(stamp.get("run_id")))
+
+
+def reconcilable_state(root: Path) -> str:
+    """Digest of all that reconciling depends on: the locked outputs and the store's address."""
+    lock = (root / "dvc.lock").read_bytes()
+    return hashlib.sha256(lock + tracking_uri(root).encode()).hexdigest()
+
+
+def write_stamp(root: Path, run_id: str) -> None:
+    """Remember that the store agrees with dvc.lock, as of the flow-level run `run_id`."""
+    folder = journals_folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = {"state": reconcilable_state(root), "run_id": run_id}
+    (folder / STAMP_FILE).write_text(json.dumps(stamp), encoding="utf-8")
+
+
+def _store_holds(uri: str, run_id: str) -> bool:
+    """Ask the store for a run without importing MLflow (seconds); any doubt is a no, which costs those seconds."""
+    database = sqlite_path(uri)
+    if database is None:
+        return _server_holds(uri, run_id)
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
+            return connection.execute(query, (run_id,)).fetchone() is not None
+    except sqlite3.Error:
+        return False
+
+
+def _server_holds(uri: str, run_id: str) -> bool:
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/api/2.0/mlflow/runs/get?run_id={run_id}", timeout=5):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _flow_arguments(flow_run_id: str | None) -> list[str]:
+    return ["--flow-run-id", flow_run_id] if flow_run_id else []
+
+
+def _start(root: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Start a recorder; it ends when the pipe to its standard input closes, so also when this process dies."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ganpress.tracking.recorder", str(root.resolve()), *arguments]
+    return subprocess.Popen(command, cwd=root, env=environment, stdin=subprocess.PIPE)
+
+
+def _wait(recorder: "subprocess.Popen[bytes]") -> None:
+    """Tell a recorder that no more is coming, and wait until it has recorded everything."""
+    if recorder.stdin is not None:
+        recorder.stdin.close()
+    try:
+        recorder.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        recorder.kill()
+        recorder.wait()
+        logger.warning("tracking: MLflow took more than %.0f s; the next run records what is left", PATIENCE_SECONDS)

@@ -1,0 +1,55 @@
+"""Where the tracking store is, and whether it answers. Imports no MLflow."""
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from ganpress.errors import ServiceUnavailable
+
+ANSWER_SECONDS = 5.0
+
+
+def tracking_uri(root: Path) -> str:
+    """Address of the MLflow store: MLFLOW_TRACKING_URI, else the SQLite file `<root>/mlflow/tracking.db`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow/tracking.db"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file behind a `sqlite:///…` address; None for any other address."""
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
+
+
+def check_service(uri: str) -> None:
+    """Make sure that the store can be used, within seconds.
+
+    Raises:
+        ServiceUnavailable: if a server does not answer, or the store's folder cannot be written.
+    """
+    database = sqlite_path(uri)
+    if database is not None:
+        _check_folder(database.parent)
+    elif uri.startswith(("http://", "https://")):
+        _check_server(uri)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceUnavailable(f"the MLflow store {folder} cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise ServiceUnavailable(f"the MLflow store {folder} cannot be written; check its permissions")
+
+
+def _check_server(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS):
+            return
+    except urllib.error.HTTPError as error:
+        reason = f"answers {error.code} {error.reason}"
+    except (OSError, ValueError) as error:
+        reason = f"does not answer ({getattr(error, 'reason', error)})"
+    advice = "start it (`ganpress ui`), or unset MLFLOW_TRACKING_URI to track into mlflow/tracking.db"
+    raise ServiceUnavailable(f"the MLflow server {uri} {reason}; {advice}")

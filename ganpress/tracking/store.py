@@ -1,0 +1,76 @@
+"""The MLflow store: opened once in each recorder process. Everything below here imports MLflow."""
+
+import contextlib
+import functools
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
+
+EXPERIMENT = "ganpress"
+DEFAULTS = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    # A server that fell silent must not hold a recorder for MLflow's default of many minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open MLflow store and the project's experiment in it."""
+
+    client: Any
+    """`mlflow.MlflowClient`."""
+    experiment_id: str
+
+
+def open_store(root: Path) -> Store:
+    """Open the store of the project at `root`, and make its schema and experiment when they are not there.
+
+    Raises:
+        ServiceUnavailable: if the store cannot be used.
+    """
+    uri = tracking_uri(root)
+    check_service(uri)
+    return _open(uri)
+
+
+@functools.cache
+def _open(uri: str) -> Store:
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with _creation_lock(uri):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment_id = (
+            experiment.experiment_id
+            if experiment
+            else client.create_experiment(EXPERIMENT, artifact_location=_artifact_location(uri))
+        )
+    return Store(client, experiment_id)
+
+
+def _creation_lock(uri: str) -> contextlib.AbstractContextManager[object]:
+    """Let one process at a time make the schema: several at once crash on each other's half-made tables."""
+    database = sqlite_path(uri)
+    if database is None:
+        return contextlib.nullcontext()
+    from filelock import FileLock
+
+    return FileLock(database.with_name(f"{database.name}.lock"))
+
+
+def _artifact_location(uri: str) -> str | None:
+    """Artifacts lie beside the SQLite file; a server chooses for itself."""
+    database = sqlite_path(uri)
+    return None if database is None else str((database.parent / "artifacts").resolve())
