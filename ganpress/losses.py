@@ -43,7 +43,8 @@ def gradient_penalty(
     share = torch.rand((len(real), 1, 1, 1), generator=generator).to(real.device)
     between = torch.lerp(real, fake, share).requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    norms: Tensor = slope.flatten(1).norm(dim=1)
+    return (norms - 1).square().mean()
 
 
 def distillation_loss(student_images: Tensor, teacher_images: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Once-for-all W-DCGAN: one set of weights that runs at any width (GAN Compression, Li et al. 2020).
 
 A sub-generator uses the first channels of every layer. The supernet has no hidden state: the spec, and the
-normalisation statistics that belong to it, are arguments, so that sub-generators can be evaluated in parallel and in any order.
+normalisation statistics that belong to it, are arguments, so that sub-generators can be evaluated in parallel and in
+any order.
 """
 
 from dataclasses import dataclass

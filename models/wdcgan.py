@@ -2,8 +2,8 @@
 
 Shapes: N batch, C channels, H W size, Z latent; d is the depth scale factor. A generator for images of 4 * 2^L pixels
 has L doublings: the first layer puts out 2^(L-1) d channels at 4x4, each next one halves the channels and doubles the
-size, the last puts out the image. For 64x64 that is 100 -> 8d -> 4d -> 2d -> d -> C with 672 d^2 + 12831 d + 1 parameters
-for one channel.
+size, the last puts out the image. For 64x64 that is 100 -> 8d -> 4d -> 2d -> d -> C with 672 d^2 + 12831 d + 1
+parameters for one channel.
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from ganpress.config.training import JudgeConfig
 from ganpress.data.arrays import ImageArray
 from ganpress.errors import DataError, QualityGateFailed
 from ganpress.seeding import seeded_initialisation, torch_generator
-from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Training
+from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
 from ganpress.training.schedule import CosineSchedule
 from models.judge import Classifier, classifier
 
@@ -69,7 +69,7 @@ def train_judge(
         optimizer.step()
         return {"cross_entropy": loss.detach()}
 
-    state = {"network": network, "optimizer": optimizer, "random": RandomStream(random)}
+    state: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "random": RandomStream(random)}
     training = Training("judge", step, state, config.train_images, config.batch_size, checkpointing)
     curve = training.run()
     network.eval()

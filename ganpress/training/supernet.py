@@ -58,7 +58,8 @@ def train_supernet(
         return {"mse": sum(losses.values(), torch.zeros(())) / len(losses)} | losses
 
     on_point = None if on_samples is None else lambda point: on_samples(point, supernet)
-    state: dict[str, Stateful] = {"supernet": supernet, "optimizer": optimizer, "average": average, "random": RandomStream(random)}
+    state: dict[str, Stateful] = {"supernet": supernet, "optimizer": optimizer, "average": average}
+    state["random"] = RandomStream(random)
     training = Training(
         label, step, state, training_config.train_images, training_config.batch_size, checkpointing, on_point
     )
