@@ -1,0 +1,104 @@
+"""Generators as ONNX files: one float32 input `z` (batch, Z), one float32 output `images`, dynamic batch.
+
+Known architectures are written node by node, which picks the form that runs fastest, needs no exporter (it takes
+seconds to import and to trace) and leaves nothing in the file but the graph. Any other module goes through
+torch.onnx.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.edge.graph import INPUT, OPSET, OUTPUT
+from ganpress.errors import ConfigError
+from ganpress.surgery import fold_batch_norm
+from models.edge_wdcgan import FoldedWdcgan
+from models.quantized import QuantizedGenerator
+from models.wdcgan import WdcganGenerator
+
+LARGEST_FILE_BYTES = 2**31 - 1
+"""Limit of the protobuf format that ONNX files are in."""
+
+
+def export_onnx(model: nn.Module, path: Path, example: Tensor) -> None:
+    """Write `model` as an ONNX file, whole or not at all.
+
+    Args:
+        model: a generator; its eval behaviour is exported.
+        path: the file; its folder is made.
+        example: latents (N, Z) that an unknown architecture is traced with; two or more rows.
+
+    Raises:
+        ConfigError: if an operator of the model cannot be written as ONNX, or the file would pass the format's limit.
+    """
+    if isinstance(model, WdcganGenerator):
+        model = fold_batch_norm(model)
+    if isinstance(model, FoldedWdcgan | QuantizedGenerator):
+        from ganpress.edge.wdcgan_graph import folded_graph, quantized_graph
+
+        content = folded_graph(model) if isinstance(model, FoldedWdcgan) else quantized_graph(model)
+    else:
+        content = traced_graph(model, example)
+    _write_atomically(path, content)
+
+
+def traced_graph(model: nn.Module, example: Tensor) -> bytes:
+    """Export any module through torch.onnx and strip everything that is not computation.
+
+    Raises:
+        ConfigError: with the exporter's reason.
+    """
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        program = torch.onnx.export(
+            model.eval(),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: batch},),
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {reason}") from error
+    if program is None:
+        raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
+    proto = program.model_proto
+    _strip_metadata_(proto)
+    if proto.ByteSize() > LARGEST_FILE_BYTES:
+        raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def _strip_metadata_(proto: Any) -> None:
+    """Remove stack traces, shapes of inner values and long names: they outweigh the weights of a small model."""
+    graph = proto.graph
+    del graph.value_info[:]
+    boundary = {value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {"": ""} | {name: name for name in boundary}
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("doc_string")
+        del part.metadata_props[:]
+    for initializer in graph.initializer:
+        initializer.name = names.setdefault(initializer.name, f"c{len(names)}")
+    for node in graph.node:
+        node.ClearField("name")
+        node.input[:] = [names.setdefault(name, f"v{len(names)}") for name in node.input]
+        node.output[:] = [names.setdefault(name, f"v{len(names)}") for name in node.output]
+    proto.producer_name, proto.producer_version = "ganpress", ""
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

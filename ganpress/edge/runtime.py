@@ -1,0 +1,77 @@
+"""Exported generators in ONNX Runtime, called like torch ones."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpress.edge.graph import INPUT, OUTPUT
+from ganpress.errors import CheckpointError, ConfigError
+
+
+class OnnxGenerator:
+    """z (N, Z) float32 -> images (N, C, H, W) float32 in [-1, 1], computed by ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        """Load the file.
+
+        Args:
+            path: an ONNX file with the input `z` and the output `images`.
+            threads: cores to use; None leaves the choice to the runtime.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged, or not a generator.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        if threads is not None:
+            options.intra_op_num_threads = options.inter_op_num_threads = threads
+        content = _read(path)
+        if not _holds_operator(content, "QuantizeLinear"):
+            # Weights as integers, activations as floats: decode the weights once, at load.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        try:
+            self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime raises many types for damaged files
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason}; export it again") from None
+        found = [value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())]
+        if found != [INPUT, OUTPUT]:
+            raise CheckpointError(f"{path} is no generator: it needs '{INPUT}' -> '{OUTPUT}', found {found}")
+        self.path = path
+        self.latent = int(self._session.get_inputs()[0].shape[1])
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Run a batch of any size.
+
+        Raises:
+            ConfigError: if `z` is not (N, Z) with N >= 1.
+        """
+        if z.dim() != 2 or z.shape[0] == 0 or z.shape[1] != self.latent:
+            raise ConfigError(f"{self.path.name} takes z (N, {self.latent}) with N >= 1, found {tuple(z.shape)}")
+        latents = np.ascontiguousarray(z.detach().cpu().numpy(), dtype=np.float32)
+        (images,) = self._session.run([OUTPUT], {INPUT: latents})
+        return torch.from_numpy(images)
+
+
+def runtime_version() -> str:
+    """Version of ONNX Runtime."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; export the generator first") from None
+
+
+def _holds_operator(content: bytes, operator: str) -> bool:
+    """Whether a node of this type is in a serialised graph: field 4 of NodeProto, a string of that length."""
+    return bytes([0x22, len(operator)]) + operator.encode() in content
