@@ -1,5 +1,7 @@
 """The resumable training loop that all trainers share: counts images, averages losses, checkpoints, shows progress."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +46,8 @@ class Checkpointing:
     path: Path
     identity: str
     """Digest of everything that decides the result; a checkpoint of another identity is refused."""
+    pause_seconds: float = 1.0
+    """Least time between two checkpoints, so that short trainings are not all checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,10 @@ class Training:
     on_point: Callable[[CurvePoint], None] | None = None
     """Called at every curve point; must not draw from the training's random streams."""
     points: int = 40
-    """Curve points and checkpoints over the whole length, so a kill costs at most 1/40 of it."""
+    """Curve points, and occasions for a checkpoint, over the whole length: a kill costs about 1/40 of it."""
     curve: list[CurvePoint] = field(default_factory=list)
     images_shown: int = 0
+    _saved_at: float = -math.inf
 
     def run(self) -> list[CurvePoint]:
         """Train to the end, from the checkpoint where there is one.
@@ -101,11 +106,12 @@ class Training:
 
     def _mark(self, losses: dict[str, float]) -> None:
         for name, value in losses.items():
-            if not torch.isfinite(torch.tensor(value)):
+            if not math.isfinite(value):
                 raise TrainingDiverged(self._explain_divergence(name, value))
         self.curve.append(CurvePoint(self.images_shown, losses))
-        if self.checkpointing is not None:
+        if self.checkpointing is not None and time.monotonic() - self._saved_at >= self.checkpointing.pause_seconds:
             save_atomically(self.checkpointing.path, self._content(self.checkpointing))
+            self._saved_at = time.monotonic()
         if self.on_point is not None:
             self.on_point(self.curve[-1])
 

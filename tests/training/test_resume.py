@@ -99,7 +99,7 @@ TRAINERS = {
 def test_resuming_equals_not_stopping(name, images, tmp_path):
     train = TRAINERS[name](images)
     whole = train(None, None).state_dict()
-    checkpointing = Checkpointing(tmp_path / "checkpoint.pt", "identity")
+    checkpointing = Checkpointing(tmp_path / "checkpoint.pt", "identity", pause_seconds=0)
     with pytest.raises(Killed):
         train(checkpointing, kill_after(72))
     torch.randn(5)  # the global generator must not matter
@@ -115,7 +115,7 @@ def test_judge_resumes_too(images, tmp_path, monkeypatch):
         kind="classifier", width=4, features=8, train_images=160, batch_size=8, learning_rate=1e-3, min_accuracy=0
     )
     whole = train_judge(images, images, images, config, 1).judge.state_dict()
-    checkpointing = Checkpointing(tmp_path / "judge.pt", "identity")
+    checkpointing = Checkpointing(tmp_path / "judge.pt", "identity", pause_seconds=0)
     train_judge(images, images, images, config.model_copy(update={"train_images": 80}), 1, checkpointing)
     # The schedule depends on the length, so go back to a checkpoint of the long training.
     checkpointing.path.unlink()
@@ -137,14 +137,14 @@ def test_same_seed_same_bytes_other_seed_other_bytes(images):
 
 def test_checkpoint_of_something_else_is_refused(images, tmp_path):
     train = gan(images)
-    train(Checkpointing(tmp_path / "checkpoint.pt", "one"), None)
+    train(Checkpointing(tmp_path / "checkpoint.pt", "one", pause_seconds=0), None)
     with pytest.raises(CheckpointError, match="checkpoint of another training; delete it to start anew"):
         train(Checkpointing(tmp_path / "checkpoint.pt", "two"), None)
 
 
 def test_truncated_checkpoint_is_refused(images, tmp_path):
     path = tmp_path / "checkpoint.pt"
-    gan(images)(Checkpointing(path, "one"), None)
+    gan(images)(Checkpointing(path, "one", pause_seconds=0), None)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged"):
-        gan(images)(Checkpointing(path, "one"), None)
+        gan(images)(Checkpointing(path, "one", pause_seconds=0), None)
