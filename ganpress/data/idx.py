@@ -37,7 +37,11 @@ class IdxHeader:
     @property
     def file_bytes(self) -> int:
         """Bytes of the whole, decompressed file."""
-        return 4 + 4 * len(self.shape) + self.shape[0] * self.item_bytes
+        return len(self.to_bytes()) + self.shape[0] * self.item_bytes
+
+    def to_bytes(self) -> bytes:
+        """The header as it stands in the file."""
+        return struct.pack(f">{len(self.shape) + 1}I", self.magic, *self.shape)
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def idx_chunks(path: Path, magic: int) -> Iterator[NDArray[np.uint8]]:
             count = min(CHUNK_IMAGES, header.shape[0] - done)
             content = _read(file, count * header.item_bytes)
             if len(content) < count * header.item_bytes:
-                found = 4 + 4 * len(header.shape) + done * header.item_bytes + len(content)
+                found = len(header.to_bytes()) + done * header.item_bytes + len(content)
                 raise DataError(f"{path} is truncated: expected {header.file_bytes} bytes, found {found}; get it again")
             done += count
             yield np.frombuffer(content, np.uint8).reshape(count, *header.shape[1:])
@@ -120,4 +124,4 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 def write_idx(path: Path, items: NDArray[np.uint8]) -> None:
     """Write images (N, H, W) or labels (N,) as an uncompressed idx file; equal arrays are equal bytes."""
     magic = IMAGES_MAGIC if items.ndim == 3 else LABELS_MAGIC
-    path.write_bytes(struct.pack(f">{items.ndim + 1}I", magic, *items.shape) + np.ascontiguousarray(items).tobytes())
+    path.write_bytes(IdxHeader(magic, items.shape).to_bytes() + np.ascontiguousarray(items).tobytes())
