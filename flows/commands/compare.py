@@ -1,5 +1,130 @@
 """`ganpress compare`."""
 
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
 
-def compare() -> None:
-    """Being written."""
+import typer
+
+from flows.commands.run import Recipe, Settings
+from ganpress.errors import ConfigError, DataError
+from ganpress.tracking.ranking import (
+    Table,
+    find_metric,
+    higher_is_better,
+    metric_family,
+    sorted_references,
+    within_budget,
+)
+
+DEFAULT_FAMILIES = (
+    "size_bytes",
+    "parameters",
+    "is",
+    "is_retained",
+    "fid",
+    "kid",
+    "precision",
+    "recall",
+    "latency_ms_p50",
+)
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "kib": 2**10, "mib": 2**20}
+
+
+def compare(
+    sort: Annotated[
+        str | None, typer.Option(help="Metric to sort by, in full or by family (`fid`); default: IS.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Largest file, e.g. 100kB, 64KiB, 1.5MB, 90000.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Show this metric instead of the default columns; repeatable.")
+    ] = None,
+    edge: Annotated[bool, typer.Option("--edge", help="Only edge files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    recipe: Recipe = None,
+    set_: Settings = None,
+) -> None:
+    """Compare all generators; the first row is the best one that fits the budget."""
+    table = _read_table(_artifacts(recipe, list(set_ or ())) / "evaluate" / "metrics.json")
+    if edge:
+        table = {reference: row for reference, row in table.items() if reference.startswith("export/")}
+    by = find_metric(table, sort)
+    kept = within_budget(table, None if budget is None else parse_bytes(budget))
+    order = sorted_references(kept, by)
+    columns = [find_metric(table, one) for one in metric] if metric else _default_columns(table, by)
+    if as_json:
+        rows = [{"generator": reference, **kept[reference]} for reference in order]
+        typer.echo(json.dumps({"sorted_by": by, "best": order[0], "generators": rows}, indent=2))
+        return
+    _show(kept, order, columns, by)
+    left_out = len(table) - len(kept)
+    more = f"; {left_out} larger than {budget} left out" if left_out else ""
+    typer.echo(f"* best of {len(kept)} by {by} ({'higher' if higher_is_better(by) else 'lower'} is better){more}")
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size: a number with an optional unit; kB and MB are powers of 1000, KiB and MiB of 1024.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].lower() not in UNITS:
+        raise ConfigError(f"'{text}' is no size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB")
+    return int(float(match[1]) * UNITS[match[2].lower()])
+
+
+def _artifacts(recipe: str | None, settings: list[str]) -> Path:
+    from flows.environment import find_root
+
+    root = find_root()
+    if recipe or settings:
+        from flows.worktree import find_workspace
+
+        root = find_workspace(root, recipe, settings).root
+    return root / "artifacts"
+
+
+def _read_table(path: Path) -> Table:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: nothing was evaluated yet; run `ganpress run` first") from None
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); `dvc checkout` or `ganpress run` restores it") from None
+    if not isinstance(table, dict) or not table or not all(isinstance(row, dict) for row in table.values()):
+        raise DataError(f"{path} must map generators to metrics; `ganpress run --force --stage evaluate` rewrites it")
+    return table
+
+
+def _default_columns(table: Table, by: str) -> list[str]:
+    names = list(dict.fromkeys(name for row in table.values() for name in row))
+    chosen = [name for family in DEFAULT_FAMILIES for name in names if metric_family(name) == family]
+    return chosen if by in chosen else [*chosen, by]
+
+
+def _show(table: Table, order: list[str], columns: list[str], by: str) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    from flows.console import make_console
+
+    shown: Any = RichTable(box=box.SIMPLE_HEAD)
+    shown.add_column("generator", no_wrap=True)
+    for name in columns:
+        shown.add_column(Text(name, "bold" if name == by else ""), justify="right")
+    for place, reference in enumerate(order):
+        cells = [_number(table[reference].get(name)) for name in columns]
+        mark = "* " if place == 0 else "  "
+        shown.add_row(Text(mark + reference), *map(Text, cells), style="bold green" if place == 0 else "")
+    make_console().print(shown)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4f}"

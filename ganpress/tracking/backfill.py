@@ -57,7 +57,7 @@ def locked_models(root: Path) -> list[LockedModel]:
     return sorted(found, key=lambda model: FAMILY_ORDER.index(model.stage))
 
 
-def reconcile_store(root: Path, flow_run_id: str | None) -> None:
+def reconcile_store(root: Path) -> None:
     """Record every locked model that the store lacks, the metrics of all, one flow-level run, and the registry."""
     store = open_store(root)
     _end_dead_runs(store)
@@ -71,7 +71,7 @@ def reconcile_store(root: Path, flow_run_id: str | None) -> None:
             _backfill(store, root, model, params)
     _restore_metrics(store, root, params)
     register_latest_edge_models(root, store)
-    write_stamp(root, _flow_run(store, root, models, flow_run_id))
+    write_stamp(root, _flow_run(store, root, models))
 
 
 def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:
@@ -129,12 +129,11 @@ def _restore_metrics(store: Store, root: Path, params: dict[str, Any]) -> None:
         log_model_metrics(store, model.model_id, missing, dataset, int(time.time() * 1000))
 
 
-def _flow_run(store: Store, root: Path, models: list[LockedModel], flow_run_id: str | None) -> str:
+def _flow_run(store: Store, root: Path, models: list[LockedModel]) -> str:
     """Write the run of the flow itself, with all models it ended with as inputs; return its id."""
     from mlflow.entities import LoggedModelInput
 
-    tags = stage_tags("flow", root) | ({"prefect.flow_run_id": flow_run_id} if flow_run_id else {})
-    run = store.client.create_run(store.experiment_id, tags=tags, run_name="flow")
+    run = store.client.create_run(store.experiment_id, tags=stage_tags("flow", root), run_name="flow")
     found = [find_model(store, model.md5, reference_of(model.path, root)) for model in models]
     inputs = [LoggedModelInput(model.model_id) for model in found if model is not None]
     store.client.log_inputs(run.info.run_id, models=inputs)

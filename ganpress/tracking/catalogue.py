@@ -7,6 +7,7 @@ from typing import Any
 
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
 from ganpress.tracking.provenance import name_of
+from ganpress.tracking.ranking import is_cost
 from ganpress.tracking.store import Store
 
 MODEL_FACTS = ("parameters", "size_bytes", "macs_exact")
@@ -75,9 +76,11 @@ def log_model_metrics(
     from mlflow.entities import Metric
 
     run_id = store.client.get_logged_model(model_id).source_run_id
-    bound = {} if dataset is None else {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+    on_data = {} if dataset is None else {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
     rows = [
-        Metric(name, value, time_ms, 0, model_id=model_id, run_id=run_id, **bound) for name, value in metrics.items()
+        # Size and speed hold on any data: bound to none, they stay one column however often the data changes.
+        Metric(name, value, time_ms, 0, model_id=model_id, run_id=run_id, **({} if is_cost(name) else on_data))
+        for name, value in metrics.items()
     ]
     if rows:
         store.client.log_batch(run_id, metrics=rows)

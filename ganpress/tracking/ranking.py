@@ -1,6 +1,7 @@
 """Which generator is best under a budget. Plain numbers, no imports that cost time."""
 
 import math
+import re
 from collections.abc import Mapping
 
 from ganpress.errors import BudgetError, ConfigError
@@ -10,29 +11,34 @@ Table = Mapping[str, Mapping[str, float]]
 
 HIGHER_IS_BETTER = (
     "is",
-    "inception_score",
+    "is_retained",
     "precision",
     "recall",
     "density",
     "coverage",
-    "vol",
-    "sharpness",
     "accuracy",
+    "vol_ratio",
+    "latency_ratio",
 )
-LOWER_IS_BETTER = ("fid", "kid", "size_bytes", "parameters", "macs", "latency", "peak_memory", "mse")
+COSTS = ("size_bytes", "parameters", "macs", "latency", "peak_memory")
+"""What a metric name starts with if no data set was needed to measure it."""
 QUALITY_ORDER = ("is", "fid", "kid")
 """The metric that decides, in this order of preference, when none is named."""
 
 
 def metric_family(name: str) -> str:
-    """The longest known family that a metric name begins with: `is_1000_test_judge` -> `is`; itself if unknown."""
-    known = [one for one in (*HIGHER_IS_BETTER, *LOWER_IS_BETTER) if name == one or name.startswith(f"{one}_")]
-    return max(known, key=len, default=name)
+    """A metric's name without its protocol: `fid_1000_test_judge` -> `fid`, `is_std_1000_judge` -> `is_std`."""
+    return re.sub(r"_\d.*$", "", name)
 
 
 def higher_is_better(name: str) -> bool:
     """Whether a larger value of the metric is better; unknown metrics count as costs."""
     return metric_family(name) in HIGHER_IS_BETTER
+
+
+def is_cost(name: str) -> bool:
+    """Whether the metric is one of size or speed, which holds on any data."""
+    return name.startswith(COSTS)
 
 
 def find_metric(table: Table, wanted: str | None) -> str:
@@ -43,12 +49,9 @@ def find_metric(table: Table, wanted: str | None) -> str:
     """
     names = list(dict.fromkeys(name for row in table.values() for name in row))
     for one in [wanted] if wanted else QUALITY_ORDER:
-        for name in names:
-            if name == one:
-                return name
-        for name in names:
-            if metric_family(name) == one and not name.endswith(("_std", "_sd", "_ratio")):
-                return name
+        found = [name for name in names if name == one] or [name for name in names if metric_family(name) == one]
+        if found:
+            return found[0]
     raise ConfigError(f"no metric '{wanted or 'is'}'; metrics: {', '.join(sorted(names)) or 'none'}")
 
 

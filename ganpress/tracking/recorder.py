@@ -93,7 +93,6 @@ def main() -> int:
     parser.add_argument("--journal", type=Path)
     parser.add_argument("--follow", action="store_true")
     parser.add_argument("--reconcile", action="store_true")
-    parser.add_argument("--flow-run-id")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     closed = threading.Event()
@@ -123,7 +122,7 @@ def _work(arguments: argparse.Namespace, closed: threading.Event) -> None:
     if arguments.reconcile:
         from ganpress.tracking.backfill import reconcile_store
 
-        reconcile_store(root, arguments.flow_run_id)
+        reconcile_store(root)
 
 
 if __name__ == "__main__":

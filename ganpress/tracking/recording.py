@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ganpress.errors import ConfigError
@@ -23,6 +24,17 @@ PATIENCE_SECONDS = 120.0
 """How long a stage or flow waits for its recorder; what is left waits in the journals for the next one."""
 POLL_SECONDS = 0.5
 STAMP_FILE = "reconciled.json"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The flow that a recorder works for."""
+
+    run_id: str | None = None
+    recipe: str | None = None
+
+
+NO_FLOW = Flow()
 
 
 def tracking_mode() -> str:
@@ -53,7 +65,7 @@ def own_recorder(root: Path, journal: Path, mode: str) -> Iterator[None]:
 
 
 @contextmanager
-def recording(root: Path, flow_run_id: str | None = None) -> Iterator[None]:
+def recording(root: Path, flow_run_id: str | None = None, recipe: str | None = None) -> Iterator[None]:
     """Record all stages that run inside the block with one recorder process, and reconcile after it.
 
     Stages must inherit this process's environment. The recorder starts with the first journal, so a flow in which
@@ -64,7 +76,7 @@ def recording(root: Path, flow_run_id: str | None = None) -> Iterator[None]:
         yield
         return
     os.environ["GANPRESS_TRACKING"] = "deferred"
-    watch = _Watch(root, flow_run_id)
+    watch = _Watch(root, Flow(flow_run_id, recipe))
     try:
         with watch:
             yield
@@ -78,8 +90,8 @@ def recording(root: Path, flow_run_id: str | None = None) -> Iterator[None]:
 class _Watch:
     """Starts the flow's recorder when there is something to record."""
 
-    def __init__(self, root: Path, flow_run_id: str | None) -> None:
-        self._root, self._flow_run_id = root, flow_run_id
+    def __init__(self, root: Path, flow: Flow) -> None:
+        self._root, self._flow = root, flow
         self._recorder: subprocess.Popen[bytes] | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -92,12 +104,12 @@ class _Watch:
         self._thread.join()
         if self._recorder is not None:
             _wait(self._recorder)
-        reconcile(self._root, self._flow_run_id)
+        reconcile(self._root, self._flow.run_id, self._flow.recipe)
 
     def _watch(self) -> None:
         while not self._done.wait(POLL_SECONDS):
             if has_pending(self._root):
-                self._recorder = _start(self._root, "--follow", *_flow_arguments(self._flow_run_id))
+                self._recorder = _start(self._root, "--follow", flow=self._flow)
                 return
 
 
@@ -113,7 +125,7 @@ def record_pending(root: Path) -> None:
         _wait(_start(root))
 
 
-def reconcile(root: Path, flow_run_id: str | None = None) -> None:
+def reconcile(root: Path, flow_run_id: str | None = None, recipe: str | None = None) -> None:
     """Make MLflow agree with dvc.lock: record what a cached stage did not, and the aliases of the edge files.
 
     Does its work in a process of its own; returns at once when dvc.lock and the store are as it left them.
@@ -125,7 +137,7 @@ def reconcile(root: Path, flow_run_id: str | None = None) -> None:
         return
     if has_pending(root) or ((root / "dvc.lock").exists() and not is_reconciled(root)):
         check_service(tracking_uri(root))
-        _wait(_start(root, "--reconcile", *_flow_arguments(flow_run_id)))
+        _wait(_start(root, "--reconcile", flow=Flow(flow_run_id, recipe)))
 
 
 def is_reconciled(root: Path) -> bool:
@@ -175,15 +187,13 @@ def _server_holds(uri: str, run_id: str) -> bool:
         return False
 
 
-def _flow_arguments(flow_run_id: str | None) -> list[str]:
-    return ["--flow-run-id", flow_run_id] if flow_run_id else []
-
-
-def _start(root: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+def _start(root: Path, *arguments: str, flow: Flow = NO_FLOW) -> "subprocess.Popen[bytes]":
     """Start a recorder; it ends when the pipe to its standard input closes, so also when this process dies."""
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    lineage = {"GANPRESS_FLOW_RUN_ID": flow.run_id, "GANPRESS_RECIPE": flow.recipe}
+    environment |= {name: value for name, value in lineage.items() if value}
     command = [sys.executable, "-m", "ganpress.tracking.recorder", str(root.resolve()), *arguments]
     return subprocess.Popen(command, cwd=root, env=environment, stdin=subprocess.PIPE)
 

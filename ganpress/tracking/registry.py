@@ -19,9 +19,9 @@ logger = logging.getLogger("ganpress")
 ALIAS = "best-under-budget"
 
 
-def registered_name() -> str:
+def registered_name(recipe: str | None = None) -> str:
     """Name of the registered model; a recipe has one of its own, so that its files do not compete with others'."""
-    recipe = os.environ.get("GANPRESS_RECIPE")
+    recipe = recipe or os.environ.get("GANPRESS_RECIPE")
     return f"ganpress-edge-{Path(recipe).stem}" if recipe else "ganpress-edge"
 
 
