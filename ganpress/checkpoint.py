@@ -1,7 +1,9 @@
 """Model files: weights and the blueprint that rebuilds them, never a pickled module."""
 
+import hashlib
 import os
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -95,3 +97,9 @@ def save_atomically(path: Path, content: object) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def file_digest(path: Path, algorithm: Literal["md5", "sha256"]) -> str:
+    """Hex digest of a file's content, read in pieces; md5 is what dvc.lock writes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()

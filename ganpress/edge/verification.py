@@ -1,6 +1,5 @@
 """Proof that an edge file computes what the torch generator computes."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ganpress.edge.runtime import OnnxGenerator
-from ganpress.errors import ExportMismatch
-
-BATCH_SIZE = 32
+from ganpress.errors import ConfigError, ExportMismatch
+from ganpress.fidelity import compare_outputs
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Verification:
     images: int
     max_abs_error: float
     snr_db: float | None
-    """10 log10(signal power / error power); None where there is no difference at all."""
+    """None where there is no difference at all."""
     tolerance: float
     """Largest allowed `max_abs_error`."""
 
@@ -32,7 +30,7 @@ def verify_export(
 ) -> Verification:
     """Run torch and the edge file side by side.
 
-    The file is run in batches and again one latent at a time, so that a batch size baked into the graph shows.
+    The file is run in large batches and on one latent alone, so that a batch size baked into the graph shows.
 
     Args:
         model: what was exported; for a quantized generator its integer simulation.
@@ -46,30 +44,18 @@ def verify_export(
         CheckpointError: if the file cannot be loaded.
     """
     exported = OnnxGenerator(path, threads)
-    signal = noise = largest = 0.0
-    for batch in (*torch.split(z, BATCH_SIZE), z[:1]):
-        wanted, found = model(batch), exported(batch)
-        if wanted.shape != found.shape:
-            raise ExportMismatch(
-                f"{path} puts out {tuple(found.shape)}, torch {tuple(wanted.shape)}, for {len(batch)} z"
-            )
-        difference = found.double() - wanted.double()
-        error = float(difference.abs().max())
-        largest = max(largest, error if math.isfinite(error) else math.inf)
-        signal += float(wanted.double().square().sum())
-        noise += float(difference.square().sum())
-    result = Verification(len(z), largest, decibels(signal, noise), tolerance)
-    if largest > tolerance:
-        snr = "not finite" if result.snr_db is None else f"{result.snr_db:.1f} dB"
+    try:
+        difference = compare_outputs(model, exported, z)
+        compare_outputs(model, exported, z[:1])
+    except ValueError as error:
+        raise ExportMismatch(f"{path} puts out other images than torch: {error}; its batch or size is fixed") from None
+    except ConfigError as error:
+        raise ExportMismatch(f"{path} refuses a batch: {error}") from None
+    if not difference.max_abs_error <= tolerance:
+        snr = "without limit" if difference.snr_db is None else f"{difference.snr_db:.1f} dB"
         raise ExportMismatch(
-            f"{path} differs from torch by up to {largest:.3g} per pixel (images in [-1, 1], SNR {snr}, {len(z)} latents); "
-            f"allowed is {tolerance:.3g} (export.tolerance). Raise that only if the difference is meant; an integer file "
-            "that differs on a processor without VNNI needs weight_bits 7"
+            f"{path} differs from torch by up to {difference.max_abs_error:.3g} per pixel, allowed is {tolerance:.3g} "
+            f"(export.tolerance; images in [-1, 1], SNR {snr}, {len(z)} latents). Raise the tolerance only if the "
+            "difference is meant; an integer file that differs on a processor without VNNI needs weight_bits 7"
         )
-    return result
-
-
-def decibels(signal: float, noise: float) -> float | None:
-    """Signal-to-noise ratio of two powers; None where the noise is zero or the ratio is not finite."""
-    ratio = signal / noise if noise > 0 else math.nan
-    return 10 * math.log10(ratio) if ratio > 0 and math.isfinite(ratio) else None
+    return Verification(len(z), difference.max_abs_error, difference.snr_db, tolerance)

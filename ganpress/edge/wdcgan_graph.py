@@ -51,7 +51,7 @@ def quantized_graph(model: QuantizedGenerator) -> bytes:
     for level, layer in enumerate(layers):
         x = _decode(writer, x, quantizers[level]) if quantizers else x
         x = _convolve(writer, x, layer, _real_or_codes(writer, layer, channels_last=False), layer.bias)
-        # Rounding comes after the rearrangement: where it follows the convolution, the runtime rounds float weights, too.
+        # Rounding right after the convolution would make the runtime round float weights, too: rearrange first.
         x = _rearrange(writer, x, layer.geometry)
         x = _encode(writer, x, quantizers[level + 1]) if quantizers else x
     return _close(writer, _decode(writer, x, quantizers[-1]) if quantizers else x, model)

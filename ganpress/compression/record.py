@@ -1,0 +1,81 @@
+"""What was done to a compressed generator, for the file beside it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ganpress.compression.pruning import LayerSparsity, measure_sparsity
+from models.quantized import CalibrationRecord, QuantizedGenerator
+
+
+@dataclass(frozen=True)
+class ActivationRecord:
+    """How one tensor is rounded."""
+
+    tensor: str
+    low: float
+    high: float
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class CompressionRecord:
+    """Every choice, and what came of it."""
+
+    source: str
+    """Reference of the generator that was compressed."""
+    source_md5: str
+    sparsity: float
+    """Asked for; `layers` has what came of it."""
+    weight_bits: int | None
+    activation_bits: int | None
+    calibration: CalibrationRecord | None
+    layers: tuple[LayerSparsity, ...]
+    activations: tuple[ActivationRecord, ...]
+
+    @property
+    def zero_share(self) -> float:
+        """Share of zeros over all layers' weights."""
+        return sum(layer.zeros for layer in self.layers) / sum(layer.weights for layer in self.layers)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON; the same record gives the same bytes."""
+        content = asdict(self) | {
+            "layers": [{**asdict(layer), "sparsity": layer.sparsity} for layer in self.layers],
+            "weight_scheme": "symmetric per output channel, largest magnitude" if self.weight_bits else None,
+            "activation_scheme": "asymmetric per tensor, smallest and largest value" if self.activation_bits else None,
+        }
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def record_compression(model: nn.Module, source: str, source_md5: str, sparsity: float) -> CompressionRecord:
+    """Describe a compressed generator.
+
+    Args:
+        model: pruned, or pruned and quantized.
+        source: reference of the generator that it was made from.
+        source_md5: digest of that generator's file.
+        sparsity: share of weights that pruning was asked for.
+    """
+    quantized = model if isinstance(model, QuantizedGenerator) else None
+    return CompressionRecord(
+        source=source,
+        source_md5=source_md5,
+        sparsity=sparsity,
+        weight_bits=quantized.weight_bits if quantized else None,
+        activation_bits=quantized.activation_bits if quantized else None,
+        calibration=quantized.calibration if quantized else None,
+        layers=measure_sparsity(model),
+        activations=_activations(quantized) if quantized else (),
+    )
+
+
+def _activations(model: QuantizedGenerator) -> tuple[ActivationRecord, ...]:
+    names = ["latents", *(f"layer{level}" for level in range(len(model.widths))), "head before tanh"]
+    return tuple(
+        ActivationRecord(name, *quantizer.range, float(quantizer.scale), int(quantizer.zero_point))
+        for name, quantizer in zip(names, model.activation_quantizers(), strict=False)
+    )

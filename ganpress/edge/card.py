@@ -1,0 +1,181 @@
+"""The card beside an edge file: what it is, what it was made from, and the proof that it was checked."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
+
+from ganpress.checkpoint import file_digest
+from ganpress.edge.graph import INPUT, OPSET, OUTPUT
+from ganpress.edge.runtime import runtime_version
+from ganpress.edge.verification import Verification
+from ganpress.errors import CheckpointError
+from models.edge_wdcgan import DeployedWdcgan, EdgeWdcgan
+from models.quantized import CalibrationRecord, QuantizedGenerator
+
+
+class CardPart(BaseModel):
+    """Frozen, every key declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorCard(CardPart):
+    """One input or output of the graph."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    """`batch` is any number from 1 on."""
+    dtype: Literal["float32"]
+    values: str
+    """Range or distribution."""
+
+
+class QuantizationCard(CardPart):
+    """How a quantized generator came to its integers."""
+
+    weight_bits: int | None
+    activation_bits: int | None
+    calibration: CalibrationRecord | None
+    activation_ranges: tuple[tuple[float, float], ...]
+    """Of the latents, then of each layer's output; the last is the head before tanh."""
+
+
+class CostCard(CardPart):
+    """What it takes to run."""
+
+    parameters: int
+    macs_exact: int
+    """Of the trained architecture, comparable between number types."""
+    macs_torchprofile: int
+    macs_deployed: int
+    """Of the graph in the file: sub-pixel layers compute one border pixel that is cropped."""
+
+
+class Lineage(CardPart):
+    """What it was made from; digests are md5, as in dvc.lock."""
+
+    source: str
+    """Reference of the generator, e.g. `compress/subnet-int8`."""
+    source_md5: str
+    builder: str
+    teacher_md5: str | None = None
+    """None where the generator has no teacher."""
+
+
+class Card(CardPart):
+    """Everything about one edge file."""
+
+    version: Literal[1] = 1
+    file: str
+    format: Literal["onnx"] = "onnx"
+    opset: int = OPSET
+    sha256: str
+    md5: str
+    size_bytes: int
+    inputs: tuple[TensorCard, ...]
+    outputs: tuple[TensorCard, ...]
+    number_type: str
+    """`float32`, or `w8a8` for weights and activations of 8 bits, `w8`, `a8` for one of them."""
+    quantization: QuantizationCard | None
+    cost: CostCard
+    verification: Verification
+    verified_against: Literal["torch float32", "torch integer simulation"]
+    runtime: str
+    """Name and version of what it was verified in."""
+    lineage: Lineage
+
+
+def write_card(path: Path, model: nn.Module, example: torch.Tensor, proof: Verification, lineage: Lineage) -> Card:
+    """Describe the edge file `path` in `card.json` beside it.
+
+    Args:
+        path: the exported file.
+        model: what was exported.
+        example: one latent (1, Z).
+        proof: result of `ganpress.edge.verification.verify_export`.
+        lineage: what the model was made from.
+    """
+    with torch.no_grad():
+        images = model(example)
+    quantized = isinstance(model, QuantizedGenerator)
+    card = Card(
+        file=path.name,
+        sha256=file_digest(path, "sha256"),
+        md5=file_digest(path, "md5"),
+        size_bytes=path.stat().st_size,
+        inputs=(TensorCard(name=INPUT, shape=("batch", example.shape[1]), dtype="float32", values="standard normal"),),
+        outputs=(TensorCard(name=OUTPUT, shape=("batch", *images.shape[1:]), dtype="float32", values="[-1, 1]"),),
+        number_type=number_type(model),
+        quantization=_quantization(model) if isinstance(model, QuantizedGenerator) else None,
+        cost=_cost(model, example),
+        verification=proof,
+        verified_against="torch integer simulation" if quantized else "torch float32",
+        runtime=f"onnxruntime {runtime_version()}",
+        lineage=lineage,
+    )
+    path.with_name("card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return card
+
+
+def read_card(path: Path) -> Card:
+    """Read the card beside the edge file `path`, and check the file against it.
+
+    Raises:
+        CheckpointError: if the card or the file is missing, the card is not readable, or the file is not the one that
+            the card describes.
+    """
+    beside = path.with_name("card.json")
+    for needed in (beside, path):
+        if not needed.exists():
+            raise CheckpointError(f"{needed} does not exist; export the generator again")
+    try:
+        card = Card.model_validate_json(beside.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CheckpointError(f"{beside} is no readable card: {where}: {first['msg']}; export again") from None
+    size = path.stat().st_size
+    if size != card.size_bytes:
+        raise CheckpointError(f"{path} has {size:,} bytes, its card says {card.size_bytes:,}: truncated; export again")
+    found = file_digest(path, "sha256")
+    if found != card.sha256:
+        reason = f"has sha256 {found[:12]}…, its card says {card.sha256[:12]}…"
+        raise CheckpointError(f"{path} {reason}: it was changed after the export; export again")
+    return card
+
+
+def number_type(model: nn.Module) -> str:
+    """Short name of the arithmetic: `float32`, `w8a8`, `w8`, `a8`."""
+    if not isinstance(model, QuantizedGenerator):
+        return "float32"
+    weights = f"w{model.weight_bits}" if model.weight_bits else ""
+    return weights + (f"a{model.activation_bits}" if model.activation_bits else "")
+
+
+def _quantization(model: QuantizedGenerator) -> QuantizationCard:
+    return QuantizationCard(
+        weight_bits=model.weight_bits,
+        activation_bits=model.activation_bits,
+        calibration=model.calibration,
+        activation_ranges=tuple(quantizer.range for quantizer in model.activation_quantizers()),
+    )
+
+
+def _cost(model: nn.Module, example: torch.Tensor) -> CostCard:
+    from ganpress.cost import generator_cost
+
+    trained = model.trained_form() if isinstance(model, DeployedWdcgan) else model
+    cost = generator_cost(trained, example)
+    macs_deployed = cost.macs_exact
+    if isinstance(model, QuantizedGenerator):
+        deployed = EdgeWdcgan(model.latent, model.widths, model.channels)
+        macs_deployed = generator_cost(deployed, example).macs_exact
+    return CostCard(
+        parameters=cost.parameters,
+        macs_exact=cost.macs_exact,
+        macs_torchprofile=cost.macs_torchprofile,
+        macs_deployed=macs_deployed,
+    )

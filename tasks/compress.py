@@ -1,0 +1,68 @@
+"""Stage `compress`: a smaller generator without fine-tuning; pruned first, then quantized."""
+
+import copy
+import json
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.checkpoint import file_digest, load_model, save_model
+from ganpress.compression.pruning import prune_
+from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
+from ganpress.compression.record import record_compression
+from ganpress.config.edge import CompressConfig, CompressItem
+from ganpress.fidelity import compare_outputs
+from ganpress.seeding import derived_seed
+from ganpress.tracking import StageRun
+from models.builders import Blueprint
+from models.wdcgan import LATENT
+from tasks.stage import Stage, require, stage_main
+
+HELD_OUT_IMAGES = 256
+"""Latents, never calibrated on, that the difference to the original is measured on."""
+
+
+def work(stage: Stage, run: StageRun) -> None:
+    """Compress one generator and write it beside the record of what was done."""
+    config = stage.section(CompressConfig)
+    item = stage.chosen(config.items)
+    source = require(stage.artifact(item.generator) / "generator.pt", item.generator.replace("/", "@"))
+    original, blueprint = load_model(source)
+    run.uses_model(source)
+    seed = derived_seed(stage.seed, "compress", "calibration")
+    calibration = draw_latents(seed, config.calibration_images)
+    compressed, blueprint = compress(original, blueprint, item, calibration, seed)
+    path = stage.out / "generator.pt"
+    save_model(path, compressed, blueprint)
+    record = record_compression(compressed, item.generator, file_digest(source, "md5"), item.sparsity)
+    record.save(stage.out / "compression.json")
+    held_out = draw_latents(derived_seed(stage.seed, "compress", "held-out"), HELD_OUT_IMAGES)
+    snr_db = compare_outputs(original, compressed, held_out).snr_db
+    metrics = {"size_bytes": path.stat().st_size, "sparsity": record.zero_share}
+    if snr_db is not None:
+        metrics["snr_db"] = snr_db
+    (stage.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    run.log_metrics(metrics)
+    run.produces_model(path, family=stage.name, params=item.model_dump(), metrics=metrics)
+
+
+def compress(
+    original: nn.Module, blueprint: Blueprint, item: CompressItem, calibration: Tensor, seed: int
+) -> tuple[nn.Module, Blueprint]:
+    """Prune and quantize a copy of `original`; a generator that is only pruned keeps its architecture."""
+    model = copy.deepcopy(original)
+    if item.sparsity > 0:
+        prune_(model, item.sparsity)
+    if item.weight_bits is None and item.activation_bits is None:
+        return model, blueprint
+    quantized = quantize(model, calibration, QuantizationConfig(item.weight_bits, item.activation_bits), seed)
+    return quantized, quantized_blueprint(quantized)
+
+
+def draw_latents(seed: int, images: int) -> Tensor:
+    """Return z (images, Z) ~ N(0, I) from a generator of its own."""
+    return torch.randn(images, LATENT, generator=torch.Generator().manual_seed(seed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(stage_main("compress", work))
