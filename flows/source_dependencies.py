@@ -1,4 +1,4 @@
-"""Which source files each stage of dvc.yaml must list: the first-party imports of tasks/<stage>.py, all the way down."""
+"""Which source files each stage of dvc.yaml must list: the first-party imports of tasks/<stage>.py, transitively."""
 
 import ast
 import io

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganpress.ranking import is_cost
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
 from ganpress.tracking.provenance import name_of
-from ganpress.tracking.ranking import is_cost
 from ganpress.tracking.store import Store
 
 MODEL_FACTS = ("parameters", "size_bytes", "macs_exact")

@@ -9,9 +9,9 @@ from typing import Any
 
 from ganpress.config.base import read_yaml
 from ganpress.errors import BudgetError, ConfigError
+from ganpress.ranking import Table, best_reference, find_metric
 from ganpress.tracking.catalogue import find_model
 from ganpress.tracking.journal import file_md5
-from ganpress.tracking.ranking import Table, best_reference, find_metric
 from ganpress.tracking.store import Store, open_store
 
 logger = logging.getLogger("ganpress")
@@ -89,7 +89,7 @@ def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[
         return known
     version = store.client.create_model_version(
         name,
-        source=f"models:/{model.model_id}",
+        source=model.artifact_location,
         run_id=model.source_run_id,
         model_id=model.model_id,
         tags={
@@ -108,7 +108,7 @@ def _version_of(store: Store, name: str, model_id: str) -> str | None:
         store.client.create_registered_model(name, description="Edge files: ONNX, verified against torch.")
     except MlflowException:  # it is there
         versions: list[Any] = list(store.client.search_model_versions(f"name = '{name}'"))
-        found = [version.version for version in versions if version.source == f"models:/{model_id}"]
+        found = [version.version for version in versions if version.model_id == model_id]
         return str(found[0]) if found else None
     return None
 

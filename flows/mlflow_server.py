@@ -1,0 +1,147 @@
+"""The MLflow server that `ganpress ui` starts, and the pages of it that answer a question."""
+
+import json
+import os
+import sys
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from flows.ports import require_free_port
+from flows.stage_process import SupervisedProcess
+from ganpress.errors import ServiceUnavailable
+from ganpress.tracking.service import sqlite_path
+
+HOST = "127.0.0.1"
+START_SECONDS = 180.0
+POLL_SECONDS = 0.2
+MODEL_TRAINING = "workflowType=machine_learning"
+"""Without it the pages open for chat applications, where models are hidden."""
+COMPARED_RUNS = 12
+
+
+class MlflowServer:
+    """An MLflow server that ends with this process."""
+
+    def __init__(self, root: Path, port: int, uri: str) -> None:
+        """Start it; it answers some seconds later. `uri` names the store, a SQLite file."""
+        self.address = f"http://{HOST}:{port}"
+        self._last_lines: deque[str] = deque(maxlen=20)
+        environment = {**server_variables(root / "mlflow" / "server.env"), **os.environ}
+        # The server is the store's front, not a client of one.
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1", "--host", HOST]
+        command += ["--port", str(port), "--backend-store-uri", uri]
+        command += ["--artifacts-destination", str(_artifacts(root, uri))]
+        self._process = SupervisedProcess(command, root, environment, self._last_lines.append)
+
+    def wait_until_ready(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            ServiceUnavailable: if it ends or stays silent.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(f"{self.address}/health"):
+            if not self._process.alive:
+                last = next((line for line in reversed(self._last_lines) if line.strip()), "no output")
+                raise ServiceUnavailable(f"the MLflow server ended at once: {last}")
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(f"the MLflow server did not answer within {START_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
+    def stop(self) -> None:
+        """End the server and everything it started."""
+        self._process.stop()
+
+
+@contextmanager
+def mlflow_server(root: Path, port: int, uri: str) -> Iterator[MlflowServer]:
+    """Start a server of the store `uri`; stop it after the block.
+
+    Raises:
+        ServiceUnavailable: if `port` is in use.
+    """
+    server = MlflowServer(root, require_free_port(port, "--port"), uri)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def server_variables(path: Path) -> dict[str, str]:
+    """Read NAME=value lines; comments and blank lines are skipped, a missing file is empty."""
+    if not path.exists():
+        return {}
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def pages(address: str) -> dict[str, str]:
+    """Links that open on the right page, by what they show."""
+    experiment = _experiment_id(address)
+    if experiment is None:
+        return {"MLflow (nothing tracked yet)": f"{address}/#/experiments?{MODEL_TRAINING}"}
+    models = f"{address}/#/experiments/{experiment}/models?{MODEL_TRAINING}"
+    links = {"All generators": models}
+    runs = _latest_model_runs(address, experiment)
+    if len(runs) > 1:
+        chosen = quote(json.dumps(runs, separators=(",", ":")))
+        experiments = quote(json.dumps([experiment]))
+        links["Trade-offs"] = f"{address}/#/compare-runs?runs={chosen}&experiments={experiments}&{MODEL_TRAINING}"
+    links["Runs of all stages"] = f"{address}/#/experiments/{experiment}/runs?{MODEL_TRAINING}"
+    links["Edge files"] = f"{address}/#/models?{MODEL_TRAINING}"
+    return links
+
+
+def _experiment_id(address: str) -> str | None:
+    try:
+        found = _get(f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=ganpress")
+    except OSError:
+        return None
+    return str(found["experiment"]["experiment_id"])
+
+
+def _latest_model_runs(address: str, experiment: str) -> list[str]:
+    """The newest finished run of each generator, newest first."""
+    query = {
+        "experiment_ids": [experiment],
+        "filter": "attributes.status = 'FINISHED' AND tags.family != 'supernet'",
+        "order_by": ["attributes.start_time DESC"],
+        "max_results": 200,
+    }
+    runs = _get(f"{address}/api/2.0/mlflow/runs/search", query).get("runs", [])
+    newest: dict[str, str] = {}
+    for run in runs:
+        newest.setdefault(run["info"]["run_name"], run["info"]["run_id"])
+    return list(newest.values())[:COMPARED_RUNS]
+
+
+def _get(url: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def _artifacts(root: Path, uri: str) -> Path:
+    database = sqlite_path(uri)
+    return (database.parent if database else root / "mlflow") / "artifacts"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2.0) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
