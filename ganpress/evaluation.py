@@ -65,7 +65,6 @@ class Scores:
 
     def metrics(self, teacher: "Scores") -> dict[str, float]:
         """Return all numbers by name, with those that only mean something beside the teacher's."""
-        n, split, judge = self.images, self.split, self.judge
         against_real = {
             "fid": self.fid,
             "kid": self.kid,
@@ -74,16 +73,18 @@ class Scores:
             "density": self.density,
             "coverage": self.coverage,
         }
-        if self.kid_standard_error is not None:
-            against_real["kid_error"] = self.kid_standard_error
-        return {
-            metric_name("is", n, judge=judge): self.inception_score,
-            metric_name("is_std", n, judge=judge): self.inception_score_std,
-            **{metric_name(name, n, split, judge): value for name, value in against_real.items()},
-            metric_name("vol", n): float(self.vol.mean()),
-            metric_name("vol_ratio", n): sharpness_ratio(self.vol, teacher.vol),
+        own, real = (self.images, None, self.judge), (self.images, self.split, self.judge)
+        numbers = {metric_name("is", *own): self.inception_score}
+        numbers |= {metric_name(name, *real): value for name, value in against_real.items()}
+        numbers |= {
+            metric_name("vol", self.images): float(self.vol.mean()),
+            metric_name("vol_ratio", self.images): sharpness_ratio(self.vol, teacher.vol),
             "is_retained": self.inception_score / teacher.inception_score,
+            f"{metric_name('is', *own)}_std": self.inception_score_std,
         }
+        if self.kid_standard_error is not None:
+            numbers[f"{metric_name('kid', *real)}_error"] = self.kid_standard_error
+        return numbers
 
 
 def reference_features(

@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_score_and_another_seed_another(logits):
 
 
 def test_logits_are_refused(logits):
-    with pytest.raises(DataError, match="sum to 1 in each row.*apply softmax"):
+    with pytest.raises(DataError, match=r"sum to 1 in each row.*apply softmax"):
         inception_score(logits, 10, 0)
 
 
