@@ -1,0 +1,160 @@
+"""What every process of a run finds in its environment: absolute stores, no telemetry, threads, lineage."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganpress.errors import ConfigError, ServiceUnavailable
+
+WORKTREES = Path(".ganpress") / "worktrees"
+SERVICE_TIMEOUT_S = 3.0
+SERVICE_ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class GitState:
+    """The commit that a run starts from."""
+
+    sha: str | None
+    """Full hash of HEAD; None outside git or before the first commit."""
+    dirty: bool
+    """Whether tracked files differ from HEAD; `dvc.lock`, which every run rewrites, does not count."""
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Return the project's root: the nearest folder at or above `start` (default: here) that holds dvc.yaml.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            return folder
+    raise ConfigError(f"no dvc.yaml in {here} or above; change into the project's folder and run again")
+
+
+def main_root(root: Path) -> Path:
+    """Return the checkout that `root` belongs to: itself, or the owner of a worktree that a run was given."""
+    in_worktrees = root.parent.name == WORKTREES.name and root.parent.parent.name == WORKTREES.parent.name
+    return root.parents[2] if in_worktrees else root
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Return the defaults for every process of a run (`root`: the main checkout; all paths are absolute)."""
+    return {
+        # MLflow takes only the word `true`, Prefect 1, true or yes.
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+        "DVC_NO_ANALYTICS": "1",
+        "PREFECT_HOME": str(root / ".prefect"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow' / 'tracking.db'}",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "GANPRESS_CHECKPOINTS": str(root / ".ganpress" / "checkpoints"),
+    }
+
+
+def export_environment(root: Path) -> None:
+    """Put the defaults into this process's environment, before prefect or mlflow are imported; the user's own win."""
+    for name, value in environment(main_root(root)).items():
+        os.environ.setdefault(name, value)
+    # `python -m tasks.<stage>` in dvc.yaml must mean this interpreter, also when its bin/ was never activated.
+    interpreter = str(Path(sys.executable).parent)
+    paths = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if paths[0] != interpreter:
+        os.environ["PATH"] = os.pathsep.join([interpreter, *paths])
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def stage_environment(root: Path, jobs: int, flow_run_id: str | None, recipe: str | None) -> dict[str, str]:
+    """Return the environment of one stage's process.
+
+    Args:
+        root: the main checkout, whose commit is recorded.
+        jobs: stages that run side by side; each gets its share of the cores.
+        flow_run_id: Prefect's id of the flow run, for lineage.
+        recipe: the recipe of the run, for lineage.
+    """
+    threads = str(max(1, cores() // jobs))
+    git = git_state(root)
+    values = {
+        **os.environ,
+        "GANPRESS_THREADS": os.environ.get("GANPRESS_THREADS", threads),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+        "PYTHONUNBUFFERED": "1",
+        "GANPRESS_FLOW_RUN_ID": flow_run_id or "",
+        "GANPRESS_RECIPE": recipe or "",
+        "GANPRESS_GIT_SHA": git.sha or "",
+        "GANPRESS_GIT_DIRTY": str(git.dirty).lower(),
+    }
+    # A stage talks to DVC and MLflow only, and must not take itself for a part of somebody's Prefect run.
+    return {name: value for name, value in values.items() if value and not name.startswith("PREFECT__")}
+
+
+def git_state(root: Path) -> GitState:
+    """Read the commit of the checkout at `root` and whether its tracked files differ from it."""
+    sha = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    if not sha:
+        return GitState(None, False)
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return GitState(sha, any(not line.endswith("dvc.lock") for line in changed.splitlines()))
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def check_services(root: Path) -> None:
+    """Ask the stores that a run will need whether they can be used; local ones need no server.
+
+    Raises:
+        ServiceUnavailable: if one cannot.
+    """
+    from ganpress.tracking import check_service, tracking_uri
+
+    check_service(tracking_uri(root))
+    prefect = os.environ.get("PREFECT_API_URL", "")
+    if prefect.startswith(("http://", "https://")):
+        _check_answers(f"{prefect.rstrip('/')}/health", "PREFECT_API_URL", prefect)
+
+
+def _check_answers(url: str, variable: str, address: str) -> None:
+    for attempt in range(1, SERVICE_ATTEMPTS + 1):
+        reason = _refusal(url)
+        if reason is None:
+            return
+        if attempt < SERVICE_ATTEMPTS:
+            time.sleep(0.5)
+    raise ServiceUnavailable(
+        f"{variable}={address} does not answer ({reason}); start it (`prefect server start`), correct the address, "
+        f"or unset {variable} to work without a standing server"
+    )
+
+
+def _refusal(url: str) -> str | None:
+    """Return why `url` does not answer, or None. A refusal such as 401 is an answer; 5xx is not."""
+    try:
+        with urllib.request.urlopen(url, timeout=SERVICE_TIMEOUT_S):
+            return None
+    except urllib.error.HTTPError as error:
+        return None if error.code < 500 else f"HTTP {error.code}"
+    except urllib.error.URLError as error:
+        return str(error.reason)
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__

@@ -1,0 +1,262 @@
+"""The Prefect flow: one task run a stage of dvc.yaml, in DVC's order, as parallel as the graph and the cores allow.
+
+DVC decides what is up to date, Prefect when and where it runs. A task calls `dvc repro` for its stage alone; its cache
+key is None while DVC calls the stage changed, else a digest of what dvc.lock records, outputs included. So a clean
+stage is natively `Cached`, and a memo can never be stale.
+"""
+
+import queue
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import CachePolicy
+from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run as current_flow_run
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.console import Outcome, RunConsole, StageResult
+from flows.dvc_graph import CleanStages, StageGraph, read_graph
+from flows.environment import cores, export_environment, find_root, stage_environment
+from flows.stage_process import Watchdog
+from flows.stage_run import StageEnd, run_stage
+from flows.worktree import Workspace, make_workspace
+from ganpress.errors import ConfigError, GanpressError
+
+MAX_JOBS = 64
+
+
+class StageFailed(GanpressError):
+    """A stage of the chain ended with an error."""
+
+
+@flow(name="ganpress", task_runner=ThreadPoolTaskRunner(max_workers=MAX_JOBS), validate_parameters=False)
+def ganpress_pipeline(
+    stages: list[str] | None = None,
+    from_stage: str | None = None,
+    force: bool = False,
+    recipe: str | None = None,
+    settings: list[str] | None = None,
+    jobs: int | None = None,
+    stage_timeout_s: float | None = None,
+) -> State[Any]:
+    """Bring the chain up to date.
+
+    Args:
+        stages: only these, and nothing upstream; `student` means all its items, `student@d2-mse` one.
+        from_stage: this stage and all downstream of it; what is upstream is taken as it is.
+        force: run the chosen stages even if nothing changed.
+        recipe: name or path of a recipe laid over params.yaml, in a workspace of its own.
+        settings: `section.key=value` laid over that, likewise.
+        jobs: stages side by side; None takes one for each core.
+        stage_timeout_s: limit of one stage's wall time.
+
+    Returns:
+        A completed state, or a failed one that holds the error.
+    """
+    root = find_root()
+    export_environment(root)
+    try:
+        workspace = make_workspace(root, recipe, settings or ())
+        ensure_inputs(workspace)
+        graph = read_graph(workspace.root)
+        chosen = graph.select(stages or (), from_stage)
+        run = _Run(workspace, graph, chosen, force, check_jobs(jobs), stage_timeout_s)
+        results = run.to_the_end()
+    except GanpressError as error:
+        return Failed(message=str(error), data=error)
+    return _final_state(results)
+
+
+def check_jobs(jobs: int | None) -> int:
+    """Return the number of stages that may run side by side.
+
+    Raises:
+        ConfigError: if it is not positive.
+    """
+    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
+        raise ConfigError(f"--jobs is {jobs}; it must be between 1 and {MAX_JOBS}")
+    return jobs or min(cores(), MAX_JOBS)
+
+
+def ensure_inputs(workspace: Workspace) -> None:
+    """Make data/ as the data section says, if any stage reads it."""
+    if (workspace.root / "data.dvc").exists() or _reads_data(workspace.root):
+        from flows.data_source import ensure_data
+
+        ensure_data(workspace.root, workspace.data)
+
+
+def _reads_data(root: Path) -> bool:
+    from ganpress.config.base import read_yaml
+
+    stages = read_yaml(root / "dvc.yaml").get("stages") or {}
+    bodies = [body.get("do", body) for body in stages.values() if isinstance(body, dict)]
+    return any(Path(str(dep)).parts[:1] == ("data",) for body in bodies for dep in body.get("deps", ()))
+
+
+def _final_state(results: Sequence[StageResult]) -> State[Any]:
+    failed = [result for result in results if result.outcome == "failed"]
+    if not failed:
+        executed = sum(result.outcome == "ran" for result in results)
+        return Completed(message=f"{executed} of {len(results)} stages executed, the others were up to date")
+    causes = "; ".join(f"stage {result.stage} failed: {result.cause}" for result in failed)
+    error = StageFailed(f"{causes} (the outputs of the other stages are kept; mend this and run again)")
+    return Failed(message=str(error), data=error)
+
+
+class DvcClean(CachePolicy):  # type: ignore[misc]
+    """Cache key of a stage: None while it would run, else the digest of what dvc.lock records of it."""
+
+    def __init__(self, clean: CleanStages, force: bool) -> None:
+        super().__init__()
+        self._clean, self._force = clean, force
+
+    def compute_key(
+        self,
+        task_ctx: Any,  # noqa: ARG002 (Prefect's interface)
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],  # noqa: ARG002
+        **_kwargs: Any,
+    ) -> str | None:
+        """Return the key of the stage that the task run is for."""
+        return None if self._force else self._clean.key(inputs["stage"])
+
+
+class _Run:
+    """One run of the chosen stages: submits what is ready, in DVC's order, until nothing is left."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        graph: StageGraph,
+        chosen: tuple[str, ...],
+        force: bool,
+        jobs: int,
+        timeout_s: float | None,
+    ) -> None:
+        self._root, self._force, self._jobs, self._timeout_s = workspace.root, force, jobs, timeout_s
+        self._workspace, self._chosen = workspace, chosen
+        self._before = {name: graph.ancestors(name) & set(chosen) for name in chosen}
+        self._upstream = {name: _nearest(graph, name, set(chosen)) for name in chosen}
+        self._clean = CleanStages(workspace.root, graph)
+        self._watchdog = Watchdog()
+        self._futures: dict[str, PrefectFuture[Any]] = {}
+        self._ended: dict[str, StageEnd] = {}
+        self._results: dict[str, StageResult] = {}
+        self._started: dict[str, float] = {}
+
+    def to_the_end(self) -> list[StageResult]:
+        """Run everything and return the results in the order of the graph."""
+        from ganpress.tracking import recording
+
+        started = time.monotonic()
+        flow_run_id = str(current_flow_run.id) if current_flow_run.id else None
+        try:
+            with RunConsole(len(self._chosen)) as self._console, recording(self._root, flow_run_id):
+                self._env = stage_environment(self._workspace.main, self._jobs, flow_run_id, self._workspace.recipe)
+                self._submit_all()
+        finally:
+            self._watchdog.stop()
+        results = [self._results[name] for name in self._chosen]
+        self._console.summary(results, time.monotonic() - started)
+        self._say_where()
+        return results
+
+    def _submit_all(self) -> None:
+        """Submit stages as their upstream ends; at most `jobs` at a time, because a waiting task holds a thread."""
+        stage_task = self._make_task()
+        finished: queue.SimpleQueue[str] = queue.SimpleQueue()
+        waiting = list(self._chosen)
+        while len(self._results) < len(self._chosen):
+            for name in [one for one in waiting if self._is_ready(one)]:
+                if len(self._futures) - len(self._results) >= self._jobs:
+                    break
+                waiting.remove(name)
+                self._started[name] = time.monotonic()
+                future = stage_task.submit(name, wait_for=[self._futures[one] for one in self._upstream[name]])
+                self._futures[name] = future
+                future.add_done_callback(lambda _future, name=name: finished.put(name))
+            self._note(finished.get())
+
+    def _is_ready(self, name: str) -> bool:
+        return self._before[name].issubset(self._results)
+
+    def _note(self, name: str) -> None:
+        """Turn the end of a task run into the stage's result."""
+        future, ended = self._futures[name], self._ended.get(name)
+        future.wait()  # it has ended, but only this makes it read its final state
+        state = future.state
+        outcome, cause = self._outcome(name, state, ended)
+        result = StageResult(name, outcome, time.monotonic() - self._started[name], cause)
+        self._results[name] = result
+        self._console.finished(result)
+
+    def _outcome(self, name: str, state: State[Any], ended: StageEnd | None) -> tuple[Outcome, str | None]:
+        if state.is_completed():
+            if ended is None or ended.action == "skipped":
+                return "Cached", None
+            return ("ran" if ended.action == "ran" else "restored"), None
+        failed = [one for one in self._chosen if one in self._before[name] and one in self._results]
+        failed = [one for one in failed if self._results[one].outcome == "failed"]
+        if failed and ended is None:
+            return "not run", f"{', '.join(failed)} failed"
+        return "failed", ended.error if ended and ended.error else state.message or state.name or "no message"
+
+    def _make_task(self) -> Any:
+        """Return the task that brings one stage up to date; it belongs to this run, for its policy reads this graph."""
+
+        @task(
+            name="stage",
+            task_run_name="{stage}",
+            cache_policy=DvcClean(self._clean, self._force),
+            persist_result=True,
+            result_serializer="json",
+        )
+        def bring_up_to_date(stage: str) -> State[Any] | dict[str, str]:
+            return self._bring_up_to_date(stage)
+
+        return bring_up_to_date
+
+    def _bring_up_to_date(self, stage: str) -> State[Any] | dict[str, str]:
+        if not self._force and self._clean.is_clean(stage):
+            # Clean, but new to Prefect: it ran in an earlier flow, or through `dvc repro`. From now on there is a memo.
+            return Completed(
+                name="Cached", message="DVC calls it unchanged", data={"stage": stage, "action": "skipped"}
+            )
+        logger = get_run_logger()
+        self._clean.touch(stage)
+        self._console.started(stage)
+
+        def on_line(line: str) -> None:
+            logger.info(line)
+            self._console.output(stage, line)
+
+        end = run_stage(stage, self._root, self._env, self._watchdog, on_line, self._force, self._timeout_s)
+        self._ended[stage] = end
+        if end.error is not None:
+            return Failed(message=end.error)
+        record = {"stage": stage, "action": end.action}
+        if end.action == "ran":
+            return record
+        return Completed(name="Cached", message=f"DVC {end.action} it", data=record)
+
+    def _say_where(self) -> None:
+        report = self._root / "artifacts" / "report" / "report.html"
+        if report.is_file():
+            self._console.say(f"report: {report}")
+        if self._workspace.isolated:
+            self._console.say(f"workspace of these parameters: {self._root}")
+            self._console.say(f"make them the project's own: cp {self._root / 'params.yaml'} {self._workspace.main}")
+
+
+def _nearest(graph: StageGraph, name: str, chosen: set[str]) -> tuple[str, ...]:
+    """Return the chosen stages that `name` waits for, looking through those that were not chosen."""
+    found: set[str] = set()
+    for upstream in graph[name].upstream:
+        found.update([upstream] if upstream in chosen else _nearest(graph, upstream, chosen))
+    return tuple(sorted(found))

@@ -1,0 +1,126 @@
+"""One stage, run by DVC in a process of its own."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from flows.stage_process import TIMED_OUT, Watchdog
+
+Action = Literal["ran", "restored", "skipped"]
+
+# DVC says in its log what it did, and nowhere else (pinned by tests/flows/test_stage_run.py).
+_RUNNING = "Running stage '"
+_RESTORING = "is cached - skipping run"
+_CHATTER = (
+    _RUNNING,
+    "> ",
+    "Stage '",
+    "Updating lock file",
+    "Generating lock file",
+    "To track the changes with git",
+    "\tgit add",
+    "To enable auto staging",
+    "\tdvc config",
+    "Use `dvc push`",
+    "Data and pipelines are up to date",
+    "ERROR: failed to reproduce",
+)
+_EXIT_CODE = re.compile(r"exited with (-?\d+)")
+
+
+@dataclass(frozen=True)
+class StageEnd:
+    """What DVC did with a stage."""
+
+    action: Action
+    error: str | None
+    """The stage's own last line when it failed, else None."""
+
+
+@dataclass
+class _Transcript:
+    """Sorts a `dvc repro` log into what DVC did and what the stage said."""
+
+    on_line: Callable[[str], None]
+    action: Action = "skipped"
+    last_line: str = ""
+    """The stage's last line that says something."""
+    dvc_error: str = ""
+
+    def add(self, line: str) -> None:
+        if line.startswith(_RUNNING):
+            self.action = "ran"
+        elif _RESTORING in line and self.action == "skipped":
+            self.action = "restored"
+        elif line.startswith("ERROR: "):
+            self.dvc_error = self.dvc_error or line.removeprefix("ERROR: ")
+        if line.strip() and not line.startswith(_CHATTER):
+            self.last_line = line.strip()
+            self.on_line(line)
+
+
+def run_stage(
+    stage: str,
+    root: Path,
+    env: Mapping[str, str],
+    watchdog: Watchdog,
+    on_line: Callable[[str], None],
+    force: bool = False,
+    timeout_s: float | None = None,
+) -> StageEnd:
+    """Let DVC bring one stage up to date, and nothing upstream of it.
+
+    The lock is ours because DVC's own refuses, rather than waits, when two processes want the same stage.
+
+    Args:
+        stage: DVC's name of it.
+        root: the folder of dvc.yaml.
+        env: the whole environment of its process.
+        watchdog: ends the process if this flow ends first.
+        on_line: called with each line that the stage writes.
+        force: run even if nothing changed.
+        timeout_s: limit of the stage's wall time; None sets none.
+    """
+    transcript = _Transcript(on_line)
+    options = ["--force"] if force else []
+    command = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, stage]
+    locks = root / ".dvc" / "tmp"
+    locks.mkdir(parents=True, exist_ok=True)
+    with _held(FileLock(locks / f"ganpress-{stage.replace('/', '-')}.lock"), watchdog):
+        code = watchdog.run(command, root, env, transcript.add, timeout_s)
+    if code == 0:
+        return StageEnd(transcript.action, None)
+    return StageEnd(transcript.action, _cause(transcript, code, timeout_s))
+
+
+@contextmanager
+def _held(lock: BaseFileLock, watchdog: Watchdog) -> Iterator[None]:
+    """Wait for the lock in steps, because another flow may hold it for hours while this one is being stopped."""
+    while True:
+        watchdog.check()
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            continue
+        break
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _cause(transcript: _Transcript, code: int, timeout_s: float | None) -> str:
+    if code == TIMED_OUT and timeout_s is not None:
+        return f"it took longer than its limit of {timeout_s:g} s and was stopped"
+    exited = _EXIT_CODE.search(transcript.dvc_error)
+    if exited and (int(exited[1]) < 0 or int(exited[1]) > 128):
+        return f"its process was killed (exit code {exited[1]}); was there enough memory?"
+    if transcript.action == "ran" and transcript.last_line:
+        return transcript.last_line
+    return transcript.dvc_error or transcript.last_line or f"dvc ended with exit code {code}"

@@ -1,0 +1,228 @@
+"""A run with other parameters gets a workspace of its own: a git worktree that shares DVC's cache and MLflow's store.
+
+The main workspace is never edited. Worktrees are named by the digest of their parameters, so the same recipe and the
+same `--set` find the same folder again, and there everything is `Cached`.
+"""
+
+import filecmp
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock
+
+from flows.environment import WORKTREES, main_root
+from ganpress.config.base import parse, read_yaml
+from ganpress.config.data import DataConfig
+from ganpress.config.params import Params, load_params, merge_overlay
+from ganpress.errors import ConfigError
+
+OWN_FILES = frozenset({"params.yaml", "dvc.lock", "data.dvc"})
+"""What a worktree keeps for itself; every other file follows the main workspace."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a run happens and with which parameters."""
+
+    root: Path
+    """The folder that holds params.yaml, data/ and artifacts/ of this run."""
+    main: Path
+    """The checkout that the user works in; the same as `root` without recipe and settings."""
+    recipe: str | None
+    params: Params
+
+    @property
+    def isolated(self) -> bool:
+        return self.root != self.main
+
+    @property
+    def data(self) -> DataConfig:
+        """The data section; a relative path means a place beside the main checkout's files, wherever the run is."""
+        config = self.params.data
+        kind, colon, folder = config.source.partition(":")
+        source = f"{kind}:{self.main / folder}" if colon else config.source
+        path = None if config.path is None else str(self.main / config.path)
+        return config.model_copy(update={"source": source, "path": path})
+
+
+def find_workspace(root: Path, recipe: str | None = None, settings: Sequence[str] = ()) -> Workspace:
+    """Return the workspace of a run without making it: its params are checked, its folder may not exist yet.
+
+    Args:
+        root: the project's root.
+        recipe: name of a file in recipes/, or path of one; laid over params.yaml.
+        settings: `section.key=value`, laid over both; values are YAML.
+
+    Raises:
+        ConfigError: if params.yaml, the recipe or a setting is wrong.
+    """
+    main = main_root(root)
+    if recipe is None and not settings:
+        return Workspace(root, main, None, load_params(root / "params.yaml"))
+    content = _merged(main, recipe, settings)
+    params = parse(content, Params, _origin(recipe, settings))
+    return Workspace(main / WORKTREES / _digest(content), main, recipe, params)
+
+
+def make_workspace(root: Path, recipe: str | None = None, settings: Sequence[str] = ()) -> Workspace:
+    """Return the workspace of a run, made or brought up to date with the main workspace's files.
+
+    Raises:
+        ConfigError: as `find_workspace`, or if the project is not in git.
+    """
+    workspace = find_workspace(root, recipe, settings)
+    if recipe is None and not settings:
+        return workspace
+    content = _merged(workspace.main, recipe, settings)
+    workspace.root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(workspace.root.with_suffix(".lock")):
+        if not (workspace.root / ".git").exists():
+            _add_worktree(workspace)
+        _follow_main(workspace)
+        _write_if_changed(workspace.root / "params.yaml", _dump(content))
+    return workspace
+
+
+def _merged(main: Path, recipe: str | None, settings: Sequence[str]) -> dict[str, Any]:
+    content = read_yaml(main / "params.yaml")
+    if recipe is not None:
+        content = merge_overlay(content, read_yaml(find_recipe(main, recipe)))
+    for setting in settings:
+        content = _with_setting(content, setting)
+    judge = content.get("judge")
+    if isinstance(judge, dict) and isinstance(judge.get("weights"), str):
+        # The stage reads it in the worktree, where a file beside the main checkout's is not found.
+        content["judge"] = {**judge, "weights": str(main / judge["weights"])}
+    return content
+
+
+def find_recipe(main: Path, recipe: str) -> Path:
+    """Return the file that `recipe` means: a path, or a name in recipes/.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    for path in (main / "recipes" / f"{recipe}.yaml", Path(recipe), main / recipe):
+        if path.is_file():
+            return path
+    known = sorted(path.stem for path in (main / "recipes").glob("*.yaml"))
+    raise ConfigError(f"no recipe '{recipe}'; name one of recipes/ ({', '.join(known) or 'none yet'}) or a YAML file")
+
+
+def _with_setting(content: dict[str, Any], setting: str) -> dict[str, Any]:
+    """Return `content` with one `a.b.c=value`."""
+    dotted, equals, text = setting.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {setting}: write section.key=value, for example --set teacher.images=500")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {setting}: the value is not YAML: {' '.join(str(error).split())}") from None
+    return _with_value(content, keys, value, setting)
+
+
+def _with_value(content: Any, keys: Sequence[str], value: Any, setting: str) -> dict[str, Any]:
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"--set {setting}: '{keys[0]}' cannot be set below the value {content!r}")
+    rest = keys[1:]
+    return {**content, keys[0]: _with_value(content.get(keys[0]), rest, value, setting) if rest else value}
+
+
+def _origin(recipe: str | None, settings: Sequence[str]) -> str:
+    parts = ["params.yaml", *([f"recipe {recipe}"] if recipe else []), *(f"--set {setting}" for setting in settings)]
+    return " + ".join(parts)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _dump(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def _add_worktree(workspace: Workspace) -> None:
+    """Check HEAD out into the workspace's folder and let its DVC use the main cache."""
+    main, root = workspace.main, workspace.root
+    _git(main, "worktree", "prune")
+    # A folder without .git is what a killed creation left behind.
+    shutil.rmtree(root, ignore_errors=True)
+    _git(main, "worktree", "add", "--quiet", "--force", "--detach", str(root), "HEAD")
+    if (main / "dvc.lock").is_file():
+        shutil.copy2(main / "dvc.lock", root / "dvc.lock")
+    _share_cache(main, root)
+
+
+def _share_cache(main: Path, root: Path) -> None:
+    from dvc.repo import Repo
+
+    local = main / ".dvc" / "config.local"
+    if local.is_file():  # credentials and remotes that only this machine has
+        shutil.copy2(local, root / ".dvc" / "config.local")
+    with Repo(str(main)) as repo:
+        cache = repo.cache.local.path
+    with Repo(str(root)) as repo, repo.config.edit("local") as config:
+        config["cache"]["dir"] = cache
+
+
+def _follow_main(workspace: Workspace) -> None:
+    """Carry over what the user sees: tracked files with their uncommitted changes, and new modules."""
+    main, root = workspace.main, workspace.root
+    wanted = {path for path in _sources(main) if _is_file(main / path)}
+    for path in wanted - OWN_FILES:
+        if not _same(main / path, root / path):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(main / path, root / path, follow_symlinks=False)
+    for path in _sources(root) - wanted - OWN_FILES:
+        (root / path).unlink(missing_ok=True)
+
+
+def _sources(root: Path) -> set[str]:
+    """Return the tracked files and the modules that git does not know yet, as paths below `root`."""
+    new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", "*.py")
+    return set(filter(None, (_git(root, "ls-files", "-z", "--cached") + new).split("\0")))
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() or path.is_symlink()
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    return other.is_file() and filecmp.cmp(one, other, shallow=True)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Run git.
+
+    Raises:
+        ConfigError: with git's own last line, if it fails or is not there.
+    """
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ConfigError("git is not installed; --recipe and --set need it for their worktree") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ConfigError(
+            f"--recipe and --set run in a git worktree, and `git {arguments[0]}` failed in {root}: {last}; "
+            "commit the project to git first, or edit params.yaml and run without them"
+        )
+    return done.stdout
