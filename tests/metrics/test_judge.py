@@ -104,12 +104,12 @@ def test_a_classifier_is_not_loaded_from_its_section():
 
 
 def test_inception_equals_torch_fidelitys_and_repeats_gray(inception_judge, inception_network, images):
-    seen = inception_judge(images[:2])
-    features, logits = inception_network(images_to_uint8(images[:2]).repeat(1, 3, 1, 1))
+    seen = inception_judge(images[:1])
+    features, logits = inception_network(images_to_uint8(images[:1]).repeat(1, 3, 1, 1))
     assert inception_judge.name == "inception"
     np.testing.assert_array_equal(seen.features, features.numpy())
     np.testing.assert_allclose(seen.probabilities, logits.double().softmax(1).numpy())
-    assert np.abs(seen.features[0] - seen.features[1]).max() > 0
+    assert seen.features.std() > 0
 
 
 def test_the_file_of_an_inception_judge_leads_to_its_weights_and_notices_changes(tmp_path, inception_judge):

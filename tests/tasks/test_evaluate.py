@@ -1,0 +1,173 @@
+"""The stage `evaluate` on a small chain of real files: untrained networks, exported by the project's own exporter."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ganpress.checkpoint import save_model
+from ganpress.edge.onnx_export import export_onnx
+from ganpress.errors import CheckpointError, ConfigError, DataError
+from ganpress.tracking import StageRun
+from models.builders import Blueprint
+from models.wdcgan import LATENT
+from tasks.evaluate import find_subjects, run
+from tasks.stage import Stage
+
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+PLAIN = {"teacher": 4, "student/d2": 2, "control/d2": 2, "subnet": 1}
+REFERENCES = [*PLAIN, "compress/subnet-pruned", "export/teacher", "export/pruned"]
+
+
+def small_params() -> dict:
+    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    params["evaluate"] |= {"images": 40, "kid_subset_size": 20, "kid_subsets": 2, "is_splits": 2, "latency_repeats": 4}
+    params["student"]["items"] = {"d2": {"depth": 2, "loss": "mse"}}
+    params["control"]["items"] = {"d2": {"depth": 2}}
+    params["compress"]["items"] = {"subnet-pruned": {"generator": "subnet", "sparsity": 0.5}}
+    params["export"]["items"] = {
+        "teacher": {"generator": "teacher"},
+        "pruned": {"generator": "compress/subnet-pruned"},
+    }
+    params["report"] |= {"sample_images": 5, "interpolation_steps": 3}
+    return params
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory, tiny_images):
+    """Root folder of a chain whose models were never trained."""
+    root = tmp_path_factory.mktemp("chain")
+    artifacts = root / "artifacts"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        judge = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
+        save_model(artifacts / "judge" / "judge.pt", judge.build(), judge)
+        for reference, depth in PLAIN.items():
+            blueprint = Blueprint("wdcgan_generator", {"spec": str(depth), "size": 16, "channels": 1})
+            generator = blueprint.build().eval()
+            save_model(artifacts / reference / "generator.pt", generator, blueprint)
+            if reference == "subnet":
+                save_model(artifacts / "compress/subnet-pruned" / "generator.pt", generator, blueprint)
+            for item in {"teacher": ["teacher"], "subnet": ["pruned"]}.get(reference, []):
+                (artifacts / "export" / item).mkdir(parents=True)
+                export_onnx(generator, artifacts / "export" / item / "generator.onnx", torch.zeros(2, LATENT))
+    (artifacts / "prepare").mkdir()
+    np.save(artifacts / "prepare" / "test.npy", tiny_images.pixels)
+    (artifacts / "evaluate").mkdir()
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluated(chain):
+    run(stage_of(chain), StageRun(chain, None, ""))
+    return chain / "artifacts" / "evaluate"
+
+
+@pytest.fixture(scope="module")
+def metrics(evaluated):
+    return json.loads((evaluated / "metrics.json").read_text(encoding="utf-8"))
+
+
+def stage_of(root: Path, **changes: dict) -> Stage:
+    return Stage("evaluate", None, root, small_params() | changes)
+
+
+def test_every_generator_of_the_chain_is_measured(metrics):
+    assert list(metrics) == REFERENCES
+
+
+def test_every_row_has_all_metrics(metrics):
+    expected = {"is_40_judge", "fid_40_test_judge", "kid_40_test_judge", "precision_40_test_judge", "vol_ratio_40"}
+    expected |= {"recall_40_test_judge", "density_40_test_judge", "coverage_40_test_judge", "is_retained"}
+    expected |= {"parameters", "macs_exact", "macs_torchprofile", "size_bytes"}
+    expected |= {"latency_ms_p50", "latency_ms_p95", "latency_ratio", "latency_threads", "latency_ms_p50_batch64"}
+    for row in metrics.values():
+        assert expected <= set(row)
+        assert all(np.isfinite(value) for value in row.values())
+
+
+def test_an_edge_file_scores_like_the_torch_generator_it_was_made_of(metrics):
+    for name in ("is_40_judge", "fid_40_test_judge", "vol_40"):
+        assert metrics["export/teacher"][name] == pytest.approx(metrics["teacher"][name], rel=0.02)
+
+
+def test_costs_are_those_of_the_plain_generator_but_bytes_those_of_the_file(metrics, chain):
+    for name in ("parameters", "macs_exact", "macs_torchprofile"):
+        assert metrics["export/teacher"][name] == metrics["teacher"][name]
+        assert metrics["export/pruned"][name] == metrics["compress/subnet-pruned"][name] == metrics["subnet"][name]
+    onnx = chain / "artifacts" / "export" / "teacher" / "generator.onnx"
+    assert metrics["export/teacher"]["size_bytes"] == onnx.stat().st_size
+    assert metrics["subnet"]["parameters"] < metrics["student/d2"]["parameters"] < metrics["teacher"]["parameters"]
+
+
+def test_ratios_are_to_the_teacher_of_the_same_run(metrics):
+    assert metrics["teacher"]["latency_ratio"] == metrics["teacher"]["is_retained"] == 1
+    for row in metrics.values():
+        ratio = metrics["teacher"]["latency_ms_p50"] / row["latency_ms_p50"]
+        assert row["latency_ratio"] == pytest.approx(ratio)
+
+
+def test_the_table_repeats_the_metrics(evaluated, metrics):
+    with (evaluated / "generators.csv").open() as file:
+        rows = {row.pop("generator"): row for row in csv.DictReader(file)}
+    assert list(rows) == REFERENCES
+    assert {name: float(value) for name, value in rows["subnet"].items()} == pytest.approx(metrics["subnet"])
+
+
+def test_the_gallery_shows_the_same_latents_through_every_generator(evaluated):
+    with np.load(evaluated / "gallery.npz") as gallery:
+        assert {name for name in gallery if name.startswith("samples/")} == {f"samples/{one}" for one in REFERENCES}
+        walks = {name.removeprefix("interpolation/") for name in gallery if name.startswith("interpolation/")}
+        assert walks == {"teacher", "student/d2", "subnet", "export/teacher", "export/pruned"}
+        torch_images, edge_images = gallery["samples/teacher"], gallery["samples/export/teacher"]
+        assert torch_images.shape == (5, 1, 16, 16)
+        assert torch_images.dtype == np.uint8
+        assert gallery["interpolation/subnet"].shape == (3, 1, 16, 16)
+        assert np.abs(torch_images.astype(int) - edge_images).max() <= 1
+        assert torch_images.std() > 0
+
+
+def test_scores_and_pictures_repeat_to_the_byte(chain, evaluated, metrics, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(chain, again)
+    run(stage_of(again), StageRun(again, None, ""))
+    gallery = (again / "artifacts" / "evaluate" / "gallery.npz").read_bytes()
+    assert gallery == (evaluated / "gallery.npz").read_bytes()
+    repeated = json.loads((again / "artifacts" / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+    timeless = [{name: v for name, v in row["subnet"].items() if "latency" not in name} for row in (metrics, repeated)]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_chain_of_references_leads_to_the_plain_generator(chain):
+    bases = {subject.reference: subject.base for subject in find_subjects(stage_of(chain))}
+    assert bases["export/pruned"] == bases["compress/subnet-pruned"] == "subnet"
+    assert bases["export/teacher"] == "teacher"
+
+
+def test_a_missing_generator_names_the_stage_that_makes_it(chain):
+    student = small_params()["student"] | {"items": {"d9": {"depth": 9, "loss": "mse"}}}
+    with pytest.raises(DataError, match=r"student/d9/generator\.pt is missing; run `dvc repro student@d9`"):
+        find_subjects(stage_of(chain, student=student))
+
+
+def test_an_unknown_source_is_refused(chain):
+    export = small_params()["export"] | {"items": {"x": {"generator": "student/d7"}}}
+    with pytest.raises(
+        ConfigError, match="export/x is made of 'student/d7', which is no generator of this chain: teach"
+    ):
+        find_subjects(stage_of(chain, export=export))
+
+
+def test_a_damaged_generator_leaves_earlier_results_alone(chain, evaluated, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(chain, broken)
+    (broken / "artifacts" / "subnet" / "generator.pt").write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match=r"subnet/generator\.pt is damaged"):
+        run(stage_of(broken), StageRun(broken, None, ""))
+    kept = (broken / "artifacts" / "evaluate" / "metrics.json").read_bytes()
+    assert kept == (evaluated / "metrics.json").read_bytes()

@@ -1,0 +1,176 @@
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ganpress.config.edge import EvaluateConfig
+from ganpress.errors import DataError
+from ganpress.evaluation import (
+    Scores,
+    interpolate_latents,
+    measure_latency,
+    metric_name,
+    reference_features,
+    score_generator,
+)
+from ganpress.metrics.judge import ClassifierJudge
+from models.judge import classifier
+from models.wdcgan import wdcgan_generator
+
+CONFIG = EvaluateConfig(
+    images=50, neighbours=3, kid_subsets=4, kid_subset_size=20, is_splits=2, latency_repeats=3, max_bytes=None
+)
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ClassifierJudge(classifier(1, 3, 4, 8), "0" * 12)
+
+
+@pytest.fixture(scope="module")
+def reference(judge, tiny_images, tmp_path_factory):
+    path = tmp_path_factory.mktemp("prepare") / "test.npy"
+    np.save(path, tiny_images.pixels)
+    return reference_features(path, judge, CONFIG.neighbours, batch_size=17)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return wdcgan_generator("2", 16, 1).eval()
+
+
+@pytest.fixture(scope="module")
+def scores(generator, judge, reference):
+    return score_generator(generator, judge, reference, CONFIG, seed=5)
+
+
+def as_metrics(scores: Scores) -> dict[str, float]:
+    return scores.metrics(scores)
+
+
+def test_names_carry_the_protocol():
+    assert metric_name("fid", 1000, "test", "judge") == "fid_1000_test_judge"
+    assert metric_name("is", 1000, judge="inception") == "is_1000_inception"
+    assert metric_name("vol", 64) == "vol_64"
+
+
+def test_all_metrics_are_there_under_their_names(scores):
+    against_real = ("fid", "kid", "precision", "recall", "density", "coverage")
+    expected = {f"{name}_50_test_judge" for name in against_real} | {"kid_50_test_judge_error"}
+    expected |= {"is_50_judge", "is_50_judge_std", "vol_50", "vol_ratio_50", "is_retained"}
+    assert set(as_metrics(scores)) == expected
+    assert all(np.isfinite(value) for value in as_metrics(scores).values())
+
+
+def test_a_generator_beside_itself_retains_everything(scores):
+    assert as_metrics(scores)["is_retained"] == 1
+    assert as_metrics(scores)["vol_ratio_50"] == 1
+
+
+def test_half_the_teachers_score_is_half_retained(scores):
+    teacher = replace(scores, inception_score=2 * scores.inception_score, vol=4 * scores.vol)
+    assert scores.metrics(teacher)["is_retained"] == 0.5
+    assert scores.metrics(teacher)["vol_ratio_50"] == pytest.approx(0.25)
+
+
+def test_a_single_disjoint_subset_leaves_out_the_error(scores):
+    assert "kid_50_test_judge_error" not in as_metrics(replace(scores, kid_standard_error=None))
+
+
+def test_the_same_seed_gives_the_same_scores(generator, judge, reference, scores):
+    again = score_generator(generator, judge, reference, CONFIG, seed=5)
+    assert as_metrics(again) == as_metrics(scores)
+    other = score_generator(generator, judge, reference, CONFIG, seed=6)
+    assert as_metrics(other) != as_metrics(scores)
+
+
+def test_real_images_beat_a_random_generator(judge, reference, scores, tiny_images):
+    pixels = torch.from_numpy(tiny_images.pixels[:50]).float() / 127.5 - 1
+    real = score_generator(lambda z: pixels[: len(z)], judge, reference, CONFIG, seed=5)
+    assert real.fid < 0.1 * scores.fid
+    assert real.precision == 1
+    assert real.recall > scores.recall
+    assert real.coverage > scores.coverage
+
+
+def test_progress_counts_every_image(generator, judge, reference):
+    counted: list[int] = []
+    score_generator(generator, judge, reference, CONFIG, 5, counted.append)
+    assert sum(counted) == CONFIG.images
+
+
+def test_a_generator_never_holds_more_than_one_batch(judge, reference):
+    sizes: list[int] = []
+
+    def watched(z: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(z))
+        return torch.rand(len(z), 1, 16, 16) * 2 - 1
+
+    score_generator(watched, judge, reference, CONFIG.model_copy(update={"images": 600}), 5)
+    assert sum(sizes) == 600
+    assert max(sizes) == 250
+
+
+def test_subsets_larger_than_the_test_split_are_refused(generator, judge, reference):
+    config = CONFIG.model_copy(update={"kid_subset_size": 55})
+    with pytest.raises(DataError, match="smaller set's 50 images"):
+        score_generator(generator, judge, reference, config, 5)
+
+
+def test_latency_is_measured_in_turns_that_rotate():
+    calls: list[str] = []
+
+    def runner(name: str):
+        return lambda z: calls.append(name) or z
+
+    found = measure_latency({name: runner(name) for name in "abc"}, rounds=3, seed=0, warm_up=1)
+    assert "".join(calls) == "abc" + "abc" + "bca" + "cab"
+    assert all((one.rounds, one.batch_size, one.threads) == (3, 1, 1) for one in found.values())
+
+
+def test_latency_is_that_of_the_call():
+    def sleepy(z: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02)
+        return z
+
+    found = measure_latency({"quick": lambda z: z, "slow": sleepy}, rounds=3, seed=0)
+    assert found["slow"].p50_ms >= 20
+    assert found["slow"].p95_ms >= found["slow"].p50_ms
+
+
+def test_threads_are_set_while_timing_and_given_back():
+    before, seen = torch.get_num_threads(), []
+
+    def runner(z: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return z
+
+    measure_latency({"one": runner}, rounds=2, seed=0, threads=before + 1)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+
+
+def test_nothing_to_time_is_refused():
+    with pytest.raises(DataError, match="at least one generator and one round, found 0 and 5"):
+        measure_latency({}, 5, seed=0)
+
+
+def test_interpolation_starts_and_ends_at_its_latents_and_stays_on_the_shell():
+    first, second = torch.randn(2, 100, generator=torch.Generator().manual_seed(0))
+    walk = interpolate_latents(first, second, 9)
+    np.testing.assert_allclose(walk[0], first, atol=1e-5)
+    np.testing.assert_allclose(walk[-1], second, atol=1e-5)
+    shortest, longest = sorted((float(first.norm()), float(second.norm())))
+    assert walk.norm(dim=1).min() > 0.95 * shortest
+    assert walk.norm(dim=1).max() < 1.05 * longest
+
+
+def test_interpolation_between_parallel_latents_is_straight():
+    z = torch.ones(4)
+    assert torch.equal(interpolate_latents(z, 3 * z, 3), torch.stack([z, 2 * z, 3 * z]))
