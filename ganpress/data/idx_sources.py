@@ -31,7 +31,7 @@ def write_digits(target: Path) -> DatasetCard:
     # 0..16 onto 0..255 in whole numbers: (v * 255 / 16) rounded half up.
     images = ((scans.images.astype(np.int64) * 255 + 8) // 16).astype(np.uint8)
     labels = scans.target.astype(np.int64)
-    ranks = np.array([rank(DIGITS_SEED, f"digits/{index}") for index in range(len(labels))], np.int64)
+    ranks = np.array([rank(DIGITS_SEED, "split", f"digits/{index}") for index in range(len(labels))], np.int64)
     is_test = first_of_each_class(ranks, labels, DIGITS_TEST_IMAGES)
     for prefix, chosen in (("train", ~is_test), ("t10k", is_test)):
         write_idx(target / f"{prefix}-images-idx3-ubyte", images[chosen])

@@ -53,8 +53,8 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            image = _plain(ImageOps.exif_transpose(opened))
-            pixels = np.asarray(image, np.uint8)
+            ImageOps.exif_transpose(opened, in_place=True)
+            pixels = np.asarray(_plain(opened), np.uint8)
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ganpress.seeding import derived_seed
 
 
-def rank(seed: int, name: str) -> int:
-    """Return the place of image `name` in the seeded order: a 63-bit number without a pattern."""
-    return derived_seed(seed, "split", name)
+def rank(seed: int, purpose: str, name: str) -> int:
+    """Return the place of image `name` in the seeded order for one purpose: a 63-bit number without a pattern."""
+    return derived_seed(seed, purpose, name)
 
 
 def first_of_each_class(ranks: NDArray[np.int64], labels: NDArray[np.int64], count: int) -> NDArray[np.bool_]:

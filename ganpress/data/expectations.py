@@ -1,0 +1,129 @@
+"""The data gate's checks as Great Expectations, built from the thresholds of params.yaml."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ganpress.config.data import ValidateConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_OFFENDERS = 1000
+Table = Literal["images", "classes"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One expectation on one column of one table."""
+
+    name: str
+    table: Table
+    expectation: str
+    """Class name in `great_expectations.expectations`."""
+    arguments: Mapping[str, Any]
+    limit: str
+    """What is allowed, in words."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What Great Expectations found."""
+
+    name: str
+    success: bool
+    limit: str
+    examined: int
+    """Rows with a value."""
+    unexpected: int
+    """Rows that break the rule; some may be allowed to."""
+    offenders: tuple[str, ...]
+    """Their images (or classes), at most 1000."""
+    expectation: Mapping[str, Any]
+    """Type and arguments as Great Expectations has them."""
+
+
+def checks(config: ValidateConfig, has_test: bool, has_classes: bool) -> list[Check]:
+    """Return the checks of the gate; leakage needs a test split, class balance needs labels."""
+    size = {"min_value": config.min_size}
+    found = [
+        Check("image_count", "images", "ExpectTableRowCountToBeBetween", {"min_value": config.min_images},
+              f"at least {config.min_images} images"),
+        Check("unique_paths", "images", "ExpectColumnValuesToBeUnique", {"column": "path"}, "each name once"),
+        Check("decodes", "images", "ExpectColumnValuesToBeInSet", {"column": "decodes", "value_set": [True]},
+              "every image can be read"),
+        Check("width", "images", "ExpectColumnValuesToBeBetween", {"column": "width"} | size,
+              f"at least {config.min_size} pixels"),
+        Check("height", "images", "ExpectColumnValuesToBeBetween", {"column": "height"} | size,
+              f"at least {config.min_size} pixels"),
+        Check("channels", "images", "ExpectColumnValuesToBeInSet",
+              {"column": "channels", "value_set": list(config.channels)}, f"one of {list(config.channels)}"),
+        Check("duplicates", "images", "ExpectColumnValuesToBeUnique",
+              {"column": "md5"} | _tolerating(config.max_duplicate_fraction),
+              f"at most {config.max_duplicate_fraction:.4g} of the images equal another one"),
+        Check("flat_images", "images", "ExpectColumnValuesToBeInSet",
+              {"column": "flat", "value_set": [False]} | _tolerating(config.max_flat_fraction),
+              f"at most {config.max_flat_fraction:.4g} of the images are of one grey level"),
+    ]  # fmt: skip
+    if has_test:
+        arguments = {"column": "leaked", "value_set": [False]} | _tolerating(config.max_leaked_fraction)
+        limit = f"at most {config.max_leaked_fraction:.4g} of the test images occur in train"
+        found.append(Check("leakage", "images", "ExpectColumnValuesToBeInSet", arguments, limit))
+    if has_classes:
+        arguments = {"column": "relative_share", "min_value": config.min_class_share}
+        limit = f"every class has at least {config.min_class_share:.4g} of an even share of the training images"
+        found.append(Check("class_balance", "classes", "ExpectColumnValuesToBeBetween", arguments, limit))
+    return found
+
+
+def _tolerating(fraction: float) -> dict[str, float]:
+    return {"mostly": round(1 - fraction, 12)}
+
+
+def run_checks(tables: "Mapping[Table, pd.DataFrame]", planned: list[Check]) -> list[CheckResult]:
+    """Let Great Expectations judge both tables (their column `name` names the rows), offline and in memory only."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    import great_expectations as gx
+    import great_expectations.expectations as expectations
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    source = context.data_sources.add_pandas("ganpress")
+    results = []
+    for table, frame in tables.items():
+        own = [check for check in planned if check.table == table]
+        if not own:
+            continue
+        definition = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
+        batch = definition.get_batch(batch_parameters={"dataframe": frame})
+        suite = gx.ExpectationSuite(table)
+        for check in own:
+            suite.add_expectation(getattr(expectations, check.expectation)(**check.arguments, notes=check.name))
+        form = {"result_format": "COMPLETE", "unexpected_index_column_names": ["name"]}
+        judged = batch.validate(suite, result_format=form).to_json_dict()["results"]
+        by_name = {one["expectation_config"]["notes"]: one for one in judged}
+        results += [_result(check, by_name[check.name], len(frame)) for check in own]
+    return results
+
+
+def _result(check: Check, judged: Mapping[str, Any], rows: int) -> CheckResult:
+    raised = judged["exception_info"].get("exception_message")
+    if raised:
+        raise RuntimeError(f"Great Expectations could not run '{check.name}': {raised}")
+    found = judged["result"]
+    arguments = {key: value for key, value in judged["expectation_config"]["kwargs"].items() if key != "batch_id"}
+    # Rows of duplicates belong together: sorted by the value, then by name.
+    column = str(check.arguments.get("column", "name"))
+    pairs = sorted((str(one[column]), str(one["name"])) for one in found.get("unexpected_index_list") or [])
+    return CheckResult(
+        name=check.name,
+        success=bool(judged["success"]),
+        limit=check.limit,
+        examined=int(found.get("element_count", rows)) - int(found.get("missing_count", 0)),
+        unexpected=int(found.get("unexpected_count", 0)),
+        offenders=tuple(name for _, name in pairs[:MAX_OFFENDERS]),
+        expectation={"type": judged["expectation_config"]["type"], "kwargs": arguments},
+    )

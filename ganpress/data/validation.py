@@ -1,0 +1,132 @@
+"""The data gate: manifest, expectations, verdict."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganpress.config.data import ValidateConfig
+from ganpress.data.expectations import CheckResult, checks, run_checks
+from ganpress.data.manifest import build_manifest
+from ganpress.data.raw import RawImages
+from ganpress.data.validation_page import thumbnails, write_page
+from ganpress.errors import DataError, QualityGateFailed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMED_IN_MESSAGE = 3
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """Verdict of the gate."""
+
+    success: bool
+    source: str
+    counts: Mapping[str, int]
+    """Images in each raw split."""
+    class_counts: Mapping[str, int]
+    """Training images of each class; empty for unlabelled data."""
+    checks: tuple[CheckResult, ...]
+
+    def metrics(self) -> dict[str, float]:
+        """Figures for tracking: counts, and for each check the share of images that break its rule."""
+        figures: dict[str, float] = {"images": sum(self.counts.values())}
+        figures |= {f"{split}_images": count for split, count in self.counts.items()}
+        figures["checks_failed"] = sum(not check.success for check in self.checks)
+        figures |= {f"{one.name}_unexpected_fraction": one.unexpected / max(one.examined, 1) for one in self.checks}
+        return figures
+
+    def save(self, path: Path) -> None:
+        """Write the verdict as JSON; equal data and thresholds give equal bytes."""
+        path.write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def require_success(self, where: Path) -> None:
+        """Stop the chain if an expectation failed.
+
+        Raises:
+            QualityGateFailed: naming the failed checks and their first offending images; `where` has them all.
+        """
+        failed = [check for check in self.checks if not check.success]
+        if failed:
+            reasons = "; ".join(_reason(check, self) for check in failed)
+            raise QualityGateFailed(
+                f"data of {self.source} failed {len(failed)} of {len(self.checks)} checks: {reasons}. "
+                f"See {where / 'summary.html'}; mend the data or the limits in params.yaml: validate"
+            )
+
+
+def _reason(check: CheckResult, result: ValidationResult) -> str:
+    if not check.offenders:
+        return f"{check.name} (allowed: {check.limit}; found {sum(result.counts.values())} images)"
+    named = ", ".join(check.offenders[:NAMED_IN_MESSAGE]) + (", …" if check.unexpected > NAMED_IN_MESSAGE else "")
+    return f"{check.name} (allowed: {check.limit}; found {check.unexpected} of {check.examined}: {named})"
+
+
+def validate_images(raw: RawImages, config: ValidateConfig, out: Path) -> ValidationResult:
+    """Judge raw images; write `manifest.csv`, `validation.json` and `summary.html` below `out`, passed or failed."""
+    result = judge_manifest(build_manifest(raw, out / "manifest.csv"), raw.source, config)
+    result.save(out / "validation.json")
+    offenders = {name for check in result.checks if not check.success for name in check.offenders}
+    write_page(out / "summary.html", result, thumbnails(raw, offenders))
+    return result
+
+
+def judge_manifest(manifest: "pd.DataFrame", source: str, config: ValidateConfig) -> ValidationResult:
+    """Run every check on a manifest."""
+    has_test = bool((manifest["split"] == "test").any() and (manifest["split"] == "train").any())
+    has_classes = bool(manifest["label"].notna().any())
+    images, classes = _image_table(manifest), _class_table(manifest)
+    results = run_checks({"images": images, "classes": classes}, checks(config, has_test, has_classes))
+    return ValidationResult(
+        success=all(one.success for one in results),
+        source=source,
+        counts={str(split): int(count) for split, count in manifest["split"].value_counts().sort_index().items()},
+        class_counts=dict(zip(classes["name"].astype(str), classes["train_images"].astype(int).tolist(), strict=True)),
+        checks=tuple(results),
+    )
+
+
+def _image_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
+    """Add what the checks look at: `flat`, and `leaked` (missing outside the test split)."""
+    table = manifest.rename(columns={"path": "name"})
+    table["path"] = table["name"]
+    readable = table["decodes"]
+    table["flat"] = (table["min"] == table["max"]).astype(object).where(readable, None)
+    is_test = readable & (table["split"] == "test")
+    train_pixels = table.loc[table["split"] == "train", "md5"].dropna()
+    table["leaked"] = table["md5"].isin(train_pixels).astype(object).where(is_test, None)
+    return table
+
+
+def _class_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
+    """One row a class: its training images, and their share relative to an even one."""
+    import pandas as pd
+
+    labels = manifest["label"].dropna()
+    train = manifest.loc[manifest["split"] != "test", "label"].dropna()
+    counts = train.value_counts().reindex(sorted(labels.unique()), fill_value=0)
+    even = max(len(train), 1) / max(len(counts), 1)
+    names = counts.index.astype(str)
+    return pd.DataFrame({"name": names, "train_images": counts.to_numpy(), "relative_share": counts.to_numpy() / even})
+
+
+def require_passed_gate(path: Path) -> None:
+    """Refuse data whose `validation.json` does not say that the gate was passed.
+
+    Raises:
+        DataError: if the file is missing or unreadable.
+        QualityGateFailed: if the gate failed.
+    """
+    try:
+        verdict: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        passed, failed = verdict["success"], [one["name"] for one in verdict["checks"] if not one["success"]]
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run `dvc repro validate` or `ganpress run` first") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); run `dvc repro validate` again") from None
+    if not passed:
+        page = path.with_name("summary.html")
+        raise QualityGateFailed(f"the data gate failed ({', '.join(failed)}); see {page}, mend it, validate again")

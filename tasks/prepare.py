@@ -1,0 +1,20 @@
+"""Stage `prepare`: raw images that passed the gate -> one memory-mapped array per split."""
+
+from ganpress.config.data import PrepareConfig
+from ganpress.data.preparation import prepare_images
+from ganpress.data.raw import open_raw
+from ganpress.data.validation import require_passed_gate
+from ganpress.tracking import StageRun
+from tasks.stage import Stage, stage_main
+
+
+def work(stage: Stage, run: StageRun) -> None:
+    """Resize, split and write the arrays."""
+    require_passed_gate(stage.artifact("validate") / "validation.json")
+    meta = prepare_images(open_raw(stage.root / "data"), stage.section(PrepareConfig), stage.seed, stage.out)
+    run.log_metrics({f"{split}_images": count for split, count in meta.counts.items()})
+    run.log_file(stage.out / "meta.json")
+
+
+if __name__ == "__main__":
+    raise SystemExit(stage_main("prepare", work))
