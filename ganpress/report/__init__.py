@@ -1,0 +1,1 @@
+"""The report: one offline page, its Markdown twin, and the headline numbers."""

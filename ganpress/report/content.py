@@ -1,0 +1,216 @@
+"""What a report is made of, as values; files become these in `tasks/report_inputs.py`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.config.params import Params
+from ganpress.errors import DataError
+from ganpress.report.notation import MetricName, parse_metric_name
+
+Group = Literal["teacher", "student", "control", "subnet", "compress", "export"]
+GROUPS: tuple[Group, ...] = ("teacher", "student", "control", "subnet", "compress", "export")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All numbers of one generator."""
+
+    reference: str
+    """Folder below artifacts/: `teacher`, `student/d2-mse`, …"""
+    metrics: Mapping[str, float]
+
+    @property
+    def group(self) -> Group:
+        """The stage that made it."""
+        head = self.reference.partition("/")[0]
+        for group in GROUPS:
+            if group == head:
+                return group
+        raise DataError(
+            f"evaluate/metrics.json holds '{self.reference}'; a generator is one of {', '.join(GROUPS)}, "
+            f"or <one of these>/<item>; run `dvc repro evaluate` again"
+        )
+
+    @property
+    def item(self) -> str:
+        """Name inside its stage."""
+        return self.reference.partition("/")[2] or self.reference
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses of one training over the images shown."""
+
+    reference: str
+    images: Sequence[float]
+    losses: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One member of the teacher family, as it was scored for the selection."""
+
+    item: str
+    depth: int
+    parameters: int
+    score: float
+    selected: bool
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which candidate became the teacher, and by which metric."""
+
+    metric: MetricName
+    candidates: Sequence[Candidate]
+
+
+@dataclass(frozen=True)
+class ScoredSubnet:
+    """One scored sub-generator of the supernet."""
+
+    spec: str
+    parameters: int
+    macs_exact: int
+    score: float
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """All scored sub-generators, the front over MACs and the chosen one."""
+
+    metric: MetricName
+    scored: Sequence[ScoredSubnet]
+    front: Sequence[ScoredSubnet]
+    best: ScoredSubnet
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a list of facts."""
+
+    name: str
+    value: str
+    note: str = ""
+    """Protocol, meaning, or what was allowed."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of the same latents through several generators, uint8 (n, C, H, W) by reference."""
+
+    samples: Mapping[str, NDArray[np.uint8]]
+    interpolation: Mapping[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of the data and of the judge that measures on it."""
+
+    prepared: Sequence[Fact] = ()
+    validation: Sequence[Fact] = ()
+    validation_passed: bool | None = None
+    judge: Sequence[Fact] = ()
+
+
+@dataclass(frozen=True)
+class ItemRecord:
+    """What the file beside one compressed generator or edge file says."""
+
+    item: str
+    facts: Sequence[Fact]
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything the report shows. Absent parts are None or empty, and their section says so."""
+
+    params: Params
+    params_text: str
+    """The very params.yaml of the run."""
+    generators: Sequence[Measured]
+    gallery: Gallery
+    selection: Selection | None = None
+    curves: Sequence[Curve] = ()
+    search: SearchOutcome | None = None
+    data: DataFacts = field(default_factory=DataFacts)
+    compressions: Sequence[ItemRecord] = ()
+    cards: Sequence[ItemRecord] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """md5 of the main file of a reference: `data`, `prepare`, `teacher`, `export/subnet-int8`, …"""
+    machine: Sequence[Fact] = ()
+
+    def generator(self, reference: str) -> Measured | None:
+        """The generator of that reference, or None."""
+        return next((one for one in self.generators if one.reference == reference), None)
+
+    @property
+    def teacher(self) -> Measured:
+        """The teacher.
+
+        Raises:
+            DataError: if it was not measured.
+        """
+        teacher = self.generator("teacher")
+        if teacher is None:
+            raise DataError("evaluate/metrics.json holds no 'teacher'; run `dvc repro evaluate` again")
+        return teacher
+
+    def in_group(self, group: Group) -> list[Measured]:
+        """The generators of one stage, in their order."""
+        return [one for one in self.generators if one.group == group]
+
+    def metric_names(self) -> list[MetricName]:
+        """Every metric that some generator has, in order of appearance."""
+        return [
+            parse_metric_name(raw) for raw in dict.fromkeys(name for one in self.generators for name in one.metrics)
+        ]
+
+    def metric(self, base: str) -> MetricName | None:
+        """The full name of a quality metric, e.g. of `fid`; None if nothing has it."""
+        return next((name for name in self.metric_names() if name.base == base and not name.is_spread), None)
+
+    @property
+    def main_metric(self) -> MetricName:
+        """The metric that decides: the first of IS, FID and KID that was measured, as `ganpress compare` ranks.
+
+        Raises:
+            DataError: if none was.
+        """
+        for base in ("is", "fid", "kid"):
+            metric = self.metric(base)
+            if metric is not None:
+                return metric
+        found = ", ".join(name.raw for name in self.metric_names()) or "none"
+        raise DataError(f"evaluate/metrics.json has no IS, FID or KID; found: {found}; run `dvc repro evaluate` again")
+
+    def retained(self, one: Measured, metric: MetricName) -> float | None:
+        """Share of the teacher's score that `one` keeps: own / teacher, or teacher / own where lower is better."""
+        own, teacher = one.metrics.get(metric.raw), self.teacher.metrics.get(metric.raw)
+        if own is None or teacher is None:
+            return None
+        part, whole = (own, teacher) if metric.direction == "higher" else (teacher, own)
+        return part / whole if whole > 0 else None
+
+    def best_edge_file(self) -> Measured | None:
+        """The edge file with the best main metric within evaluate.max_bytes; of equals the smaller.
+
+        None if there is no edge file, or none keeps the budget.
+        """
+        budget = self.params.evaluate.max_bytes
+        metric, sign = self.main_metric, -1 if self.main_metric.direction == "higher" else 1
+        kept = [
+            one
+            for one in self.in_group("export")
+            if metric.raw in one.metrics and (budget is None or one.metrics.get("size_bytes", math.inf) <= budget)
+        ]
+        return min(
+            kept,
+            key=lambda one: (sign * one.metrics[metric.raw], one.metrics.get("size_bytes", math.inf)),
+            default=None,
+        )

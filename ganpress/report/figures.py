@@ -1,0 +1,173 @@
+"""The charts of quality against cost and against depth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ganpress.report.axes import label_marks, logarithmic, tick_bytes, tick_count, tick_number
+from ganpress.report.content import GROUPS, Group, Measured, ReportInputs
+from ganpress.report.drawing import COLOURS, INK, MARKERS, MUTED, Drawing, Hover, chart, finish
+from ganpress.report.notation import MetricName, write_score
+
+GROUP_NAMES: dict[Group, str] = {
+    "teacher": "Teacher",
+    "student": "Students",
+    "control": "Controls",
+    "subnet": "Sub-generator",
+    "compress": "Compressed",
+    "export": "Edge files",
+}
+
+
+@dataclass(frozen=True)
+class CostAxis:
+    """A cost that quality is drawn against."""
+
+    name: str
+    """Metric name."""
+    title: str
+    tick: Callable[[float], str]
+    groups: tuple[Group, ...] = GROUPS
+    note: str = ""
+
+
+RUNNABLE: tuple[Group, ...] = tuple(group for group in GROUPS if group != "compress")
+_SIMULATED = "compressed generators are left out: torch only simulates them, their edge files show the true latency"
+COST_AXES = (
+    CostAxis("parameters", "parameters", tick_count),
+    CostAxis("size_bytes", "file size", tick_bytes),
+    CostAxis("latency_ms_p50", "latency p50, ms, batch 1", tick_number, RUNNABLE, _SIMULATED),
+    CostAxis("macs_exact", "MACs for one image", tick_count),
+)
+
+
+def front(points: Sequence[tuple[float, float]], lower_is_better: bool) -> list[tuple[float, float]]:
+    """The points (cost, score) that no other beats on both, by ascending cost."""
+    sign = 1 if lower_is_better else -1
+    best: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], sign * point[1])):
+        if not best or sign * score < sign * best[-1][1]:
+            best.append((cost, score))
+    return best
+
+
+def pareto_charts(inputs: ReportInputs, metric: MetricName) -> list[Drawing]:
+    """Quality against each cost that was measured."""
+    drawings = [_pareto_chart(inputs, metric, cost) for cost in COST_AXES]
+    return [drawing for drawing in drawings if drawing is not None]
+
+
+def _pareto_chart(inputs: ReportInputs, metric: MetricName, cost: CostAxis) -> Drawing | None:
+    shown = [
+        one
+        for one in inputs.generators
+        if one.group in cost.groups and metric.raw in one.metrics and one.metrics.get(cost.name, 0) > 0
+    ]
+    if len(shown) < 2:
+        return None
+    where = {one.reference: (one.metrics[cost.name], one.metrics[metric.raw]) for one in shown}
+    line = front(list(where.values()), metric.direction == "lower")
+    with chart() as (figure, axes, hover):
+        axes.set_xscale("log")
+        axes.set_yscale(_scale(metric, [y for _, y in where.values()]))
+        axes.step(*zip(*line, strict=True), where="post", color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        for one in shown:
+            _mark(axes, hover, one, *where[one.reference], f"{cost.tick(where[one.reference][0])} {cost.title}", metric)
+        axes.margins(0.09, 0.1)
+        logarithmic(axes.xaxis, cost.tick)
+        if axes.get_yscale() == "log":
+            logarithmic(axes.yaxis, tick_number)
+        axes.set_xlabel(cost.title)
+        axes.set_ylabel(metric.heading)
+        on_front = [one for one in shown if where[one.reference] in line]
+        names = sorted(on_front, key=lambda one: one.group != "teacher")
+        label_marks(figure, axes, [(*where[one.reference], short_name(one)) for one in names], list(where.values()))
+        caption = f"{metric.heading}; dashed: the front, which nothing beats on both"
+        caption += f"; {cost.note}" if cost.note else ""
+        name = f"{metric.base}-over-{cost.name.replace('_', '-')}"
+        return finish(figure, hover, name, f"{metric.title} over {cost.title}", caption)
+
+
+def _mark(axes: Any, hover: Hover, one: Measured, x: float, y: float, cost: str, metric: MetricName) -> None:
+    big = one.group == "teacher"
+    axes.plot(
+        [x],
+        [y],
+        linestyle="none",
+        marker=MARKERS[one.group],
+        markersize=11 if big else 6.5,
+        color=COLOURS[one.group],
+        markeredgewidth=0,
+        alpha=1 if big else 0.9,
+        zorder=4 if big else 3,
+        gid=hover.id_for(f"{one.reference}: {metric.title} {write_score(y)}, {cost}"),
+    )
+
+
+def short_name(one: Measured) -> str:
+    """Name of a generator on a chart, where the shape already says its group."""
+    return f"{one.item} (edge)" if one.group == "export" else one.item
+
+
+def _scale(metric: MetricName, values: Sequence[float]) -> str:
+    """Use a log axis for distances that span more than one order of magnitude."""
+    return "log" if metric.direction == "lower" and min(values) > 0 and max(values) / min(values) > 10 else "linear"
+
+
+def depth_chart(inputs: ReportInputs, metric: MetricName) -> Drawing | None:
+    """Score over the depth scale factor: students by loss, controls, the teacher as a line (Aguinaldo et al. 2019)."""
+    series = _depth_series(inputs, metric)
+    teacher = inputs.teacher.metrics.get(metric.raw)
+    if teacher is None or not series:
+        return None
+    with chart() as (figure, axes, hover):
+        axes.axhline(teacher, color=INK, linewidth=1.2, linestyle=(0, (1, 1.5)))
+        axes.set_xscale("log", base=2)
+        values = [teacher]
+        for label, group, dashed, points in series:
+            style = "--" if dashed else "-"
+            axes.plot(
+                [depth for depth, _ in points],
+                [one.metrics[metric.raw] for _, one in points],
+                color=COLOURS[group],
+                linestyle=style,
+                label=label,
+            )
+            for depth, one in points:
+                y = one.metrics[metric.raw]
+                values.append(y)
+                _mark(axes, hover, one, depth, y, f"d = {depth}", metric)
+        axes.set_yscale(_scale(metric, values))
+        if axes.get_yscale() == "log":
+            logarithmic(axes.yaxis, tick_number)
+        depths = sorted({depth for *_, points in series for depth, _ in points})
+        axes.set_xticks(depths, [str(depth) for depth in depths])
+        axes.set_xticks([], minor=True)
+        axes.margins(0.06, 0.1)
+        axes.set_xlabel("depth scale factor d")
+        axes.set_ylabel(metric.heading)
+        axes.plot([], [], color=INK, linewidth=1.2, linestyle=(0, (1, 1.5)), label=f"teacher ({write_score(teacher)})")
+        figure.legend(loc="outside upper left", ncols=2)
+        caption = f"{metric.heading}; a control is a regular GAN of the student's size, trained without a teacher"
+        return finish(figure, hover, f"{metric.base}-over-depth", f"{metric.title} over depth", caption)
+
+
+Series = tuple[str, Group, bool, list[tuple[int, Measured]]]
+
+
+def _depth_series(inputs: ReportInputs, metric: MetricName) -> list[Series]:
+    """(label, group, dashed, [(depth, generator)]) for each loss of the students, and for the controls."""
+    students, controls = inputs.params.student.items, inputs.params.control.items
+    series: list[Series] = []
+    for loss, label in (("mse", "student, MSE"), ("joint", "student, joint loss")):
+        depths = {f"student/{item}": one.depth for item, one in students.items() if one.loss == loss}
+        series.append((label, "student", loss == "joint", _points(inputs, metric, depths)))
+    depths = {f"control/{item}": one.depth for item, one in controls.items()}
+    series.append(("control: no teacher", "control", False, _points(inputs, metric, depths)))
+    return [one for one in series if one[3]]
+
+
+def _points(inputs: ReportInputs, metric: MetricName, depths: dict[str, int]) -> list[tuple[int, Measured]]:
+    found = [(depth, inputs.generator(reference)) for reference, depth in depths.items()]
+    points = [(depth, one) for depth, one in found if one is not None and metric.raw in one.metrics]
+    return sorted(points, key=lambda point: (point[0], point[1].reference))

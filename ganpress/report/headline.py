@@ -1,0 +1,112 @@
+"""The headline: from the teacher to the best edge file, in four ratios."""
+
+from dataclasses import dataclass
+
+from ganpress.report.content import Measured, ReportInputs
+from ganpress.report.notation import (
+    Writer,
+    write_bytes,
+    write_compact,
+    write_milliseconds,
+    write_ratio,
+    write_score,
+    write_share,
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One large number with what it compares and how it was measured."""
+
+    number: str
+    label: str
+    detail: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What the reader should know first."""
+
+    reference: str | None
+    """The best edge file; None if there is none within the budget."""
+    sentence: str
+    tiles: list[Tile]
+
+
+def headline(inputs: ReportInputs) -> Headline:
+    """Compare the best edge file with the teacher."""
+    best = inputs.best_edge_file()
+    if best is None:
+        return Headline(None, _why_none(inputs), [])
+    budget = inputs.params.evaluate.max_bytes
+    rule = f"the best {inputs.main_metric.title}" + (f" within {write_bytes(budget)}" if budget else "")
+    sentence = f"The edge file with {rule} is {best.reference}; the teacher is the torch generator it all started from."
+    tiles = [
+        _cost_tile(inputs, best, "parameters", "fewer parameters", write_compact, "weights and biases"),
+        _cost_tile(inputs, best, "size_bytes", "smaller file", write_bytes, "on disk, teacher .pt to edge .onnx"),
+        _speed_tile(inputs, best),
+        _quality_tile(inputs, best),
+    ]
+    return Headline(best.reference, sentence, [tile for tile in tiles if tile is not None])
+
+
+def _why_none(inputs: ReportInputs) -> str:
+    edges = inputs.in_group("export")
+    if not edges:
+        return "No edge file was measured."
+    smallest = min(edges, key=lambda one: one.metrics.get("size_bytes", float("inf")))
+    size, budget = smallest.metrics.get("size_bytes"), inputs.params.evaluate.max_bytes
+    if size is None or budget is None:
+        return f"No edge file has a measured {inputs.main_metric.heading}."
+    return (
+        f"No edge file keeps the budget of {write_bytes(budget)} (evaluate.max_bytes): "
+        f"the smallest is {smallest.reference} with {write_bytes(size)}."
+    )
+
+
+def _cost_tile(
+    inputs: ReportInputs, best: Measured, name: str, label: str, write: Writer, protocol: str
+) -> Tile | None:
+    teacher, own = inputs.teacher.metrics.get(name), best.metrics.get(name)
+    if not teacher or not own:
+        return None
+    return Tile(write_ratio(teacher / own), label, f"{write(teacher)} → {write(own)}", protocol)
+
+
+def _speed_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
+    teacher, own = inputs.teacher.metrics.get("latency_ms_p50"), best.metrics.get("latency_ms_p50")
+    if not teacher or not own:
+        return None
+    ratio = best.metrics.get("latency_ratio", teacher / own)
+    detail = f"{write_milliseconds(teacher)} → {write_milliseconds(own)} ms"
+    return Tile(write_ratio(ratio), "faster", detail, "p50, batch 1, teacher in torch, edge in ONNX Runtime")
+
+
+def _quality_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
+    metric = inputs.main_metric
+    retained, teacher = inputs.retained(best, metric), inputs.teacher.metrics.get(metric.raw)
+    if retained is None or teacher is None:
+        return None
+    detail = f"{write_score(teacher)} → {write_score(best.metrics[metric.raw])}"
+    return Tile(write_share(retained), f"of the teacher's {metric.title}", detail, metric.protocol)
+
+
+def summary(inputs: ReportInputs) -> dict[str, float | str | None]:
+    """The same as plain values, for `summary.json` and `dvc metrics`."""
+    best, teacher, metric = inputs.best_edge_file(), inputs.teacher, inputs.main_metric
+    values: dict[str, float | str | None] = {
+        "best_edge_file": best.reference if best else None,
+        "generators": len(inputs.generators),
+        f"teacher_{metric.raw}": teacher.metrics.get(metric.raw),
+    }
+    if best is None:
+        return values
+    values[f"best_edge_{metric.raw}"] = best.metrics[metric.raw]
+    values[f"{metric.base}_retained"] = inputs.retained(best, metric)
+    for name, ratio in (("parameters", "parameters_ratio"), ("size_bytes", "size_ratio"), ("macs_exact", "macs_ratio")):
+        own, whole = best.metrics.get(name), teacher.metrics.get(name)
+        values[f"best_edge_{name}"] = own
+        values[ratio] = whole / own if own and whole else None
+    values["latency_ratio"] = best.metrics.get("latency_ratio")
+    return values

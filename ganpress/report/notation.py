@@ -1,0 +1,133 @@
+"""How numbers and metric names are written for a reader: unit, direction, protocol."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "none"]
+Writer = Callable[[float], str]
+MISSING = "–"
+
+_NAME = re.compile(
+    r"(?P<base>is|fid|kid|precision|recall|density|coverage|vol_ratio|vol)"
+    r"(?:_(?P<spread>std|error))?"
+    r"(?:_(?P<images>\d+))?"
+    r"(?:_(?P<split>train|validation|test))?"
+    r"(?:_(?P<judge>judge|inception))?"
+    r"(?:_(?P<late_spread>std|error))?"
+)
+_TITLES: dict[str, tuple[str, Direction, str]] = {
+    "is": ("IS", "higher", "Inception Score: sure and varied classes, by the judge"),
+    "fid": ("FID", "lower", "Fréchet distance between generated and real features"),
+    "kid": ("KID", "lower", "kernel distance (unbiased MMD²) between generated and real features"),
+    "precision": ("Precision", "higher", "share of generated images inside the real manifold"),
+    "recall": ("Recall", "higher", "share of real images inside the generated manifold"),
+    "density": ("Density", "higher", "how many real neighbourhoods hold a generated image, 1 for real data"),
+    "coverage": ("Coverage", "higher", "share of real neighbourhoods that hold a generated image"),
+    "vol": ("VoL", "none", "variance of the Laplacian: sharpness of the images"),
+    "vol_ratio": ("VoL ratio", "none", "sharpness relative to the teacher on the same z; 1 is equal"),
+}
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """What a metric name says: `fid_1000_test_judge` is FID, lower is better, 1000 images, test split, by the judge."""
+
+    raw: str
+    base: str
+    """`is`, `fid`, …; the raw name itself where it is not a quality metric."""
+    title: str
+    direction: Direction
+    meaning: str
+    images: int | None = None
+    split: str | None = None
+    judge: str | None = None
+    is_spread: bool = False
+    """Whether this is the spread of a metric and not the metric."""
+
+    @property
+    def arrow(self) -> str:
+        """`↑` where higher is better, `↓` where lower is better."""
+        return {"higher": "↑", "lower": "↓", "none": ""}[self.direction]
+
+    @property
+    def protocol(self) -> str:
+        """Sample count, split and judge, for a column heading."""
+        parts = [f"{self.images:,} images" if self.images else "", self.split or "", self.judge or ""]
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def heading(self) -> str:
+        """Title, direction and protocol in one line."""
+        title = f"{self.title} {self.arrow}".strip()
+        return f"{title} ({self.protocol})" if self.protocol else title
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether `value` is better than `than`; False where neither direction is better."""
+        return value > than if self.direction == "higher" else self.direction == "lower" and value < than
+
+
+def parse_metric_name(raw: str) -> MetricName:
+    """Read a metric's protocol from its name; an unknown name stays as it is."""
+    match = _NAME.fullmatch(raw)
+    if match is None:
+        return MetricName(raw, raw, raw, "none", "")
+    title, direction, meaning = _TITLES[match["base"]]
+    spread = match["spread"] or match["late_spread"]
+    images = int(match["images"]) if match["images"] else None
+    if spread:
+        kind = {"std": "std", "error": "std. error"}[spread]
+        title, direction, meaning = f"{title} {kind}", "none", f"spread of {title}"
+    return MetricName(
+        raw, match["base"], title, direction, meaning, images, match["split"], match["judge"], bool(spread)
+    )
+
+
+def write_count(value: float) -> str:
+    """Write a whole number with thousands: `28,351`."""
+    return f"{round(value):,}"
+
+
+def write_compact(value: float) -> str:
+    """Write a magnitude in three figures: `28.4 k`, `1.10 M`, `56.8 G`."""
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= factor * 0.9995:
+            return _figures(value / factor) + unit
+    return _figures(value)
+
+
+def write_bytes(value: float) -> str:
+    """Write a file size in decimal units, as `1 kB` = 1000 bytes."""
+    return f"{round(value)} B" if value < 999.5 else f"{write_compact(value)}B"
+
+
+def write_ratio(value: float) -> str:
+    """Write a ratio in three figures: `12.3×`."""
+    return f"{write_count(value) if value >= 99.95 else _figures(value)}×"
+
+
+def write_share(value: float) -> str:
+    """Write a share in percent: `98.2 %`."""
+    return f"{100 * value:.1f} %"
+
+
+def write_milliseconds(value: float) -> str:
+    """Write milliseconds in three figures."""
+    return _figures(value)
+
+
+def write_score(value: float) -> str:
+    """Write a quality metric: three decimals, more figures only where they would all be zero."""
+    if value == 0 or abs(value) >= 0.0995:
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+    return f"{value:.4f}" if abs(value) >= 0.00095 else f"{value:.2e}"
+
+
+def _figures(value: float) -> str:
+    """Write three significant figures without an exponent."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}" if decimals <= 6 else f"{value:.2e}"

@@ -1,0 +1,32 @@
+"""Stage `report`: one offline page, its Markdown twin with pictures, and the headline numbers."""
+
+import json
+import shutil
+
+from ganpress.report.headline import summary
+from ganpress.report.page import build_report
+from ganpress.tracking import StageRun
+from tasks.report_inputs import read_inputs
+from tasks.stage import Stage, stage_main
+
+
+def work(stage: Stage, run: StageRun) -> None:
+    """Read everything, draw it, write it."""
+    inputs = read_inputs(stage)
+    report = build_report(inputs)
+    pictures = stage.out / "pictures"
+    shutil.rmtree(pictures, ignore_errors=True)  # pictures of generators that are no more
+    pictures.mkdir()
+    for name, png in report.pictures.items():
+        (pictures / name).write_bytes(png)
+    (stage.out / "report.html").write_text(report.html, encoding="utf-8")
+    (stage.out / "report.md").write_text(report.markdown, encoding="utf-8")
+    headline = summary(inputs)
+    (stage.out / "summary.json").write_text(json.dumps(headline, indent=2) + "\n", encoding="utf-8")
+    run.log_metrics({name: value for name, value in headline.items() if isinstance(value, int | float)})
+    for name in ("report.html", "summary.json"):
+        run.log_file(stage.out / name)
+
+
+if __name__ == "__main__":
+    raise SystemExit(stage_main("report", work))

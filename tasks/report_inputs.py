@@ -1,0 +1,186 @@
+"""Everything below artifacts/ as the report's content. What is absent stays absent; what is damaged is named."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.checkpoint import file_digest
+from ganpress.config.base import read_yaml
+from ganpress.config.params import Params, load_params
+from ganpress.errors import DataError
+from ganpress.report.content import (
+    Candidate,
+    Curve,
+    Gallery,
+    Measured,
+    ReportInputs,
+    ScoredSubnet,
+    SearchOutcome,
+    Selection,
+)
+from ganpress.report.notation import parse_metric_name
+from tasks.report_facts import card_records, compression_records, data_facts, machine_facts
+from tasks.stage import Stage, require
+
+T = TypeVar("T")
+
+
+def read_inputs(stage: Stage) -> ReportInputs:
+    """Read all that the report shows.
+
+    Raises:
+        DataError: if the evaluation is missing, or any file is damaged.
+        ConfigError: if params.yaml is wrong.
+    """
+    artifacts = stage.root / "artifacts"
+    params_file = stage.root / "params.yaml"
+    params = load_params(params_file)
+    metrics_file = require(artifacts / "evaluate" / "metrics.json", "evaluate")
+    return ReportInputs(
+        params=params,
+        params_text=params_file.read_text(encoding="utf-8"),
+        generators=[Measured(reference, row) for reference, row in read_json(metrics_file).items()],
+        gallery=_gallery(artifacts / "evaluate" / "gallery.npz"),
+        selection=_optional(artifacts / "teacher" / "selection.csv", _selection),
+        curves=_curves(artifacts, params),
+        search=_search(artifacts / "search"),
+        data=data_facts(artifacts),
+        compressions=compression_records(artifacts, list(params.compress.items)),
+        cards=card_records(artifacts, list(params.export.items)),
+        digests=_digests(stage.root, params),
+        machine=machine_facts(),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: if the file holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    if not isinstance(content, dict):
+        raise _damaged(path, f"an object is needed, found {type(content).__name__}")
+    return content
+
+
+def _damaged(path: Path, reason: object) -> DataError:
+    return DataError(f"{path} is damaged ({reason}); delete it and run `dvc repro` for its stage")
+
+
+def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
+    """Read a file that may be absent."""
+    if not path.exists():
+        return None
+    try:
+        return read(path)
+    except (ValueError, KeyError, IndexError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from None
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _gallery(path: Path) -> Gallery:
+    pictures: dict[str, dict[str, NDArray[np.uint8]]] = {"samples": {}, "interpolation": {}}
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                for key in archive.files:
+                    kind, _, reference = key.partition("/")
+                    pictures[kind][reference] = archive[key]
+        except (ValueError, KeyError, OSError, EOFError) as error:
+            raise _damaged(path, error) from None
+    return Gallery(**pictures)
+
+
+def _selection(path: Path) -> Selection:
+    rows = _rows(path)
+    candidates = [
+        Candidate(
+            row["item"],
+            int(row["depth"]),
+            int(row["parameters"]),
+            float(row["score"]),
+            row["selected"] in ("1", "True"),
+        )
+        for row in rows
+    ]
+    return Selection(parse_metric_name(rows[0]["metric"]), candidates)
+
+
+def _curves(artifacts: Path, params: Params) -> list[Curve]:
+    references = [f"candidate/{item}" for item in params.candidate.items]
+    references += [f"control/{item}" for item in params.control.items]
+    references += [f"student/{item}" for item in params.student.items] + ["supernet"]
+    curves = [
+        _optional(artifacts / reference / "curves.csv", lambda path, name=reference: _curve(path, name))  # type: ignore[misc]
+        for reference in references
+    ]
+    return [curve for curve in curves if curve is not None]
+
+
+def _curve(path: Path, reference: str) -> Curve:
+    rows = _rows(path)
+    losses = {name: [float(row[name]) for row in rows] for name in rows[0] if name != "images"}
+    return Curve(reference, [float(row["images"]) for row in rows], losses)
+
+
+def _search(folder: Path) -> SearchOutcome | None:
+    scored = _optional(folder / "scores.csv", _subnets)
+    front = _optional(folder / "front.csv", _subnets)
+    best = folder / "best.json"
+    if not scored or not front or not best.exists():
+        return None
+    spec = read_json(best).get("spec")
+    chosen = next((one for one in scored if one.spec == spec), None)
+    if chosen is None:
+        raise _damaged(best, f"its spec {spec} is not in scores.csv")
+    with (folder / "scores.csv").open(encoding="utf-8") as file:
+        metric = file.readline().split(",")[3]
+    return SearchOutcome(parse_metric_name(metric), scored, front, chosen)
+
+
+def _subnets(path: Path) -> list[ScoredSubnet]:
+    rows = _rows(path)
+    metric = list(rows[0])[3]
+    return [
+        ScoredSubnet(row["spec"], int(row["parameters"]), int(row["macs_exact"]), float(row[metric])) for row in rows
+    ]
+
+
+def _digests(root: Path, params: Params) -> dict[str, str]:
+    """The md5 of each stage's main file, which is also what dvc.lock says."""
+    artifacts = root / "artifacts"
+    files: dict[str, Path] = {
+        "prepare": artifacts / "prepare" / "train.npy",
+        "judge": artifacts / "judge" / "judge.pt",
+        "supernet": artifacts / "supernet" / "supernet.pt",
+        "search": artifacts / "search" / "best.json",
+    }
+    families: Mapping[str, Mapping[str, object]] = {
+        "candidate": params.candidate.items,
+        "student": params.student.items,
+        "control": params.control.items,
+        "compress": params.compress.items,
+    }
+    plain = ["teacher", "subnet", *(f"{stage}/{item}" for stage, items in families.items() for item in items)]
+    files |= {reference: artifacts / reference / "generator.pt" for reference in plain}
+    files |= {f"export/{item}": artifacts / "export" / item / "generator.onnx" for item in params.export.items}
+    digests = {reference: file_digest(path, "md5") for reference, path in files.items() if path.exists()}
+    pinned = root / "data.dvc"
+    if pinned.exists():
+        outs = read_yaml(pinned).get("outs") or [{}]
+        if outs[0].get("md5"):
+            digests["data"] = str(outs[0]["md5"]).removesuffix(".dir")
+    return digests
