@@ -39,7 +39,7 @@ def work(stage: Stage, run: StageRun) -> None:
         teacher_md5=_teacher_md5(stage, reference),
     )
     card = write_card(path, model, z[:1], proof, lineage)
-    metrics = _metrics(card, source)
+    metrics = _metrics(card)
     (stage.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     run.log_metrics(metrics)
     params = {"generator": reference, "number_type": card.number_type, "tolerance": proof.tolerance}
@@ -69,10 +69,9 @@ def _teacher_md5(stage: Stage, reference: str) -> str | None:
     return file_digest(teacher, "md5")
 
 
-def _metrics(card: Card, source: Path) -> dict[str, float]:
+def _metrics(card: Card) -> dict[str, float]:
     metrics = {
         "size_bytes": card.size_bytes,
-        "size_ratio": source.stat().st_size / card.size_bytes,
         "max_abs_error": card.verification.max_abs_error,
         "parameters": card.cost.parameters,
         "macs_exact": card.cost.macs_exact,

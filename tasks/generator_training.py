@@ -9,12 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ganpress import losses
 from ganpress.checkpoint import save_model
 from ganpress.data.arrays import images_to_uint8
 from ganpress.data.pictures import image_grid, save_png
 from ganpress.seeding import seeded_initialisation, torch_generator
 from ganpress.tracking import StageRun
 from ganpress.training.loop import Checkpointing, CurvePoint
+from models import builders
 from models.builders import Blueprint
 from models.wdcgan import LATENT
 from tasks.stage import Stage
@@ -38,15 +40,16 @@ def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
     own_items = {key: value for key, value in section.items() if key != "items"}
     item = section.get("items", {}).get(stage.item)
     digest.update(json.dumps([stage.seed, own_items, item, torch.get_num_threads()], sort_keys=True).encode())
-    for path in [*inputs, *_source_files(stage.root)]:
+    for path in [*inputs, *_source_files()]:
         digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
     identity = digest.hexdigest()
     return Checkpointing(stage.checkpoints / f"{stage.label}-{identity[:16]}.pt", identity)
 
 
-def _source_files(root: Path) -> list[Path]:
-    folders = (root / "ganpress" / "training", root / "models")
-    return sorted([root / "ganpress" / "losses.py", *(path for folder in folders for path in folder.glob("*.py"))])
+def _source_files() -> list[Path]:
+    library = Path(losses.__file__).parent
+    folders = (library / "training", Path(builders.__file__).parent)
+    return sorted([Path(losses.__file__), *(path for folder in folders for path in folder.glob("*.py"))])
 
 
 def grid_latents(stage: Stage) -> Tensor:
