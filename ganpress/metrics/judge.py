@@ -1,6 +1,5 @@
 """Judges: the feature networks that generators are measured by."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ganpress.checkpoint import load_model, load_weights_only, save_atomically
+from ganpress.checkpoint import file_digest, load_model, load_weights_only, save_atomically
 from ganpress.config.training import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.metrics.pixels import images_to_uint8, uint8_to_images
@@ -68,7 +67,7 @@ class InceptionJudge:
     def __init__(self, weights: Path) -> None:
         self.weights = weights
         self.network = _load_inception(weights)
-        self.digest = file_digest(weights)
+        self.digest = weights_digest(weights)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> JudgeOutput:
@@ -95,7 +94,7 @@ def load_judge(source: Path | JudgeConfig) -> Judge:
     content = load_weights_only(source)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         network, _ = load_model(source, expected_builder="classifier")
-        return ClassifierJudge(network, file_digest(source))
+        return ClassifierJudge(network, weights_digest(source))
     judge = InceptionJudge(_inception_weights(content["weights"]))
     if judge.digest != content["digest"]:
         raise CheckpointError(
@@ -110,10 +109,9 @@ def save_inception_judge(path: Path, judge: InceptionJudge, weights: str | None)
     save_atomically(path, {"format": FORMAT, "weights": weights, "digest": judge.digest})
 
 
-def file_digest(path: Path) -> str:
-    """Return the first digits of the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
+def weights_digest(path: Path) -> str:
+    """Return the first digits of the SHA-256 of a weights file."""
+    return file_digest(path, "sha256")[:DIGEST_LENGTH]
 
 
 def _output(features: Tensor, logits: Tensor) -> JudgeOutput:

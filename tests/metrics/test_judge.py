@@ -9,7 +9,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from ganpress.checkpoint import save_model
 from ganpress.config.training import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
-from ganpress.metrics.judge import ClassifierJudge, file_digest, load_judge, save_inception_judge
+from ganpress.metrics.judge import ClassifierJudge, weights_digest, load_judge, save_inception_judge
 from ganpress.metrics.pixels import images_to_uint8, uint8_to_images
 from models.builders import Blueprint
 
@@ -58,7 +58,7 @@ def inception_judge(inception_network, tmp_path_factory):
 def test_the_classifier_gives_features_and_probabilities(judge_file, images):
     judge = load_judge(judge_file)
     seen = judge(images)
-    assert (judge.name, judge.digest) == ("judge", file_digest(judge_file))
+    assert (judge.name, judge.digest) == ("judge", weights_digest(judge_file))
     assert seen.features.shape == (5, 8)
     assert seen.probabilities.shape == (5, 3)
     np.testing.assert_allclose(seen.probabilities.sum(1), 1, rtol=1e-12)
@@ -115,7 +115,7 @@ def test_inception_equals_torch_fidelitys_and_repeats_gray(inception_judge, ince
 def test_the_file_of_an_inception_judge_leads_to_its_weights_and_notices_changes(tmp_path, inception_judge):
     weights = inception_judge.weights
     save_inception_judge(tmp_path / "judge.pt", inception_judge, str(weights))
-    assert load_judge(tmp_path / "judge.pt").digest == file_digest(weights)
+    assert load_judge(tmp_path / "judge.pt").digest == weights_digest(weights)
     torch.save(torch.load(weights, weights_only=True) | {"fc.bias": torch.ones(1008)}, weights)
     with pytest.raises(CheckpointError, match=f"was made with {inception_judge.digest}"):
         load_judge(tmp_path / "judge.pt")
