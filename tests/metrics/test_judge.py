@@ -9,7 +9,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from ganpress.checkpoint import save_model
 from ganpress.config.training import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
-from ganpress.metrics.judge import ClassifierJudge, weights_digest, load_judge, save_inception_judge
+from ganpress.metrics.judge import ClassifierJudge, load_judge, save_inception_judge, weights_digest
 from ganpress.metrics.pixels import images_to_uint8, uint8_to_images
 from models.builders import Blueprint
 
