@@ -1,5 +1,88 @@
-"""`ganpress data`."""
+"""`ganpress data add` and `ganpress data show`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+data = typer.Typer(name="data", help="Raw images below data/, pinned by data.dvc.", no_args_is_help=True)
 
 
-def data() -> None:
-    """Being written."""
+@data.command()
+def add(
+    source: Annotated[
+        str, typer.Argument(help="digits, mnist, fashion-mnist, cifar10, celeba or folder:<path>.", metavar="SOURCE")
+    ],
+    path: Annotated[
+        Path | None,
+        typer.Option(help="Local copy: a folder with the source's files at any depth, or its archive; else download."),
+    ] = None,
+) -> None:
+    """Write a data set into data/ and pin it with DVC; on any failure data/ stays as it was."""
+    from flows.data_source import add_data
+    from flows.environment import find_root
+    from ganpress.config.data import DataConfig
+
+    root = find_root()
+    config = DataConfig(source=_from_root(source, root), path=None if path is None else str(path.resolve()))
+    added = add_data(root, config)
+    typer.echo(f"data/ holds {_counts(added.card.counts)} of {added.card.source}{_classes(added.card.classes)}")
+    same = added.former is not None and added.former.md5 == added.pin.md5
+    size = f"{added.pin.files} files, {added.pin.size_bytes / 2**20:,.1f} MiB"
+    typer.echo(f"data.dvc pins {size}, md5 {added.pin.md5} ({'as before' if same else 'new'})")
+    typer.echo(_next_step(root, config.source))
+
+
+@data.command()
+def show() -> None:
+    """Say what data/ holds, what data.dvc pins and what params.yaml asks for."""
+    from flows.data_source import read_pin, run_dvc
+    from flows.environment import find_root
+    from ganpress.data.card import read_card
+
+    root = find_root()
+    card, pin = read_card(root / "data"), read_pin(root)
+    if card is None:
+        typer.echo("data/ is empty; `ganpress run` fills it, or `ganpress data add SOURCE`")
+    else:
+        typer.echo(f"data/ holds {_counts(card.counts)} of {card.source}{_classes(card.classes)}; {card.origin}")
+    if pin is None:
+        typer.echo("data.dvc is missing; `ganpress data add SOURCE` writes it")
+    else:
+        clean = card is not None and "data.dvc" not in run_dvc(root, "status", "data.dvc").stdout
+        state = "data/ is exactly that" if clean else "data/ differs from it or is missing"
+        typer.echo(f"data.dvc pins {pin.source or 'data of unknown source'}, md5 {pin.md5}: {state}")
+    typer.echo(f"params.yaml asks for {_configured_source(root)}")
+
+
+def _from_root(source: str, root: Path) -> str:
+    """Make the path of `folder:<path>`, given from here, mean the same seen from the root."""
+    kind, colon, folder = source.partition(":")
+    if kind != "folder" or not colon:
+        return source
+    place = Path(folder).expanduser().resolve()
+    return f"folder:{place.relative_to(root) if place.is_relative_to(root) else place}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return " and ".join(f"{count:,} {split} images" for split, count in sorted(counts.items(), reverse=True))
+
+
+def _classes(classes: list[str]) -> str:
+    return f" in {len(classes)} classes" if classes else ", unlabelled"
+
+
+def _next_step(root: Path, source: str) -> str:
+    if _configured_source(root) == source:
+        return "next: commit data.dvc with git, then `ganpress run`"
+    return (
+        f"next: params.yaml asks for {_configured_source(root)}, and `ganpress run` would bring that back; "
+        f"set data.source to {source} there (or use a recipe), then commit data.dvc with git and run"
+    )
+
+
+def _configured_source(root: Path) -> str:
+    from ganpress.config.base import parse_section, read_yaml
+    from ganpress.config.data import DataConfig
+
+    return parse_section(read_yaml(root / "params.yaml"), "data", DataConfig, "params.yaml").source

@@ -8,6 +8,7 @@ from typing import Literal
 from ganpress.errors import DataError
 
 CARD_NAME = "dataset.json"
+FOLDER_PREFIX = "folder:"
 Layout = Literal["idx", "zip", "folder"]
 
 
@@ -16,7 +17,7 @@ class DatasetCard:
     """Description of raw data, written by the import."""
 
     source: str
-    """`digits`, `mnist`, `fashion-mnist`, `cifar10`, `celeba` or `folder:<path>`."""
+    """`digits`, `mnist`, `fashion-mnist`, `cifar10`, `celeba` or `folder:<name>`."""
     layout: Layout
     counts: dict[str, int]
     """Images in `train` and `test`, or in `unsplit` where the source has no split."""
@@ -48,3 +49,10 @@ def read_card(folder: Path) -> DatasetCard | None:
         return None
     except (ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}); run `ganpress data add <source>` again") from None
+
+
+def display_name(source: str) -> str:
+    """Return how `dataset.json` names a source: a folder by its own name, since where it lies must not change bytes."""
+    if not source.startswith(FOLDER_PREFIX):
+        return source
+    return FOLDER_PREFIX + Path(source.removeprefix(FOLDER_PREFIX)).expanduser().resolve().name

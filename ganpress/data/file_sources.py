@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from ganpress.data.card import DatasetCard
+from ganpress.data.card import FOLDER_PREFIX, DatasetCard, display_name
 from ganpress.data.image_files import folder_members, image_names, is_image_name, open_zip, write_zip
 from ganpress.data.raw import SPLIT_FOLDERS, open_raw
 from ganpress.errors import DataError
@@ -33,22 +33,12 @@ CELEBA_SPLITS = {"0": "train", "1": "train", "2": "test"}
 """The list's own validation part joins train: prepare holds its validation images out by seed."""
 
 
-def pack(source: str, origin: str, folder: Path, target: Path) -> DatasetCard:
-    """Pack the image tree below `folder` into `target`/images.zip.
-
-    Raises:
-        DataError: if the tree holds no images or mixes images inside and outside its split or class folders.
-    """
-    write_zip(target / ARCHIVE_NAME, folder_members(folder, image_names(folder)))
-    return _describe(source, origin, target)
-
-
 def _describe(source: str, origin: str, target: Path) -> DatasetCard:
     raw = open_raw(target)
     return DatasetCard(source, "zip", raw.counts(), list(raw.classes), origin)
 
 
-def write_folder(source: str, path: Path, target: Path) -> DatasetCard:
+def write_folder(path: Path, target: Path) -> DatasetCard:
     """Pack a user's folder; nothing is left out, so that the gate names unreadable images.
 
     Raises:
@@ -60,7 +50,8 @@ def write_folder(source: str, path: Path, target: Path) -> DatasetCard:
         raise DataError(
             f"{path} holds no images (png, jpg, webp, bmp, tif, gif, ppm), at no depth; name another folder"
         )
-    return pack(source, "a folder of images", path, target)
+    write_zip(target / ARCHIVE_NAME, folder_members(path, image_names(path)))
+    return _describe(display_name(f"{FOLDER_PREFIX}{path}"), "a folder of images", target)
 
 
 def write_cifar10(path: Path, target: Path, scratch: Path) -> DatasetCard:

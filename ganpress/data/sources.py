@@ -10,12 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from ganpress.data.card import DatasetCard
+from ganpress.data.card import FOLDER_PREFIX, DatasetCard
 from ganpress.data.file_sources import CELEBA_ADVICE, CIFAR_ADVICE, write_celeba, write_cifar10, write_folder
 from ganpress.data.idx_sources import FASHION_MNIST, MNIST, IdxSource, write_digits
 from ganpress.errors import ConfigError, DataError
 
-FOLDER_PREFIX = "folder:"
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -87,10 +86,13 @@ def import_data(source: str, path: Path | None, destination: Path) -> DatasetCar
     return card
 
 
+def _folder(source: str) -> Path:
+    return Path(source.removeprefix(FOLDER_PREFIX)).expanduser()
+
+
 def _source(source: str, path: Path | None) -> tuple[Source, Path | None]:
     if source.startswith(FOLDER_PREFIX):
-        named = Path(source.removeprefix(FOLDER_PREFIX)).expanduser()
-        return Source(lambda folder, target, _: write_folder(source, folder, target), None, ""), path or named
+        return Source(lambda folder, target, _: write_folder(folder, target), None, ""), path or _folder(source)
     if source not in SOURCES:
         raise ConfigError(f"data source '{source}' is unknown; known: {', '.join(SOURCES)}, {FOLDER_PREFIX}<path>")
     if path is not None and not path.exists():

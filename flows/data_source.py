@@ -1,0 +1,191 @@
+"""Raw data below data/ and its pin data.dvc, kept in step with the data section of params.yaml."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ganpress.config.data import DataConfig
+from ganpress.data.card import FOLDER_PREFIX, DatasetCard, display_name, read_card
+from ganpress.errors import DataError
+
+
+@dataclass(frozen=True)
+class DataPin:
+    """What data.dvc says."""
+
+    md5: str
+    """DVC's digest of the whole folder; ends in `.dir`."""
+    size_bytes: int
+    files: int
+    source: str | None
+    """The source as it was asked for; None if data.dvc was made by `dvc add` alone."""
+
+
+def read_pin(root: Path) -> DataPin | None:
+    """Read data.dvc; None where there is none.
+
+    Raises:
+        DataError: if it cannot be understood.
+    """
+    path = root / "data.dvc"
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        out = content["outs"][0]
+        source = (content.get("meta") or {}).get("source")
+        return DataPin(str(out["md5"]), int(out.get("size", 0)), int(out.get("nfiles", 0)), source)
+    except FileNotFoundError:
+        return None
+    except (yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is damaged ({reason}); restore it with git, or delete it and run again") from None
+
+
+def ensure_data(root: Path, config: DataConfig) -> None:
+    """Make data/ hold what `config` names, pinned by data.dvc; does nothing, in milliseconds, where it already does.
+
+    Raises:
+        ConfigError: if the source is unknown.
+        DataError: if data/ was not made by ganpress, the import fails, or it gives other bytes than data.dvc pins for
+            the same source; data/ and data.dvc are then as they were.
+    """
+    if _is_in_place(root, config.source):
+        return
+    from filelock import FileLock
+
+    (root / ".ganpress").mkdir(exist_ok=True)
+    with FileLock(root / ".ganpress" / "data.lock"):
+        if not _is_in_place(root, config.source):  # another run may have made it meanwhile
+            _make(root, config)
+
+
+def _is_in_place(root: Path, source: str) -> bool:
+    card, pin = read_card(root / "data"), read_pin(root)
+    return _describes(card, source) and pin is not None and _is_same(root, pin.source, source)
+
+
+def _describes(card: DatasetCard | None, source: str) -> bool:
+    return card is not None and card.source == display_name(source)
+
+
+def _is_same(root: Path, one: str | None, other: str) -> bool:
+    """Whether two sources are the same; folders by the place that they mean, seen from `root`."""
+    if one is None or not one.startswith(FOLDER_PREFIX) or not other.startswith(FOLDER_PREFIX):
+        return one == other
+    first, second = (root / Path(text.removeprefix(FOLDER_PREFIX)).expanduser() for text in (one, other))
+    return first.resolve() == second.resolve()
+
+
+def _make(root: Path, config: DataConfig) -> None:
+    _check_ours(root)
+    pin = read_pin(root)
+    if pin is None or not _is_same(root, pin.source, config.source):
+        add_data(root, config)
+        return
+    if not (root / "data").exists() and _checked_out(root, config.source):
+        return
+    pinned = (root / "data.dvc").read_text(encoding="utf-8")
+    found = add_data(root, config)
+    if found.pin.md5 != pin.md5:
+        # Left in place, the other bytes would pass for the pinned ones in the next run.
+        _remove(root / "data")
+        (root / "data.dvc").write_text(pinned, encoding="utf-8")
+        raise DataError(
+            f"data.dvc pins {config.source} with md5 {pin.md5}, but importing it here gives {found.pin.md5}; get the "
+            f"pinned images (`dvc pull data.dvc`), or pin yours: `ganpress data add {config.source}`"
+        )
+
+
+def _check_ours(root: Path) -> None:
+    data = root / "data"
+    if data.exists() and read_card(data) is None and (not data.is_dir() or any(data.iterdir())):
+        raise DataError(
+            f"{data} was not written by ganpress (it has no dataset.json); move it away, then import it with "
+            "`ganpress data add folder:<where you moved it>`"
+        )
+
+
+def _checked_out(root: Path, source: str) -> bool:
+    """Try to get the pinned bytes from DVC's cache or remote."""
+    verb = "pull" if run_dvc(root, "config", "core.remote").stdout.strip() else "checkout"
+    done = run_dvc(root, verb, "--quiet", "data.dvc")
+    if done.returncode == 0 and _describes(read_card(root / "data"), source):
+        return True
+    _remove(root / "data")
+    return False
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class AddedData:
+    """Outcome of an import."""
+
+    card: DatasetCard
+    pin: DataPin
+    former: DataPin | None
+    """What data.dvc said before."""
+
+
+def add_data(root: Path, config: DataConfig) -> AddedData:
+    """Import a source into data/ and pin it with `dvc add`, whatever was there before.
+
+    Raises:
+        ConfigError: if the source is unknown.
+        DataError: if data/ was not made by ganpress, the import fails, or DVC does.
+    """
+    from ganpress.data.sources import import_data
+
+    _check_ours(root)
+    former = read_pin(root)
+    source = _seen_from(root, config.source)
+    path = None if config.path is None else root / Path(config.path).expanduser()
+    card = import_data(source, path, root / "data")
+    pin_data(root, config.source)
+    pin = read_pin(root)
+    assert pin is not None  # dvc add has just written it
+    return AddedData(card, pin, former)
+
+
+def _seen_from(root: Path, source: str) -> str:
+    if not source.startswith(FOLDER_PREFIX):
+        return source
+    return f"{FOLDER_PREFIX}{root / Path(source.removeprefix(FOLDER_PREFIX)).expanduser()}"
+
+
+def pin_data(root: Path, source: str) -> None:
+    """`dvc add data`, and write the source into data.dvc's meta, which DVC keeps.
+
+    Raises:
+        DataError: with DVC's own last line, if it fails.
+    """
+    if not (root / ".dvc").is_dir():
+        _dvc(root, "init", "--quiet", *([] if (root / ".git").exists() else ["--no-scm"]))
+    _dvc(root, "add", "--quiet", "data")
+    path = root / "data.dvc"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if (content.get("meta") or {}).get("source") != source:
+        content["meta"] = {**(content.get("meta") or {}), "source": source}
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def _dvc(root: Path, *arguments: str) -> None:
+    done = run_dvc(root, *arguments)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or ["no message"]
+        raise DataError(f"`dvc {' '.join(arguments)}` failed: {lines[0].removeprefix('ERROR: ')}; mend that, run again")
+
+
+def run_dvc(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run DVC in `root`, waiting for its lock, and return what it said."""
+    command = [sys.executable, "-m", "dvc", *([] if arguments[0] == "init" else ["--wait-for-lock"]), *arguments]
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
