@@ -1,6 +1,5 @@
-"""The MLflow server that `ganpress ui` starts, and the pages of it that answer a question."""
+"""The MLflow server that `ganpress ui` starts."""
 
-import json
 import os
 import sys
 import time
@@ -9,8 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from flows.ports import require_free_port
 from flows.stage_process import SupervisedProcess
@@ -20,9 +17,6 @@ from ganpress.tracking.service import sqlite_path
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
 POLL_SECONDS = 0.2
-MODEL_TRAINING = "workflowType=machine_learning"
-"""Without it the pages open for chat applications, where models are hidden."""
-COMPARED_RUNS = 12
 
 
 class MlflowServer:
@@ -85,53 +79,6 @@ def server_variables(path: Path) -> dict[str, str]:
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def pages(address: str) -> dict[str, str]:
-    """Links that open on the right page, by what they show."""
-    experiment = _experiment_id(address)
-    if experiment is None:
-        return {"MLflow (nothing tracked yet)": f"{address}/#/experiments?{MODEL_TRAINING}"}
-    models = f"{address}/#/experiments/{experiment}/models?{MODEL_TRAINING}"
-    links = {"All generators": models}
-    runs = _latest_model_runs(address, experiment)
-    if len(runs) > 1:
-        chosen = quote(json.dumps(runs, separators=(",", ":")))
-        experiments = quote(json.dumps([experiment]))
-        links["Trade-offs"] = f"{address}/#/compare-runs?runs={chosen}&experiments={experiments}&{MODEL_TRAINING}"
-    links["Runs of all stages"] = f"{address}/#/experiments/{experiment}/runs?{MODEL_TRAINING}"
-    links["Edge files"] = f"{address}/#/models?{MODEL_TRAINING}"
-    return links
-
-
-def _experiment_id(address: str) -> str | None:
-    try:
-        found = _get(f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=ganpress")
-    except OSError:
-        return None
-    return str(found["experiment"]["experiment_id"])
-
-
-def _latest_model_runs(address: str, experiment: str) -> list[str]:
-    """The newest finished run of each generator, newest first."""
-    query = {
-        "experiment_ids": [experiment],
-        "filter": "attributes.status = 'FINISHED' AND tags.family != 'supernet'",
-        "order_by": ["attributes.start_time DESC"],
-        "max_results": 200,
-    }
-    runs = _get(f"{address}/api/2.0/mlflow/runs/search", query).get("runs", [])
-    newest: dict[str, str] = {}
-    for run in runs:
-        newest.setdefault(run["info"]["run_name"], run["info"]["run_id"])
-    return list(newest.values())[:COMPARED_RUNS]
-
-
-def _get(url: str, body: object = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def _artifacts(root: Path, uri: str) -> Path:

@@ -114,18 +114,12 @@ def _show(table: Table, order: list[str], columns: list[str], by: str) -> None:
     shown: Any = RichTable(box=box.SIMPLE_HEAD)
     shown.add_column("generator", no_wrap=True)
     for name in columns:
-        shown.add_column(Text(_header(name), "bold" if name == by else ""), justify="right")
+        shown.add_column(Text(name.replace("_", " "), "bold" if name == by else ""), justify="right")
     for place, reference in enumerate(order):
         cells = [_number(table[reference].get(name)) for name in columns]
         mark = "* " if place == 0 else "  "
         shown.add_row(Text(mark + reference), *map(Text, cells), style="bold green" if place == 0 else "")
     make_console().print(shown)
-
-
-def _header(name: str) -> str:
-    """The family above, the protocol (sample count, split, judge) below: columns stay narrow."""
-    family = metric_family(name)
-    return f"{family}\n{name.removeprefix(family).strip('_').replace('_', ' ')}".strip()
 
 
 def _number(value: float | None) -> str:

@@ -6,9 +6,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from flows.mlflow_pages import Page
 
 LIVENESS_SECONDS = 1.0
 
@@ -16,6 +19,9 @@ LIVENESS_SECONDS = 1.0
 def ui(
     port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect.")] = 4200,
+    budget: Annotated[
+        str | None, typer.Option(help="Largest file on the first page, e.g. 100kB; default: evaluate.max_bytes.")
+    ] = None,
 ) -> None:
     """Show all generators (MLflow) and all flow runs (Prefect) in the browser, until Ctrl-C."""
     from flows.environment import export_environment, find_root
@@ -24,6 +30,7 @@ def ui(
 
     root = find_root()
     export_environment(root)
+    _max_bytes(root, budget)
     require_free_port(port, "--port")
     require_free_port(prefect_port, "--prefect-port")
     check_service(tracking_uri(root))
@@ -32,7 +39,7 @@ def ui(
     try:
         record_pending(root)
         with ExitStack() as servers:
-            _serve(root, port, prefect_port, servers)
+            _serve(root, port, prefect_port, budget, servers)
     except KeyboardInterrupt:
         typer.echo("both servers ended")
 
@@ -44,8 +51,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _serve(root: Path, port: int, prefect_port: int, servers: ExitStack) -> None:
-    from flows.mlflow_server import mlflow_server, pages
+def _serve(root: Path, port: int, prefect_port: int, budget: str | None, servers: ExitStack) -> None:
+    from flows.mlflow_pages import Page, pages
+    from flows.mlflow_server import mlflow_server
     from flows.prefect_server import local_prefect
     from ganpress.tracking import tracking_uri
     from ganpress.tracking.service import sqlite_path
@@ -59,17 +67,27 @@ def _serve(root: Path, port: int, prefect_port: int, servers: ExitStack) -> None
     if tracking:
         tracking.wait_until_ready()
     prefect_address = prefect.address if prefect else os.environ["PREFECT_API_URL"].rstrip("/").removesuffix("/api")
-    links = pages(tracking.address if tracking else uri.rstrip("/"))
-    _print_links({**links, "Flow runs": f"{prefect_address}/runs"})
+    links = pages(tracking.address if tracking else uri.rstrip("/"), _max_bytes(root, budget))
+    _print_links([*links, Page("flow runs (Prefect)", f"{prefect_address}/runs")])
     while tracking is None or tracking.alive:
         time.sleep(LIVENESS_SECONDS)
     typer.echo("the MLflow server ended by itself; stopping", err=True)
     raise typer.Exit(1)
 
 
-def _print_links(links: dict[str, str]) -> None:
-    width = max(map(len, links))
+def _max_bytes(root: Path, budget: str | None) -> int | None:
+    from flows.commands.compare import parse_bytes
+    from ganpress.config.base import read_yaml
+
+    if budget is not None:
+        return parse_bytes(budget)
+    declared = read_yaml(root / "params.yaml").get("evaluate", {}).get("max_bytes")
+    return None if declared is None else int(declared)
+
+
+def _print_links(links: "list[Page]") -> None:
+    width = max(len(page.title) for page in links)
     typer.echo("")
-    for title, link in links.items():
-        typer.echo(f"  {title:<{width}}  {link}")
+    for page in links:
+        typer.echo(f"  {page.title:<{width}}  {page.link}")
     typer.echo("\nCtrl-C ends both servers.")

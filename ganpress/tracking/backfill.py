@@ -25,6 +25,7 @@ from ganpress.tracking.store import Store, open_store
 logger = logging.getLogger("ganpress")
 
 MODEL_FILES = ("generator.pt", "supernet.pt", "generator.onnx")
+CURRENT_TAG = "current"
 FAMILY_ORDER = ("candidate", "teacher", "student", "control", "supernet", "subnet", "compress", "export")
 """Parents come before children."""
 
@@ -70,8 +71,24 @@ def reconcile_store(root: Path) -> None:
         if known is None or known.tags.get("reference") != reference_of(model.path, root):
             _backfill(store, root, model, params)
     _restore_metrics(store, root, params)
+    mark_current(root, store)
     register_latest_edge_models(root, store)
     write_stamp(root, _flow_run(store, root, models))
+
+
+def mark_current(root: Path, store: Store) -> None:
+    """Tag the runs whose models dvc.lock holds as current, and earlier runs of the same recipe as not."""
+    if not (root / "dvc.lock").exists():
+        return
+    found = [find_model(store, model.md5, reference_of(model.path, root)) for model in locked_models(root)]
+    current = {model.source_run_id: model.tags.get("recipe", "") for model in found if model is not None}
+    for run_id in current:
+        store.client.set_tag(run_id, CURRENT_TAG, "true")
+    for recipe in set(current.values()):
+        filter_string = f"tags.`{CURRENT_TAG}` = 'true' AND tags.recipe = '{recipe}'"
+        for run in store.client.search_runs([store.experiment_id], filter_string):
+            if run.info.run_id not in current:
+                store.client.set_tag(run.info.run_id, CURRENT_TAG, "false")
 
 
 def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:

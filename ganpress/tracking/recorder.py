@@ -23,6 +23,7 @@ LOCK_FILE = "lock"
 
 def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool]) -> None:
     """Play one journal until its end, while `keep_following()`; a journal that another recorder holds is left alone."""
+    from ganpress.tracking.backfill import mark_current
     from ganpress.tracking.player import JournalPlayer
     from ganpress.tracking.registry import register_latest_edge_models
     from ganpress.tracking.store import open_store
@@ -40,6 +41,7 @@ def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool])
         if player.ended:
             player.remove()
         if player.finished_stage == "evaluate":
+            mark_current(root, store)
             register_latest_edge_models(root, store)
 
 

@@ -17,6 +17,7 @@ from ganpress.tracking.store import Store, open_store
 logger = logging.getLogger("ganpress")
 
 ALIAS = "best-under-budget"
+VERSIONS_TAG = "mlflow.modelVersions"
 
 
 def registered_name(recipe: str | None = None) -> str:
@@ -71,9 +72,7 @@ def _max_bytes(root: Path) -> int | None:
 def _best(edges: Table, max_bytes: int | None) -> str | None:
     try:
         return best_reference(edges, find_metric(edges, None), max_bytes)
-    except BudgetError as error:
-        logger.warning("tracking: %s is not set: %s", ALIAS, error)
-    except ConfigError as error:
+    except (BudgetError, ConfigError) as error:
         logger.warning("tracking: %s is not set: %s", ALIAS, error)
     return None
 
@@ -84,33 +83,35 @@ def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[
     model = find_model(store, file_md5(file), reference) if file.exists() else None
     if model is None:
         return None
-    known = _version_of(store, name, model.model_id)
-    if known is not None:
-        return known
-    version = store.client.create_model_version(
+    # MLflow itself keeps a model's versions in this tag, and its pages read them there.
+    versions: list[dict[str, Any]] = json.loads(model.tags.get(VERSIONS_TAG, "[]"))
+    known = [str(version["version"]) for version in versions if version["name"] == name]
+    if known:
+        return known[0]
+    _create_registered_model(store, name)
+    tags = {"reference": reference, "dvc.md5": model.tags["dvc.md5"]}
+    tags |= {"size_bytes": str(int(row["size_bytes"]))} if "size_bytes" in row else {}
+    made = store.client.create_model_version(
+        # Not models:/<id>, which MLflow would look up in the process's global store.
         name,
-        source=model.artifact_location,
-        run_id=model.source_run_id,
+        model.artifact_location,
+        model.source_run_id,
+        tags,
         model_id=model.model_id,
-        tags={
-            "reference": reference,
-            "dvc.md5": model.tags["dvc.md5"],
-            "size_bytes": str(int(row.get("size_bytes", 0))),
-        },
     )
-    return str(version.version)
+    versions.append({"name": name, "version": int(made.version)})
+    store.client.set_logged_model_tags(model.model_id, {VERSIONS_TAG: json.dumps(versions)})
+    return str(made.version)
 
 
-def _version_of(store: Store, name: str, model_id: str) -> str | None:
+def _create_registered_model(store: Store, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
         store.client.create_registered_model(name, description="Edge files: ONNX, verified against torch.")
-    except MlflowException:  # it is there
-        versions: list[Any] = list(store.client.search_model_versions(f"name = '{name}'"))
-        found = [version.version for version in versions if version.model_id == model_id]
-        return str(found[0]) if found else None
-    return None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _remove_alias(store: Store, name: str) -> None:
