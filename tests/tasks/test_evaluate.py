@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from ganpress.checkpoint import save_model
+from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.tracking import StageRun
@@ -21,7 +22,7 @@ from tasks.stage import Stage
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 PLAIN = {"teacher": 4, "student/d2": 2, "control/d2": 2, "subnet": 1}
-REFERENCES = [*PLAIN, "compress/subnet-pruned", "export/teacher", "export/pruned"]
+REFERENCES = [*PLAIN, "compress/subnet-int8", "export/teacher", "export/int8"]
 
 
 def small_params() -> dict:
@@ -29,10 +30,10 @@ def small_params() -> dict:
     params["evaluate"] |= {"images": 40, "kid_subset_size": 20, "kid_subsets": 2, "is_splits": 2, "latency_repeats": 4}
     params["student"]["items"] = {"d2": {"depth": 2, "loss": "mse"}}
     params["control"]["items"] = {"d2": {"depth": 2}}
-    params["compress"]["items"] = {"subnet-pruned": {"generator": "subnet", "sparsity": 0.5}}
+    params["compress"]["items"] = {"subnet-int8": {"generator": "subnet", "weight_bits": 8, "activation_bits": 8}}
     params["export"]["items"] = {
         "teacher": {"generator": "teacher"},
-        "pruned": {"generator": "compress/subnet-pruned"},
+        "int8": {"generator": "compress/subnet-int8"},
     }
     params["report"] |= {"sample_images": 5, "interpolation_steps": 3}
     return params
@@ -47,15 +48,16 @@ def chain(tmp_path_factory, tiny_images):
         torch.manual_seed(0)
         judge = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
         save_model(artifacts / "judge" / "judge.pt", judge.build(), judge)
+        plain = {}
         for reference, depth in PLAIN.items():
             blueprint = Blueprint("wdcgan_generator", {"spec": str(depth), "size": 16, "channels": 1})
-            generator = blueprint.build().eval()
-            save_model(artifacts / reference / "generator.pt", generator, blueprint)
-            if reference == "subnet":
-                save_model(artifacts / "compress/subnet-pruned" / "generator.pt", generator, blueprint)
-            for item in {"teacher": ["teacher"], "subnet": ["pruned"]}.get(reference, []):
-                (artifacts / "export" / item).mkdir(parents=True)
-                export_onnx(generator, artifacts / "export" / item / "generator.onnx", torch.zeros(2, LATENT))
+            plain[reference] = blueprint.build().eval()
+            save_model(artifacts / reference / "generator.pt", plain[reference], blueprint)
+        z = torch.randn(64, LATENT)
+    int8 = quantize(plain["subnet"], z, QuantizationConfig(8, 8))
+    save_model(artifacts / "compress" / "subnet-int8" / "generator.pt", int8, quantized_blueprint(int8))
+    export_onnx(plain["teacher"], artifacts / "export" / "teacher" / "generator.onnx", z)
+    export_onnx(int8, artifacts / "export" / "int8" / "generator.onnx", z)
     (artifacts / "prepare").mkdir()
     np.save(artifacts / "prepare" / "test.npy", tiny_images.pixels)
     (artifacts / "evaluate").mkdir()
@@ -92,14 +94,15 @@ def test_every_row_has_all_metrics(metrics):
 
 
 def test_an_edge_file_scores_like_the_torch_generator_it_was_made_of(metrics):
-    for name in ("is_40_judge", "fid_40_test_judge", "vol_40"):
-        assert metrics["export/teacher"][name] == pytest.approx(metrics["teacher"][name], rel=0.02)
+    for edge, source in (("export/teacher", "teacher"), ("export/int8", "compress/subnet-int8")):
+        for name in ("is_40_judge", "fid_40_test_judge", "vol_40"):
+            assert metrics[edge][name] == pytest.approx(metrics[source][name], rel=0.02)
 
 
 def test_costs_are_those_of_the_plain_generator_but_bytes_those_of_the_file(metrics, chain):
     for name in ("parameters", "macs_exact", "macs_torchprofile"):
         assert metrics["export/teacher"][name] == metrics["teacher"][name]
-        assert metrics["export/pruned"][name] == metrics["compress/subnet-pruned"][name] == metrics["subnet"][name]
+        assert metrics["export/int8"][name] == metrics["compress/subnet-int8"][name] == metrics["subnet"][name]
     onnx = chain / "artifacts" / "export" / "teacher" / "generator.onnx"
     assert metrics["export/teacher"]["size_bytes"] == onnx.stat().st_size
     assert metrics["subnet"]["parameters"] < metrics["student/d2"]["parameters"] < metrics["teacher"]["parameters"]
@@ -123,7 +126,7 @@ def test_the_gallery_shows_the_same_latents_through_every_generator(evaluated):
     with np.load(evaluated / "gallery.npz") as gallery:
         assert {name for name in gallery if name.startswith("samples/")} == {f"samples/{one}" for one in REFERENCES}
         walks = {name.removeprefix("interpolation/") for name in gallery if name.startswith("interpolation/")}
-        assert walks == {"teacher", "student/d2", "subnet", "export/teacher", "export/pruned"}
+        assert walks == {"teacher", "student/d2", "subnet", "export/teacher", "export/int8"}
         torch_images, edge_images = gallery["samples/teacher"], gallery["samples/export/teacher"]
         assert torch_images.shape == (5, 1, 16, 16)
         assert torch_images.dtype == np.uint8
@@ -145,7 +148,7 @@ def test_scores_and_pictures_repeat_to_the_byte(chain, evaluated, metrics, tmp_p
 
 def test_a_chain_of_references_leads_to_the_plain_generator(chain):
     bases = {subject.reference: subject.base for subject in find_subjects(stage_of(chain))}
-    assert bases["export/pruned"] == bases["compress/subnet-pruned"] == "subnet"
+    assert bases["export/int8"] == bases["compress/subnet-int8"] == "subnet"
     assert bases["export/teacher"] == "teacher"
 
 
