@@ -1,5 +1,37 @@
 """`ganpress doctor`."""
 
+from typing import Annotated
 
-def doctor() -> None:
-    """Being written."""
+import typer
+
+STYLES = {"ok": "green", "warn": "yellow", "mend": "bold red"}
+
+
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Rewrite the source files among dvc.yaml's deps.")] = False,
+) -> None:
+    """Check versions, git, DVC, stores and ports, and say what to do; exit code 2 if something must be done."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from flows.checkup import check_everything
+    from flows.console import make_console
+    from flows.environment import export_environment, find_root
+    from flows.source_dependencies import write_sources
+
+    root = find_root()
+    export_environment(root)
+    if fix:
+        for stage in write_sources(root):
+            typer.echo(f"dvc.yaml: source files of stage {stage} rewritten")
+    table = Table("check", "", "finding", box=box.SIMPLE_HEAD)
+    findings = check_everything(root)
+    for finding in findings:
+        table.add_row(finding.check, Text(finding.state, STYLES[finding.state]), Text(finding.words, overflow="fold"))
+    make_console().print(table)
+    to_mend = sum(finding.state == "mend" for finding in findings)
+    if to_mend:
+        typer.echo(f"{to_mend} to mend")
+        raise typer.Exit(2)
+    typer.echo("nothing must be done")

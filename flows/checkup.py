@@ -1,0 +1,222 @@
+"""What `ganpress doctor` looks at. Each check returns findings; none changes anything."""
+
+import contextlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Literal
+
+State = Literal["ok", "warn", "mend"]
+
+MIN_PYTHON = (3, 11)
+SCARCE_MIB = 2048
+"""Below this much free disk a warning; a chain on MNIST writes some hundred MiB."""
+NO_SPACE_MIB = 200
+PORTS = {5000: "MLflow", 4200: "Prefect"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the checkup; `mend` means that something will not work until the user acts."""
+
+    check: str
+    state: State
+    words: str
+
+
+def check_everything(root: Path) -> list[Finding]:
+    """Run all checks; one that breaks down is a finding itself."""
+    checks: list[Callable[[Path], Iterator[Finding]]] = [
+        check_python,
+        check_packages,
+        check_git,
+        check_dvc,
+        check_data,
+        check_disk,
+        check_stores,
+        check_ports,
+        check_sources,
+        check_shadowing,
+    ]
+    findings: list[Finding] = []
+    for check in checks:
+        try:
+            findings += check(root)
+        except Exception as error:
+            findings.append(Finding(check.__name__.removeprefix("check_"), "mend", f"{type(error).__name__}: {error}"))
+    return findings
+
+
+def check_python(_root: Path) -> Iterator[Finding]:
+    """The interpreter is new enough."""
+    fits = sys.version_info >= MIN_PYTHON
+    needed = ".".join(map(str, MIN_PYTHON))
+    words = f"{platform.python_version()} at {sys.executable}"
+    yield Finding("python", "ok" if fits else "mend", words if fits else f"{words}; needs {needed} or newer")
+
+
+def check_packages(root: Path) -> Iterator[Finding]:
+    """Every dependency of pyproject.toml is installed, in a version that its pin allows."""
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wrong = []
+    for requirement in map(Requirement, project["dependencies"]):
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is not installed (needs {requirement.specifier or 'any version'})")
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} is {version}, pinned {requirement.specifier}")
+    for words in wrong:
+        yield Finding("packages", "mend", f"{words}; run `uv sync` or `pip install -e .`")
+    if not wrong:
+        yield Finding("packages", "ok", f"{len(project['dependencies'])} dependencies as pinned")
+
+
+def check_git(root: Path) -> Iterator[Finding]:
+    """The project is a git checkout, so that runs know their code."""
+    from flows.environment import git_state
+
+    state = git_state(root)
+    if state.sha is None:
+        yield Finding(
+            "git", "warn", "no commit: runs cannot name their code, --recipe and --set need one; `git commit`"
+        )
+    elif state.dirty:
+        yield Finding("git", "warn", f"{state.sha[:10]} with uncommitted edits: runs are tagged git.dirty; commit them")
+    else:
+        yield Finding("git", "ok", state.sha[:10])
+
+
+def check_dvc(root: Path) -> Iterator[Finding]:
+    """DVC is initialised and its cache can be written."""
+    if not (root / ".dvc").is_dir():
+        yield Finding("dvc", "mend", "not initialised: run `dvc init` (`dvc init --no-scm` outside git)")
+        return
+    cache = _dvc_cache(root)
+    if not _writable(cache):
+        yield Finding("dvc", "mend", f"cache {cache} cannot be written; check its permissions or `dvc cache dir PATH`")
+    else:
+        yield Finding("dvc", "ok", f"cache {cache}")
+    if not (root / "dvc.lock").exists():
+        yield Finding("dvc", "warn", "no dvc.lock: nothing has run yet; `ganpress run`")
+
+
+def check_data(root: Path) -> Iterator[Finding]:
+    """The raw data in data/ is the one that data.dvc pins."""
+    if not (root / "data.dvc").exists():
+        yield Finding("data", "mend", "data.dvc is missing: add data with `ganpress data add digits`")
+        return
+    if not (root / "data").is_dir():
+        yield Finding("data", "mend", "data/ is missing: `dvc checkout`, or `ganpress data add` writes it again")
+        return
+    if not (root / ".dvc").is_dir():
+        return
+    from dvc.repo import Repo
+
+    with contextlib.closing(Repo(str(root))) as repo:
+        changed = repo.status(targets=["data.dvc"])
+    if changed:
+        words = (
+            "data/ differs from data.dvc: `ganpress data add` or `dvc add data` accepts it, `dvc checkout` undoes it"
+        )
+        yield Finding("data", "mend", words)
+    else:
+        yield Finding("data", "ok", "data/ is as data.dvc pins it")
+
+
+def check_disk(root: Path) -> Iterator[Finding]:
+    """There is room for artifacts and caches."""
+    free = shutil.disk_usage(root).free // 2**20
+    state: State = "mend" if free < NO_SPACE_MIB else "warn" if free < SCARCE_MIB else "ok"
+    advice = "" if state == "ok" else "; `dvc gc --workspace` drops outputs that nothing names any more"
+    yield Finding("disk", state, f"{free:,} MiB free{advice}")
+
+
+def check_stores(root: Path) -> Iterator[Finding]:
+    """MLflow's store and Prefect's home answer or can be written; no record waits."""
+    from flows.environment import check_services
+    from ganpress.errors import ServiceUnavailable
+    from ganpress.tracking import tracking_uri
+    from ganpress.tracking.recording import has_pending
+
+    home = Path(os.environ.get("PREFECT_HOME", root / ".prefect"))
+    try:
+        check_services(root)
+        yield Finding("stores", "ok", f"MLflow {tracking_uri(root)}")
+    except ServiceUnavailable as error:
+        yield Finding("stores", "mend", str(error))
+    if _writable(home):
+        yield Finding("stores", "ok", f"Prefect {os.environ.get('PREFECT_API_URL', home)}")
+    else:
+        yield Finding("stores", "mend", f"Prefect's home {home} cannot be written; set PREFECT_HOME to another folder")
+    if has_pending(root):
+        words = "runs wait in .ganpress/tracking (at work, or left there); the next `ganpress run` or `ui` records them"
+        yield Finding("stores", "warn", words)
+
+
+def check_ports(_root: Path) -> Iterator[Finding]:
+    """The ports of `ganpress ui` are free."""
+    from flows.ports import port_refusal
+
+    for port, name in PORTS.items():
+        reason = port_refusal(port)
+        words = f"{port} ({name})" if reason is None else f"{port} ({name}): {reason}; `ganpress ui` takes other ports"
+        yield Finding("ports", "ok" if reason is None else "warn", words)
+
+
+def check_sources(root: Path) -> Iterator[Finding]:
+    """dvc.yaml lists for each stage exactly the source files that it imports."""
+    from flows.source_dependencies import compare_sources
+
+    stages = compare_sources(root)
+    wrong = [stage for stage in stages if stage.missing or stage.surplus]
+    for stage in wrong:
+        lists = {"lacks": stage.missing, "needs no longer": stage.surplus}
+        words = "; ".join(f"{verb} {_few(files)}" for verb, files in lists.items() if files)
+        yield Finding("sources", "mend", f"dvc.yaml: {stage.stage} {words}; `ganpress doctor --fix` writes them")
+    if not wrong:
+        yield Finding("sources", "ok", f"dvc.yaml names the imports of all {len(stages)} stages")
+
+
+def check_shadowing(root: Path) -> Iterator[Finding]:
+    """No file of the project hides a library."""
+    hiding = sorted(str(path.relative_to(root)) for path in (root / "mlflow").rglob("*.py"))
+    spec = util.find_spec("mlflow")
+    origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+    if hiding:
+        yield Finding(
+            "shadowing", "mend", f"Python in mlflow/ hides the library of that name; move {', '.join(hiding)}"
+        )
+    elif origin is None or origin.is_relative_to(root.resolve() / "mlflow"):
+        yield Finding("shadowing", "mend", "`import mlflow` does not find the library; run `uv sync`")
+    else:
+        yield Finding("shadowing", "ok", "`import mlflow` finds the library")
+
+
+def _few(files: tuple[str, ...], shown: int = 4) -> str:
+    more = f" and {len(files) - shown} more" if len(files) > shown else ""
+    return ", ".join(files[:shown]) + more
+
+
+def _dvc_cache(root: Path) -> Path:
+    from dvc.repo import Repo
+
+    with contextlib.closing(Repo(str(root))) as repo:
+        return Path(repo.cache.local.path)
+
+
+def _writable(folder: Path) -> bool:
+    """Whether `folder`, or where it would be made, can be written."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK)
