@@ -20,8 +20,9 @@ import torch
 from torch import nn, optim
 
 from ganpress.config.training import GanTraining
-from ganpress.data.arrays import ImageArray, uint8_to_images
+from ganpress.data.arrays import ImageArray
 from ganpress.losses import gan_discriminator_loss, gan_generator_loss
+from ganpress.pixels import uint8_to_images
 from ganpress.training.gan import train_gan
 from ganpress.training.loop import Checkpointing
 from models.wdcgan import LATENT, wdcgan_discriminator, wdcgan_generator
@@ -81,7 +82,7 @@ def main() -> None:
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         array = _images_on_disk(Path(folder), options.size)
-        loaded = uint8_to_images(array.pixels[:4096])
+        loaded = uint8_to_images(torch.from_numpy(array.pixels[:4096].copy()))
 
         def ours() -> object:
             checkpoint = Path(folder) / "checkpoint.pt"

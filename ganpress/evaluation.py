@@ -18,7 +18,6 @@ from ganpress.metrics.inputs import Float64
 from ganpress.metrics.judge import Judge, JudgeOutput
 from ganpress.metrics.kernel import kernel_distance
 from ganpress.metrics.neighbours import Neighbourhood, neighbour_scores, neighbourhood
-from ganpress.metrics.pixels import images_to_uint8
 from ganpress.metrics.scoring import (
     BATCH,
     Generate,
@@ -28,6 +27,7 @@ from ganpress.metrics.scoring import (
     judge_batches,
 )
 from ganpress.metrics.sharpness import sharpness_ratio, variance_of_laplacian
+from ganpress.pixels import images_to_uint8
 
 
 def metric_name(metric: str, images: int, split: str | None = None, judge: str | None = None) -> str:

@@ -24,8 +24,9 @@ from ganpress.evaluation import (
     score_generator,
 )
 from ganpress.metrics.judge import Judge, load_judge
-from ganpress.metrics.pixels import Uint8, images_to_uint8
+from ganpress.metrics.pixels import Uint8
 from ganpress.metrics.scoring import Generate, draw_latents
+from ganpress.pixels import images_to_uint8
 from ganpress.progress import ticker
 from ganpress.tracking import StageRun
 from models.wdcgan import LATENT

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ganpress import losses
 from ganpress.checkpoint import save_model
-from ganpress.data.arrays import images_to_uint8
 from ganpress.data.pictures import image_grid, save_png
+from ganpress.pixels import images_to_uint8
 from ganpress.seeding import seeded_initialisation, torch_generator
 from ganpress.tracking import StageRun
 from ganpress.training.loop import Checkpointing, CurvePoint
@@ -61,7 +61,7 @@ def grid_latents(stage: Stage) -> Tensor:
 def log_samples(stage: Stage, run: StageRun, generator: nn.Module, images: int) -> None:
     """Track the grid of a generator in training as a step, leaving its mode as it was."""
     mode = generator.training
-    grid = image_grid(images_to_uint8(generator.eval()(grid_latents(stage))))
+    grid = image_grid(images_to_uint8(generator.eval()(grid_latents(stage))).numpy())
     generator.train(mode)
     run.log_image("samples", grid, step=images)
 
@@ -97,7 +97,7 @@ def deliver(
     """Write generator.pt, samples.png and metrics.json, and track them."""
     path = stage.out / "generator.pt"
     save_model(path, generator, blueprint)
-    grid = image_grid(images_to_uint8(generator.eval()(grid_latents(stage))))
+    grid = image_grid(images_to_uint8(generator.eval()(grid_latents(stage))).numpy())
     save_png(stage.out / "samples.png", grid)
     run.log_image("result", grid)
     facts = {"parameters": parameter_count(generator), "size_bytes": path.stat().st_size} | dict(metrics)

@@ -5,8 +5,8 @@ from torch import nn
 
 from ganpress.checkpoint import load_model, save_model
 from ganpress.config.training import SupernetConfig
-from ganpress.data.arrays import images_to_uint8
 from ganpress.data.pictures import image_grid, save_png
+from ganpress.pixels import images_to_uint8
 from ganpress.tracking import StageRun
 from ganpress.training.loop import CurvePoint
 from ganpress.training.supernet import train_supernet
@@ -62,7 +62,7 @@ def _save_samples(stage: Stage, run: StageRun, supernet: ElasticWdcganGenerator)
     """Show the same latents through the largest (upper half) and the smallest sub-generator (lower half)."""
     z = grid_latents(stage)
     halves = [supernet(z, spec)[: len(z) // 2] for spec in (supernet.space.largest, supernet.space.smallest)]
-    grid = image_grid(images_to_uint8(torch.cat(halves)))
+    grid = image_grid(images_to_uint8(torch.cat(halves)).numpy())
     save_png(stage.out / "samples.png", grid)
     run.log_image("result", grid)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.errors import DataError
+from ganpress.pixels import uint8_to_images
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -85,7 +86,7 @@ class ImageArray:
 
     def batch(self, indices: Tensor) -> Tensor:
         """Return the images at `indices` (n,), any order, repeats allowed: float32 (n, C, H, W) in [-1, 1]."""
-        return uint8_to_images(self.pixels[indices.numpy()])
+        return uint8_to_images(torch.from_numpy(self.pixels[indices.numpy()]))
 
     def random_batches(self, generator: torch.Generator, batch_size: int) -> Iterator[Tensor]:
         """Yield endless batches, float32 (batch_size, C, H, W) in [-1, 1].
@@ -127,14 +128,3 @@ def _load(path: Path, memory_mapped: bool) -> NDArray[Any]:
     except (ValueError, EOFError) as error:
         reason = str(error) or "it ends too early"
         raise DataError(f"{path} is damaged ({reason}); delete artifacts/prepare and run `dvc repro prepare`") from None
-
-
-def uint8_to_images(pixels: NDArray[np.uint8]) -> Tensor:
-    """Map uint8 [0, 255] of any shape to float32 in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(torch.float32).div_(127.5).sub_(1.0)
-
-
-def images_to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """Map images in [-1, 1], any shape, to uint8 [0, 255]: clamped, then rounded; inverts `uint8_to_images` exactly."""
-    scaled = images.detach().to("cpu", torch.float32).add(1.0).mul_(127.5)
-    return scaled.round_().clamp_(0, 255).to(torch.uint8).numpy()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganpress.checkpoint import file_digest, load_model, load_weights_only, save_atomically
 from ganpress.config.training import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
-from ganpress.metrics.pixels import images_to_uint8, uint8_to_images
+from ganpress.pixels import images_to_uint8, uint8_to_images
 
 FORMAT = "ganpress-judge"
 DIGEST_LENGTH = 12

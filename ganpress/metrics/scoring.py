@@ -17,7 +17,7 @@ from ganpress.metrics.frechet import (
 )
 from ganpress.metrics.inception_score import inception_score
 from ganpress.metrics.judge import Judge, JudgeOutput
-from ganpress.metrics.pixels import uint8_to_images
+from ganpress.pixels import uint8_to_images
 from ganpress.seeding import torch_generator
 from models.wdcgan import LATENT
 

@@ -5,12 +5,11 @@ import torch
 from ganpress.data.arrays import (
     ImageArray,
     PreparedMeta,
-    images_to_uint8,
     open_split,
     read_meta,
-    uint8_to_images,
 )
 from ganpress.errors import DataError
+from ganpress.pixels import images_to_uint8, uint8_to_images
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def prepared(tmp_path, tiny_images):
 
 def test_every_uint8_value_survives_the_round_trip():
     values = np.arange(256, dtype=np.uint8)
-    images = uint8_to_images(values)
+    images = uint8_to_images(torch.from_numpy(values))
     assert images.dtype == torch.float32
     assert float(images.min()) == -1
     assert float(images.max()) == 1

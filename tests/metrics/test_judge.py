@@ -10,7 +10,7 @@ from ganpress.checkpoint import save_model
 from ganpress.config.training import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.metrics.judge import ClassifierJudge, load_judge, save_inception_judge, weights_digest
-from ganpress.metrics.pixels import images_to_uint8, uint8_to_images
+from ganpress.pixels import images_to_uint8, uint8_to_images
 from models.builders import Blueprint
 
 CLASSIFIER = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})

@@ -5,8 +5,9 @@ from PIL import Image
 from scipy import ndimage
 
 from ganpress.errors import DataError
-from ganpress.metrics.pixels import images_to_uint8, uint8_to_gray, uint8_to_images
+from ganpress.metrics.pixels import uint8_to_gray
 from ganpress.metrics.sharpness import sharpness_ratio, variance_of_laplacian
+from ganpress.pixels import images_to_uint8, uint8_to_images
 
 
 def pixels(count: int, channels: int, seed: int = 0) -> np.ndarray:
