@@ -34,6 +34,9 @@ def fold_batch_norm(model: WdcganGenerator) -> FoldedWdcgan:
 
     Args:
         model: a trained generator; only its eval behaviour is kept.
+
+    Raises:
+        ConfigError: if a normalisation has no running statistics.
     """
     blocks = [block for block in model.blocks if isinstance(block, UpBlock)]
     folded = FoldedWdcgan(
@@ -48,7 +51,7 @@ def fold_batch_norm(model: WdcganGenerator) -> FoldedWdcgan:
 def _fold_block(block: UpBlock) -> tuple[Tensor, Tensor]:
     mean, variance = block.norm.running_mean, block.norm.running_var
     if mean is None or variance is None:
-        raise ValueError("a batch normalisation without running statistics cannot be folded")
+        raise ConfigError("a batch normalisation without running statistics cannot be folded; train it with them")
     inverse_sigma = torch.rsqrt(variance.double() + block.norm.eps)
     weight = block.conv.weight.double() * inverse_sigma[None, :, None, None]  # (in, out, 4, 4)
     bias = block.bias.double() - mean.double() * inverse_sigma

@@ -1,12 +1,15 @@
 """Fixtures that several test folders share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ganpress.data.arrays import ImageArray
+from models.wdcgan import WdcganGenerator, wdcgan_generator
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -39,3 +42,33 @@ def shared_conformance() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no conformance tables: set GANPRESS_SHARED_CONFORMANCE (looked at {folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained_like() -> Callable[[str, int, int], WdcganGenerator]:
+    """(spec, size, channels) -> a generator with the statistics of a trained one, in eval mode; a new one each call.
+
+    Laplace weights, log-normal channel scales, biases of both signs, statistics from forward passes, and a
+    head that reaches the saturated ends of tanh.
+    """
+
+    def build(spec: str, size: int, channels: int) -> WdcganGenerator:
+        random = torch.Generator().manual_seed(len(spec) * 1000 + size + channels)
+        model = wdcgan_generator(spec, size, channels).train()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                noise = torch.randn(parameter.shape, generator=random)
+                if parameter.dim() == 1:
+                    parameter.copy_(0.3 * noise)
+                    continue
+                signed = torch.rand(parameter.shape, generator=random) - 0.5
+                laplace = -signed.sign() * torch.log1p(-2 * signed.abs().clamp(max=0.499))
+                scale = torch.exp(0.5 * torch.randn(parameter.shape[1], generator=random))
+                parameter.copy_(0.05 * laplace * scale[None, :, None, None])
+            for _ in range(20):
+                model(torch.randn(64, 100, generator=random))
+            before_tanh = torch.atanh(model.eval()(torch.randn(64, 100, generator=random)).clamp(-0.999, 0.999))
+            model.head.weight.mul_(2.0 / float(before_tanh.std()))
+        return model
+
+    return build

@@ -60,14 +60,19 @@ def quantized_graph(model: QuantizedGenerator) -> bytes:
 def _integer_layers(
     writer: GraphWriter, model: QuantizedGenerator, layers: list[QuantizedLayer], quantizers: list[ActivationQuantizer]
 ) -> str:
-    x = writer.add("Reshape", _encode(writer, INPUT, quantizers[0]), writer.sizes(-1, model.latent, 1, 1))
+    x = writer.add("Reshape", _encode(writer, INPUT, quantizers[0]), writer.sizes(-1, 1, 1, model.latent))
     pixels = 1
     for layer, (source, target) in zip(layers, pairwise(quantizers), strict=True):
+        x = writer.add("Transpose", x, perm=[0, 3, 1, 2])  # to the channels-first layout that ONNX convolutions are in
         weight = _real_or_codes(writer, layer, channels_last=True)
         bias = _phases_first(layer.bias, layer.geometry)
         x = _convolve(writer, _decode(writer, x, source), layer, weight, bias)
-        x = _encode(writer, x, target)
+        x = writer.add("Transpose", _encode(writer, x, target), perm=[0, 2, 3, 1])
         x, pixels = _rearrange_channels_last(writer, x, layer, pixels)
+    if model.channels == 1:  # one channel: first and last are the same in memory
+        x = writer.add("Reshape", x, writer.sizes(-1, 1, pixels, pixels))
+    else:
+        x = writer.add("Transpose", x, perm=[0, 3, 1, 2])
     return _decode(writer, x, quantizers[-1])
 
 
@@ -119,22 +124,19 @@ def _rearrange(writer: GraphWriter, x: str, geometry: SubpixelGeometry) -> str:
 
 
 def _rearrange_channels_last(writer: GraphWriter, x: str, layer: QuantizedLayer, pixels: int) -> tuple[str, int]:
-    """`SubpixelGeometry.rearrange` of (N, r r C, H, W) with phases first; returns the new height, too.
+    """`SubpixelGeometry.rearrange` of (N, H, W, r r C) with phases first; returns the new height, too.
 
-    The transpositions to and from channels-last meet the runtime's own and vanish; in between, one row of each phase is
-    moved as a whole: (N, H, W, y, x C) -> (N, H, y, W, x C), which is (N, r H, r W, C).
+    One row of each phase is moved as a whole: (N, H, W, y, x C) -> (N, H, y, W, x C), which is (N, r H, r W, C).
     """
     geometry = layer.geometry
     factor, channels = geometry.factor, layer.weight.shape[0] // geometry.factor**2
     pixels += 2 * geometry.padding - geometry.kernel + 1
-    x = writer.add("Transpose", x, perm=[0, 2, 3, 1])
     if pixels > 1:
         x = writer.add("Reshape", x, writer.sizes(-1, pixels, pixels, factor, factor * channels))
         x = writer.add("Transpose", x, perm=[0, 1, 3, 2, 4])
     pixels *= factor
     x = writer.add("Reshape", x, writer.sizes(-1, pixels, pixels, channels))
-    x = _crop(writer, x, geometry, axes=(1, 2))
-    return writer.add("Transpose", x, perm=[0, 3, 1, 2]), pixels - 2 * geometry.crop
+    return _crop(writer, x, geometry, axes=(1, 2)), pixels - 2 * geometry.crop
 
 
 def _crop(writer: GraphWriter, x: str, geometry: SubpixelGeometry, axes: tuple[int, int]) -> str:

@@ -1,0 +1,157 @@
+"""The stages compress and export, run as the pipeline runs them, in this process."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from ganpress.checkpoint import file_digest, load_model, save_model
+from ganpress.compression.calibration import latents_digest
+from ganpress.edge.card import read_card
+from ganpress.edge.runtime import OnnxGenerator
+from models.builders import Blueprint
+from models.wdcgan import WdcganGenerator
+from tasks import compress, export
+from tasks.stage import stage_main
+
+PARAMS = {
+    "seed": 3,
+    "compress": {
+        "calibration_images": 32,
+        "items": {
+            "int8": {"generator": "student/d3", "weight_bits": 8, "activation_bits": 8},
+            "pruned": {"generator": "student/d3", "sparsity": 0.5},
+            "both": {"generator": "student/d3", "weight_bits": 4, "activation_bits": 8, "sparsity": 0.5},
+        },
+    },
+    "export": {
+        "tolerance": 0.02,
+        "verification_images": 16,
+        "items": {
+            "d3": {"generator": "student/d3"},
+            "int8": {"generator": "compress/int8"},
+            "control": {"generator": "control/d3"},
+        },
+    },
+}
+
+
+@pytest.fixture
+def project(trained_like, tmp_path, monkeypatch):
+    """A project with a teacher, a student and a control; the working directory of the stages."""
+    for number, reference in enumerate(("teacher", "student/d3", "control/d3")):
+        model = trained_like("3", 16, 1)
+        with torch.no_grad():
+            model.head.bias.add_(0.01 * number)
+        blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
+        save_model(tmp_path / "artifacts" / reference / "generator.pt", model, blueprint)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANPRESS_TRACKING", "off")
+    monkeypatch.setenv("GANPRESS_THREADS", "1")
+    return tmp_path / "artifacts"
+
+
+def run_stage(monkeypatch, module, item):
+    monkeypatch.setattr(sys, "argv", [module.__name__, item])
+    return stage_main(module.__name__.rpartition(".")[2], module.work)
+
+
+def test_int8_records_its_calibration_and_its_quality(project, monkeypatch):
+    assert run_stage(monkeypatch, compress, "int8") == 0
+    folder = project / "compress" / "int8"
+    record, metrics = (json.loads((folder / name).read_text()) for name in ("compression.json", "metrics.json"))
+    generator, blueprint = load_model(folder / "generator.pt", "quantized_wdcgan")
+    assert generator(torch.zeros(2, 100)).shape == (2, 1, 16, 16)
+    assert (record["source"], record["source_md5"]) == (
+        "student/d3",
+        file_digest(project / "student" / "d3" / "generator.pt", "md5"),
+    )
+    assert (record["weight_bits"], record["activation_bits"], record["sparsity"]) == (8, 8, 0.0)
+    assert record["calibration"] == blueprint.arguments["calibration"]
+    assert record["calibration"]["count"] == 32
+    seed = record["calibration"]["seed"]
+    assert latents_digest(compress.draw_latents(seed, 32)) == record["calibration"]["sha256"]
+    assert [one["tensor"] for one in record["activations"]] == ["latents", "layer0", "layer1", "head before tanh"]
+    assert metrics["size_bytes"] == (folder / "generator.pt").stat().st_size
+    assert metrics["snr_db"] > 20
+
+
+def test_pruned_generator_stays_a_plain_one(project, monkeypatch):
+    assert run_stage(monkeypatch, compress, "pruned") == 0
+    folder = project / "compress" / "pruned"
+    generator, _ = load_model(folder / "generator.pt", "wdcgan_generator")
+    assert isinstance(generator, WdcganGenerator)
+    record = json.loads((folder / "compression.json").read_text())
+    assert record["calibration"] is None
+    assert all(layer["zeros"] == round(0.5 * layer["weights"]) for layer in record["layers"])
+    assert json.loads((folder / "metrics.json").read_text())["sparsity"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_pruning_comes_before_quantization(project, monkeypatch):
+    assert run_stage(monkeypatch, compress, "both") == 0
+    record = json.loads((project / "compress" / "both" / "compression.json").read_text())
+    assert all(layer["sparsity"] >= 0.5 - 1 / layer["weights"] for layer in record["layers"])
+    assert record["weight_bits"] == 4
+
+
+def test_same_seed_same_bytes(project, monkeypatch):
+    digests = []
+    for _ in range(2):
+        assert run_stage(monkeypatch, compress, "int8") == 0
+        assert run_stage(monkeypatch, export, "int8") == 0
+        files = sorted(path for path in (*project.glob("compress/int8/*"), *project.glob("export/int8/*")))
+        digests.append([file_digest(path, "md5") for path in files])
+    assert len(digests[0]) == 6
+    assert digests[0] == digests[1]
+
+
+def test_float_export_is_proven_and_knows_its_teacher(project, monkeypatch):
+    assert run_stage(monkeypatch, export, "d3") == 0
+    card = read_card(project / "export" / "d3" / "generator.onnx")
+    assert card.lineage.source == "student/d3"
+    assert card.lineage.source_md5 == file_digest(project / "student" / "d3" / "generator.pt", "md5")
+    assert card.lineage.teacher_md5 == file_digest(project / "teacher" / "generator.pt", "md5")
+    assert card.verification.max_abs_error <= 1e-5
+    metrics = json.loads((project / "export" / "d3" / "metrics.json").read_text())
+    assert metrics["size_bytes"] == card.size_bytes
+    assert metrics["parameters"] == card.cost.parameters
+
+
+def test_control_has_no_teacher(project, monkeypatch):
+    assert run_stage(monkeypatch, export, "control") == 0
+    assert read_card(project / "export" / "control" / "generator.onnx").lineage.teacher_md5 is None
+
+
+def test_integer_export_is_the_integer_simulation(project, monkeypatch):
+    assert run_stage(monkeypatch, compress, "int8") == 0
+    assert run_stage(monkeypatch, export, "int8") == 0
+    path = project / "export" / "int8" / "generator.onnx"
+    assert read_card(path).number_type == "w8a8"
+    generator, _ = load_model(project / "compress" / "int8" / "generator.pt")
+    z = torch.randn(5, 100, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(OnnxGenerator(path, threads=1)(z), generator(z), rtol=0, atol=generator.output_step)
+
+
+def test_file_that_differs_ends_the_stage_and_is_not_left_behind(project, monkeypatch, capsys):
+    params = PARAMS | {"export": PARAMS["export"] | {"tolerance": 1e-12}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert run_stage(monkeypatch, export, "d3") == 2
+    assert "allowed is 1e-12 (export.tolerance" in capsys.readouterr().err
+    assert not list((project / "export" / "d3").iterdir())
+
+
+def test_missing_generator_names_its_stage(project, monkeypatch, capsys):
+    (project / "student" / "d3" / "generator.pt").unlink()
+    assert run_stage(monkeypatch, compress, "int8") == 2
+    assert "generator.pt is missing; run `dvc repro student@d3`" in capsys.readouterr().err
+
+
+def test_truncated_generator_is_refused(project, monkeypatch, capsys):
+    source = project / "student" / "d3" / "generator.pt"
+    source.write_bytes(source.read_bytes()[:3000])
+    assert run_stage(monkeypatch, export, "d3") == 2
+    assert "is damaged or not a weights file" in capsys.readouterr().err
