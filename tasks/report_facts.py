@@ -143,7 +143,8 @@ def card_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
 
 def _card(card: Card, artifacts: Path) -> list[Fact]:
     proof, lineage = card.verification, card.lineage
-    snr = "no difference" if proof.snr_db is None else f"SNR {proof.snr_db:.1f} dB"
+    snr = "equal" if proof.snr_db is None else f"{proof.snr_db:.1f} dB"
+    latents = f"{write_count(proof.images)} latents"
     return [
         Fact(
             "made from", lineage.source, _source_note(artifacts / lineage.source / "generator.pt", lineage.source_md5)
@@ -153,11 +154,11 @@ def _card(card: Card, artifacts: Path) -> list[Fact]:
         Fact(
             "largest difference",
             f"{proof.max_abs_error:.2g}",
-            f"to {card.verified_against}, {write_count(proof.images)} latents, images in [-1, 1]; "
-            f"allowed {proof.tolerance:.2g}; {snr}",
+            f"allowed {proof.tolerance:.2g}; images in [-1, 1], {latents}",
         ),
+        Fact("SNR", snr, f"to {card.verified_against}"),
         Fact("verified in", card.runtime),
-        Fact("md5", card.md5, "the file has this content"),
+        Fact("md5", card.md5[:8], "the file has this content"),
     ]
 
 

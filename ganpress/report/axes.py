@@ -3,20 +3,24 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganpress.report.drawing import INK
+from ganpress.report.drawing import INK, PAPER, settle
 from ganpress.report.notation import write_bytes, write_compact
 
 PLACES = (
-    (6, 0, "left", "center"),
-    (-6, 0, "right", "center"),
-    (0, 7, "center", "bottom"),
-    (0, -7, "center", "top"),
-    (5, 6, "left", "bottom"),
-    (-5, 6, "right", "bottom"),
-    (5, -6, "left", "top"),
-    (-5, -6, "right", "top"),
+    (5, -5, "left", "top"),
+    (-5, 5, "right", "bottom"),
+    (5, 5, "left", "bottom"),
+    (-5, -5, "right", "top"),
+    (0, -8, "center", "top"),
+    (0, 8, "center", "bottom"),
+    (8, 0, "left", "center"),
+    (-8, 0, "right", "center"),
 )
-"""Where a label may stand beside its mark: offset in points and alignment, best first."""
+"""Where a label may stand beside its mark: offset in points and alignment, best first.
+
+A front's steps leave a mark to the right and arrive from below or above, so corners come first."""
+BACKING = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
+"""Behind a label, so that a line under it does not strike it through."""
 
 
 def logarithmic(axis: Any, write: Callable[[float], str]) -> None:
@@ -66,16 +70,26 @@ def label_marks(
     """
     from matplotlib.transforms import Bbox
 
-    figure.canvas.draw()  # fixes the layout, so that sizes on the page are known
+    settle(figure)
     renderer = figure.canvas.get_renderer()
     around = 4 * figure.dpi / 72
     pixels = axes.transData.transform(all_points)
     taken = [Bbox.from_bounds(x - around, y - around, 2 * around, 2 * around) for x, y in pixels]
     frame = axes.get_window_extent(renderer)
-    for x, y, name in marks:
+    first_on_spot = list({(x, y): name for x, y, name in reversed(marks)}.items())[::-1]
+    for (x, y), name in first_on_spot:
         for dx, dy, across, up in PLACES:
             text = axes.annotate(
-                name, (x, y), (dx, dy), textcoords="offset points", ha=across, va=up, fontsize=8, color=INK
+                name,
+                (x, y),
+                (dx, dy),
+                textcoords="offset points",
+                ha=across,
+                va=up,
+                fontsize=8,
+                color=INK,
+                zorder=2.5,
+                bbox=BACKING,
             )
             box = text.get_window_extent(renderer)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + around and frame.y0 <= box.y0 and box.y1 <= frame.y1

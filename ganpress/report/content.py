@@ -125,6 +125,15 @@ class ItemRecord:
     item: str
     facts: Sequence[Fact]
 
+    def fact(self, name: str) -> Fact | None:
+        """The fact of that name, or None."""
+        return next((fact for fact in self.facts if fact.name == name), None)
+
+
+def record_columns(records: Sequence[ItemRecord]) -> list[str]:
+    """Names of all facts in the records, in order of appearance."""
+    return list(dict.fromkeys(fact.name for record in records for fact in record.facts))
+
 
 @dataclass(frozen=True)
 class ReportInputs:

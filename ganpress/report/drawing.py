@@ -113,10 +113,18 @@ def _style() -> dict[str, Any]:
     }
 
 
+def settle(figure: Any) -> None:
+    """Lay the figure out once and keep that, so that sizes measured now hold in both media, and drawing is quick."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
+
+
 def finish(figure: Any, hover: Hover, name: str, title: str, caption: str) -> Drawing:
     """Render a figure in both media."""
     from matplotlib import rc_context
 
+    settle(figure)
     svg, png = io.StringIO(), io.BytesIO()
     with rc_context(_style()):
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)

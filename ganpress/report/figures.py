@@ -80,7 +80,8 @@ def _pareto_chart(inputs: ReportInputs, metric: MetricName, cost: CostAxis) -> D
         axes.set_xlabel(cost.title)
         axes.set_ylabel(metric.heading)
         on_front = [one for one in shown if where[one.reference] in line]
-        names = sorted(on_front, key=lambda one: one.group != "teacher")
+        best = inputs.best_edge_file()
+        names = sorted(on_front, key=lambda one: (one != best, one.group != "teacher"))
         label_marks(figure, axes, [(*where[one.reference], short_name(one)) for one in names], list(where.values()))
         caption = f"{metric.heading}; dashed: the front, which nothing beats on both"
         caption += f"; {cost.note}" if cost.note else ""
@@ -88,7 +89,9 @@ def _pareto_chart(inputs: ReportInputs, metric: MetricName, cost: CostAxis) -> D
         return finish(figure, hover, name, f"{metric.title} over {cost.title}", caption)
 
 
-def _mark(axes: Any, hover: Hover, one: Measured, x: float, y: float, cost: str, metric: MetricName) -> None:
+def _mark(
+    axes: Any, hover: Hover, one: Measured, x: float, y: float, cost: str, metric: MetricName, hollow: bool = False
+) -> None:
     big = one.group == "teacher"
     axes.plot(
         [x],
@@ -97,7 +100,8 @@ def _mark(axes: Any, hover: Hover, one: Measured, x: float, y: float, cost: str,
         marker=MARKERS[one.group],
         markersize=11 if big else 6.5,
         color=COLOURS[one.group],
-        markeredgewidth=0,
+        markerfacecolor="none" if hollow else COLOURS[one.group],
+        markeredgewidth=1.5 if hollow else 0,
         alpha=1 if big else 0.9,
         zorder=4 if big else 3,
         gid=hover.id_for(f"{one.reference}: {metric.title} {write_score(y)}, {cost}"),
@@ -125,18 +129,26 @@ def depth_chart(inputs: ReportInputs, metric: MetricName) -> Drawing | None:
         axes.set_xscale("log", base=2)
         values = [teacher]
         for label, group, dashed, points in series:
-            style = "--" if dashed else "-"
             axes.plot(
                 [depth for depth, _ in points],
                 [one.metrics[metric.raw] for _, one in points],
                 color=COLOURS[group],
-                linestyle=style,
+                linestyle="--" if dashed else "-",
+            )
+            axes.plot(
+                [],
+                [],
+                color=COLOURS[group],
+                linestyle="--" if dashed else "-",
+                marker=MARKERS[group],
+                markersize=6.5,
+                markerfacecolor="none" if dashed else COLOURS[group],
                 label=label,
             )
             for depth, one in points:
                 y = one.metrics[metric.raw]
                 values.append(y)
-                _mark(axes, hover, one, depth, y, f"d = {depth}", metric)
+                _mark(axes, hover, one, depth, y, f"d = {depth}", metric, dashed)
         axes.set_yscale(_scale(metric, values))
         if axes.get_yscale() == "log":
             logarithmic(axes.yaxis, tick_number)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganpress.report.caveats import caveats
-from ganpress.report.content import Measured, ReportInputs
+from ganpress.report.content import Measured, ReportInputs, record_columns
 from ganpress.report.drawing import MARKER_PATHS, Drawing
 from ganpress.report.figures import GROUP_NAMES, depth_chart, pareto_charts
 from ganpress.report.headline import Headline, headline
@@ -162,6 +162,7 @@ def _render(template: str, content: Content) -> str:
         "css": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         "script": Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
         "safe_svg": Markup,
+        "record_columns": record_columns,
         "marker_paths": MARKER_PATHS,
         "box_width": BOX_WIDTH,
         "box_height": BOX_HEIGHT,

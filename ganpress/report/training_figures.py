@@ -144,4 +144,4 @@ def _search_chart(
         label_marks(figure, axes, [(cost(best), best.score, best.spec)], [(cost(best), best.score)])
         caption = "each dot a sub-generator inside the budget, scored without retraining; diamond: the chosen one"
         caption += "; green: the front" if with_front else ""
-        return finish(figure, hover, f"search-over-{name}", f"Sub-generators over {name}", caption)
+        return finish(figure, hover, f"search-over-{name}", f"Sub-generators over {title}", caption)
