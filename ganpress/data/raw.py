@@ -108,9 +108,11 @@ def _layout(folder: Path) -> Layout:
 def _open_idx(folder: Path, source: str, names: tuple[str, ...]) -> RawImages:
     files = sorted(folder.rglob("*-images-idx3-ubyte*"))
     labels = {path: _idx_labels(path) for path in files}
+    highest = max((int(values.max(initial=0)) for values in labels.values() if values is not None), default=-1)
     if not names:
-        known = [values for values in labels.values() if values is not None]
-        names = tuple(str(one) for one in range(int(max((values.max() for values in known), default=-1)) + 1))
+        names = tuple(str(one) for one in range(highest + 1))
+    if highest >= len(names):
+        raise DataError(f"{folder} holds labels up to {highest}, but dataset.json names {len(names)} classes")
 
     def iterate() -> Iterator[RawImage]:
         for path in files:
