@@ -46,7 +46,7 @@ def pages(address: str, max_bytes: int | None) -> list[Page]:
         *_trade_offs(address, experiment, runs),
         Page("generators, lineage", f"{home}/models?{MODEL_TRAINING}"),
         Page("runs of all stages", f"{home}/runs?{MODEL_TRAINING}"),
-        Page("edge files", f"{address}/#/models?{MODEL_TRAINING}"),
+        Page("edge files, aliases", f"{address}/#/models/ganpress-edge?{MODEL_TRAINING}"),
     ]
 
 
@@ -98,7 +98,7 @@ def _trade_offs(address: str, experiment: str, runs: list[_Run]) -> list[Page]:
         return []
     chosen, experiments = quote(json.dumps(measured, separators=(",", ":"))), quote(json.dumps([experiment]))
     link = f"{address}/#/compare-runs?runs={chosen}&experiments={experiments}&{MODEL_TRAINING}"
-    return [Page("trade-offs, plotted", link)]
+    return [Page("plots (pick the axes)", link)]
 
 
 def _experiment_id(address: str) -> str | None:

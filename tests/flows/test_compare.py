@@ -1,0 +1,103 @@
+"""`ganpress compare`: order, budget, columns."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.__main__ import app
+from flows.commands.compare import parse_bytes
+from ganpress.errors import BudgetError, ConfigError, DataError
+from ganpress.ranking import best_reference, find_metric, higher_is_better, metric_family, sorted_references
+
+TABLE = {
+    "teacher": {"is_100_judge": 9.0, "is_std_100_judge": 99.0, "fid_100_test_judge": 3.0, "size_bytes": 300_000},
+    "student/d4": {"is_100_judge": 8.0, "fid_100_test_judge": 2.0, "size_bytes": 90_000},
+    "export/int8": {"is_100_judge": 7.0, "fid_100_test_judge": 9.0, "size_bytes": 20_000},
+    "export/same": {"is_100_judge": 7.0, "fid_100_test_judge": 9.0, "size_bytes": 10_000},
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "artifacts/evaluate").mkdir(parents=True)
+    (tmp_path / "artifacts/evaluate/metrics.json").write_text(json.dumps(TABLE))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _compare(*arguments):
+    return CliRunner().invoke(app, ["compare", *arguments])
+
+
+def _json(*arguments):
+    return json.loads(_compare("--json", *arguments).stdout)
+
+
+def test_best_is_first_and_marked(project):
+    rows = [line for line in _compare().stdout.splitlines() if "/" in line or "teacher" in line]
+    assert rows[0].split()[:2] == ["*", "teacher"]
+    assert not any(row.lstrip().startswith("*") for row in rows[1:])
+
+
+def test_order_follows_the_direction_of_the_metric(project):
+    assert _json()["best"] == "teacher"
+    assert _json("--sort", "fid")["best"] == "student/d4"
+    assert _json("--sort", "size_bytes")["best"] == "export/same"
+
+
+def test_budget_and_edge_leave_rows_out(project):
+    under = _json("--budget", "90kB")
+    assert [row["generator"] for row in under["generators"]] == ["student/d4", "export/same", "export/int8"]
+    assert _json("--edge")["best"] == "export/same"
+    assert "1 larger than 90kB left out" in _compare("--budget", "90kB").stdout
+
+
+def test_impossible_budget_names_the_smallest(project):
+    error = _compare("--budget", "1kB").exception
+    assert isinstance(error, BudgetError)
+    assert "no generator fits into 1,000 bytes; the smallest is export/same with 10,000 bytes" in str(error)
+
+
+def test_unknown_metric_lists_the_known(project):
+    error = _compare("--sort", "beauty").exception
+    assert isinstance(error, ConfigError)
+    assert "no metric 'beauty'; metrics: fid_100_test_judge, is_100_judge" in str(error)
+
+
+def test_nothing_evaluated_or_damaged(project):
+    file = project / "artifacts/evaluate/metrics.json"
+    file.write_text("{")
+    assert "is damaged" in str(_compare().exception)
+    file.write_text("[]")
+    assert "must map generators to metrics" in str(_compare().exception)
+    file.unlink()
+    error = _compare().exception
+    assert isinstance(error, DataError)
+    assert "nothing was evaluated yet; run `ganpress run` first" in str(error)
+
+
+@pytest.mark.parametrize(("text", "size"), [("100kB", 100_000), ("64KiB", 65_536), ("1.5 MB", 1_500_000), ("7", 7)])
+def test_sizes(text, size):
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "kB", "-1", "10 apples"])
+def test_sizes_refused(text):
+    with pytest.raises(ConfigError, match="is no size; write a number with B, kB, KiB, MB or MiB"):
+        parse_bytes(text)
+
+
+def test_families():
+    assert metric_family("fid_1000_test_judge") == "fid"
+    assert metric_family("latency_ms_p50") == "latency_ms_p50"
+    assert find_metric(TABLE, "is") == "is_100_judge"
+    assert higher_is_better("is_100_judge")
+    assert not higher_is_better("fid_100_test_judge")
+
+
+def test_of_equals_the_smaller_file_wins_and_unmeasured_come_last():
+    assert best_reference(TABLE, "is_100_judge", 20_000) == "export/same"
+    table = {"a": {"size_bytes": 1.0}, "b": {"is_100_judge": float("nan")}, "c": {"is_100_judge": 1.0}}
+    assert sorted_references(table, "is_100_judge")[0] == "c"
