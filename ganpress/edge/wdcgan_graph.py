@@ -1,8 +1,8 @@
 """W-DCGAN generators as ONNX graphs, in the form that ONNX Runtime runs fastest for each number type.
 
 Measured on x86-64 with VNNI, batch 1, one thread: floats are fastest as native transposed convolutions (rewriting them
-costs 1.2x), integers as sub-pixel convolutions, because no runtime kernel multiplies a transposed convolution in
-integers. `benchmarks/edge_latency.py` repeats the measurement.
+costs up to 1.4x), integers as sub-pixel convolutions, because no kernel of the runtime multiplies a transposed
+convolution in integers. `python -m benchmarks.edge_latency` repeats the measurement.
 """
 
 from itertools import pairwise
