@@ -60,9 +60,10 @@ def write_cifar10(path: Path, target: Path, scratch: Path) -> DatasetCard:
     Raises:
         DataError: if nothing of it is there, the archive is cut off, or images are missing.
     """
-    pickled = _first(path, "cifar-10-batches-py") or _first(path, "cifar-10-python.tar.gz")
-    if pickled is not None:
-        write_zip(target / ARCHIVE_NAME, _torchvision_cifar10(pickled.parent))
+    if (batches := _first(path, "cifar-10-batches-py")) is not None:
+        write_zip(target / ARCHIVE_NAME, torchvision_members(batches.parent))
+    elif (pickled := _first(path, "cifar-10-python.tar.gz")) is not None:
+        write_zip(target / ARCHIVE_NAME, torchvision_members(_unpacked(pickled, scratch)))
     elif (archive := path if path.is_file() else _first(path, "*.tar*")) is not None:
         write_zip(target / ARCHIVE_NAME, tar_members(archive, scratch))
     elif names := image_names(path):
@@ -129,16 +130,32 @@ def _above_splits(names: list[str]) -> str:
     return ""
 
 
-def _torchvision_cifar10(root: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield CIFAR-10's images as PNG files, sorted by name."""
+def _unpacked(archive: Path, scratch: Path) -> Path:
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(f"{archive} is cut off or damaged ({error}); get it again") from None
+    return scratch
+
+
+def torchvision_members(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the images of `root`/cifar-10-batches-py as PNG files, sorted by name.
+
+    Raises:
+        DataError: if torchvision finds a file missing or of another checksum.
+    """
     from torchvision import datasets
 
     # One split at a time is held in memory (150 MB): torchvision has no other way.
     for split, train in (("test", False), ("train", True)):
         try:
-            images: Any = datasets.CIFAR10(str(root), train=train, download=(root / "cifar-10-python.tar.gz").exists())
+            images: Any = datasets.CIFAR10(str(root), train=train)
         except RuntimeError as error:
-            raise DataError(f"{root}: torchvision refuses CIFAR-10 ({error}); get it again") from None
+            reason = str(error).split(". ")[0]
+            raise DataError(
+                f"{root / 'cifar-10-batches-py'}: torchvision refuses it ({reason}); get it again"
+            ) from None
         numbers = sorted(range(len(images)), key=lambda index: (images.classes[images.targets[index]], index))
         for index in numbers:
             image, label = images[index]
