@@ -149,9 +149,9 @@ def _ordered(index: Any) -> list[tuple[Any, list[Any]]]:
 def _stage_state(stage: Any, upstream: list[Any]) -> StageState:
     from dvc.lock import LockError
 
-    names = tuple(sorted(one.addressing for one in upstream))
-    reads = tuple(str(dep) for dep in stage.deps if not _is_params(dep))
-    state = StageState(stage.addressing, names, "clean", (), None, reads)
+    names = tuple(sorted(one.name for one in upstream))
+    reads = tuple(dep.def_path for dep in stage.deps if not _is_params(dep))
+    state = StageState(stage.name, names, "clean", (), None, reads)
     try:
         if not stage.changed():
             return replace(state, key=_key(stage))
@@ -159,6 +159,11 @@ def _stage_state(stage: Any, upstream: list[Any]) -> StageState:
     except LockError:
         reasons = (Reason("own", "another process is running it"),)
     return replace(state, need=_need(reasons), reasons=reasons)
+
+
+def _address(stage: Any) -> str:
+    """Return DVC's name of a stage as seen from the root, wherever this process stands."""
+    return str(stage.name) if stage.path_in_repo == "dvc.yaml" else f"{stage.path_in_repo}:{stage.name}"
 
 
 def _need(reasons: Sequence[Reason]) -> Need:
@@ -193,7 +198,7 @@ def _causes(stage: Any, upstream: list[Any]) -> list[Reason]:
             causes += [Reason("own", words) for words in _param_changes(dep, status)]
         else:
             verb = {"deleted": "missing", "new": "new"}.get(status[str(dep)], "changed")
-            causes.append(Reason("input" if _is_made_by(upstream, dep) else "own", f"{dep} {verb}"))
+            causes.append(Reason("input" if _is_made_by(upstream, dep) else "own", f"{dep.def_path} {verb}"))
     return causes
 
 
@@ -210,7 +215,7 @@ def _is_made_by(stages: list[Any], dep: Any) -> bool:
 def _param_changes(dep: Any, status: dict[str, Any]) -> list[str]:
     """Name the changed leaves below the declared parameters: `params.yaml: teacher.images 1000 -> 500`."""
     if not isinstance(status[str(dep)], dict):
-        return [f"{dep} missing"]
+        return [f"{dep.def_path} missing"]
     locked, actual = dep.hash_info.value or {}, dep.read_params()
     leaves = [
         leaf
@@ -218,7 +223,8 @@ def _param_changes(dep: Any, status: dict[str, Any]) -> list[str]:
         for leaf in _differences(name, locked.get(name, _ABSENT), actual.get(name, _ABSENT))
     ]
     rest = len(leaves) - MAX_NAMED_CHANGES
-    return [f"{dep}: {leaf}" for leaf in leaves[:MAX_NAMED_CHANGES]] + ([f"{dep}: {rest} more"] if rest > 0 else [])
+    named = [f"{dep.def_path}: {leaf}" for leaf in leaves[:MAX_NAMED_CHANGES]]
+    return [*named, f"{dep.def_path}: {rest} more"] if rest > 0 else named
 
 
 _ABSENT = object()
@@ -250,10 +256,14 @@ def _losses(stage: Any) -> list[Reason]:
             continue
         cached = not (out.use_cache and out.changed_cache())
         if status is not None:
-            words = f"output {out} missing" if status == "deleted" else f"output {out} was changed by hand"
+            words = (
+                f"output {out.def_path} missing"
+                if status == "deleted"
+                else f"output {out.def_path} was changed by hand"
+            )
             losses.append(Reason("output" if cached else "own", words))
         elif not cached:
-            losses.append(Reason("own", f"output {out} is not in DVC's cache"))
+            losses.append(Reason("own", f"output {out.def_path} is not in DVC's cache"))
     return losses
 
 
