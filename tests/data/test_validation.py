@@ -1,0 +1,197 @@
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganpress.config.data import ValidateConfig
+from ganpress.data.raw import open_raw
+from ganpress.data.validation import require_passed_gate, validate_images
+from ganpress.errors import DataError, QualityGateFailed
+
+CONFIG = ValidateConfig(
+    min_images=10,
+    min_size=8,
+    channels=(1,),
+    max_duplicate_fraction=0,
+    max_leaked_fraction=0,
+    max_flat_fraction=0,
+    min_class_share=0.5,
+)
+
+
+def relaxed(**changes):
+    return CONFIG.model_copy(update=changes)
+
+
+@pytest.fixture
+def folder(tmp_path, write_images):
+    """Twenty good images: two classes, train and test."""
+    names = [f"{split}/{label}/{number}.png" for split in ("train", "test") for label in "ab" for number in range(5)]
+    return write_images(tmp_path / "data", names)
+
+
+@pytest.fixture
+def judge(folder, tmp_path):
+    """Validate the folder; returns the result."""
+
+    def run(config=CONFIG):
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        return validate_images(open_raw(folder), config, out)
+
+    return run
+
+
+def failed(result):
+    return {check.name: list(check.offenders) for check in result.checks if not check.success}
+
+
+def test_good_images_pass_every_check(judge, tmp_path):
+    result = judge()
+    assert failed(result) == {}
+    assert result.success
+    assert result.counts == {"test": 10, "train": 10}
+    assert result.class_counts == {"a": 5, "b": 5}
+    result.require_success(tmp_path)
+
+
+def test_unreadable_image_is_named(judge, folder):
+    (folder / "train/a/0.png").write_bytes(b"no image")
+    assert failed(judge()) == {"decodes": ["train/a/0.png"]}
+
+
+def test_too_small_image_is_named(judge, folder, write_images):
+    write_images(folder, ["train/b/small.png"], size=(7, 8), seed=9)
+    assert failed(judge()) == {"height": ["train/b/small.png"]}
+
+
+def test_wrong_channels_are_named(judge, folder):
+    colour = np.random.default_rng(3).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(colour).save(folder / "test/b/colour.png")
+    assert failed(judge()) == {"channels": ["test/b/colour.png"]}
+    assert failed(judge(relaxed(channels=(1, 3)))) == {}
+
+
+def test_duplicates_within_train_are_both_named(judge, folder):
+    shutil.copy(folder / "train/a/0.png", folder / "train/b/copy.png")
+    assert failed(judge()) == {"duplicates": ["train/a/0.png", "train/b/copy.png"]}
+
+
+def test_a_share_of_duplicates_may_be_allowed(judge, folder):
+    shutil.copy(folder / "train/a/0.png", folder / "train/b/copy.png")
+    assert failed(judge(relaxed(max_duplicate_fraction=2 / 21))) == {}
+    assert "duplicates" in failed(judge(relaxed(max_duplicate_fraction=1 / 21)))
+
+
+def test_leakage_names_the_test_image(judge, folder):
+    shutil.copy(folder / "train/a/0.png", folder / "test/a/leak.png")
+    found = failed(judge(relaxed(max_duplicate_fraction=1)))
+    assert found == {"leakage": ["test/a/leak.png"]}
+
+
+def test_leakage_counts_test_images_only(judge, folder):
+    shutil.copy(folder / "train/a/0.png", folder / "test/a/leak.png")
+    allowed = relaxed(max_duplicate_fraction=1, max_leaked_fraction=1 / 11)
+    assert failed(judge(allowed)) == {}
+
+
+def test_flat_image_is_named(judge, folder):
+    Image.new("L", (8, 8), 200).save(folder / "train/b/flat.png")
+    assert failed(judge()) == {"flat_images": ["train/b/flat.png"]}
+
+
+def test_starved_class_is_named(judge, folder):
+    for number in range(1, 5):
+        (folder / f"train/b/{number}.png").unlink()
+    # One of six against an even share of three.
+    assert failed(judge()) == {"class_balance": ["b"]}
+    assert failed(judge(relaxed(min_class_share=1 / 3))) == {}
+
+
+def test_class_that_train_lacks_is_named(judge, folder):
+    shutil.rmtree(folder / "train/b")
+    assert failed(judge()) == {"class_balance": ["b"]}
+
+
+def test_too_few_images_give_both_numbers(judge, tmp_path):
+    result = judge(relaxed(min_images=21))
+    with pytest.raises(QualityGateFailed, match=r"image_count \(allowed: at least 21 images; found 20 images\)"):
+        result.require_success(tmp_path)
+
+
+def test_unlabelled_data_without_splits_passes(tmp_path, write_images):
+    folder = write_images(tmp_path / "data", [f"{number}.png" for number in range(10)])
+    result = validate_images(open_raw(folder), CONFIG, tmp_path)
+    assert result.success
+    assert {"leakage", "class_balance"}.isdisjoint(check.name for check in result.checks)
+
+
+def test_nothing_readable_at_all_fails_without_a_crash(tmp_path):
+    (tmp_path / "data").mkdir()
+    for number in range(12):
+        (tmp_path / "data" / f"{number}.png").write_bytes(b"no image")
+    assert "decodes" in failed(validate_images(open_raw(tmp_path / "data"), CONFIG, tmp_path))
+
+
+def test_failed_gate_has_written_its_files_and_names_offenders(judge, folder, tmp_path):
+    for number in range(4):
+        (folder / f"train/a/{number}.png").write_bytes(b"no image")
+    result = judge()
+    verdict = json.loads((tmp_path / "out" / "validation.json").read_text())
+    assert verdict["success"] is False
+    decodes = next(check for check in verdict["checks"] if check["name"] == "decodes")
+    assert decodes["offenders"] == [f"train/a/{number}.png" for number in range(4)]
+    assert decodes["expectation"]["type"] == "expect_column_values_to_be_in_set"
+    assert (tmp_path / "out" / "manifest.csv").is_file()
+    with pytest.raises(QualityGateFailed) as caught:
+        result.require_success(tmp_path / "out")
+    message = str(caught.value)
+    assert "failed 1 of 10 checks: decodes" in message
+    assert "found 4 of 20: train/a/0.png, train/a/1.png, train/a/2.png, …" in message
+    assert "summary.html; mend the data or the limits in params.yaml: validate" in message
+
+
+def test_page_shows_offenders_and_needs_no_network(judge, folder, tmp_path):
+    (folder / "train/a/<x>.png").write_bytes(b"no image")
+    shutil.copy(folder / "train/a/0.png", folder / "test/a/leak.png")
+    judge()
+    page = (tmp_path / "out" / "summary.html").read_text()
+    assert "test/a/leak.png</figcaption>" in page
+    assert "train/a/&lt;x&gt;.png" in page
+    assert page.count("data:image/png;base64,") >= 2
+    assert not re.search(r"(https?:)?//[a-z]", page)
+
+
+def test_equal_data_gives_equal_files(judge, folder, tmp_path):
+    (folder / "train/a/0.png").write_bytes(b"no image")
+    judge()
+    names = ("validation.json", "summary.html", "manifest.csv")
+    before = [(tmp_path / "out" / name).read_bytes() for name in names]
+    judge()
+    assert [(tmp_path / "out" / name).read_bytes() for name in names] == before
+
+
+def test_metrics_are_plain_shares(judge, folder):
+    (folder / "train/a/0.png").write_bytes(b"no image")
+    metrics = judge().metrics()
+    assert metrics["images"] == 20
+    assert metrics["checks_failed"] == 1
+    assert metrics["decodes_unexpected_fraction"] == 1 / 20
+
+
+def test_prepare_refuses_a_failed_gate(judge, folder, tmp_path):
+    (folder / "train/a/0.png").write_bytes(b"no image")
+    judge()
+    with pytest.raises(QualityGateFailed, match=r"the data gate failed \(decodes\); see .*summary\.html"):
+        require_passed_gate(tmp_path / "out" / "validation.json")
+
+
+def test_prepare_refuses_a_missing_or_damaged_verdict(tmp_path):
+    with pytest.raises(DataError, match="missing; run `dvc repro validate`"):
+        require_passed_gate(tmp_path / "validation.json")
+    (tmp_path / "validation.json").write_text("[]")
+    with pytest.raises(DataError, match="damaged"):
+        require_passed_gate(tmp_path / "validation.json")
