@@ -114,8 +114,8 @@ def short_name(one: Measured) -> str:
 
 
 def _scale(metric: MetricName, values: Sequence[float]) -> str:
-    """Use a log axis for distances that span more than one order of magnitude."""
-    return "log" if metric.direction == "lower" and min(values) > 0 and max(values) / min(values) > 10 else "linear"
+    """Use a log axis for distances that span more than a factor of 5."""
+    return "log" if metric.direction == "lower" and min(values) > 0 and max(values) / min(values) > 5 else "linear"
 
 
 def depth_chart(inputs: ReportInputs, metric: MetricName) -> Drawing | None:

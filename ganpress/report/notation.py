@@ -119,15 +119,16 @@ def write_milliseconds(value: float) -> str:
 
 
 def write_score(value: float) -> str:
-    """Write a quality metric: three decimals, more figures only where they would all be zero."""
+    """Write a quality metric: three decimals, more only where they would all be zero."""
     if value == 0 or abs(value) >= 0.0995:
         return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
-    return f"{value:.4f}" if abs(value) >= 0.00095 else f"{value:.2e}"
+    return f"{value:.4f}" if abs(value) >= 0.00095 else f"{value:.5f}" if abs(value) >= 0.000095 else f"{value:.1e}"
 
 
 def _figures(value: float) -> str:
     """Write three significant figures without an exponent."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
+    value = float(f"{value:.2e}")  # rounding first: 9.996 has as many decimals as 10.0
     decimals = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{decimals}f}" if decimals <= 6 else f"{value:.2e}"

@@ -97,7 +97,10 @@ def headline_table(inputs: ReportInputs) -> Table:
 
 def quality_table(inputs: ReportInputs) -> Table:
     """All quality metrics."""
-    columns = [_quality(inputs, metric) for metric in inputs.metric_names() if metric.base != metric.raw]
+    names = [metric for metric in inputs.metric_names() if metric.base != metric.raw]
+    order = {base: place for place, base in enumerate(dict.fromkeys(metric.base for metric in names))}
+    names.sort(key=lambda metric: (order[metric.base], metric.is_spread))  # a spread beside what it is the spread of
+    columns = [_quality(inputs, metric) for metric in names]
     return _table(
         "quality", "Quality, diversity and sharpness, on the same latents for every generator", inputs, columns
     )
@@ -105,7 +108,7 @@ def quality_table(inputs: ReportInputs) -> Table:
 
 def remaining_table(inputs: ReportInputs) -> Table:
     """Everything else that was measured, under its own name."""
-    shown = {"parameters", "size_bytes", "macs_exact", "latency_ms_p50", "latency_ratio"}
+    shown = {"parameters", "size_bytes", "macs_exact", "latency_ms_p50", "latency_ratio", "is_retained"}
     names = [name.raw for name in inputs.metric_names() if name.base == name.raw and name.raw not in shown]
     columns = [_measured(name, name, "", "", _writer_for(name)) for name in names]
     return _table("other", "Other numbers of the evaluation, by their names in metrics.json", inputs, columns)

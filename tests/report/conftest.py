@@ -253,3 +253,11 @@ def project(tmp_path: Path) -> Path:
     """A project's root with a whole artifacts tree, free to be damaged."""
     write_artifacts(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def whole_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shared by tests that only read it."""
+    root = tmp_path_factory.mktemp("report")
+    write_artifacts(root)
+    return root

@@ -1,0 +1,108 @@
+"""Which edge file is best, what is retained, what is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ganpress.errors import DataError
+from ganpress.report.content import Measured, ReportInputs
+from ganpress.report.figures import front
+from ganpress.report.headline import headline, summary
+from tasks.report_inputs import read_inputs
+from tasks.stage import Stage
+
+
+@pytest.fixture(scope="module")
+def inputs(whole_project: Path) -> ReportInputs:
+    params = yaml.safe_load((whole_project / "params.yaml").read_text())
+    return read_inputs(Stage("report", None, whole_project, params))
+
+
+def with_budget(inputs: ReportInputs, max_bytes: int | None) -> ReportInputs:
+    evaluate = inputs.params.evaluate.model_copy(update={"max_bytes": max_bytes})
+    return dataclasses.replace(inputs, params=inputs.params.model_copy(update={"evaluate": evaluate}))
+
+
+def test_best_edge_file_keeps_the_budget(inputs: ReportInputs) -> None:
+    assert with_budget(inputs, 100_000).best_edge_file().reference == "export/subnet-int8"
+    assert with_budget(inputs, 300_000).best_edge_file().reference == "export/d4-mse"
+    assert with_budget(inputs, None).best_edge_file().reference == "export/teacher"
+
+
+def test_of_equal_edge_files_the_smaller_is_best(inputs: ReportInputs) -> None:
+    row = inputs.generator("export/d4-mse").metrics
+    twins = [Measured("export/large", dict(row)), Measured("export/small", dict(row) | {"size_bytes": 10})]
+    twins = dataclasses.replace(inputs, generators=[inputs.teacher, *twins])
+    assert with_budget(twins, None).best_edge_file().reference == "export/small"
+
+
+def test_impossible_budget_names_the_smallest(inputs: ReportInputs) -> None:
+    poor = with_budget(inputs, 1000)
+    assert poor.best_edge_file() is None
+    first = headline(poor)
+    assert first.tiles == []
+    assert "No edge file keeps the budget of 1.00 kB" in first.sentence
+    assert "export/subnet-int8 with 49.5 kB" in first.sentence
+    assert summary(poor)["best_edge_file"] is None
+
+
+def test_headline_and_summary_are_the_measured_ratios(inputs: ReportInputs) -> None:
+    teacher, best = inputs.teacher.metrics, inputs.best_edge_file().metrics
+    values = summary(inputs)
+    assert values["parameters_ratio"] == teacher["parameters"] / best["parameters"]
+    assert values["size_ratio"] == teacher["size_bytes"] / best["size_bytes"]
+    assert values["latency_ratio"] == best["latency_ratio"]
+    assert values["is_retained"] == pytest.approx(best["is_1000_judge"] / teacher["is_1000_judge"])
+    assert [tile.label for tile in headline(inputs).tiles] == [
+        "fewer parameters",
+        "smaller file",
+        "faster",
+        "of the teacher's IS",
+    ]
+
+
+def test_retained_share_of_a_distance_is_teacher_over_own(inputs: ReportInputs) -> None:
+    metric = inputs.metric("fid")
+    control = inputs.generator("control/d2")
+    share = inputs.retained(control, metric)
+    assert share == inputs.teacher.metrics[metric.raw] / control.metrics[metric.raw]
+    assert share < 1
+    assert inputs.retained(inputs.teacher, metric) == 1
+
+
+def test_without_is_the_distance_decides(inputs: ReportInputs) -> None:
+    rows = [
+        Measured(one.reference, {name: value for name, value in one.metrics.items() if not name.startswith("is_")})
+        for one in inputs.generators
+    ]
+    assert dataclasses.replace(inputs, generators=rows).main_metric.raw == "fid_1000_test_judge"
+
+
+def test_no_quality_metric_is_refused(inputs: ReportInputs) -> None:
+    blind = dataclasses.replace(inputs, generators=[Measured("teacher", {"parameters": 5})])
+    with pytest.raises(DataError, match="no IS, FID or KID; found: parameters; run `dvc repro evaluate`"):
+        _ = blind.main_metric
+
+
+def test_missing_teacher_is_refused(inputs: ReportInputs) -> None:
+    orphans = dataclasses.replace(inputs, generators=inputs.generators[1:])
+    with pytest.raises(DataError, match="no 'teacher'; run `dvc repro evaluate`"):
+        _ = orphans.teacher
+
+
+def test_unknown_group_is_refused() -> None:
+    with pytest.raises(DataError, match="holds 'guess/x'; a generator is one of teacher, student"):
+        _ = Measured("guess/x", {}).group
+
+
+def test_front_holds_what_nothing_beats() -> None:
+    points = [(1.0, 5.0), (2.0, 4.0), (2.0, 7.0), (3.0, 6.0), (4.0, 9.0)]
+    assert front(points, lower_is_better=False) == [(1.0, 5.0), (2.0, 7.0), (4.0, 9.0)]
+    assert front(points, lower_is_better=True) == [(1.0, 5.0), (2.0, 4.0)]
+    for lower in (False, True):
+        sign = 1 if lower else -1
+        for cost, score in points:
+            beaten = any(c <= cost and sign * s <= sign * score and (c, s) != (cost, score) for c, s in points)
+            assert beaten != ((cost, score) in front(points, lower))

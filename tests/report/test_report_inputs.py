@@ -1,0 +1,103 @@
+"""Reading artifacts: what is absent is tolerated, what is damaged is named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ganpress.errors import CheckpointError, DataError
+from ganpress.report.content import ReportInputs
+from tasks.report_inputs import read_inputs
+from tasks.stage import Stage
+
+
+def read(root: Path) -> ReportInputs:
+    return read_inputs(Stage("report", None, root, yaml.safe_load((root / "params.yaml").read_text())))
+
+
+def test_everything_is_found(project: Path) -> None:
+    inputs = read(project)
+    assert len(inputs.generators) == 14
+    assert [one.item for one in inputs.selection.candidates if one.selected] == ["d24"]
+    assert {curve.reference for curve in inputs.curves} > {"candidate/d8", "control/d2", "student/d4-joint", "supernet"}
+    assert inputs.search.best in inputs.search.scored
+    assert inputs.search.metric.split == "validation"
+    assert inputs.data.validation_passed is True
+    assert inputs.digests["data"] == "0123456789abcdef0123456789abcdef"
+    assert inputs.gallery.samples["teacher"].shape == (16, 1, 32, 32)
+    assert [card.item for card in inputs.cards] == ["teacher", "d4-mse", "subnet", "subnet-int8"]
+    assert len(inputs.compressions) == 3
+
+
+def test_absent_parts_are_absent(project: Path) -> None:
+    for name in ("search", "teacher", "validate", "prepare", "judge", "compress", "export", "candidate", "supernet"):
+        shutil.rmtree(project / "artifacts" / name)
+    (project / "artifacts" / "evaluate" / "gallery.npz").unlink()
+    (project / "data.dvc").unlink()
+    inputs = read(project)
+    assert inputs.search is None
+    assert inputs.selection is None
+    assert inputs.data.validation_passed is None
+    assert not inputs.data.prepared
+    assert not inputs.gallery.samples
+    assert not inputs.cards
+    assert "teacher" not in inputs.digests
+
+
+def test_missing_evaluation_says_what_to_run(project: Path) -> None:
+    (project / "artifacts" / "evaluate" / "metrics.json").unlink()
+    with pytest.raises(DataError, match=r"metrics\.json is missing; run `dvc repro evaluate`"):
+        read(project)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evaluate/metrics.json", "{"),
+        ("evaluate/metrics.json", "[]"),
+        ("evaluate/gallery.npz", "no archive"),
+        ("teacher/selection.csv", "item,depth\nd8,8\n"),
+        ("search/scores.csv", "spec,parameters,macs_exact,fid_500_validation_judge,on_front\n2_2_2,1,x,3,0\n"),
+        ("search/front.csv", "spec\n"),
+        ("student/d2-mse/curves.csv", "images,mse\n1,\n"),
+        ("validate/validation.json", "{"),
+    ],
+)
+def test_damaged_file_is_named(project: Path, name: str, content: str) -> None:
+    path = project / "artifacts" / name
+    path.write_text(content)
+    with pytest.raises(DataError, match=f"{path.name} is damaged .*run `dvc repro`"):
+        read(project)
+
+
+def test_chosen_spec_must_have_been_scored(project: Path) -> None:
+    path = project / "artifacts" / "search" / "best.json"
+    path.write_text(json.dumps({"spec": "9_9_9"}))
+    with pytest.raises(DataError, match=r"best\.json is damaged \(its spec 9_9_9 is not in scores\.csv\)"):
+        read(project)
+
+
+def test_changed_edge_file_is_refused(project: Path) -> None:
+    path = project / "artifacts" / "export" / "subnet" / "generator.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match="changed after the export"):
+        read(project)
+
+
+def test_edge_file_of_another_source_is_told(project: Path) -> None:
+    (project / "artifacts" / "subnet" / "generator.pt").write_bytes(b"trained again")
+    subnet = next(card for card in read(project).cards if card.item == "subnet")
+    assert "NOT the file measured here" in subnet.fact("made from").note
+
+
+def test_failed_validation_names_its_check(project: Path) -> None:
+    path = project / "artifacts" / "validate" / "validation.json"
+    verdict = json.loads(path.read_text())
+    verdict["success"] = verdict["checks"][0]["success"] = False
+    verdict["checks"][0] |= {"unexpected": 2, "offenders": ["train/3.png", "train/9.png"]}
+    path.write_text(json.dumps(verdict))
+    data = read(project).data
+    assert data.validation_passed is False
+    assert any(fact.name == "decodes" and "train/3.png" in fact.value for fact in data.validation)
