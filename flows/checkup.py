@@ -147,7 +147,7 @@ def check_stores(root: Path) -> Iterator[Finding]:
     from flows.environment import check_services
     from ganpress.errors import ServiceUnavailable
     from ganpress.tracking import tracking_uri
-    from ganpress.tracking.recording import has_pending
+    from ganpress.tracking.recorders import has_pending
 
     home = Path(os.environ.get("PREFECT_HOME", root / ".prefect"))
     try:

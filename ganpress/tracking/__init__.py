@@ -6,7 +6,7 @@ journal whose process is gone tells that its run was killed. Nothing here can ch
 """
 
 from ganpress.tracking.journal import StageRun, stage_run
-from ganpress.tracking.recording import reconcile, record_pending, recording
+from ganpress.tracking.recorders import reconcile, record_pending, recording
 from ganpress.tracking.service import check_service, tracking_uri
 
 __all__ = ["StageRun", "check_service", "reconcile", "record_pending", "recording", "stage_run", "tracking_uri"]

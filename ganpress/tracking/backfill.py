@@ -18,7 +18,7 @@ from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
 from ganpress.tracking.player import JournalPlayer
 from ganpress.tracking.provenance import reference_of, stage_tags
-from ganpress.tracking.recording import write_stamp
+from ganpress.tracking.recorders import write_stamp
 from ganpress.tracking.registry import register_latest_edge_models
 from ganpress.tracking.store import Store, open_store
 

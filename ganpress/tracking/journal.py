@@ -31,7 +31,7 @@ from ganpress.tracking.events import (
     journals_folder,
 )
 from ganpress.tracking.provenance import flat_params, reference_of, stage_tags
-from ganpress.tracking.recording import own_recorder, tracking_mode
+from ganpress.tracking.recorders import own_recorder, tracking_mode
 from ganpress.tracking.service import check_service, tracking_uri
 
 FAMILIES = {"compress": "compressed", "export": "edge"}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ganpress.errors import GanpressError
 from ganpress.tracking.events import EVENTS_FILE, journals_folder
-from ganpress.tracking.recording import POLL_SECONDS
+from ganpress.tracking.recorders import POLL_SECONDS
 
 logger = logging.getLogger("ganpress")
 

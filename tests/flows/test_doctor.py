@@ -1,0 +1,101 @@
+"""`ganpress doctor`: each finding says what to do."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from flows import checkup
+from flows.__main__ import app
+from flows.checkup import Finding
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with a stage whose import dvc.yaml does not name; no git, no DVC, no data."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "ganpress").mkdir()
+    (tmp_path / "tasks/one.py").write_text("import ganpress.work\n")
+    (tmp_path / "ganpress/work.py").write_text("")
+    stage = {"cmd": "python -m tasks.one", "deps": ["tasks/one.py"], "outs": ["artifacts/one"]}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": stage}}))
+    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["numpy>=2", "typer<0.1", "no-such-thing"]\n')
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    # What the command exports must not reach the tests after this one.
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    return tmp_path
+
+
+def _words(findings, state):
+    return " | ".join(finding.words for finding in findings if finding.state == state)
+
+
+def test_all_is_well_with_the_packages_and_the_layout_of_this_project():
+    findings = [*checkup.check_python(ROOT), *checkup.check_packages(ROOT), *checkup.check_shadowing(ROOT)]
+    assert [finding.state for finding in findings] == ["ok"] * 3, findings
+
+
+def test_pins_that_do_not_hold_are_named(project):
+    words = _words(checkup.check_packages(project), "mend")
+    assert "no-such-thing is not installed (needs any version)" in words
+    assert "pinned <0.1; run `uv sync`" in words
+    assert "numpy" not in words
+
+
+def test_missing_stores_say_how_to_make_them(project):
+    assert "run `dvc init`" in _words(checkup.check_dvc(project), "mend")
+    assert "`ganpress data add digits`" in _words(checkup.check_data(project), "mend")
+    (project / "data.dvc").write_text("outs: []\n")
+    assert "data/ is missing: `dvc checkout`" in _words(checkup.check_data(project), "mend")
+    assert "no commit" in _words(checkup.check_git(project), "warn")
+
+
+def test_a_full_disk(project, monkeypatch):
+    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 2**20})())
+    assert "1 MiB free; `dvc gc --workspace`" in _words(checkup.check_disk(project), "mend")
+
+
+def test_a_file_that_hides_mlflow(project):
+    (project / "mlflow").mkdir()
+    (project / "mlflow/helper.py").write_text("")
+    assert "hides the library of that name; move mlflow/helper.py" in _words(checkup.check_shadowing(project), "mend")
+
+
+def test_a_taken_port(project, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(checkup, "PORTS", {port: "MLflow"})
+        assert f"{port} (MLflow): Address already in use" in _words(checkup.check_ports(project), "warn")
+
+
+def test_a_server_that_does_not_answer(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert "does not answer" in _words(checkup.check_stores(project), "mend")
+
+
+def test_a_check_that_breaks_down_is_a_finding(project):
+    (project / "dvc.yaml").write_text("stages: 3\n")
+    found = {finding.check: finding.state for finding in checkup.check_everything(project)}
+    assert found["sources"] == "mend"
+
+
+def test_exit_code_and_fix(project, monkeypatch):
+    monkeypatch.setattr(checkup, "check_everything", lambda root: list(checkup.check_sources(root)))
+    before = CliRunner().invoke(app, ["doctor"])
+    assert before.exit_code == 2
+    assert "one lacks ganpress/work.py; `ganpress doctor --fix` writes them" in " ".join(before.stdout.split())
+    after = CliRunner().invoke(app, ["doctor", "--fix"])
+    assert after.exit_code == 0
+    assert "nothing must be done" in after.stdout
+    assert yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["one"]["deps"][0] == "ganpress/work.py"
+    monkeypatch.setattr(checkup, "check_everything", lambda _root: [Finding("x", "warn", "only a warning")])
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 0

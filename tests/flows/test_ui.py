@@ -1,0 +1,130 @@
+"""`ganpress ui`: ports, links, and nothing left behind."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import mlflow_pages
+from flows.mlflow_server import server_variables
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "params.yaml").write_text("evaluate: {max_bytes: 100000}\n")
+    return tmp_path
+
+
+def _start(project, *arguments):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_"))}
+    command = [sys.executable, "-m", "flows", "ui", *arguments]
+    environment["PYTHONPATH"] = str(ROOT)
+    return subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.parametrize("option", ["--port", "--prefect-port"])
+def test_a_port_in_use_is_one_line_and_exit_code_2(project, option):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = _start(project, option, str(port))
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    expected = f"ganpress: port {port} cannot be used (Address already in use); choose another with {option}"
+    assert output.splitlines() == [expected]
+
+
+def test_an_unreadable_budget_is_said_before_anything_starts(project):
+    process = _start(project, "--budget", "much")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "'much' is no size" in output
+
+
+def _free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_both_servers_answer_and_nothing_is_left_behind(project, number):
+    port, prefect_port = _free_port(), _free_port()
+    process = _start(project, "--port", str(port), "--prefect-port", str(prefect_port))
+    below = []
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        assert f"http://127.0.0.1:{prefect_port}/runs" in "".join(lines)
+        for url in (f"http://127.0.0.1:{port}/health", f"http://127.0.0.1:{prefect_port}/api/health"):
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                assert answer.status == 200
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert len(below) >= 2
+    finally:
+        process.send_signal(number)
+        code = process.wait(60)
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+    _gone, alive = psutil.wait_procs(below, timeout=30)
+    assert not alive
+
+
+def test_server_settings_are_read(tmp_path):
+    (tmp_path / "server.env").write_text("# words\n\nA=1\nB = two=2\n")
+    assert server_variables(tmp_path / "server.env") == {"A": "1", "B": "two=2"}
+    assert server_variables(tmp_path / "none.env") == {}
+    assert server_variables(ROOT / "mlflow/server.env")["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_the_first_link_opens_on_a_saved_view_that_answers(monkeypatch):
+    saved = {}
+    runs = [
+        {
+            "info": {"run_name": name, "run_id": name},
+            "data": {"metrics": [{"key": key, "value": 1} for key in ("is_9_judge", "size_bytes", "latency_ms_p50")]},
+        }
+        for name in ("teacher", "subnet")
+    ]
+
+    def answer(url, body=None):
+        if "get-by-name" in url:
+            return {"experiment": {"experiment_id": "7"}}
+        if "set-experiment-tag" in url:
+            saved[body["key"]] = body["value"]
+            return {}
+        return {"runs": runs}
+
+    monkeypatch.setattr(mlflow_pages, "_call", answer)
+    first, second, *_ = mlflow_pages.pages("http://x", 100_000)
+    assert first.title == "best under 100,000 bytes"
+    assert re.search(r"#/experiments/7/runs\?workflowType=machine_learning&viewStateShareKey=(.*)", first.link)
+    view = saved["mlflow.sharedViewState.best-under-budget"]
+    assert "metrics.size_bytes <= 100000" in view
+    assert '"orderByKey": "metrics.`is_9_judge`", "orderByAsc": false' in view
+    assert "size_bytes <=" not in saved["mlflow.sharedViewState.all-generators"]
+    assert "all-generators" in second.link
+
+
+def test_an_empty_store_has_one_page(monkeypatch):
+    def refuse(url, body=None):
+        raise OSError("404")
+
+    monkeypatch.setattr(mlflow_pages, "_call", refuse)
+    assert [page.title for page in mlflow_pages.pages("http://x", None)] == ["MLflow (nothing tracked yet)"]
