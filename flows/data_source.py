@@ -1,5 +1,6 @@
 """Raw data below data/ and its pin data.dvc, kept in step with the data section of params.yaml."""
 
+import configparser
 import os
 import subprocess
 import sys
@@ -111,12 +112,19 @@ def _check_ours(root: Path) -> None:
 
 def _checked_out(root: Path, source: str) -> bool:
     """Try to get the pinned bytes from DVC's cache or remote."""
-    verb = "pull" if run_dvc(root, "config", "core.remote").stdout.strip() else "checkout"
+    verb = "pull" if _has_remote(root) else "checkout"
     done = run_dvc(root, verb, "--quiet", "data.dvc")
     if done.returncode == 0 and _describes(read_card(root / "data"), source):
         return True
     _remove(root / "data")
     return False
+
+
+def _has_remote(root: Path) -> bool:
+    """Whether this project names a default DVC remote (asking `dvc config` would cost a second)."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
+    return config.has_option("core", "remote")
 
 
 def _remove(folder: Path) -> None:
