@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def project(tmp_path):
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     (tmp_path / "params.yaml").write_text("evaluate: {max_bytes: 100000}\n")
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(ROOT / "mlflow/server.env", tmp_path / "mlflow")
     return tmp_path
 
 
