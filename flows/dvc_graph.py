@@ -310,6 +310,11 @@ class CleanStages:
         """Whether the last `key` of the stage said that DVC has nothing to do for it."""
         return self._keys.get(name) is not None
 
+    def is_clean_now(self, name: str) -> bool:
+        """Ask DVC itself whether the stage is clean, whatever was known before."""
+        with self._lock:
+            return _read_key(self._root, name) is not None
+
     def _current_key(self, name: str) -> str | None:
         stage = self._graph[name]
         if any(reason.kind == "own" for reason in stage.reasons):

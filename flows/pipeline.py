@@ -33,8 +33,16 @@ MAX_JOBS = 64
 class StageFailed(GanpressError):
     """A stage of the chain ended with an error."""
 
+    def __init__(self, results: Sequence[StageResult]) -> None:
+        failed = [result for result in results if result.outcome == "failed"]
+        causes = "; ".join(f"stage {result.stage} failed: {result.cause}" for result in failed)
+        super().__init__(f"{causes} (the outputs of the other stages are kept; mend this and run again)")
+        self.results = tuple(results)
 
-@flow(name="ganpress", task_runner=ThreadPoolTaskRunner(max_workers=MAX_JOBS), validate_parameters=False)
+
+@flow(  # type: ignore[untyped-decorator]
+    name="ganpress", task_runner=ThreadPoolTaskRunner(max_workers=MAX_JOBS), validate_parameters=False
+)
 def ganpress_pipeline(
     stages: list[str] | None = None,
     from_stage: str | None = None,
@@ -56,7 +64,7 @@ def ganpress_pipeline(
         stage_timeout_s: limit of one stage's wall time.
 
     Returns:
-        A completed state, or a failed one that holds the error.
+        A completed state that holds the `StageResult` of each stage, or a failed one that holds the error.
     """
     root = find_root()
     export_environment(root)
@@ -100,13 +108,12 @@ def _reads_data(root: Path) -> bool:
 
 
 def _final_state(results: Sequence[StageResult]) -> State[Any]:
-    failed = [result for result in results if result.outcome == "failed"]
-    if not failed:
-        executed = sum(result.outcome == "ran" for result in results)
-        return Completed(message=f"{executed} of {len(results)} stages executed, the others were up to date")
-    causes = "; ".join(f"stage {result.stage} failed: {result.cause}" for result in failed)
-    error = StageFailed(f"{causes} (the outputs of the other stages are kept; mend this and run again)")
-    return Failed(message=str(error), data=error)
+    if any(result.outcome == "failed" for result in results):
+        error = StageFailed(results)
+        return Failed(message=str(error), data=error)
+    executed = sum(result.outcome == "ran" for result in results)
+    message = f"{executed} of {len(results)} stages executed, the others were up to date"
+    return Completed(message=message, data=list(results))
 
 
 class DvcClean(CachePolicy):  # type: ignore[misc]
@@ -210,7 +217,7 @@ class _Run:
     def _make_task(self) -> Any:
         """Return the task that brings one stage up to date; it belongs to this run, for its policy reads this graph."""
 
-        @task(
+        @task(  # type: ignore[untyped-decorator]
             name="stage",
             task_run_name="{stage}",
             cache_policy=DvcClean(self._clean, self._force),
@@ -236,7 +243,10 @@ class _Run:
             logger.info(line)
             self._console.output(stage, line)
 
-        end = run_stage(stage, self._root, self._env, self._watchdog, on_line, self._force, self._timeout_s)
+        def is_clean() -> bool:
+            return self._clean.is_clean_now(stage)
+
+        end = run_stage(stage, self._root, self._env, self._watchdog, on_line, is_clean, self._force, self._timeout_s)
         self._ended[stage] = end
         if end.error is not None:
             return Failed(message=end.error)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from flows.ports import HOST, require_free_port
 from flows.stage_process import SupervisedProcess
 from ganpress.errors import ServiceUnavailable
 
-HOST = "127.0.0.1"
 POLL_S = 0.05
 SEND_TIMEOUT_S = 5.0
 
@@ -86,7 +86,7 @@ def local_prefect(port: int | None = None, standing: bool = False) -> Iterator[P
     if os.environ.get("PREFECT_API_URL"):
         yield None
         return
-    server = PrefectServer(_free_port() if port is None else _require_free(port), standing)
+    server = PrefectServer(_free_port() if port is None else require_free_port(port, "--port"), standing)
     os.environ["PREFECT_API_URL"] = server.api_url
     try:
         yield server
@@ -124,20 +124,6 @@ def _free_port() -> int:
     with socket.socket() as one:
         one.bind((HOST, 0))
         return int(one.getsockname()[1])
-
-
-def _require_free(port: int) -> int:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a port number"
-            raise ServiceUnavailable(
-                f"port {port} cannot be used ({reason}); choose another with --port, "
-                "or set PREFECT_API_URL to the Prefect server that runs there"
-            ) from None
-    return port
 
 
 def _answers(url: str) -> bool:

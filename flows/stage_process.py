@@ -101,7 +101,7 @@ class Watchdog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[SupervisedProcess] = set()
-        self._stopped = False
+        self._stopping = threading.Event()
 
     def check(self) -> None:
         """Raise if the run is being stopped.
@@ -109,8 +109,17 @@ class Watchdog:
         Raises:
             InterruptedError: then.
         """
-        if self._stopped:
+        if self._stopping.is_set():
             raise InterruptedError("the run is being stopped")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until the run is being stopped.
+
+        Raises:
+            InterruptedError: then.
+        """
+        self._stopping.wait(seconds)
+        self.check()
 
     def run(
         self,
@@ -140,7 +149,7 @@ class Watchdog:
     def stop(self) -> None:
         """End all running commands and refuse new ones."""
         with self._lock:
-            self._stopped = True
+            self._stopping.set()
             running = list(self._running)
         stoppers = [threading.Thread(target=process.stop) for process in running]
         for stopper in stoppers:

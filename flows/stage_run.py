@@ -31,6 +31,8 @@ _CHATTER = (
     "Data and pipelines are up to date",
     "ERROR: failed to reproduce",
 )
+_BUSY = "is busy, it is being blocked by"
+BUSY_RETRY_S = 2.0
 _EXIT_CODE = re.compile(r"exited with (-?\d+)")
 
 
@@ -60,7 +62,7 @@ class _Transcript:
             self.action = "restored"
         elif line.startswith("ERROR: "):
             self.dvc_error = self.dvc_error or line.removeprefix("ERROR: ")
-        if line.strip() and not line.startswith(_CHATTER):
+        if line.strip() and not line.startswith(_CHATTER) and not self.dvc_error:
             self.last_line = line.strip()
             self.on_line(line)
 
@@ -71,6 +73,7 @@ def run_stage(
     env: Mapping[str, str],
     watchdog: Watchdog,
     on_line: Callable[[str], None],
+    is_clean: Callable[[], bool],
     force: bool = False,
     timeout_s: float | None = None,
 ) -> StageEnd:
@@ -84,19 +87,26 @@ def run_stage(
         env: the whole environment of its process.
         watchdog: ends the process if this flow ends first.
         on_line: called with each line that the stage writes.
+        is_clean: asks DVC whether there is nothing to do; called only if DVC cannot lock the outputs.
         force: run even if nothing changed.
         timeout_s: limit of the stage's wall time; None sets none.
     """
-    transcript = _Transcript(on_line)
     options = ["--force"] if force else []
     command = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, stage]
     locks = root / ".dvc" / "tmp"
     locks.mkdir(parents=True, exist_ok=True)
     with _held(FileLock(locks / f"ganpress-{stage.replace('/', '-')}.lock"), watchdog):
-        code = watchdog.run(command, root, env, transcript.add, timeout_s)
-    if code == 0:
-        return StageEnd(transcript.action, None)
-    return StageEnd(transcript.action, _cause(transcript, code, timeout_s))
+        while True:
+            transcript = _Transcript(on_line)
+            code = watchdog.run(command, root, env, transcript.add, timeout_s)
+            if code == 0:
+                return StageEnd(transcript.action, None)
+            if _BUSY not in transcript.dvc_error:
+                return StageEnd(transcript.action, _cause(transcript, code, timeout_s))
+            # Another flow runs a stage that reads this one's outputs: it has made them already, or will be done soon.
+            if not force and is_clean():
+                return StageEnd("skipped", None)
+            watchdog.sleep(BUSY_RETRY_S)
 
 
 @contextmanager

@@ -46,6 +46,8 @@ class Workspace:
     def data(self) -> DataConfig:
         """The data section; a relative path means a place beside the main checkout's files, wherever the run is."""
         config = self.params.data
+        if not self.isolated:
+            return config
         kind, colon, folder = config.source.partition(":")
         source = f"{kind}:{self.main / folder}" if colon else config.source
         path = None if config.path is None else str(self.main / config.path)
@@ -176,7 +178,7 @@ def _share_cache(main: Path, root: Path) -> None:
     if local.is_file():  # credentials and remotes that only this machine has
         shutil.copy2(local, root / ".dvc" / "config.local")
     with Repo(str(main)) as repo:
-        cache = repo.cache.local.path
+        cache = repo.cache.local_cache_dir
     with Repo(str(root)) as repo, repo.config.edit("local") as config:
         config["cache"]["dir"] = cache
 
