@@ -1,9 +1,9 @@
 """Stage `prepare`: raw images that passed the gate -> one memory-mapped array per split."""
 
 from ganpress.config.data import PrepareConfig
+from ganpress.data.gate import require_passed_gate
 from ganpress.data.preparation import prepare_images
 from ganpress.data.raw import open_raw
-from ganpress.data.validation import require_passed_gate
 from ganpress.tracking import StageRun
 from tasks.stage import Stage, stage_main
 

@@ -4,14 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ganpress.config.data import ValidateConfig
 from ganpress.data.expectations import CheckResult, checks, run_checks
 from ganpress.data.manifest import build_manifest
 from ganpress.data.raw import RawImages
 from ganpress.data.validation_page import thumbnails, write_page
-from ganpress.errors import DataError, QualityGateFailed
+from ganpress.errors import QualityGateFailed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,22 +111,3 @@ def _class_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
     even = max(len(train), 1) / max(len(counts), 1)
     names = counts.index.astype(str)
     return pd.DataFrame({"name": names, "train_images": counts.to_numpy(), "relative_share": counts.to_numpy() / even})
-
-
-def require_passed_gate(path: Path) -> None:
-    """Refuse data whose `validation.json` does not say that the gate was passed.
-
-    Raises:
-        DataError: if the file is missing or unreadable.
-        QualityGateFailed: if the gate failed.
-    """
-    try:
-        verdict: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        passed, failed = verdict["success"], [one["name"] for one in verdict["checks"] if not one["success"]]
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; run `dvc repro validate` or `ganpress run` first") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error!r}); run `dvc repro validate` again") from None
-    if not passed:
-        page = path.with_name("summary.html")
-        raise QualityGateFailed(f"the data gate failed ({', '.join(failed)}); see {page}, mend it, validate again")

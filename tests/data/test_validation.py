@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from ganpress.config.data import ValidateConfig
+from ganpress.data.gate import require_passed_gate
 from ganpress.data.raw import open_raw
-from ganpress.data.validation import require_passed_gate, validate_images
+from ganpress.data.validation import validate_images
 from ganpress.errors import DataError, QualityGateFailed
 
 CONFIG = ValidateConfig(
