@@ -1,4 +1,4 @@
-"""Reading the data gate's verdict; apart from the gate, so that a change of its page is no change of what follows it."""
+"""The data gate's verdict, apart from the gate: a change of the gate's page is no change of what follows it."""
 
 import json
 from collections.abc import Mapping
