@@ -3,17 +3,20 @@
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ganpress.checkpoint import file_digest
-from ganpress.data.arrays import read_meta
+from ganpress.data.arrays import SPLITS, read_meta
 from ganpress.edge.card import Card, read_card
 from ganpress.errors import DataError
 from ganpress.report.content import DataFacts, Fact, ItemRecord
 from ganpress.report.notation import parse_metric_name, write_bytes, write_count, write_score, write_share
 
+REAL = "_real_"
+"""In the name of a score that real images reach: `is_real_360_test_judge`."""
 RUNTIMES = ("torch", "onnxruntime", "onnx", "numpy")
 
 
@@ -52,11 +55,13 @@ def data_facts(artifacts: Path) -> DataFacts:
         DataError: if a file is damaged.
     """
     validation = _read(artifacts / "validate" / "validation.json")
+    judge = _read(artifacts / "judge" / "metrics.json") or {}
     return DataFacts(
         prepared=_prepared(artifacts / "prepare"),
         validation=_validation(validation) if validation else (),
         validation_passed=_passed(validation) if validation else None,
-        judge=_judge(_read(artifacts / "judge" / "metrics.json") or {}),
+        judge=_judge(judge),
+        real_scores={name.replace(REAL, "_", 1): value for name, value in judge.items() if REAL in name},
     )
 
 
@@ -78,10 +83,16 @@ def _prepared(folder: Path) -> list[Fact]:
         Fact("source", meta.source),
         Fact("image", f"{meta.size} × {meta.size} × {meta.channels}", meta.resize),
     ]
-    facts += [Fact(f"{split} images", write_count(count)) for split, count in meta.counts.items()]
+    facts += [Fact(f"{split} images", write_count(count)) for split, count in _in_order(meta.counts)]
     if meta.classes:
         facts.append(Fact("classes", write_count(len(meta.classes)), ", ".join(meta.classes)))
     return facts
+
+
+def _in_order(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Counts of the splits: train, validation, test, then others."""
+    places: dict[str, int] = {split: place for place, split in enumerate(SPLITS)}
+    return sorted(counts.items(), key=lambda item: places.get(item[0], len(places)))
 
 
 def _judge(metrics: dict[str, Any]) -> list[Fact]:
@@ -89,8 +100,8 @@ def _judge(metrics: dict[str, Any]) -> list[Fact]:
     for name, value in metrics.items():
         if name == "accuracy_test":
             facts.append(Fact("accuracy", write_share(value), "of the classifier on the test split"))
-        elif name.startswith(("is_real_", "fid_real_")):
-            metric = parse_metric_name(name.replace("_real", "", 1))
+        elif REAL in name:
+            metric = parse_metric_name(name.replace(REAL, "_", 1))
             note = metric.protocol + (", between train and test split" if metric.base == "fid" else "")
             facts.append(Fact(f"{metric.title} of real images", write_score(value), note))
         elif isinstance(value, int | float):
@@ -178,7 +189,7 @@ def _passed(validation: dict[str, Any]) -> bool | None:
 def _validation(validation: dict[str, Any]) -> list[Fact]:
     """Raw counts, and each check with what was allowed and found."""
     facts = [
-        Fact(f"{split} images", write_count(count), "raw") for split, count in validation.get("counts", {}).items()
+        Fact(f"{split} images", write_count(count), "raw") for split, count in _in_order(validation.get("counts", {}))
     ]
     classes = validation.get("class_counts", {})
     if classes:

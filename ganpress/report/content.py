@@ -116,6 +116,13 @@ class DataFacts:
     validation: Sequence[Fact] = ()
     validation_passed: bool | None = None
     judge: Sequence[Fact] = ()
+    real_scores: Mapping[str, float] = field(default_factory=dict)
+    """What real images score, by metric name with the protocol: `is_360_test_judge`."""
+
+    def real_score(self, base: str) -> tuple[MetricName, float] | None:
+        """The score of real images by one metric, e.g. `is`; None where it was not measured."""
+        named = [(parse_metric_name(raw), value) for raw, value in self.real_scores.items()]
+        return next((one for one in named if one[0].base == base), None)
 
 
 @dataclass(frozen=True)

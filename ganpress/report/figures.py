@@ -110,7 +110,8 @@ def _mark(
 
 def short_name(one: Measured) -> str:
     """Name of a generator on a chart, where the shape already says its group."""
-    return f"{one.item} (edge)" if one.group == "export" else one.item
+    suffix = {"export": " (edge)", "control": " (control)"}.get(one.group, "")
+    return one.item + suffix
 
 
 def _scale(metric: MetricName, values: Sequence[float]) -> str:

@@ -13,6 +13,9 @@ from ganpress.report.notation import (
     write_share,
 )
 
+POOR_TEACHER = 0.5
+"""Below this share of the way from noise to real images, the report warns."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -32,13 +35,14 @@ class Headline:
     """The best edge file; None if there is none within the budget."""
     sentence: str
     tiles: list[Tile]
+    warning: str | None = None
 
 
 def headline(inputs: ReportInputs) -> Headline:
     """Compare the best edge file with the teacher."""
     best = inputs.best_edge_file()
     if best is None:
-        return Headline(None, _why_none(inputs), [])
+        return Headline(None, _why_none(inputs), [], warning(inputs))
     budget = inputs.params.evaluate.max_bytes
     rule = f"the best {inputs.main_metric.title}" + (f" within {write_bytes(budget)}" if budget else "")
     sentence = f"The edge file with {rule} is {best.reference}; the teacher is the torch generator it all started from."
@@ -48,7 +52,7 @@ def headline(inputs: ReportInputs) -> Headline:
         _speed_tile(inputs, best),
         _quality_tile(inputs, best),
     ]
-    return Headline(best.reference, sentence, [tile for tile in tiles if tile is not None])
+    return Headline(best.reference, sentence, [tile for tile in tiles if tile is not None], warning(inputs))
 
 
 def _why_none(inputs: ReportInputs) -> str:
@@ -89,7 +93,27 @@ def _quality_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
     if retained is None or teacher is None:
         return None
     detail = f"{write_score(teacher)} → {write_score(best.metrics[metric.raw])}"
-    return Tile(write_share(retained), f"of the teacher's {metric.title}", detail, metric.protocol)
+    real = inputs.data.real_score(metric.base)
+    floor = f"; real {real[0].split} images: {write_score(real[1])}" if real else ""
+    return Tile(write_share(retained), f"of the teacher's {metric.title}", detail, metric.protocol + floor)
+
+
+def warning(inputs: ReportInputs) -> str | None:
+    """Say so when the teacher is too poor for shares of its score to mean anything; None when it is not.
+
+    The Inception Score of noise is 1, so what counts is the way from there to real images.
+    """
+    metric, teacher = inputs.main_metric, inputs.teacher.metrics.get(inputs.main_metric.raw)
+    real = inputs.data.real_score(metric.base)
+    if metric.base != "is" or real is None or teacher is None or real[1] <= 1:
+        return None
+    way = (teacher - 1) / (real[1] - 1)
+    if way >= POOR_TEACHER:
+        return None
+    return (
+        f"The teacher is poor: its IS of {write_score(teacher)} goes {write_share(way)} of the way from noise (1) to "
+        f"real images ({write_score(real[1])}). Shares of its score mean little; train the candidates longer first."
+    )
 
 
 def summary(inputs: ReportInputs) -> dict[str, float | str | None]:

@@ -63,6 +63,22 @@ def test_headline_and_summary_are_the_measured_ratios(inputs: ReportInputs) -> N
     ]
 
 
+def with_teacher_score(inputs: ReportInputs, score: float) -> ReportInputs:
+    poor = Measured("teacher", dict(inputs.teacher.metrics) | {"is_1000_judge": score})
+    return dataclasses.replace(inputs, generators=[poor, *inputs.generators[1:]])
+
+
+def test_poor_teacher_is_warned_of(inputs: ReportInputs) -> None:
+    assert headline(inputs).warning is None
+    sentence = headline(with_teacher_score(inputs, 1.841)).warning
+    assert "its IS of 1.841 goes 10.0 % of the way from noise (1) to real images (9.410)" in sentence
+    assert headline(with_teacher_score(inputs, 1 + 8.42 / 2)).warning is None
+
+
+def test_headline_shows_what_real_images_score(inputs: ReportInputs) -> None:
+    assert headline(inputs).tiles[-1].protocol == "1,000 images · judge; real test images: 9.410"
+
+
 def test_retained_share_of_a_distance_is_teacher_over_own(inputs: ReportInputs) -> None:
     metric = inputs.metric("fid")
     control = inputs.generator("control/d2")
