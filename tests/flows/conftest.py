@@ -65,8 +65,6 @@ if name == "last":
     (out / "metrics.json").write_text('{"length": %d}' % len(text))
 """
 
-ALL = ["aside", "first", "last", "many/a", "many/b"]
-
 
 @dataclass(frozen=True)
 class Toy:
@@ -162,8 +160,13 @@ def make_toy(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TOY_CONTROL", str(control))
     monkeypatch.setenv("GANPRESS_TRACKING", "off")
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     return Toy(root, control)
+
+
+@pytest.fixture(autouse=True)
+def no_standing_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start from a machine on which nobody has named a Prefect server."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
 
 @pytest.fixture
@@ -199,8 +202,8 @@ def prefect_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def prefect_api(prefect_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Let this process and its children use the session's server, with result records of this test alone."""
+def prefect_api(prefect_address: str, tmp_path: Path) -> Iterator[str]:
+    """Let this process use the session's server, with result records of this test alone."""
     from prefect.settings import PREFECT_HOME, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
     home = tmp_path / "prefect"
@@ -209,7 +212,7 @@ def prefect_api(prefect_address: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
-def prefect_variable(prefect_api: str, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> str:
+def prefect_variable(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same for processes that a test starts."""
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     return prefect_api

@@ -1,0 +1,69 @@
+"""A flow killed in the middle of a stage leaves no process behind, its own Prefect server included."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+MARK = "GANPRESS_TEST_MARK"
+
+
+def marked(mark: str) -> dict[int, str]:
+    """Command lines of the live processes that carry the mark in their environment."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found[process.pid] = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
+def test_killed_flow_with_a_server_of_its_own_leaves_nothing_and_resumes(done, number):
+    """Nothing is configured here: the flow starts its own server, as on a fresh clone."""
+    (done.control / "hold").touch()
+    done.edit("params.yaml", "images: 1000\n\nstudent", "images: 900\n\nstudent")
+    env = {**done.environment(), MARK: str(done.root)}
+    flow = subprocess.Popen(done.command("run"), cwd=done.root, env=env, stdout=subprocess.DEVNULL)
+    assert wait_until(lambda: (done.control / "log.txt").exists())
+    running = " ".join(marked(str(done.root)).values())
+    assert "uvicorn" in running
+    assert "step.py many/" in running
+    flow.send_signal(number)
+    assert flow.wait(60) == -number
+    assert wait_until(lambda: not marked(str(done.root)), 30), marked(str(done.root))
+    assert (done.root / "artifacts" / "first" / "out.txt").exists()
+    (done.control / "hold").unlink()
+    done.executed()
+    done.dvc("repro")
+    assert done.executed() == ["last", "many/a", "many/b"]
+
+
+@pytest.mark.usefixtures("prefect_variable")
+def test_interrupted_flow_says_so_in_one_line(done):
+    (done.control / "hold").touch()
+    done.edit("params.yaml", "images: 1000\n\nstudent", "images: 900\n\nstudent")
+    env = {**done.environment(), MARK: str(done.root)}
+    flow = subprocess.Popen(
+        done.command("run"), cwd=done.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert wait_until(lambda: (done.control / "log.txt").exists())
+    flow.send_signal(signal.SIGINT)
+    assert flow.wait(60) == 130
+    assert flow.stderr is not None
+    assert flow.stderr.read().strip() == "ganpress: interrupted; what is done is kept, run again to go on"
+    assert wait_until(lambda: not marked(str(done.root)), 30)
