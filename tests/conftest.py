@@ -13,6 +13,8 @@ from models.wdcgan import WdcganGenerator, wdcgan_generator
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
+os.environ.setdefault("GANPRESS_TRACKING", "off")  # a recorder costs 6 CPU seconds; tests of tracking switch it on
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
