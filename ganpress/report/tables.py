@@ -224,4 +224,5 @@ def _cell(one: Measured, column: Column) -> Cell:
     value = column.value(one)
     if value is None:
         return Cell(MISSING, None)
-    return Cell(column.write(value), value, value == column.best)
+    text = column.write(value)
+    return Cell(text, value, column.best is not None and text == column.write(column.best))  # equal as far as shown

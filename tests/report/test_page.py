@@ -12,6 +12,7 @@ import yaml
 from ganpress.report.content import Gallery, Measured, ReportInputs
 from ganpress.report.notation import write_count, write_score
 from ganpress.report.page import Report, build_report
+from ganpress.report.tables import headline_table
 from ganpress.tracking import StageRun
 from tasks.report import work
 from tasks.report_inputs import read_inputs
@@ -132,6 +133,18 @@ def test_ratios_are_the_teachers_number_over_the_own(page: Page, inputs: ReportI
     values = [float(value) for _, value in page.rows["subnet"] if value is not None]
     assert inputs.teacher.metrics["parameters"] / subnet.metrics["parameters"] in values
     assert inputs.teacher.metrics["size_bytes"] / subnet.metrics["size_bytes"] in values
+
+
+def test_best_values_are_marked_as_far_as_they_are_shown(inputs: ReportInputs) -> None:
+    rounding = Measured("export/teacher", dict(inputs.teacher.metrics) | {"is_1000_judge": 9.1 - 1e-7})
+    table = headline_table(dataclasses.replace(inputs, generators=[inputs.teacher, rounding]))
+    best = [row.cells[0].best for group in table.groups for row in group.rows]
+    assert best == [True, True]
+    table = headline_table(inputs)
+    assert [row.reference for group in table.groups for row in group.rows if row.cells[0].best] == [
+        "teacher",
+        "export/teacher",
+    ]
 
 
 def test_headings_carry_the_protocol(report: Report) -> None:
