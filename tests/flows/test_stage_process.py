@@ -68,7 +68,9 @@ def test_end_of_the_flow_leaves_nothing_behind(stubborn, tmp_path, number):
     mark = f"{tmp_path}-{number}"
     env = {**os.environ, MARK: mark, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-c", FLOW, str(stubborn)]
-    flow = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    flow = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert flow.stdout is not None
     assert flow.stdout.readline() == "ready\n"
     assert wait_until(lambda: len(marked(mark)) == 4)  # flow, supervisor, command, its child
