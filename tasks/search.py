@@ -76,8 +76,7 @@ def _scorer(
 def _coster(size: int, channels: int) -> Callable[[WdcganSpec], Cost]:
     @cache
     def cost_of(spec: WdcganSpec) -> Cost:
-        with torch.device("meta"):
-            return generator_cost(wdcgan_generator(str(spec), size, channels), torch.empty(1, LATENT))
+        return generator_cost(wdcgan_generator(str(spec), size, channels), torch.zeros(1, LATENT))
 
     return cost_of
 
