@@ -150,6 +150,7 @@ class _Run:
         self._workspace, self._chosen = workspace, chosen
         self._before = {name: graph.ancestors(name) & set(chosen) for name in chosen}
         self._upstream = {name: _nearest(graph, name, set(chosen)) for name in chosen}
+        self._heights: dict[str, int] = {}
         self._clean = CleanStages(workspace.root, graph)
         self._watchdog = Watchdog()
         self._futures: dict[str, PrefectFuture[Any]] = {}
@@ -175,10 +176,13 @@ class _Run:
         return results
 
     def _submit_all(self) -> None:
-        """Submit stages as their upstream ends; at most `jobs` at a time, because a waiting task holds a thread."""
+        """Submit stages as their upstream ends; at most `jobs` at a time, because a waiting task holds a thread.
+
+        Of those that are ready, the ones with the longest way to the end go first.
+        """
         stage_task = self._make_task()
         finished: queue.SimpleQueue[str] = queue.SimpleQueue()
-        waiting = list(self._chosen)
+        waiting = sorted(self._chosen, key=self._height, reverse=True)
         while len(self._results) < len(self._chosen):
             for name in [one for one in waiting if self._is_ready(one)]:
                 if len(self._futures) - len(self._results) >= self._jobs:
@@ -189,6 +193,13 @@ class _Run:
                 self._futures[name] = future
                 future.add_done_callback(lambda _future, name=name: finished.put(name))
             self._note(finished.get())
+
+    def _height(self, name: str) -> int:
+        """Return the number of stages on the longest way from `name` to the end of the chain."""
+        if name not in self._heights:
+            downstream = [one for one in self._chosen if name in self._upstream[one]]
+            self._heights[name] = 1 + max(map(self._height, downstream), default=0)
+        return self._heights[name]
 
     def _is_ready(self, name: str) -> bool:
         return self._before[name].issubset(self._results)

@@ -29,11 +29,12 @@ def run(
 
     With --recipe or --set the run gets a workspace of its own, and yours stays as it is.
     """
-    from flows.environment import check_services, export_environment, find_root
+    from flows.environment import check_services, export_environment, find_root, reuse_bytecode
     from flows.worktree import find_workspace
 
     root = find_root()
     export_environment(root)
+    reuse_bytecode(root)
     settings = list(set_ or ())
     find_workspace(root, recipe, settings)
     if dry_run:

@@ -26,7 +26,7 @@ def serve(
     """Run the chain on a schedule until interrupted; what is up to date stays `Cached`."""
     import os
 
-    from flows.environment import check_services, export_environment, find_root
+    from flows.environment import check_services, export_environment, find_root, reuse_bytecode
     from flows.prefect_server import local_prefect
     from flows.worktree import find_workspace
 
@@ -38,6 +38,7 @@ def serve(
     # Every scheduled run is a process that starts where this one stands.
     os.chdir(root)
     export_environment(root)
+    reuse_bytecode(root)
     settings = list(set_ or ())
     find_workspace(root, recipe, settings)
     check_services(root)

@@ -12,11 +12,12 @@ STYLES = {"clean": "green", "restore": "cyan", "run": "yellow"}
 def status(recipe: Recipe = None, set_: Settings = None) -> None:
     """Show every stage, whether it is up to date, and why not."""
     from flows.dvc_graph import read_graph
-    from flows.environment import export_environment, find_root
+    from flows.environment import export_environment, find_root, reuse_bytecode
     from flows.worktree import find_workspace
 
     root = find_root()
     export_environment(root)
+    reuse_bytecode(root)
     workspace = find_workspace(root, recipe, set_ or ())
     if not workspace.root.is_dir():
         typer.echo("never run with these parameters; `ganpress run` with the same options makes their workspace")

@@ -163,6 +163,16 @@ def make_toy(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return Toy(root, control)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the many interpreters that these tests start share what they compile, also where nothing may be written."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+            patch.delenv("PYTHONDONTWRITEBYTECODE")
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("pycache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_standing_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start from a machine on which nobody has named a Prefect server."""

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from flows.environment import (
     find_root,
     git_state,
     main_root,
+    reuse_bytecode,
     stage_environment,
 )
 from ganpress.errors import ConfigError, ServiceUnavailable
@@ -58,6 +60,23 @@ def test_stage_gets_its_share_of_the_cores_and_the_lineage(toy, monkeypatch):
     assert "PREFECT__FLOW_RUN_ID" not in values
     monkeypatch.setenv("GANPRESS_THREADS", "3")
     assert stage_environment(toy.root, 1, None, None)["GANPRESS_THREADS"] == "3"
+
+
+def test_bytecode_is_kept_where_the_environment_would_keep_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/chosen")
+    reuse_bytecode(tmp_path)
+    assert os.environ["PYTHONPYCACHEPREFIX"] == "/chosen"
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX")
+    reuse_bytecode(tmp_path)
+    assert os.environ["PYTHONPYCACHEPREFIX"] == sys.pycache_prefix == str(tmp_path / ".ganpress" / "pycache")
+    assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+    assert not sys.dont_write_bytecode
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX")
+    reuse_bytecode(tmp_path)
+    assert "PYTHONPYCACHEPREFIX" not in os.environ
 
 
 def test_lock_file_does_not_make_a_commit_dirty(done):
