@@ -90,7 +90,7 @@ def run_checks(tables: "Mapping[Table, pd.DataFrame]", planned: list[Check]) -> 
     import great_expectations.expectations as expectations
 
     # It sets its own level to INFO when imported, and reports a folder that it does not keep.
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells its own life at INFO
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
