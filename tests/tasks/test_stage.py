@@ -1,0 +1,80 @@
+"""The seam of all stages, run as the process that DVC starts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def run_stage(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "GANPRESS_TRACKING": "off"} | variables
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=root, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "params.yaml").write_text((CHECKOUT / "params.yaml").read_text())
+    return tmp_path
+
+
+def only_line(process: subprocess.CompletedProcess[str]) -> str:
+    assert process.returncode == 2, process.stderr
+    lines = process.stderr.strip().splitlines()
+    assert len(lines) == 1, process.stderr
+    return lines[0]
+
+
+def test_missing_input_is_one_line_and_exit_code_2(root):
+    line = only_line(run_stage(root, "tasks.teacher"))
+    assert line.startswith("teacher: ")
+    assert line.endswith("judge.pt is missing; run `dvc repro judge` or `ganpress run` first")
+
+
+def test_unknown_key_in_the_own_section(root):
+    text = (root / "params.yaml").read_text().replace("exhaustive_limit:", "exhaustive_limt:")
+    (root / "params.yaml").write_text(text)
+    assert "unknown key 'exhaustive_limt' (allowed here: " in only_line(run_stage(root, "tasks.search"))
+
+
+def test_too_many_items(root):
+    assert "takes at most one item, got: d8 d16" in only_line(run_stage(root, "tasks.candidate", "d8", "d16"))
+
+
+def test_bad_thread_count(root):
+    assert "GANPRESS_THREADS must be a whole number above 0, found 'many'" in only_line(
+        run_stage(root, "tasks.teacher", GANPRESS_THREADS="many")
+    )
+
+
+def test_no_params(tmp_path):
+    assert "params.yaml does not exist; run from the project's root" in only_line(run_stage(tmp_path, "tasks.teacher"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_full_disk_is_one_line(root):
+    small = root / "artifacts"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let tests mount a small disk")
+    try:
+        (small / "filling").write_bytes(b"0" * 60_000)
+        program = (
+            "import sys; sys.argv[1:] = []\n"
+            "from tasks.stage import stage_main\n"
+            "def work(stage, run): (stage.out / 'big').write_bytes(b'0' * 200_000)\n"
+            "raise SystemExit(stage_main('teacher', work))"
+        )
+        environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "GANPRESS_TRACKING": "off"}
+        process = subprocess.run(
+            [sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert "No space left on device; free some space" in only_line(process)
+    finally:
+        subprocess.run(["umount", small], check=True)

@@ -1,0 +1,167 @@
+"""The stages that train, in order, on tiny real arrays: files in, files out."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ganpress.checkpoint import load_model
+from ganpress.config.base import read_yaml
+from ganpress.config.params import merge_overlay
+from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError
+from ganpress.tracking import StageRun
+from tasks import candidate, control, judge, search, student, subnet, supernet, teacher
+from tasks.stage import Stage
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+ORDER = [
+    (judge, "judge", None),
+    (candidate, "candidate", "d2"),
+    (candidate, "candidate", "d3"),
+    (teacher, "teacher", None),
+    (student, "student", "d1-mse"),
+    (student, "student", "d1-joint"),
+    (control, "control", "d1"),
+    (supernet, "supernet", None),
+    (search, "search", None),
+    (subnet, "subnet", None),
+]
+
+
+def params_with(changes: dict | None = None) -> dict:
+    smoke = merge_overlay(read_yaml(CHECKOUT / "params.yaml"), read_yaml(CHECKOUT / "recipes" / "smoke.yaml"))
+    small = {
+        "judge": {"train_images": 640, "batch_size": 16, "min_accuracy": 0.0},
+        "candidate": {"training": {"train_images": 160, "batch_size": 16}},
+        "teacher": {"images": 40},
+        "student": {"training": {"train_images": 160, "batch_size": 16}, "adversarial": {"batch_size": 16}},
+        "control": {"training": {"train_images": 160, "batch_size": 16}},
+        "supernet": {"training": {"train_images": 160, "batch_size": 16}},
+        "search": {"images": 40, "calibration_images": 40},
+        "subnet": {"fine_tuning": {"train_images": 80, "batch_size": 16}},
+    }
+    return merge_overlay(merge_overlay(smoke, small), changes or {})
+
+
+def execute(root: Path, module, name: str, item: str | None = None, **changes) -> Path:
+    stage = Stage(name, item, root, params_with(changes))
+    shutil.rmtree(stage.out, ignore_errors=True)  # as DVC does
+    stage.out.mkdir(parents=True)
+    module.work(stage, StageRun(root, None, ""))
+    return stage.out
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory, tiny_images):
+    root = tmp_path_factory.mktemp("training")
+    prepared = root / "artifacts" / "prepare"
+    prepared.mkdir(parents=True)
+    for split in ("train", "validation", "test"):
+        np.save(prepared / f"{split}.npy", tiny_images.pixels)
+        np.save(prepared / f"{split}_labels.npy", tiny_images.labels)
+    for module, name, item in ORDER:
+        execute(root, module, name, item)
+    return root
+
+
+@pytest.fixture
+def copied(chain, tmp_path):
+    return Path(shutil.copytree(chain, tmp_path / "chain"))
+
+
+def test_every_stage_writes_what_dvc_yaml_declares(chain):
+    declared = read_yaml(CHECKOUT / "dvc.yaml")["stages"]
+    for _, name, item in ORDER:
+        body = declared[name].get("do", declared[name])
+        outs = body["outs"] + body.get("metrics", []) + [next(iter(plot)) for plot in body.get("plots", [])]
+        for out in outs:
+            assert (chain / out.replace("${key}", str(item))).is_file(), out
+
+
+def test_teacher_is_the_candidate_with_the_best_score(chain):
+    with (chain / "artifacts/teacher/selection.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["item"] for row in rows} == {"d2", "d3"}
+    best = max(rows, key=lambda row: float(row["score"]))
+    assert [row["item"] for row in rows if row["selected"] == "1"] == [best["item"]]
+    chosen = chain / "artifacts/candidate" / best["item"] / "generator.pt"
+    assert (chain / "artifacts/teacher/generator.pt").read_bytes() == chosen.read_bytes()
+
+
+def test_subnet_is_the_searched_spec_and_extracted_beside(chain):
+    best = json.loads((chain / "artifacts/search/best.json").read_text())
+    _, blueprint = load_model(chain / "artifacts/subnet/generator.pt")
+    assert blueprint.arguments["spec"] == best["spec"]
+    assert (
+        sum(p.numel() for p in load_model(chain / "artifacts/subnet/extracted.pt")[0].parameters())
+        == best["parameters"]
+    )
+
+
+def test_without_fine_tuning_the_subnet_is_the_extracted_one(copied):
+    out = execute(copied, subnet, "subnet", subnet={"fine_tuning": None})
+    assert (out / "generator.pt").read_bytes() == (out / "extracted.pt").read_bytes()
+
+
+def test_front_lies_inside_the_budget_and_the_scores(chain):
+    with (chain / "artifacts/search/scores.csv").open() as file:
+        scores = list(csv.DictReader(file))
+    with (chain / "artifacts/search/front.csv").open() as file:
+        front = list(csv.DictReader(file))
+    assert all(int(row["parameters"]) <= 20000 for row in scores)
+    assert {row["spec"] for row in front} <= {row["spec"] for row in scores}
+
+
+def test_same_seed_same_bytes(copied):
+    path = copied / "artifacts/candidate/d2/generator.pt"
+    before = path.read_bytes()
+    execute(copied, candidate, "candidate", "d2")
+    assert path.read_bytes() == before
+    execute(copied, candidate, "candidate", "d2", seed=2)
+    assert path.read_bytes() != before
+
+
+def test_checkpoints_are_gone_after_success(chain):
+    assert list((chain / ".ganpress" / "checkpoints").glob("*.pt")) == []
+
+
+def test_impossible_budget(copied):
+    with pytest.raises(
+        BudgetError, match=r"budget of 100 parameters: the smallest, 1, has [\d,]+ MACs and 3,252 param"
+    ):
+        execute(copied, search, "search", search={"max_parameters": 100})
+
+
+def test_unknown_item_names_the_items(copied):
+    with pytest.raises(ConfigError, match=r"candidate\.items has no 'd9'; items: d2, d3"):
+        execute(copied, candidate, "candidate", "d9")
+
+
+def test_missing_upstream_says_which_stage_makes_it(copied):
+    (copied / "artifacts/teacher/generator.pt").unlink()
+    with pytest.raises(DataError, match=r"teacher/generator\.pt is missing; run `dvc repro teacher`"):
+        execute(copied, student, "student", "d1-mse")
+
+
+def test_teacher_of_another_architecture(copied):
+    shutil.copy(copied / "artifacts/judge/judge.pt", copied / "artifacts/teacher/generator.pt")
+    with pytest.raises(CheckpointError, match="holds a 'classifier', but a 'wdcgan_generator' is needed here"):
+        execute(copied, supernet, "supernet")
+
+
+def test_data_smaller_than_the_batch(copied):
+    with pytest.raises(DataError, match="60 images are fewer than one batch of 64; lower batch_size"):
+        execute(copied, control, "control", "d1", control={"training": {"batch_size": 64}})
+
+
+def test_interrupted_search_and_training_leave_earlier_outputs(copied):
+    before = (copied / "artifacts/teacher/generator.pt").read_bytes()
+    with pytest.raises(BudgetError):
+        execute(copied, search, "search", search={"max_parameters": 100})
+    assert (copied / "artifacts/teacher/generator.pt").read_bytes() == before
+    assert torch.is_tensor(load_model(copied / "artifacts/subnet/generator.pt")[0].head.weight)

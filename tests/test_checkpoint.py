@@ -1,0 +1,93 @@
+import pytest
+import torch
+from torch import nn
+
+from ganpress.checkpoint import load_model, load_weights_, save_atomically, save_model
+from ganpress.errors import CheckpointError
+from models.builders import Blueprint
+
+BLUEPRINT = Blueprint("wdcgan_generator", {"spec": "2_3", "size": 16, "channels": 1})
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "generator.pt"
+    model = BLUEPRINT.build()
+    save_model(path, model, BLUEPRINT)
+    return path, model
+
+
+def test_round_trip_gives_the_same_images(saved):
+    path, model = saved
+    loaded, blueprint = load_model(path, "wdcgan_generator")
+    z = torch.randn(3, 100)
+    assert blueprint == BLUEPRINT
+    assert not loaded.training
+    assert torch.equal(loaded(z), model.eval()(z))
+
+
+def test_same_weights_same_bytes(saved, tmp_path):
+    path, model = saved
+    other = tmp_path / "elsewhere" / "again.pt"
+    save_model(other, model, BLUEPRINT)
+    assert other.read_bytes() == path.read_bytes()
+
+
+def test_checkpoint_of_another_architecture_is_refused(saved):
+    with pytest.raises(CheckpointError, match="holds a 'wdcgan_generator', but a 'classifier' is needed here"):
+        load_model(saved[0], "classifier")
+
+
+def test_weights_that_do_not_fit_name_the_first_tensor(saved, tmp_path):
+    path = tmp_path / "wrong.pt"
+    save_model(path, saved[1], Blueprint("wdcgan_generator", BLUEPRINT.arguments | {"spec": "2"}))
+    with pytest.raises(CheckpointError, match=r"'blocks\.1\.bias' is \(3,\), this architecture needs \(2,\)"):
+        load_model(path)
+
+
+def test_missing_and_surplus_weights_are_named():
+    layer = nn.Linear(2, 1)
+    with pytest.raises(CheckpointError, match=r"file lacks 'bias' \(1,\)"):
+        load_weights_(layer, {"weight": torch.zeros(1, 2)}, "file")
+    state = layer.state_dict() | {"scale": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="file holds 'scale', which this architecture does not have"):
+        load_weights_(layer, state, "file")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000])
+def test_truncated_file_is_one_line(saved, keep):
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match=r"generator\.pt is damaged or not a weights file") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_pickled_code_is_refused(tmp_path):
+    path = tmp_path / "module.pt"
+    torch.save(nn.Linear(1, 1), path)
+    with pytest.raises(CheckpointError, match="is damaged or not a weights file"):
+        load_model(path)
+
+
+def test_other_formats_versions_and_builders(tmp_path):
+    path = tmp_path / "file.pt"
+    for content, message in (
+        ({"weights": 1}, "not a ganpress model file"),
+        ({"format": "ganpress-model", "version": 99}, "format version 99, this program reads 1"),
+        ({"format": "ganpress-model", "version": 1, "builder": "vgg", "arguments": {}}, "unknown builder 'vgg'"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(CheckpointError, match=message):
+            load_model(path)
+    with pytest.raises(CheckpointError, match=r"nothing\.pt does not exist"):
+        load_model(tmp_path / "nothing.pt")
+
+
+def test_failed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.pt"
+    save_atomically(path, {"good": torch.ones(2)})
+    with pytest.raises(Exception, match="pickle"):
+        save_atomically(path, {"bad": lambda: None})
+    assert [one.name for one in tmp_path.iterdir()] == ["file.pt"]
+    assert torch.load(path)["good"].tolist() == [1, 1]

@@ -1,0 +1,99 @@
+import copy
+from pathlib import Path
+
+import pytest
+
+from ganpress.config.base import parse, read_yaml
+from ganpress.config.params import Params, load_params, merge_overlay
+from ganpress.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+
+
+@pytest.fixture
+def content():
+    return read_yaml(ROOT / "params.yaml")
+
+
+def with_value(content, dotted, value):
+    changed = copy.deepcopy(content)
+    *path, last = dotted.split(".")
+    section = changed
+    for key in path:
+        section = section[key]
+    section[last] = value
+    return changed
+
+
+def test_default_params_parse():
+    assert load_params(ROOT / "params.yaml").data.source == "digits"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_parses(recipe, content):
+    parse(merge_overlay(content, read_yaml(recipe)), Params, recipe.name)
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", *RECIPES], ids=lambda path: path.stem)
+def test_every_generator_reference_exists(path, content):
+    merged = merge_overlay(content, {} if path.name == "params.yaml" else read_yaml(path))
+    known = {"teacher", "subnet"} | {
+        f"{stage}/{item}"
+        for stage in ("candidate", "student", "control", "compress")
+        for item in merged[stage]["items"]
+    }
+    for stage in ("compress", "export"):
+        for item in merged[stage]["items"].values():
+            assert item["generator"] in known
+
+
+def test_recipe_replaces_items_and_merges_the_rest(content):
+    merged = merge_overlay(content, {"candidate": {"items": {"d3": {"depth": 3}}, "training": {"batch_size": 8}}})
+    assert list(merged["candidate"]["items"]) == ["d3"]
+    assert merged["candidate"]["training"]["batch_size"] == 8
+    assert merged["candidate"]["training"]["objective"] == content["candidate"]["training"]["objective"]
+    assert len(content["candidate"]["items"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "message"),
+    [
+        ("judge.wdith", 3, r"unknown key 'judge\.wdith' \(allowed here: batch_size, features, kind"),
+        (
+            "student.items.d2-mse.aplha",
+            0.1,
+            r"unknown key 'student\.items\.d2-mse\.aplha' \(allowed here: alpha, depth",
+        ),
+        ("candidate.items.d8.depth", 0, r"'candidate\.items\.d8\.depth' is 0: .*greater than or equal to 1"),
+        ("prepare.size", 28, r"'prepare\.size' is 28: .*16, 32, 64 or 128"),
+        ("supernet.depths", [4, 2], r"depths must be ascending and at least 1, found \[4, 2\]"),
+        ("search.max_parameters", None, "a budget is needed: max_macs, max_parameters or both"),
+        ("candidate.training.weight_clip", 0.01, "objective 'gan' takes neither weight_clip nor gradient_penalty"),
+        ("candidate.training.objective", "wgan", "needs exactly one of weight_clip and gradient_penalty"),
+        ("compress.items.subnet-int8", {"generator": "subnet"}, "needs weight_bits, activation_bits or sparsity"),
+        ("seed", -1, "'seed' is -1"),
+    ],
+)
+def test_wrong_values_are_named(dotted, value, message, content):
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse(with_value(content, dotted, value), Params, "params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_section_and_all_errors_at_once(content):
+    del content["teacher"]
+    with pytest.raises(ConfigError, match="'seed' is 'one': .*; key 'teacher' is missing"):
+        parse(with_value(content, "seed", "one"), Params, "params.yaml")
+
+
+def test_files_that_are_no_params(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist; run from the project's root"):
+        read_yaml(tmp_path / "params.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1,\nb: 2")
+    with pytest.raises(ConfigError, match=r"broken\.yaml is not valid YAML"):
+        read_yaml(broken)
+    broken.write_text("- 1")
+    with pytest.raises(ConfigError, match="must hold a mapping of sections, found list"):
+        read_yaml(broken)
