@@ -1,6 +1,7 @@
 """Model files: weights and the blueprint that rebuilds them, never a pickled module."""
 
 import hashlib
+import io
 import os
 from pathlib import Path
 from typing import Literal
@@ -85,15 +86,17 @@ def load_weights_only(path: Path) -> object:
 
 
 def save_atomically(path: Path, content: object) -> None:
-    """`torch.save` to a neighbour, then rename, so that a kill never leaves half a file.
+    """`torch.save` to a neighbour, then rename, so that neither a kill nor a full disk leaves half a file.
 
-    Same content, same bytes: an open file keeps its path, and with it the process id, out of the archive.
+    Written through a buffer: same content gives the same bytes (torch writes a file's path into its archive), and a full
+    disk is an `OSError` that says so (torch's own writer hides it).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
-            torch.save(content, file)
+        partial.write_bytes(buffer.getbuffer())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

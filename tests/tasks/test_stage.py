@@ -68,7 +68,9 @@ def test_full_disk_is_one_line(root):
         program = (
             "import sys; sys.argv[1:] = []\n"
             "from tasks.stage import stage_main\n"
-            "def work(stage, run): (stage.out / 'big').write_bytes(b'0' * 200_000)\n"
+            "import torch\n"
+            "from ganpress.checkpoint import save_atomically\n"
+            "def work(stage, run): save_atomically(stage.out / 'big.pt', {'weights': torch.zeros(50_000)})\n"
             "raise SystemExit(stage_main('teacher', work))"
         )
         environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "GANPRESS_TRACKING": "off"}
