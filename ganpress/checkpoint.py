@@ -88,8 +88,8 @@ def load_weights_only(path: Path) -> object:
 def save_atomically(path: Path, content: object) -> None:
     """`torch.save` to a neighbour, then rename, so that neither a kill nor a full disk leaves half a file.
 
-    Written through a buffer: same content gives the same bytes (torch writes a file's path into its archive), and a full
-    disk is an `OSError` that says so (torch's own writer hides it).
+    Written through a buffer: same content gives the same bytes (torch writes a file's path into its archive), and a
+    full disk is an `OSError` that says so (torch's own writer hides it).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()

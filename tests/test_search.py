@@ -40,9 +40,7 @@ def test_exhaustive_search_finds_the_best_within_the_budget():
 def test_front_has_no_dominated_spec():
     result = run(WdcganSpace((2, 3, 5), 3), Budget(10**6, None), 100)
     for one in result.front:
-        assert not any(
-            other.score <= one.score and other.macs_exact < one.macs_exact for other in result.scored
-        )
+        assert not any(other.score <= one.score and other.macs_exact < one.macs_exact for other in result.scored)
     assert result.best in result.front
 
 
