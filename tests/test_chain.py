@@ -1,0 +1,194 @@
+"""The real chain on real digits, by the command that users type: every stage, once; then what must not run again."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ganpress.config.base import read_yaml
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SMOKE = ("--recipe", "smoke")
+MARK = "GANPRESS_TEST_CHAIN"
+
+
+def environment(root: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GANPRESS", "PREFECT", "MLFLOW"))}
+    return kept | {
+        MARK: str(root),
+        "PYTHONPATH": str(root),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+
+def ganpress(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows", *arguments]
+    done = subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True, timeout=900)
+    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def workspace(root: Path) -> Path:
+    """The worktree of the only recipe run so far."""
+    (folder,) = (path for path in (root / ".ganpress" / "worktrees").iterdir() if path.is_dir())
+    return folder
+
+
+def processes_of(root: Path) -> list[psutil.Process]:
+    """Every process that inherited this test's environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(root) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A checkout of the working tree as it is, with git and DVC but no cache."""
+    root = tmp_path_factory.mktemp("clone") / "ganpress"
+    subprocess.run(["git", "clone", "--quiet", CHECKOUT, root], check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-m", "-o", "--exclude-standard"], cwd=CHECKOUT, capture_output=True, text=True
+    )
+    for name in listed.stdout.splitlines():  # what is edited but not committed is what is tested
+        if (CHECKOUT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, root / name)
+        else:
+            (root / name).unlink(missing_ok=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def chain(clone):
+    """The clone after a whole run of the smoke recipe, and what the run printed."""
+    return clone, ganpress(clone, "run", *SMOKE).stdout
+
+
+@pytest.mark.timeout(900)
+def test_every_stage_runs_from_data_to_report(chain):
+    root, printed = chain
+    params = read_yaml(workspace(root) / "params.yaml")
+    items = sum(len(params[stage]["items"]) for stage in ("candidate", "student", "control", "compress", "export"))
+    assert f"{9 + items} stages: {9 + items} ran" in printed
+    artifacts = workspace(root) / "artifacts"
+    metrics = json.loads((artifacts / "evaluate" / "metrics.json").read_text())
+    assert {"teacher", "student/d1-mse", "control/d1", "subnet", "compress/subnet-int8", "export/subnet-int8"} <= set(
+        metrics
+    )
+    page = (artifacts / "report" / "report.html").read_text()
+    assert "ganpress: smoke" in page
+    assert all(reference in page for reference in metrics)
+    card = json.loads((artifacts / "export" / "subnet-int8" / "card.json").read_text())
+    assert card["size_bytes"] == (artifacts / "export" / "subnet-int8" / "generator.onnx").stat().st_size
+
+
+def test_the_workspace_of_the_user_stays_as_it_was(chain):
+    root, _ = chain
+    assert (root / "params.yaml").read_bytes() == (CHECKOUT / "params.yaml").read_bytes()
+    assert not (root / "artifacts").exists()
+
+
+def test_second_run_executes_nothing(chain):
+    root, _ = chain
+    before = {path: path.stat().st_mtime_ns for path in (workspace(root) / "artifacts").rglob("*") if path.is_file()}
+    printed = ganpress(root, "run", *SMOKE).stdout
+    assert " ran" not in printed.splitlines()[-2]
+    assert "Cached" in printed
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_dvc_has_nothing_to_do_after_the_flow(chain):
+    root, _ = chain
+    command = [sys.executable, "-m", "dvc", "repro", "--dry"]
+    done = subprocess.run(
+        command, cwd=workspace(root), env=environment(root), capture_output=True, text=True, check=True
+    )
+    assert "Running stage" not in done.stdout
+    assert "Data and pipelines are up to date" in done.stdout
+
+
+def test_lineage_of_the_edge_file_reaches_the_teacher(chain):
+    root, _ = chain
+    program = (
+        "import mlflow, json\n"
+        "client = mlflow.MlflowClient()\n"
+        "ids = [one.experiment_id for one in client.search_experiments() if one.name == 'ganpress']\n"
+        "models = {one.model_id: one for one in client.search_logged_models(ids, max_results=200)}\n"
+        "edge = next(one for one in models.values() if one.tags['reference'] == 'export/subnet-int8')\n"
+        "path = []\n"
+        "while edge is not None:\n"
+        "    path.append(edge.tags['family'])\n"
+        "    edge = models.get(edge.tags.get('parent.model_id', '').split(',')[0])\n"
+        "print(json.dumps(path))\n"
+    )
+    store = environment(root) | {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow/tracking.db"}
+    done = subprocess.run([sys.executable, "-c", program], cwd="/", env=store, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    path = json.loads(done.stdout.strip().splitlines()[-1])
+    assert path[:2] == ["edge", "compressed"], path
+    assert "teacher" in path
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(chain, with_signal):
+    root, _ = chain
+    # A setting of its own for each signal, so that neither finds the other's result in DVC's cache.
+    images = 40_000 + with_signal * 640
+    arguments = ("run", *SMOKE, "--set", f"candidate.training.train_images={images}", "--stage", "candidate@d2")
+    stage = ("run", *SMOKE, "--set", f"candidate.training.train_images={images}", "--stage")
+    for upstream in ("validate", "prepare"):
+        ganpress(root, *stage, upstream)
+    checkpoints = root / ".ganpress" / "checkpoints"
+    flow = subprocess.Popen(
+        [sys.executable, "-m", "flows", *arguments],
+        cwd=root,
+        env=environment(root),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while not list(checkpoints.glob("candidate@d2-*.pt")):
+        assert time.monotonic() < deadline
+        assert flow.poll() is None, "the training ended before its first checkpoint"
+        time.sleep(0.05)
+    flow.send_signal(with_signal)
+    flow.wait(60)
+    deadline = time.monotonic() + 60
+    while left := processes_of(root):
+        assert time.monotonic() < deadline, [process.cmdline() for process in left]
+        time.sleep(0.2)
+    (checkpoint,) = checkpoints.glob("candidate@d2-*.pt")
+    assert checkpoint.stat().st_size > 0
+
+    resumed = ganpress(root, *arguments).stdout
+    assert "candidate@d2" in resumed
+    assert not checkpoint.exists()
+    (folder,) = (
+        path
+        for path in (root / ".ganpress" / "worktrees").iterdir()
+        if path.is_dir() and read_yaml(path / "params.yaml")["candidate"]["training"]["train_images"] == images
+    )
+    weights = folder / "artifacts" / "candidate" / "d2" / "generator.pt"
+    killed = weights.read_bytes()
+    # The same training without a kill, without any cache.
+    plain = environment(root) | {
+        "GANPRESS_THREADS": "1",  # as a flow with a job for each core sets it
+        "OMP_NUM_THREADS": "1",
+        "GANPRESS_TRACKING": "off",
+        "GANPRESS_CHECKPOINTS": str(folder / "other-checkpoints"),
+    }
+    subprocess.run([sys.executable, "-m", "tasks.candidate", "d2"], cwd=folder, env=plain, check=True, timeout=300)
+    assert weights.read_bytes() == killed
