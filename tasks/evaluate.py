@@ -30,6 +30,7 @@ from ganpress.pixels import images_to_uint8
 from ganpress.progress import ticker
 from ganpress.tracking import StageRun
 from models.wdcgan import LATENT
+from tasks.machine import write_machine
 from tasks.stage import Stage, require, stage_main
 
 TEACHER = "teacher"
@@ -52,15 +53,15 @@ class Subject:
         return self.reference.startswith("export/")
 
 
-def run(stage: Stage, tracked: StageRun) -> None:
-    """Measure everything and write metrics.json, generators.csv and gallery.npz."""
+def work(stage: Stage, run: StageRun) -> None:
+    """Measure everything and write metrics.json, generators.csv, gallery.npz and machine.json."""
     config = stage.section(EvaluateConfig)
     subjects = find_subjects(stage)
     judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"))
     for subject in subjects:
-        tracked.uses_model(subject.path)
+        run.uses_model(subject.path)
     test_split = require(stage.artifact("prepare") / "test.npy", "prepare")
-    tracked.uses_data(test_split)
+    run.uses_data(test_split)
     runners = {subject.reference: open_runner(subject) for subject in subjects}
     scores = _score_all(runners, judge, test_split, config, stage.seed)
     latency = measure_latency(runners, config.latency_repeats, stage.seed, threads=THREADS)
@@ -76,12 +77,11 @@ def run(stage: Stage, tracked: StageRun) -> None:
         for one in subjects
     }
     _write_tables(stage.out, metrics)
-    _write_gallery(stage, tracked, runners)
-    tracked.log_metrics(
-        {f"{reference}/{name}": value for reference, row in metrics.items() for name, value in row.items()}
-    )
+    _write_gallery(stage, run, runners)
+    write_machine(stage.out, THREADS)
+    run.log_metrics({f"{reference}/{name}": value for reference, row in metrics.items() for name, value in row.items()})
     for subject in subjects:
-        tracked.measures_model(subject.path, metrics[subject.reference], test_split)
+        run.measures_model(subject.path, metrics[subject.reference], test_split)
 
 
 def find_subjects(stage: Stage) -> list[Subject]:
@@ -169,7 +169,7 @@ def _write_tables(folder: Path, metrics: Mapping[str, Mapping[str, float]]) -> N
         writer.writerows({"generator": reference, **row} for reference, row in metrics.items())
 
 
-def _write_gallery(stage: Stage, tracked: StageRun, runners: Mapping[str, Generate]) -> None:
+def _write_gallery(stage: Stage, run: StageRun, runners: Mapping[str, Generate]) -> None:
     """Draw the same latents through every generator, and a walk between two of them."""
     report = stage.section(ReportConfig, "report")
     samples = draw_latents(stage.seed, "gallery", report.sample_images)
@@ -183,8 +183,8 @@ def _write_gallery(stage: Stage, tracked: StageRun, runners: Mapping[str, Genera
                 pictures[f"interpolation/{reference}"] = images_to_uint8(runner(walk)).numpy()
     np.savez_compressed(stage.out / "gallery.npz", allow_pickle=False, **pictures)
     for name, images in pictures.items():
-        tracked.log_image(name, image_grid(images))
+        run.log_image(name, image_grid(images))
 
 
 if __name__ == "__main__":
-    raise SystemExit(stage_main("evaluate", run))
+    raise SystemExit(stage_main("evaluate", work))

@@ -1,10 +1,7 @@
 """Lists of facts for the report: data, judge, compression records, edge cards, machine."""
 
 import json
-import os
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +11,19 @@ from ganpress.edge.card import Card, read_card
 from ganpress.errors import DataError
 from ganpress.report.content import DataFacts, Fact, ItemRecord
 from ganpress.report.notation import parse_metric_name, write_bytes, write_count, write_score, write_share
+from tasks.machine import read_machine
 
 REAL = "_real_"
 """In the name of a score that real images reach: `is_real_360_test_judge`."""
-RUNTIMES = ("torch", "onnxruntime", "onnx", "numpy")
 
 
-def machine_facts() -> list[Fact]:
-    """Processor and runtime versions of this machine."""
-    facts = [
-        Fact("processor", _processor()),
-        Fact("cores", str(os.cpu_count())),
-        Fact("system", f"{platform.system()} {platform.machine()}"),
-        Fact("python", platform.python_version()),
-    ]
-    return facts + [Fact(name, found) for name in RUNTIMES if (found := _version(name)) is not None]
+def machine_facts(artifacts: Path) -> list[Fact]:
+    """Processor, threads and runtime versions of the machine that evaluated; none where it wrote none.
 
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    Raises:
+        DataError: if its file is damaged.
+    """
+    return [Fact(name, value) for name, value in read_machine(artifacts / "evaluate").items()]
 
 
 def data_facts(artifacts: Path) -> DataFacts:

@@ -53,7 +53,7 @@ def read_inputs(stage: Stage) -> ReportInputs:
         compressions=compression_records(artifacts, list(params.compress.items)),
         cards=card_records(artifacts, list(params.export.items)),
         digests=_digests(stage.root, params),
-        machine=machine_facts(),
+        machine=machine_facts(artifacts),
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from ganpress.checkpoint import save_model
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.errors import CheckpointError, ConfigError, DataError
+from ganpress.report.content import Fact
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
 from models.wdcgan import LATENT
-from tasks.evaluate import find_subjects, run
+from tasks.evaluate import find_subjects, work
+from tasks.machine import read_machine
+from tasks.report_facts import machine_facts
 from tasks.stage import Stage
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -66,7 +70,7 @@ def chain(tmp_path_factory, tiny_images):
 
 @pytest.fixture(scope="module")
 def evaluated(chain):
-    run(stage_of(chain), StageRun(chain, None, ""))
+    work(stage_of(chain), StageRun(chain, None, ""))
     return chain / "artifacts" / "evaluate"
 
 
@@ -138,12 +142,34 @@ def test_the_gallery_shows_the_same_latents_through_every_generator(evaluated):
 def test_scores_and_pictures_repeat_to_the_byte(chain, evaluated, metrics, tmp_path):
     again = tmp_path / "again"
     shutil.copytree(chain, again)
-    run(stage_of(again), StageRun(again, None, ""))
+    work(stage_of(again), StageRun(again, None, ""))
     gallery = (again / "artifacts" / "evaluate" / "gallery.npz").read_bytes()
     assert gallery == (evaluated / "gallery.npz").read_bytes()
     repeated = json.loads((again / "artifacts" / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
     timeless = [{name: v for name, v in row["subnet"].items() if "latency" not in name} for row in (metrics, repeated)]
     assert timeless[0] == timeless[1]
+
+
+def test_the_machine_that_measured_is_written_beside_the_measurements(evaluated):
+    machine = read_machine(evaluated)
+    assert machine["torch"] == torch.__version__
+    assert machine["cores"] == str(os.cpu_count())
+    assert machine["threads"] == f"{torch.get_num_threads()} for scores, 1 for latency"
+    assert {"processor", "system", "python", "onnxruntime"} <= set(machine)
+
+
+def test_the_report_states_the_machine_that_measured_and_not_its_own(tmp_path):
+    assert machine_facts(tmp_path) == []
+    (tmp_path / "evaluate").mkdir()
+    (tmp_path / "evaluate" / "machine.json").write_text('{"processor": "abacus", "cores": "10"}')
+    assert machine_facts(tmp_path) == [Fact("processor", "abacus"), Fact("cores", "10")]
+
+
+@pytest.mark.parametrize(("content", "reason"), [('{"cores": ', "Expecting value"), ('{"cores": 2}', "texts by name")])
+def test_a_damaged_file_of_machine_facts_is_named(tmp_path, content, reason):
+    (tmp_path / "machine.json").write_text(content)
+    with pytest.raises(DataError, match=rf"machine\.json is damaged \({reason}.*dvc repro evaluate"):
+        read_machine(tmp_path)
 
 
 def test_a_chain_of_references_leads_to_the_plain_generator(chain):
@@ -171,6 +197,6 @@ def test_a_damaged_generator_leaves_earlier_results_alone(chain, evaluated, tmp_
     shutil.copytree(chain, broken)
     (broken / "artifacts" / "subnet" / "generator.pt").write_bytes(b"half a file")
     with pytest.raises(CheckpointError, match=r"subnet/generator\.pt is damaged"):
-        run(stage_of(broken), StageRun(broken, None, ""))
+        work(stage_of(broken), StageRun(broken, None, ""))
     kept = (broken / "artifacts" / "evaluate" / "metrics.json").read_bytes()
     assert kept == (evaluated / "metrics.json").read_bytes()
