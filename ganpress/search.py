@@ -83,6 +83,11 @@ class ScoreBook:
                 entry = json.loads(line)
                 self._scores[entry["spec"]] = entry["score"]
 
+    def discard(self) -> None:
+        """Delete the file: the search has ended, and the next one scores anew."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
     def get(self, spec: WdcganSpec) -> float | None:
         """The score of `spec`, or None."""
         return self._scores.get(str(spec))

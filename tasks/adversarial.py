@@ -1,15 +1,12 @@
 """The body of the two stages that train a GAN on data: `candidate` and `control`."""
 
-from torch import nn
-
 from ganpress.checkpoint import save_model
 from ganpress.config.training import GanTraining
 from ganpress.data.arrays import open_split
 from ganpress.tracking import StageRun
 from ganpress.training.gan import train_gan
-from ganpress.training.loop import CurvePoint
 from models.builders import Blueprint
-from tasks.generator_training import checkpointing, deliver, fresh, last_losses, log_point, log_samples, write_curve
+from tasks.generator_training import CurveLog, checkpointing, deliver, fresh, last_losses, write_curve
 from tasks.stage import Stage, require
 
 
@@ -21,11 +18,7 @@ def run_gan(stage: Stage, run: StageRun, config: GanTraining, depth: int) -> Non
     blueprint = Blueprint("wdcgan_generator", {"spec": str(depth), **shape})
     mirror = Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
     run.uses_data(train_file)
-
-    def show(point: CurvePoint, generator: nn.Module) -> None:
-        log_point(run, point)
-        log_samples(stage, run, generator, point.images)
-
+    log = CurveLog(stage, run)
     trained = train_gan(
         fresh(stage, blueprint),
         fresh(stage, mirror),
@@ -34,8 +27,9 @@ def run_gan(stage: Stage, run: StageRun, config: GanTraining, depth: int) -> Non
         stage.seed,
         stage.label,
         resume := checkpointing(stage, [train_file]),
-        show,
+        log,
     )
+    log.complete(trained.curve)
     save_model(stage.out / "discriminator.pt", trained.discriminator, mirror)
     write_curve(stage.out / "curves.csv", trained.curve)
     facts = {"depth": depth, "train_images": trained.curve[-1].images} | last_losses(trained.curve)

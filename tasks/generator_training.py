@@ -3,20 +3,19 @@
 import csv
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ganpress import losses
-from ganpress.checkpoint import save_model
+from ganpress.checkpoint import file_digest, save_model
 from ganpress.data.pictures import image_grid, save_png
 from ganpress.pixels import images_to_uint8
 from ganpress.seeding import seeded_initialisation, torch_generator
 from ganpress.tracking import StageRun
 from ganpress.training.loop import Checkpointing, CurvePoint
-from models import builders
 from models.builders import Blueprint
 from models.wdcgan import LATENT
 from tasks.stage import Stage
@@ -31,25 +30,30 @@ def fresh(stage: Stage, blueprint: Blueprint) -> nn.Module:
 
 
 def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
-    """Name the checkpoint after all that decides the result: parameters, inputs, source code, thread count.
+    """Name the stage's checkpoint after all that decides its result, so that it is only ever continued as itself."""
+    digest = identity(stage, inputs)
+    return Checkpointing(stage.checkpoints / f"{stage.label}-{digest[:16]}.pt", digest)
 
-    A change of any of them starts another file, so a resumed training is always a continuation of the same one.
-    """
-    digest = hashlib.sha256()
+
+def identity(stage: Stage, inputs: list[Path]) -> str:
+    """Digest the stage's own parameters, its input files, every loaded source file, torch's version and its threads."""
     section = stage.params[stage.name]
-    own_items = {key: value for key, value in section.items() if key != "items"}
+    own = {key: value for key, value in section.items() if key != "items"}
     item = section.get("items", {}).get(stage.item)
-    digest.update(json.dumps([stage.seed, own_items, item, torch.get_num_threads()], sort_keys=True).encode())
-    for path in [*inputs, *_source_files()]:
-        digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
-    identity = digest.hexdigest()
-    return Checkpointing(stage.checkpoints / f"{stage.label}-{identity[:16]}.pt", identity)
+    facts = [stage.seed, own, item, torch.__version__, torch.get_num_threads()]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for path in [*inputs, *_loaded_sources()]:
+        digest.update(bytes.fromhex(file_digest(path, "sha256")))
+    return digest.hexdigest()
 
 
-def _source_files() -> list[Path]:
-    library = Path(losses.__file__).parent
-    folders = (library / "training", Path(builders.__file__).parent)
-    return sorted([Path(losses.__file__), *(path for folder in folders for path in folder.glob("*.py"))])
+def _loaded_sources() -> list[Path]:
+    """Source files of this project that the process has imported, without the observers of docs/design.md."""
+    ours = ("ganpress.", "models.", "tasks.")
+    observers = ("ganpress.tracking", "ganpress.progress")
+    names = [name for name in sys.modules if name.startswith(ours) and not name.startswith(observers)]
+    files = {getattr(sys.modules[name], "__file__", None) for name in names}
+    return sorted(Path(file) for file in files if file is not None)
 
 
 def grid_latents(stage: Stage) -> Tensor:
@@ -66,9 +70,34 @@ def log_samples(stage: Stage, run: StageRun, generator: nn.Module, images: int) 
     run.log_image("samples", grid, step=images)
 
 
-def log_point(run: StageRun, point: CurvePoint) -> None:
-    """Track one point of a loss curve."""
-    run.log_metrics(point.losses, step=point.images)
+class CurveLog:
+    """Tracks a training as it goes: losses of each curve point, and a sample grid of a generator.
+
+    Args:
+        stage: where the sample latents come from.
+        run: where it is tracked.
+        samples: whether to draw the network as a generator of images.
+    """
+
+    def __init__(self, stage: Stage, run: StageRun, samples: bool = True) -> None:
+        self._stage, self._run, self._samples = stage, run, samples
+        self._logged: set[int] = set()
+
+    def __call__(self, point: CurvePoint, network: nn.Module) -> None:
+        """Track one point; the network keeps its mode and weights."""
+        self._log(point)
+        if self._samples:
+            log_samples(self._stage, self._run, network, point.images)
+
+    def complete(self, curve: list[CurvePoint]) -> None:
+        """Track the points of a resumed training that an earlier, killed process had reached."""
+        for point in curve:
+            if point.images not in self._logged:
+                self._log(point)
+
+    def _log(self, point: CurvePoint) -> None:
+        self._logged.add(point.images)
+        self._run.log_metrics(point.losses, step=point.images)
 
 
 def write_curve(path: Path, curve: list[CurvePoint]) -> None:

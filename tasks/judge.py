@@ -12,7 +12,7 @@ from ganpress.metrics.scoring import array_batches, array_statistics, judge_batc
 from ganpress.tracking import StageRun
 from ganpress.training.judge import train_judge
 from models.builders import Blueprint
-from tasks.generator_training import checkpointing, log_point, write_json
+from tasks.generator_training import CurveLog, checkpointing, write_json
 from tasks.stage import Stage, require, stage_main
 
 
@@ -37,10 +37,9 @@ def work(stage: Stage, run: StageRun) -> None:
 
 def _train_classifier(stage: Stage, run: StageRun, config: JudgeConfig, prepared: Path, path: Path) -> dict[str, float]:
     train, validation, test = (open_split(prepared, split) for split in ("train", "validation", "test"))
-    resume = checkpointing(stage, [prepared / "train.npy"])
+    resume = checkpointing(stage, [prepared / "train.npy", prepared / "train_labels.npy"])
     trained = train_judge(train, validation, test, config, stage.seed, resume)
-    for point in trained.curve:
-        log_point(run, point)
+    CurveLog(stage, run).complete(trained.curve)
     network = trained.judge
     arguments = {
         "channels": train.channels,

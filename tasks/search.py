@@ -1,7 +1,6 @@
 """Stage `search`: score sub-generators of the supernet without retraining, under a hard budget."""
 
 import csv
-import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from ganpress.search import Budget, ScoreBook, ScoredSpec, SearchResult, search_
 from ganpress.tracking import StageRun
 from models.elastic import ElasticWdcganGenerator
 from models.wdcgan import LATENT, WdcganSpec, wdcgan_generator
-from tasks.generator_training import write_json
+from tasks.generator_training import identity, write_json
 from tasks.stage import Stage, require, stage_main
 
 CALIBRATION = "subnet-calibration"
@@ -36,7 +35,8 @@ def work(stage: Stage, run: StageRun) -> None:
     run.uses_model(supernet_file)
     run.uses_data(stage.artifact("prepare") / "validation.npy")
     score_of, metric = _scorer(stage, config, supernet)
-    book = ScoreBook(stage.checkpoints / f"search-{_identity(stage, supernet_file)}.jsonl")
+    inputs = [supernet_file, stage.artifact("judge") / "judge.pt", stage.artifact("prepare") / "validation.npy"]
+    book = ScoreBook(stage.checkpoints / f"search-{identity(stage, inputs)[:16]}.jsonl")
     result = search_specs(
         supernet.space,
         _coster(size, supernet.channels),
@@ -50,6 +50,7 @@ def work(stage: Stage, run: StageRun) -> None:
         book,
     )
     _deliver(stage, run, result, metric)
+    book.discard()
 
 
 def _scorer(
@@ -79,15 +80,6 @@ def _coster(size: int, channels: int) -> Callable[[WdcganSpec], Cost]:
         return generator_cost(wdcgan_generator(str(spec), size, channels), torch.zeros(1, LATENT))
 
     return cost_of
-
-
-def _identity(stage: Stage, supernet_file: Path) -> str:
-    """Digest of what the scores depend on."""
-    digest = hashlib.sha256(repr([stage.seed, stage.params["search"]]).encode())
-    for path in (supernet_file, stage.artifact("judge") / "judge.pt", stage.artifact("prepare") / "validation.npy"):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def _deliver(stage: Stage, run: StageRun, result: SearchResult, metric: str) -> None:

@@ -1,5 +1,6 @@
 """The seam every stage shares: parameters in, artifacts folder out, one MLflow run, errors as one line."""
 
+import errno
 import logging
 import os
 import shutil
@@ -108,7 +109,13 @@ def _set_threads() -> None:
 def _explain(error: OSError) -> str:
     where = error.filename or "the disk"
     free = shutil.disk_usage(Path.cwd()).free // 2**20
-    advice = {28: f"free some space ({free} MiB are left) and run again", 13: "check the permissions and run again"}
+    space = f"free some space ({free} MiB are left) or raise the limit, and run again"
+    advice = {
+        errno.ENOSPC: space,
+        errno.EDQUOT: space,
+        errno.EFBIG: space,
+        errno.EACCES: "check the permissions and run again",
+    }
     return f"{where}: {error.strerror}; {advice.get(error.errno or 0, 'mend that and run again')}"
 
 

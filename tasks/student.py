@@ -1,15 +1,12 @@
 """Stage `student@X`: a smaller generator distilled from the teacher, by MSE or by the joint loss."""
 
-from torch import nn
-
 from ganpress.checkpoint import load_model
 from ganpress.config.training import StudentConfig, StudentItem
 from ganpress.data.arrays import open_split
 from ganpress.tracking import StageRun
 from ganpress.training.distillation import JointTerm, train_student
-from ganpress.training.loop import CurvePoint
 from models.builders import Blueprint
-from tasks.generator_training import checkpointing, deliver, fresh, last_losses, log_point, log_samples, write_curve
+from tasks.generator_training import CurveLog, checkpointing, deliver, fresh, last_losses, write_curve
 from tasks.stage import Stage, require, stage_main
 
 
@@ -21,11 +18,8 @@ def work(stage: Stage, run: StageRun) -> None:
     teacher, teacher_blueprint = load_model(teacher_file, "wdcgan_generator")
     blueprint = Blueprint("wdcgan_generator", teacher_blueprint.arguments | {"spec": str(item.depth)})
     run.uses_model(teacher_file)
-
-    def show(point: CurvePoint, student: nn.Module) -> None:
-        log_point(run, point)
-        log_samples(stage, run, student, point.images)
-
+    log = CurveLog(stage, run)
+    inputs = [teacher_file, teacher_file.with_name("discriminator.pt"), stage.artifact("prepare") / "train.npy"]
     distilled = train_student(
         fresh(stage, blueprint),
         teacher,
@@ -33,9 +27,10 @@ def work(stage: Stage, run: StageRun) -> None:
         stage.seed,
         _joint_term(stage, run, config, item),
         stage.label,
-        resume := checkpointing(stage, [teacher_file, stage.artifact("prepare") / "train.npy"]),
-        show,
+        resume := checkpointing(stage, inputs),
+        log,
     )
+    log.complete(distilled.curve)
     write_curve(stage.out / "curves.csv", distilled.curve)
     facts = {"depth": item.depth, "train_images": distilled.curve[-1].images} | last_losses(distilled.curve)
     params = item.model_dump() | config.training.model_dump()

@@ -11,11 +11,10 @@ from ganpress.errors import CheckpointError
 from ganpress.metrics.scoring import draw_latents
 from ganpress.tracking import StageRun
 from ganpress.training.distillation import train_student
-from ganpress.training.loop import CurvePoint
 from models.builders import Blueprint
 from models.elastic import ElasticWdcganGenerator
 from models.wdcgan import WdcganSpec
-from tasks.generator_training import checkpointing, deliver, last_losses, log_point, log_samples
+from tasks.generator_training import CurveLog, checkpointing, deliver, last_losses
 from tasks.search import CALIBRATION
 from tasks.stage import Stage, require, stage_main
 
@@ -40,15 +39,12 @@ def work(stage: Stage, run: StageRun) -> None:
     teacher_file = stage.artifact("teacher") / "generator.pt"
     teacher, _ = load_model(teacher_file, "wdcgan_generator")
     run.uses_model(teacher_file)
-
-    def show(point: CurvePoint, subnet: nn.Module) -> None:
-        log_point(run, point)
-        log_samples(stage, run, subnet, point.images)
-
+    log = CurveLog(stage, run)
     resume = checkpointing(stage, [supernet_file, teacher_file, stage.artifact("search") / "best.json"])
     tuned = train_student(
-        extracted, teacher, config.fine_tuning, stage.seed, label=stage.label, checkpointing=resume, on_samples=show
+        extracted, teacher, config.fine_tuning, stage.seed, label=stage.label, checkpointing=resume, on_samples=log
     )
+    log.complete(tuned.curve)
     facts = {"fine_tuning_images": tuned.curve[-1].images} | last_losses(tuned.curve)
     deliver(stage, run, tuned.student, blueprint, facts, params)
     resume.path.unlink(missing_ok=True)

@@ -1,23 +1,21 @@
 """Stage `supernet`: one once-for-all generator distilled from the teacher."""
 
 import torch
-from torch import nn
 
 from ganpress.checkpoint import load_model, save_model
 from ganpress.config.training import SupernetConfig
 from ganpress.data.pictures import image_grid, save_png
 from ganpress.pixels import images_to_uint8
 from ganpress.tracking import StageRun
-from ganpress.training.loop import CurvePoint
 from ganpress.training.supernet import train_supernet
 from models.builders import Blueprint
 from models.elastic import ElasticWdcganGenerator
 from tasks.generator_training import (
+    CurveLog,
     checkpointing,
     fresh,
     grid_latents,
     last_losses,
-    log_point,
     parameter_count,
     write_curve,
     write_json,
@@ -35,12 +33,10 @@ def work(stage: Stage, run: StageRun) -> None:
     supernet = fresh(stage, blueprint)
     assert isinstance(supernet, ElasticWdcganGenerator)
     run.uses_model(teacher_file)
-
-    def show(point: CurvePoint, _supernet: nn.Module) -> None:
-        log_point(run, point)
-
+    log = CurveLog(stage, run, samples=False)
     resume = checkpointing(stage, [teacher_file])
-    trained, curve = train_supernet(supernet, teacher, config, stage.seed, stage.label, resume, show)
+    trained, curve = train_supernet(supernet, teacher, config, stage.seed, stage.label, resume, log)
+    log.complete(curve)
     path = stage.out / "supernet.pt"
     save_model(path, trained, blueprint)
     write_curve(stage.out / "curves.csv", curve)

@@ -35,19 +35,6 @@ def test_every_recipe_parses(recipe, content):
     parse(merge_overlay(content, read_yaml(recipe)), Params, recipe.name)
 
 
-@pytest.mark.parametrize("path", [ROOT / "params.yaml", *RECIPES], ids=lambda path: path.stem)
-def test_every_generator_reference_exists(path, content):
-    merged = merge_overlay(content, {} if path.name == "params.yaml" else read_yaml(path))
-    known = {"teacher", "subnet"} | {
-        f"{stage}/{item}"
-        for stage in ("candidate", "student", "control", "compress")
-        for item in merged[stage]["items"]
-    }
-    for stage in ("compress", "export"):
-        for item in merged[stage]["items"].values():
-            assert item["generator"] in known
-
-
 def test_recipe_replaces_items_and_merges_the_rest(content):
     merged = merge_overlay(content, {"candidate": {"items": {"d3": {"depth": 3}}, "training": {"batch_size": 8}}})
     assert list(merged["candidate"]["items"]) == ["d3"]
@@ -73,6 +60,23 @@ def test_recipe_replaces_items_and_merges_the_rest(content):
         ("candidate.training.objective", "wgan", "needs exactly one of weight_clip and gradient_penalty"),
         ("compress.items.subnet-int8", {"generator": "subnet"}, "needs weight_bits, activation_bits or sparsity"),
         ("seed", -1, "'seed' is -1"),
+        ("control.items", {}, r"'control\.items' is \{\}: .*at least 1 item"),
+        (
+            "export.items.subnet",
+            {"generator": "candidate/d8"},
+            r"export\.items\.subnet\.generator is 'candidate/d8'; generators: compress/subnet-int8, .*teacher",
+        ),
+        (
+            "compress.items.x",
+            {"generator": "compress/x", "sparsity": 0.1},
+            r"compress\.items\.x\.generator is 'compress/x'",
+        ),
+        ("evaluate.kid_subset_size", 1000, r"kid_subset_size is 1000; it must be below evaluate\.images = 1000"),
+        (
+            "student.adversarial",
+            {"objective": "wgan", "weight_clip": 0.01, "discriminator_learning_rate": 0.001, "beta1": 0.5},
+            "inherits was trained for 'gan'",
+        ),
     ],
 )
 def test_wrong_values_are_named(dotted, value, message, content):

@@ -57,6 +57,8 @@ def parse(content: Any, section: type[SectionT], origin: str) -> SectionT:
 
 def _explain(item: Any, section: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "value_error":  # our own words; pydantic's input would be the whole section
+        return f"{where}: {item['ctx']['error']}" if where else str(item["ctx"]["error"])
     if item["type"] == "extra_forbidden":
         return f"unknown key '{where}' (allowed here: {', '.join(_siblings(item['loc'], section))})"
     if item["type"] == "missing":

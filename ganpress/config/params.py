@@ -1,9 +1,10 @@
 """The whole of params.yaml, for those who must check it at once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ganpress.config.base import Section, parse, read_yaml
 from ganpress.config.data import DataConfig, PrepareConfig, ValidateConfig
@@ -38,6 +39,36 @@ class Params(Section):
     export: ExportConfig
     evaluate: EvaluateConfig
     report: ReportConfig
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> "Params":
+        """Refuse before any work what would fail after all training."""
+        plain = {"teacher", "subnet"} | _references("student", self.student.items)
+        plain |= _references("control", self.control.items)
+        for stage, items, known in (
+            ("compress", self.compress.items, plain),
+            ("export", self.export.items, plain | _references("compress", self.compress.items)),
+        ):
+            for name, item in items.items():
+                if item.generator not in known:
+                    allowed = ", ".join(sorted(known))
+                    raise ValueError(f"{stage}.items.{name}.generator is '{item.generator}'; generators: {allowed}")
+        for key in ("kid_subset_size", "is_splits", "neighbours"):
+            if getattr(self.evaluate, key) >= self.evaluate.images:
+                found = f"evaluate.{key} is {getattr(self.evaluate, key)}"
+                raise ValueError(f"{found}; it must be below evaluate.images = {self.evaluate.images}")
+        joint = any(item.loss == "joint" for item in self.student.items.values())
+        objectives = self.student.adversarial.objective, self.candidate.training.objective
+        if joint and objectives[0] != objectives[1]:
+            raise ValueError(
+                f"student.adversarial.objective is '{objectives[0]}', but the discriminator that a joint student "
+                f"inherits was trained for '{objectives[1]}' (candidate.training.objective); make them equal"
+            )
+        return self
+
+
+def _references(stage: str, items: Mapping[str, object]) -> set[str]:
+    return {f"{stage}/{item}" for item in items}
 
 
 def load_params(path: Path) -> Params:

@@ -24,33 +24,38 @@ class JudgeConfig(Section):
     """Test accuracy below which the judge is refused."""
 
 
-class GanTraining(Section):
-    """Adversarial training of one generator, shared by candidates and controls (systems.md section 1)."""
+class AdversaryTraining(Section):
+    """How a discriminator or critic is trained."""
 
     objective: Literal["gan", "wgan"]
     """`gan`: non-saturating DCGAN loss; `wgan`: critic loss with weight clipping or a gradient penalty."""
-    train_images: int = Field(ge=1)
-    """Training length in real images shown."""
-    batch_size: int = Field(ge=2)
-    generator_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
     beta1: float = Field(ge=0, lt=1)
-    discriminator_steps: int = Field(ge=1)
-    """Discriminator or critic updates for each generator update."""
     weight_clip: float | None = Field(default=None, gt=0)
     """WGAN: clip critic weights to [-c, c] after each step (Arjovsky 2017)."""
     gradient_penalty: float | None = Field(default=None, gt=0)
     """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017)."""
-    ema_half_life_images: int = Field(ge=0)
-    """Half-life of the exponential moving average of generator weights, in images; 0 switches it off."""
 
     @model_validator(mode="after")
-    def _lipschitz(self) -> "GanTraining":
+    def _lipschitz(self) -> "AdversaryTraining":
         if self.objective == "wgan" and (self.weight_clip is None) == (self.gradient_penalty is None):
             raise ValueError("objective 'wgan' needs exactly one of weight_clip and gradient_penalty")
         if self.objective == "gan" and (self.weight_clip or self.gradient_penalty):
             raise ValueError("objective 'gan' takes neither weight_clip nor gradient_penalty")
         return self
+
+
+class GanTraining(AdversaryTraining):
+    """Adversarial training of one generator, shared by candidates and controls."""
+
+    train_images: int = Field(ge=1)
+    """Training length in real images shown."""
+    batch_size: int = Field(ge=2)
+    generator_learning_rate: float = Field(gt=0)
+    discriminator_steps: int = Field(ge=1)
+    """Discriminator or critic updates for each generator update."""
+    ema_half_life_images: int = Field(ge=0)
+    """Half-life of the exponential moving average of generator weights, in images; 0 switches it off."""
 
 
 class DepthItem(Section):
@@ -99,8 +104,8 @@ class StudentConfig(Section):
     """Distillation of smaller generators from the teacher (eq. 3 and 4)."""
 
     training: DistillationTraining
-    adversarial: GanTraining
-    """How the discriminator of the joint loss is trained; its length and batch size follow `training`."""
+    adversarial: AdversaryTraining
+    """How the joint loss trains the discriminator that it inherits from the teacher: one update a step."""
     items: dict[str, StudentItem] = Field(min_length=1)
 
 
@@ -108,7 +113,7 @@ class ControlConfig(Section):
     """Regular GANs of the students' sizes, trained without a teacher."""
 
     training: GanTraining
-    items: dict[str, DepthItem] = Field(default_factory=dict)
+    items: dict[str, DepthItem] = Field(min_length=1)
 
 
 class SupernetConfig(Section):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn, optim
 
-from ganpress.config.training import DistillationTraining, GanTraining
+from ganpress.config.training import AdversaryTraining, DistillationTraining
 from ganpress.data.arrays import ImageArray
 from ganpress.losses import distillation_loss, joint_loss
 from ganpress.seeding import torch_generator
@@ -23,7 +23,7 @@ class JointTerm:
     discriminator: nn.Module
     """Usually the teacher's own, trained on with the student (Li et al. 2020, section 3.1)."""
     images: ImageArray
-    config: GanTraining
+    config: AdversaryTraining
     alpha: float
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn, optim
 
-from ganpress.config.training import GanTraining
+from ganpress.config.training import AdversaryTraining, GanTraining
 from ganpress.data.arrays import ImageArray
 from ganpress.losses import (
     gan_discriminator_loss,
@@ -30,7 +30,7 @@ OnSamples = Callable[[CurvePoint, nn.Module], None]
 class Adversary:
     """A discriminator or critic with its optimizer: one half of every adversarial objective."""
 
-    def __init__(self, discriminator: nn.Module, config: GanTraining, noise: torch.Generator) -> None:
+    def __init__(self, discriminator: nn.Module, config: AdversaryTraining, noise: torch.Generator) -> None:
         self.discriminator = discriminator.train().to(memory_format=torch.channels_last)
         self.config = config
         self.optimizer = adversarial_optimizer(discriminator, config.discriminator_learning_rate, config)
@@ -66,7 +66,7 @@ def clip_weights_(critic: nn.Module, limit: float) -> None:
         parameter.clamp_(-limit, limit)
 
 
-def adversarial_optimizer(module: nn.Module, learning_rate: float, config: GanTraining) -> optim.Optimizer:
+def adversarial_optimizer(module: nn.Module, learning_rate: float, config: AdversaryTraining) -> optim.Optimizer:
     """RMSprop for a clipped critic, since momentum makes it unstable (Arjovsky et al. 2017, section 4); else Adam."""
     if config.weight_clip is not None:
         return optim.RMSprop(module.parameters(), learning_rate)

@@ -134,7 +134,10 @@ class Training:
     def _resume(self) -> None:
         if self.checkpointing is None or not self.checkpointing.path.exists():
             return
-        content = load_weights_only(self.checkpointing.path)
+        try:
+            content = load_weights_only(self.checkpointing.path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; delete it to start this training anew") from None
         if not isinstance(content, dict) or content.get("identity") != self.checkpointing.identity:
             raise CheckpointError(
                 f"{self.checkpointing.path} is the checkpoint of another training; delete it to start anew"

@@ -15,6 +15,7 @@ from ganpress.config.params import merge_overlay
 from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError
 from ganpress.tracking import StageRun
 from tasks import candidate, control, judge, search, student, subnet, supernet, teacher
+from tasks.generator_training import _loaded_sources, identity
 from tasks.stage import Stage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ def params_with(changes: dict | None = None) -> dict:
         "judge": {"train_images": 640, "batch_size": 16, "min_accuracy": 0.0},
         "candidate": {"training": {"train_images": 160, "batch_size": 16}},
         "teacher": {"images": 40},
-        "student": {"training": {"train_images": 160, "batch_size": 16}, "adversarial": {"batch_size": 16}},
+        "student": {"training": {"train_images": 160, "batch_size": 16}},
         "control": {"training": {"train_images": 160, "batch_size": 16}},
         "supernet": {"training": {"train_images": 160, "batch_size": 16}},
         "search": {"images": 40, "calibration_images": 40},
@@ -127,7 +128,30 @@ def test_same_seed_same_bytes(copied):
 
 
 def test_checkpoints_are_gone_after_success(chain):
-    assert list((chain / ".ganpress" / "checkpoints").glob("*.pt")) == []
+    assert list((chain / ".ganpress" / "checkpoints").iterdir()) == []
+
+
+def test_checkpoint_is_named_after_all_that_decides(chain, monkeypatch):
+    inputs = [chain / "artifacts/prepare/train.npy"]
+
+    def identity_with(item="d2", files=inputs, **changes):
+        return identity(Stage("candidate", item, chain, params_with(changes)), files)
+
+    base = identity_with()
+    assert identity_with() == base
+    assert identity_with(report={"title": "another"}) == base
+    others = [
+        identity_with(seed=2),
+        identity_with(item="d3"),
+        identity_with(candidate={"training": {"batch_size": 32}}),
+        identity_with(files=[chain / "artifacts/prepare/test_labels.npy"]),
+    ]
+    monkeypatch.setattr(torch, "__version__", "another")
+    others.append(identity_with())
+    assert len({base, *others}) == 6
+    loaded = {path.name for path in _loaded_sources()}
+    assert {"arrays.py", "gan.py", "losses.py", "wdcgan.py", "generator_training.py"} <= loaded
+    assert "journal.py" not in loaded
 
 
 def test_impossible_budget(copied):

@@ -116,13 +116,21 @@ def test_judge_resumes_too(images, tmp_path, monkeypatch):
     )
     whole = train_judge(images, images, images, config, 1).judge.state_dict()
     checkpointing = Checkpointing(tmp_path / "judge.pt", "identity", pause_seconds=0)
-    train_judge(images, images, images, config.model_copy(update={"train_images": 80}), 1, checkpointing)
-    # The schedule depends on the length, so go back to a checkpoint of the long training.
-    checkpointing.path.unlink()
-    again = train_judge(images, images, images, config, 1, checkpointing)
+    draw, drawn = ImageArray.batch, []
+
+    def killed_at_the_tenth_step(array, indices):
+        drawn.append(len(indices))
+        if len(drawn) == 10:
+            raise Killed
+        return draw(array, indices)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ImageArray, "batch", killed_at_the_tenth_step)
+        train_judge(images, images, images, config, 1, checkpointing)
+    assert checkpointing.path.exists()
     resumed = train_judge(images, images, images, config, 1, checkpointing)
+    assert resumed.curve[0].images == 8  # the points before the kill are still there
     for key, value in whole.items():
-        assert torch.equal(value, again.judge.state_dict()[key]), key
         assert torch.equal(value, resumed.judge.state_dict()[key]), key
 
 
@@ -146,5 +154,5 @@ def test_truncated_checkpoint_is_refused(images, tmp_path):
     path = tmp_path / "checkpoint.pt"
     gan(images)(Checkpointing(path, "one", pause_seconds=0), None)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged.*; delete it to start this training anew"):
         gan(images)(Checkpointing(path, "one", pause_seconds=0), None)

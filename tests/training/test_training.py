@@ -94,6 +94,16 @@ def test_gan_learns_where_the_light_is():
     assert len(corner.unique()) >= 3
 
 
+def test_colour_images_train_too():
+    gray = squares(64)
+    colour = ImageArray(np.repeat(gray.pixels, 3, axis=1), gray.labels)
+    trained = train_gan(
+        wdcgan_generator("2", 16, 3), wdcgan_discriminator(2, 16, 3, True), colour, gan_config(train_images=64), 1
+    )
+    distilled = train_student(wdcgan_generator("1", 16, 3), trained.generator, distillation(64), 1)
+    assert distilled.student(torch.randn(2, 100)).shape == (2, 3, 16, 16)
+
+
 def test_weight_clipping_bounds_the_critic():
     critic = wdcgan_discriminator(2, 16, 1, True)
     clip_weights_(critic, 0.01)
