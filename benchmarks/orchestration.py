@@ -35,7 +35,7 @@ def watch(root: psutil.Process) -> dict[str, float]:
     """Return CPU seconds by kind of process, polled until `root` ends; a process's last reading counts."""
     spent: dict[tuple[int, float], tuple[str, float]] = {}
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
-        for process in [root, *root.children(recursive=True), *_detached(root)]:
+        for process in [root, *root.children(recursive=True)]:
             try:
                 times = process.cpu_times()
                 spent[process.pid, process.create_time()] = (kind_of(process.cmdline()), times.user + times.system)
@@ -46,22 +46,6 @@ def watch(root: psutil.Process) -> dict[str, float]:
     for kind, seconds in spent.values():
         totals[kind] += seconds
     return totals
-
-
-def _detached(root: psutil.Process) -> list[psutil.Process]:
-    """Processes of the run that left its tree: whatever carries the flow's environment."""
-    return [
-        process
-        for process in psutil.process_iter()
-        if process.create_time() > root.create_time() and kind_of(_command(process)) not in ("flow",)
-    ]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def main() -> None:
