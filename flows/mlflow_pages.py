@@ -15,9 +15,11 @@ from ganpress.ranking import Table, find_metric, higher_is_better
 
 MODEL_TRAINING = "workflowType=machine_learning"
 """Without it the pages open for chat applications, where models are hidden."""
-COMPARED_RUNS = 12
 COLUMNS = ("fid", "latency_ms_p50", "size_bytes")
 """Beside the metric that sorts; more would not be seen without scrolling."""
+TRADE_OFFS = (("size_bytes", "is"), ("size_bytes", "fid"), ("latency_ms_p50", "is"), ("latency_ms_p50", "fid"))
+"""What is plotted against what: the cost from left to right, the quality upwards."""
+SECTION = "ganpress"
 TAG_OF_VIEW = "mlflow.sharedViewState."
 
 
@@ -27,26 +29,19 @@ class Page:
     link: str
 
 
-@dataclass(frozen=True)
-class _Run:
-    name: str
-    run_id: str
-    metrics: dict[str, float]
-
-
 def pages(address: str, max_bytes: int | None) -> list[Page]:
     """Save the views in the store behind the server at `address`, and return the links, the best answer first."""
     experiment = _experiment_id(address)
     if experiment is None:
         return [Page("MLflow (nothing tracked yet)", f"{address}/#/experiments?{MODEL_TRAINING}")]
     home = f"{address}/#/experiments/{experiment}"
-    runs = _newest_generator_runs(address, experiment)
+    table = _newest_generators(address, experiment)
     return [
-        *_comparisons(address, experiment, {run.name: run.metrics for run in runs}, max_bytes),
-        *_trade_offs(address, experiment, runs),
+        *_comparisons(address, experiment, table, max_bytes),
+        *_trade_offs(address, experiment, table),
         Page("generators, lineage", f"{home}/models?{MODEL_TRAINING}"),
-        Page("runs of all stages", f"{home}/runs?{MODEL_TRAINING}"),
-        Page("edge files, aliases", f"{address}/#/models/ganpress-edge?{MODEL_TRAINING}"),
+        Page("runs of all stages", _runs_page(address, experiment)),
+        *_registries(address),
     ]
 
 
@@ -55,7 +50,7 @@ def _comparisons(address: str, experiment: str, table: Table, max_bytes: int | N
         best = find_metric(table, None)
     except ConfigError:  # nothing is evaluated yet
         return []
-    home = f"{address}/#/experiments/{experiment}/runs?{MODEL_TRAINING}&viewStateShareKey="
+    home = f"{_runs_page(address, experiment)}&viewStateShareKey="
     found = []
     if max_bytes is not None:
         _save_view(address, experiment, "best-under-budget", _view(table, best, max_bytes))
@@ -92,13 +87,45 @@ def _save_view(address: str, experiment: str, key: str, view: dict[str, object])
     _call(f"{address}/api/2.0/mlflow/experiments/set-experiment-tag", tag)
 
 
-def _trade_offs(address: str, experiment: str, runs: list[_Run]) -> list[Page]:
-    measured = [run.run_id for run in runs if "latency_ms_p50" in run.metrics][:COMPARED_RUNS]
-    if len(measured) < 2:
+def _trade_offs(address: str, experiment: str, table: Table) -> list[Page]:
+    charts = []
+    for cost, quality in TRADE_OFFS:
+        try:
+            charts.append(_scatter(find_metric(table, cost), find_metric(table, quality)))
+        except ConfigError:
+            continue
+    if not charts:
         return []
-    chosen, experiments = quote(json.dumps(measured, separators=(",", ":"))), quote(json.dumps([experiment]))
-    link = f"{address}/#/compare-runs?runs={chosen}&experiments={experiments}&{MODEL_TRAINING}"
-    return [Page("plots (pick the axes)", link)]
+    section = {"uuid": SECTION, "name": "Quality against cost", "display": True, "isReordered": False}
+    view = _view(table, find_metric(table, None), None)
+    view |= {"runsHiddenMode": "SHOWALL", "compareRunSections": [section], "compareRunCharts": charts}
+    _save_view(address, experiment, "quality-against-cost", view)
+    link = f"{_runs_page(address, experiment)}&viewStateShareKey=quality-against-cost&compareRunsMode=CHART"
+    return [Page("plots: quality against cost", link)]
+
+
+def _scatter(cost: str, quality: str) -> dict[str, object]:
+    """What the runs page keeps of a scatter plot: one point a generator."""
+    return {
+        "type": "SCATTER",
+        "uuid": f"{SECTION}-{cost}-{quality}",
+        "metricSectionId": SECTION,
+        "isGenerated": False,
+        "deleted": False,
+        "xaxis": {"key": cost, "type": "METRIC"},
+        "yaxis": {"key": quality, "type": "METRIC"},
+    }
+
+
+def _registries(address: str) -> list[Page]:
+    """A page for each registered model: one of the default parameters, one of each recipe that was run."""
+    found = _call(f"{address}/api/2.0/mlflow/registered-models/search?max_results=100").get("registered_models", [])
+    names = sorted(model["name"] for model in found)
+    return [Page(f"edge files: {name}", f"{address}/#/models/{quote(name)}?{MODEL_TRAINING}") for name in names]
+
+
+def _runs_page(address: str, experiment: str) -> str:
+    return f"{address}/#/experiments/{experiment}/runs?{MODEL_TRAINING}"
 
 
 def _experiment_id(address: str) -> str | None:
@@ -109,19 +136,19 @@ def _experiment_id(address: str) -> str | None:
     return str(found["experiment"]["experiment_id"])
 
 
-def _newest_generator_runs(address: str, experiment: str) -> list[_Run]:
+def _newest_generators(address: str, experiment: str) -> Table:
+    """Read the metrics of the newest current run of each name."""
     query = {
         "experiment_ids": [experiment],
         "filter": "attributes.status = 'FINISHED' AND tags.current = 'true'",
         "order_by": ["attributes.start_time DESC"],
         "max_results": 200,
     }
-    newest: dict[str, _Run] = {}
+    newest: dict[str, dict[str, float]] = {}
     for run in _call(f"{address}/api/2.0/mlflow/runs/search", query).get("runs", []):
         metrics = {metric["key"]: float(metric["value"]) for metric in run["data"].get("metrics", [])}
-        name = run["info"]["run_name"]
-        newest.setdefault(name, _Run(name, run["info"]["run_id"], metrics))
-    return list(newest.values())
+        newest.setdefault(run["info"]["run_name"], metrics)
+    return newest
 
 
 def _call(url: str, body: object = None) -> Any:

@@ -165,8 +165,9 @@ class _Run:
         started = time.monotonic()
         flow_run_id = str(current_flow_run.id) if current_flow_run.id else None
         try:
-            with RunConsole(len(self._chosen)) as self._console, recording(self._root, flow_run_id):
-                self._env = stage_environment(self._workspace.main, self._jobs, flow_run_id, self._workspace.recipe)
+            recipe = self._workspace.recipe
+            with RunConsole(len(self._chosen)) as self._console, recording(self._root, flow_run_id, recipe):
+                self._env = stage_environment(self._workspace.main, self._jobs, flow_run_id, recipe)
                 self._submit_all()
         finally:
             self._watchdog.stop()

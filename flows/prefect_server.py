@@ -44,7 +44,7 @@ class PrefectServer:
         self._starting = FileLock(home / "server-start.lock")
         self._starting.acquire()
         self._process = SupervisedProcess(
-            _server_command(port), home, {**os.environ, **_server_variables(standing)}, self._last_lines.append
+            _server_command(port), home, _server_environment(self.api_url, standing), self._last_lines.append
         )
 
     def wait_until_ready(self) -> None:
@@ -113,11 +113,12 @@ def _server_command(port: int) -> list[str]:
     return [sys.executable, "-P", "-m", "uvicorn", "--factory", app, *options]
 
 
-def _server_variables(standing: bool) -> dict[str, str]:
-    """Return the variables by which Prefect's own temporary server is told what it is."""
+def _server_environment(api_url: str, standing: bool) -> dict[str, str]:
+    """Return the environment that tells the server what it is, and its page where to ask (else: port 4200)."""
     if standing:
-        return {}
-    return {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        return {"PREFECT_SERVER_UI_API_URL": api_url, **os.environ}
+    temporary = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    return {**os.environ, **temporary}
 
 
 def _free_port() -> int:

@@ -17,9 +17,12 @@ HIGHER_IS_BETTER = (
     "density",
     "coverage",
     "accuracy",
-    "vol_ratio",
     "latency_ratio",
 )
+EQUAL_IS_BEST = ("vol_ratio",)
+"""Ratios to the teacher of what is no quality in itself: the best is 1, and half is as far from it as double."""
+UNRANKED = ("vol",)
+"""What says how an image is, not how good: noise is sharper than any digit."""
 COSTS = ("size_bytes", "parameters", "macs", "latency", "peak_memory")
 """What a metric name starts with if no data set was needed to measure it."""
 QUALITY_ORDER = ("is", "fid", "kid")
@@ -27,13 +30,20 @@ QUALITY_ORDER = ("is", "fid", "kid")
 
 
 def metric_family(name: str) -> str:
-    """A metric's name without its protocol: `fid_1000_test_judge` -> `fid`, `is_std_1000_judge` -> `is_std`."""
-    return re.sub(r"_\d.*$", "", name)
+    """A metric's name without its protocol: `fid_1000_test_judge` -> `fid`, `is_1000_judge_std` -> `is_std`."""
+    return re.sub(r"_\d.*?(_std)?$", r"\1", name)
 
 
 def higher_is_better(name: str) -> bool:
     """Whether a larger value of the metric is better; unknown metrics count as costs."""
     return metric_family(name) in HIGHER_IS_BETTER
+
+
+def direction(name: str) -> str:
+    """What is better of the metric, in words: `higher`, `lower` or `nearer to 1`."""
+    if metric_family(name) in EQUAL_IS_BEST:
+        return "nearer to 1"
+    return "higher" if higher_is_better(name) else "lower"
 
 
 def is_cost(name: str) -> bool:
@@ -56,14 +66,30 @@ def find_metric(table: Table, wanted: str | None) -> str:
 
 
 def sorted_references(table: Table, metric: str) -> list[str]:
-    """References from the best to the worst value of `metric`; those without it come last."""
+    """References from the best to the worst value of `metric`; those without it come last.
+
+    Raises:
+        ConfigError: if no value of the metric is better than another.
+    """
+    if metric_family(metric) in UNRANKED:
+        raise ConfigError(
+            f"'{metric}' ranks nothing: it says how sharp images are, not how good, and noise is the sharpest; "
+            "sort by vol_ratio (nearest to the teacher's) or by a quality such as is, fid, kid"
+        )
 
     def key(reference: str) -> tuple[bool, float, float]:
-        value = table[reference].get(metric, math.nan)
+        value = table[reference].get(metric)
         missing = value is None or math.isnan(value)
-        return (missing, 0.0 if missing else (-value if higher_is_better(metric) else value), size_of(table, reference))
+        return missing, 0.0 if value is None or missing else _badness(metric, value), size_of(table, reference)
 
     return sorted(table, key=key)
+
+
+def _badness(metric: str, value: float) -> float:
+    """A number that is smaller for a better value."""
+    if metric_family(metric) in EQUAL_IS_BEST:
+        return abs(math.log(value)) if value > 0 else math.inf
+    return -value if higher_is_better(metric) else value
 
 
 def size_of(table: Table, reference: str) -> float:

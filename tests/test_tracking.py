@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import yaml
 
-from ganpress.errors import ConfigError, ServiceUnavailable
-from ganpress.tracking import reconcile, recording, stage_run
-from ganpress.tracking.backfill import reconcile_store
+from ganpress.errors import ConfigError, DataError, ServiceUnavailable
+from ganpress.tracking import backfill, reconcile, recording, stage_run
+from ganpress.tracking.backfill import read_lock, reconcile_store
 from ganpress.tracking.catalogue import search_models
 from ganpress.tracking.journal import file_md5
 from ganpress.tracking.recorder import record_all
 from ganpress.tracking.recorders import has_pending, is_reconciled
+from ganpress.tracking.registry import registered_name
 from ganpress.tracking.store import open_store
 
 LATENT = 5
@@ -182,6 +183,15 @@ def test_models_are_found_by_content_and_linked_to_their_parents(chain):
     assert digest == file_md5(chain / "artifacts/prepare/train.npy")
     files = {file.path for file in open_store(chain).client.list_logged_model_artifacts(student.model_id)}
     assert files == {"generator.pt"}
+
+
+def test_the_page_of_a_model_tells_its_lineage_in_links(chain):
+    models = models_of(chain)
+    ids = {name: f"{model.model_id}?workflowType=machine_learning" for name, model in models.items()}
+    home = f"#/experiments/{open_store(chain).experiment_id}/models"
+    assert models["export@small"].tags["mlflow.note.content"] == (
+        f"Lineage: [teacher]({home}/{ids['teacher']}) → [student@d2]({home}/{ids['student@d2']}) → export@small"
+    )
 
 
 def test_evaluation_shows_on_the_models_own_row(chain):
@@ -355,3 +365,48 @@ def test_reconciling_nothing_costs_nothing(chain, monkeypatch):
     monkeypatch.setattr("ganpress.tracking.recorders._start", lambda *_a, **_k: started.append(time.time()))
     reconcile(chain, "flow-8")
     assert started == []
+
+
+def test_a_recorder_that_fails_early_ends_in_one_line_while_its_input_is_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANPRESS_TRACKING", "deferred")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/tracking.db")
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "ganpress.tracking.recorder", str(tmp_path), "--reconcile"]
+    recorder = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        code = recorder.wait(60)
+        lines = recorder.stderr.read().splitlines()
+    finally:
+        recorder.kill()
+    assert code == 2, lines
+    assert len(lines) == 1
+    assert "cannot be made" in lines[0]
+
+
+def test_a_lock_that_dvc_is_writing_is_read_when_it_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "dvc.lock"
+    whole = yaml.safe_dump({"stages": {"teacher": {"outs": [{"path": "a", "md5": "b"}]}}})
+    # Half a key, half a list that is valid YAML, all of it.
+    states = iter(["stages:\n  teach", whole[: whole.index("md5")], whole])
+    path.write_text("stages:\n  teacher: {}\n  te")
+
+    def dvc_goes_on(_seconds):
+        path.write_text(next(states, whole))
+
+    monkeypatch.setattr(backfill.time, "sleep", dvc_goes_on)
+    assert read_lock(path) == yaml.safe_load(whole)
+
+
+@pytest.mark.parametrize(("text", "reason"), [("a: [1", "cannot be read"), ("[1]", "it holds a list, not stages")])
+def test_a_damaged_lock_is_said(tmp_path, monkeypatch, text, reason):
+    (tmp_path / "dvc.lock").write_text(text)
+    monkeypatch.setattr(backfill, "LOCK_SECONDS", 0.1)
+    with pytest.raises(DataError, match=f"dvc.lock .*{reason}.*restore it from git, or delete it and run again"):
+        read_lock(tmp_path / "dvc.lock")
+
+
+def test_a_recipes_edge_files_are_registered_under_its_name(monkeypatch):
+    assert registered_name() == "ganpress-edge"
+    assert registered_name("recipes/mnist.yaml") == "ganpress-edge-mnist"
+    monkeypatch.setenv("GANPRESS_RECIPE", "mnist")
+    assert registered_name() == "ganpress-edge-mnist"

@@ -11,8 +11,8 @@ from flows.commands.run import Recipe, Settings
 from ganpress.errors import ConfigError, DataError
 from ganpress.ranking import (
     Table,
+    direction,
     find_metric,
-    higher_is_better,
     metric_family,
     sorted_references,
     within_budget,
@@ -60,7 +60,7 @@ def compare(
     _show(kept, order, columns, by)
     left_out = len(table) - len(kept)
     more = f"; {left_out} larger than {budget} left out" if left_out else ""
-    typer.echo(f"* best of {len(kept)} by {by} ({'higher' if higher_is_better(by) else 'lower'} is better){more}")
+    typer.echo(f"* best of {len(kept)} by {by} ({direction(by)} is better){more}")
 
 
 def parse_bytes(text: str) -> int:

@@ -60,8 +60,6 @@ def _serve(root: Path, port: int, prefect_port: int, budget: str | None, servers
 
     uri = tracking_uri(root)
     typer.echo("starting MLflow and Prefect; this takes some seconds")
-    # Prefect's page asks port 4200 unless it is told where it is itself.
-    os.environ.setdefault("PREFECT_SERVER_UI_API_URL", f"http://127.0.0.1:{prefect_port}/api")
     prefect = servers.enter_context(local_prefect(prefect_port, standing=True))
     tracking = servers.enter_context(mlflow_server(root, port, uri)) if sqlite_path(uri) else None
     if prefect:

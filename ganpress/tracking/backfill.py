@@ -14,6 +14,7 @@ import psutil
 import yaml
 
 from ganpress.config.base import read_yaml
+from ganpress.errors import DataError
 from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
 from ganpress.tracking.player import JournalPlayer
@@ -26,6 +27,9 @@ logger = logging.getLogger("ganpress")
 
 MODEL_FILES = ("generator.pt", "supernet.pt", "generator.onnx")
 CURRENT_TAG = "current"
+LOCK_SECONDS = 5.0
+"""How long a dvc.lock may be half written."""
+LOCK_POLL_SECONDS = 0.05
 FAMILY_ORDER = ("candidate", "teacher", "student", "control", "supernet", "subnet", "compress", "export")
 """Parents come before children."""
 
@@ -42,16 +46,40 @@ class LockedModel:
     """Model files that its stage read."""
 
 
+def read_lock(path: Path) -> dict[str, Any]:
+    """Read dvc.lock, which DVC may be rewriting: what two reads in a row agree on, and is YAML, is whole.
+
+    Raises:
+        DataError: if it does not become readable within `LOCK_SECONDS`.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    before = None
+    while True:
+        text = path.read_text(encoding="utf-8")
+        if text == before or time.monotonic() > deadline:
+            try:
+                content = yaml.safe_load(text) or {}
+                if isinstance(content, dict):
+                    return content
+                reason = f"it holds a {type(content).__name__}, not stages"
+            except yaml.YAMLError as error:
+                reason = " ".join(str(error).split())
+            if time.monotonic() > deadline:
+                raise DataError(f"{path} cannot be read ({reason}); restore it from git, or delete it and run again")
+        before = text
+        time.sleep(LOCK_POLL_SECONDS)
+
+
 def locked_models(root: Path) -> list[LockedModel]:
     """Read the models of dvc.lock whose files are in the workspace as locked, parents first."""
-    content = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) or {}
+    content = read_lock(root / "dvc.lock")
     found = []
     for label, entry in content.get("stages", {}).items():
         stage, _, item = label.partition("@")
         outs = [out for out in entry.get("outs", []) if Path(out["path"]).name in MODEL_FILES and stage in FAMILY_ORDER]
         for out in outs:
             path = root / out["path"]
-            if not path.exists() or file_md5(path) != out["md5"]:
+            if _md5(path) != out["md5"]:
                 logger.info("tracking: %s is not as locked, so it is not recorded; `dvc checkout` restores it", path)
                 continue
             found.append(LockedModel(stage, item or None, path, out["md5"], _parents(root, entry)))
@@ -91,12 +119,20 @@ def mark_current(root: Path, store: Store) -> None:
                 store.client.set_tag(run.info.run_id, CURRENT_TAG, "false")
 
 
+def _md5(path: Path) -> str | None:
+    """The digest of a file; None if it is not there, or goes while it is read, as when DVC restores it."""
+    try:
+        return file_md5(path)
+    except FileNotFoundError:
+        return None
+
+
 def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:
     """Model files among a stage's deps; a folder among them (all candidates) counts for the file it was copied from."""
     files = [root / dep["path"] for dep in entry.get("deps", [])]
     outs = {out["md5"] for out in entry.get("outs", [])}
     copied = [
-        file for folder in files if folder.is_dir() for file in folder.rglob("generator.pt") if file_md5(file) in outs
+        file for folder in files if folder.is_dir() for file in folder.rglob("generator.pt") if _md5(file) in outs
     ]
     return tuple([file for file in files if file.name in MODEL_FILES] + copied)
 

@@ -10,6 +10,10 @@ from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduc
 from ganpress.tracking.provenance import name_of
 from ganpress.tracking.store import Store
 
+NOTE_TAG = "mlflow.note.content"
+"""MLflow shows it as the description of a model."""
+PAGES = "workflowType=machine_learning"
+"""Without it MLflow's pages open for chat applications."""
 MODEL_FACTS = ("parameters", "size_bytes", "macs_exact")
 """What a stage's own metrics add to the row of its model; losses stay with the run, or they would crowd the table."""
 
@@ -95,6 +99,7 @@ def _new_model(store: Store, produced: ModelProduced, journal: Path, origin: Mod
         "family": produced.family,
         "parent.model_id": ",".join(origin.parents),
         "parent.name": ",".join(parent.name for parent in parents),
+        NOTE_TAG: _lineage_note(store, name_of(produced.reference), parents),
     }
     model = store.client.create_logged_model(
         store.experiment_id,
@@ -110,6 +115,20 @@ def _new_model(store: Store, produced: ModelProduced, journal: Path, origin: Mod
         _log_onnx_flavor(store, model.model_id, files[0])
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
+
+
+def _lineage_note(store: Store, name: str, parents: list[Any]) -> str:
+    """Markdown for the model's page, which shows no tags: the models it was made from, eldest first, as links."""
+    home = f"#/experiments/{store.experiment_id}/models"
+    names, seen = [name], set[str]()
+    while parents:
+        made_from = [model for model in parents if model.model_id not in seen]
+        seen |= {model.model_id for model in made_from}
+        links = [f"[{model.name}]({home}/{model.model_id}?{PAGES})" for model in made_from]
+        names += [" and ".join(links)] if links else []
+        ids = [one for model in made_from for one in model.tags.get("parent.model_id", "").split(",") if one]
+        parents = [store.client.get_logged_model(one) for one in dict.fromkeys(ids)]
+    return f"Lineage: {' → '.join(reversed(names))}"
 
 
 def _log_onnx_flavor(store: Store, model_id: str, file: Path) -> None:

@@ -19,6 +19,8 @@ from ganpress.tracking.recorders import POLL_SECONDS
 logger = logging.getLogger("ganpress")
 
 LOCK_FILE = "lock"
+STDIN = 0
+READ_BYTES = 4096
 
 
 def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool]) -> None:
@@ -82,7 +84,9 @@ def _follow(root: Path, closed: threading.Event) -> None:
 
 def _watch_input(closed: threading.Event) -> None:
     parent = os.getppid()
-    sys.stdin.buffer.read()
+    # Not sys.stdin: an interpreter that ends while a thread reads a buffered stream aborts, for want of its lock.
+    while os.read(STDIN, READ_BYTES):
+        pass
     if os.getppid() != parent:
         os._exit(0)  # the parent died: leave at once, the journals keep everything for the next recorder
     closed.set()

@@ -8,7 +8,14 @@ from typer.testing import CliRunner
 from flows.__main__ import app
 from flows.commands.compare import parse_bytes
 from ganpress.errors import BudgetError, ConfigError, DataError
-from ganpress.ranking import best_reference, find_metric, higher_is_better, metric_family, sorted_references
+from ganpress.ranking import (
+    best_reference,
+    direction,
+    find_metric,
+    higher_is_better,
+    metric_family,
+    sorted_references,
+)
 
 TABLE = {
     "teacher": {"is_100_judge": 9.0, "is_std_100_judge": 99.0, "fid_100_test_judge": 3.0, "size_bytes": 300_000},
@@ -101,3 +108,26 @@ def test_of_equals_the_smaller_file_wins_and_unmeasured_come_last():
     assert best_reference(TABLE, "is_100_judge", 20_000) == "export/same"
     table = {"a": {"size_bytes": 1.0}, "b": {"is_100_judge": float("nan")}, "c": {"is_100_judge": 1.0}}
     assert sorted_references(table, "is_100_judge")[0] == "c"
+
+
+def test_a_spread_is_not_taken_for_its_metric():
+    table = {"a": {"is_100_judge_std": 9.0, "is_100_judge": 1.0}}
+    assert find_metric(table, "is") == "is_100_judge"
+    assert metric_family("is_100_judge_std") == "is_std"
+
+
+def test_sharpness_is_best_where_it_equals_the_teachers():
+    ratios = {"noise": 16.0, "blurred": 0.25, "double": 2.0, "near": 0.9, "teacher": 1.0, "flat": 0.0}
+    table = {reference: {"vol_ratio_100": ratio} for reference, ratio in ratios.items()}
+    assert sorted_references(table, "vol_ratio_100") == ["teacher", "near", "double", "blurred", "noise", "flat"]
+    assert direction("vol_ratio_100") == "nearer to 1"
+    assert not higher_is_better("vol_ratio_100")
+
+
+def test_sharpness_itself_ranks_nothing(project):
+    (project / "artifacts/evaluate/metrics.json").write_text(json.dumps({"a": {"vol_100": 5.0, "is_100_judge": 1.0}}))
+    error = _compare("--sort", "vol").exception
+    assert isinstance(error, ConfigError)
+    assert "'vol_100' ranks nothing" in str(error)
+    assert "sort by vol_ratio" in str(error)
+    assert _compare("--metric", "vol").exit_code == 0

@@ -213,3 +213,23 @@ def test_other_parameters_run_beside_and_share_the_cache(done):
     assert done.run()["many@a"] == "restored"
     assert done.executed() == []
     assert len(list(Path(done.root, ".ganpress", "worktrees").glob("*/params.yaml"))) == 1
+
+
+def test_the_recorder_is_told_the_recipe(done, monkeypatch):
+    """It registers the edge files under a name of the recipe's own."""
+    from contextlib import contextmanager
+
+    told = []
+
+    @contextmanager
+    def recording(root, flow_run_id=None, recipe=None):
+        told.append((root, flow_run_id is not None, recipe))
+        yield
+
+    monkeypatch.setattr("ganpress.tracking.recording", recording)
+    assert set(done.run(stages=["first"], recipe="small")) == {"first"}
+    assert set(done.run(stages=["first"])) == {"first"}
+    (isolated, *one), (main, *other) = told
+    assert one == [True, "small"]
+    assert other == [True, None]
+    assert main == done.root != isolated

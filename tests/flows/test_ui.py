@@ -1,5 +1,6 @@
 """`ganpress ui`: ports, links, and nothing left behind."""
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import mlflow_pages
+from flows import mlflow_pages, prefect_server
 from flows.mlflow_server import server_variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +80,8 @@ def test_both_servers_answer_and_nothing_is_left_behind(project, number):
         for url in (f"http://127.0.0.1:{port}/health", f"http://127.0.0.1:{prefect_port}/api/health"):
             with urllib.request.urlopen(url, timeout=30) as answer:
                 assert answer.status == 200
+        with urllib.request.urlopen(f"http://127.0.0.1:{prefect_port}/ui-settings", timeout=30) as answer:
+            assert json.load(answer)["api_url"] == f"http://127.0.0.1:{prefect_port}/api"
         below = psutil.Process(process.pid).children(recursive=True)
         assert len(below) >= 2
     finally:
@@ -112,10 +115,12 @@ def test_the_first_link_opens_on_a_saved_view_that_answers(monkeypatch):
         if "set-experiment-tag" in url:
             saved[body["key"]] = body["value"]
             return {}
+        if "registered-models" in url:
+            return {"registered_models": [{"name": "ganpress-edge-mnist"}, {"name": "ganpress-edge"}]}
         return {"runs": runs}
 
     monkeypatch.setattr(mlflow_pages, "_call", answer)
-    first, second, *_ = mlflow_pages.pages("http://x", 100_000)
+    first, second, plots, *others = mlflow_pages.pages("http://x", 100_000)
     assert first.title == "best under 100,000 bytes"
     assert re.search(r"#/experiments/7/runs\?workflowType=machine_learning&viewStateShareKey=(.*)", first.link)
     view = saved["mlflow.sharedViewState.best-under-budget"]
@@ -123,6 +128,30 @@ def test_the_first_link_opens_on_a_saved_view_that_answers(monkeypatch):
     assert '"orderByKey": "metrics.`is_9_judge`", "orderByAsc": false' in view
     assert "size_bytes <=" not in saved["mlflow.sharedViewState.all-generators"]
     assert "all-generators" in second.link
+    assert "viewStateShareKey=quality-against-cost&compareRunsMode=CHART" in plots.link
+    drawn = json.loads(saved["mlflow.sharedViewState.quality-against-cost"])
+    assert {chart["metricSectionId"] for chart in drawn["compareRunCharts"]} == {drawn["compareRunSections"][0]["uuid"]}
+    axes = [(chart["xaxis"]["key"], chart["yaxis"]["key"]) for chart in drawn["compareRunCharts"]]
+    assert axes == [("size_bytes", "is_9_judge"), ("latency_ms_p50", "is_9_judge")]
+    assert [page.link for page in others if "edge files" in page.title] == [
+        f"http://x/#/models/{name}?workflowType=machine_learning" for name in ("ganpress-edge", "ganpress-edge-mnist")
+    ]
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "http://127.0.0.1:4711/api"), ("http://proxy/api", None)])
+def test_prefects_page_is_told_the_port_of_its_server(tmp_path, monkeypatch, own, expected):
+    """By whoever starts one that stands, `ganpress ui` or `ganpress serve`; what the user says wins."""
+    monkeypatch.delenv("PREFECT_SERVER_UI_API_URL", raising=False)
+    if own:
+        monkeypatch.setenv("PREFECT_SERVER_UI_API_URL", own)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    started = []
+    monkeypatch.setattr(
+        prefect_server, "SupervisedProcess", lambda _c, _f, environment, _o: started.append(environment)
+    )
+    server = prefect_server.PrefectServer(4711, standing=True)
+    server._starting.release()
+    assert started[0]["PREFECT_SERVER_UI_API_URL"] == (expected or own)
 
 
 def test_an_empty_store_has_one_page(monkeypatch):
