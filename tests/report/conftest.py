@@ -13,6 +13,7 @@ import yaml
 
 from ganpress.edge.card import Card, CostCard, Lineage
 from ganpress.edge.verification import Verification
+from tasks.machine import write_machine
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEPTHS = {"d2": 2, "d4": 4, "d8": 8, "d16": 16, "d24": 24}
@@ -195,6 +196,7 @@ def _compressions(artifacts: Path, params: dict) -> None:
 
 def _evaluation(folder: Path) -> None:
     _write(folder / "metrics.json", generators())
+    write_machine(folder, latency_threads=1)
     rng = np.random.default_rng(0)
     shapes = [(rng.uniform(6, 12), rng.uniform(0.3, 1), rng.uniform(0, 3)) for _ in range(16)]
     pictures = {}
