@@ -1,6 +1,9 @@
 """Fixtures that several test folders share."""
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from ganpress.data.arrays import ImageArray
 from models.wdcgan import WdcganGenerator, wdcgan_generator
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+CLONE_MARK = "GANPRESS_TEST_CHAIN"
+"""Environment variable by which a test knows the processes of its clone."""
 
 os.environ.setdefault("GANPRESS_TRACKING", "off")  # a recorder costs 6 CPU seconds; tests of tracking switch it on
 
@@ -74,3 +79,52 @@ def trained_like() -> Callable[[str, int, int], WdcganGenerator]:
         return model
 
     return build
+
+
+@pytest.fixture(scope="session")
+def clone_checkout() -> Callable[[Path], Path]:
+    """(root) -> root, a clone of the working tree as it is, uncommitted edits included, with neither data nor cache."""
+
+    def clone(root: Path) -> Path:
+        subprocess.run(["git", "clone", "--quiet", CHECKOUT, root], check=True)
+        command = ["git", "ls-files", "-m", "-o", "--exclude-standard"]
+        edited = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+        for name in edited.stdout.splitlines():  # what is edited but not committed is what is tested
+            if (CHECKOUT / name).is_file():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(CHECKOUT / name, root / name)
+            else:
+                (root / name).unlink(missing_ok=True)
+        return root
+
+    return clone
+
+
+@pytest.fixture(scope="session")
+def clone_environment() -> Callable[[Path], dict[str, str]]:
+    """(root) -> the environment of a user in a clone: its code, this interpreter, nothing set for tests but a mark."""
+
+    def environment(root: Path) -> dict[str, str]:
+        ours = ("GANPRESS", "PREFECT", "MLFLOW")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return kept | {CLONE_MARK: str(root), "PYTHONPATH": str(root), "PATH": path}
+
+    return environment
+
+
+@pytest.fixture(scope="session")
+def ganpress(
+    clone_environment: Callable[[Path], dict[str, str]],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """(root, *arguments, check=True) -> the ended `ganpress <arguments>` in a clone."""
+
+    def run(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flows", *arguments]
+        done = subprocess.run(
+            command, cwd=root, env=clone_environment(root), capture_output=True, text=True, timeout=900
+        )
+        assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done
+
+    return run

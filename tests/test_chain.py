@@ -1,8 +1,6 @@
 """The real chain on real digits, by the command that users type: every stage, once; then what must not run again."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,24 +13,8 @@ import pytest
 from ganpress.config.base import read_yaml
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+CLONE_MARK = "GANPRESS_TEST_CHAIN"  # as the fixture `clone_environment` sets it
 SMOKE = ("--recipe", "smoke")
-MARK = "GANPRESS_TEST_CHAIN"
-
-
-def environment(root: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GANPRESS", "PREFECT", "MLFLOW"))}
-    return kept | {
-        MARK: str(root),
-        "PYTHONPATH": str(root),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-
-
-def ganpress(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flows", *arguments]
-    done = subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True, timeout=900)
-    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
 
 
 def workspace(root: Path) -> Path:
@@ -46,7 +28,7 @@ def processes_of(root: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == str(root) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(CLONE_MARK) == str(root) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
@@ -54,24 +36,13 @@ def processes_of(root: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
+def clone(tmp_path_factory, clone_checkout):
     """A checkout of the working tree as it is, with git and DVC but no cache."""
-    root = tmp_path_factory.mktemp("clone") / "ganpress"
-    subprocess.run(["git", "clone", "--quiet", CHECKOUT, root], check=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-m", "-o", "--exclude-standard"], cwd=CHECKOUT, capture_output=True, text=True
-    )
-    for name in listed.stdout.splitlines():  # what is edited but not committed is what is tested
-        if (CHECKOUT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(CHECKOUT / name, root / name)
-        else:
-            (root / name).unlink(missing_ok=True)
-    return root
+    return clone_checkout(tmp_path_factory.mktemp("clone") / "ganpress")
 
 
 @pytest.fixture(scope="module")
-def chain(clone):
+def chain(clone, ganpress):
     """The clone after a whole run of the smoke recipe, and what the run printed."""
     return clone, ganpress(clone, "run", *SMOKE).stdout
 
@@ -100,7 +71,7 @@ def test_the_workspace_of_the_user_stays_as_it_was(chain):
     assert not (root / "artifacts").exists()
 
 
-def test_second_run_executes_nothing(chain):
+def test_second_run_executes_nothing(chain, ganpress):
     root, _ = chain
     before = {path: path.stat().st_mtime_ns for path in (workspace(root) / "artifacts").rglob("*") if path.is_file()}
     printed = ganpress(root, "run", *SMOKE).stdout
@@ -109,17 +80,17 @@ def test_second_run_executes_nothing(chain):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_dvc_has_nothing_to_do_after_the_flow(chain):
+def test_dvc_has_nothing_to_do_after_the_flow(chain, clone_environment):
     root, _ = chain
     command = [sys.executable, "-m", "dvc", "repro", "--dry"]
     done = subprocess.run(
-        command, cwd=workspace(root), env=environment(root), capture_output=True, text=True, check=True
+        command, cwd=workspace(root), env=clone_environment(root), capture_output=True, text=True, check=True
     )
     assert "Running stage" not in done.stdout
     assert "Data and pipelines are up to date" in done.stdout
 
 
-def test_lineage_of_the_edge_file_reaches_the_teacher(chain):
+def test_lineage_of_the_edge_file_reaches_the_teacher(chain, clone_environment):
     root, _ = chain
     program = (
         "import mlflow, json\n"
@@ -133,7 +104,7 @@ def test_lineage_of_the_edge_file_reaches_the_teacher(chain):
         "    edge = models.get(edge.tags.get('parent.model_id', '').split(',')[0])\n"
         "print(json.dumps(path))\n"
     )
-    store = environment(root) | {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow/tracking.db"}
+    store = clone_environment(root) | {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow/tracking.db"}
     done = subprocess.run([sys.executable, "-c", program], cwd="/", env=store, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     path = json.loads(done.stdout.strip().splitlines()[-1])
@@ -143,7 +114,9 @@ def test_lineage_of_the_edge_file_reaches_the_teacher(chain):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(chain, with_signal):
+def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(
+    chain, with_signal, ganpress, clone_environment
+):
     root, _ = chain
     # A setting of its own for each signal, so that neither finds the other's result in DVC's cache.
     images = 40_000 + with_signal * 640
@@ -155,7 +128,7 @@ def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(c
     flow = subprocess.Popen(
         [sys.executable, "-m", "flows", *arguments],
         cwd=root,
-        env=environment(root),
+        env=clone_environment(root),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -184,7 +157,7 @@ def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(c
     weights = folder / "artifacts" / "candidate" / "d2" / "generator.pt"
     killed = weights.read_bytes()
     # The same training without a kill, without any cache.
-    plain = environment(root) | {
+    plain = clone_environment(root) | {
         "GANPRESS_THREADS": "1",  # as a flow with a job for each core sets it
         "OMP_NUM_THREADS": "1",
         "GANPRESS_TRACKING": "off",
