@@ -2,8 +2,8 @@
 
 `python -m benchmarks.first_run [arguments of ganpress run …]`
 
-Clones HEAD into an empty folder with caches of its own. The environment is the one that runs this command, so installing
-is not in the time. Quote it for a quiet machine, and say how many cores it has.
+Clones HEAD into an empty folder with caches of its own. The environment is the one that runs this command, so
+installing is not in the time. Quote it for a quiet machine, and say how many cores it has.
 """
 
 import os
