@@ -1,5 +1,6 @@
 """The chain by DVC's own commands: `dvc repro`, `dvc exp run` and the diffs work on the stages that the flow runs."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -156,9 +157,7 @@ def test_metrics_diff_shows_what_it_did(clone, experiment):
 
 
 def test_the_table_of_experiments_shows_it(clone, experiment):
-    rows = clone.dvc("exp", "show", "--csv").splitlines()
-    columns = rows[0].split(",")
-    assert SETTING in columns
-    assert any(column.endswith("snr_db") for column in columns)
-    (row,) = (row for row in rows if EXPERIMENT in row.split(","))
-    assert row.split(",")[columns.index(SETTING)] == "6"
+    rows = list(csv.DictReader(clone.dvc("exp", "show", "--csv").splitlines()))
+    (row,) = (row for row in rows if row["Experiment"] == EXPERIMENT)
+    assert row[SETTING] == "6"
+    assert any(name.endswith("snr_db") and value for name, value in row.items())
