@@ -25,6 +25,19 @@ POLL_S = 0.05
 SEND_TIMEOUT_S = 5.0
 
 
+# What a server that lives for one run never needs: schedules, automations, work pools. They would poll all the time.
+IDLE_SERVICES = (
+    "CANCELLATION_CLEANUP",
+    "CLEANUP_RECONCILER",
+    "FOREMAN",
+    "LATE_RUNS",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "SCHEDULER",
+    "TRIGGERS",
+)
+
+
 class PrefectServer:
     """A Prefect server that ends with this process."""
 
@@ -118,7 +131,8 @@ def _server_environment(api_url: str, standing: bool) -> dict[str, str]:
     if standing:
         return {"PREFECT_SERVER_UI_API_URL": api_url, **os.environ}
     temporary = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-    return {**os.environ, **temporary}
+    idle = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in IDLE_SERVICES}
+    return {**os.environ, **temporary, **idle}
 
 
 def _free_port() -> int:

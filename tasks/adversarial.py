@@ -20,7 +20,7 @@ def run_gan(stage: Stage, run: StageRun, config: GanTraining, depth: int) -> Non
     run.uses_data(train_file)
     log = CurveLog(stage, run)
     trained = train_gan(
-        fresh(stage, blueprint),
+        log.start(fresh(stage, blueprint)),
         fresh(stage, mirror),
         images,
         config,

@@ -70,8 +70,12 @@ def log_samples(stage: Stage, run: StageRun, generator: nn.Module, images: int) 
     run.log_image("samples", grid, step=images)
 
 
+SAMPLE_EVERY = 4
+"""Curve points from one tracked sample grid to the next."""
+
+
 class CurveLog:
-    """Tracks a training as it goes: losses of each curve point, and a sample grid of a generator.
+    """Tracks a training as it goes: losses at each curve point, now and then a sample grid of a generator.
 
     Args:
         stage: where the sample latents come from.
@@ -86,8 +90,13 @@ class CurveLog:
     def __call__(self, point: CurvePoint, network: nn.Module) -> None:
         """Track one point; the network keeps its mode and weights."""
         self._log(point)
-        if self._samples:
+        if self._samples and len(self._logged) % SAMPLE_EVERY == 0:
             log_samples(self._stage, self._run, network, point.images)
+
+    def start(self, network: nn.Module) -> nn.Module:
+        """Track the untrained network as step 0, where MLflow's slider opens; returns it."""
+        log_samples(self._stage, self._run, network, 0)
+        return network
 
     def complete(self, curve: list[CurvePoint]) -> None:
         """Track the points of a resumed training that an earlier, killed process had reached."""

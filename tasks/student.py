@@ -21,7 +21,7 @@ def work(stage: Stage, run: StageRun) -> None:
     log = CurveLog(stage, run)
     inputs = [teacher_file, teacher_file.with_name("discriminator.pt"), stage.artifact("prepare") / "train.npy"]
     distilled = train_student(
-        fresh(stage, blueprint),
+        log.start(fresh(stage, blueprint)),
         teacher,
         config.training,
         stage.seed,

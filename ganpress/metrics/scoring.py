@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.errors import ConfigError, DataError
@@ -62,10 +63,38 @@ def array_batches(array_path: Path, batch_size: int = BATCH) -> Iterator[Tensor]
 
 
 def judge_batches(batches: Iterator[Tensor], judge: Judge) -> JudgeOutput:
-    """Return what `judge` sees in a stream of images; only its features are kept."""
-    outputs = [judge(batch) for batch in batches]
-    features = np.concatenate([output.features for output in outputs])
-    return JudgeOutput(features, np.concatenate([output.probabilities for output in outputs]))
+    """Return what `judge` sees in a stream of images; only its features and probabilities are kept."""
+    features, probabilities = _Rows(), _Rows()
+    for batch in batches:
+        output = judge(batch)
+        features.append(output.features)
+        probabilities.append(output.probabilities)
+    return JudgeOutput(features.all(), probabilities.all())
+
+
+class _Rows:
+    """Rows collected in one array that doubles when it is full.
+
+    A list of small arrays would lie between the activations of the batches and keep their memory from being given back.
+    """
+
+    def __init__(self) -> None:
+        self._array: NDArray[Any] = np.empty((0, 0))
+        self._count = 0
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Copy `rows` (n, F) behind those that are there."""
+        needed = self._count + len(rows)
+        if needed > len(self._array):
+            grown = np.empty((max(needed, 2 * len(self._array)), rows.shape[1]), rows.dtype)
+            grown[: self._count] = self._array[: self._count]
+            self._array = grown
+        self._array[self._count : needed] = rows
+        self._count = needed
+
+    def all(self) -> NDArray[Any]:
+        """All rows (N, F)."""
+        return self._array[: self._count]
 
 
 def array_statistics(array_path: Path, judge: Judge, batch_size: int = BATCH) -> FeatureStatistics:

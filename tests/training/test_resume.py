@@ -124,9 +124,10 @@ def test_judge_resumes_too(images, tmp_path, monkeypatch):
             raise Killed
         return draw(array, indices)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(ImageArray, "batch", killed_at_the_tenth_step)
+    monkeypatch.setattr(ImageArray, "batch", killed_at_the_tenth_step)
+    with pytest.raises(Killed):
         train_judge(images, images, images, config, 1, checkpointing)
+    monkeypatch.undo()
     assert checkpointing.path.exists()
     resumed = train_judge(images, images, images, config, 1, checkpointing)
     assert resumed.curve[0].images == 8  # the points before the kill are still there
