@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganpress.errors import ConfigError
+from models.resnet import check_image_size, resnet_generator
+from models.spade import SpadeGenerator, SpadeSpec
 from models.wdcgan import LATENT, wdcgan_generator
 
 aten = torch.ops.aten
@@ -55,8 +58,11 @@ class OperatorCount(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operator and add what it counts."""
-        result = func(*args, **(kwargs or {}))
         operator = func.overloadpacket
+        if operator is aten.native_batch_norm and args[0].is_meta:
+            # torch's own meta kernel is Python code that imports its compiler, at 3.4 CPU seconds.
+            return torch.empty_like(args[0]), *(torch.empty_like(args[0][0, :, 0, 0]) for _ in range(2))
+        result = func(*args, **(kwargs or {}))
         flops = flop_registry[operator](*args, **(kwargs or {}), out_val=result) if operator in flop_registry else 0
         self.exact_flops += flops
         if operator is aten.convolution:
@@ -121,6 +127,18 @@ def generator_cost(generator: nn.Module, example: Tensor) -> Cost:
     )
 
 
+class SkippedInitialisation(TorchFunctionMode):
+    """Leaves new weights as they are: on the meta device torch draws them by Python code that imports its compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call one function, unless it is one of `torch.nn.init`, which return the tensor that they are given."""
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
     """Put every part of `module` in eval mode, and back as it was."""
@@ -158,8 +176,31 @@ def _wdcgan(spec: str, size: ImageSize) -> tuple[nn.Module, tuple[int, ...]]:
     return wdcgan_generator(spec, size.height, size.channels), (1, LATENT)
 
 
+def _resnet(spec: str, size: ImageSize, separable: bool) -> tuple[nn.Module, tuple[int, ...]]:
+    check_image_size(size.height, size.width)
+    generator = resnet_generator(spec, size.channels, size.channels, separable)
+    return generator, (1, size.channels, size.height, size.width)
+
+
+def _spade(spec: str, size: ImageSize, separable: bool) -> tuple[nn.Module, tuple[int, ...]]:
+    parsed = SpadeSpec.parse(spec)
+    parsed.first_size(size.height, size.width)
+    return SpadeGenerator(parsed, size.channels, separable), (1, parsed.semantic, size.height, size.width)
+
+
+_PHOTO = ImageSize(256, 256, 3)
+_STREET = ImageSize(256, 512, 3)
+_plain_resnet, _mobile_resnet = partial(_resnet, separable=False), partial(_resnet, separable=True)
+_plain_spade, _mobile_spade = partial(_spade, separable=False), partial(_spade, separable=True)
+
 ARCHITECTURES = {
     "wdcgan": Architecture(_wdcgan, "16", ImageSize(64, 64, 1)),
+    "resnet_9blocks": Architecture(_plain_resnet, "ngf=64", _PHOTO),
+    "mobile_resnet_9blocks": Architecture(_mobile_resnet, "ngf=64", _PHOTO),
+    "sub_mobile_resnet_9blocks": Architecture(_mobile_resnet, "16_16_32_16_32_32_16_16", _PHOTO),
+    "spade": Architecture(_plain_spade, "ngf=64", _STREET),
+    "mobile_spade": Architecture(_mobile_spade, "ngf=64", _STREET),
+    "sub_mobile_spade": Architecture(_mobile_spade, "32_32_48_32_32_32_32_24", _STREET),
 }
 """A new family is a function like `_wdcgan` and one line here."""
 
@@ -168,7 +209,7 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
     """Count an architecture by name without building its weights.
 
     Args:
-        name: `family` or `family:spec`, e.g. `wdcgan:16` or `wdcgan:16_8_16_4`.
+        name: `family` or `family:spec`, e.g. `wdcgan:16_8_16_4` or `spade:ngf=64 semantic=36 upsampling=more`.
         size: Height x width of the images, e.g. `64x64`; None takes the family's own.
         channels: Channels of the images; None takes the family's own.
 
@@ -186,7 +227,8 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
     chosen = ImageSize(height, width, channels or default.channels)
     try:
         with torch.device("meta"):
-            generator, example_shape = architecture.build(spec or architecture.default_spec, chosen)
+            with SkippedInitialisation():
+                generator, example_shape = architecture.build(spec or architecture.default_spec, chosen)
             return generator_cost(generator, torch.empty(example_shape))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None

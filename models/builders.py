@@ -9,6 +9,8 @@ from models.edge_wdcgan import edge_wdcgan, folded_wdcgan
 from models.elastic import elastic_wdcgan_generator
 from models.judge import classifier
 from models.quantized import quantized_wdcgan
+from models.resnet import resnet_generator
+from models.spade import spade_generator
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
 
 Argument = int | float | str | bool | None | list[int] | dict[str, "Argument"]
@@ -19,6 +21,8 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "elastic_wdcgan_generator": elastic_wdcgan_generator,
     "folded_wdcgan": folded_wdcgan,
     "quantized_wdcgan": quantized_wdcgan,
+    "resnet_generator": resnet_generator,
+    "spade_generator": spade_generator,
     "wdcgan_discriminator": wdcgan_discriminator,
     "wdcgan_generator": wdcgan_generator,
 }
