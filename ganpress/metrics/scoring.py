@@ -87,7 +87,8 @@ class _Rows:
         needed = self._count + len(rows)
         if needed > len(self._array):
             grown = np.empty((max(needed, 2 * len(self._array)), rows.shape[1]), rows.dtype)
-            grown[: self._count] = self._array[: self._count]
+            if self._count:
+                grown[: self._count] = self.all()
             self._array = grown
         self._array[self._count : needed] = rows
         self._count = needed
