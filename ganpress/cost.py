@@ -59,9 +59,6 @@ class OperatorCount(TorchDispatchMode):
     ) -> Any:
         """Run one operator and add what it counts."""
         operator = func.overloadpacket
-        if operator is aten.native_batch_norm and args[0].is_meta:
-            # torch's own meta kernel is Python code that imports its compiler, at 3.4 CPU seconds.
-            return torch.empty_like(args[0]), *(torch.empty_like(args[0][0, :, 0, 0]) for _ in range(2))
         result = func(*args, **(kwargs or {}))
         flops = flop_registry[operator](*args, **(kwargs or {}), out_val=result) if operator in flop_registry else 0
         self.exact_flops += flops
@@ -204,6 +201,9 @@ ARCHITECTURES = {
 }
 """A new family is a function like `_wdcgan` and one line here."""
 
+MOST_MACS_ON_CPU = 3 * 10**10
+"""Above this, counting without computing is the faster way, though its first use costs 3.4 CPU seconds of imports."""
+
 
 def named_cost(name: str, size: str | None = None, channels: int | None = None) -> Cost:
     """Count an architecture by name without building its weights.
@@ -226,12 +226,28 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
         raise ConfigError(f"channels must be at least 1, found {channels}")
     chosen = ImageSize(height, width, channels or default.channels)
     try:
-        with torch.device("meta"):
-            with SkippedInitialisation():
-                generator, example_shape = architecture.build(spec or architecture.default_spec, chosen)
-            return generator_cost(generator, torch.empty(example_shape))
+        return _counted(architecture, spec or architecture.default_spec, chosen)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
+    except (RuntimeError, TypeError) as error:  # how torch refuses shapes beyond 64 bits
+        raise ConfigError(f"{name}: torch cannot hold a generator of these numbers: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _counted(architecture: Architecture, spec: str, size: ImageSize) -> Cost:
+    """Count a generator on the CPU where it surely runs there in a second, else on the meta device."""
+    with torch.device("meta"), SkippedInitialisation():
+        generator, example_shape = architecture.build(spec, size)
+    parameters = sum(parameter.numel() for parameter in generator.parameters())
+    most_macs = parameters * size.height * size.width  # no weight is used more than once for each pixel
+    device = "cpu" if most_macs <= MOST_MACS_ON_CPU else "meta"
+    if device == "cpu":  # built anew: moving off the meta device imports as much as counting there
+        with SkippedInitialisation():
+            generator, _ = architecture.build(spec, size)
+    return generator_cost(generator, torch.zeros(example_shape, device=device))
 
 
 def _parse_size(text: str) -> tuple[int, int]:

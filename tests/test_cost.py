@@ -1,4 +1,9 @@
 import csv
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,43 +11,52 @@ from torch import nn
 from typer.testing import CliRunner
 
 from flows.__main__ import app
-from ganpress.cost import Cost, generator_cost, named_cost
+from ganpress.cost import ARCHITECTURES, Cost, generator_cost, named_cost
 from ganpress.errors import ConfigError
+from models.resnet import resnet_generator
 
+ROOT = Path(__file__).resolve().parents[1]
 DEPTHS = [1, 2, 3, 4, 8, 16, 32, 48, 64]
 
 
-class ResidualBlock(nn.Module):
-    """[ReflPad 1, Conv3, IN, ReLU, ReflPad 1, Conv3, IN] + skip."""
+STREET = "ngf=64 semantic=36 upsampling=more"
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        half = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)]
-        again = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)]
-        self.body = nn.Sequential(*half, nn.ReLU(), *again)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
-
-
-def resnet_generator(width: int) -> nn.Module:
-    """The ResNet generator with nine blocks of the GAN Compression paper's CycleGAN and pix2pix."""
-    layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), nn.InstanceNorm2d(width), nn.ReLU()]
-    for factor in (1, 2):
-        narrow, wide = factor * width, 2 * factor * width
-        layers += [nn.Conv2d(narrow, wide, 3, 2, 1), nn.InstanceNorm2d(wide), nn.ReLU()]
-    layers += [ResidualBlock(4 * width) for _ in range(9)]
-    for factor in (4, 2):
-        wide, narrow = factor * width, factor * width // 2
-        layers += [nn.ConvTranspose2d(wide, narrow, 3, 2, 1, 1), nn.InstanceNorm2d(narrow), nn.ReLU()]
-    return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+# GAN Compression (Li et al. 2020): parameters, MACs by the rule of the paper's tables, exact MACs. CycleGAN's 11.3 M
+# and 56.8 G and GauGAN's 93.0 M and 281 G are in its table 1; the others are counted from its code's networks.
+PUBLISHED = [
+    ("resnet_9blocks:ngf=64", "256x256", 11_378_179, 56_831_770_624, 49_551_507_456),
+    ("mobile_resnet_9blocks:ngf=32", "256x256", 514_307, 4_955_045_888, 3_117_416_448),
+    ("sub_mobile_resnet_9blocks:16_16_32_16_32_32_16_16", "256x256", 356_867, 2_546_204_672, 1_845_755_904),
+    (f"spade:{STREET}", "256x512", 93_048_003, 281_356_632_064, 281_276_612_608),
+    (f"mobile_spade:{STREET}", "256x512", 70_680_771, 118_817_161_216, 118_603_104_256),
+    ("sub_mobile_spade:32_32_48_32_32_32_32_24 (ngf=48)", "256x512", 20_425_019, 31_701_762_048, 31_608_315_904),
+]
 
 
-def test_the_published_resnet_is_reproduced_exactly():
-    # GAN Compression (Li et al. 2020), table 1: 11.3 M parameters, 56.8 G MACs at 256 x 256
-    with torch.device("meta"):
-        cost = generator_cost(resnet_generator(64), torch.empty(1, 3, 256, 256))
-    assert cost == Cost(11_378_179, 49_551_507_456, 56_831_770_624, 4 * 11_378_179)
+@pytest.mark.parametrize(("name", "size", "parameters", "macs_torchprofile", "macs_exact"), PUBLISHED)
+def test_conditional_generators_are_reproduced_exactly(name, size, parameters, macs_torchprofile, macs_exact):
+    assert named_cost(name, size) == Cost(parameters, macs_exact, macs_torchprofile, 4 * parameters)
+
+
+def test_conditional_generators_reproduce_the_table(shared_conformance):
+    with (shared_conformance / "generator_costs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 11
+    for row in rows:
+        shown = named_cost(f"{row['generator']}:{row['spec']}", f"{row['height']}x{row['width']}")
+        columns = ("parameters", "macs_torchprofile", "macs_exact")
+        assert {name: getattr(shown, name) for name in columns} == {name: int(row[name]) for name in columns}, row
+
+
+@pytest.mark.parametrize("family", sorted(ARCHITECTURES))
+def test_every_family_has_a_default_spec_and_size(family):
+    assert named_cost(family).parameters > 10_000
+
+
+def test_a_sub_generator_of_equal_numbers_is_the_mobile_generator():
+    equal = "_".join(["32"] * 8)
+    assert named_cost(f"sub_mobile_resnet_9blocks:{equal}") == named_cost("mobile_resnet_9blocks:ngf=32")
+    assert named_cost(f"sub_mobile_spade:{equal}") == named_cost("mobile_spade:ngf=32")
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -111,11 +125,23 @@ def test_the_module_is_left_as_it_was():
 
 
 def test_meta_and_real_tensors_cost_the_same():
-    real = resnet_generator(4)
     with torch.device("meta"):
-        assert generator_cost(resnet_generator(4), torch.empty(1, 3, 32, 32)) == generator_cost(
-            real, torch.zeros(1, 3, 32, 32, device="cpu")
-        )
+        meta = generator_cost(resnet_generator("ngf=2", 3, 3, separable=True), torch.empty(1, 3, 32, 32))
+    assert meta == generator_cost(resnet_generator("ngf=2", 3, 3, separable=True), torch.zeros(1, 3, 32, 32))
+
+
+def test_a_small_generator_is_counted_without_the_compiler_and_without_drawing_weights():
+    program = """
+import sys, torch
+from ganpress.cost import named_cost
+state = torch.get_rng_state()
+named_cost("wdcgan:16")
+assert torch.equal(torch.get_rng_state(), state)
+loaded = {"torch._dynamo", "sympy"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_more_than_one_sample_is_refused():
@@ -129,11 +155,19 @@ def test_more_than_one_sample_is_refused():
         ("wdcgan:0", {}, "wdcgan:0: every depth scale factor must be at least 1, found 0"),
         ("wdcgan:4_8", {}, "'4_8' has 2 depths; this generator takes 1 or 4"),
         ("wdcgan:big", {}, "'big' is not whole numbers"),
-        ("stylegan:3", {}, "unknown generator 'stylegan'; known: wdcgan"),
+        ("stylegan:3", {}, "unknown generator 'stylegan'; known: mobile_resnet_9blocks, mobile_spade, resnet_9blocks"),
         ("wdcgan:4", {"size": "60x60"}, "8, 16, 32, 64, … pixels, found 60"),
         ("wdcgan:4", {"size": "64x32"}, "square images, found 64x32"),
         ("wdcgan:4", {"size": "64"}, "size '64' is not HEIGHTxWIDTH"),
         ("wdcgan:4", {"size": "0x0"}, "size '0x0' is not HEIGHTxWIDTH"),
+        ("resnet_9blocks:64", {}, "'64' has 1 base channels; this generator takes 8, or ngf=<number>"),
+        ("resnet_9blocks:ngf=0", {}, "ngf must be a whole number of at least 1, found '0'"),
+        ("resnet_9blocks", {"size": "254x256"}, "heights and widths of 8, 12, 16, … pixels, found 254x256"),
+        ("spade:ngf=4 semantic=0", {}, "semantic must be a whole number of at least 1, found '0'"),
+        ("spade", {"size": "256x500"}, "multiples of 64, above 64x64; found 256x500"),
+        ("sub_mobile_spade:32_32_64_32_32_32_32_24 (ngf=48)", {}, "64 channels do not fit into a supernet of ngf=48"),
+        ("spade:ngf=9999999999", {}, "torch cannot hold a generator of these numbers: "),
+        ("resnet_9blocks", {"size": "4000000000x4000000000"}, "torch cannot hold a generator of these numbers: "),
         ("wdcgan:4", {"channels": 0}, "channels must be at least 1, found 0"),
     ],
 )
@@ -152,3 +186,9 @@ def test_the_command_prints_a_table_and_json():
     expected = named_cost("wdcgan:16_8_16_4")
     assert f'"macs_exact": {expected.macs_exact}' in parsed.stdout
     assert parsed.stdout.count("\n") == 1
+
+
+def test_the_command_takes_specs_of_several_words():
+    arguments = ["cost", f"mobile_spade:{STREET}", "--size", "256x512", "--json"]
+    shown = CliRunner().invoke(app, arguments)
+    assert json.loads(shown.stdout) == {"generator": arguments[1]} | asdict(named_cost(arguments[1], "256x512"))
