@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3 without padding beyond `padding`, instance normalisation, pointwise 1x1; both with bias.
+    """Depthwise 3x3, instance normalisation without parameters, pointwise 1x1; both convolutions with bias.
 
     (N, C_in, H, W) -> (N, C_out, H - 2 + 2 padding, W - 2 + 2 padding)
     """
