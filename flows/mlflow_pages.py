@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from flows.ports import LOCAL
 from ganpress.errors import ConfigError
 from ganpress.ranking import Table, find_metric, higher_is_better
 
@@ -154,5 +155,5 @@ def _newest_generators(address: str, experiment: str) -> Table:
 def _call(url: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with LOCAL.open(request, timeout=30) as answer:
         return json.load(answer)

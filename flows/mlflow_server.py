@@ -3,13 +3,12 @@
 import os
 import sys
 import time
-import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.ports import require_free_port
+from flows.ports import answers, require_free_port
 from flows.stage_process import SupervisedProcess
 from ganpress.errors import ServiceUnavailable
 from ganpress.tracking.service import sqlite_path
@@ -41,7 +40,7 @@ class MlflowServer:
             ServiceUnavailable: if it ends or stays silent.
         """
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(f"{self.address}/health"):
+        while not answers(f"{self.address}/health"):
             if not self._process.alive:
                 last = next((line for line in reversed(self._last_lines) if line.strip()), "no output")
                 raise ServiceUnavailable(f"the MLflow server ended at once: {last}")
@@ -84,11 +83,3 @@ def server_variables(path: Path) -> dict[str, str]:
 def _artifacts(root: Path, uri: str) -> Path:
     database = sqlite_path(uri)
     return (database.parent if database else root / "mlflow") / "artifacts"
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2.0) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -1,10 +1,22 @@
 """Ports of this machine."""
 
 import socket
+import urllib.request
 
 from ganpress.errors import ServiceUnavailable
 
 HOST = "127.0.0.1"
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens addresses of this machine: never through a proxy, whatever the environment says."""
+
+
+def answers(url: str) -> bool:
+    """Whether a server on this machine answers `url` with success."""
+    try:
+        with LOCAL.open(url, timeout=2.0) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def require_free_port(port: int, option: str) -> int:

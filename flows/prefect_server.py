@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import time
-import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows.ports import HOST, require_free_port
+from flows.ports import HOST, answers, require_free_port
 from flows.stage_process import SupervisedProcess
 from ganpress.errors import ServiceUnavailable
 
@@ -69,7 +68,7 @@ class PrefectServer:
         limit_s = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"))
         deadline = time.monotonic() + limit_s
         try:
-            while not _answers(f"{self.api_url}/health"):
+            while not answers(f"{self.api_url}/health"):
                 if not self._process.alive:
                     raise ServiceUnavailable(f"the local Prefect server ended at once: {self._last_words()}")
                 if time.monotonic() > deadline:
@@ -139,11 +138,3 @@ def _free_port() -> int:
     with socket.socket() as one:
         one.bind((HOST, 0))
         return int(one.getsockname()[1])
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2.0) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -8,7 +8,9 @@ import typer
 
 
 def cost(
-    generator: Annotated[str, typer.Argument(help="Architecture and spec, e.g. wdcgan:16 or wdcgan:16_8_16_4.")],
+    generator: Annotated[
+        str, typer.Argument(help="Architecture and spec, e.g. wdcgan:16_8_16_4 or resnet_9blocks:ngf=64.")
+    ],
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="Image size in pixels; default: the family's.")
     ] = None,

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def test_failed_import_leaves_the_former_data(project, tmp_path, digits):
 def test_failed_download_leaves_nothing_and_says_how_to_go_on(project, monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(urllib.request, "_opener", None)  # urllib keeps the proxies of its first call
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(DataError) as caught:
         import_data("mnist", None, project / "data")
