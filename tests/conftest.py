@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from models.wdcgan import WdcganGenerator, wdcgan_generator
 CHECKOUT = Path(__file__).resolve().parents[1]
 CLONE_MARK = "GANPRESS_TEST_CHAIN"
 """Environment variable by which a test knows the processes of its clone."""
+
+# A test runner that was started in the background ignores these, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 os.environ.setdefault("GANPRESS_TRACKING", "off")  # a recorder costs 6 CPU seconds; tests of tracking switch it on
 
