@@ -162,7 +162,7 @@ def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(
 ):
     root, _ = chain
     # A setting of its own for each signal, so that neither finds the other's result in DVC's cache.
-    images = 40_000 + with_signal * 640
+    images = 150_000 + with_signal * 640  # long enough to be killed in, on any machine
     arguments = ("run", *SMOKE, "--set", f"candidate.training.train_images={images}", "--stage", "candidate@d2")
     stage = ("run", *SMOKE, "--set", f"candidate.training.train_images={images}", "--stage")
     for upstream in ("validate", "prepare"):
