@@ -37,8 +37,11 @@ def watch(root: psutil.Process) -> dict[str, float]:
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
         for process in [root, *root.children(recursive=True)]:
             try:
-                times = process.cpu_times()
-                spent[process.pid, process.create_time()] = (kind_of(process.cmdline()), times.user + times.system)
+                times, command = process.cpu_times(), process.cmdline()
+                key = (process.pid, process.create_time())
+                # A process that has ended but was not waited for has times and no command any more.
+                kind = kind_of(command) if command else spent.get(key, ("unknown", 0.0))[0]
+                spent[key] = (kind, times.user + times.system)
             except psutil.Error:
                 continue
         time.sleep(POLL_SECONDS)
@@ -63,7 +66,7 @@ def main() -> None:
         flow.wait()
     for kind, seconds in sorted(totals.items(), key=lambda entry: -entry[1]):
         print(f"{kind:>16} {seconds:8.1f} CPU s")
-    around = sum(seconds for kind, seconds in totals.items() if kind != "stages")
+    around = sum(seconds for kind, seconds in totals.items() if kind not in ("stages", "unknown"))
     share = around / max(totals.get("stages", 0.0), 1e-9)
     print(f"orchestration is {share:.1%} of the stages' work; {time.monotonic() - started:.0f} s watched")
 
