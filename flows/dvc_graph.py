@@ -161,11 +161,6 @@ def _stage_state(stage: Any, upstream: list[Any]) -> StageState:
     return replace(state, need=_need(reasons), reasons=reasons)
 
 
-def _address(stage: Any) -> str:
-    """Return DVC's name of a stage as seen from the root, wherever this process stands."""
-    return str(stage.name) if stage.path_in_repo == "dvc.yaml" else f"{stage.path_in_repo}:{stage.name}"
-
-
 def _need(reasons: Sequence[Reason]) -> Need:
     if not reasons:
         return "clean"

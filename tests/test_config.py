@@ -32,7 +32,8 @@ def test_default_params_parse():
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_parses(recipe, content):
-    parse(merge_overlay(content, read_yaml(recipe)), Params, recipe.name)
+    parsed = parse(merge_overlay(content, read_yaml(recipe)), Params, recipe.name)
+    assert parsed.report.title != content["report"]["title"]  # the recipe's own, laid over the default
 
 
 def test_recipe_replaces_items_and_merges_the_rest(content):
