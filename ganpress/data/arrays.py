@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganpress.data.card import Pairing
 from ganpress.errors import DataError
 from ganpress.pixels import uint8_to_images
 
@@ -20,13 +21,29 @@ UNLABELLED = -1
 
 
 @dataclass(frozen=True)
+class Conditioning:
+    """What a conditional generator reads: the `<split>_sources.npy` beside the targets `<split>.npy`."""
+
+    pairing: Pairing
+    channels: int
+    """What the network reads: image channels, or the number of label classes (one-hot)."""
+    height: int
+    """Of a source, in pixels; smaller than the target's for super-resolution."""
+    width: int
+    label_names: list[str]
+    """Names of the label ids 0, 1, …; empty unless semantic."""
+    counts: dict[str, int]
+    """Sources in each split; those of the targets unless unpaired."""
+
+
+@dataclass(frozen=True)
 class PreparedMeta:
     """What `meta.json` beside the arrays says."""
 
     source: str
     """Data source: `digits`, `mnist`, …, `folder:<path>`."""
     size: int
-    """Height and width in pixels."""
+    """Height in pixels."""
     channels: int
     classes: list[str]
     """Class names in the order of the labels; empty for unlabelled data."""
@@ -34,6 +51,13 @@ class PreparedMeta:
     """Images in each split."""
     resize: str
     """How pixels were resampled."""
+    width: int = 0
+    """In pixels; left away, or 0, it is that of a square."""
+    conditioning: Conditioning | None = None
+    """What comes with the images for a conditional generator; None for unconditional data."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", self.width or self.size)
 
     def save(self, folder: Path) -> None:
         """Write `meta.json`; equal content is equal bytes."""
@@ -49,10 +73,13 @@ def read_meta(prepared_dir: Path) -> PreparedMeta:
     """
     path = prepared_dir / "meta.json"
     try:
-        return PreparedMeta(**json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("conditioning") is not None:
+            content["conditioning"] = Conditioning(**content["conditioning"])
+        return PreparedMeta(**content)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro prepare` or `ganpress run` first") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({error}); delete artifacts/prepare and run `dvc repro prepare`") from None
 
 
@@ -81,8 +108,13 @@ class ImageArray:
 
     @property
     def size(self) -> int:
-        """Height and width in pixels."""
+        """Height in pixels."""
         return int(self.pixels.shape[2])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels; that of `size` where images are square."""
+        return int(self.pixels.shape[3])
 
     def batch(self, indices: Tensor) -> Tensor:
         """Return the images at `indices` (n,), any order, repeats allowed: float32 (n, C, H, W) in [-1, 1]."""
@@ -115,12 +147,17 @@ def open_split(prepared_dir: Path, split: Split) -> ImageArray:
     Raises:
         DataError: if a file is missing, truncated or no array, or images and labels do not belong together.
     """
-    pixels = _load(prepared_dir / f"{split}.npy", memory_mapped=True)
-    labels = _load(prepared_dir / f"{split}_labels.npy", memory_mapped=False)
+    pixels = load_array(prepared_dir / f"{split}.npy", memory_mapped=True)
+    labels = load_array(prepared_dir / f"{split}_labels.npy", memory_mapped=False)
     return ImageArray(pixels, labels, f"{prepared_dir}: split '{split}'")
 
 
-def _load(path: Path, memory_mapped: bool) -> NDArray[Any]:
+def load_array(path: Path, memory_mapped: bool) -> NDArray[Any]:
+    """Open an array of the prepare stage.
+
+    Raises:
+        DataError: if it is missing, truncated or no array.
+    """
     try:
         return np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)  # type: ignore[no-any-return]
     except FileNotFoundError:

@@ -9,7 +9,11 @@ from ganpress.errors import DataError
 
 CARD_NAME = "dataset.json"
 FOLDER_PREFIX = "folder:"
+SOURCE_FOLDER, TARGET_FOLDER = "source", "target"
+"""Below `data/`, where there is a pairing: what a conditional generator reads, and what it shall draw."""
 Layout = Literal["idx", "zip", "folder"]
+Pairing = Literal["paired", "unpaired", "semantic"]
+"""Source images with their targets, two domains without, or label maps with their images."""
 
 
 @dataclass(frozen=True)
