@@ -1,9 +1,10 @@
 """Losses of adversarial training and distillation; each is a function of logits or images that reads as its paper.
 
-Logits and critic values are (N,); images are (N, C, H, W) in [-1, 1]; every loss is a scalar.
+Logits and critic values are (N,), of a discriminator of patches (N, 1, h, w); images are (N, C, H, W) in [-1, 1];
+every loss is a scalar.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,6 +29,45 @@ def wgan_critic_loss(real_values: Tensor, fake_values: Tensor) -> Tensor:
 def wgan_generator_loss(fake_values: Tensor) -> Tensor:
     """-E f(G(z)) (Arjovsky et al. 2017)."""
     return -fake_values.mean()
+
+
+def lsgan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2 (Mao et al. 2017, eq. 2 with labels 0 and 1)."""
+    return 0.5 * (real_logits - 1).square().mean() + 0.5 * fake_logits.square().mean()
+
+
+def lsgan_generator_loss(fake_logits: Tensor) -> Tensor:
+    """E (D(G(z)) - 1)^2, without the half, as CycleGAN weighs it (Zhu et al. 2017, section 4)."""
+    return (fake_logits - 1).square().mean()
+
+
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) (Lim and Ye 2017; Miyato et al. 2018, eq. 16)."""
+    return functional.relu(1 - real_logits).mean() + functional.relu(1 + fake_logits).mean()
+
+
+def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
+    """-E D(G(z)), the generator's side of the hinge loss (Miyato et al. 2018, eq. 17)."""
+    return -fake_logits.mean()
+
+
+def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Sum over layers of E |D_i(x) - D_i(G(z))|, averaged over scales (Wang et al. 2018, eq. 4).
+
+    Args:
+        fake: for each scale of the discriminator its layers' outputs, the logits last; these are left out.
+        real: the same of real images; no gradient reaches it.
+
+    Raises:
+        ValueError: if the two differ in their number of scales or layers, or a scale has nothing below its logits.
+    """
+    if any(len(layers) < 2 for layers in fake):
+        raise ValueError("feature matching needs a discriminator with layers below its logits")
+    scales = [
+        sum(functional.l1_loss(made, wanted.detach()) for made, wanted in list(zip(ours, theirs, strict=True))[:-1])
+        for ours, theirs in zip(fake, real, strict=True)
+    ]
+    return torch.stack([torch.as_tensor(scale) for scale in scales]).mean()
 
 
 def gradient_penalty(

@@ -1,0 +1,135 @@
+"""The adversary of conditional generators: a discriminator of patches, its objective and its optimizer.
+
+Shared by the training of teachers and by distillation. Shapes: N batch, Cs and C channels of source and target.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, cast
+
+import torch
+from torch import Tensor, nn, optim
+from torch.nn import functional
+
+from ganpress.losses import (
+    feature_matching_loss,
+    gan_discriminator_loss,
+    gan_generator_loss,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    lsgan_discriminator_loss,
+    lsgan_generator_loss,
+)
+
+Objective = Literal["vanilla", "lsgan", "hinge"]
+
+
+class AdversaryConfig(Protocol):
+    """What an adversary reads of a training section."""
+
+    @property
+    def objective(self) -> Objective: ...
+    @property
+    def discriminator_learning_rate(self) -> float: ...
+    @property
+    def beta1(self) -> float: ...
+    @property
+    def beta2(self) -> float: ...
+
+
+class PatchDiscriminator(Protocol):
+    """Images (N, channels, H, W) -> for each scale its layers' outputs, logits (N, 1, h, w) last."""
+
+    def features(self, x: Tensor, /) -> list[list[Tensor]]: ...
+
+
+@dataclass(frozen=True)
+class _ObjectiveLosses:
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+_OBJECTIVES: dict[Objective, _ObjectiveLosses] = {
+    # Halved, which slows the discriminator down against the generator (Isola et al. 2017, section 3.3).
+    "vanilla": _ObjectiveLosses(lambda real, fake: 0.5 * gan_discriminator_loss(real, fake), gan_generator_loss),
+    "lsgan": _ObjectiveLosses(lsgan_discriminator_loss, lsgan_generator_loss),
+    "hinge": _ObjectiveLosses(hinge_discriminator_loss, hinge_generator_loss),
+}
+
+
+@dataclass(frozen=True)
+class GeneratorTerms:
+    """What the adversary says about one batch of fakes; gradients reach the generator only."""
+
+    adversarial: Tensor
+    """How far the fakes are from passing as real."""
+    feature_matching: Tensor
+    """How far their features are from those of the real images."""
+
+
+class TranslationAdversary:
+    """A discriminator of images, conditional on their sources or not, with its optimizer.
+
+    A conditional discriminator reads (source, image) as one stack of Cs + C channels (Isola et al. 2017, section 3.1);
+    sources of another size than the images (super-resolution) are resized to them. Real and fake images pass in
+    batches of their own, so a discriminator with batch norm normalises each by its own statistics. Losses are averaged
+    over patches and over scales.
+    """
+
+    def __init__(self, discriminator: nn.Module, config: AdversaryConfig, conditional: bool) -> None:
+        self.discriminator = discriminator.train()
+        self.conditional = conditional
+        betas = (config.beta1, config.beta2)
+        self.optimizer = optim.Adam(discriminator.parameters(), config.discriminator_learning_rate, betas)
+        self._losses = _OBJECTIVES[config.objective]
+
+    def update(self, source: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+        """Train the discriminator to tell `real` from `fake`; returns its detached loss.
+
+        Args:
+            source: what both images belong to, (N, Cs, h, w); not read if the adversary is unconditional.
+            real: target images (N, C, H, W).
+            fake: generated images (N, C, H, W); detached here.
+        """
+        self.discriminator.requires_grad_(True)
+        real_scales, fake_scales = self._features(source, real), self._features(source, fake.detach())
+        pairs = zip(real_scales, fake_scales, strict=True)
+        loss = torch.stack([self._losses.discriminator(ours[-1], theirs[-1]) for ours, theirs in pairs]).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def generator_loss(self, source: Tensor, fake: Tensor) -> Tensor:
+        """How far `fake` (N, C, H, W) is from passing as real; gradients reach the generator only."""
+        self.discriminator.requires_grad_(False)
+        return self._adversarial(self._features(source, fake))
+
+    def feature_matching(self, source: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+        """Distance between the discriminator's features of `fake` and `real` (N, C, H, W)."""
+        return self.generator_terms(source, real, fake).feature_matching
+
+    def generator_terms(self, source: Tensor, real: Tensor, fake: Tensor) -> GeneratorTerms:
+        """Return both terms above from one pass of the discriminator over the fakes."""
+        self.discriminator.requires_grad_(False)
+        fake_scales = self._features(source, fake)
+        with torch.no_grad():
+            real_scales = self._features(source, real)
+        return GeneratorTerms(self._adversarial(fake_scales), feature_matching_loss(fake_scales, real_scales))
+
+    def _adversarial(self, scales: list[list[Tensor]]) -> Tensor:
+        return torch.stack([self._losses.generator(layers[-1]) for layers in scales]).mean()
+
+    def _features(self, source: Tensor, images: Tensor) -> list[list[Tensor]]:
+        discriminator = cast(PatchDiscriminator, self.discriminator)
+        return discriminator.features(conditioned(source, images) if self.conditional else images)
+
+
+def conditioned(source: Tensor, images: Tensor) -> Tensor:
+    """Stack sources (N, Cs, h, w) and images (N, C, H, W) to (N, Cs + C, H, W), what a conditional discriminator reads.
+
+    Sources of another size are resized to the nearest pixel, which keeps label maps one-hot.
+    """
+    if source.shape[-2:] != images.shape[-2:]:
+        source = functional.interpolate(source, size=images.shape[-2:], mode="nearest")
+    return torch.cat((source, images), dim=1)
