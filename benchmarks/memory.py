@@ -31,7 +31,7 @@ import torch
 
 from ganpress.config.data import PrepareConfig
 from ganpress.config.edge import EvaluateConfig
-from ganpress.config.training import JudgeConfig
+from ganpress.config.judge import JudgeConfig
 from ganpress.data.arrays import open_split
 from ganpress.data.idx import write_idx
 from ganpress.data.preparation import prepare_images

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ganpress.checkpoint import save_model
-from ganpress.config.training import JudgeConfig
+from ganpress.config.judge import JudgeConfig
 from ganpress.data.arrays import open_split
 from ganpress.metrics.frechet import frechet_distance
 from ganpress.metrics.inception_score import inception_score

@@ -9,11 +9,11 @@ from pydantic import Field, model_validator
 from ganpress.config.base import Section, parse, read_yaml
 from ganpress.config.data import DataConfig, PrepareConfig, ValidateConfig
 from ganpress.config.edge import CompressConfig, EvaluateConfig, ExportConfig, ReportConfig
+from ganpress.config.judge import JudgeConfig
 from ganpress.config.search import SearchConfig, SubnetConfig
 from ganpress.config.training import (
     CandidateConfig,
     ControlConfig,
-    JudgeConfig,
     StudentConfig,
     SupernetConfig,
     TeacherConfig,

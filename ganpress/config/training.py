@@ -1,27 +1,10 @@
-"""Sections about training: judge, teachers, students, controls, supernet."""
+"""Sections about training: teachers, students, controls, supernet."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
-
-
-class JudgeConfig(Section):
-    """The feature network that measures generators."""
-
-    kind: Literal["classifier", "inception"]
-    """`classifier` is trained on the data set; `inception` is torch-fidelity's InceptionV3 with local weights."""
-    weights: str | None = None
-    """Path of Inception weights; None lets torch-fidelity look in its own cache."""
-    width: int = Field(ge=4)
-    features: int = Field(ge=8)
-    train_images: int = Field(ge=1)
-    """Training length in images shown."""
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0)
-    min_accuracy: float = Field(ge=0, le=1)
-    """Test accuracy below which the judge is refused."""
 
 
 class AdversaryTraining(Section):

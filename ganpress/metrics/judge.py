@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, load_model, load_weights_only, save_atomically
-from ganpress.config.training import JudgeConfig
+from ganpress.config.judge import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.pixels import images_to_uint8, uint8_to_images
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from ganpress.config.training import JudgeConfig
+from ganpress.config.judge import JudgeConfig
 from ganpress.data.arrays import ImageArray
 from ganpress.errors import DataError, QualityGateFailed
 from ganpress.seeding import seeded_initialisation, torch_generator

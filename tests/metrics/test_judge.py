@@ -7,7 +7,7 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from ganpress.checkpoint import save_model
-from ganpress.config.training import JudgeConfig
+from ganpress.config.judge import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.metrics.judge import ClassifierJudge, load_judge, save_inception_judge, weights_digest
 from ganpress.pixels import images_to_uint8, uint8_to_images

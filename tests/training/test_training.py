@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.config.training import DistillationTraining, GanTraining, JudgeConfig, SupernetConfig
+from ganpress.config.judge import JudgeConfig
+from ganpress.config.training import DistillationTraining, GanTraining, SupernetConfig
 from ganpress.data.arrays import ImageArray
 from ganpress.errors import DataError, QualityGateFailed, TrainingDiverged
 from ganpress.training.distillation import train_student

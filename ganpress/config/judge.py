@@ -1,0 +1,46 @@
+"""Section about the judge, the feature network that measures generators."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ganpress.config.base import Section
+
+JudgeKind = Literal["classifier", "domains", "rotations", "segmenter", "inception", "squeezenet"]
+
+
+class JudgeConfig(Section):
+    """The feature network that measures generators.
+
+    Trained on the train split: `classifier` on the classes of labelled images; `domains` to tell sources from targets
+    (unpaired data without classes); `rotations` to tell by how many quarter turns a target was turned (Gidaris et al.
+    2018; data without any labels); `segmenter` on the label maps of semantic data, so that it gives mean class IoU.
+    From files: `inception`, torch-fidelity's InceptionV3; `squeezenet`, SqueezeNet 1.0 in Caffe's colour convention;
+    `segmenter` with `weights`, the user's own segmentation network.
+    """
+
+    kind: JudgeKind
+    weights: str | None = None
+    """Local file: Inception's weights (None lets torch's cache hold them), SqueezeNet's, or a segmentation network as
+    TorchScript (`.pt`) or `torch.export` program (`.pt2`) that maps images in [-1, 1] to logits of the label classes."""
+    width: int = Field(ge=4)
+    features: int = Field(ge=8)
+    train_images: int = Field(ge=1)
+    """Training length in images shown."""
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    min_accuracy: float = Field(ge=0, le=1)
+    """Accuracy on the test split below which the judge is refused; that of pixels for a segmenter."""
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> "JudgeConfig":
+        if self.kind == "squeezenet" and self.weights is None:
+            raise ValueError("kind 'squeezenet' needs weights, the path of a local file")
+        if self.kind in ("classifier", "domains", "rotations") and self.weights is not None:
+            raise ValueError(f"kind '{self.kind}' is trained here and takes no weights; found {self.weights}")
+        return self
+
+    @property
+    def trained(self) -> bool:
+        """Whether the stage trains the network, rather than reading it from a file."""
+        return self.kind in ("classifier", "domains", "rotations") or (self.kind == "segmenter" and not self.weights)
