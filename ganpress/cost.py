@@ -2,10 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganpress.errors import ConfigError
-from models.resnet import check_image_size, resnet_generator
-from models.spade import SpadeGenerator, SpadeSpec
-from models.wdcgan import LATENT, wdcgan_generator
+from models.builders import generator_blueprint
+from models.elastic import NoInitialisation
+from models.families import Canvas, Family, split_name
+from models.spade import SpadeSpec
 
 aten = torch.ops.aten
 
@@ -124,18 +124,6 @@ def generator_cost(generator: nn.Module, example: Tensor) -> Cost:
     )
 
 
-class SkippedInitialisation(TorchFunctionMode):
-    """Leaves new weights as they are: on the meta device torch draws them by Python code that imports its compiler."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call one function, unless it is one of `torch.nn.init`, which return the tensor that they are given."""
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
-
-
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
     """Put every part of `module` in eval mode, and back as it was."""
@@ -147,59 +135,6 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
         for part in training:
             part.training = True
 
-
-@dataclass(frozen=True)
-class ImageSize:
-    """Size of the images that a generator makes."""
-
-    height: int
-    width: int
-    channels: int
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A generator family that can be named on the command line."""
-
-    build: Callable[[str, ImageSize], tuple[nn.Module, tuple[int, ...]]]
-    """spec, image size -> the module and the shape of an input of one sample."""
-    default_spec: str
-    default_size: ImageSize
-
-
-def _wdcgan(spec: str, size: ImageSize) -> tuple[nn.Module, tuple[int, ...]]:
-    if size.height != size.width:
-        raise ValueError(f"W-DCGAN makes square images, found {size.height}x{size.width}")
-    return wdcgan_generator(spec, size.height, size.channels), (1, LATENT)
-
-
-def _resnet(spec: str, size: ImageSize, separable: bool) -> tuple[nn.Module, tuple[int, ...]]:
-    check_image_size(size.height, size.width)
-    generator = resnet_generator(spec, size.channels, size.channels, separable)
-    return generator, (1, size.channels, size.height, size.width)
-
-
-def _spade(spec: str, size: ImageSize, separable: bool) -> tuple[nn.Module, tuple[int, ...]]:
-    parsed = SpadeSpec.parse(spec)
-    parsed.first_size(size.height, size.width)
-    return SpadeGenerator(parsed, size.channels, separable), (1, parsed.semantic, size.height, size.width)
-
-
-_PHOTO = ImageSize(256, 256, 3)
-_STREET = ImageSize(256, 512, 3)
-_plain_resnet, _mobile_resnet = partial(_resnet, separable=False), partial(_resnet, separable=True)
-_plain_spade, _mobile_spade = partial(_spade, separable=False), partial(_spade, separable=True)
-
-ARCHITECTURES = {
-    "wdcgan": Architecture(_wdcgan, "16", ImageSize(64, 64, 1)),
-    "resnet_9blocks": Architecture(_plain_resnet, "ngf=64", _PHOTO),
-    "mobile_resnet_9blocks": Architecture(_mobile_resnet, "ngf=64", _PHOTO),
-    "sub_mobile_resnet_9blocks": Architecture(_mobile_resnet, "16_16_32_16_32_32_16_16", _PHOTO),
-    "spade": Architecture(_plain_spade, "ngf=64", _STREET),
-    "mobile_spade": Architecture(_mobile_spade, "ngf=64", _STREET),
-    "sub_mobile_spade": Architecture(_mobile_spade, "32_32_48_32_32_32_32_24", _STREET),
-}
-"""A new family is a function like `_wdcgan` and one line here."""
 
 MOST_MACS_ON_CPU = 3 * 10**10
 """Above this, counting without computing is the faster way, though its first use costs 3.4 CPU seconds of imports."""
@@ -216,38 +151,46 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
     Raises:
         ConfigError: if the family, spec, size or channels are not allowed.
     """
-    family, _, spec = name.partition(":")
-    if family not in ARCHITECTURES:
-        raise ConfigError(f"unknown generator '{family}'; known: {', '.join(sorted(ARCHITECTURES))}")
-    architecture = ARCHITECTURES[family]
-    default = architecture.default_size
+    try:
+        _, family, _ = split_name(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    default = family.default_canvas
     height, width = (default.height, default.width) if size is None else _parse_size(size)
     if channels is not None and channels < 1:
         raise ConfigError(f"channels must be at least 1, found {channels}")
-    chosen = ImageSize(height, width, channels or default.channels)
+    drawn = channels or default.channels
     try:
-        return _counted(architecture, spec or architecture.default_spec, chosen)
+        return _counted(name, family, Canvas(drawn, height, width, _reads(name, family, drawn)))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
     except (RuntimeError, TypeError) as error:  # how torch refuses shapes beyond 64 bits
         raise ConfigError(f"{name}: torch cannot hold a generator of these numbers: {_first_line(error)}") from None
 
 
+def _reads(name: str, family: Family, channels: int) -> int:
+    """Channels of the source where only a name is given: a label map's from the spec, else those of the image."""
+    if family.builder == "spade_generator":
+        return SpadeSpec.parse(split_name(name)[2]).semantic
+    return channels if family.conditional else 0
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _counted(architecture: Architecture, spec: str, size: ImageSize) -> Cost:
+def _counted(name: str, family: Family, canvas: Canvas) -> Cost:
     """Count a generator on the CPU where it surely runs there in a second, else on the meta device."""
-    with torch.device("meta"), SkippedInitialisation():
-        generator, example_shape = architecture.build(spec, size)
+    blueprint = generator_blueprint(name, canvas)
+    with torch.device("meta"), NoInitialisation():
+        generator = blueprint.build()
     parameters = sum(parameter.numel() for parameter in generator.parameters())
-    most_macs = parameters * size.height * size.width  # no weight is used more than once for each pixel
+    most_macs = parameters * canvas.height * canvas.width  # no weight is used more than once for each pixel
     device = "cpu" if most_macs <= MOST_MACS_ON_CPU else "meta"
     if device == "cpu":  # built anew: moving off the meta device imports as much as counting there
-        with SkippedInitialisation():
-            generator, _ = architecture.build(spec, size)
-    return generator_cost(generator, torch.zeros(example_shape, device=device))
+        with NoInitialisation():
+            generator = blueprint.build()
+    return generator_cost(generator, torch.zeros(family.input_shape(canvas), device=device))
 
 
 def _parse_size(text: str) -> tuple[int, int]:

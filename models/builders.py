@@ -1,32 +1,19 @@
 """Names for architectures, so that a model file can say what it holds without a pickled class."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from torch import nn
 
 from models.edge_wdcgan import edge_wdcgan, folded_wdcgan
-from models.elastic import elastic_wdcgan_generator
+from models.elastic import Elastic, Kept, Spec, WidthSpace
+from models.families import Argument, Canvas, split_name
 from models.judge import classifier
 from models.quantized import quantized_wdcgan
 from models.resnet import resnet_generator
 from models.spade import spade_generator
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
-
-Argument = int | float | str | bool | None | list[int] | dict[str, "Argument"]
-
-BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "classifier": classifier,
-    "edge_wdcgan": edge_wdcgan,
-    "elastic_wdcgan_generator": elastic_wdcgan_generator,
-    "folded_wdcgan": folded_wdcgan,
-    "quantized_wdcgan": quantized_wdcgan,
-    "resnet_generator": resnet_generator,
-    "spade_generator": spade_generator,
-    "wdcgan_discriminator": wdcgan_discriminator,
-    "wdcgan_generator": wdcgan_generator,
-}
-"""A new architecture is a builder function of plain arguments and one line here."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +32,83 @@ class Blueprint:
         if self.builder not in BUILDERS:
             raise ValueError(f"unknown builder '{self.builder}'; known: {', '.join(sorted(BUILDERS))}")
         return BUILDERS[self.builder](**self.arguments)
+
+
+def elastic_generator(base: dict[str, Argument], widths: list[list[int]]) -> Elastic:
+    """Build the supernet of any architecture whose builder takes a `spec`.
+
+    Args:
+        base: builder and arguments of one of its networks, of any spec.
+        widths: the numbers that each place of the spec may take, ascending.
+    """
+    builder, arguments = base["builder"], base["arguments"]
+    assert isinstance(builder, str)
+    assert isinstance(arguments, dict)
+    blueprint = Blueprint(builder, arguments)
+    kept = partial(KEPT[builder], arguments) if builder in KEPT else None
+    return Elastic(WidthSpace(tuple(map(tuple, widths))), lambda spec: with_spec(blueprint, spec).build(), kept)
+
+
+def with_spec(blueprint: Blueprint, spec: Spec) -> Blueprint:
+    """The same architecture at other widths; the options of its spec text stay."""
+    words = str(blueprint.arguments["spec"]).split()
+    options = [word for word in words if "=" in word and not word.startswith("ngf=")]
+    return replace(blueprint, arguments=blueprint.arguments | {"spec": " ".join([spec.text, *options])})
+
+
+def generator_blueprint(name: str, canvas: Canvas) -> Blueprint:
+    """The generator `family:spec` for one kind of data.
+
+    Raises:
+        ValueError: if the family is unknown, or the spec or the canvas is not for it.
+    """
+    _, family, spec = split_name(name)
+    return Blueprint(family.builder, family.arguments(spec, canvas))
+
+
+def elastic_blueprint(family_name: str, canvas: Canvas, widths: tuple[tuple[int, ...], ...]) -> Blueprint:
+    """The supernet of a family; `widths` gives one list for all places, or one for each.
+
+    Args:
+        family_name: a family, or `family:options` where its spec text takes options, e.g. `spade:upsampling=normal`.
+        canvas: what it reads and draws.
+        widths: ascending numbers.
+
+    Raises:
+        ValueError: if the family is unknown, the canvas not for it, or the number of lists fits neither.
+    """
+    name, family, options = split_name(family_name)
+    places = family.places(canvas)
+    choices = widths * places if len(widths) == 1 else widths
+    if len(choices) != places:
+        raise ValueError(f"{name} has {places} widths; give one list for all or {places} lists, found {len(widths)}")
+    space = WidthSpace(choices)
+    own = options if "=" in options and not options.startswith("ngf=") else ""
+    blueprint = generator_blueprint(f"{name}:{space.largest.text} {own}".strip(), canvas)
+    base: dict[str, Argument] = {"builder": blueprint.builder, "arguments": blueprint.arguments}
+    return Blueprint("elastic", {"base": base, "widths": [list(numbers) for numbers in choices]})
+
+
+def subnet_blueprint(elastic: Blueprint, spec: Spec) -> Blueprint:
+    """What rebuilds the sub-generator `spec` of a supernet."""
+    base = elastic.arguments["base"]
+    assert isinstance(base, dict)
+    assert isinstance(base["arguments"], dict)
+    return with_spec(Blueprint(str(base["builder"]), base["arguments"]), spec)
+
+
+KEPT: dict[str, Callable[[dict[str, Argument], Spec, Spec], Kept]] = {}
+"""Builders whose narrow networks do not keep the first channels everywhere: (arguments, narrow, wide) -> indices."""
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "classifier": classifier,
+    "edge_wdcgan": edge_wdcgan,
+    "elastic": elastic_generator,
+    "folded_wdcgan": folded_wdcgan,
+    "quantized_wdcgan": quantized_wdcgan,
+    "resnet_generator": resnet_generator,
+    "spade_generator": spade_generator,
+    "wdcgan_discriminator": wdcgan_discriminator,
+    "wdcgan_generator": wdcgan_generator,
+}
+"""A new architecture is a builder function of plain arguments and one line here."""

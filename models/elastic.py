@@ -1,140 +1,300 @@
-"""Once-for-all W-DCGAN: one set of weights that runs at any width (GAN Compression, Li et al. 2020).
+"""Once-for-all generators of any architecture: one set of weights that runs at any width (Li et al. 2020, section 3.3).
 
-A sub-generator uses the first channels of every layer. The supernet has no hidden state: the spec, and the
-normalisation statistics that belong to it, are arguments, so that sub-generators can be evaluated in parallel and in
-any order.
+A sub-generator uses the first channels of every layer. So the weights of a narrow network are the leading corner of
+the widest one's, and nothing about elasticity is particular to an architecture: the supernet builds the static network
+of a spec without weights (a *skeleton*, on the meta device), cuts the widest network's parameters to the skeleton's
+shapes, and runs the skeleton with them. The extracted network is the same skeleton with the same numbers, hence the
+same images to the bit.
+
+The supernet has no hidden state: the spec, and the normalisation statistics that belong to it, are arguments; each
+thread has skeletons of its own. Sub-generators can be evaluated in parallel and in any order.
 """
 
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
-from models.wdcgan import LATENT, WdcganGenerator, WdcganSpec, hidden_levels, initialize_weights
+from models.taps import tapped
 
-Statistics = tuple[tuple[Tensor, Tensor], ...]
-"""Running mean and variance, both (C,), of every normalisation of one sub-generator."""
+Statistics = Mapping[str, Tensor]
+"""Running statistics of one sub-generator's batch normalisations, by buffer name; empty where it has none."""
 
+Kept = Mapping[str, tuple[Tensor | None, ...]]
+"""For a parameter or constant buffer, the indices (n,) kept in each dimension; None keeps the first ones."""
 
-class ElasticUpBlock(nn.Module):
-    """`models.wdcgan.UpBlock` that can run with the first `in_channels` x `out_channels` of its weights."""
-
-    def __init__(self, in_channels: int, out_channels: int, first: bool) -> None:
-        super().__init__()
-        self.stride, self.padding = (1, 0) if first else (2, 1)
-        self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, self.stride, self.padding, bias=False)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-
-    def convolve(self, x: Tensor, out_channels: int) -> Tensor:
-        weight = self.conv.weight[: x.shape[1], :out_channels].contiguous()
-        return functional.conv_transpose2d(x, weight, None, self.stride, self.padding)
-
-    def activate(self, x: Tensor, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
-        mean, variance = statistics if statistics is not None else (None, None)
-        x = functional.batch_norm(x, mean, variance, training=statistics is None)
-        return functional.relu(x + self.bias[: x.shape[1], None, None])
+SKELETONS = 64
+"""Built networks that each thread remembers, the last used ones."""
 
 
 @dataclass(frozen=True)
-class WdcganSpace:
-    """All specs whose levels take one of `depths`."""
+class Spec:
+    """The width numbers that name a (sub-)generator, in its family's order.
 
-    depths: tuple[int, ...]
-    levels: int
+    Text form: ``16`` where all are equal, else ``16_8_16_4``.
+    """
+
+    numbers: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return str(self.numbers[0]) if len(set(self.numbers)) == 1 else self.text
 
     @property
-    def largest(self) -> WdcganSpec:
-        return WdcganSpec((max(self.depths),) * self.levels)
+    def text(self) -> str:
+        """All numbers, also where they are equal."""
+        return "_".join(map(str, self.numbers))
+
+    @classmethod
+    def parse(cls, text: str, places: int) -> "Spec":
+        """Read the text form for a family of `places` numbers.
+
+        Raises:
+            ValueError: if the text is not numbers joined by `_`, or their count is neither 1 nor `places`.
+        """
+        parts = text.split("_")
+        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+            raise ValueError(f"spec '{text}' is not numbers of at least 1 joined by '_', e.g. '16' or '16_8_16_4'")
+        if len(parts) not in (1, places):
+            raise ValueError(f"spec '{text}' has {len(parts)} numbers; this generator takes 1 or {places}")
+        numbers = tuple(map(int, parts))
+        return cls(numbers * places if len(numbers) == 1 else numbers)
+
+
+@dataclass(frozen=True)
+class WidthSpace:
+    """All specs that take one of the given numbers in each place."""
+
+    choices: tuple[tuple[int, ...], ...]
+    """The numbers allowed in each place, ascending."""
+
+    def __post_init__(self) -> None:
+        for place, numbers in enumerate(self.choices):
+            if not numbers or list(numbers) != sorted(set(numbers)) or numbers[0] < 1:
+                raise ValueError(f"widths of place {place} must be ascending and at least 1, found {list(numbers)}")
 
     @property
-    def smallest(self) -> WdcganSpec:
-        return WdcganSpec((min(self.depths),) * self.levels)
+    def places(self) -> int:
+        """Numbers in a spec."""
+        return len(self.choices)
+
+    @property
+    def largest(self) -> Spec:
+        return Spec(tuple(numbers[-1] for numbers in self.choices))
+
+    @property
+    def smallest(self) -> Spec:
+        return Spec(tuple(numbers[0] for numbers in self.choices))
 
     def __len__(self) -> int:
-        return int(len(self.depths) ** self.levels)
+        return math.prod(len(numbers) for numbers in self.choices)
 
-    def __getitem__(self, index: int) -> WdcganSpec:
-        """The `index`-th spec, counting like digits with the last level fastest."""
+    def __getitem__(self, index: int) -> Spec:
+        """The `index`-th spec, counting like digits with the last place fastest."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        base, digits = len(self.depths), []
-        for _ in range(self.levels):
-            index, digit = divmod(index, base)
-            digits.append(self.depths[digit])
-        return WdcganSpec(tuple(reversed(digits)))
+        chosen = []
+        for numbers in reversed(self.choices):
+            index, digit = divmod(index, len(numbers))
+            chosen.append(numbers[digit])
+        return Spec(tuple(reversed(chosen)))
 
-    def sample(self, generator: torch.Generator) -> WdcganSpec:
-        """Draw every level uniformly."""
-        chosen = torch.randint(len(self.depths), (self.levels,), generator=generator)
-        return WdcganSpec(tuple(self.depths[int(index)] for index in chosen))
+    def __contains__(self, spec: object) -> bool:
+        if not isinstance(spec, Spec) or len(spec.numbers) != self.places:
+            return False
+        return all(number in numbers for number, numbers in zip(spec.numbers, self.choices, strict=True))
+
+    def __str__(self) -> str:
+        if len(set(self.choices)) == 1:
+            return f"{self.places} numbers out of {list(self.choices[0])}"
+        return "numbers out of " + ", ".join(str(list(numbers)) for numbers in self.choices)
+
+    def at(self, indices: Sequence[int]) -> Spec:
+        """The spec that takes the `indices[i]`-th choice in place i."""
+        return Spec(tuple(numbers[int(index)] for numbers, index in zip(self.choices, indices, strict=True)))
+
+    def sample(self, generator: torch.Generator) -> Spec:
+        """Draw every place uniformly."""
+        drawn = torch.rand(self.places, generator=generator).tolist()
+        return self.at([int(share * len(numbers)) for share, numbers in zip(drawn, self.choices, strict=True)])
 
 
-class ElasticWdcganGenerator(nn.Module):
-    """z (N, Z), spec -> images (N, C, H, W) in [-1, 1]."""
+class Elastic(nn.Module):
+    """A supernet: inputs (N, …), spec -> images (N, C, H, W) of the sub-generator `spec`.
 
-    def __init__(self, space: WdcganSpace, channels: int) -> None:
+    Args:
+        space: the specs that it can run.
+        build: makes the static network of a spec; called on the meta device for skeletons, on the CPU for the widest.
+        kept: which indices of the widest network's parameters a spec keeps, for layers that read concatenations and so
+            do not keep the first ones; parameters that it does not name keep the first.
+    """
+
+    def __init__(
+        self,
+        space: WidthSpace,
+        build: Callable[[Spec], nn.Module],
+        kept: Callable[[Spec, Spec], Kept] | None = None,
+    ) -> None:
         super().__init__()
         self.space = space
-        self.channels = channels
-        widths = (LATENT, *space.largest.widths)
-        self.blocks = nn.ModuleList(
-            ElasticUpBlock(wide, narrow, first=level == 0) for level, (wide, narrow) in enumerate(pairwise(widths))
-        )
-        self.head = nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1)
-        self.apply(initialize_weights)
+        self.widest = build(space.largest)
+        self._build = build
+        self._kept = kept
+        self._skeletons = _Skeletons()
 
-    def forward(self, z: Tensor, spec: WdcganSpec, statistics: Statistics | None = None) -> Tensor:
+    def forward(self, x: Tensor, spec: Spec, statistics: Statistics | None = None) -> Tensor:
         """Run the sub-generator `spec`, normalising by `statistics`, or by the batch's own where None.
 
         Raises:
             ValueError: if `spec` lies outside the space of this supernet.
         """
-        self._check(spec)
-        x = z[:, :, None, None]
-        for level, (block, width) in enumerate(zip(self._up_blocks(), spec.widths, strict=True)):
-            x = block.activate(block.convolve(x, width), statistics[level] if statistics is not None else None)
-        weight = self.head.weight[: x.shape[1]].contiguous()
-        return torch.tanh(functional.conv_transpose2d(x, weight, self.head.bias, 2, 1))
+        return self.run(x, spec, statistics)[0]
+
+    def run(
+        self, x: Tensor, spec: Spec, statistics: Statistics | None = None, taps: Sequence[str] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the sub-generator `spec` and return its images, and the outputs of the submodules `taps` by name.
+
+        Raises:
+            ValueError: if `spec` lies outside the space, or there is no submodule of a tap's name.
+        """
+        skeleton = self._skeleton(spec)
+        _set_modes(skeleton.network, self.training, batch_statistics=statistics is None)
+        buffers = skeleton.fresh_statistics(x.device) if statistics is None else statistics
+        with tapped(skeleton.network, taps) as features:
+            images: Tensor = functional_call(skeleton.network, {**self._cut(skeleton), **buffers}, (x,))
+        return images, dict(features)
 
     @torch.no_grad()
-    def calibrate(self, z: Tensor, spec: WdcganSpec) -> Statistics:
-        """Measure the normalisation statistics of `spec` on the latents `z` (N, Z), layer by layer."""
-        self._check(spec)
-        x, measured = z[:, :, None, None], []
-        for block, width in zip(self._up_blocks(), spec.widths, strict=True):
-            x = block.convolve(x, width)
-            measured.append((x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=True)))
-            x = block.activate(x, measured[-1])
-        return tuple(measured)
+    def calibrate(self, x: Tensor, spec: Spec) -> Statistics:
+        """Measure the batch normalisation statistics of `spec` on the inputs `x` (N, …); {} where there are none."""
+        skeleton = self._skeleton(spec)
+        buffers = skeleton.fresh_statistics(x.device)
+        if not buffers:
+            return {}
+        _set_modes(skeleton.network, training=False, batch_statistics=True)
+        norms = [module for module in skeleton.network.modules() if isinstance(module, _BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = None  # the plain mean over batches, of which there is one
+        functional_call(skeleton.network, {**self._cut(skeleton), **buffers}, (x,))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        return buffers
 
     @torch.no_grad()
-    def extract(self, spec: WdcganSpec, statistics: Statistics) -> WdcganGenerator:
-        """Mint the independent static generator of `spec`; its eval output equals the supernet's bit for bit."""
-        self._check(spec)
-        subnet = WdcganGenerator(spec, self.channels)
-        previous = LATENT
-        state = subnet.state_dict()
-        for level, (block, width) in enumerate(zip(self._up_blocks(), spec.widths, strict=True)):
-            state[f"blocks.{level}.conv.weight"] = block.conv.weight[:previous, :width]
-            state[f"blocks.{level}.bias"] = block.bias[:width]
-            state[f"blocks.{level}.norm.running_mean"], state[f"blocks.{level}.norm.running_var"] = statistics[level]
-            previous = width
-        state["head.weight"] = self.head.weight[:previous]
-        state["head.bias"] = self.head.state_dict()["bias"]
-        subnet.load_state_dict(state)
+    def extract(self, spec: Spec, statistics: Statistics) -> nn.Module:
+        """Mint the independent static network of `spec`; its eval output equals the supernet's bit for bit."""
+        skeleton = self._skeleton(spec)
+        cut = {name: tensor.detach().clone() for name, tensor in self._cut(skeleton).items()}
+        subnet = self._build(spec).to(next(self.parameters()).device)
+        subnet.load_state_dict({**subnet.state_dict(), **cut, **statistics})
         return subnet.eval()
 
-    def _up_blocks(self) -> list[ElasticUpBlock]:
-        return [block for block in self.blocks if isinstance(block, ElasticUpBlock)]
+    def _skeleton(self, spec: Spec) -> "_Skeleton":
+        if spec not in self.space:
+            raise ValueError(f"spec {spec} is outside this supernet's space ({self.space})")
+        return self._skeletons.get(spec, self._make_skeleton)
 
-    def _check(self, spec: WdcganSpec) -> None:
-        if len(spec.depths) != self.space.levels or not set(spec.depths) <= set(self.space.depths):
-            allowed = f"{self.space.levels} levels out of {list(self.space.depths)}"
-            raise ValueError(f"spec {spec} is outside this supernet's space ({allowed})")
+    def _make_skeleton(self, spec: Spec) -> "_Skeleton":
+        with torch.device("meta"), NoInitialisation():
+            network = self._build(spec)
+        kept = {} if self._kept is None else self._kept(spec, self.space.largest)
+        return _Skeleton.of(network, kept)
+
+    def _cut(self, skeleton: "_Skeleton") -> dict[str, Tensor]:
+        """The widest network's parameters and constants in the skeleton's shapes; gradients flow to the widest."""
+        wide = dict(self.widest.named_parameters()) | dict(self.widest.named_buffers())
+        return {name: _corner(wide[name], shape, skeleton.kept.get(name)) for name, shape in skeleton.shapes.items()}
 
 
-def elastic_wdcgan_generator(depths: list[int], size: int, channels: int) -> ElasticWdcganGenerator:
-    """Build the supernet whose levels take any of `depths`."""
-    return ElasticWdcganGenerator(WdcganSpace(tuple(depths), hidden_levels(size)), channels)
+def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Tensor | None, ...] | None) -> Tensor:
+    """The first entries of `tensor` in every dimension, or the kept ones; contiguous like an extracted network's."""
+    indices = kept or (None,) * len(shape)
+    for dimension, (length, index) in enumerate(zip(shape, indices, strict=True)):
+        if index is not None:
+            tensor = tensor.index_select(dimension, index.to(tensor.device))
+        elif length != tensor.shape[dimension]:
+            tensor = tensor.narrow(dimension, 0, length)
+    return tensor.contiguous()
+
+
+@dataclass(frozen=True)
+class _Skeleton:
+    """A static network without weights, and how they are cut for it."""
+
+    network: nn.Module
+    shapes: dict[str, tuple[int, ...]]
+    """Of the parameters, and of the buffers that are no statistics."""
+    statistics: tuple[str, ...]
+    """Names of the batch normalisations' buffers."""
+    kept: Kept
+
+    @classmethod
+    def of(cls, network: nn.Module, kept: Kept) -> "_Skeleton":
+        """Look at a network of meta tensors."""
+        norms = [(name, module) for name, module in network.named_modules() if isinstance(module, _BatchNorm)]
+        statistics = tuple(f"{name}.{own}".lstrip(".") for name, norm in norms for own, _ in norm.named_buffers())
+        tensors = dict(network.named_parameters()) | dict(network.named_buffers())
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if name not in statistics}
+        return cls(network, shapes, statistics, kept)
+
+    def fresh_statistics(self, device: torch.device) -> dict[str, Tensor]:
+        """Statistics as a new network has them: means 0, variances 1, batches 0."""
+        made = {}
+        for name in self.statistics:
+            buffer = self.network.get_buffer(name)
+            fill = torch.ones if name.endswith("running_var") else torch.zeros
+            made[name] = fill(buffer.shape, dtype=buffer.dtype, device=device)
+        return made
+
+
+class _Skeletons(threading.local):
+    """The last used skeletons of each thread; a skeleton is changed while it runs."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Spec, _Skeleton] = OrderedDict()
+
+    def get(self, spec: Spec, make: Callable[[Spec], _Skeleton]) -> _Skeleton:
+        if spec not in self._known:
+            self._known[spec] = make(spec)
+            if len(self._known) > SKELETONS:
+                self._known.popitem(last=False)
+        self._known.move_to_end(spec)
+        return self._known[spec]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Skeletons":
+        return _Skeletons()
+
+    def __reduce__(self) -> tuple[type["_Skeletons"], tuple[()]]:
+        return _Skeletons, ()
+
+
+class NoInitialisation(TorchFunctionMode):
+    """Leaves new weights undrawn.
+
+    On the meta device there are none, and torch would draw them by Python code that imports its compiler.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call one function, unless it is one of `torch.nn.init`, which return the tensor that they are given."""
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def _set_modes(network: nn.Module, training: bool, batch_statistics: bool) -> None:
+    """Put the network in training or evaluation; batch normalisation uses the batch's statistics where asked for."""
+    network.train(training)
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.train(batch_statistics)
