@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 from ganpress.errors import ConfigError
 from models.builders import generator_blueprint
 from models.elastic import NoInitialisation
-from models.families import Canvas, Family, split_name
+from models.families import Canvas, Family, find_family
 from models.spade import SpadeSpec
 
 aten = torch.ops.aten
@@ -152,7 +152,7 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
         ConfigError: if the family, spec, size or channels are not allowed.
     """
     try:
-        _, family, _ = split_name(name)
+        _, family, _ = find_family(name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     default = family.default_canvas
@@ -171,7 +171,7 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
 def _reads(name: str, family: Family, channels: int) -> int:
     """Channels of the source where only a name is given: a label map's from the spec, else those of the image."""
     if family.builder == "spade_generator":
-        return SpadeSpec.parse(split_name(name)[2]).semantic
+        return SpadeSpec.parse(find_family(name)[2]).semantic
     return channels if family.conditional else 0
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from models.edge_wdcgan import edge_wdcgan, folded_wdcgan
 from models.elastic import Elastic, Kept, Spec, WidthSpace
-from models.families import Argument, Canvas, split_name
+from models.families import Argument, Canvas, find_family
 from models.judge import classifier
 from models.quantized import quantized_wdcgan
 from models.resnet import resnet_generator
@@ -62,7 +62,7 @@ def generator_blueprint(name: str, canvas: Canvas) -> Blueprint:
     Raises:
         ValueError: if the family is unknown, or the spec or the canvas is not for it.
     """
-    _, family, spec = split_name(name)
+    _, family, spec = find_family(name)
     return Blueprint(family.builder, family.arguments(spec, canvas))
 
 
@@ -77,7 +77,7 @@ def elastic_blueprint(family_name: str, canvas: Canvas, widths: tuple[tuple[int,
     Raises:
         ValueError: if the family is unknown, the canvas not for it, or the number of lists fits neither.
     """
-    name, family, options = split_name(family_name)
+    name, family, options = find_family(family_name)
     places = family.places(canvas)
     choices = widths * places if len(widths) == 1 else widths
     if len(choices) != places:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.base_channels import COUNT
+from models.names import split_name
 from models.resnet import check_image_size
 from models.spade import SpadeSpec
 from models.wdcgan import LATENT, hidden_levels
@@ -142,16 +143,15 @@ FAMILIES: dict[str, Family] = {
     "mobile_spade": _spade_family(True, "ngf=64"),
     "sub_mobile_spade": _spade_family(True, _SUB_SPADE),
 }
-"""A new family is a function like `_wdcgan` and one line here."""
+"""A new family is a function like `_wdcgan`, one line here and one in `models.names`."""
 
 
-def split_name(name: str) -> tuple[str, Family, str]:
+def find_family(name: str) -> tuple[str, Family, str]:
     """Take a generator's name apart: family name, family, spec text (the family's default where it is left out).
 
     Raises:
         ValueError: if the family is unknown.
     """
-    family, _, spec = name.partition(":")
-    if family not in FAMILIES:
-        raise ValueError(f"unknown generator '{family}'; known: {', '.join(sorted(FAMILIES))}")
-    return family, FAMILIES[family], spec or FAMILIES[family].default_spec
+    family_name, spec = split_name(name)
+    family = FAMILIES[family_name]
+    return family_name, family, spec or family.default_spec

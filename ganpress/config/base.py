@@ -55,8 +55,13 @@ def parse(content: Any, section: type[SectionT], origin: str) -> SectionT:
         raise ConfigError(f"{origin}: {'; '.join(_explain(item, section) for item in error.errors())}") from None
 
 
+TAGS = frozenset({"conditional", "unconditional"})
+"""Parts of pydantic's locations that name a member of a union and no key."""
+
+
 def _explain(item: Any, section: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in item["loc"])
+    location = tuple(part for part in item["loc"] if part not in TAGS)
+    where = ".".join(str(part) for part in location)
     if item["type"] == "value_error":  # our own words; pydantic's input would be the whole section
         return f"{where}: {item['ctx']['error']}" if where else str(item["ctx"]["error"])
     if item["type"] == "extra_forbidden":

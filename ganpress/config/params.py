@@ -1,6 +1,6 @@
 """The whole of params.yaml, for those who must check it at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from ganpress.config.search import SearchConfig, SubnetConfig
 from ganpress.config.training import (
     CandidateConfig,
     ControlConfig,
+    GeneratorItem,
     StudentConfig,
     SupernetConfig,
     TeacherConfig,
 )
+from ganpress.config.translation import CONDITIONAL, kind_of_training
+from models.names import CONDITIONAL as CONDITIONAL_FAMILIES
+from models.names import split_name
 
 
 class Params(Section):
@@ -57,6 +61,7 @@ class Params(Section):
             if getattr(self.evaluate, key) >= self.evaluate.images:
                 found = f"evaluate.{key} is {getattr(self.evaluate, key)}"
                 raise ValueError(f"{found}; it must be below evaluate.images = {self.evaluate.images}")
+        self._one_kind_of_data()
         joint = any(item.loss == "joint" for item in self.student.items.values())
         objectives = self.student.adversarial.objective, self.candidate.training.objective
         if joint and objectives[0] != objectives[1]:
@@ -65,6 +70,48 @@ class Params(Section):
                 f"inherits was trained for '{objectives[1]}' (candidate.training.objective); make them equal"
             )
         return self
+
+    def _one_kind_of_data(self) -> None:
+        """All training sections are for the same kind of data, and losses and generators belong to it."""
+        kinds = {
+            "candidate.training": self.candidate.training,
+            "student.training": self.student.training,
+            "control.training": self.control.training,
+            "supernet.training": self.supernet.training,
+            "subnet.fine_tuning": self.subnet.fine_tuning,
+        }
+        conditional = {name for name, one in kinds.items() if one is not None and kind_of_training(one) == CONDITIONAL}
+        plain = {name for name, one in kinds.items() if one is not None} - conditional
+        if conditional and plain:
+            raise ValueError(
+                f"{', '.join(sorted(conditional))} name a framework and train conditional generators, but "
+                f"{', '.join(sorted(plain))} do not; give all of them one or none"
+            )
+        for name, item in self.student.items.items():
+            if (item.loss == "gan_compression") != bool(conditional):
+                allowed = "gan_compression" if conditional else "mse or joint"
+                raise ValueError(
+                    f"student.items.{name}.loss is '{item.loss}'; with this student.training it is {allowed}"
+                )
+        self._known_generators(bool(conditional))
+
+    def _known_generators(self, conditional: bool) -> None:
+        items = {f"{stage}.items.{name}": item.generator_name for stage, name, item in self._generator_items()}
+        for where, name in items.items() | {("supernet.family", self.supernet.family)}:
+            try:
+                family, _ = split_name(name)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            if CONDITIONAL_FAMILIES[family] != conditional:
+                kind = "conditional" if conditional else "unconditional"
+                raise ValueError(f"{where} is '{name}', but the training sections are for {kind} data")
+
+    def _generator_items(self) -> Iterator[tuple[str, str, GeneratorItem]]:
+        for stage, items in (("student", self.student.items), ("control", self.control.items)):
+            yield from ((stage, name, item) for name, item in items.items())
+        for name, candidate in self.candidate.items.items():
+            if candidate.imported is None:
+                yield "candidate", name, candidate
 
 
 def _references(stage: str, items: Mapping[str, object]) -> set[str]:
@@ -83,11 +130,12 @@ def load_params(path: Path) -> Params:
 def merge_overlay(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     """Lay a recipe over params: mappings merge key by key, but `items` and everything else is replaced whole.
 
-    A recipe that names its own candidates or students does not want the base's beside them.
+    A recipe that names its own candidates or students does not want the base's beside them, and a training section
+    that names its `framework` none of the keys of another one's.
     """
     merged = dict(base)
     for key, value in overlay.items():
         known = merged.get(key)
-        both_merge = key != "items" and isinstance(known, dict) and isinstance(value, dict)
+        both_merge = key != "items" and isinstance(known, dict) and isinstance(value, dict) and "framework" not in value
         merged[key] = merge_overlay(known or {}, value) if both_merge else value
     return merged

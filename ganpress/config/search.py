@@ -5,7 +5,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
-from ganpress.config.training import DistillationTraining
+from ganpress.config.training import AnyDistillation
+
+Objective = Literal["macs", "parameters", "bytes", "latency"]
+"""What a sub-generator costs; the score is always the other objective."""
 
 
 class SearchConfig(Section):
@@ -15,23 +18,51 @@ class SearchConfig(Section):
     images: int = Field(ge=2)
     """Images that each sub-generator is scored on, against the validation split."""
     calibration_images: int = Field(ge=2)
-    """Latents that re-calibrate the normalisation statistics of each sub-generator."""
+    """Inputs that re-calibrate the normalisation statistics of each sub-generator."""
+    objectives: tuple[Objective, ...] = Field(default=("macs",), min_length=1)
+    """Costs that the front trades against the score. `latency` is measured, the others are counted."""
     max_macs: int | None = Field(default=None, ge=1)
     max_parameters: int | None = Field(default=None, ge=1)
+    max_bytes: int | None = Field(default=None, ge=1)
+    max_latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Median milliseconds of one image on one thread."""
+    latency_repeats: int = Field(default=30, ge=3)
+    """Timed calls of each sub-generator; without latency among objectives and limits nothing is timed."""
     exhaustive_limit: int = Field(ge=1)
     """Spaces up to this size are searched exhaustively, larger ones by NSGA-II."""
-    population: int = Field(ge=4)
+    population: int = Field(default=100, ge=4)
+    """Sub-generators of a generation; 100 as published."""
     generations: int = Field(ge=1)
+    """With NSGA-II at most population x generations sub-generators are scored, each once."""
+    parent_fraction: float = Field(default=0.25, gt=0, le=1)
+    """Share of a generation, the best by rank and crowding, that has children; 0.25 as published."""
+    mutation_fraction: float = Field(default=0.5, gt=0, le=1)
+    """Share of the children that mutate; 0.5 as published."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that score, one thread each. None: all cores of the stage, where their start pays off."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The sense of the metric."""
+        return self.metric == "is"
+
+    @property
+    def measures_latency(self) -> bool:
+        """Whether sub-generators must be timed."""
+        return "latency" in self.objectives or self.max_latency_ms is not None
 
     @model_validator(mode="after")
     def _budget(self) -> "SearchConfig":
-        if self.max_macs is None and self.max_parameters is None:
-            raise ValueError("a budget is needed: max_macs, max_parameters or both")
+        limits = (self.max_macs, self.max_parameters, self.max_bytes, self.max_latency_ms)
+        if all(limit is None for limit in limits):
+            raise ValueError("a budget is needed: max_macs, max_parameters, max_bytes or max_latency_ms")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"objectives must differ, found {list(self.objectives)}")
         return self
 
 
 class SubnetConfig(Section):
     """Extraction of the best sub-generator."""
 
-    fine_tuning: DistillationTraining | None = None
+    fine_tuning: AnyDistillation | None = None
     """Continue distillation of the extracted network alone; None extracts it bit for bit."""

@@ -1,10 +1,17 @@
 """Sections about training: teachers, students, controls, supernet."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.translation import (
+    CONDITIONAL,
+    UNCONDITIONAL,
+    FeatureDistillation,
+    TranslationTraining,
+    kind_of_training,
+)
 
 
 class AdversaryTraining(Section):
@@ -41,23 +48,61 @@ class GanTraining(AdversaryTraining):
     """Half-life of the exponential moving average of generator weights, in images; 0 switches it off."""
 
 
-class DepthItem(Section):
-    """A generator of one depth scale factor."""
+AnyTraining = Annotated[
+    Annotated[GanTraining, Tag(UNCONDITIONAL)] | Annotated[TranslationTraining, Tag(CONDITIONAL)],
+    Discriminator(kind_of_training),
+]
+"""A section that names a `framework` trains a conditional generator."""
 
-    depth: int = Field(ge=1)
+
+class GeneratorItem(Section):
+    """A generator, by exactly one of its two names."""
+
+    depth: int | None = Field(default=None, ge=1)
+    """W-DCGAN's depth scale factor."""
+    spec: str | None = None
+    """Any family's `family:spec`, as `ganpress cost` reads it."""
+
+    @model_validator(mode="after")
+    def _one_name(self) -> "GeneratorItem":
+        if (self.depth is None) == (self.spec is None):
+            raise ValueError("needs exactly one of depth (W-DCGAN) and spec (family:spec, see `ganpress cost`)")
+        return self
+
+    @property
+    def generator_name(self) -> str:
+        """`family:spec`."""
+        return self.spec or f"wdcgan:{self.depth}"
+
+
+class CandidateItem(GeneratorItem):
+    """A member of the teacher family: trained here, or imported."""
+
+    imported: str | None = None
+    """Name of a generator below imported/, taken as it is."""
+
+    @model_validator(mode="after")
+    def _one_name(self) -> "CandidateItem":
+        if sum(name is not None for name in (self.depth, self.spec, self.imported)) != 1:
+            raise ValueError("needs exactly one of depth (W-DCGAN), spec (family:spec) and imported (a name)")
+        return self
 
 
 class CandidateConfig(Section):
-    """The teacher family: one GAN for each depth."""
+    """The teacher family: one GAN for each depth or spec."""
 
-    training: GanTraining
-    items: dict[str, DepthItem] = Field(min_length=1)
+    training: AnyTraining
+    items: dict[str, CandidateItem] = Field(min_length=1)
+
+
+QuickMetric = Literal["is", "fid", "kid", "miou", "psnr"]
+"""What generators are chosen by; `miou` needs a segmenter as judge, `psnr` paired data."""
 
 
 class TeacherConfig(Section):
     """How the best candidate is chosen."""
 
-    metric: Literal["is", "fid"]
+    metric: QuickMetric
     images: int = Field(ge=2)
     """Generated images that each candidate is scored on, against the validation split."""
 
@@ -74,11 +119,18 @@ class DistillationTraining(Section):
     ema_half_life_images: int = Field(ge=0)
 
 
-class StudentItem(Section):
-    """One student: its depth and its loss."""
+AnyDistillation = Annotated[
+    Annotated[DistillationTraining, Tag(UNCONDITIONAL)] | Annotated[FeatureDistillation, Tag(CONDITIONAL)],
+    Discriminator(kind_of_training),
+]
+"""A section that names a `framework` distils a conditional generator."""
 
-    depth: int = Field(ge=1)
-    loss: Literal["mse", "joint"]
+
+class StudentItem(GeneratorItem):
+    """One student: its size and its loss."""
+
+    loss: Literal["mse", "joint", "gan_compression"]
+    """`mse` and `joint` distil from latents; `gan_compression` is the full objective of student.training."""
     alpha: float = Field(default=0.0001, gt=0, lt=1)
     """Weight of the adversarial term of the joint loss (eq. 4)."""
 
@@ -86,7 +138,7 @@ class StudentItem(Section):
 class StudentConfig(Section):
     """Distillation of smaller generators from the teacher (eq. 3 and 4)."""
 
-    training: DistillationTraining
+    training: AnyDistillation
     adversarial: AdversaryTraining
     """How the joint loss trains the discriminator that it inherits from the teacher: one update a step."""
     items: dict[str, StudentItem] = Field(min_length=1)
@@ -95,23 +147,37 @@ class StudentConfig(Section):
 class ControlConfig(Section):
     """Regular GANs of the students' sizes, trained without a teacher."""
 
-    training: GanTraining
-    items: dict[str, DepthItem] = Field(min_length=1)
+    training: AnyTraining
+    items: dict[str, GeneratorItem] = Field(min_length=1)
 
 
 class SupernetConfig(Section):
     """The once-for-all generator distilled from the teacher."""
 
-    depths: tuple[int, ...] = Field(min_length=1)
-    """Widths that each level may take, as depth scale factors, ascending."""
+    family: str = "wdcgan"
+    """Generator family, with the options of its spec text where it has any: `mobile_spade:upsampling=normal`."""
+    widths: tuple[tuple[int, ...], ...] = Field(min_length=1)
+    """Numbers that each place of a spec may take, ascending: one list for all places, or one list a place."""
+    initial: Literal["random", "teacher"] = "random"
+    """`teacher`: the widest network starts as the teacher, its channels ordered by importance."""
     sandwich: bool
     """Train the largest and smallest sub-generator in each step beside the random ones."""
     random_specs: int = Field(ge=1)
     """Sub-generators sampled uniformly in each step."""
-    training: DistillationTraining
+    training: AnyDistillation
+
+    @field_validator("widths", mode="before")
+    @classmethod
+    def _one_list(cls, content: object) -> object:
+        """Read `[2, 4, 8]` as one list for all places."""
+        flat = (
+            isinstance(content, list | tuple) and content and not any(isinstance(one, list | tuple) for one in content)
+        )
+        return [content] if flat else content
 
     @model_validator(mode="after")
     def _ascending(self) -> "SupernetConfig":
-        if list(self.depths) != sorted(set(self.depths)) or self.depths[0] < 1:
-            raise ValueError(f"depths must be ascending and at least 1, found {list(self.depths)}")
+        for numbers in self.widths:
+            if not numbers or list(numbers) != sorted(set(numbers)) or numbers[0] < 1:
+                raise ValueError(f"widths must be ascending and at least 1, found {list(numbers)}")
         return self

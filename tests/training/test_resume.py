@@ -77,7 +77,7 @@ def student(images, joint):
 
 
 def supernet(images):
-    config = SupernetConfig(depths=(2, 3), sandwich=True, random_specs=1, training=DISTILLATION)
+    config = SupernetConfig(widths=((2, 3),), sandwich=True, random_specs=1, training=DISTILLATION)
 
     def run(checkpointing, on_samples):
         made, teacher = build(elastic_wdcgan_generator, [2, 3], 16, 1), build(wdcgan_generator, "3", 16, 1)

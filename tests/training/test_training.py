@@ -71,7 +71,7 @@ def test_student_comes_close_to_its_teacher():
 def test_every_width_of_the_supernet_learns():
     torch.manual_seed(0)
     supernet = elastic_wdcgan_generator([2, 4], 16, 1)
-    config = SupernetConfig(depths=(2, 4), sandwich=True, random_specs=1, training=distillation())
+    config = SupernetConfig(widths=((2, 4),), sandwich=True, random_specs=1, training=distillation())
     _, curve = train_supernet(supernet, strong_teacher(), config, 1)
     for name in ("mse_largest", "mse_smallest", "mse_random_0"):
         assert curve[-1].losses[name] < 0.7 * curve[0].losses[name]
