@@ -9,6 +9,7 @@ Round brackets are read over: `32_32_48_32_32_32_32_24 (ngf=48)` names a sub-gen
 from dataclasses import dataclass
 
 COUNT = 8
+"""Base channels of a ResNet or SPADE generator."""
 EXAMPLE = "'ngf=64' or '16_16_32_16_32_32_16_16'"
 
 
@@ -21,15 +22,16 @@ class ParsedText:
     """What follows the base channels, by name; `ngf` is not among them."""
 
 
-def parse_text(text: str, known_options: tuple[str, ...] = ()) -> ParsedText:
+def parse_text(text: str, known_options: tuple[str, ...] = (), count: int = COUNT) -> ParsedText:
     """Read base channel numbers and options.
 
     Args:
         text: the text form, see the head of this module.
         known_options: names of the family's options beside `ngf`.
+        count: base channels of the family.
 
     Raises:
-        ValueError: if the base channels are missing, not eight, not numbers of at least 1 or above those of their
+        ValueError: if the base channels are missing, not `count`, not numbers of at least 1 or above those of their
             supernet, or an option is unknown or given twice.
     """
     words = text.replace("(", " ").replace(")", " ").split()
@@ -39,8 +41,8 @@ def parse_text(text: str, known_options: tuple[str, ...] = ()) -> ParsedText:
     if len(numbers) > 1 or (not numbers and ngf is None):
         raise ValueError(f"spec '{text}' must give the base channels once, e.g. {EXAMPLE}")
     if not numbers:
-        return ParsedText((ngf or 0,) * COUNT, options)
-    base_channels = _parse_base_channels(numbers[0])
+        return ParsedText((ngf or 0,) * count, options)
+    base_channels = _parse_base_channels(numbers[0], count)
     if ngf is not None and max(base_channels) > ngf:
         raise ValueError(f"spec '{text}': {max(base_channels)} channels do not fit into a supernet of ngf={ngf}")
     return ParsedText(base_channels, options)
@@ -74,12 +76,12 @@ def check_base_channels(base_channels: tuple[int, ...]) -> None:
         raise ValueError(f"every base channel must be at least 1, found {min(base_channels)}")
 
 
-def _parse_base_channels(text: str) -> tuple[int, ...]:
+def _parse_base_channels(text: str, count: int) -> tuple[int, ...]:
     parts = text.split("_")
     if not all(part.isdecimal() for part in parts):
         raise ValueError(f"base channels '{text}' are not whole numbers joined by '_', e.g. {EXAMPLE}")
-    if len(parts) != COUNT:
-        raise ValueError(f"'{text}' has {len(parts)} base channels; this generator takes {COUNT}, or ngf=<number>")
+    if len(parts) != count:
+        raise ValueError(f"'{text}' has {len(parts)} base channels; this generator takes {count}, or ngf=<number>")
     return tuple(map(int, parts))
 
 
