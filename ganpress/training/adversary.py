@@ -5,12 +5,13 @@ Shared by the training of teachers and by distillation. Shapes: N batch, Cs and 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
+from ganpress.config.translation import Adversarial, Objective
 from ganpress.losses import (
     feature_matching_loss,
     gan_discriminator_loss,
@@ -21,23 +22,8 @@ from ganpress.losses import (
     lsgan_generator_loss,
 )
 
-Objective = Literal["vanilla", "lsgan", "hinge"]
 
-
-class AdversaryConfig(Protocol):
-    """What an adversary reads of a training section."""
-
-    @property
-    def objective(self) -> Objective: ...
-    @property
-    def discriminator_learning_rate(self) -> float: ...
-    @property
-    def beta1(self) -> float: ...
-    @property
-    def beta2(self) -> float: ...
-
-
-class PatchDiscriminator(Protocol):
+class FeatureDiscriminator(Protocol):
     """Images (N, channels, H, W) -> for each scale its layers' outputs, logits (N, 1, h, w) last."""
 
     def features(self, x: Tensor, /) -> list[list[Tensor]]: ...
@@ -76,7 +62,7 @@ class TranslationAdversary:
     over patches and over scales.
     """
 
-    def __init__(self, discriminator: nn.Module, config: AdversaryConfig, conditional: bool) -> None:
+    def __init__(self, discriminator: nn.Module, config: Adversarial, conditional: bool) -> None:
         self.discriminator = discriminator.train()
         self.conditional = conditional
         betas = (config.beta1, config.beta2)
@@ -121,7 +107,7 @@ class TranslationAdversary:
         return torch.stack([self._losses.generator(layers[-1]) for layers in scales]).mean()
 
     def _features(self, source: Tensor, images: Tensor) -> list[list[Tensor]]:
-        discriminator = cast(PatchDiscriminator, self.discriminator)
+        discriminator = cast(FeatureDiscriminator, self.discriminator)
         return discriminator.features(conditioned(source, images) if self.conditional else images)
 
 

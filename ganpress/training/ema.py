@@ -1,6 +1,7 @@
 """Exponential moving average of generator weights, and the normalisation statistics that belong to it."""
 
 import copy
+from collections.abc import Iterable
 from typing import TypeVar
 
 import torch
@@ -45,19 +46,31 @@ class WeightAverage:
 
 
 @torch.no_grad()
-def recalibrate_batch_norm_(generator: nn.Module, latents: Tensor, batch_size: int = 250) -> nn.Module:
-    """Replace every batch norm's running statistics by those measured on `latents` (N, Z); leaves eval mode on.
+def recalibrate_batch_norm_(
+    generator: nn.Module, inputs: Tensor | Iterable[Tensor], batch_size: int = 250
+) -> nn.Module:
+    """Replace every batch norm's running statistics by those measured on `inputs`; leaves eval mode on.
 
     Averaged weights never ran forward in training, so the statistics gathered there are not theirs. Each layer is
     measured with the layers before it in training mode, batch by batch, as a plain mean over batches.
+
+    Args:
+        generator: changed in place; one without batch norm is only put into eval mode, and no input is read.
+        inputs: what the generator reads, latents (N, Z), images or one-hot label maps (N, C, H, W): one tensor, or
+            batches one by one.
+        batch_size: into which one tensor is split.
     """
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return generator.eval()
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
-    generator.train()
-    for batch in latents.split(batch_size):
+    generator.eval()
+    for norm in norms:
+        norm.train()  # alone: dropout would blur what is measured
+    for batch in inputs.split(batch_size) if isinstance(inputs, Tensor) else inputs:
         if len(batch) > 1:
             generator(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
