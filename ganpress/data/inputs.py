@@ -51,7 +51,7 @@ class LatentInputs:
         return torch.randn(count, self.latent, generator=torch_generator(seed, purpose, "latents"))
 
     def batches(self, seed: int, purpose: str, count: int, batch_size: int = BATCH) -> Iterator[Tensor]:
-        yield from self.draw(seed, purpose, count).split(batch_size)
+        yield from torch.split(self.draw(seed, purpose, count), batch_size)
 
 
 class SourceInputs:
@@ -77,7 +77,7 @@ class SourceInputs:
         return self.sources.batch(self.rows(seed, purpose, count))
 
     def batches(self, seed: int, purpose: str, count: int, batch_size: int = BATCH) -> Iterator[Tensor]:
-        for rows in self.rows(seed, purpose, count).split(batch_size):
+        for rows in torch.split(self.rows(seed, purpose, count), batch_size):
             yield self.sources.batch(rows)
 
 
