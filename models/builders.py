@@ -9,8 +9,9 @@ from torch import nn
 from models.edge_wdcgan import edge_wdcgan, folded_wdcgan
 from models.elastic import Elastic, Kept, Spec, WidthSpace
 from models.families import Argument, Canvas, find_family
-from models.judge import classifier
-from models.quantized import quantized_wdcgan
+from models.judge import classifier, pretext_classifier, segmenter
+from models.quantized import CalibrationRecord, quantized_wdcgan
+from models.quantized_network import QuantizedNetwork
 from models.resnet import resnet_generator
 from models.spade import spade_generator
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
@@ -97,6 +98,32 @@ def subnet_blueprint(elastic: Blueprint, spec: Spec) -> Blueprint:
     return with_spec(Blueprint(str(base["builder"]), base["arguments"]), spec)
 
 
+def quantized_generator(
+    base: dict[str, Argument],
+    layers: list[str],
+    folded: list[str],
+    weight_bits: int | None,
+    activation_bits: int | None,
+    calibration: dict[str, int | str | None] | None = None,
+) -> QuantizedNetwork:
+    """Build any generator with empty quantized layers.
+
+    Args:
+        base: builder and arguments of the float generator.
+        layers: names of the layers that are quantized, in the order in which they run.
+        folded: names of the batch normalisations that those layers contain.
+        weight_bits: 2 to 8, or None for floats.
+        activation_bits: 2 to 8, or None for floats.
+        calibration: the fields of a `CalibrationRecord`.
+    """
+    builder, arguments = base["builder"], base["arguments"]
+    assert isinstance(builder, str)
+    assert isinstance(arguments, dict)
+    network = Blueprint(builder, arguments).build()
+    record = None if calibration is None else CalibrationRecord(**calibration)  # type: ignore[arg-type]
+    return QuantizedNetwork(network, tuple(layers), tuple(folded), weight_bits, activation_bits, record)
+
+
 KEPT: dict[str, Callable[[dict[str, Argument], Spec, Spec], Kept]] = {}
 """Builders whose narrow networks do not keep the first channels everywhere: (arguments, narrow, wide) -> indices."""
 
@@ -105,8 +132,11 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "edge_wdcgan": edge_wdcgan,
     "elastic": elastic_generator,
     "folded_wdcgan": folded_wdcgan,
+    "pretext_classifier": pretext_classifier,
+    "quantized": quantized_generator,
     "quantized_wdcgan": quantized_wdcgan,
     "resnet_generator": resnet_generator,
+    "segmenter": segmenter,
     "spade_generator": spade_generator,
     "wdcgan_discriminator": wdcgan_discriminator,
     "wdcgan_generator": wdcgan_generator,

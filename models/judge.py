@@ -1,4 +1,4 @@
-"""The judge: a small classifier whose features and class probabilities measure generators of one data domain."""
+"""Judges: small networks whose features, class probabilities and label maps measure generators of one data domain."""
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,50 @@ class Classifier(nn.Module):
         return features, self.head(features) / self.temperature
 
 
+class Segmenter(nn.Module):
+    """Images (N, C, H, W) in [-1, 1] -> features (N, F), the pooled bottleneck, and logits (N, K, H, W).
+
+    An encoder of three resolutions and a decoder with skip connections, as in U-Net (Ronneberger et al. 2015), small.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int, features: int) -> None:
+        super().__init__()
+        self.down1 = _block(channels, width, 1)
+        self.down2 = _block(width, 2 * width, 2)
+        self.down3 = _block(2 * width, 4 * width, 2)
+        self.bottleneck = _block(4 * width, features, 1)
+        self.up2 = _block(features + 2 * width, 2 * width, 1)
+        self.up1 = _block(2 * width + width, width, 1)
+        self.head = nn.Conv2d(width, classes, 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        fine = self.down1(images)  # (N, width, H, W)
+        middle = self.down2(fine)  # (N, 2 width, H/2, W/2)
+        coarse = self.bottleneck(self.down3(middle))  # (N, F, H/4, W/4)
+        x = self.up2(torch.cat([_resized(coarse, middle), middle], 1))
+        x = self.up1(torch.cat([_resized(x, fine), fine], 1))
+        return coarse.mean((2, 3)), self.head(x)
+
+
+def _block(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    return functional.interpolate(x, like.shape[2:], mode="nearest")
+
+
 def classifier(channels: int, classes: int, width: int, features: int) -> Classifier:
     """Build a judge network for `classes` classes of images of any size from 16 pixels on."""
     return Classifier(channels, classes, width, features)
+
+
+def pretext_classifier(channels: int, classes: int, width: int, features: int) -> Classifier:
+    """Build a judge network whose classes are a pretext (domains, rotations): only its features measure anything."""
+    return Classifier(channels, classes, width, features)
+
+
+def segmenter(channels: int, classes: int, width: int, features: int) -> Segmenter:
+    """Build a judge network for label maps of `classes` classes; images of any size from 16 pixels on."""
+    return Segmenter(channels, classes, width, features)

@@ -22,7 +22,7 @@ class JudgeConfig(Section):
     kind: JudgeKind
     weights: str | None = None
     """Local file: Inception's weights (None lets torch's cache hold them), SqueezeNet's, or a segmentation network as
-    TorchScript (`.pt`) or `torch.export` program (`.pt2`) that maps images in [-1, 1] to logits of the label classes."""
+    TorchScript (`.pt`) or `torch.export` program (`.pt2`): images in [-1, 1] -> logits of the label classes."""
     width: int = Field(ge=4)
     features: int = Field(ge=8)
     train_images: int = Field(ge=1)
