@@ -61,7 +61,10 @@ class PreparedMeta:
 
     def save(self, folder: Path) -> None:
         """Write `meta.json`; equal content is equal bytes."""
-        text = json.dumps(asdict(self), indent=2, sort_keys=True)
+        content = asdict(self)
+        if self.conditioning is None and self.width == self.size:  # as it always was: what was made of it stays valid
+            del content["conditioning"], content["width"]
+        text = json.dumps(content, indent=2, sort_keys=True)
         (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -3,19 +3,16 @@
 DVC handles one large file in a moment, 60,000 small ones in minutes; and a zip has one order and one set of bytes.
 """
 
-import bz2
-import gzip
 import io
-import lzma
-import shutil
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import Any
 
 from ganpress.data.card import FOLDER_PREFIX, DatasetCard, display_name
+from ganpress.data.file_tree import open_tree
 from ganpress.data.image_files import folder_members, image_names, is_image_name, open_zip, write_zip
 from ganpress.data.raw import SPLIT_FOLDERS, open_raw
 from ganpress.errors import DataError
@@ -93,30 +90,11 @@ def tar_members(archive: Path, scratch: Path) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: if the archive is cut off, damaged or no tar archive.
     """
-    plain = scratch / "archive.tar"
-    try:
-        with _decompressed(archive) as origin, plain.open("wb") as file:
-            shutil.copyfileobj(origin, file, 2**20)
-        with tarfile.open(plain, "r:") as tar:
-            members = {str(PurePosixPath(one.name)): one for one in tar if one.isfile() and is_image_name(one.name)}
-            tops = _above_splits(list(members))
-            for name in sorted(members):
-                content = tar.extractfile(members[name])
-                assert content is not None  # only files are listed
-                yield name.removeprefix(tops), content.read()
-    except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise DataError(f"{archive} is cut off or damaged ({error}); get it again") from None
-    finally:
-        plain.unlink(missing_ok=True)
-
-
-def _decompressed(archive: Path) -> IO[bytes]:
-    with archive.open("rb") as file:
-        start = file.read(6)
-    for magic, opener in ((b"\xfd7zXZ", lzma.open), (b"\x1f\x8b", gzip.open), (b"BZh", bz2.open)):
-        if start.startswith(magic):
-            return cast(IO[bytes], opener(archive))
-    return archive.open("rb")
+    with open_tree(archive, scratch) as tree:
+        names = [name for name in tree.names if is_image_name(name)]
+        tops = _above_splits(names)
+        for name in names:
+            yield name.removeprefix(tops), tree.read(name)
 
 
 def _above_splits(names: list[str]) -> str:

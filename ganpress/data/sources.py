@@ -5,16 +5,37 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
-from ganpress.data.card import FOLDER_PREFIX, DatasetCard
+from ganpress.data.card import DERIVED_KINDS, PATH_KINDS, TARGET_FOLDER, DatasetCard, display_name, split_direction
+from ganpress.data.derived_sources import add_copy, add_edges, add_segments, write_domains, write_scenes
 from ganpress.data.file_sources import CELEBA_ADVICE, CIFAR_ADVICE, write_celeba, write_cifar10, write_folder
 from ganpress.data.idx_sources import FASHION_MNIST, MNIST, IdxSource, write_digits
+from ganpress.data.pair_sources import (
+    EDGES2SHOES,
+    FACADES,
+    MAPS,
+    PAIRS_LAYOUT,
+    UNPAIRED_LAYOUT,
+    Direction,
+    PairSet,
+    write_horse2zebra,
+    write_pair_set,
+    write_pairs,
+    write_unpaired,
+)
+from ganpress.data.semantic_sources import write_cityscapes, write_semantic
 from ganpress.errors import ConfigError, DataError
 
+BERKELEY = "https://efrosgans.eecs.berkeley.edu"
+"""Where the authors of pix2pix and CycleGAN keep their data sets."""
+CITYSCAPES_ADVICE = (
+    "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com, unpack both "
+    "into one folder"
+)
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -34,6 +55,10 @@ def _idx(source: IdxSource) -> Source:
     return Source(lambda path, target, _: source.write(path, target), source.download, source.advice)
 
 
+def _no_cityscapes(_: Path) -> Path:
+    raise DataError("it needs an account")
+
+
 def _torchvision(name: str, **arguments: object) -> Callable[[Path], Path]:
     def download(folder: Path) -> Path:
         from torchvision import datasets
@@ -44,6 +69,34 @@ def _torchvision(name: str, **arguments: object) -> Callable[[Path], Path]:
     return download
 
 
+def _berkeley(place: str) -> Callable[[Path], Path]:
+    """Download an archive of the authors of pix2pix and CycleGAN."""
+
+    def download(folder: Path) -> Path:
+        from torchvision.datasets.utils import download_url
+
+        download_url(f"{BERKELEY}/{place}", str(folder))
+        return folder / Path(place).name
+
+    return download
+
+
+def _pair_set(one: PairSet) -> Source:
+    archive = f"pix2pix/datasets/{one.source}.tar.gz"
+    advice = f"get {BERKELEY}/{archive}, or a folder of {PAIRS_LAYOUT}"
+    return Source(lambda path, target, scratch: write_pair_set(one, path, target, scratch), _berkeley(archive), advice)
+
+
+CONDITIONAL_SOURCES: dict[str, Source] = {
+    "horse2zebra": Source(
+        write_horse2zebra,
+        _berkeley("cyclegan/datasets/horse2zebra.zip"),
+        f"get {BERKELEY}/cyclegan/datasets/horse2zebra.zip, or a folder of {UNPAIRED_LAYOUT}",
+    ),
+    **{one.source: _pair_set(one) for one in (EDGES2SHOES, MAPS, FACADES)},
+    "cityscapes": Source(write_cityscapes, _no_cityscapes, CITYSCAPES_ADVICE),
+    "scenes": Source(lambda _path, target, _scratch: write_scenes(target), None, ""),
+}
 SOURCES: dict[str, Source] = {
     "digits": Source(lambda _path, target, _scratch: write_digits(target), None, ""),
     "mnist": _idx(MNIST),
@@ -52,14 +105,15 @@ SOURCES: dict[str, Source] = {
     "celeba": Source(
         lambda path, target, _: write_celeba(path, target), _torchvision("CelebA", split="all"), CELEBA_ADVICE
     ),
-}
+} | CONDITIONAL_SOURCES
 
 
 def import_data(source: str, path: Path | None, destination: Path) -> DatasetCard:
     """Write `source` into `destination`, replacing what is there only when all is well.
 
     Args:
-        source: `digits`, `mnist`, `fashion-mnist`, `cifar10`, `celeba` or `folder:<path>`.
+        source: one of `SOURCES`, `<kind>:<path>` of a user's images, or `<kind>:<base>` derived from another source
+            (docs/data.md).
         path: local copy: a folder that holds its files at any depth, or an archive; None downloads.
         destination: the data folder; made in a sibling, checked there, then renamed.
 
@@ -68,12 +122,10 @@ def import_data(source: str, path: Path | None, destination: Path) -> DatasetCar
         DataError: if the local copy is missing or damaged, the download fails or the disk is full; then nothing is left
             behind, `destination` is as it was, and the message says how to go on.
     """
-    chosen, local = _source(source, path)
+    check_source(source)
     try:
         with _replacing(destination) as (target, scratch):
-            if local is None and chosen.download is not None:
-                local = _download(source, chosen, scratch)
-            card = chosen.write(local or target, target, scratch)
+            card = replace(_fill(source, path, target, scratch), source=display_name(source))
             card.save(target)
     except OSError as error:
         if error.errno not in DISK_FULL:
@@ -86,19 +138,87 @@ def import_data(source: str, path: Path | None, destination: Path) -> DatasetCar
     return card
 
 
-def _folder(source: str) -> Path:
-    return Path(source.removeprefix(FOLDER_PREFIX)).expanduser()
+def check_source(source: str) -> None:
+    """Refuse a source that can't be meant, before anything is read.
+
+    Raises:
+        ConfigError: if it is unknown, or derived from one that is not plain images.
+    """
+    kind, colon, rest = source.partition(":")
+    if kind in DERIVED_KINDS and colon:
+        base = base_of(source)
+        check_source(base)
+        if base in CONDITIONAL_SOURCES or base.split(":")[0] in (*DERIVED_KINDS, "pairs", "unpaired", "semantic"):
+            raise ConfigError(f"'{source}': {kind} are made from plain images, and {base} has sources and targets")
+    elif not (kind in PATH_KINDS and rest) and source not in SOURCES:
+        raise ConfigError(
+            f"data source '{source}' is unknown; known: {', '.join(SOURCES)}, "
+            f"{', '.join(f'{one}:<path>' for one in PATH_KINDS)}, {', '.join(f'{one}:<base>' for one in DERIVED_KINDS)}"
+        )
+
+
+def _fill(source: str, path: Path | None, target: Path, scratch: Path) -> DatasetCard:
+    kind, colon, _ = source.partition(":")
+    if kind in DERIVED_KINDS and colon:
+        return _derive(source, kind, path, target, scratch)
+    chosen, local = _source(source, path)
+    if local is None and chosen.download is not None:
+        local = _download(source, chosen, scratch)
+    return chosen.write(local or target, target, scratch)
+
+
+def _derive(source: str, kind: str, path: Path | None, target: Path, scratch: Path) -> DatasetCard:
+    """Bring the base source in and make the conditional data from it."""
+    base = base_of(source)
+    folder = scratch / "base" if kind == "domains" else target / TARGET_FOLDER
+    base_scratch = scratch / "base_scratch"
+    folder.mkdir()
+    base_scratch.mkdir()
+    replace(_fill(base, path, folder, base_scratch), source=display_name(base)).save(folder)
+    if kind == "domains":
+        one, other = source.split(":")[-2:]
+        return write_domains(folder, target, source, (one, other))
+    return {"edges": add_edges, "segments": add_segments, "superres": add_copy}[kind](target, source)
+
+
+def base_of(source: str) -> str:
+    """Return what a derived source is made from.
+
+    Raises:
+        ConfigError: if it is not written as it should be.
+    """
+    kind, _, rest = source.partition(":")
+    if kind != "domains":
+        return rest
+    parts = rest.rsplit(":", 2)
+    if len(parts) != 3 or not all(parts):
+        raise ConfigError(f"'{source}' is incomplete; expected domains:<base>:<class,class,…>:<class,class,…>")
+    return parts[0]
 
 
 def _source(source: str, path: Path | None) -> tuple[Source, Path | None]:
-    if source.startswith(FOLDER_PREFIX):
-        return Source(lambda folder, target, _: write_folder(folder, target), None, ""), path or _folder(source)
-    if source not in SOURCES:
-        raise ConfigError(f"data source '{source}' is unknown; known: {', '.join(SOURCES)}, {FOLDER_PREFIX}<path>")
+    kind, colon, place = source.partition(":")
+    if kind in PATH_KINDS and colon:
+        return _user_source(kind, place, path)
     if path is not None and not path.exists():
         advice = SOURCES[source].advice or "leave the path away"
         raise DataError(f"{path} does not exist; name the folder that holds {source}'s files ({advice})")
     return SOURCES[source], path
+
+
+def _user_source(kind: str, place: str, path: Path | None) -> tuple[Source, Path]:
+    """Return how a user's own images come in, and where they lie."""
+    direction: Direction = "AB"
+    if kind == "pairs":
+        place, named = split_direction(place)
+        direction = "BA" if named == "BA" else "AB"
+    writers: dict[str, Callable[[Path, Path, Path], DatasetCard]] = {
+        "folder": lambda folder, target, _: write_folder(folder, target),
+        "pairs": lambda folder, target, scratch: write_pairs(folder, target, scratch, direction),
+        "unpaired": write_unpaired,
+        "semantic": write_semantic,
+    }
+    return Source(writers[kind], None, ""), path or Path(place).expanduser()
 
 
 def _download(name: str, source: Source, scratch: Path) -> Path:
