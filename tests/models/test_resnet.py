@@ -63,28 +63,6 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(generator(images), generator(images))
 
 
-def test_the_published_sub_generator_fits_tensor_by_tensor_and_makes_a_zebra(shared_data):
-    path = shared_data / "generators" / "gan_compression_horse2zebra.pth"
-    if not path.is_file():
-        pytest.skip(f"no published weights at {path}")
-    from PIL import Image
-    from torchvision.transforms.functional import pil_to_tensor
-
-    published = list(torch.load(path, weights_only=True).values())
-    generator = resnet_generator("16_16_32_16_32_32_16_16", 3, 3, separable=True).eval()
-    own = generator.state_dict()
-    assert [tensor.shape for tensor in published] == [tensor.shape for tensor in own.values()]
-    generator.load_state_dict(dict(zip(own, published, strict=True)))
-    horse = pil_to_tensor(Image.open(path.with_name("horse_2.png")).convert("RGB"))[None].float() / 127.5 - 1
-    with torch.no_grad():
-        zebra = generator(horse)
-    coat = horse[0, 0] - horse[0, 2] > 0.8  # the horse is the one thing that is orange
-    colour = [float((image[0].amax(0) - image[0].amin(0))[coat].mean()) for image in (horse, zebra)]
-    assert coat.float().mean() > 0.05
-    assert colour[1] < 0.5 * colour[0]  # the coat loses its colour …
-    assert zebra[0].mean(0)[coat].std() > 1.5 * horse[0].mean(0)[coat].std()  # … and becomes black and white
-
-
 @pytest.mark.parametrize("text", ["ngf=64", UNEQUAL])
 def test_spec_text_round_trip(text):
     assert str(ResnetSpec.parse(text)) == text
