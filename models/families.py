@@ -6,11 +6,13 @@ reads and draws is not part of the name but of the data: its *canvas*.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from models.base_channels import COUNT
 from models.names import split_name
 from models.resnet import check_image_size
 from models.spade import SpadeSpec
+from models.unet import check_image_size as check_unet_size
 from models.wdcgan import LATENT, hidden_levels
 
 Argument = int | float | str | bool | None | list["Argument"] | dict[str, "Argument"]
@@ -82,14 +84,6 @@ def _resnet(spec: str, canvas: Canvas, separable: bool) -> dict[str, Argument]:
     return {"spec": spec, "in_channels": canvas.reads, "out_channels": canvas.channels, "separable": separable}
 
 
-def _plain_resnet(spec: str, canvas: Canvas) -> dict[str, Argument]:
-    return _resnet(spec, canvas, separable=False)
-
-
-def _mobile_resnet(spec: str, canvas: Canvas) -> dict[str, Argument]:
-    return _resnet(spec, canvas, separable=True)
-
-
 def _spade(spec: str, canvas: Canvas, separable: bool) -> dict[str, Argument]:
     _same_size(canvas)
     if "semantic=" not in spec:
@@ -101,12 +95,10 @@ def _spade(spec: str, canvas: Canvas, separable: bool) -> dict[str, Argument]:
     return {"spec": spec, "channels": canvas.channels, "separable": separable}
 
 
-def _plain_spade(spec: str, canvas: Canvas) -> dict[str, Argument]:
-    return _spade(spec, canvas, separable=False)
-
-
-def _mobile_spade(spec: str, canvas: Canvas) -> dict[str, Argument]:
-    return _spade(spec, canvas, separable=True)
+def _unet(spec: str, canvas: Canvas, downs: int) -> dict[str, Argument]:
+    _same_size(canvas)
+    check_unet_size(canvas.height, canvas.width, downs)
+    return {"spec": spec, "in_channels": canvas.reads, "out_channels": canvas.channels, "downs": downs}
 
 
 def _base_channels(_canvas: Canvas) -> int:
@@ -125,13 +117,21 @@ _SUB_RESNET, _SUB_SPADE = "16_16_32_16_32_32_16_16", "32_32_48_32_32_32_32_24"
 
 
 def _resnet_family(mobile: bool, default_spec: str) -> Family:
-    arguments = _mobile_resnet if mobile else _plain_resnet
+    arguments = partial(_resnet, separable=mobile)
     return Family("resnet_generator", arguments, _base_channels, True, default_spec, _PHOTO, _RESNET_TAPS)
 
 
 def _spade_family(mobile: bool, default_spec: str) -> Family:
-    arguments = _mobile_spade if mobile else _plain_spade
+    arguments = partial(_spade, separable=mobile)
     return Family("spade_generator", arguments, _base_channels, True, default_spec, _STREET, _SPADE_TAPS)
+
+
+def _unet_family(downs: int) -> Family:
+    size = 2**downs
+    taps = (f"downs.{downs - 1}", f"ups.{downs // 2}")
+    return Family(
+        "unet_generator", partial(_unet, downs=downs), lambda _: downs, True, "ngf=64", Canvas(3, size, size, 3), taps
+    )
 
 
 FAMILIES: dict[str, Family] = {
@@ -142,6 +142,10 @@ FAMILIES: dict[str, Family] = {
     "spade": _spade_family(False, "ngf=64"),
     "mobile_spade": _spade_family(True, "ngf=64"),
     "sub_mobile_spade": _spade_family(True, _SUB_SPADE),
+    "unet_32": _unet_family(5),
+    "unet_64": _unet_family(6),
+    "unet_128": _unet_family(7),
+    "unet_256": _unet_family(8),
 }
 """A new family is a function like `_wdcgan`, one line here and one in `models.names`."""
 

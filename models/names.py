@@ -8,9 +8,16 @@ CONDITIONAL: dict[str, bool] = {
     "spade": True,
     "sub_mobile_resnet_9blocks": True,
     "sub_mobile_spade": True,
+    "unet_128": True,
+    "unet_256": True,
+    "unet_32": True,
+    "unet_64": True,
     "wdcgan": False,
 }
-"""Family -> whether it reads a source; else latents. `models.families.FAMILIES` has the same names, as a test holds."""
+"""Family -> whether it reads a source; else latents.
+
+`models.families.FAMILIES` has the same names, as a test holds; `imported` is a network of the user's own.
+"""
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -1,37 +1,99 @@
-"""The body of the two stages that train a GAN on data: `candidate` and `control`."""
+"""The body of the two stages that train a generator against a discriminator on data: `candidate` and `control`."""
+
+from dataclasses import dataclass
+
+from torch import nn
 
 from ganpress.checkpoint import save_model
-from ganpress.config.training import GanTraining
+from ganpress.config.training import GanTraining, GeneratorItem
+from ganpress.config.translation import TranslationTraining
 from ganpress.data.arrays import open_split
+from ganpress.data.pairs import open_pairs
 from ganpress.tracking import StageRun
+from ganpress.training.cyclegan import WayBack
 from ganpress.training.gan import train_gan
+from ganpress.training.loop import Checkpointing, CurvePoint
+from ganpress.training.translation import train_translation
 from models.builders import Blueprint
-from tasks.generator_training import CurveLog, checkpointing, deliver, fresh, last_losses, write_curve
-from tasks.stage import Stage, require
+from tasks.generator_training import (
+    CurveLog,
+    checkpointing,
+    deliver,
+    fresh,
+    generator_of,
+    last_losses,
+    prepared,
+    write_curve,
+)
+from tasks.stage import Stage
+from tasks.translation import data_inputs, discriminator_of, way_back
 
 
-def run_gan(stage: Stage, run: StageRun, config: GanTraining, depth: int) -> None:
-    """Train a W-DCGAN of `depth` with a discriminator of the same depth, and write its artifacts."""
-    train_file = require(stage.artifact("prepare") / "train.npy", "prepare")
-    images = open_split(train_file.parent, "train")
-    shape: dict[str, int] = {"size": images.size, "channels": images.channels}
-    blueprint = Blueprint("wdcgan_generator", {"spec": str(depth), **shape})
-    mirror = Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
-    run.uses_data(train_file)
+@dataclass(frozen=True)
+class Trained:
+    """A generator, the discriminator that it was trained against, and how the training went."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    mirror: Blueprint
+    curve: list[CurvePoint]
+
+
+def run_adversarial(
+    stage: Stage, run: StageRun, config: GanTraining | TranslationTraining, item: GeneratorItem
+) -> None:
+    """Train the generator of `item` with a discriminator of its own, and write its artifacts."""
+    blueprint = generator_of(stage, item.generator_name)
+    run.uses_data(prepared(stage) / "train.npy")
     log = CurveLog(stage, run)
-    trained = train_gan(
-        log.start(fresh(stage, blueprint)),
-        fresh(stage, mirror),
-        images,
-        config,
-        stage.seed,
-        stage.label,
-        resume := checkpointing(stage, [train_file]),
-        log,
-    )
+    resume = checkpointing(stage, data_inputs(stage))
+    generator = log.start(fresh(stage, blueprint))
+    if isinstance(config, TranslationTraining):
+        trained = _translation(stage, generator, blueprint, config, resume, log)
+    else:
+        trained = _unconditional(stage, generator, config, item, resume, log)
     log.complete(trained.curve)
-    save_model(stage.out / "discriminator.pt", trained.discriminator, mirror)
+    save_model(stage.out / "discriminator.pt", trained.discriminator, trained.mirror)
     write_curve(stage.out / "curves.csv", trained.curve)
-    facts = {"depth": depth, "train_images": trained.curve[-1].images} | last_losses(trained.curve)
-    deliver(stage, run, trained.generator, blueprint, facts, {"depth": depth} | config.model_dump())
+    facts: dict[str, float] = {"train_images": trained.curve[-1].images} | last_losses(trained.curve)
+    named: dict[str, object] = {"generator": item.generator_name}
+    if item.depth is not None:
+        facts["depth"] = named["depth"] = item.depth
+    deliver(stage, run, trained.generator, blueprint, facts, named | config.model_dump())
     resume.path.unlink(missing_ok=True)
+
+
+def _unconditional(
+    stage: Stage,
+    generator: nn.Module,
+    config: GanTraining,
+    item: GeneratorItem,
+    resume: Checkpointing,
+    log: CurveLog,
+) -> Trained:
+    """Train a W-DCGAN with a discriminator of the same depth."""
+    images = open_split(prepared(stage), "train")
+    shape = {"size": images.size, "channels": images.channels}
+    depth = item.depth or int(item.generator_name.partition(":")[2])
+    mirror = Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
+    trained = train_gan(generator, fresh(stage, mirror), images, config, stage.seed, stage.label, resume, log)
+    return Trained(trained.generator, trained.discriminator, mirror, trained.curve)
+
+
+def _translation(
+    stage: Stage,
+    generator: nn.Module,
+    blueprint: Blueprint,
+    config: TranslationTraining,
+    resume: Checkpointing,
+    log: CurveLog,
+) -> Trained:
+    """Train a conditional generator by pix2pix, CycleGAN or SPADE."""
+    mirror = discriminator_of(stage, config)
+    back = way_back(stage, blueprint, config) if config.framework == "cyclegan" else None
+    networks = None if back is None else WayBack(fresh(stage, back.generator), fresh(stage, back.discriminator))
+    data = open_pairs(prepared(stage), "train")
+    trained = train_translation(
+        generator, fresh(stage, mirror), data, config, stage.seed, stage.label, resume, log, networks
+    )
+    return Trained(trained.generator, trained.discriminator, mirror, trained.curve)

@@ -1,15 +1,20 @@
-"""Stage `candidate@X`: one GAN of the teacher family."""
+"""Stage `candidate@X`: one member of the teacher family, trained here or imported."""
 
 from ganpress.config.training import CandidateConfig
 from ganpress.tracking import StageRun
-from tasks.adversarial import run_gan
+from tasks.adversarial import run_adversarial
+from tasks.imported import deliver_imported
 from tasks.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Train the candidate of this item's depth."""
+    """Train the candidate of this item, or take the imported one."""
     config = stage.section(CandidateConfig)
-    run_gan(stage, run, config.training, stage.chosen(config.items).depth)
+    item = stage.chosen(config.items)
+    if item.imported:
+        deliver_imported(stage, run, config)
+    else:
+        run_adversarial(stage, run, config.training, item)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
 from ganpress.config.training import ControlConfig
 from ganpress.tracking import StageRun
-from tasks.adversarial import run_gan
+from tasks.adversarial import run_adversarial
 from tasks.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Train the control of this item's depth."""
+    """Train the control of this item."""
     config = stage.section(ControlConfig)
-    run_gan(stage, run, config.training, stage.chosen(config.items).depth)
+    run_adversarial(stage, run, config.training, stage.chosen(config.items))
 
 
 if __name__ == "__main__":

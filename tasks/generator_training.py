@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, save_model
+from ganpress.data.arrays import read_meta
+from ganpress.data.inputs import canvas_of, open_inputs
 from ganpress.data.pictures import image_grid, save_png
+from ganpress.errors import ConfigError
 from ganpress.pixels import images_to_uint8
-from ganpress.seeding import seeded_initialisation, torch_generator
+from ganpress.seeding import seeded_initialisation
 from ganpress.tracking import StageRun
 from ganpress.training.loop import Checkpointing, CurvePoint
-from models.builders import Blueprint
-from models.wdcgan import LATENT
-from tasks.stage import Stage
+from models.builders import Blueprint, generator_blueprint
+from models.families import Canvas
+from tasks.stage import Stage, require
 
 GRID_IMAGES = 64
 
@@ -27,6 +30,42 @@ def fresh(stage: Stage, blueprint: Blueprint) -> nn.Module:
     """Build a module with first weights that depend on the seed, the stage and the item only."""
     with seeded_initialisation(stage.seed, stage.label, blueprint.builder):
         return blueprint.build()
+
+
+def canvas(stage: Stage) -> Canvas:
+    """What generators of the prepared data read and draw."""
+    return canvas_of(read_meta(prepared(stage)))
+
+
+def prepared(stage: Stage) -> Path:
+    """The folder of the prepared data."""
+    return require(stage.artifact("prepare") / "train.npy", "prepare").parent
+
+
+def generator_of(stage: Stage, name: str) -> Blueprint:
+    """The generator `family:spec` for the prepared data.
+
+    Raises:
+        ConfigError: if the name is wrong, or the architecture is not for this data.
+    """
+    try:
+        return generator_blueprint(name, canvas(stage))
+    except ValueError as error:
+        raise ConfigError(f"{stage.label}: generator '{name}': {error}") from None
+
+
+def sized_like(stage: Stage, name: str, teacher: Blueprint) -> Blueprint:
+    """A student's generator `family:spec`; `imported:50` is the teacher's own imported network at other widths.
+
+    Raises:
+        ConfigError: if the name is wrong, or not for this data or teacher.
+    """
+    family, _, spec = name.partition(":")
+    if family != "imported":
+        return generator_of(stage, name)
+    if teacher.builder != "imported":
+        raise ConfigError(f"{stage.label}: '{name}' is for an imported teacher; this one is a {teacher.builder}")
+    return Blueprint(teacher.builder, teacher.arguments | {"spec": spec or "100"})
 
 
 def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
@@ -56,16 +95,16 @@ def _loaded_sources() -> list[Path]:
     return sorted(Path(file) for file in files if file is not None)
 
 
-def grid_latents(stage: Stage) -> Tensor:
-    """The latents (64, Z) that every sample grid of this run shows."""
-    return torch.randn((GRID_IMAGES, LATENT), generator=torch_generator(stage.seed, "samples"))
+def grid_inputs(stage: Stage) -> Tensor:
+    """The latents or held-out sources (64, …) that every sample grid of this run shows."""
+    return open_inputs(prepared(stage), "validation").draw(stage.seed, "samples", GRID_IMAGES)
 
 
 @torch.no_grad()
 def log_samples(stage: Stage, run: StageRun, generator: nn.Module, images: int) -> None:
     """Track the grid of a generator in training as a step, leaving its mode as it was."""
     mode = generator.training
-    grid = image_grid(images_to_uint8(generator.eval()(grid_latents(stage))).numpy())
+    grid = image_grid(images_to_uint8(generator.eval()(grid_inputs(stage))).numpy())
     generator.train(mode)
     run.log_image("samples", grid, step=images)
 
@@ -135,7 +174,7 @@ def deliver(
     """Write generator.pt, samples.png and metrics.json, and track them."""
     path = stage.out / "generator.pt"
     save_model(path, generator, blueprint)
-    grid = image_grid(images_to_uint8(generator.eval()(grid_latents(stage))).numpy())
+    grid = image_grid(images_to_uint8(generator.eval()(grid_inputs(stage))).numpy())
     save_png(stage.out / "samples.png", grid)
     run.log_image("result", grid)
     facts = {"parameters": parameter_count(generator), "size_bytes": path.stat().st_size} | dict(metrics)

@@ -2,84 +2,114 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ganpress.checkpoint import load_model
 from ganpress.config.search import SearchConfig
 from ganpress.cost import Cost, generator_cost
-from ganpress.metrics.judge import load_judge
-from ganpress.metrics.scoring import array_statistics, draw_latents, quick_score
-from ganpress.search import Budget, ScoreBook, ScoredSpec, SearchResult, search_specs
+from ganpress.data.inputs import open_inputs
+from ganpress.latency import measure_latency
+from ganpress.search import ScoreBook, ScoredSpec, SearchResult, search_specs
 from ganpress.tracking import StageRun
-from models.elastic import ElasticWdcganGenerator
-from models.wdcgan import LATENT, WdcganSpec, wdcgan_generator
-from tasks.generator_training import identity, write_json
+from models.builders import Blueprint, subnet_blueprint
+from models.elastic import Elastic, Spec
+from tasks.generator_training import identity, prepared, write_json
+from tasks.scoring import QuickScoring, quick_scoring
 from tasks.stage import Stage, require, stage_main
 
 CALIBRATION = "subnet-calibration"
-"""Purpose of the latents that normalisation statistics are measured on; `subnet` extracts with the same."""
+"""Purpose of the inputs that normalisation statistics are measured on; `subnet` extracts with the same."""
+
+
+@dataclass(frozen=True)
+class SubnetScoring:
+    """Builds the scorer of sub-generators; paths and numbers only, so that each worker can build its own."""
+
+    supernet: Path
+    scoring: QuickScoring
+    calibration_images: int
+
+    def __call__(self) -> Callable[[Spec], float]:
+        """Load the supernet, the judge and the inputs."""
+        supernet, _ = load_supernet(self.supernet)
+        scorer = self.scoring.open()
+        calibration = calibration_inputs(self.scoring.prepared, self.scoring.seed, self.calibration_images)
+
+        def score(spec: Spec) -> float:
+            statistics = supernet.calibrate(calibration, spec)
+
+            def generate(x: Tensor) -> Tensor:
+                images: Tensor = supernet(x, spec, statistics)
+                return images
+
+            return scorer(generate)
+
+        return score
+
+
+def load_supernet(path: Path) -> tuple[Elastic, Blueprint]:
+    """Load a supernet in eval mode.
+
+    Raises:
+        CheckpointError: if the file holds anything else.
+    """
+    supernet, blueprint = load_model(path, "elastic")
+    assert isinstance(supernet, Elastic)
+    return supernet, blueprint
+
+
+def calibration_inputs(prepared_dir: Path, seed: int, images: int) -> Tensor:
+    """Inputs (n, …) from the train split, that the statistics of sub-generators are measured on."""
+    return open_inputs(prepared_dir, "train").draw(seed, CALIBRATION, images)
 
 
 def work(stage: Stage, run: StageRun) -> None:
     """Search, and write all scores, the front and the best."""
     config = stage.section(SearchConfig)
     supernet_file = require(stage.artifact("supernet") / "supernet.pt", "supernet")
-    supernet, blueprint = load_model(supernet_file, "elastic_wdcgan_generator")
-    assert isinstance(supernet, ElasticWdcganGenerator)
-    size = blueprint.arguments["size"]
-    assert isinstance(size, int)
+    supernet, blueprint = load_supernet(supernet_file)
     run.uses_model(supernet_file)
-    run.uses_data(stage.artifact("prepare") / "validation.npy")
-    score_of, metric = _scorer(stage, config, supernet)
-    inputs = [supernet_file, stage.artifact("judge") / "judge.pt", stage.artifact("prepare") / "validation.npy"]
+    run.uses_data(prepared(stage) / "validation.npy")
+    scoring = quick_scoring(stage, config.metric, config.images)
+    folder = prepared(stage)
+    inputs = [supernet_file, scoring.judge, folder / "validation.npy", *folder.glob("*_sources.npy")]
     book = ScoreBook(stage.checkpoints / f"search-{identity(stage, inputs)[:16]}.jsonl")
     result = search_specs(
         supernet.space,
-        _coster(size, supernet.channels),
-        score_of,
-        config.metric == "is",
-        Budget(config.max_macs, config.max_parameters),
-        config.exhaustive_limit,
-        config.population,
-        config.generations,
+        _coster(blueprint, stage),
+        SubnetScoring(supernet_file, scoring, config.calibration_images),
+        config,
         stage.seed,
+        _timer(blueprint, stage, config.latency_repeats),
         book,
     )
-    _deliver(stage, run, result, metric)
+    _deliver(stage, run, result, scoring.open().name)
     book.discard()
 
 
-def _scorer(
-    stage: Stage, config: SearchConfig, supernet: ElasticWdcganGenerator
-) -> tuple[Callable[[WdcganSpec], float], str]:
-    """Score a spec by the judge on the validation split, with statistics calibrated for it; and the score's name."""
-    judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"))
-    real = array_statistics(stage.artifact("prepare") / "validation.npy", judge)
-    calibration = draw_latents(stage.seed, CALIBRATION, config.calibration_images)
+def _coster(blueprint: Blueprint, stage: Stage) -> Callable[[Spec], Cost]:
+    example = open_inputs(prepared(stage), "validation").example()
 
-    def score_of(spec: WdcganSpec) -> float:
-        statistics = supernet.calibrate(calibration, spec)
-
-        def generate(z: Tensor) -> Tensor:
-            images: Tensor = supernet(z, spec, statistics)
-            return images
-
-        return quick_score(generate, judge, config.metric, config.images, stage.seed, real)
-
-    split = "" if config.metric == "is" else "_validation"
-    return score_of, f"{config.metric}_{config.images}{split}_{judge.name}"
-
-
-def _coster(size: int, channels: int) -> Callable[[WdcganSpec], Cost]:
     @cache
-    def cost_of(spec: WdcganSpec) -> Cost:
-        return generator_cost(wdcgan_generator(str(spec), size, channels), torch.zeros(1, LATENT))
+    def cost_of(spec: Spec) -> Cost:
+        return generator_cost(subnet_blueprint(blueprint, spec).build(), example)
 
     return cost_of
+
+
+def _timer(blueprint: Blueprint, stage: Stage, repeats: int) -> Callable[[Spec], float]:
+    """Time one image on one thread of this machine; weights do not matter to that."""
+    one = open_inputs(prepared(stage), "validation").draw(stage.seed, "latency", 1)
+
+    def latency_of(spec: Spec) -> float:
+        network = subnet_blueprint(blueprint, spec).build().eval()
+        return measure_latency({str(spec): network}, one, repeats)[str(spec)].p50_ms
+
+    return latency_of
 
 
 def _deliver(stage: Stage, run: StageRun, result: SearchResult, metric: str) -> None:
@@ -87,21 +117,35 @@ def _deliver(stage: Stage, run: StageRun, result: SearchResult, metric: str) -> 
     _write_table(stage.out / "scores.csv", result.scored, metric, on_front)
     _write_table(stage.out / "front.csv", result.front, metric, on_front)
     best = result.best
-    facts: dict[str, float] = {metric: best.score, "parameters": best.parameters, "macs_exact": best.macs_exact}
-    counts = {"scored": len(result.scored), "front": len(result.front)}
+    facts: dict[str, float] = {metric: best.score} | _costs(best)
+    counts = {
+        "scored": len(result.scored),
+        "front": len(result.front),
+        "subnets_per_second": round(result.speed.per_second, 3),
+        "workers": result.speed.processes,
+    }
     write_json(stage.out / "best.json", {"spec": str(best.spec), "metric": metric, **facts, **counts})
     run.log_metrics(facts | counts)
     for name in ("scores.csv", "front.csv", "best.json"):
         run.log_file(stage.out / name)
 
 
-def _write_table(path: Path, rows: list[ScoredSpec], metric: str, on_front: set[WdcganSpec]) -> None:
+def _costs(one: ScoredSpec) -> dict[str, float]:
+    costs = {"parameters": one.costs.parameters, "macs_exact": one.costs.macs_exact, "size_bytes": one.costs.size_bytes}
+    return costs if one.costs.latency_ms is None else costs | {"latency_ms_p50": one.costs.latency_ms}
+
+
+def _write_table(path: Path, rows: list[ScoredSpec], metric: str, on_front: set[Spec]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["spec", "parameters", "macs_exact", metric, "on_front"])
-        for one in sorted(rows, key=lambda row: row.macs_exact):
+        writer.writerow(["spec", *_costs(rows[0]), metric, "on_front"])
+        for one in sorted(rows, key=lambda row: row.costs.macs_exact):
             on = int(one.spec in on_front)
-            writer.writerow([one.spec, one.parameters, one.macs_exact, f"{one.score:.6g}", on])
+            writer.writerow([one.spec, *(_number(value) for value in _costs(one).values()), f"{one.score:.6g}", on])
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,40 @@
-"""Stage `student@X`: a smaller generator distilled from the teacher, by MSE or by the joint loss."""
+"""Stage `student@X`: a smaller generator distilled from the teacher; from latents, or by GAN Compression from sources."""
+
+from dataclasses import dataclass
+
+from torch import nn
 
 from ganpress.checkpoint import load_model
 from ganpress.config.training import StudentConfig, StudentItem
+from ganpress.config.translation import FeatureDistillation
 from ganpress.data.arrays import open_split
+from ganpress.data.pairs import open_pairs
 from ganpress.tracking import StageRun
-from ganpress.training.distillation import JointTerm, train_student
+from ganpress.training.distillation import Distilled, JointTerm, train_student
+from ganpress.training.feature_distillation import distil_translation
+from ganpress.training.loop import Checkpointing
 from models.builders import Blueprint
-from tasks.generator_training import CurveLog, checkpointing, deliver, fresh, last_losses, write_curve
+from tasks.generator_training import (
+    CurveLog,
+    checkpointing,
+    deliver,
+    fresh,
+    last_losses,
+    prepared,
+    sized_like,
+    write_curve,
+)
 from tasks.stage import Stage, require, stage_main
+from tasks.translation import data_inputs, distilled_taps, teacher_discriminator
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A fresh student and its teacher."""
+
+    student: nn.Module
+    blueprint: Blueprint
+    teacher: nn.Module
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -15,33 +42,55 @@ def work(stage: Stage, run: StageRun) -> None:
     config = stage.section(StudentConfig)
     item = stage.chosen(config.items)
     teacher_file = require(stage.artifact("teacher") / "generator.pt", "teacher")
-    teacher, teacher_blueprint = load_model(teacher_file, "wdcgan_generator")
-    blueprint = Blueprint("wdcgan_generator", teacher_blueprint.arguments | {"spec": str(item.depth)})
+    teacher, teacher_blueprint = load_model(teacher_file)
+    blueprint = sized_like(stage, item.generator_name, teacher_blueprint)
     run.uses_model(teacher_file)
     log = CurveLog(stage, run)
-    inputs = [teacher_file, teacher_file.with_name("discriminator.pt"), stage.artifact("prepare") / "train.npy"]
-    distilled = train_student(
-        log.start(fresh(stage, blueprint)),
-        teacher,
-        config.training,
-        stage.seed,
-        _joint_term(stage, run, config, item),
-        stage.label,
-        resume := checkpointing(stage, inputs),
-        log,
-    )
+    lesson = Lesson(log.start(fresh(stage, blueprint)), blueprint, teacher)
+    distilled = _distil(stage, run, config, item, lesson, log)
     log.complete(distilled.curve)
     write_curve(stage.out / "curves.csv", distilled.curve)
-    facts = {"depth": item.depth, "train_images": distilled.curve[-1].images} | last_losses(distilled.curve)
-    params = item.model_dump() | config.training.model_dump()
+    facts: dict[str, float] = {"train_images": distilled.curve[-1].images} | last_losses(distilled.curve)
+    if item.depth is not None:
+        facts["depth"] = item.depth
+    params = {"generator": item.generator_name} | item.model_dump() | config.training.model_dump()
     deliver(stage, run, distilled.student, blueprint, facts, params)
-    resume.path.unlink(missing_ok=True)
+    _checkpoint(stage).path.unlink(missing_ok=True)
+
+
+def _checkpoint(stage: Stage) -> Checkpointing:
+    teacher = stage.artifact("teacher")
+    return checkpointing(stage, [teacher / "generator.pt", teacher / "discriminator.pt", *data_inputs(stage)])
+
+
+def _distil(
+    stage: Stage, run: StageRun, config: StudentConfig, item: StudentItem, lesson: Lesson, log: CurveLog
+) -> Distilled:
+    resume = _checkpoint(stage)
+    if not isinstance(config.training, FeatureDistillation):
+        joint = _joint_term(stage, run, config, item)
+        return train_student(
+            lesson.student, lesson.teacher, config.training, stage.seed, joint, stage.label, resume, log
+        )
+    run.uses_data(prepared(stage) / "train.npy")
+    return distil_translation(
+        lesson.student,
+        lesson.teacher,
+        teacher_discriminator(stage),
+        open_pairs(prepared(stage), "train"),
+        config.training,
+        distilled_taps(config.training, lesson.blueprint.builder),
+        stage.seed,
+        stage.label,
+        resume,
+        log,
+    )
 
 
 def _joint_term(stage: Stage, run: StageRun, config: StudentConfig, item: StudentItem) -> JointTerm | None:
     if item.loss == "mse":
         return None
-    train_file = require(stage.artifact("prepare") / "train.npy", "prepare")
+    train_file = prepared(stage) / "train.npy"
     run.uses_data(train_file)
     discriminator, _ = load_model(stage.artifact("teacher") / "discriminator.pt", "wdcgan_discriminator")
     return JointTerm(discriminator, open_split(train_file.parent, "train"), config.adversarial, item.alpha)

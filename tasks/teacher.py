@@ -7,10 +7,10 @@ from pathlib import Path
 
 from ganpress.checkpoint import load_model
 from ganpress.config.training import CandidateConfig, TeacherConfig
-from ganpress.metrics.judge import load_judge
-from ganpress.metrics.scoring import array_statistics, quick_score
+from ganpress.ranking import higher_is_better
 from ganpress.tracking import StageRun
 from tasks.generator_training import parameter_count, write_json
+from tasks.scoring import quick_scoring
 from tasks.stage import Stage, require, stage_main
 
 
@@ -19,7 +19,10 @@ class ScoredCandidate:
     """One member of the teacher family and its score."""
 
     item: str
-    depth: int
+    generator: str
+    """`family:spec`."""
+    depth: int | None
+    """Of a W-DCGAN."""
     parameters: int
     score: float
 
@@ -28,19 +31,17 @@ def work(stage: Stage, run: StageRun) -> None:
     """Score every candidate against the validation split and copy the best."""
     config = stage.section(TeacherConfig)
     items = stage.section(CandidateConfig, "candidate").items
-    judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"))
-    real = array_statistics(stage.artifact("prepare") / "validation.npy", judge)
+    scorer = quick_scoring(stage, config.metric, config.images).open()
     scored = []
     for item, settings in items.items():
         path = require(_folder(stage, item) / "generator.pt", f"candidate@{item}")
         run.uses_model(path)
         generator, _ = load_model(path)
-        score = quick_score(generator, judge, config.metric, config.images, stage.seed, real)
-        scored.append(ScoredCandidate(item, settings.depth, parameter_count(generator), score))
-    sign = 1 if config.metric == "is" else -1
+        name = "imported" if settings.imported else settings.generator_name
+        scored.append(ScoredCandidate(item, name, settings.depth, parameter_count(generator), scorer(generator)))
+    sign = 1 if higher_is_better(config.metric) else -1
     best = max(scored, key=lambda candidate: sign * candidate.score)
-    split = "" if config.metric == "is" else "_validation"
-    _deliver(stage, run, scored, best, f"{config.metric}_{config.images}{split}_{judge.name}")
+    _deliver(stage, run, scored, best, scorer.name)
 
 
 def _folder(stage: Stage, item: str) -> Path:
@@ -52,18 +53,19 @@ def _deliver(stage: Stage, run: StageRun, scored: list[ScoredCandidate], best: S
         shutil.copyfile(_folder(stage, best.item) / name, stage.out / name)
     with (stage.out / "selection.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["item", "depth", "parameters", "metric", "score", "selected"])
+        writer.writerow(["item", "generator", "depth", "parameters", "metric", "score", "selected"])
         for one in scored:
             chosen = int(one is best)
-            writer.writerow([one.item, one.depth, one.parameters, metric, f"{one.score:.6g}", chosen])
+            writer.writerow([one.item, one.generator, one.depth, one.parameters, metric, f"{one.score:.6g}", chosen])
     path = stage.out / "generator.pt"
-    facts = {
+    facts: dict[str, float] = {
         metric: best.score,
-        "depth": best.depth,
         "parameters": best.parameters,
         "size_bytes": path.stat().st_size,
         "candidates": len(scored),
     }
+    if best.depth is not None:
+        facts["depth"] = best.depth
     write_json(stage.out / "metrics.json", facts)
     run.log_metrics(facts)
     run.produces_model(path, family="teacher", params={"selected": best.item, "metric": metric}, metrics=facts)

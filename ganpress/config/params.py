@@ -110,7 +110,7 @@ class Params(Section):
         for stage, items in (("student", self.student.items), ("control", self.control.items)):
             yield from ((stage, name, item) for name, item in items.items())
         for name, candidate in self.candidate.items.items():
-            if candidate.imported is None:
+            if not candidate.imported:
                 yield "candidate", name, candidate
 
 

@@ -78,13 +78,13 @@ class GeneratorItem(Section):
 class CandidateItem(GeneratorItem):
     """A member of the teacher family: trained here, or imported."""
 
-    imported: str | None = None
-    """Name of a generator below imported/, taken as it is."""
+    imported: bool = False
+    """Take the generator at `candidate.imported` as it is."""
 
     @model_validator(mode="after")
     def _one_name(self) -> "CandidateItem":
-        if sum(name is not None for name in (self.depth, self.spec, self.imported)) != 1:
-            raise ValueError("needs exactly one of depth (W-DCGAN), spec (family:spec) and imported (a name)")
+        if (self.depth is not None) + (self.spec is not None) + self.imported != 1:
+            raise ValueError("needs exactly one of depth (W-DCGAN), spec (family:spec) and imported: true")
         return self
 
 
@@ -92,6 +92,8 @@ class CandidateConfig(Section):
     """The teacher family: one GAN for each depth or spec."""
 
     training: AnyTraining
+    imported: str = "imported/README.md"
+    """Folder of an imported generator, e.g. `imported/srgan`, for the items that take it."""
     items: dict[str, CandidateItem] = Field(min_length=1)
 
 

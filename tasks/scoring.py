@@ -1,0 +1,81 @@
+"""How stages that choose among generators score one: by the judge, against the held-out part of train."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganpress.config.training import QuickMetric
+from ganpress.data.arrays import open_split, read_meta
+from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
+from ganpress.metrics.judge import Judge, load_judge
+from ganpress.metrics.scoring import QUICK_PURPOSE, Generate, RealSide, quick_score, real_side
+from ganpress.metrics.truth import Truth
+from tasks.stage import Stage, require
+
+WITHOUT_REAL: tuple[QuickMetric, ...] = ("is",)
+"""Metrics that no real image enters, so that their names carry no split."""
+
+
+@dataclass(frozen=True)
+class QuickScoring:
+    """What a score is made of: paths and numbers, so that it can be sent to another process."""
+
+    prepared: Path
+    judge: Path
+    metric: QuickMetric
+    images: int
+    seed: int
+
+    def open(self) -> "QuickScorer":
+        """Load judge, inputs and the real side, once for all generators."""
+        judge = load_judge(self.judge)
+        inputs = open_inputs(self.prepared, "validation")
+        real = real_side(self.metric, self.prepared / "validation.npy", judge)
+        truth = _truth(self, inputs) if isinstance(inputs, SourceInputs) else None
+        return QuickScorer(self, judge, inputs, real, truth)
+
+
+@dataclass(frozen=True)
+class QuickScorer:
+    """Scores generators by one number, all on the same inputs."""
+
+    of: QuickScoring
+    judge: Judge
+    inputs: LatentInputs | SourceInputs
+    real: RealSide | None
+    truth: Truth | None
+
+    def __call__(self, generate: Generate) -> float:
+        """Return the score.
+
+        Raises:
+            ConfigError: if the metric needs what this data or judge does not have.
+            DataError: if the generator makes NaN.
+        """
+        of = self.of
+        return quick_score(generate, self.judge, of.metric, of.images, of.seed, self.real, self.inputs, self.truth)
+
+    @property
+    def name(self) -> str:
+        """The metric with its protocol: `fid_500_validation_judge`."""
+        available = len(self.inputs) if isinstance(self.inputs, SourceInputs) else self.of.images
+        split = "" if self.of.metric in WITHOUT_REAL else "_validation"
+        return f"{self.of.metric}_{min(self.of.images, available)}{split}_{self.judge.name}"
+
+
+def quick_scoring(stage: Stage, metric: QuickMetric, images: int) -> QuickScoring:
+    """The scoring of this run by `metric`."""
+    judge = require(stage.artifact("judge") / "judge.pt", "judge")
+    prepared = require(stage.artifact("prepare") / "validation.npy", "prepare").parent
+    return QuickScoring(prepared, judge, metric, images, stage.seed)
+
+
+def _truth(of: QuickScoring, inputs: SourceInputs) -> Truth | None:
+    meta = read_meta(of.prepared)
+    assert meta.conditioning is not None  # or there would be no sources
+    if meta.conditioning.pairing == "unpaired":
+        return None
+    rows = inputs.rows(of.seed, QUICK_PURPOSE, of.images).numpy()
+    targets = open_split(of.prepared, "validation").pixels
+    if meta.conditioning.pairing == "paired":
+        return Truth(rows, targets)
+    return Truth(rows, targets, inputs.sources.pixels, meta.conditioning.channels)
