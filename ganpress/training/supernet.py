@@ -3,7 +3,7 @@
 import torch
 from torch import nn, optim
 
-from ganpress.config.training import SupernetConfig
+from ganpress.config.training import DistillationTraining, SupernetConfig
 from ganpress.losses import distillation_loss
 from ganpress.seeding import torch_generator
 from ganpress.training.distillation import teach
@@ -11,24 +11,23 @@ from ganpress.training.ema import WeightAverage
 from ganpress.training.gan import OnSamples
 from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
 from ganpress.training.schedule import CosineSchedule
-from models.elastic import ElasticWdcganGenerator
-from models.wdcgan import WdcganSpec
+from models.elastic import Elastic, Spec
 
 
 def train_supernet(
-    supernet: ElasticWdcganGenerator,
+    supernet: Elastic,
     teacher: nn.Module,
     config: SupernetConfig,
     seed: int,
     label: str = "supernet",
     checkpointing: Checkpointing | None = None,
     on_samples: OnSamples | None = None,
-) -> tuple[ElasticWdcganGenerator, list[CurvePoint]]:
+) -> tuple[Elastic, list[CurvePoint]]:
     """Distil `teacher` into every width of `supernet` (Li et al. 2020, section 3.3).
 
     Each step draws fresh latents, then widths: uniformly, and with the sandwich rule also the largest and the smallest
     (Yu and Huang 2019), and adds up their losses. Batch norm runs on batch statistics; a chosen sub-generator gets its
-    own by `ElasticWdcganGenerator.calibrate`.
+    own by `Elastic.calibrate`.
 
     Returns:
         The supernet with averaged weights in eval mode, and the loss curve.
@@ -37,6 +36,7 @@ def train_supernet(
         TrainingDiverged: if a loss is not finite.
     """
     training_config = config.training
+    assert isinstance(training_config, DistillationTraining)  # a section with a framework goes to `distil_supernet`
     random = torch_generator(seed, label, "training")
     teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     supernet.train()
@@ -49,10 +49,10 @@ def train_supernet(
         z, wanted = teach(teacher, training_config.batch_size, random)
         optimizer.zero_grad(set_to_none=True)
         losses = {}
-        for name, spec in _specs_of_step(supernet, config, random):
+        for name, spec in specs_of_step(supernet, config.sandwich, config.random_specs, random):
             loss = distillation_loss(supernet(z, spec), wanted)
             loss.backward()
-            losses[name] = loss.detach()
+            losses[f"mse_{name}"] = loss.detach()
         optimizer.step()
         average.update(images_shown + training_config.batch_size, training_config.batch_size)
         return {"mse": sum(losses.values(), torch.zeros(())) / len(losses)} | losses
@@ -67,10 +67,17 @@ def train_supernet(
     return average.averaged(supernet).eval(), curve
 
 
-def _specs_of_step(
-    supernet: ElasticWdcganGenerator, config: SupernetConfig, random: torch.Generator
-) -> list[tuple[str, WdcganSpec]]:
+def specs_of_step(
+    supernet: Elastic, sandwich: bool, random_specs: int, random: torch.Generator
+) -> list[tuple[str, Spec]]:
+    """Draw the sub-generators of one step, each with a name for its loss.
+
+    Args:
+        supernet: whose space is drawn from.
+        sandwich: whether the largest and the smallest are trained in every step (Yu and Huang 2019).
+        random_specs: how many are drawn uniformly (Li et al. 2020, section 3.3).
+        random: the training's stream.
+    """
     space = supernet.space
-    ends = [("mse_largest", space.largest), ("mse_smallest", space.smallest)] if config.sandwich else []
-    drawn = [(f"mse_random_{index}", space.sample(random)) for index in range(config.random_specs)]
-    return ends + drawn
+    ends = [("largest", space.largest), ("smallest", space.smallest)] if sandwich else []
+    return ends + [(f"random_{index}", space.sample(random)) for index in range(random_specs)]

@@ -1,0 +1,330 @@
+"""Distillation of conditional generators: which term reaches what, paired or not; resume; it learns."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganpress.config.translation import FeatureDistillation
+from ganpress.data.arrays import ImageArray
+from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.errors import ConfigError, DataError
+from ganpress.seeding import torch_generator
+from ganpress.training import translation
+from ganpress.training.distillation_step import Classroom, DistillationStep, Pupil, in_turn, run_tapped
+from ganpress.training.feature_distillation import distil_supernet, distil_translation
+from ganpress.training.feature_matching import FeatureAdaptors
+from ganpress.training.loop import Checkpointing
+from models.builders import elastic_blueprint
+from models.discriminators import patch_discriminator
+from models.families import Canvas
+from models.resnet import resnet_generator
+from models.spade import spade_generator
+
+TAPS = ("down2", "blocks.2", "blocks.5", "blocks.8")
+TERMS = ("lambda_adversarial", "lambda_recon", "lambda_distill", "lambda_feature_matching")
+
+
+class Killed(BaseException):
+    """Stands for a kill: not an Exception, so nothing tidies up after it."""
+
+
+def config(**options):
+    base = {
+        "framework": "gan_compression",
+        "train_images": 32,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "discriminator_learning_rate": 1e-3,
+        "beta1": 0.5,
+        "objective": "hinge",
+        "lambda_recon": 10,
+        "lambda_distill": 1,
+    }
+    return FeatureDistillation(**(base | options))
+
+
+def only(term, **options):
+    return config(**({name: float(name == term) for name in TERMS} | options))
+
+
+def pairs(pairing="paired", count=40, size=16):
+    """Squares at random places: the source is the outline, the target the square."""
+    random = np.random.default_rng(0)
+    sources, targets = np.zeros((2, count, 1, size, size), np.uint8)
+    for source, target in zip(sources, targets, strict=True):
+        y, x = random.integers(0, size - 8, 2)
+        target[0, y : y + 8, x : x + 8] = 255
+        source[0, y : y + 8, x : x + 8] = 255
+        source[0, y + 1 : y + 7, x + 1 : x + 7] = 0
+    return PairArray(SourceArray(sources), ImageArray(targets, np.zeros(count, np.int64)), pairing)
+
+
+def generator(ngf=2, seed=0, separable=True):
+    torch.manual_seed(seed)
+    return resnet_generator(f"ngf={ngf}", 1, 1, separable)
+
+
+def discriminator(conditional=True, seed=0):
+    torch.manual_seed(seed)
+    return patch_discriminator(2 if conditional else 1, 4, 1, "instance")
+
+
+def one_step(config, pairing="paired", student=None, teacher=None, taps=TAPS):
+    """A step that is built and has not been taken."""
+    student, teacher = student or generator(2), teacher or generator(3, 1, separable=False)
+    inherited = discriminator(pairing != "unpaired")
+    room = Classroom(teacher, inherited, pairs(pairing), config, taps, 1, "test")
+    pupil = Pupil("", partial(run_tapped, student))
+    return DistillationStep(student, lambda _: [pupil], pupil, room, torch_generator(1, "test")), room, student
+
+
+def bytes_of(*modules):
+    return [parameter.detach().clone() for module in modules for parameter in module.parameters()]
+
+
+def moved(before, *modules):
+    return [not torch.equal(old, new) for old, new in zip(before, bytes_of(*modules), strict=True)]
+
+
+# Feature matching.
+
+
+def test_distill_is_zero_and_stays_so_when_the_student_is_the_teacher():
+    teacher = generator(2)
+    step, _, student = one_step(only("lambda_distill"), student=copy.deepcopy(teacher), teacher=teacher)
+    step.state["adaptors"].start_as_identity_()
+    before = bytes_of(student, step.state["adaptors"])
+    for shown in range(0, 12, 4):
+        assert step(shown)["distill"] == 0
+    assert not any(moved(before, student, step.state["adaptors"]))
+
+
+def test_distill_is_the_mean_squared_error_of_projected_features():
+    adaptors = FeatureAdaptors(("a", "b"), (3, 4), (5, 6))
+    student = {"a": torch.randn(2, 3, 4, 4), "b": torch.randn(2, 4, 2, 2)}
+    teacher = {"a": torch.randn(2, 5, 4, 4), "b": torch.randn(2, 6, 2, 2)}
+    wanted = sum(
+        (conv(student[tap]) - teacher[tap]).square().mean() for tap, conv in zip("ab", adaptors.convs, strict=True)
+    )
+    assert torch.allclose(adaptors(student, teacher), wanted)
+
+
+def test_adaptors_of_a_narrow_student_are_the_first_columns():
+    adaptors = FeatureAdaptors(("a",), (4,), (5,))
+    narrow, teacher = torch.randn(2, 2, 3, 3), torch.randn(2, 5, 3, 3)
+    padded = torch.cat((narrow, torch.zeros(2, 2, 3, 3)), 1)
+    assert torch.allclose(adaptors({"a": narrow}, {"a": teacher}), adaptors({"a": padded}, {"a": teacher}))
+
+
+def test_features_of_another_size_are_refused():
+    student, teacher = {"a": torch.zeros(1, 2, 4, 4)}, {"a": torch.zeros(1, 2, 8, 4)}
+    with pytest.raises(ConfigError, match=r"tap 'a' are 4x4 in the student and 8x4 in the teacher; distil at layers"):
+        FeatureAdaptors.between(student, teacher)
+
+
+# Gradient flow.
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_reaches_the_student_and_never_the_teacher(term):
+    step, room, student = one_step(only(term))
+    before = bytes_of(student)
+    teachers, judges = bytes_of(room.teacher), bytes_of(room.discriminator)
+    losses = step(0)
+    assert any(moved(before, student))
+    assert not any(moved(teachers, room.teacher))
+    reads_discriminator = term in ("lambda_adversarial", "lambda_feature_matching")
+    assert any(moved(judges, room.discriminator)) == reads_discriminator
+    assert ("discriminator_loss" in losses) == reads_discriminator
+    assert ("adaptors" in step.state) == (term == "lambda_distill")
+
+
+def test_distill_trains_every_adaptor_and_nothing_behind_the_last_tap():
+    step, _, student = one_step(only("lambda_distill"))
+    before, adaptors = bytes_of(student.up1, student.up2, student.head), bytes_of(step.state["adaptors"])
+    step(0)
+    assert all(moved(adaptors, step.state["adaptors"]))
+    assert not any(moved(before, student.up1, student.up2, student.head))
+
+
+def test_the_generators_pass_leaves_no_gradient_in_the_discriminator():
+    step, room, student = one_step(only("lambda_adversarial"))
+    lesson = step._lesson()
+    images, features = run_tapped(student, lesson.source, ())
+    step.objective.total(step.objective.terms(lesson, images, features)).backward()
+    assert all(parameter.grad is None for parameter in room.discriminator.parameters())
+    assert any(parameter.grad is not None for parameter in student.parameters())
+
+
+# Paired and unpaired.
+
+
+@pytest.mark.parametrize("pairing", ["paired", "unpaired"])
+def test_recon_compares_with_the_truth_or_with_the_teacher(pairing):
+    step, room, student = one_step(only("lambda_recon"), pairing)
+    source, target = next(room.data.random_batches(torch_generator(1, "test"), 4))
+    wanted = target if pairing == "paired" else room.teacher(source)
+    recon = (student(source) - wanted).abs().mean()
+    assert torch.allclose(step(0)["recon"], recon)
+
+
+def test_l2_is_the_other_distance():
+    step, room, student = one_step(only("lambda_recon", distance="l2"))
+    source, target = next(room.data.random_batches(torch_generator(1, "test"), 4))
+    recon = (student(source) - target).square().mean()
+    assert torch.allclose(step(0)["recon"], recon)
+
+
+def test_label_maps_and_batch_norm(monkeypatch):
+    monkeypatch.setattr(translation, "CALIBRATION_IMAGES", 20)
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, (8, 1, 64, 64)).astype(np.uint8)
+    targets = ImageArray(np.repeat(labels * 80, 3, 1), np.zeros(8, np.int64))
+    data = PairArray(SourceArray(labels, classes=3), targets, "semantic")
+    torch.manual_seed(0)
+    student, teacher = (spade_generator(f"ngf={ngf} semantic=3 upsampling=normal", 3, True) for ngf in (1, 2))
+    judge = patch_discriminator(6, 2, 1, "instance")
+    short = config(train_images=4, batch_size=2, lambda_feature_matching=10)
+    distilled = distil_translation(student, teacher, judge, data, short, ("head_0", "middle_1", "up_1"), 1)
+    norm = distilled.student.head_0.norm_0.norm
+    assert norm.num_batches_tracked == 10  # measured anew on sources, not in the two steps of training
+    assert set(distilled.curve[0].losses) == {
+        *("recon", "distill", "adversarial", "feature_matching", "discriminator_loss")
+    }
+
+
+# Supernet.
+
+
+def supernet(seed=0):
+    torch.manual_seed(seed)
+    return elastic_blueprint("mobile_resnet_9blocks", Canvas(1, 16, 16, 1), ((1, 2, 3),)).build()
+
+
+def test_supernet_trains_ends_and_random_specs_with_one_set_of_adaptors():
+    made = supernet()
+    _, curve = distil_supernet(
+        made, generator(4, 1), discriminator(), pairs(), config(train_images=8), TAPS, 1, sandwich=True, random_specs=2
+    )
+    totals = {name for name in curve[-1].losses if name.startswith("total_")}
+    assert totals == {"total_largest", "total_smallest", "total_random_0", "total_random_1"}
+
+
+def test_pupil_of_a_supernet_is_trained_as_the_network_that_it_is():
+    made = supernet()
+    static, spec = made.extract(made.space.largest, {}).train(), made.space.largest
+    pupils = Pupil("", partial(run_tapped, static)), Pupil("", lambda source, taps: made.run(source, spec, taps=taps))
+    for model, pupil in zip((static, made), pupils, strict=True):
+        room = Classroom(generator(3, 1), discriminator(), pairs(), config(), TAPS, 1, "test")
+        step = DistillationStep(model, lambda _, pupil=pupil: [pupil], pupil, room, torch_generator(1, "test"))
+        for shown in range(0, 12, 4):
+            step(shown)
+    for one, other in zip(static.parameters(), made.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_fakes_of_all_pupils_take_turns():
+    batches = [torch.full((3, 1), float(index)) for index in range(3)]
+    assert in_turn(batches, 0).flatten().tolist() == [0, 1, 2]
+    assert in_turn(batches, 4).flatten().tolist() == [1, 2, 0]
+    assert in_turn([batch[:1] for batch in batches], 2).flatten().tolist() == [2]  # batches of one image, too
+
+
+# Resume.
+
+
+def run_student(pairing, dropout=0.0):
+    def run(checkpointing, on_samples):
+        student = generator(2)
+        for module in student.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
+        judge = discriminator(pairing != "unpaired")
+        arguments = pairs(pairing), config(ema_half_life_images=8), TAPS
+        distilled = distil_translation(
+            student, generator(3, 1), judge, *arguments, 1, checkpointing=checkpointing, on_samples=on_samples
+        )
+        return distilled.student, judge
+
+    return run
+
+
+def run_supernet(checkpointing, on_samples):
+    judge = discriminator()
+    arguments = generator(3, 1), judge, pairs(), config(), TAPS, 1, True, 1
+    made, _ = distil_supernet(supernet(), *arguments, checkpointing=checkpointing, on_samples=on_samples)
+    return made, judge
+
+
+RUNS = {
+    "paired": run_student("paired"),
+    "unpaired": run_student("unpaired"),
+    "dropout": run_student("paired", 0.5),
+    "supernet": run_supernet,
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_resuming_equals_not_stopping(name, tmp_path):
+    def kill(point, _):
+        if point.images >= 16:
+            raise Killed
+
+    whole = RUNS[name](None, None)
+    checkpointing = Checkpointing(tmp_path / "checkpoint.pt", "identity", pause_seconds=0)
+    with pytest.raises(Killed):
+        RUNS[name](checkpointing, kill)
+    torch.randn(5)  # the global generator must not matter
+    resumed = RUNS[name](checkpointing, None)
+    assert not any(moved(bytes_of(*whole), *resumed))
+
+
+# Learning.
+
+
+def test_student_learns_the_truth_and_the_teachers_features():
+    torch.manual_seed(0)
+    long = config(train_images=480, batch_size=8, lambda_adversarial=0.1, learning_rate=4e-3)
+    distilled = distil_translation(generator(3), generator(4, 1), discriminator(), pairs(), long, TAPS, 1)
+    first, last = distilled.curve[0].losses, distilled.curve[-1].losses
+    assert last["recon"] < 0.5 * first["recon"]
+    assert last["distill"] < 0.7 * first["distill"]
+    source, target = pairs().batch(torch.arange(40), torch.arange(40))
+    with torch.no_grad():
+        error = (distilled.student(source) - target).abs().mean()
+        untrained = (generator(3)(source) - target).abs().mean()
+    assert error < 0.5 * untrained
+
+
+# Errors.
+
+
+def distil(data=None, judge=None, **options):
+    return distil_translation(generator(2), generator(3), judge, data or pairs(), config(**options), TAPS, 1)
+
+
+def test_teacher_without_discriminator_needs_no_adversarial_term():
+    with pytest.raises(ConfigError, match=r"lambda_adversarial is 1 and .* without a discriminator .*: set both to 0"):
+        distil()
+    assert "adversarial" not in distil(lambda_adversarial=0, train_images=4).curve[0].losses
+
+
+def test_feature_matching_needs_pairs():
+    with pytest.raises(ConfigError, match=r"lambda_feature_matching is 10.* unpaired data has none: set it to 0"):
+        distil(pairs("unpaired"), discriminator(False), lambda_feature_matching=10)
+
+
+def test_no_weight_at_all():
+    with pytest.raises(
+        ConfigError, match=r"nothing to learn: .* lambda_distill is 0 or has no taps; set lambda_recon above 0"
+    ):
+        distil(lambda_adversarial=0, lambda_recon=0, lambda_distill=0)
+
+
+def test_fewer_pairs_than_a_batch():
+    with pytest.raises(DataError, match="3 sources are fewer than one batch of 4"):
+        distil(pairs(count=3), discriminator())

@@ -1,0 +1,104 @@
+"""A supernet that starts from its teacher: the same images, the most important channels first, clear refusals."""
+
+import pytest
+import torch
+from torch import nn
+
+from ganpress.errors import ConfigError
+from ganpress.training.teacher_initialisation import channel_groups, importance, initialise_from_teacher_
+from models.builders import elastic_blueprint, generator_blueprint
+from models.families import Canvas
+
+FAMILIES = {
+    "wdcgan": (Canvas(1, 16, 16), (100,)),
+    "resnet_9blocks": (Canvas(1, 16, 16, 3), (3, 16, 16)),
+    "mobile_resnet_9blocks": (Canvas(3, 16, 16, 1), (1, 16, 16)),
+    "spade": (Canvas(3, 64, 64, 4), (4, 64, 64)),
+    "mobile_spade": (Canvas(3, 64, 64, 4), (4, 64, 64)),
+}
+
+
+def name_of(family, spec):
+    return f"{family}:{spec}" + (" upsampling=normal" if "spade" in family else "")
+
+
+def teacher_of(family, width=4):
+    """A network with the statistics of a trained one: no zero bias, running statistics of its own."""
+    torch.manual_seed(0)
+    spec = width if family == "wdcgan" else f"ngf={width}"
+    network = generator_blueprint(name_of(family, spec), FAMILIES[family][0]).build()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, 0, 0.1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return network.eval()
+
+
+def supernet_of(family, *widths):
+    option = ":upsampling=normal" if "spade" in family else ""
+    return elastic_blueprint(f"{family}{option}", FAMILIES[family][0], (widths,)).build()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_widest_network_draws_the_teachers_images(family):
+    teacher, supernet = teacher_of(family), supernet_of(family, 2, 4)
+    x = torch.randn(3, *FAMILIES[family][1])
+    initialise_from_teacher_(supernet, teacher, x[:1])
+    assert torch.allclose(supernet.widest.eval()(x), teacher(x), atol=1e-4)
+    widest = supernet.widest.state_dict()
+    assert any(not torch.equal(widest[key], value) for key, value in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_channels_come_in_order_of_importance(family):
+    teacher, supernet = teacher_of(family), supernet_of(family, 2, 4)
+    example = torch.zeros(1, *FAMILIES[family][1])
+    initialise_from_teacher_(supernet, teacher, example)
+    state = supernet.widest.state_dict()
+    for group in channel_groups(supernet.widest, example):
+        ranked = importance(group, state)
+        assert (ranked.diff() <= 1e-4).all()
+
+
+def test_trunk_of_a_resnet_is_one_group():
+    groups = channel_groups(teacher_of("resnet_9blocks"), torch.zeros(1, 3, 16, 16))
+    (trunk,) = [group for group in groups if ("down2.0.weight", 0) in group.positions]
+    assert len(trunk.makers) == 10  # down2 and the second convolution of nine blocks
+    assert ("up1.0.weight", 0) in trunk.positions
+    assert len(groups) == 14  # stem, down1, trunk, nine hidden ones, up1, up2; not the image's channels
+
+
+@torch.no_grad()
+def test_a_wider_teacher_is_cut_to_its_most_important_channels():
+    teacher, supernet = teacher_of("resnet_9blocks"), supernet_of("resnet_9blocks", 1, 3)
+    whole = supernet_of("resnet_9blocks", 3, 4)
+    x = torch.randn(1, 3, 16, 16)
+    initialise_from_teacher_(supernet, teacher, x)
+    initialise_from_teacher_(whole, teacher, x)
+    sub = whole.extract(whole.space.smallest, {})
+    assert torch.equal(sub(x), supernet.widest.eval()(x))
+
+
+def test_another_family_is_refused():
+    with pytest.raises(ConfigError, match=r"only the supernet's widest network has 'blocks\.0\.conv1\.1\.depthwise"):
+        initialise_from_teacher_(
+            supernet_of("mobile_resnet_9blocks", 4), teacher_of("resnet_9blocks"), torch.zeros(1, 3, 16, 16)
+        )
+
+
+def test_a_narrower_teacher_is_refused():
+    with pytest.raises(ConfigError, match=r"'stem\.1\.weight' is \(6, .* and \(4, .* lower supernet\.widths"):
+        initialise_from_teacher_(
+            supernet_of("resnet_9blocks", 6), teacher_of("resnet_9blocks"), torch.zeros(1, 3, 16, 16)
+        )
+
+
+def test_grouped_convolutions_are_refused():
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 1, 3))
+    with pytest.raises(
+        ConfigError, match=r"layer '1' is a convolution in 2 groups, whose channels cannot be reordered"
+    ):
+        channel_groups(network, torch.zeros(1, 1, 16, 16))
