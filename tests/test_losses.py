@@ -6,10 +6,15 @@ from torch import nn
 
 from ganpress.losses import (
     distillation_loss,
+    feature_matching_loss,
     gan_discriminator_loss,
     gan_generator_loss,
     gradient_penalty,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
     joint_loss,
+    lsgan_discriminator_loss,
+    lsgan_generator_loss,
     wgan_critic_loss,
     wgan_generator_loss,
 )
@@ -56,3 +61,46 @@ def test_joint_loss_weighs_and_refuses_bad_alpha():
     assert joint_loss(torch.tensor(2.0), torch.tensor(1.0), 0.25).item() == 1.25
     with pytest.raises(ValueError, match="found 1.5"):
         joint_loss(torch.tensor(2.0), torch.tensor(1.0), 1.5)
+
+
+def test_least_squares_losses_are_zero_where_the_judge_says_what_it_shall():
+    ones, zeros = torch.ones(2, 1, 3, 3), torch.zeros(2, 1, 3, 3)
+    assert lsgan_discriminator_loss(ones, zeros).item() == 0
+    assert lsgan_discriminator_loss(zeros, ones).item() == 1
+    assert lsgan_generator_loss(ones).item() == 0
+    assert lsgan_generator_loss(3 * ones).item() == 4
+
+
+def test_hinge_loss_stops_where_the_margin_is_met():
+    beyond, within = torch.tensor([1.5, 4.0]), torch.tensor([0.5, 0.0], requires_grad=True)
+    assert hinge_discriminator_loss(beyond, -beyond).item() == 0
+    loss = hinge_discriminator_loss(within, -beyond)
+    assert loss.item() == pytest.approx(0.75)
+    loss.backward()
+    assert torch.equal(within.grad, torch.full((2,), -0.5))
+    assert hinge_generator_loss(beyond).item() == -2.75
+
+
+def test_feature_matching_leaves_out_logits_and_averages_scales():
+    real = [[torch.zeros(2, 4, 3, 3), torch.zeros(2, 8, 2, 2), torch.zeros(2, 1)], [torch.zeros(5), torch.zeros(1)]]
+    fake = [
+        [torch.ones(2, 4, 3, 3), 2 * torch.ones(2, 8, 2, 2), 100 * torch.ones(2, 1)],
+        [torch.ones(5), torch.ones(1)],
+    ]
+    assert feature_matching_loss(fake, real).item() == ((1 + 2) + 1) / 2
+
+
+def test_feature_matching_reaches_the_fakes_only():
+    fake, real = ([[torch.rand(3, requires_grad=True), torch.rand(1, requires_grad=True)]] for _ in range(2))
+    feature_matching_loss(fake, real).backward()
+    assert fake[0][0].grad is not None
+    assert fake[0][1].grad is None
+    assert real[0][0].grad is None
+
+
+def test_feature_matching_refuses_what_does_not_belong_together():
+    with pytest.raises(ValueError, match="layers below its logits"):
+        feature_matching_loss([[torch.zeros(1)]], [[torch.zeros(1)]])
+    two = [torch.zeros(1), torch.zeros(1)]
+    with pytest.raises(ValueError, match="shorter"):
+        feature_matching_loss([two, two], [two])

@@ -79,7 +79,7 @@ class CycleStep:
         """Update both generators, then both discriminators."""
         # Generators.
         fake_b, fake_a = self._forth(a), self._back(b)
-        terms = self._terms(a, b, fake_a, fake_b)
+        terms = self.terms(a, b, fake_a, fake_b)
         self._optimizer.zero_grad(set_to_none=True)
         weighted_sum(terms).backward()
         self._optimizer.step()
@@ -88,7 +88,8 @@ class CycleStep:
         source_loss = self._of_sources.update(b, a, self._pool_of_sources.exchange(fake_a))
         return reported(terms) | {"discriminator_loss": target_loss, "back_discriminator_loss": source_loss}
 
-    def _terms(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor) -> dict[str, Term]:
+    def terms(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor) -> dict[str, Term]:
+        """Return the weighted terms of both generators' loss; gradients reach the generators only."""
         cycle = functional.l1_loss(self._back(fake_b), a) + functional.l1_loss(self._forth(fake_a), b)
         terms = {
             "adversarial": Term(1.0, self._of_targets.generator_loss(a, fake_b)),

@@ -46,13 +46,14 @@ class PairedStep:
         """Update the discriminator, then the generator."""
         fake = self._generator(source)
         discriminator_loss = self._adversary.update(source, target, fake)
-        terms = self._terms(source, target, fake)
+        terms = self.terms(source, target, fake)
         self._optimizer.zero_grad(set_to_none=True)
         weighted_sum(terms).backward()
         self._optimizer.step()
         return reported(terms) | {"discriminator_loss": discriminator_loss}
 
-    def _terms(self, source: Tensor, target: Tensor, fake: Tensor) -> dict[str, Term]:
+    def terms(self, source: Tensor, target: Tensor, fake: Tensor) -> dict[str, Term]:
+        """Return the weighted terms of the generator's loss; gradients reach the generator only."""
         config = self._config
         terms = {}
         if config.lambda_feature_matching > 0:
