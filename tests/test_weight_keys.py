@@ -230,6 +230,9 @@ def test_weights_of_another_mapping_are_told_by_their_names(state):
     )
     with refused(message):
         spec_of_state(state, "gan_compression", "w.pth")
+    six_blocks = {name: tensor for name, tensor in state.items() if int(name.split(".")[1]) < 16}
+    with refused("it lacks 'model.16.conv_block.1.weight', our 'blocks.6.conv1.1.weight'"):
+        spec_of_state(six_blocks, "cyclegan")
     with refused("it lacks 'model.model.0.weight', our 'downs.0.conv.weight'"):
         spec_of_state({"fc.weight": torch.zeros(1, 1)}, "pix2pix_unet")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.elastic import NoInitialisation
+from models.elastic import Elastic, NoInitialisation, WidthSpace
 from models.unet import UnetSpec, check_image_size, unet_generator, unet_kept
 
 UNEQUAL = "2_3_1_2"
@@ -143,6 +143,23 @@ def test_a_narrow_generator_is_the_wide_one_with_channels_masked(norm, text):
         images = narrow(images)
     assert torch.allclose(images, masked, atol=1e-12)
     assert not torch.allclose(masked, unmasked, atol=1e-3)  # the channels that went did matter
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_a_supernet_runs_what_it_extracts_bit_for_bit(norm):
+    def build(spec):
+        return unet_generator(spec.text, 3, 3, 3, norm)
+
+    def kept(narrow, wide):
+        return unet_kept(UnetSpec(narrow.numbers), UnetSpec(wide.numbers))
+
+    supernet = Elastic(WidthSpace(((1, 2), (1, 3), (2, 4))), build, kept).eval()
+    randomise(supernet.widest)
+    images = torch.randn(2, 3, 16, 8)
+    for spec in supernet.space:
+        statistics = supernet.calibrate(torch.randn(4, 3, 16, 8), spec)
+        with torch.no_grad():
+            assert torch.equal(supernet(images, spec, statistics), supernet.extract(spec, statistics)(images))
 
 
 def test_only_layers_that_read_a_concatenation_have_kept_channels():
