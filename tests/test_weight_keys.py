@@ -113,9 +113,7 @@ def randomised(network):
 def imported(published, keys):
     state = published.state_dict()
     inferred = spec_of_state(state, keys)
-    arguments = inferred.blueprint.arguments
-    build = unet_generator if inferred.blueprint.builder == "unet_generator" else resnet_generator
-    network = build(**arguments).eval()
+    network = inferred.blueprint.build().eval()
     network.load_state_dict(map_keys(state, keys, network))
     return network, inferred
 

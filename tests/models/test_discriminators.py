@@ -94,6 +94,16 @@ def test_spectral_norm_holds_every_convolution_at_gain_one(norm):
     assert torch.allclose(torch.stack(gains), torch.ones(5), atol=0.02)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_student_inherits_a_discriminator_by_its_state(norm):
+    teacher, student = (multiscale_discriminator(3, 2, 2, 2, norm) for _ in range(2))
+    images = torch.randn(2, 3, 32, 32)
+    teacher(images)  # training moves the vectors of spectral norms, which are part of the state
+    student.load_state_dict(teacher.state_dict())
+    for ours, theirs in zip(student.eval()(images), teacher.eval()(images), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
 @pytest.mark.parametrize("norm", ["instance", "spectral_instance"])
 def test_multiscale_judges_averaged_images(norm):
     discriminator = multiscale_discriminator(3, 2, 2, 3, norm).eval()
