@@ -1,0 +1,84 @@
+"""Proof by trial that a channel group can be removed: the thinned network against the whole one.
+
+A thinned network must compute what the whole one computes when every layer that reads the removed channels has zeros
+for them. That holds for any weights, so it is tried with random ones: a trained network may hide an error behind
+weights near zero. It finds what no graph shows: sizes written into the code, channels mixed by operations without
+weights (a softmax over channels, a mean), channels in another order than was thought.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.imported.dependencies import FoundGroups, Refusal
+from ganpress.seeding import torch_generator
+from models.imported import first_tensor, one_line
+from models.thinning import ChannelGroup, axes, count_channels, kept_channels, thin_
+
+PERCENT = 50
+RELATIVE_TOLERANCE = 1e-3
+"""Of the largest value: sums over fewer channels are rounded differently."""
+
+
+def try_groups(network: nn.Module, example: Tensor, found: FoundGroups, seed: int = 0) -> FoundGroups:
+    """Keep the groups that can really be thinned, together with those before them; refuse the others with reasons."""
+    trial = _randomised(network, seed)
+    x = torch.rand(example.shape, generator=torch_generator(seed, "import-input")) * 2 - 1
+    accepted: list[ChannelGroup] = []
+    refused: list[Refusal] = list(found.refused)
+    for group in found.groups:
+        reason = _failure(trial, x, [*accepted, group])
+        if reason is None:
+            accepted.append(group)
+        else:
+            refused.append(Refusal(group.name, reason))
+    return FoundGroups(tuple(accepted), tuple(refused))
+
+
+@torch.no_grad()
+def _randomised(network: nn.Module, seed: int) -> nn.Module:
+    """A copy with random weights that keep the scale of what passes through."""
+    made = copy.deepcopy(network).eval()
+    generator = torch_generator(seed, "import-weights")
+    for tensor in (*made.parameters(), *made.buffers()):
+        if not tensor.is_floating_point():
+            continue
+        if tensor.dim() > 1:
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * (len(tensor) / tensor.numel()) ** 0.5)
+        else:
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    return made
+
+
+@torch.no_grad()
+def _failure(network: nn.Module, x: Tensor, groups: Sequence[ChannelGroup]) -> str | None:
+    """Why the last of `groups` cannot be thinned together with the others; None where it can."""
+    percents = [PERCENT] * len(groups)
+    thin = copy.deepcopy(network)
+    thin_(thin, groups, percents)
+    expected = first_tensor(_masked(network, groups, percents)(x))
+    try:
+        images = first_tensor(thin(x))
+    except Exception as error:
+        return f"the network does not run without half of its channels ({one_line(error)})"
+    if images.shape != expected.shape:
+        return f"without half of its channels the output is {tuple(images.shape)}, not {tuple(expected.shape)}"
+    scale = float(expected.abs().max())
+    if not torch.allclose(images, expected, rtol=0, atol=RELATIVE_TOLERANCE * scale):
+        return "an operation without weights mixes its channels: without half of them the others' values change"
+    return None
+
+
+def _masked(network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence[int]) -> nn.Module:
+    """A copy of full width whose layers read zeros for the removed channels."""
+    made = copy.deepcopy(network)
+    for (name, side), index in kept_channels(network, groups, percents).items():
+        layer = made.get_submodule(name)
+        if side == "in":
+            removed = torch.ones(count_channels(layer, "in"), dtype=torch.bool)
+            removed[index] = False
+            weight = layer.get_parameter("weight")
+            weight.index_fill_(axes(layer)["weight"].index("in"), removed.nonzero().flatten(), 0.0)
+    return made
