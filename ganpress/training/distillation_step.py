@@ -8,6 +8,7 @@ from torch import Tensor, nn, optim
 
 from ganpress.config.translation import FeatureDistillation
 from ganpress.data.pairs import PairArray
+from ganpress.errors import ConfigError
 from ganpress.seeding import seeded_initialisation
 from ganpress.training.dropout import DropoutStream
 from ganpress.training.ema import WeightAverage
@@ -68,7 +69,7 @@ class DistillationStep:
         random: the stream of batches, pupils and dropout.
 
     Raises:
-        ConfigError: see `TranslationObjective` and `FeatureAdaptors.between`.
+        ConfigError: if a tap is not a layer of both networks, or as `TranslationObjective`, `FeatureAdaptors.between`.
         DataError: if there are fewer images than one batch.
     """
 
@@ -146,7 +147,10 @@ class DistillationStep:
             return None
         source = room.data.sources.batch(torch.zeros(1, dtype=torch.long)).to(self._device)
         model.eval()  # moves no statistics
-        features = [widest.run(source, taps)[1], run_tapped(room.teacher, source, taps)[1]]
+        try:
+            features = [widest.run(source, taps)[1], run_tapped(room.teacher, source, taps)[1]]
+        except ValueError as error:
+            raise ConfigError(f"taps of {room.label}: {error}; both networks need the layers named in taps") from None
         with seeded_initialisation(room.seed, room.label, "adaptors"):
             return FeatureAdaptors.between(*features).to(self._device)
 

@@ -303,8 +303,15 @@ def test_student_learns_the_truth_and_the_teachers_features():
 # Errors.
 
 
-def distil(data=None, judge=None, **options):
-    return distil_translation(generator(2), generator(3), judge, data or pairs(), config(**options), TAPS, 1)
+def distil(data=None, judge=None, taps=TAPS, **options):
+    return distil_translation(generator(2), generator(3), judge, data or pairs(), config(**options), taps, 1)
+
+
+def test_tap_that_is_no_layer():
+    with pytest.raises(
+        ConfigError, match=r"taps of student: no layer 'middle' to tap .* layers: stem, down1"
+    ):
+        distil(judge=discriminator(), taps=("down2", "middle"))
 
 
 def test_teacher_without_discriminator_needs_no_adversarial_term():

@@ -13,7 +13,8 @@ from ganpress.training.gan import train_gan
 from ganpress.training.judge import train_judge
 from ganpress.training.loop import Checkpointing
 from ganpress.training.supernet import train_supernet
-from models.elastic import elastic_wdcgan_generator
+from models.builders import elastic_blueprint
+from models.families import Canvas
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
 
 GAN = GanTraining(
@@ -80,7 +81,10 @@ def supernet(images):
     config = SupernetConfig(widths=((2, 3),), sandwich=True, random_specs=1, training=DISTILLATION)
 
     def run(checkpointing, on_samples):
-        made, teacher = build(elastic_wdcgan_generator, [2, 3], 16, 1), build(wdcgan_generator, "3", 16, 1)
+        made, teacher = (
+            build(elastic_blueprint("wdcgan", Canvas(1, 16, 16), ((2, 3),)).build),
+            build(wdcgan_generator, "3", 16, 1),
+        )
         return train_supernet(made, teacher, config, 1, "supernet", checkpointing, on_samples)[0]
 
     return run

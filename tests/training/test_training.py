@@ -14,7 +14,8 @@ from ganpress.training.gan import clip_weights_, train_gan
 from ganpress.training.judge import shifted, train_judge
 from ganpress.training.loop import Checkpointing
 from ganpress.training.supernet import train_supernet
-from models.elastic import elastic_wdcgan_generator
+from models.builders import elastic_blueprint
+from models.families import Canvas
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
 
 
@@ -70,7 +71,7 @@ def test_student_comes_close_to_its_teacher():
 
 def test_every_width_of_the_supernet_learns():
     torch.manual_seed(0)
-    supernet = elastic_wdcgan_generator([2, 4], 16, 1)
+    supernet = elastic_blueprint("wdcgan", Canvas(1, 16, 16), ((2, 4),)).build()
     config = SupernetConfig(widths=((2, 4),), sandwich=True, random_specs=1, training=distillation())
     _, curve = train_supernet(supernet, strong_teacher(), config, 1)
     for name in ("mse_largest", "mse_smallest", "mse_random_0"):
