@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
-from ganpress.config.training import AnyDistillation
+from ganpress.config.training import AnyDistillation, QuickMetric
 
 Objective = Literal["macs", "parameters", "bytes", "latency"]
 """What a sub-generator costs; the score is always the other objective."""
@@ -14,7 +14,7 @@ Objective = Literal["macs", "parameters", "bytes", "latency"]
 class SearchConfig(Section):
     """Search over sub-generators under a hard budget (systems.md section 2)."""
 
-    metric: Literal["is", "fid"]
+    metric: QuickMetric
     images: int = Field(ge=2)
     """Images that each sub-generator is scored on, against the validation split."""
     calibration_images: int = Field(ge=2)
@@ -44,7 +44,7 @@ class SearchConfig(Section):
     @property
     def higher_is_better(self) -> bool:
         """The sense of the metric."""
-        return self.metric == "is"
+        return self.metric not in ("fid", "kid")
 
     @property
     def measures_latency(self) -> bool:
