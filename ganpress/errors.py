@@ -35,3 +35,7 @@ class QualityGateFailed(GanpressError):
 
 class ServiceUnavailable(GanpressError):
     """A tracking server, Prefect API or port cannot be used."""
+
+
+class WorkerDied(GanpressError):
+    """A process that did part of the work was killed."""

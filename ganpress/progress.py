@@ -34,11 +34,11 @@ class Ticker:
         now = time.monotonic()
         rate = (self.done - self._start_done) / max(now - self._started, 1e-9)
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=f"{rate:,.0f} {self.unit}/s {note}")
+            self._bar.update(self._task, completed=self.done, rate=f"{_rounded(rate)} {self.unit}/s {note}")
         elif now - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = now
             left = (self.total - self.done) / max(rate, 1e-9)
-            counts = f"{self.done:,}/{self.total:,} {self.unit}, {rate:,.0f}/s, {left:,.0f} s left"
+            counts = f"{self.done:,}/{self.total:,} {self.unit}, {_rounded(rate)}/s, {left:,.0f} s left"
             logger.info("%s: %s %s", self.label, counts, note)
 
     def close(self) -> None:
@@ -47,6 +47,10 @@ class Ticker:
             self._bar.stop()
         seconds = time.monotonic() - self._started
         logger.info("%s: %s %s in %.1f s", self.label, f"{self.done:,}", self.unit, seconds)
+
+
+def _rounded(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from ganpress.config.search import SearchConfig
 from ganpress.cost import Cost, generator_cost
 from ganpress.data.inputs import open_inputs
 from ganpress.latency import measure_latency
-from ganpress.search import ScoreBook, ScoredSpec, SearchResult, search_specs
+from ganpress.search.costs import ScoredSpec
+from ganpress.search.score_book import ScoreBook
+from ganpress.search.search import SearchResult, search_specs
 from ganpress.tracking import StageRun
 from models.builders import Blueprint, subnet_blueprint
 from models.elastic import Elastic, Spec

@@ -1,0 +1,1 @@
+"""Search for sub-generators of a supernet by score and cost."""
