@@ -20,6 +20,7 @@ from ganpress.training.dropout import DropoutStream
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import OnSamples
 from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
+from ganpress.training.memory_format import fastest_memory_format
 from ganpress.training.paired import PairedStep
 from ganpress.training.perceptual import PerceptualLoss
 
@@ -72,10 +73,10 @@ def train_translation(
         ValueError: if `back` is missing for CycleGAN, or given to another framework.
     """
     random = torch_generator(seed, label, "training")
-    device = next(generator.parameters()).device
+    device, memory_format = next(generator.parameters()).device, fastest_memory_format(generator)
     networks = [generator, discriminator] + ([back.generator, back.discriminator] if back else [])
     for network in networks:
-        network.train().to(memory_format=torch.channels_last)
+        network.train().to(memory_format=memory_format)
     player = _player(generator, discriminator, data, config, seed, label, back)
     average = WeightAverage(generator, config.ema_half_life_images)
     batches = data.random_batches(random, config.batch_size)
@@ -84,9 +85,7 @@ def train_translation(
     def step(images_shown: int) -> Losses:
         for schedule in player.schedules:
             schedule.set(images_shown)
-        source, target = (
-            images.to(device, non_blocking=True, memory_format=torch.channels_last) for images in next(batches)
-        )
+        source, target = (images.to(device, memory_format=memory_format) for images in next(batches))
         with dropout.step():
             losses = player(source, target)
         average.update(images_shown + config.batch_size, config.batch_size)
