@@ -10,6 +10,7 @@ from ganpress.config.translation import FeatureDistillation
 from ganpress.data.pairs import PairArray
 from ganpress.errors import ConfigError
 from ganpress.seeding import seeded_initialisation
+from ganpress.training.arithmetic import FLOAT32, Arithmetic
 from ganpress.training.dropout import DropoutStream
 from ganpress.training.ema import WeightAverage
 from ganpress.training.feature_matching import FeatureAdaptors, Features
@@ -40,6 +41,7 @@ class Classroom:
     taps: tuple[str, ...]
     seed: int
     label: str
+    arithmetic: Arithmetic = FLOAT32
 
     @property
     def matched_taps(self) -> tuple[str, ...]:
@@ -89,6 +91,7 @@ class DistillationStep:
         adaptors = self._build_adaptors(model, widest)
         self.objective = TranslationObjective(config, adaptors, room.discriminator, room.data.paired).to(self._device)
         model.train()
+        room.arithmetic.lay_out_(model, room.teacher, room.discriminator, self.objective.perceptual)
         self._dropout = DropoutStream(model, random)
         parameters = [*model.parameters(), *([] if adaptors is None else adaptors.parameters())]
         self._optimizer = optim.Adam(parameters, config.learning_rate, (config.beta1, config.beta2))
@@ -117,26 +120,30 @@ class DistillationStep:
         means = losses.means()
         if (adversary := self.objective.adversary) is not None:
             fake = in_turn(fakes, images_shown // batch_size)
-            means["discriminator_loss"] = adversary.update(lesson.source, lesson.real, fake)
+            with self._room.arithmetic.autocast(self._device):
+                means["discriminator_loss"] = adversary.update(lesson.source, lesson.real, fake)
         return means
 
     def _teach(self, pupil: Pupil, lesson: Lesson, losses: "_PupilLosses") -> Tensor:
         """Add one pupil's gradients; return its images, detached."""
-        with self._dropout.step():
-            images, features = pupil.run(lesson.source, self._room.matched_taps)
-        terms = self.objective.terms(lesson, images, features)
-        total = self.objective.total(terms)
+        with self._room.arithmetic.autocast(self._device):
+            with self._dropout.step():
+                images, features = pupil.run(lesson.source, self._room.matched_taps)
+            terms = self.objective.terms(lesson, images, features)
+            total = self.objective.total(terms)
         total.backward()
         losses.add(pupil.name, terms, total)
         return images.detach()
 
     @torch.no_grad()
     def _lesson(self) -> Lesson:
-        source, real = (part.to(self._device, non_blocking=True) for part in next(self._batches))
+        layout = self._room.arithmetic.memory_format
+        source, real = (part.to(self._device, non_blocking=True, memory_format=layout) for part in next(self._batches))
         paired, taps = self._room.data.paired, self._room.matched_taps
         if paired and not taps:  # nothing of the teacher is looked at
             return Lesson(source, real, real, {})
-        images, features = run_tapped(self._room.teacher, source, taps)
+        with self._room.arithmetic.autocast(self._device):
+            images, features = run_tapped(self._room.teacher, source, taps)
         return Lesson(source, real, real if paired else images, features)
 
     @torch.no_grad()

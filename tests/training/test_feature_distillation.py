@@ -14,6 +14,7 @@ from ganpress.data.pairs import PairArray, SourceArray
 from ganpress.errors import ConfigError, DataError
 from ganpress.seeding import torch_generator
 from ganpress.training import translation
+from ganpress.training.arithmetic import FLOAT32, Arithmetic
 from ganpress.training.distillation_step import Classroom, DistillationStep, Pupil, in_turn, run_tapped
 from ganpress.training.feature_distillation import distil_supernet, distil_translation
 from ganpress.training.feature_matching import FeatureAdaptors
@@ -300,6 +301,16 @@ def test_student_learns_the_truth_and_the_teachers_features():
     assert error < 0.5 * untrained
 
 
+@pytest.mark.parametrize("arithmetic", [Arithmetic(bf16=True), Arithmetic(channels_last=True)])
+def test_other_arithmetic_moves_the_losses_a_little(arithmetic):
+    def losses(arithmetic):
+        arguments = generator(3, 1), discriminator(), pairs(), config(train_images=4), TAPS, 1
+        return distil_translation(generator(2), *arguments, arithmetic=arithmetic).curve[0].losses
+
+    for name, exact in losses(FLOAT32).items():
+        assert losses(arithmetic)[name] == pytest.approx(exact, rel=0.05)
+
+
 # Errors.
 
 
@@ -308,9 +319,7 @@ def distil(data=None, judge=None, taps=TAPS, **options):
 
 
 def test_tap_that_is_no_layer():
-    with pytest.raises(
-        ConfigError, match=r"taps of student: no layer 'middle' to tap .* layers: stem, down1"
-    ):
+    with pytest.raises(ConfigError, match=r"taps of student: no layer 'middle' to tap .* layers: stem, down1"):
         distil(judge=discriminator(), taps=("down2", "middle"))
 
 
