@@ -1,8 +1,6 @@
-"""Measurement of finished generators: quality, diversity, sharpness against real images; latency side by side."""
+"""Measurement of finished generators: quality, diversity and sharpness against real images, and against the truth."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,28 +9,31 @@ import torch
 from torch import Tensor
 
 from ganpress.config.edge import EvaluateConfig
-from ganpress.errors import DataError
+from ganpress.data.arrays import Split, open_split, read_meta
+from ganpress.data.inputs import Inputs, LatentInputs, SourceInputs
 from ganpress.metrics.frechet import frechet_distance_of_features
+from ganpress.metrics.image_spool import ImageSpool
 from ganpress.metrics.inception_score import inception_score
 from ganpress.metrics.inputs import Float64
-from ganpress.metrics.judge import Judge, JudgeOutput
+from ganpress.metrics.judge import Judge
+from ganpress.metrics.judge_output import JudgeOutput
 from ganpress.metrics.kernel import kernel_distance
 from ganpress.metrics.neighbours import Neighbourhood, neighbour_scores, neighbourhood
+from ganpress.metrics.scores import Scores
 from ganpress.metrics.scoring import (
     BATCH,
     Generate,
-    array_batches,
-    draw_latents,
+    array_features,
     generated_batches,
+    input_batches,
     judge_batches,
 )
-from ganpress.metrics.sharpness import sharpness_ratio, variance_of_laplacian
+from ganpress.metrics.sharpness import variance_of_laplacian
+from ganpress.metrics.truth import Distance, PairMeter, SegmentationMeter, TeacherMeter, Truth
 from ganpress.pixels import images_to_uint8
 
-
-def metric_name(metric: str, images: int, split: str | None = None, judge: str | None = None) -> str:
-    """Return a metric's name with its protocol: `fid_1000_test_judge`, `is_1000_judge`, `vol_1000`."""
-    return "_".join(part for part in (metric, str(images), split, judge) if part)
+PURPOSE = "evaluate"
+"""Purpose by which `score_generator` draws its inputs."""
 
 
 @dataclass(frozen=True)
@@ -41,62 +42,62 @@ class Reference:
 
     split: str
     features: Neighbourhood
-
-
-@dataclass(frozen=True)
-class Scores:
-    """All that images alone say about one generator."""
-
-    images: int
-    split: str
-    judge: str
-    inception_score: float
-    inception_score_std: float
-    """Over the splits of the score."""
-    fid: float
-    kid: float
-    kid_standard_error: float | None
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-    vol: Float64
-    """Variance of the Laplacian of each image (N,)."""
-
-    def metrics(self, teacher: "Scores") -> dict[str, float]:
-        """Return all numbers by name, with those that only mean something beside the teacher's."""
-        against_real = {
-            "fid": self.fid,
-            "kid": self.kid,
-            "precision": self.precision,
-            "recall": self.recall,
-            "density": self.density,
-            "coverage": self.coverage,
-        }
-        own, real = (self.images, None, self.judge), (self.images, self.split, self.judge)
-        numbers = {metric_name("is", *own): self.inception_score}
-        numbers |= {metric_name(name, *real): value for name, value in against_real.items()}
-        numbers |= {
-            metric_name("vol", self.images): float(self.vol.mean()),
-            metric_name("vol_ratio", self.images): sharpness_ratio(self.vol, teacher.vol),
-            "is_retained": self.inception_score / teacher.inception_score,
-            f"{metric_name('is', *own)}_std": self.inception_score_std,
-        }
-        if self.kid_standard_error is not None:
-            numbers[f"{metric_name('kid', *real)}_error"] = self.kid_standard_error
-        return numbers
+    truth: Truth | None = None
+    """What belongs to each input that `PURPOSE` draws; None where inputs have no truth of their own."""
+    lpips: Distance | None = None
 
 
 def reference_features(
-    array_path: Path, judge: Judge, neighbours: int, split: str = "test", batch_size: int = BATCH
+    array_path: Path | Sequence[Path],
+    judge: Judge,
+    neighbours: int,
+    split: str = "test",
+    batch_size: int = BATCH,
+    truth: Truth | None = None,
+    lpips: Distance | None = None,
 ) -> Reference:
-    """Look at a prepared split (N, C, H, W) uint8 once, reading it batch by batch.
+    """Look at a prepared split (N, C, H, W) uint8, or several together, once, reading batch by batch.
 
     Raises:
-        DataError: if the file is missing or damaged, or has no more images than `neighbours`.
+        DataError: if a file is missing or damaged, or there are no more images than `neighbours`.
     """
-    seen = judge_batches(array_batches(array_path, batch_size), judge)
-    return Reference(split, neighbourhood(seen.features, neighbours))
+    seen = array_features(array_path, judge, batch_size)
+    return Reference(split, neighbourhood(seen.features, neighbours), truth, lpips)
+
+
+def real_arrays(prepared_dir: Path) -> tuple[str, list[Path]]:
+    """Return the real images that finished generators are measured against, and their name in metrics.
+
+    `test` of unconditional, paired and semantic data; `all`, that is train and test targets, of unpaired data, whose
+    test sets are small (protocol of CycleGAN's and GAN Compression's FIDs).
+
+    Raises:
+        DataError: if prepared data is missing or damaged.
+    """
+    conditioning = read_meta(prepared_dir).conditioning
+    if conditioning is not None and conditioning.pairing == "unpaired":
+        return "all", [prepared_dir / "train.npy", prepared_dir / "test.npy"]
+    return "test", [prepared_dir / "test.npy"]
+
+
+def open_truth(
+    prepared_dir: Path, split: Split, inputs: LatentInputs | SourceInputs, seed: int, purpose: str, count: int
+) -> Truth | None:
+    """Return what belongs to each of the inputs that `inputs.draw(seed, purpose, count)` gives.
+
+    None of latents and of unpaired data, whose inputs have no truth.
+
+    Raises:
+        DataError: if prepared data is missing or damaged.
+    """
+    conditioning = read_meta(prepared_dir).conditioning
+    if isinstance(inputs, LatentInputs) or conditioning is None or conditioning.pairing == "unpaired":
+        return None
+    rows = inputs.rows(seed, purpose, count).numpy()
+    targets = open_split(prepared_dir, split).pixels
+    if inputs.sources.classes is None:
+        return Truth(rows, targets)
+    return Truth(rows, targets, inputs.sources.pixels, inputs.sources.classes)
 
 
 def score_generator(
@@ -105,122 +106,80 @@ def score_generator(
     reference: Reference,
     config: EvaluateConfig,
     seed: int,
+    inputs: Inputs | None = None,
+    teacher: ImageSpool | None = None,
+    keep: ImageSpool | None = None,
     on_images: Callable[[int], None] | None = None,
 ) -> Scores:
-    """Measure one generator on the latents that every generator of this seed gets.
+    """Measure one generator on the inputs that every generator of this seed gets.
 
-    Images are made, looked at and dropped batch by batch; only features, probabilities and one sharpness an image stay.
+    Images are made, looked at and dropped batch by batch; only features, probabilities and a few numbers an image stay.
 
     Args:
-        generate: z (n, Z) -> images (n, C, H, W) in [-1, 1].
+        generate: inputs (n, …) -> images (n, C, H, W) in [-1, 1].
         judge: The feature network that `reference` was made with.
-        reference: Real images.
+        reference: Real images, and the truth of each input where it has one.
         config: Sample counts.
-        seed: Seed of latents, splits and subsets.
+        seed: Seed of inputs, splits and subsets.
+        inputs: Where inputs come from; None draws latents.
+        teacher: The teacher's images of the same inputs, to compare with; None for the teacher itself.
+        keep: Where to keep this generator's images.
         on_images: Called with the size of each finished batch.
 
     Raises:
         DataError: if the generator makes NaN, or a sample count does not fit the data.
     """
-    sharpness: list[Float64] = []
+    meters = _Meters(reference, teacher, keep)
 
-    def watched() -> Iterator[Tensor]:
-        for batch in generated_batches(generate, draw_latents(seed, "evaluate", config.images)):
-            sharpness.append(variance_of_laplacian(images_to_uint8(batch).cpu().numpy()))
-            yield batch
-            if on_images is not None:
-                on_images(len(batch))
+    def look(images: Tensor, seen: JudgeOutput) -> None:
+        meters.update(images, seen)
+        if on_images is not None:
+            on_images(len(images))
 
-    seen = judge_batches(watched(), judge)
-    return _scores(seen, np.concatenate(sharpness), judge, reference, config, seed)
-
-
-def _scores(
-    seen: JudgeOutput, vol: Float64, judge: Judge, reference: Reference, config: EvaluateConfig, seed: int
-) -> Scores:
+    batches = input_batches(inputs or LatentInputs(), seed, PURPOSE, config.images)
+    seen = judge_batches(generated_batches(generate, batches), judge, look)
     real = reference.features.features
-    score = inception_score(seen.probabilities, config.is_splits, seed)
-    kernel = kernel_distance(real, seen.features, config.kid_subsets, config.kid_subset_size, seed)
-    neighbours = neighbour_scores(reference.features, seen.features)
+    probabilities = seen.probabilities
     return Scores(
         images=len(seen.features),
         split=reference.split,
         judge=judge.name,
-        inception_score=score.mean,
-        inception_score_std=score.split_std,
         fid=frechet_distance_of_features(real, seen.features),
-        kid=kernel.mean,
-        kid_standard_error=kernel.standard_error,
-        precision=neighbours.precision,
-        recall=neighbours.recall,
-        density=neighbours.density,
-        coverage=neighbours.coverage,
-        vol=vol,
+        kid=kernel_distance(real, seen.features, config.kid_subsets, config.kid_subset_size, seed),
+        neighbours=neighbour_scores(reference.features, seen.features),
+        vol=np.concatenate(meters.vol),
+        inception=None if probabilities is None else inception_score(probabilities, config.is_splits, seed),
+        segmentation=meters.segmentation.scores() if meters.segmentation else None,
+        pairs=meters.pairs.scores() if meters.pairs else None,
+        to_teacher=meters.to_teacher.scores() if meters.to_teacher else None,
     )
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Wall time of one call, over all rounds."""
+class _Meters:
+    """Everything that is measured image by image, in one pass."""
 
-    p50_ms: float
-    p95_ms: float
-    batch_size: int
-    rounds: int
-    threads: int
+    def __init__(self, reference: Reference, teacher: ImageSpool | None, keep: ImageSpool | None) -> None:
+        self._truth, self._teacher, self._keep = reference.truth, teacher, keep
+        self._seen = 0
+        self.vol: list[Float64] = []
+        self.pairs = PairMeter(reference.lpips) if reference.truth is not None else None
+        self.to_teacher = TeacherMeter(reference.lpips) if teacher is not None else None
+        self.segmentation: SegmentationMeter | None = None
 
-
-def measure_latency(
-    runners: Mapping[str, Generate], rounds: int, seed: int, batch_size: int = 1, threads: int = 1, warm_up: int = 5
-) -> dict[str, Latency]:
-    """Time all generators in turn, round after round, in this process.
-
-    Interleaving spreads whatever else the machine does over all of them alike, so the ratios hold even where the times
-    do not; each round starts with another runner. One thread is the default, because the thread pools of two runtimes
-    that spin for work in one process slow each other down.
-
-    Args:
-        runners: z (n, Z) -> images, by reference. Runners with pools of their own must be made with `threads` threads.
-        rounds: Timed calls of each runner.
-        seed: Seed of the latents.
-        batch_size: Images made in one call.
-        threads: Threads that torch uses meanwhile.
-        warm_up: Calls of each runner before the first timed one.
-
-    Raises:
-        DataError: if there is nothing to time.
-    """
-    if not runners or rounds < 1:
-        raise DataError(f"latency needs at least one generator and one round, found {len(runners)} and {rounds}")
-    z = draw_latents(seed, "latency", batch_size)
-    names = list(runners)
-    milliseconds: dict[str, list[float]] = {name: [] for name in names}
-    with _torch_threads(threads), torch.inference_mode():
-        for name in names:
-            for _ in range(warm_up):
-                runners[name](z)
-        for turn in range(rounds):
-            start = turn % len(names)
-            for name in names[start:] + names[:start]:
-                began = time.perf_counter_ns()
-                runners[name](z)
-                milliseconds[name].append((time.perf_counter_ns() - began) / 1e6)
-    return {name: _latency(values, batch_size, threads) for name, values in milliseconds.items()}
-
-
-def _latency(milliseconds: list[float], batch_size: int, threads: int) -> Latency:
-    p50, p95 = np.percentile(milliseconds, (50, 95))
-    return Latency(float(p50), float(p95), batch_size, len(milliseconds), threads)
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    def update(self, images: Tensor, seen: JudgeOutput) -> None:
+        """Measure the next batch of images (n, C, H, W) in [-1, 1]."""
+        pixels = images_to_uint8(images).cpu()
+        self.vol.append(variance_of_laplacian(pixels.numpy()))
+        if self._truth is not None and self.pairs is not None:
+            self.pairs.update(pixels, self._truth.targets_of(self._seen, len(pixels)))
+            if self._truth.label_maps is not None and seen.label_maps is not None:
+                self.segmentation = self.segmentation or SegmentationMeter(self._truth)
+                self.segmentation.update(seen.label_maps)
+        if self._teacher is not None and self.to_teacher is not None:
+            self.to_teacher.update(pixels, self._teacher.batch(self._seen, len(pixels)))
+        if self._keep is not None:
+            self._keep.append(pixels)
+        self._seen += len(pixels)
 
 
 def interpolate_latents(first: Tensor, second: Tensor, steps: int) -> Tensor:

@@ -12,6 +12,13 @@ Table = Mapping[str, Mapping[str, float]]
 HIGHER_IS_BETTER = (
     "is",
     "is_retained",
+    "fid_retained",
+    "miou",
+    "miou_retained",
+    "pixel_accuracy",
+    "psnr",
+    "ssim",
+    "ssim_retained",
     "precision",
     "recall",
     "density",
@@ -25,7 +32,7 @@ UNRANKED = ("vol",)
 """What says how an image is, not how good: noise is sharper than any digit."""
 COSTS = ("size_bytes", "parameters", "macs", "latency", "peak_memory")
 """What a metric name starts with if no data set was needed to measure it."""
-QUALITY_ORDER = ("is", "fid", "kid")
+QUALITY_ORDER = ("is", "miou", "fid", "kid")
 """The metric that decides, in this order of preference, when none is named."""
 
 
@@ -52,7 +59,7 @@ def is_cost(name: str) -> bool:
 
 
 def find_metric(table: Table, wanted: str | None) -> str:
-    """Resolve a metric's name: in full, or by its family (`fid`); None takes the first of IS, FID, KID that is there.
+    """Resolve a metric's name: in full, or by its family (`fid`); None takes the first of `QUALITY_ORDER`.
 
     Raises:
         ConfigError: if no generator has it.

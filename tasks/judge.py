@@ -4,65 +4,107 @@ from pathlib import Path
 
 from ganpress.checkpoint import save_model
 from ganpress.config.judge import JudgeConfig
-from ganpress.data.arrays import open_split
+from ganpress.data.arrays import open_split, read_meta
+from ganpress.data.inputs import open_inputs
+from ganpress.data.pairs import open_pairs
+from ganpress.errors import DataError, QualityGateFailed
+from ganpress.evaluation import open_truth
 from ganpress.metrics.frechet import frechet_distance
 from ganpress.metrics.inception_score import inception_score
-from ganpress.metrics.judge import InceptionJudge, load_judge, save_inception_judge
-from ganpress.metrics.scoring import array_batches, array_statistics, judge_batches
+from ganpress.metrics.judge import Judge, load_external_judge, load_judge, save_external_judge
+from ganpress.metrics.judge_output import label_maps
+from ganpress.metrics.scoring import array_batches, array_features, array_statistics
+from ganpress.metrics.segmentation import SegmentationScores
+from ganpress.metrics.truth import SegmentationMeter
 from ganpress.tracking import StageRun
-from ganpress.training.judge import train_judge
-from models.builders import Blueprint
+from ganpress.training.judge import train_on_examples
+from ganpress.training.judge_examples import Examples, examples_for
 from tasks.generator_training import CurveLog, checkpointing, write_json
 from tasks.stage import Stage, require, stage_main
 
+SPLITS = 10
+"""Of the Inception Score of real images."""
+
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Train the classifier, or take Inception; then measure real test images as the floor of every score."""
+    """Train the judge, or take one from its file; then measure real test images as the floor of every score."""
     config = stage.section(JudgeConfig)
     prepared = require(stage.artifact("prepare") / "train.npy", "prepare").parent
     run.uses_data(prepared / "train.npy")
     path = stage.out / "judge.pt"
-    if config.kind == "inception":
-        judge = load_judge(config)
-        assert isinstance(judge, InceptionJudge)
-        save_inception_judge(path, judge, config.weights)
-        facts: dict[str, float] = {}
+    if config.trained:
+        facts = _train(stage, run, config, prepared, path)
     else:
-        facts = _train_classifier(stage, run, config, prepared, path)
-    metrics = facts | _real_floor(stage, prepared, path)
-    write_json(stage.out / "metrics.json", metrics)
-    run.log_metrics(metrics)
-    run.produces_model(path, family="judge", params=config.model_dump(), metrics=metrics)
+        save_external_judge(path, load_external_judge(config.kind, config.weights), config.weights)
+        facts = {}
+    facts |= _real_floor(stage, config, prepared, load_judge(path))
+    write_json(stage.out / "metrics.json", facts)
+    run.log_metrics(facts)
+    run.produces_model(path, family="judge", params=config.model_dump(), metrics=facts)
 
 
-def _train_classifier(stage: Stage, run: StageRun, config: JudgeConfig, prepared: Path, path: Path) -> dict[str, float]:
-    train, validation, test = (open_split(prepared, split) for split in ("train", "validation", "test"))
-    resume = checkpointing(stage, [prepared / "train.npy", prepared / "train_labels.npy"])
-    trained = train_judge(train, validation, test, config, stage.seed, resume)
-    CurveLog(stage, run).complete(trained.curve)
-    network = trained.judge
-    arguments = {
-        "channels": train.channels,
-        "classes": network.head.out_features,
-        "width": config.width,
-        "features": config.features,
-    }
-    save_model(path, network, Blueprint("classifier", dict(arguments)))
+def _train(stage: Stage, run: StageRun, config: JudgeConfig, prepared: Path, path: Path) -> dict[str, float]:
+    train, validation, test = _examples(config, prepared)
+    files = [prepared / "train.npy", prepared / "train_labels.npy", *prepared.glob("train_sources.npy")]
+    resume = checkpointing(stage, files)
+    trained = train_on_examples(train, validation, test, config, stage.seed, resume)
+    CurveLog(stage, run, samples=False).complete(trained.curve)
+    save_model(path, trained.judge, trained.blueprint)
     resume.path.unlink(missing_ok=True)
-    return {"accuracy_test": trained.accuracy_test, "temperature": network.temperature.item()}
+    facts = {"accuracy_test": trained.accuracy_test}
+    if config.kind == "classifier":
+        facts["temperature"] = float(trained.judge.get_buffer("temperature"))
+    return facts
 
 
-def _real_floor(stage: Stage, prepared: Path, path: Path) -> dict[str, float]:
-    """Score real images: IS of the test split, and its Fréchet distance to the train split."""
-    judge = load_judge(path)
-    seen = judge_batches(array_batches(prepared / "test.npy"), judge)
-    test = array_statistics(prepared / "test.npy", judge)
-    train = array_statistics(prepared / "train.npy", judge)
-    count = len(seen.features)
-    return {
-        f"is_real_{count}_test_{judge.name}": inception_score(seen.probabilities, 10, stage.seed).mean,
-        f"fid_real_{count}_test_{judge.name}": frechet_distance(train, test),
-    }
+def _examples(config: JudgeConfig, prepared: Path) -> tuple[Examples, Examples, Examples]:
+    conditional = read_meta(prepared).conditioning is not None
+    classes = int(open_split(prepared, "train").labels.max()) + 1
+    train, validation, test = (
+        examples_for(config, open_split(prepared, split), open_pairs(prepared, split) if conditional else None, classes)
+        for split in ("train", "validation", "test")
+    )
+    return train, validation, test
+
+
+def _real_floor(stage: Stage, config: JudgeConfig, prepared: Path, judge: Judge) -> dict[str, float]:
+    """Score real test images: their Fréchet distance to the train split, and what else this judge can say of them."""
+    test = prepared / "test.npy"
+    count = len(open_split(prepared, "test"))
+    distance = frechet_distance(array_statistics(prepared / "train.npy", judge), array_statistics(test, judge))
+    floor = {f"fid_real_{count}_test_{judge.name}": distance}
+    seen = array_features(test, judge)
+    if seen.probabilities is not None:
+        score = inception_score(seen.probabilities, SPLITS, stage.seed)
+        floor[f"is_real_{count}_test_{judge.name}"] = score.mean
+    if config.kind == "segmenter":
+        segmentation = _segmentation_of_real(stage, prepared, judge, count)
+        floor[f"miou_real_{count}_test_{judge.name}"] = segmentation.mean_iou
+        floor[f"pixel_accuracy_real_{count}_test_{judge.name}"] = segmentation.pixel_accuracy
+        _gate(segmentation.pixel_accuracy, config)
+    return floor
+
+
+def _segmentation_of_real(stage: Stage, prepared: Path, judge: Judge, count: int) -> SegmentationScores:
+    truth = open_truth(prepared, "test", open_inputs(prepared, "test"), stage.seed, "judge", count)
+    if truth is None or truth.label_maps is None:
+        raise DataError(
+            "judge.kind 'segmenter' is held against label maps, which semantic data has and this data has not; set "
+            "judge.kind to classifier, rotations, domains, squeezenet or inception"
+        )
+    meter = SegmentationMeter(truth)
+    for images in array_batches(prepared / "test.npy"):
+        meter.update(label_maps(judge(images), judge.name))
+    return meter.scores()
+
+
+def _gate(accuracy: float, config: JudgeConfig) -> None:
+    """Hold a given segmentation network to the gate of a trained one."""
+    if accuracy < config.min_accuracy:
+        raise QualityGateFailed(
+            f"the segmentation network {config.weights} labels {accuracy:.3f} of the real test pixels rightly, "
+            f"judge.min_accuracy asks for {config.min_accuracy}; give a network of these label classes"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -7,15 +6,9 @@ import torch
 
 from ganpress.config.edge import EvaluateConfig
 from ganpress.errors import DataError
-from ganpress.evaluation import (
-    Scores,
-    interpolate_latents,
-    measure_latency,
-    metric_name,
-    reference_features,
-    score_generator,
-)
+from ganpress.evaluation import interpolate_latents, reference_features, score_generator
 from ganpress.metrics.judge import ClassifierJudge
+from ganpress.metrics.scores import Scores, metric_name
 from models.judge import classifier
 from models.wdcgan import wdcgan_generator
 
@@ -63,7 +56,8 @@ def test_names_carry_the_protocol():
 def test_all_metrics_are_there_under_their_names(scores):
     against_real = ("fid", "kid", "precision", "recall", "density", "coverage")
     expected = {f"{name}_50_test_judge" for name in against_real} | {"kid_50_test_judge_error"}
-    expected |= {"is_50_judge", "is_50_judge_std", "vol_50", "vol_ratio_50", "is_retained"}
+    expected |= {"is_50_judge", "is_50_judge_std", "vol_50", "vol_ratio_50", "is_retained", "fid_retained"}
+    expected |= {"mae_teacher_50"}
     assert set(as_metrics(scores)) == expected
     assert all(np.isfinite(value) for value in as_metrics(scores).values())
 
@@ -74,13 +68,15 @@ def test_a_generator_beside_itself_retains_everything(scores):
 
 
 def test_half_the_teachers_score_is_half_retained(scores):
-    teacher = replace(scores, inception_score=2 * scores.inception_score, vol=4 * scores.vol)
+    inception = replace(scores.inception, mean=2 * scores.inception.mean)
+    teacher = replace(scores, inception=inception, fid=scores.fid / 2, vol=4 * scores.vol)
     assert scores.metrics(teacher)["is_retained"] == 0.5
+    assert scores.metrics(teacher)["fid_retained"] == 0.5
     assert scores.metrics(teacher)["vol_ratio_50"] == pytest.approx(0.25)
 
 
 def test_a_single_disjoint_subset_leaves_out_the_error(scores):
-    assert "kid_50_test_judge_error" not in as_metrics(replace(scores, kid_standard_error=None))
+    assert "kid_50_test_judge_error" not in as_metrics(replace(scores, kid=replace(scores.kid, standard_error=None)))
 
 
 def test_the_same_seed_gives_the_same_scores(generator, judge, reference, scores):
@@ -94,14 +90,14 @@ def test_real_images_beat_a_random_generator(judge, reference, scores, tiny_imag
     pixels = torch.from_numpy(tiny_images.pixels[:50]).float() / 127.5 - 1
     real = score_generator(lambda z: pixels[: len(z)], judge, reference, CONFIG, seed=5)
     assert real.fid < 0.1 * scores.fid
-    assert real.precision == 1
-    assert real.recall > scores.recall
-    assert real.coverage > scores.coverage
+    assert real.neighbours.precision == 1
+    assert real.neighbours.recall > scores.neighbours.recall
+    assert real.neighbours.coverage > scores.neighbours.coverage
 
 
 def test_progress_counts_every_image(generator, judge, reference):
     counted: list[int] = []
-    score_generator(generator, judge, reference, CONFIG, 5, counted.append)
+    score_generator(generator, judge, reference, CONFIG, 5, on_images=counted.append)
     assert sum(counted) == CONFIG.images
 
 
@@ -121,44 +117,6 @@ def test_subsets_larger_than_the_test_split_are_refused(generator, judge, refere
     config = CONFIG.model_copy(update={"kid_subset_size": 55})
     with pytest.raises(DataError, match="smaller set's 50 images"):
         score_generator(generator, judge, reference, config, 5)
-
-
-def test_latency_is_measured_in_turns_that_rotate():
-    calls: list[str] = []
-
-    def runner(name: str):
-        return lambda z: calls.append(name) or z
-
-    found = measure_latency({name: runner(name) for name in "abc"}, rounds=3, seed=0, warm_up=1)
-    assert "".join(calls) == "abc" + "abc" + "bca" + "cab"
-    assert all((one.rounds, one.batch_size, one.threads) == (3, 1, 1) for one in found.values())
-
-
-def test_latency_is_that_of_the_call():
-    def sleepy(z: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.02)
-        return z
-
-    found = measure_latency({"quick": lambda z: z, "slow": sleepy}, rounds=3, seed=0)
-    assert found["slow"].p50_ms >= 20
-    assert found["slow"].p95_ms >= found["slow"].p50_ms
-
-
-def test_threads_are_set_while_timing_and_given_back():
-    before, seen = torch.get_num_threads(), []
-
-    def runner(z: torch.Tensor) -> torch.Tensor:
-        seen.append(torch.get_num_threads())
-        return z
-
-    measure_latency({"one": runner}, rounds=2, seed=0, threads=before + 1)
-    assert set(seen) == {before + 1}
-    assert torch.get_num_threads() == before
-
-
-def test_nothing_to_time_is_refused():
-    with pytest.raises(DataError, match="at least one generator and one round, found 0 and 5"):
-        measure_latency({}, 5, seed=0)
 
 
 def test_interpolation_starts_and_ends_at_its_latents_and_stays_on_the_shell():

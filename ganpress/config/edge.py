@@ -52,7 +52,7 @@ class EvaluateConfig(Section):
     """Measurement of every generator of the chain."""
 
     images: int = Field(ge=2)
-    """Generated images for each generator; all real test images are used."""
+    """Generated images for each generator; a conditional one draws one for each test source, and no more."""
     neighbours: int = Field(ge=1)
     """k of precision, recall, density and coverage."""
     kid_subsets: int = Field(ge=1)
@@ -60,6 +60,8 @@ class EvaluateConfig(Section):
     is_splits: int = Field(ge=1)
     latency_repeats: int = Field(ge=3)
     """Timed rounds; every generator is timed once in each round, in turn."""
+    lpips_weights: str | None = None
+    """Local file of LPIPS on SqueezeNet 1.1 (docs/metrics.md says how to make it); None leaves LPIPS out."""
     max_bytes: int | None = Field(default=None, ge=1)
     """Budget of the registered alias `best-under-budget`; None takes the best of all edge files."""
 

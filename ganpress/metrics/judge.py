@@ -1,31 +1,26 @@
 """Judges: the feature networks that generators are measured by."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ganpress.checkpoint import file_digest, load_model, load_weights_only, save_atomically
+from ganpress.checkpoint import load_model, load_weights_only, save_atomically
 from ganpress.config.judge import JudgeConfig
-from ganpress.errors import CheckpointError, ConfigError, DataError
+from ganpress.errors import CheckpointError, ConfigError
+from ganpress.metrics.external_judges import (
+    GivenSegmenterJudge,
+    InceptionJudge,
+    SqueezeNetJudge,
+    given_weights,
+    inception_weights,
+)
+from ganpress.metrics.judge_output import JudgeOutput, judge_output, weights_digest
 from ganpress.pixels import images_to_uint8, uint8_to_images
 
 FORMAT = "ganpress-judge"
-DIGEST_LENGTH = 12
-
-
-@dataclass(frozen=True)
-class JudgeOutput:
-    """What a judge sees in N images."""
-
-    features: NDArray[np.float32]
-    """(N, F), for distances between sets."""
-    probabilities: NDArray[np.float64]
-    """(N, K), for the Inception Score; rows sum to 1."""
+ExternalJudge = InceptionJudge | SqueezeNetJudge | GivenSegmenterJudge
 
 
 class Judge(Protocol):
@@ -33,7 +28,7 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """What metric names carry: `judge` for the data set's own classifier, `inception` for InceptionV3."""
+        """What metric names carry: `judge` for the data set's own, else `inception`, `squeezenet` or `segmenter`."""
 
     @property
     def digest(self) -> str:
@@ -44,7 +39,31 @@ class Judge(Protocol):
 
 
 class ClassifierJudge:
-    """A small classifier that was trained on the data set (`artifacts/judge/judge.pt`)."""
+    """A small classifier that was trained on the data set (`artifacts/judge/judge.pt`).
+
+    Args:
+        network: images -> (features, logits).
+        digest: of its file.
+        pretext: Whether its classes are no classes of the data (domains, rotations), so that its probabilities say
+            nothing about an image's quality and are not given.
+    """
+
+    name = "judge"
+
+    def __init__(self, network: nn.Module, digest: str, pretext: bool = False) -> None:
+        self.network = network.eval()
+        self.digest = digest
+        self.pretext = pretext
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> JudgeOutput:
+        """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
+        features, logits = self.network(uint8_to_images(images_to_uint8(images)))
+        return judge_output(features, None if self.pretext else logits)
+
+
+class SegmenterJudge:
+    """A small segmentation network that was trained on the data set's label maps (`artifacts/judge/judge.pt`)."""
 
     name = "judge"
 
@@ -56,97 +75,59 @@ class ClassifierJudge:
     def __call__(self, images: Tensor) -> JudgeOutput:
         """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
         features, logits = self.network(uint8_to_images(images_to_uint8(images)))
-        return _output(features, logits)
-
-
-class InceptionJudge:
-    """InceptionV3 of the original FID code, by torch-fidelity: its 2048 features and unbiased logits."""
-
-    name = "inception"
-
-    def __init__(self, weights: Path) -> None:
-        self.weights = weights
-        self.network = _load_inception(weights)
-        self.digest = weights_digest(weights)
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> JudgeOutput:
-        """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first; gray is repeated to three channels."""
-        pixels = images_to_uint8(images)
-        colour = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
-        features, logits = self.network(colour)
-        return _output(features, logits)
+        return judge_output(features, label_logits=logits)
 
 
 def load_judge(source: Path | JudgeConfig) -> Judge:
-    """Load the judge from its file `artifacts/judge/judge.pt`, or Inception from its section of params.yaml.
+    """Load the judge from its file `artifacts/judge/judge.pt`, or one that is not trained here from params.yaml.
 
     Raises:
-        CheckpointError: if the file is missing, damaged or no judge, or Inception's weights have changed since.
-        ConfigError: if the section asks for a classifier (which only its file can give), or Inception's weights are
+        CheckpointError: if the file is missing, damaged or no judge, or external weights have changed since.
+        ConfigError: if the section asks for a judge that is trained (which only its file can give), or its weights are
             not where the section says.
         DataError: if Inception's weights are neither cached nor to be downloaded.
     """
     if isinstance(source, JudgeConfig):
-        if source.kind != "inception":
-            raise ConfigError("judge.kind is 'classifier': it is read from its file; run `dvc repro judge` first")
-        return InceptionJudge(_inception_weights(source.weights))
+        return load_external_judge(source.kind, source.weights)
     content = load_weights_only(source)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        network, _ = load_model(source, expected_builder="classifier")
-        return ClassifierJudge(network, weights_digest(source))
-    judge = InceptionJudge(_inception_weights(content["weights"]))
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return _load_reference(source, content)
+    network, blueprint = load_model(source)
+    digest = weights_digest(source)
+    if blueprint.builder == "segmenter":
+        return SegmenterJudge(network, digest)
+    if blueprint.builder not in ("classifier", "pretext_classifier"):
+        raise CheckpointError(f"{source} holds a '{blueprint.builder}', but a judge is needed; run `dvc repro judge`")
+    return ClassifierJudge(network, digest, pretext=blueprint.builder == "pretext_classifier")
+
+
+def load_external_judge(kind: str, weights: str | None) -> ExternalJudge:
+    """Load a judge that is not trained here.
+
+    Raises:
+        ConfigError: if this kind is trained here, or `weights` does not exist.
+        CheckpointError: if the file holds another network.
+        DataError: if Inception's weights are neither cached nor to be downloaded.
+    """
+    if kind == "inception":
+        return InceptionJudge(inception_weights(weights))
+    if kind == "squeezenet" and weights is not None:
+        return SqueezeNetJudge(given_weights(weights, "name a state_dict of SqueezeNet 1.0 for Caffe's colours"))
+    if kind == "segmenter" and weights is not None:
+        return GivenSegmenterJudge(given_weights(weights, "name a TorchScript or torch.export file"))
+    raise ConfigError(f"judge.kind is '{kind}': it is read from its file; run `dvc repro judge` first")
+
+
+def save_external_judge(path: Path, judge: ExternalJudge, weights: str | None) -> None:
+    """Write the `judge.pt` that stands for an external judge: where its weights are, and their digest."""
+    save_atomically(path, {"format": FORMAT, "kind": judge.name, "weights": weights, "digest": judge.digest})
+
+
+def _load_reference(path: Path, content: dict[str, str]) -> Judge:
+    judge = load_external_judge(content.get("kind", "inception"), content["weights"])
     if judge.digest != content["digest"]:
         raise CheckpointError(
-            f"{judge.weights} has the digest {judge.digest}, {source} was made with {content['digest']}; put the "
+            f"{judge.weights} has the digest {judge.digest}, {path} was made with {content['digest']}; put the "
             "weights back or run `dvc repro --force judge`"
         )
     return judge
-
-
-def save_inception_judge(path: Path, judge: InceptionJudge, weights: str | None) -> None:
-    """Write the `judge.pt` that stands for Inception: where its weights are, as configured, and their digest."""
-    save_atomically(path, {"format": FORMAT, "weights": weights, "digest": judge.digest})
-
-
-def weights_digest(path: Path) -> str:
-    """Return the first digits of the SHA-256 of a weights file."""
-    return file_digest(path, "sha256")[:DIGEST_LENGTH]
-
-
-def _output(features: Tensor, logits: Tensor) -> JudgeOutput:
-    probabilities = logits.to(torch.float64).softmax(dim=1)
-    return JudgeOutput(features.to(torch.float32).cpu().numpy(), probabilities.cpu().numpy())
-
-
-def _inception_weights(weights: str | None) -> Path:
-    """Return the path of Inception's weights, downloading them into torch's cache where none is named."""
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-
-    if weights is not None:
-        if not Path(weights).is_file():
-            raise ConfigError(f"judge.weights: {weights} does not exist; name a local copy of {URL_INCEPTION_V3}")
-        return Path(weights)
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(URL_INCEPTION_V3).name
-    if not cached.is_file():
-        try:
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(cached), progress=False)
-        except OSError as error:
-            raise DataError(
-                f"Inception's weights are not at {cached} and {URL_INCEPTION_V3} cannot be read ({error}); copy the "
-                "file there, or set judge.weights to it, or judge.kind to 'classifier'"
-            ) from None
-    return cached
-
-
-def _load_inception(weights: Path) -> Any:
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    # torch-fidelity unpickles its weights; a file that also loads with weights_only=True holds no code.
-    load_weights_only(weights)
-    try:
-        return FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(weights))
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{weights} does not hold torch-fidelity's InceptionV3: {reason}") from None

@@ -9,7 +9,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from ganpress.checkpoint import save_model
 from ganpress.config.judge import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
-from ganpress.metrics.judge import ClassifierJudge, load_judge, save_inception_judge, weights_digest
+from ganpress.metrics.judge import ClassifierJudge, load_judge, save_external_judge
+from ganpress.metrics.judge_output import weights_digest
 from ganpress.pixels import images_to_uint8, uint8_to_images
 from models.builders import Blueprint
 
@@ -86,7 +87,7 @@ def test_another_judge_has_another_digest(tmp_path, judge_file):
 def test_a_generator_is_no_judge(tmp_path):
     generator = Blueprint("wdcgan_generator", {"spec": "1", "size": 16, "channels": 1})
     save_model(tmp_path / "judge.pt", generator.build(), generator)
-    with pytest.raises(CheckpointError, match="holds a 'wdcgan_generator', but a 'classifier' is needed"):
+    with pytest.raises(CheckpointError, match="holds a 'wdcgan_generator', but a judge is needed"):
         load_judge(tmp_path / "judge.pt")
 
 
@@ -114,7 +115,7 @@ def test_inception_equals_torch_fidelitys_and_repeats_gray(inception_judge, ince
 
 def test_the_file_of_an_inception_judge_leads_to_its_weights_and_notices_changes(tmp_path, inception_judge):
     weights = inception_judge.weights
-    save_inception_judge(tmp_path / "judge.pt", inception_judge, str(weights))
+    save_external_judge(tmp_path / "judge.pt", inception_judge, str(weights))
     assert load_judge(tmp_path / "judge.pt").digest == weights_digest(weights)
     torch.save(torch.load(weights, weights_only=True) | {"fc.bias": torch.ones(1008)}, weights)
     with pytest.raises(CheckpointError, match=f"was made with {inception_judge.digest}"):

@@ -46,8 +46,8 @@ def test_every_generator_gets_the_same_latents():
 @pytest.mark.parametrize("batch_size", [1, 7, 30])
 def test_generated_features_do_not_depend_on_the_batch_size(judge, generator, batch_size):
     z = draw_latents(0, "evaluate", 30)
-    whole = judge_batches(generated_batches(generator, z), judge).features
-    parts = judge_batches(generated_batches(generator, z, batch_size), judge).features
+    whole = judge_batches(generated_batches(generator, [z]), judge).features
+    parts = judge_batches(generated_batches(generator, torch.split(z, batch_size)), judge).features
     np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-4)
 
 

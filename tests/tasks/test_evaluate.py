@@ -13,16 +13,18 @@ import yaml
 
 from ganpress.checkpoint import save_model
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
+from ganpress.data.arrays import PreparedMeta
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.report.content import Fact
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
 from models.wdcgan import LATENT
-from tasks.evaluate import find_subjects, work
+from tasks.evaluate import work
 from tasks.machine import read_machine
 from tasks.report_facts import machine_facts
 from tasks.stage import Stage
+from tasks.subjects import find_subjects
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 PLAIN = {"teacher": 4, "student/d2": 2, "control/d2": 2, "subnet": 1}
@@ -64,6 +66,7 @@ def chain(tmp_path_factory, tiny_images):
     export_onnx(int8, artifacts / "export" / "int8" / "generator.onnx", z)
     (artifacts / "prepare").mkdir()
     np.save(artifacts / "prepare" / "test.npy", tiny_images.pixels)
+    PreparedMeta("tiny", 16, 1, ["a", "b", "c"], {"test": 60}, "none").save(artifacts / "prepare")
     (artifacts / "evaluate").mkdir()
     return root
 
@@ -90,6 +93,7 @@ def test_every_generator_of_the_chain_is_measured(metrics):
 def test_every_row_has_all_metrics(metrics):
     expected = {"is_40_judge", "fid_40_test_judge", "kid_40_test_judge", "precision_40_test_judge", "vol_ratio_40"}
     expected |= {"recall_40_test_judge", "density_40_test_judge", "coverage_40_test_judge", "is_retained"}
+    expected |= {"fid_retained", "mae_teacher_40"}
     expected |= {"parameters", "macs_exact", "macs_torchprofile", "size_bytes"}
     expected |= {"latency_ms_p50", "latency_ms_p95", "latency_ratio", "latency_threads", "latency_ms_p50_batch64"}
     for row in metrics.values():

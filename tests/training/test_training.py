@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.config.judge import JudgeConfig
 from ganpress.config.training import DistillationTraining, GanTraining, SupernetConfig
 from ganpress.data.arrays import ImageArray
-from ganpress.errors import DataError, QualityGateFailed, TrainingDiverged
+from ganpress.errors import DataError, TrainingDiverged
 from ganpress.training.distillation import train_student
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import clip_weights_, train_gan
-from ganpress.training.judge import shifted, train_judge
 from ganpress.training.loop import Checkpointing
 from ganpress.training.supernet import train_supernet
 from models.builders import elastic_blueprint
@@ -157,30 +155,3 @@ def test_divergence_names_term_step_and_checkpoint(tmp_path):
 def test_fewer_images_than_a_batch():
     with pytest.raises(DataError, match="8 images are fewer than one batch of 16"):
         train_gan(wdcgan_generator("2", 16, 1), wdcgan_discriminator(2, 16, 1, True), squares(8), gan_config(), 1)
-
-
-def judge_config(**options):
-    base = {"kind": "classifier", "width": 4, "features": 16, "batch_size": 32, "learning_rate": 3e-3}
-    return JudgeConfig(**(base | {"train_images": 4000, "min_accuracy": 0.95} | options))
-
-
-def test_judge_learns_and_is_gated():
-    data = squares()
-    trained = train_judge(data, data, data, judge_config(), 1)
-    assert trained.accuracy_test >= 0.95
-    with pytest.raises(QualityGateFailed, match=r"judge\.min_accuracy asks for 0\.999; raise judge\.train_images"):
-        train_judge(data, data, data, judge_config(train_images=32, min_accuracy=0.999), 1)
-
-
-def test_judge_needs_labels():
-    data = squares()
-    one_class = ImageArray(data.pixels, np.zeros(len(data), np.int64))
-    with pytest.raises(DataError, match="needs at least 2 classes"):
-        train_judge(one_class, one_class, one_class, judge_config(), 1)
-
-
-def test_shift_moves_little_and_keeps_the_shape():
-    images = squares().batch(torch.arange(40))
-    moved = shifted(images, torch.Generator().manual_seed(0))
-    assert moved.shape == images.shape
-    assert 0 < (moved - images).abs().mean() < 0.3

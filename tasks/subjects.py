@@ -1,0 +1,91 @@
+"""The generators that the stage `evaluate` measures: every one that params.yaml names."""
+
+import filecmp
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ganpress.checkpoint import load_model
+from ganpress.config.edge import CompressConfig, ExportConfig
+from ganpress.config.training import ControlConfig, StudentConfig
+from ganpress.cost import Cost, generator_cost
+from ganpress.errors import ConfigError
+from ganpress.metrics.scoring import Generate
+from tasks.stage import Stage, require
+
+TEACHER = "teacher"
+SUBNET = "subnet"
+EXTRACTED = "subnet/extracted"
+"""The sub-generator as the supernet held it, before its fine-tuning."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One generator under evaluation."""
+
+    reference: str
+    path: Path
+    base: str
+    """Reference of the plain generator that it is a compressed or exported form of; itself where it is one."""
+
+    @property
+    def exported(self) -> bool:
+        return self.reference.startswith("export/")
+
+    @property
+    def tracked(self) -> bool:
+        """Whether a stage delivered it as a model; the extracted sub-generator is a by-product."""
+        return self.reference != EXTRACTED
+
+
+def find_subjects(stage: Stage) -> list[Subject]:
+    """List every generator that params.yaml names, teacher first, and check that each file is there.
+
+    Where the sub-generator was fine-tuned, the one before it comes as a row of its own.
+
+    Raises:
+        ConfigError: if a compress or export item names a generator that does not exist.
+        DataError: if a file is missing, naming the stage that makes it.
+    """
+    compress, export = stage.section(CompressConfig, "compress").items, stage.section(ExportConfig, "export").items
+    sources = {f"compress/{item}": one.generator for item, one in compress.items()}
+    sources |= {f"export/{item}": one.generator for item, one in export.items()}
+    plain = [TEACHER]
+    plain += [f"student/{item}" for item in stage.section(StudentConfig, "student").items]
+    plain += [f"control/{item}" for item in stage.section(ControlConfig, "control").items]
+    plain += [SUBNET]
+    subjects = [_subject(stage, reference, sources, plain) for reference in [*plain, *sources]]
+    extracted = stage.artifact(SUBNET) / "extracted.pt"
+    if extracted.exists() and not filecmp.cmp(extracted, stage.artifact(SUBNET) / "generator.pt", shallow=False):
+        subjects.insert(len(plain), Subject(EXTRACTED, extracted, SUBNET))
+    return subjects
+
+
+def _subject(stage: Stage, reference: str, sources: Mapping[str, str], plain: list[str]) -> Subject:
+    base = reference
+    while base in sources:
+        base = sources[base]
+    if base not in plain:
+        raise ConfigError(f"{reference} is made of '{base}', which is no generator of this chain: {', '.join(plain)}")
+    name = "generator.onnx" if reference.startswith("export/") else "generator.pt"
+    made_by = reference.replace("/", "@")
+    return Subject(reference, require(stage.artifact(reference) / name, made_by), base)
+
+
+def open_runner(subject: Subject, threads: int) -> Generate:
+    """Load a generator into the runtime that it is meant for: torch eager, or ONNX Runtime for edge files."""
+    if subject.exported:
+        from ganpress.edge.runtime import OnnxGenerator
+
+        runner: Generate = OnnxGenerator(subject.path, threads=threads)
+        return runner
+    generator, _ = load_model(subject.path)
+    return generator
+
+
+def base_cost(stage: Stage, subject: Subject, example: Tensor) -> Cost:
+    """Count the plain generator on one input: compression changes its numbers' width, not how many there are."""
+    generator, _ = load_model(stage.artifact(subject.base) / "generator.pt")
+    return generator_cost(generator, example)
