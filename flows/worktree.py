@@ -21,6 +21,7 @@ from flows.environment import WORKTREES, main_root
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.data import DataConfig
 from ganpress.config.params import Params, load_params, merge_overlay
+from ganpress.data.card import with_place
 from ganpress.errors import ConfigError
 
 OWN_FILES = frozenset({"params.yaml", "dvc.lock", "data.dvc"})
@@ -48,8 +49,7 @@ class Workspace:
         config = self.params.data
         if not self.isolated:
             return config
-        kind, colon, folder = config.source.partition(":")
-        source = f"{kind}:{self.main / folder}" if colon else config.source
+        source = with_place(config.source, lambda place: str(self.main / place))
         path = None if config.path is None else str(self.main / config.path)
         return config.model_copy(update={"source": source, "path": path})
 
@@ -98,11 +98,21 @@ def _merged(main: Path, recipe: str | None, settings: Sequence[str]) -> dict[str
         content = merge_overlay(content, read_yaml(find_recipe(main, recipe)))
     for setting in settings:
         content = _with_setting(content, setting)
-    judge = content.get("judge")
-    if isinstance(judge, dict) and isinstance(judge.get("weights"), str):
-        # The stage reads it in the worktree, where a file beside the main checkout's is not found.
-        content["judge"] = {**judge, "weights": str(main / judge["weights"])}
-    return content
+    return {section: _with_files_of(main, one) for section, one in content.items()}
+
+
+FILES_OF_THE_USER = frozenset({"weights", "perceptual_weights"})
+"""Keys whose values are files beside the main checkout's, which a stage in a worktree would not find."""
+
+
+def _with_files_of(main: Path, content: Any) -> Any:
+    """Return parameters whose files are named as seen from anywhere."""
+    if not isinstance(content, dict):
+        return content
+    return {
+        key: str(main / value) if key in FILES_OF_THE_USER and isinstance(value, str) else _with_files_of(main, value)
+        for key, value in content.items()
+    }
 
 
 def find_recipe(main: Path, recipe: str) -> Path:
