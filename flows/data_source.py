@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ganpress.config.data import DataConfig
-from ganpress.data.card import FOLDER_PREFIX, DatasetCard, display_name, read_card
+from ganpress.data.card import DatasetCard, display_name, read_card, with_place
 from ganpress.errors import DataError
 
 
@@ -74,11 +74,12 @@ def _describes(card: DatasetCard | None, source: str) -> bool:
 
 
 def _is_same(root: Path, one: str | None, other: str) -> bool:
-    """Whether two sources are the same; folders by the place that they mean, seen from `root`."""
-    if one is None or not one.startswith(FOLDER_PREFIX) or not other.startswith(FOLDER_PREFIX):
-        return one == other
-    first, second = (root / Path(text.removeprefix(FOLDER_PREFIX)).expanduser() for text in (one, other))
-    return first.resolve() == second.resolve()
+    """Whether two sources are the same; paths in them by the place that they mean, seen from `root`."""
+
+    def absolute(path: str) -> str:
+        return str((root / Path(path).expanduser()).resolve())
+
+    return one is not None and with_place(one, absolute) == with_place(other, absolute)
 
 
 def _make(root: Path, config: DataConfig) -> None:
@@ -154,19 +155,13 @@ def add_data(root: Path, config: DataConfig) -> AddedData:
 
     _check_ours(root)
     former = read_pin(root)
-    source = _seen_from(root, config.source)
+    source = with_place(config.source, lambda place: str(root / Path(place).expanduser()))
     path = None if config.path is None else root / Path(config.path).expanduser()
     card = import_data(source, path, root / "data")
     pin_data(root, config.source)
     pin = read_pin(root)
     assert pin is not None  # dvc add has just written it
     return AddedData(card, pin, former)
-
-
-def _seen_from(root: Path, source: str) -> str:
-    if not source.startswith(FOLDER_PREFIX):
-        return source
-    return f"{FOLDER_PREFIX}{root / Path(source.removeprefix(FOLDER_PREFIX)).expanduser()}"
 
 
 def pin_data(root: Path, source: str) -> None:

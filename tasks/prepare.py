@@ -2,8 +2,7 @@
 
 from ganpress.config.data import PrepareConfig
 from ganpress.data.gate import require_passed_gate
-from ganpress.data.preparation import prepare_images
-from ganpress.data.raw import open_raw
+from ganpress.data.pair_preparation import prepare_data
 from ganpress.tracking import StageRun
 from tasks.stage import Stage, stage_main
 
@@ -11,7 +10,7 @@ from tasks.stage import Stage, stage_main
 def work(stage: Stage, run: StageRun) -> None:
     """Resize, split and write the arrays."""
     require_passed_gate(stage.artifact("validate") / "validation.json")
-    meta = prepare_images(open_raw(stage.root / "data"), stage.section(PrepareConfig), stage.seed, stage.out)
+    meta = prepare_data(stage.root / "data", stage.section(PrepareConfig), stage.seed, stage.out)
     run.log_metrics({f"{split}_images": count for split, count in meta.counts.items()})
     run.log_file(stage.out / "meta.json")
 

@@ -3,15 +3,14 @@
 import json
 
 from ganpress.config.data import ValidateConfig
-from ganpress.data.raw import open_raw
-from ganpress.data.validation import validate_images
+from ganpress.data.pair_validation import validate_data
 from ganpress.tracking import StageRun
 from tasks.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
     """Judge the raw images; a failed gate leaves its verdict and stops the chain."""
-    result = validate_images(open_raw(stage.root / "data"), stage.section(ValidateConfig), stage.out)
+    result = validate_data(stage.root / "data", stage.section(ValidateConfig), stage.out)
     metrics = json.dumps(result.metrics(), indent=2, sort_keys=True)
     (stage.out / "metrics.json").write_text(metrics + "\n", encoding="utf-8")
     run.log_metrics(result.metrics())

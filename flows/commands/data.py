@@ -1,9 +1,12 @@
 """`ganpress data add` and `ganpress data show`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ganpress.data.card import DatasetCard
 
 data = typer.Typer(name="data", help="Raw images below data/, pinned by data.dvc.", no_args_is_help=True)
 
@@ -11,7 +14,13 @@ data = typer.Typer(name="data", help="Raw images below data/, pinned by data.dvc
 @data.command()
 def add(
     source: Annotated[
-        str, typer.Argument(help="digits, mnist, fashion-mnist, cifar10, celeba or folder:<path>.", metavar="SOURCE")
+        str,
+        typer.Argument(
+            help="Images: digits, mnist, fashion-mnist, cifar10, celeba, folder:<path>. Paired: edges2shoes, maps, "
+            "facades, pairs:<path>, edges:<base>, superres:<base>. Unpaired: horse2zebra, unpaired:<path>, scenes, "
+            "domains:<base>:<classes>:<classes>. Semantic: cityscapes, semantic:<path>, segments:<base>.",
+            metavar="SOURCE",
+        ),
     ],
     path: Annotated[
         Path | None,
@@ -26,7 +35,7 @@ def add(
     root = find_root()
     config = DataConfig(source=_from_root(source, root), path=None if path is None else str(path.resolve()))
     added = add_data(root, config)
-    typer.echo(f"data/ holds {_counts(added.card.counts)} of {added.card.source}{_classes(added.card.classes)}")
+    typer.echo(f"data/ holds {_counts(added.card.counts)} of {added.card.source}{_kind(added.card)}")
     same = added.former is not None and added.former.md5 == added.pin.md5
     size = f"{added.pin.files} files, {added.pin.size_bytes / 2**20:,.1f} MiB"
     typer.echo(f"data.dvc pins {size}, md5 {added.pin.md5} ({'as before' if same else 'new'})")
@@ -45,7 +54,7 @@ def show() -> None:
     if card is None:
         typer.echo("data/ is empty; `ganpress run` fills it, or `ganpress data add SOURCE`")
     else:
-        typer.echo(f"data/ holds {_counts(card.counts)} of {card.source}{_classes(card.classes)}; {card.origin}")
+        typer.echo(f"data/ holds {_counts(card.counts)} of {card.source}{_kind(card)}; {card.origin}")
     if pin is None:
         typer.echo("data.dvc is missing; `ganpress data add SOURCE` writes it")
     else:
@@ -56,20 +65,29 @@ def show() -> None:
 
 
 def _from_root(source: str, root: Path) -> str:
-    """Make the path of `folder:<path>`, given from here, mean the same seen from the root."""
-    kind, colon, folder = source.partition(":")
-    if kind != "folder" or not colon:
-        return source
-    place = Path(folder).expanduser().resolve()
-    return f"folder:{place.relative_to(root) if place.is_relative_to(root) else place}"
+    """Make the path in a source, given from here, mean the same seen from the root."""
+    from ganpress.data.card import with_place
+
+    def seen(path: str) -> str:
+        place = Path(path).expanduser().resolve()
+        return str(place.relative_to(root) if place.is_relative_to(root) else place)
+
+    return with_place(source, seen)
 
 
 def _counts(counts: dict[str, int]) -> str:
     return " and ".join(f"{count:,} {split} images" for split, count in sorted(counts.items(), reverse=True))
 
 
-def _classes(classes: list[str]) -> str:
-    return f" in {len(classes)} classes" if classes else ", unlabelled"
+def _kind(card: "DatasetCard") -> str:
+    classes = f" in {len(card.classes)} classes" if card.classes else ", unlabelled"
+    sources = {
+        None: "",
+        "paired": ", each with its source",
+        "unpaired": ", with a source domain of its own",
+        "semantic": f", each with a map of {len(card.label_names)} labels",
+    }
+    return classes + sources[card.pairing]
 
 
 def _next_step(root: Path, source: str) -> str:

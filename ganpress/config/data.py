@@ -1,8 +1,8 @@
 """Sections about data: where it comes from, what must hold, how it is prepared."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
 
@@ -11,7 +11,11 @@ class DataConfig(Section):
     """Raw data that a run starts from."""
 
     source: str
-    """`digits`, `mnist`, `fashion-mnist`, `cifar10`, `celeba` or `folder:<path>`."""
+    """Plain images: `digits`, `mnist`, `fashion-mnist`, `cifar10`, `celeba`, `folder:<path>`.
+    Paired: `edges2shoes`, `maps`, `facades`, `pairs:<path>` (`:AB` or `:BA`), `edges:<base>`, `superres:<base>`.
+    Unpaired: `horse2zebra`, `unpaired:<path>`, `scenes`, `domains:<base>:<classes>:<classes>`.
+    Semantic: `cityscapes`, `semantic:<path>`, `segments:<base>`.
+    A base is a source of plain images; docs/data.md has the layouts."""
     path: str | None = None
     """Local copy to import from; None downloads where the source allows it."""
 
@@ -23,6 +27,9 @@ class ValidateConfig(Section):
     min_size: int = Field(ge=1)
     """Smallest allowed width and height in pixels."""
     channels: tuple[Literal[1, 3], ...] = Field(min_length=1)
+    """Allowed numbers of colour channels; of the targets, where there are sources."""
+    source_channels: tuple[Literal[1, 3], ...] | None = Field(default=None, min_length=1)
+    """The same for the sources of conditional data; None: as `channels`. Label maps have one channel in any case."""
     max_duplicate_fraction: float = Field(ge=0, le=1)
     """Allowed share of images whose pixels equal another image's, within or across splits."""
     max_leaked_fraction: float = Field(ge=0, le=1)
@@ -36,10 +43,36 @@ class ValidateConfig(Section):
 class PrepareConfig(Section):
     """How raw images become arrays."""
 
-    size: Literal[16, 32, 64, 128]
-    """Height and width in pixels after the resize."""
+    size: Literal[16, 32, 64, 128, 256]
+    """Height in pixels after the resize, and width where `width` is None."""
+    width: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
+    """Width in pixels after the resize; None: square."""
     channels: Literal[1, 3]
+    source_size: int | None = Field(default=None, ge=4, le=256)
+    """Height of the sources of conditional data; None: as the targets. 16 with size 64 is x4 super-resolution."""
+    source_channels: Literal[1, 3] | None = None
+    """Channels of the sources of conditional data; None: as `channels`. Label maps are not asked."""
     validation_fraction: float = Field(gt=0, lt=0.5)
     """Share of train held out for search and teacher selection."""
     max_train_images: int | None = Field(default=None, ge=1)
-    """Use only so many train images (chosen by seed); None uses all."""
+    """Use only so many train images (chosen by seed), of each domain where unpaired; None uses all."""
+
+    @model_validator(mode="after")
+    def _check_source_size(self) -> Self:
+        small = self.source_size
+        if small is not None and (self.size % small or self.target_width % (self.size // small)):
+            raise ValueError(
+                f"source_size {small} is no whole part of the targets' {self.size}x{self.target_width} pixels"
+            )
+        return self
+
+    @property
+    def target_width(self) -> int:
+        """Width of the targets in pixels."""
+        return self.width or self.size
+
+    @property
+    def source_shape(self) -> tuple[int, int]:
+        """Height and width of the sources in pixels, in the targets' proportions."""
+        height = self.source_size or self.size
+        return height, self.target_width * height // self.size

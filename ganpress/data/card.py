@@ -17,6 +17,8 @@ DERIVED_KINDS = ("edges", "segments", "superres", "domains")
 DIRECTIONS = ("AB", "BA")
 SOURCE_FOLDER, TARGET_FOLDER = "source", "target"
 """Below `data/`, where there is a pairing: what a conditional generator reads, and what it shall draw."""
+IGNORED = 255
+"""Label id of a pixel that belongs to no class."""
 Layout = Literal["idx", "zip", "folder"]
 Pairing = Literal["paired", "unpaired", "semantic"]
 """Source images with their targets, two domains without, or label maps with their images."""

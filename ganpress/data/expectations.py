@@ -3,16 +3,17 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganpress.config.data import ValidateConfig
+from ganpress.data.card import Pairing
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_OFFENDERS = 1000
-Table = Literal["images", "classes"]
+Table = Literal["images", "classes", "source_images", "source_classes", "pairs"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,48 @@ def checks(config: ValidateConfig, has_test: bool, has_classes: bool) -> list[Ch
         limit = f"every class has at least {config.min_class_share:.4g} of an even share of the training images"
         found.append(Check("class_balance", "classes", "ExpectColumnValuesToBeBetween", arguments, limit))
     return found
+
+
+OF_EVERY_SOURCE = frozenset({"image_count", "unique_paths", "decodes", "width", "height", "channels"})
+"""What sources with a target of their own must keep too: many label maps or edge maps may be equal or empty."""
+
+
+def source_checks(
+    config: ValidateConfig, pairing: Pairing, classes: int, has_test: bool, has_classes: bool
+) -> list[Check]:
+    """Return the checks of the sources: all of `checks` for a domain of its own, else those of the files and ids.
+
+    Args:
+        config: the thresholds.
+        pairing: how sources and targets belong together.
+        classes: number of label classes of semantic data.
+        has_test: whether the sources have a test split.
+        has_classes: whether the sources are labelled.
+    """
+    allowed = (1,) if pairing == "semantic" else config.source_channels or config.channels
+    own = config.model_copy(update={"channels": allowed})
+    planned = checks(own, has_test, has_classes)
+    tables: dict[Table, Table] = {"images": "source_images", "classes": "source_classes"}
+    found = [
+        replace(check, name=f"source_{check.name}", table=tables[check.table])
+        for check in planned
+        if pairing == "unpaired" or check.name in OF_EVERY_SOURCE
+    ]
+    if pairing == "semantic":
+        arguments = {"column": "highest_id", "max_value": classes - 1}
+        limit = f"label ids 0 to {classes - 1}, or 255: ignored"
+        found.append(Check("label_ids", "source_images", "ExpectColumnValuesToBeBetween", arguments, limit))
+    return found
+
+
+def pair_checks() -> list[Check]:
+    """Return the checks that sources and targets belong together."""
+    return [
+        Check("pair_ids", "pairs", "ExpectColumnValuesToBeInSet", {"column": "complete", "value_set": [True]},
+              "every source has one target of the same name, and every target one source"),
+        Check("pair_sizes", "pairs", "ExpectColumnValuesToBeInSet", {"column": "fits", "value_set": [True]},
+              "a source and its target are of equal size, or one is a whole number of times as large"),
+    ]  # fmt: skip
 
 
 def _tolerating(fraction: float) -> dict[str, float]:

@@ -9,12 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.data.arrays import ImageArray, PreparedMeta, Split, load_array, open_split, read_meta
-from ganpress.data.card import Pairing
+from ganpress.data.card import IGNORED, Pairing
 from ganpress.errors import DataError
 from ganpress.pixels import uint8_to_images
-
-IGNORED = 255
-"""Label id of a pixel that belongs to no class; its one-hot vector is all zeros."""
 
 
 class SourceArray:

@@ -1,17 +1,16 @@
 """From raw images to one uint8 array per split, streamed: memory does not grow with the number of images."""
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ganpress.config.data import PrepareConfig
 from ganpress.data.arrays import SPLITS, UNLABELLED, PreparedMeta
+from ganpress.data.fitting import fit_image
 from ganpress.data.raw import RawImages
 from ganpress.data.splitting import first_of_each_class, rank
 from ganpress.errors import DataError
@@ -20,6 +19,7 @@ from ganpress.progress import ticker
 TEST_FRACTION = 0.1
 """Share of the images that becomes the test split where the source has none."""
 RESIZE = "centre crop to a square, then Pillow's antialiased triangle filter (BILINEAR)"
+RESIZE_OBLONG = "centre crop to the result's proportions, then Pillow's antialiased triangle filter (BILINEAR)"
 NOT_USED = -1
 
 
@@ -37,6 +37,10 @@ class SplitPlan:
     def count(self, split: int) -> int:
         """Number of images of one split."""
         return int((self.split == split).sum())
+
+    def counts(self) -> dict[str, int]:
+        """Number of images of each split, by name."""
+        return {name: self.count(index) for index, name in enumerate(SPLITS)}
 
 
 def plan_splits(raw: RawImages, config: PrepareConfig, seed: int) -> SplitPlan:
@@ -93,24 +97,6 @@ def _assign(
     split[free[first_of_each_class(ranks[free], labels[free], count)]] = index
 
 
-def square_pixels(pixels: NDArray[np.uint8], size: int, channels: int) -> NDArray[np.uint8]:
-    """Bring an image (H, W, C) to (channels, size, size), uint8: centre crop, resample (see `RESIZE`), convert.
-
-    Colour becomes grey by ITU-R 601 luma (Pillow's mode L); grey becomes colour by repetition.
-    """
-    height, width, found = pixels.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = pixels[top : top + side, left : left + side]
-    image = Image.fromarray(square[:, :, 0] if found == 1 else square)
-    if channels != found:
-        image = image.convert("L" if channels == 1 else "RGB")
-    if side != size:
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    result = np.asarray(image, np.uint8)
-    return result[None] if channels == 1 else np.ascontiguousarray(result.transpose(2, 0, 1))
-
-
 class _SplitWriter:
     """A .npy file of uint8 (N, C, H, W) whose images are written at any place, in any order.
 
@@ -135,15 +121,36 @@ class _SplitWriter:
         self._file.close()
 
 
-@contextmanager
-def _writers(out: Path, plan: SplitPlan, config: PrepareConfig) -> Iterator[list[_SplitWriter]]:
-    image_shape = (config.channels, config.size, config.size)
-    with ExitStack() as stack:
-        writers = []
+class SplitFiles:
+    """The `<split><suffix>.npy` of one kind of image, open for writing.
+
+    Args:
+        out: where they lie.
+        plan: how many images each split gets, and where each goes.
+        shape: (C, H, W) of an image.
+        suffix: `_sources`, or nothing for targets.
+    """
+
+    def __init__(self, out: Path, plan: SplitPlan, shape: tuple[int, int, int], suffix: str = "") -> None:
+        self.plan, self._stack = plan, ExitStack()
+        self._writers = []
         for index, split in enumerate(SPLITS):
-            writers.append(_SplitWriter(out / f"{split}.npy", (plan.count(index), *image_shape)))
-            stack.callback(writers[-1].close)
-        yield writers
+            self._writers.append(_SplitWriter(out / f"{split}{suffix}.npy", (plan.count(index), *shape)))
+            self._stack.callback(self._writers[-1].close)
+
+    def wants(self, number: int) -> bool:
+        """Whether raw image `number` is used at all."""
+        return int(self.plan.split[number]) != NOT_USED
+
+    def write(self, number: int, image: NDArray[np.uint8]) -> None:
+        """Write what became of raw image `number` to its place."""
+        self._writers[int(self.plan.split[number])].write(int(self.plan.position[number]), image)
+
+    def __enter__(self) -> "SplitFiles":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
 
 def prepare_images(raw: RawImages, config: PrepareConfig, seed: int, out: Path) -> PreparedMeta:
@@ -153,17 +160,37 @@ def prepare_images(raw: RawImages, config: PrepareConfig, seed: int, out: Path) 
         DataError: if an image cannot be decoded or a split would be empty.
     """
     plan = plan_splits(raw, config, seed)
-    with _writers(out, plan, config) as writers, ticker("prepare", len(plan.split), "images") as progress:
-        for image, split, position in zip(raw, plan.split.tolist(), plan.position.tolist(), strict=True):
-            if split != NOT_USED:
-                writers[split].write(position, square_pixels(image.decode(), config.size, config.channels))
+    write_images(raw, plan, config, out)
+    meta = target_meta(raw, plan, config)
+    meta.save(out)
+    return meta
+
+
+def write_images(raw: RawImages, plan: SplitPlan, config: PrepareConfig, out: Path) -> None:
+    """Write `<split>.npy` and `<split>_labels.npy`."""
+    shape = (config.size, config.target_width)
+    files = SplitFiles(out, plan, (config.channels, *shape))
+    with files, ticker("prepare", len(plan.split), "images") as progress:
+        for number, image in enumerate(raw):
+            if files.wants(number):
+                files.write(number, fit_image(image.decode(), shape, config.channels))
             progress.advance(1)
+    write_labels(plan, out)
+
+
+def write_labels(plan: SplitPlan, out: Path) -> None:
+    """Write `<split>_labels.npy`."""
     for index, name in enumerate(SPLITS):
         members = plan.split == index
         labels = np.full(plan.count(index), UNLABELLED, np.int64)
         labels[plan.position[members]] = plan.labels[members]
         np.save(out / f"{name}_labels.npy", labels)
-    counts: dict[str, int] = {name: plan.count(index) for index, name in enumerate(SPLITS)}
-    meta = PreparedMeta(raw.source, config.size, config.channels, list(raw.classes), counts, RESIZE)
-    meta.save(out)
-    return meta
+
+
+def target_meta(raw: RawImages, plan: SplitPlan, config: PrepareConfig) -> PreparedMeta:
+    """Describe the (target) images; not saved yet."""
+    resize = RESIZE if config.target_width == config.size else RESIZE_OBLONG
+    classes = list(raw.classes)
+    return PreparedMeta(
+        raw.source, config.size, config.channels, classes, plan.counts(), resize, width=config.target_width
+    )

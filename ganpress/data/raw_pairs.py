@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -33,22 +34,30 @@ class RawPairs:
         """Whether a source has a target of its own (`paired` and `semantic`)."""
         return self.pairing != "unpaired"
 
-    def matched(self) -> Iterator[tuple[RawImage, int]]:
-        """Yield each source with the number of its target, in the order of the sources.
+    def matched(self) -> Iterator[tuple[int, RawImage, RawImage]]:
+        """Yield (number of the target, source, target), streamed: both sides come in (nearly) the same order.
 
         Raises:
-            DataError: if a source has no target, or sources and targets are not equally many.
+            DataError: if one of them has no partner.
         """
-        numbers = {pair_id(image.path): number for number, image in enumerate(self.target)}
-        seen = 0
-        for image in self.source:
-            number = numbers.get(pair_id(image.path))
-            if number is None:
-                raise DataError(f"source {image.path} has no target of the same name; run `ganpress data add` again")
-            seen += 1
-            yield image, number
-        if seen != len(numbers):
-            raise DataError(f"{self.name}: {seen} sources but {len(numbers)} targets; run `ganpress data add` again")
+        sources: dict[str, RawImage] = {}
+        targets: dict[str, tuple[int, RawImage]] = {}
+        for number, (source, target) in enumerate(zip_longest(self.source, self.target)):
+            arrived = []
+            if source is not None:
+                sources[arrived_id := pair_id(source.path)] = source
+                arrived.append(arrived_id)
+            if target is not None:
+                targets[arrived_id := pair_id(target.path)] = (number, target)
+                arrived.append(arrived_id)
+            for one in dict.fromkeys(arrived):
+                if one in sources and one in targets:
+                    place, partner = targets.pop(one)
+                    yield place, sources.pop(one), partner
+        if alone := sorted([*sources, *targets]):
+            raise DataError(
+                f"{self.name}: {len(alone)} images have no partner, first {alone[0]}; see the gate's summary"
+            )
 
 
 def pair_id(path: str) -> str:

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganpress.data.card import DatasetCard
+from ganpress.data.card import IGNORED, DatasetCard
 from ganpress.data.file_tree import FileTree, open_tree
 from ganpress.data.image_files import ZipPacker, encode_png, is_image_name
 from ganpress.data.pair_sources import check_counts, describe_pairs, target_folders
-from ganpress.data.pairs import IGNORED
 from ganpress.data.raw import SPLIT_FOLDERS
 from ganpress.errors import DataError
 

@@ -51,16 +51,16 @@ class ValidationResult:
         """
         failed = [check for check in self.checks if not check.success]
         if failed:
-            reasons = "; ".join(_reason(check, self) for check in failed)
+            reasons = "; ".join(_reason(check) for check in failed)
             raise QualityGateFailed(
                 f"data of {self.source} failed {len(failed)} of {len(self.checks)} checks: {reasons}. "
                 f"See {where / 'summary.html'}; mend the data or the limits in params.yaml: validate"
             )
 
 
-def _reason(check: CheckResult, result: ValidationResult) -> str:
+def _reason(check: CheckResult) -> str:
     if not check.offenders:
-        return f"{check.name} (allowed: {check.limit}; found {sum(result.counts.values())} images)"
+        return f"{check.name} (allowed: {check.limit}; found {check.examined} images)"
     named = ", ".join(check.offenders[:NAMED_IN_MESSAGE]) + (", …" if check.unexpected > NAMED_IN_MESSAGE else "")
     return f"{check.name} (allowed: {check.limit}; found {check.unexpected} of {check.examined}: {named})"
 
@@ -76,20 +76,35 @@ def validate_images(raw: RawImages, config: ValidateConfig, out: Path) -> Valida
 
 def judge_manifest(manifest: "pd.DataFrame", source: str, config: ValidateConfig) -> ValidationResult:
     """Run every check on a manifest."""
-    has_test = bool((manifest["split"] == "test").any() and (manifest["split"] == "train").any())
-    has_classes = bool(manifest["label"].notna().any())
-    images, classes = _image_table(manifest), _class_table(manifest)
+    has_test, has_classes = what_is_there(manifest)
+    images, classes = image_table(manifest), class_table(manifest)
     results = run_checks({"images": images, "classes": classes}, checks(config, has_test, has_classes))
     return ValidationResult(
         success=all(one.success for one in results),
         source=source,
-        counts={str(split): int(count) for split, count in manifest["split"].value_counts().sort_index().items()},
-        class_counts=dict(zip(classes["name"].astype(str), classes["train_images"].astype(int).tolist(), strict=True)),
+        counts=split_counts(manifest),
+        class_counts=class_counts(classes),
         checks=tuple(results),
     )
 
 
-def _image_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
+def what_is_there(manifest: "pd.DataFrame") -> tuple[bool, bool]:
+    """Return whether there are train and test images, and whether there are classes."""
+    splits = set(manifest["split"])
+    return {"train", "test"} <= splits, bool(manifest["label"].notna().any())
+
+
+def split_counts(manifest: "pd.DataFrame") -> dict[str, int]:
+    """Count the images of each raw split."""
+    return {str(split): int(count) for split, count in manifest["split"].value_counts().sort_index().items()}
+
+
+def class_counts(classes: "pd.DataFrame") -> dict[str, int]:
+    """Return the training images of each class from a `class_table`."""
+    return dict(zip(classes["name"].astype(str), classes["train_images"].astype(int).tolist(), strict=True))
+
+
+def image_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
     """Add what the checks look at: `flat`, and `leaked` (missing outside the test split)."""
     table = manifest.rename(columns={"path": "name"})
     table["path"] = table["name"]
@@ -101,7 +116,7 @@ def _image_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
     return table
 
 
-def _class_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
+def class_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
     """One row a class: its training images, and their share relative to an even one."""
     import pandas as pd
 

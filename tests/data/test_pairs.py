@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from ganpress.data.arrays import Conditioning, ImageArray, PreparedMeta, read_meta
-from ganpress.data.pairs import IGNORED, PairArray, SourceArray, one_hot, open_pairs, open_sources
+from ganpress.data.card import IGNORED
+from ganpress.data.pairs import PairArray, SourceArray, one_hot, open_pairs, open_sources
 from ganpress.errors import DataError
 from ganpress.pixels import images_to_uint8
 

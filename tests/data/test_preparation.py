@@ -6,8 +6,9 @@ from PIL import Image
 
 from ganpress.config.data import PrepareConfig
 from ganpress.data.arrays import SPLITS, open_split, read_meta
+from ganpress.data.fitting import fit_image
 from ganpress.data.idx import write_idx
-from ganpress.data.preparation import plan_splits, prepare_images, square_pixels
+from ganpress.data.preparation import plan_splits, prepare_images
 from ganpress.data.raw import open_raw
 from ganpress.errors import DataError
 
@@ -32,7 +33,7 @@ def test_splits_have_the_planned_sizes(prepared):
 
 def test_every_raw_image_lands_in_one_place_with_its_label(digits, tmp_path):
     prepare_images(open_raw(digits), changed(size=32), 1, tmp_path)
-    expected = sorted((square_pixels(image.decode(), 32, 1).tobytes(), image.label) for image in open_raw(digits))
+    expected = sorted((fit_image(image.decode(), (32, 32), 1).tobytes(), image.label) for image in open_raw(digits))
     found = []
     for split in SPLITS:
         array = open_split(tmp_path, split)
@@ -41,7 +42,7 @@ def test_every_raw_image_lands_in_one_place_with_its_label(digits, tmp_path):
 
 
 def test_test_split_is_the_raw_one(digits, prepared):
-    raw = sorted(square_pixels(one.decode(), 16, 1).tobytes() for one in open_raw(digits) if one.split == "test")
+    raw = sorted(fit_image(one.decode(), (16, 16), 1).tobytes() for one in open_raw(digits) if one.split == "test")
     assert sorted(one.tobytes() for one in open_split(prepared, "test").pixels) == raw
 
 
@@ -108,29 +109,29 @@ def test_unreadable_image_is_named(tmp_path, write_images):
 
 def test_image_of_the_right_size_is_not_touched():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(square_pixels(pixels, 16, 3), pixels.transpose(2, 0, 1))
+    np.testing.assert_array_equal(fit_image(pixels, (16, 16), 3), pixels.transpose(2, 0, 1))
 
 
 def test_oblong_image_is_cropped_in_the_middle():
     pixels = np.zeros((16, 32, 1), np.uint8)
     pixels[:, 8:24] = 255
-    assert (square_pixels(pixels, 16, 1) == 255).all()
+    assert (fit_image(pixels, (16, 16), 1) == 255).all()
 
 
 def test_shrinking_averages_instead_of_dropping():
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))[:, :, None]
-    inner = square_pixels(stripes, 16, 1)[0, 2:-2, 2:-2].astype(int)
+    inner = fit_image(stripes, (16, 16), 1)[0, 2:-2, 2:-2].astype(int)
     # Without an antialias filter, sampling every fourth column would give one of the two levels alone.
     assert abs(inner - 127.5).max() < 20
 
 
 def test_channels_are_converted_both_ways():
     grey = np.full((16, 16, 1), 90, np.uint8)
-    assert np.unique(square_pixels(grey, 16, 3)).tolist() == [90]
+    assert np.unique(fit_image(grey, (16, 16), 3)).tolist() == [90]
     colour = np.zeros((16, 16, 3), np.uint8)
     colour[:, :, 1] = 100
     expected = Image.fromarray(colour).convert("L").getpixel((0, 0))
-    assert np.unique(square_pixels(colour, 16, 1)).tolist() == [expected]
+    assert np.unique(fit_image(colour, (16, 16), 1)).tolist() == [expected]
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path):
