@@ -1,4 +1,4 @@
-"""How far a compressed or exported generator's images are from the original's, on the same latents."""
+"""How far a compressed or exported generator's images are from the original's, on the same inputs."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 BATCH_SIZE = 64
-"""Latents run at once; no result depends on it."""
+"""Most inputs that are run at once; no result depends on it."""
+BATCH_VALUES = 2**20
+"""Most values of inputs that are run at once: five pictures of 3x256x256, whose features are some 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,16 @@ class Fidelity:
 
 
 @torch.no_grad()
-def compare_outputs(reference: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], z: Tensor) -> Fidelity:
-    """Run both generators on the latents `z` (N, Z), batch by batch.
+def compare_outputs(
+    reference: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], inputs: Tensor
+) -> Fidelity:
+    """Run both generators on inputs (N, …), latents or pictures, batch by batch.
 
     Raises:
         ValueError: if their images differ in shape.
     """
     signal = noise = largest = 0.0
-    for batch in torch.split(z, BATCH_SIZE):
+    for batch in batches_of(inputs):
         wanted, found = reference(batch).double(), other(batch).double()
         if wanted.shape != found.shape:
             raise ValueError(f"images are {tuple(found.shape)}, the reference's {tuple(wanted.shape)}")
@@ -39,6 +43,12 @@ def compare_outputs(reference: Callable[[Tensor], Tensor], other: Callable[[Tens
         signal += float(wanted.square().sum())
         noise += float(difference.square().sum())
     return Fidelity(largest, _decibels(signal, noise))
+
+
+def batches_of(inputs: Tensor) -> tuple[Tensor, ...]:
+    """Split inputs (N, …) into batches that fit into memory whatever they are, in order."""
+    rows = BATCH_VALUES // max(1, inputs[:1].numel())
+    return torch.split(inputs, min(BATCH_SIZE, max(1, rows)))
 
 
 def _decibels(signal: float, noise: float) -> float | None:

@@ -2,9 +2,11 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ganpress.errors import ConfigError
 from models.edge_wdcgan import PROJECTION, EdgeWdcgan, FoldedWdcgan
+from models.quantized_geometry import axes_of
 from models.wdcgan import UpBlock, WdcganGenerator
 
 
@@ -90,3 +92,65 @@ def subpixel_weight(weight: Tensor) -> Tensor:
     inputs, outputs = weight.shape[:2]
     taps = weight.reshape(inputs, outputs, 2, 2, 2, 2).flip(2, 4)  # (I, O, tap y, phase y, tap x, phase x)
     return taps.permute(1, 3, 5, 0, 2, 4).reshape(outputs * 4, inputs, 2, 2)
+
+
+@torch.no_grad()
+def plain_convolution(layer: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the plain convolution that equals a layer, and the batch normalisation behind it.
+
+    The convolution is that of `models.quantized_geometry.geometry_of(layer)`. Computed in float64, so that the rewriting
+    itself adds no rounding beyond the final float32.
+
+    Args:
+        layer: convolution, transposed convolution or linear layer.
+        norm: batch normalisation that reads the layer's output, or None.
+
+    Returns:
+        (r r O, I / groups, kh, kw) and (r r O,), float32; r * r output channels in a row are the phases of one channel.
+
+    Raises:
+        ConfigError: if the normalisation has no running statistics.
+    """
+    weight, bias = layer.get_parameter("weight").double(), getattr(layer, "bias", None)
+    if isinstance(layer, nn.Linear):
+        weight = weight[:, :, None, None]
+    factor = layer.stride[0] if isinstance(layer, nn.ConvTranspose2d) else 1
+    if isinstance(layer, nn.ConvTranspose2d):
+        weight = transposed_weight(layer, weight)
+    outputs = weight.shape[0] // factor**2
+    shift = torch.zeros(outputs, dtype=torch.float64) if bias is None else bias.double()
+    if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        scale, offset = _normalisation(norm)
+        weight = weight * scale.repeat_interleave(factor**2)[:, None, None, None]
+        shift = shift * scale + offset
+    return weight.float(), shift.repeat_interleave(factor**2).float()
+
+
+def transposed_weight(layer: nn.ConvTranspose2d, weight: Tensor) -> Tensor:
+    """Weights of the plain convolution that equals a transposed one: (I, O / g, k, k) -> (s s O, I / g, taps, taps).
+
+    Tap t of phase r is w[s (last - t) + r + shift], zero outside the kernel; see `models.quantized_geometry.Axis`.
+    """
+    rows, columns = axes_of(layer)
+    stride, groups = layer.stride[0], layer.groups
+    inputs, outputs = weight.shape[0] // groups, weight.shape[1]
+    padded = functional.pad(weight, (1, 1, 1, 1)).reshape(groups, inputs, outputs, *(n + 2 for n in weight.shape[2:]))
+    taps = [
+        (1 + stride * (axis.last - torch.arange(axis.taps)) + torch.arange(stride)[:, None] + axis.shift).clamp(0, n + 1)
+        for axis, n in zip((rows, columns), weight.shape[2:], strict=True)
+    ]  # (phase, tap) each; 0 and n + 1 are the zeros around
+    picked = padded[:, :, :, taps[0][:, :, None, None], taps[1][None, None]]  # (g, I, O, phase y, tap y, phase x, tap x)
+    ordered = picked.permute(0, 2, 3, 5, 1, 4, 6)
+    return ordered.reshape(groups * outputs * stride**2, inputs, rows.taps, columns.taps)
+
+
+def _normalisation(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and offset (C,) that a batch normalisation is in eval mode, float64."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ConfigError("a batch normalisation without running statistics cannot be folded; train it with them")
+    scale = torch.rsqrt(variance.double() + norm.eps)
+    if norm.affine:
+        scale = scale * norm.weight.double()
+    offset = -mean.double() * scale
+    return scale, offset + norm.bias.double() if norm.affine else offset

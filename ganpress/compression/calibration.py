@@ -48,9 +48,9 @@ def calibrate(model: EdgeWdcgan, z: Tensor) -> tuple[ActivationRange, ...]:
     return (*hidden, ActivationRange(max(head.low, -SATURATION), min(head.high, SATURATION)))
 
 
-def latents_digest(z: Tensor) -> str:
-    """sha256 of the float32 bytes of latents (N, Z), row by row."""
-    return hashlib.sha256(z.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
+def inputs_digest(inputs: Tensor) -> str:
+    """sha256 of the float32 bytes of inputs (N, …), row by row."""
+    return hashlib.sha256(inputs.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _extremes(model: EdgeWdcgan, z: Tensor) -> list[ActivationRange]:

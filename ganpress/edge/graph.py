@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 OPSET = 20
 IR_VERSION = 10
 """What the oldest supported runtime (onnxruntime 1.22) reads."""
 
-INPUT, OUTPUT = "z", "images"
+INPUT, SOURCE, OUTPUT = "z", "source", "images"
+"""Names of a generator's input, latents or else pictures, and of its output."""
 
 
 class GraphWriter:
@@ -61,3 +63,8 @@ class GraphWriter:
         onnx.checker.check_model(model, full_check=True)
         content: bytes = model.SerializeToString(deterministic=True)
         return content
+
+
+def input_name(example: Tensor) -> str:
+    """Name of the input of a generator that takes `example`: latents (N, Z), or pictures and label maps (N, C, H, W)."""
+    return INPUT if example.dim() == 2 else SOURCE

@@ -1,4 +1,6 @@
-"""Generators as ONNX files: one float32 input `z` (batch, Z), one float32 output `images`, dynamic batch.
+"""Generators as ONNX files: one float32 input, `z` (batch, Z) or `source` (batch, C, H, W), one float32 output `images`.
+
+The batch is dynamic, height and width are fixed.
 
 Known architectures are written node by node, which picks the form that runs fastest, needs no exporter (it takes
 seconds to import and to trace) and leaves nothing in the file but the graph. Any other module goes through
@@ -12,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.edge.graph import INPUT, OPSET, OUTPUT
+from ganpress.edge.graph import OPSET, OUTPUT, input_name
 from ganpress.errors import ConfigError
 from ganpress.surgery import fold_batch_norm
 from models.edge_wdcgan import FoldedWdcgan
@@ -29,7 +31,7 @@ def export_onnx(model: nn.Module, path: Path, example: Tensor) -> None:
     Args:
         model: a generator; its eval behaviour is exported.
         path: the file; its folder is made.
-        example: latents (N, Z) that an unknown architecture is traced with; two or more rows.
+        example: inputs (N, …) that an unknown architecture is traced with; their shape but for N is the file's.
 
     Raises:
         ConfigError: if an operator of the model cannot be written as ONNX, or the file would pass the format's limit.
@@ -52,14 +54,16 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
         ConfigError: with the exporter's reason.
     """
     batch = torch.export.Dim("batch", min=1)
+    if len(example) < 2:
+        example = example.expand(2, *example.shape[1:])  # the tracer takes a batch of one for a constant
     try:
         program = torch.onnx.export(
             model.eval(),
-            (example,),
+            (example[:2],),
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=[input_name(example)],
             output_names=[OUTPUT],
             dynamic_shapes=({0: batch},),
         )

@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganpress.edge.graph import INPUT, OUTPUT
+from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
 from ganpress.errors import CheckpointError, ConfigError
 
 
 class OnnxGenerator:
-    """z (N, Z) float32 -> images (N, C, H, W) float32 in [-1, 1], computed by ONNX Runtime on the CPU."""
+    """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by ONNX Runtime on the CPU."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         """Load the file.
 
         Args:
-            path: an ONNX file with the input `z` and the output `images`.
+            path: an ONNX file with the input `z` or `source` and the output `images`.
             threads: cores to use; None leaves the choice to the runtime.
 
         Raises:
@@ -40,21 +40,27 @@ class OnnxGenerator:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason}; export it again") from None
         found = [value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())]
-        if found != [INPUT, OUTPUT]:
-            raise CheckpointError(f"{path} is no generator: it needs '{INPUT}' -> '{OUTPUT}', found {found}")
-        self.path = path
-        self.latent = int(self._session.get_inputs()[0].shape[1])
+        if found not in ([INPUT, OUTPUT], [SOURCE, OUTPUT]):
+            raise CheckpointError(
+                f"{path} is no generator: it needs '{INPUT}' or '{SOURCE}' -> '{OUTPUT}', found {found}"
+            )
+        self.path, self._input = path, found[0]
+        self.input_shape: tuple[int, ...] = tuple(map(int, self._session.get_inputs()[0].shape[1:]))
+        """Of one input: (Z,) or (C, H, W)."""
 
-    def __call__(self, z: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor) -> Tensor:
         """Run a batch of any size.
 
         Raises:
-            ConfigError: if `z` is not (N, Z) with N >= 1.
+            ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
         """
-        if z.dim() != 2 or z.shape[0] == 0 or z.shape[1] != self.latent:
-            raise ConfigError(f"{self.path.name} takes z (N, {self.latent}) with N >= 1, found {tuple(z.shape)}")
-        latents = np.ascontiguousarray(z.detach().cpu().numpy(), dtype=np.float32)
-        (images,) = self._session.run([OUTPUT], {INPUT: latents})
+        if inputs.dim() < 2 or inputs.shape[0] == 0 or tuple(inputs.shape[1:]) != self.input_shape:
+            wanted = ", ".join(("N", *map(str, self.input_shape)))
+            raise ConfigError(
+                f"{self.path.name} takes {self._input} ({wanted}) with N >= 1, found {tuple(inputs.shape)}"
+            )
+        values = np.ascontiguousarray(inputs.detach().cpu().numpy(), dtype=np.float32)
+        (images,) = self._session.run([OUTPUT], {self._input: values})
         return torch.from_numpy(images)
 
 

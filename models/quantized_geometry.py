@@ -1,0 +1,143 @@
+"""Shape of a layer as one plain convolution, whatever kind of layer it was trained as.
+
+Runtimes multiply plain convolutions in integers, transposed ones not. A transposed convolution of stride s equals a
+plain one to s * s times the channels whose result is rearranged to s times the size (Shi et al. 2016, "Is the
+deconvolution layer the same as a convolutional layer?"); a linear layer is a convolution of a single pixel.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A transposed convolution along one axis, as a plain one and a rearrangement.
+
+    Tap k of a transposed convolution (stride s, padding p) adds w[k] x[i] to y[o] where o = s i - p + k. Writing
+    o + crop = s j + r, with the phase r in 0 … s - 1, leaves the taps k = s d + r + p - crop from i = j - d: a plain
+    convolution over d for each phase.
+    """
+
+    taps: int
+    """Of the plain convolution."""
+    last: int
+    """Largest d; the kernel runs from here down to last - taps + 1."""
+    shift: int
+    """p - crop: phase r of offset d has the tap s d + r + shift."""
+    pad: Pair
+    """Zeros before and after."""
+    crop: Pair
+    """Pixels to cut off after the rearrangement, at the start and at the end."""
+
+    @classmethod
+    def of(cls, kernel: int, stride: int, padding: int, output_padding: int) -> "Axis":
+        """The form with the fewest taps, and among those the one with the smallest crop."""
+        return min((cls._with_crop(kernel, stride, padding, output_padding, crop) for crop in range(stride)), key=_size)
+
+    @classmethod
+    def _with_crop(cls, kernel: int, stride: int, padding: int, output_padding: int, crop: int) -> "Axis":
+        shift = padding - crop
+        first, last = -((shift + stride - 1) // stride), (kernel - 1 - shift) // stride
+        extent = kernel - 2 * padding + output_padding + crop  # of the output, less s times (pixels of the input - 1)
+        positions = -(-extent // stride)  # values of j, less (pixels of the input - 1)
+        pad = (last, positions - 1 - first)
+        return cls(last - first + 1, last, shift, pad, (crop, stride * positions - extent))
+
+
+def _size(axis: Axis) -> tuple[int, int]:
+    return axis.taps, axis.crop[0]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A layer as pad, convolution, rearrangement, crop."""
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Zeros at the top, left, bottom, right: the order of ONNX."""
+    border: tuple[str, tuple[int, int, int, int]] | None = None
+    """Padding that is not zeros: mode and widths as `torch.nn.functional.pad` takes them; comes before everything."""
+    factor: int = 1
+    """r: the convolution puts out r * r channels for each one of the layer."""
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Pixels at the top, left, bottom, right that are cut off after the rearrangement."""
+
+    def extend(self, x: Tensor) -> Tensor:
+        """Pad with anything but zeros, where the layer does."""
+        return x if self.border is None else functional.pad(x, self.border[1], self.border[0])
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(N, I, H, W) -> (N, r r O, h, w), zeros around."""
+        top, left, bottom, right = self.pad
+        if (top, left) == (bottom, right):
+            padding: Pair = (top, left)
+        else:
+            x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
+        return functional.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def rearrange(self, x: Tensor) -> Tensor:
+        """(N, r r O, h, w) -> (N, O, r h - …, r w - …); channel (o r + y) r + x becomes pixel (y, x)."""
+        if self.factor > 1:
+            x = functional.pixel_shuffle(x, self.factor)
+        top, left, bottom, right = self.crop
+        return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right] if any(self.crop) else x
+
+
+def geometry_of(layer: nn.Module) -> Geometry:
+    """Find the plain convolution that a layer is.
+
+    Raises:
+        ValueError: if there is none; the message says why.
+    """
+    if isinstance(layer, nn.Linear):
+        return Geometry((1, 1))
+    if isinstance(layer, nn.ConvTranspose2d):
+        return _transposed(layer)
+    if isinstance(layer, nn.Conv2d):
+        return _plain(layer)
+    raise ValueError(f"a {type(layer).__name__} is no two-dimensional convolution or linear layer")
+
+
+def _plain(layer: nn.Conv2d) -> Geometry:
+    left, right, top, bottom = layer._reversed_padding_repeated_twice
+    kernel, stride, dilation = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.dilation)
+    if layer.padding_mode == "zeros":
+        return Geometry(kernel, stride, dilation, layer.groups, (top, left, bottom, right))
+    mode = (layer.padding_mode, (left, right, top, bottom))
+    return Geometry(kernel, stride, dilation, layer.groups, border=mode)
+
+
+def _transposed(layer: nn.ConvTranspose2d) -> Geometry:
+    stride, dilation = _pair(layer.stride), _pair(layer.dilation)
+    if stride[0] != stride[1] or dilation != (1, 1):
+        raise ValueError(f"stride {stride} and dilation {dilation} have no sub-pixel form; equal strides and 1 have")
+    rows, columns = axes_of(layer)
+    if min(*rows.pad, *columns.pad, *rows.crop, *columns.crop) < 0:
+        raise ValueError(f"padding {layer.padding} of kernel {layer.kernel_size} has no sub-pixel form")
+    return Geometry(
+        kernel=(rows.taps, columns.taps),
+        groups=layer.groups,
+        pad=(rows.pad[0], columns.pad[0], rows.pad[1], columns.pad[1]),
+        factor=stride[0],
+        crop=(rows.crop[0], columns.crop[0], rows.crop[1], columns.crop[1]),
+    )
+
+
+def axes_of(layer: nn.ConvTranspose2d) -> tuple[Axis, Axis]:
+    """The two axes of a transposed convolution: height, width."""
+    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding)
+    rows, columns = (tuple(_pair(size)[axis] for size in sizes) for axis in (0, 1))
+    return Axis.of(*rows), Axis.of(*columns)
+
+
+def _pair(value: int | str | tuple[int, ...]) -> Pair:
+    if isinstance(value, str):
+        raise ValueError(f"padding '{value}' is not spelt out")
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

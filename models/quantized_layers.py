@@ -1,0 +1,152 @@
+"""Any convolution or linear layer in integers, simulated exactly: it gives what a runtime's integer kernels give.
+
+A layer takes and gives reals, so that it fits where the float layer was. Inside, its input is rounded to codes of one
+scale for the tensor (all that integer kernels take), its weights are codes of one scale for each output channel, and
+its output has a scale and a zero point for *each channel*. The last costs nothing: a channel's output scale and zero
+point are moved into its weight scale and bias, so that the kernel's own result is the code (Krishnamoorthi 2018,
+section 2, describes the affine form; `models.quantized` explains the arithmetic).
+
+Shapes: N batch, I and O channels, r sub-pixel factor, see `models.quantized_geometry`.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.quantized import FLOAT32_EXACT, ActivationQuantizer
+from models.quantized_geometry import Geometry, geometry_of
+
+
+class ChannelQuantizer(nn.Module):
+    """Affine codes 0 … 2^bits - 1 with a scale and a zero point for each channel."""
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, bits: int, channels: int) -> None:
+        super().__init__()
+        self.bits = bits
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("zero_point", torch.zeros(channels, dtype=torch.uint8))
+
+    @property
+    def highest_code(self) -> int:
+        return int(2**self.bits - 1)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest real that a code of any channel stands for."""
+        zero_point = self.zero_point.float()
+        low, high = -zero_point * self.scale, (self.highest_code - zero_point) * self.scale
+        return float(low.min()), float(high.max())
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (N, O, H, W) -> reals."""
+        return (codes - self.zero_point[:, None, None]) * self.scale[:, None, None]
+
+
+class QuantizedConv(nn.Module):
+    """A convolution, transposed convolution or linear layer whose weights are codes, or floats.
+
+    With weights and activations of codes it multiplies and adds integers and rounds once. With weights alone it is a
+    float layer of the reals that the codes stand for; with activations alone it rounds its input.
+    """
+
+    weight: Tensor
+    weight_scale: Tensor | None
+    bias: Tensor
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        weight_shape: tuple[int, ...],
+        weight_bits: int | None,
+        activation_bits: int | None,
+        linear: bool = False,
+    ) -> None:
+        """Make a layer of zeros.
+
+        Args:
+            geometry: the plain convolution that it is.
+            weight_shape: (r r O, I / groups, kh, kw).
+            weight_bits: 2 to 8, or None for floats.
+            activation_bits: 2 to 8, or None for floats.
+            linear: whether it stands for a linear layer, (…, I) -> (…, O).
+        """
+        super().__init__()
+        self.geometry, self.weight_bits, self.linear = geometry, weight_bits, linear
+        outputs = weight_shape[0]
+        kind = torch.float32 if weight_bits is None else torch.int8
+        self.register_buffer("weight", torch.zeros(weight_shape, dtype=kind))
+        self.register_buffer("weight_scale", None if weight_bits is None else torch.ones(outputs))
+        self.register_buffer("bias", torch.zeros(outputs))
+        self.source = None if activation_bits is None else ActivationQuantizer(activation_bits)
+        both = weight_bits is not None and activation_bits is not None
+        self.target = ChannelQuantizer(activation_bits or 0, outputs // geometry.factor**2) if both else None
+
+    def real_weight(self) -> Tensor:
+        """The weights that the codes stand for, (r r O, I / groups, kh, kw)."""
+        if self.weight_scale is None:
+            return self.weight
+        return self.weight * self.weight_scale[:, None, None, None]
+
+    def phases(self, channels: Tensor) -> Tensor:
+        """Repeat a value of each channel (O,) for the convolution's (r r O,)."""
+        return channels.repeat_interleave(self.geometry.factor**2)
+
+    def code_scale(self, target: ChannelQuantizer) -> Tensor:
+        """Weight scale of a convolution whose result is the code itself, (r r O,)."""
+        assert self.weight_scale is not None  # there is no target without
+        return self.weight_scale / self.phases(target.scale)
+
+    def code_bias(self, target: ChannelQuantizer) -> Tensor:
+        """Bias of a convolution whose result is the code itself, zero point included, (r r O,)."""
+        return self.bias / self.phases(target.scale) + self.phases(target.zero_point)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, I, H, W) -> (N, O, h, w), or (…, I) -> (…, O) for a linear layer; reals."""
+        if not self.linear:
+            return self._run(x)
+        return self._run(x.reshape(-1, x.shape[-1], 1, 1)).reshape(*x.shape[:-1], self.weight.shape[0])
+
+    def _run(self, x: Tensor) -> Tensor:
+        x = self.geometry.extend(x)
+        if torch.onnx.is_in_onnx_export():
+            from models.quantized_symbols import emit
+
+            return emit(self, x)
+        if self.source is not None and self.target is not None:
+            return self._run_integers(x, self.source, self.target)
+        if self.source is not None:
+            x = self.source.decode(self.source.encode(x))
+        return self.geometry.rearrange(self.geometry.convolve(x, self.real_weight(), self.bias))
+
+    def _run_integers(self, x: Tensor, source: ActivationQuantizer, target: ChannelQuantizer) -> Tensor:
+        multiplier = source.scale * self.code_scale(target)
+        bias = torch.round(self.code_bias(target) / multiplier)  # in steps of the accumulator, as int32 in the runtime
+        exact = self._exact_dtype(bias, source.highest_code)
+        steps = (source.encode(x) - source.zero_point).to(exact)
+        total = self.geometry.convolve(steps, self.weight.to(exact), bias.to(exact))  # (N, r r O, h, w), whole numbers
+        codes = torch.round(total.float() * multiplier[:, None, None]).clamp(0, target.highest_code)
+        return target.decode(self.geometry.rearrange(codes))
+
+    def _exact_dtype(self, bias: Tensor, highest_code: int) -> torch.dtype:
+        """float32 where no sum of this layer can leave its exact integers, else float64."""
+        largest = self.weight.abs().sum((1, 2, 3), dtype=torch.int64) * highest_code + bias.abs()
+        return torch.float32 if float(largest.max()) < FLOAT32_EXACT else torch.float64
+
+
+def empty_layer(layer: nn.Module, weight_bits: int | None, activation_bits: int | None) -> QuantizedConv:
+    """Make the quantized layer of zeros that takes the place of a float one.
+
+    Raises:
+        ValueError: if the layer has no form as a plain convolution.
+    """
+    geometry, weight = geometry_of(layer), layer.get_parameter("weight")
+    if isinstance(layer, nn.Linear):
+        shape: tuple[int, ...] = (*weight.shape, 1, 1)
+    elif isinstance(layer, nn.ConvTranspose2d):
+        inputs = layer.in_channels // layer.groups
+        shape = (layer.out_channels * geometry.factor**2, inputs, *geometry.kernel)
+    else:
+        shape = tuple(weight.shape)
+    return QuantizedConv(geometry, shape, weight_bits, activation_bits, linear=isinstance(layer, nn.Linear))

@@ -1,0 +1,85 @@
+"""Any generator with its convolutions and linear layers in integers; the rest of it stays as it was, in floats."""
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from models.quantized import CalibrationRecord, QuantizedGenerator
+from models.quantized_layers import QuantizedConv, empty_layer
+
+QUANTIZABLE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+"""Kinds of layers that are replaced."""
+
+
+class QuantizedNetwork(nn.Module):
+    """A generator whose named layers are quantized ones; same inputs and outputs.
+
+    Args:
+        network: the float generator; it is changed and kept.
+        layers: dotted names of the layers to replace.
+        folded: dotted names of the batch normalisations that those layers contain from now on.
+        weight_bits: 2 to 8, or None for floats.
+        activation_bits: 2 to 8, or None for floats.
+        calibration: what the activation ranges were measured on.
+
+    Raises:
+        ValueError: if a name is no layer of the network, or the layer has no form as a plain convolution.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: tuple[str, ...],
+        folded: tuple[str, ...],
+        weight_bits: int | None,
+        activation_bits: int | None,
+        calibration: CalibrationRecord | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers, self.folded = layers, folded
+        self.weight_bits, self.activation_bits, self.calibration = weight_bits, activation_bits, calibration
+        for name in layers:
+            network = _replaced(network, name, empty_layer(_layer(network, name), weight_bits, activation_bits))
+        for name in folded:
+            network = _replaced(network, name, nn.Identity())
+        self.network = network
+
+    @property
+    def output_step(self) -> float:
+        """Largest change of a pixel when a code of the last layer changes by one; 0 where activations are floats."""
+        target = self.quantized_layer(self.layers[-1]).target
+        return 0.0 if target is None else float(target.scale.max())
+
+    def quantized_layer(self, name: str) -> QuantizedConv:
+        """The layer that took the place of the one of this name."""
+        layer = self.network.get_submodule(name)
+        assert isinstance(layer, QuantizedConv)  # what __init__ put there
+        return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the generator."""
+        return cast(Tensor, self.network(x))
+
+
+Quantized = QuantizedGenerator | QuantizedNetwork
+"""Both forms of a quantized generator: W-DCGAN in integers throughout, and any other layer by layer."""
+
+
+def float_layers(network: nn.Module) -> tuple[str, ...]:
+    """Dotted names of a quantized generator's layers of a quantizable kind that stayed in floats."""
+    return tuple(name for name, module in network.named_modules() if isinstance(module, QUANTIZABLE))
+
+
+def _layer(network: nn.Module, name: str) -> nn.Module:
+    try:
+        return network.get_submodule(name)
+    except AttributeError:
+        raise ValueError(f"{type(network).__name__} has no layer '{name}'") from None
+
+
+def _replaced(network: nn.Module, name: str, layer: nn.Module) -> nn.Module:
+    """`network` with another layer at `name`, or the layer itself where the network is that layer."""
+    if not name:
+        return layer
+    network.set_submodule(name, layer)
+    return network
