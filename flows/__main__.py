@@ -8,6 +8,7 @@ from flows.commands.compare import compare
 from flows.commands.cost import cost
 from flows.commands.data import data
 from flows.commands.doctor import doctor
+from flows.commands.import_ import import_
 from flows.commands.run import run
 from flows.commands.serve import serve
 from flows.commands.status import status
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 for command in (run, status, compare, ui, doctor, cost, serve):
     app.command()(command)
+app.command(name="import")(import_)
 if isinstance(data, typer.Typer):
     app.add_typer(data, name="data")
 

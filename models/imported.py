@@ -7,6 +7,7 @@ trusted as far as the modules in the directory where it is loaded. The file itse
 
 import copy
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -95,6 +96,18 @@ def load_factory(factory: str) -> Callable[[], nn.Module]:
             f"module '{module_name}' ({getattr(module, '__file__', '?')}) has no function '{function_name}'"
         )
     return function  # type: ignore[no-any-return]
+
+
+def factory_file(factory: str) -> Path | None:
+    """The file that defines a user's function; None where it is in none.
+
+    Raises:
+        ValueError: if it cannot be imported.
+    """
+    try:
+        return Path(inspect.getfile(inspect.unwrap(load_factory(factory))))
+    except TypeError:  # a builtin, or a callable object
+        return None
 
 
 def build_network(factory: str) -> nn.Module:

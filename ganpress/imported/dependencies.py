@@ -69,17 +69,14 @@ def _is_grouped(layer: nn.Module) -> bool:
 
 def _depthwise(layer: Any) -> nn.Module:
     """A layer of the same shapes whose outputs depend on inputs of the same index, as groups of channels do."""
-    geometry = (layer.kernel_size, layer.stride, layer.padding)
-    if layer.transposed:
-        made: nn.Module = type(layer)(
-            layer.in_channels, layer.out_channels, *geometry, layer.output_padding, layer.in_channels,
-            layer.bias is not None, layer.dilation,
-        )  # fmt: skip
-        return made
-    made = type(layer)(
-        layer.in_channels, layer.out_channels, *geometry, layer.dilation, layer.in_channels,
-        layer.bias is not None, layer.padding_mode,
-    )  # fmt: skip
+    arguments = {
+        name: getattr(layer, name) for name in ("in_channels", "out_channels", "kernel_size", "stride", "padding")
+    }
+    more = "output_padding" if layer.transposed else "padding_mode"
+    bias, groups = layer.bias is not None, layer.in_channels
+    made: nn.Module = type(layer)(
+        **arguments, dilation=layer.dilation, groups=groups, bias=bias, **{more: getattr(layer, more)}
+    )
     return made
 
 
@@ -126,7 +123,7 @@ def _execution_order(traced: _Traceable, example: Tensor) -> list[str]:
 
 
 def _dependency_graph(traced: nn.Module, example: Tensor) -> Any:
-    from torch_pruning import DependencyGraph
+    from torch_pruning import DependencyGraph  # type: ignore[import-untyped]
 
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # what it warns of is checked here
@@ -187,7 +184,7 @@ def _correct_mappings(graph: Any) -> dict[frozenset[Any], str]:
 
 
 def _forget_mapping(graph: Any, node: Any) -> None:
-    """Take back what Torch-Pruning guesses of a reshaping, which knows no pixel shuffles, and let it not guess again."""
+    """Take back what Torch-Pruning guesses of a reshaping, ignorant of pixel shuffles, and let it not guess again."""
     node.type = graph.ops.OPTYPE.ELEMENTWISE
     for neighbour in (*node.inputs, *node.outputs):
         for dependency in (*node.dependencies, *neighbour.dependencies):

@@ -34,7 +34,8 @@ def try_groups(network: nn.Module, example: Tensor, found: FoundGroups, seed: in
             accepted.append(group)
         else:
             refused.append(Refusal(group.name, reason))
-    return FoundGroups(tuple(accepted), tuple(refused))
+    place = {name: number for number, (name, _) in enumerate(network.named_modules())}
+    return FoundGroups(tuple(accepted), tuple(sorted(refused, key=lambda refusal: place[refusal.layer])))
 
 
 @torch.no_grad()

@@ -1,0 +1,93 @@
+"""`ganpress import`."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ganpress.imported.card import ImportCard
+
+
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="module:function that builds your network, or with --keys a family, resnet_9blocks."
+        ),
+    ],
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its state_dict; default: the weights the function gives.")
+    ] = None,
+    example_input: Annotated[
+        str | None, typer.Option(metavar="1xCxHxW", help="Shape of one input, or 1xZ for latents; static from then on.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Folder below imported/; default: the module or family.")] = None,
+    input_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Black and white as it reads them.")] = "-1,1",
+    output_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Black and white as it draws them.")] = "-1,1",
+    keys: Annotated[
+        str | None, typer.Option(help="Whose names the tensors have: cyclegan, gan_compression, pix2pix_unet.")
+    ] = None,
+) -> None:
+    """Bring in a generator that was trained elsewhere; your module's code is run, so import only what you trust."""
+    from flows.environment import find_root
+    from flows.imported_pin import pin_imported
+    from ganpress.imported.importing import ImportRequest, import_generator
+
+    root = find_root()
+    request = ImportRequest(
+        source=source,
+        weights=None if weights is None else weights.resolve(),
+        example=None if example_input is None else _parse_shape(example_input),
+        name=name,
+        keys=keys,
+        input_range=_parse_range("--input-range", input_range),
+        output_range=_parse_range("--output-range", output_range),
+    )
+    card = import_generator(root, request)
+    pin_imported(root, card.name)
+    typer.echo("\n".join(_lines(card)))
+
+
+def _parse_shape(text: str) -> tuple[int, ...]:
+    from ganpress.errors import ConfigError
+
+    if not re.fullmatch(r"\d{1,9}(x\d{1,9})+", text):
+        raise ConfigError(f"--example-input '{text}' is not numbers joined by 'x', e.g. 1x3x256x256")
+    return tuple(map(int, text.split("x")))
+
+
+def _parse_range(option: str, text: str) -> tuple[float, float]:
+    from ganpress.errors import ConfigError
+
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise ConfigError(f"{option} '{text}' is not two numbers LOW,HIGH, e.g. 0,1") from None
+    return low, high
+
+
+def _lines(card: "ImportCard") -> list[str]:
+    shapes = ["x".join(map(str, shape)) for shape in (card.input_shape, card.output_shape)]
+    ranges = [f"[{low:g}, {high:g}]" for low, high in (card.input_range, card.output_range)]
+    return [
+        f"imported/{card.name} is {card.source}: {shapes[0]} in {ranges[0]} -> {shapes[1]} in {ranges[1]}",
+        f"{card.cost.parameters:,} parameters, {card.cost.macs_exact:,} MACs, {card.cost.size_bytes:,} bytes",
+        *_group_lines(card),
+        f"next: commit imported/{card.name}.dvc with git, and set candidate.imported to imported/{card.name}",
+    ]
+
+
+def _group_lines(card: "ImportCard") -> list[str]:
+    if card.source_sha256 is None and not card.groups:
+        return [f"widths: a student or supernet of {card.source.partition(':')[0]} takes any spec of that family"]
+    example = "_".join(["50"] * min(len(card.groups), 3)) + ("_…" if len(card.groups) > 3 else "")
+    lines = [f"{len(card.groups)} channel groups" + (f"; a spec is imported:50 or imported:{example}, in percent:"
+             if card.groups else " can be thinned")]  # fmt: skip
+    lines += [
+        f"  {place:>3}  {group.name:<36} {group.units:>5} units in {len(group.layers)} layers"
+        for place, group in enumerate(card.groups, start=1)
+    ]
+    lines += [f"  not thinned: {refusal.layer}: {refusal.reason}" for refusal in card.not_thinned]
+    return lines

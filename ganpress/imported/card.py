@@ -1,0 +1,125 @@
+"""What is known of an imported generator: `imported/<name>/import.json` beside its `generator.pt`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ganpress.checkpoint import file_digest, load_model
+from ganpress.cost import Cost
+from ganpress.errors import CheckpointError, ConfigError
+from ganpress.imported.dependencies import Refusal
+from models.builders import Blueprint
+from models.imported import Range, factory_file
+
+FOLDER = "imported"
+MODEL, CARD = "generator.pt", "import.json"
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """One place of a spec."""
+
+    name: str
+    """The first layer that makes these channels."""
+    units: int
+    layers: list[str]
+    """Every layer that is cut with it."""
+
+
+@dataclass(frozen=True)
+class ImportCard:
+    """Where a generator comes from and what it is."""
+
+    name: str
+    source: str
+    """`module:function`, or `family:spec` of a known architecture."""
+    source_sha256: str | None
+    """Of the user's module; None for a known architecture."""
+    weights: str | None
+    """File name; None where the user's function brings its own."""
+    weights_sha256: str | None
+    keys: str | None
+    """The mapping from third-party tensor names, if there was one."""
+    input_shape: list[int]
+    """Of one sample."""
+    output_shape: list[int]
+    input_range: Range
+    """Values of black and white that the network itself reads; inside ganpress images are [-1, 1]."""
+    output_range: Range
+    cost: Cost
+    groups: list[GroupSummary]
+    """The channel groups of a user's network, in the order of a spec's numbers; [] for a known architecture."""
+    not_thinned: list[Refusal]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "ImportCard":
+        """The inverse of `to_json`."""
+        content: dict[str, Any] = json.loads(text)
+        content["input_range"] = tuple(content["input_range"])
+        content["output_range"] = tuple(content["output_range"])
+        content["cost"] = Cost(**content["cost"])
+        content["groups"] = [GroupSummary(**group) for group in content["groups"]]
+        content["not_thinned"] = [Refusal(**refusal) for refusal in content["not_thinned"]]
+        return cls(**content)
+
+
+def load_imported(root: Path, name: str) -> tuple[nn.Module, Blueprint]:
+    """Load the generator `imported/<name>` in eval mode on the CPU, with what rebuilds it.
+
+    Its module, where it has one, is imported from the working directory.
+
+    Raises:
+        ConfigError: if there is none of this name, or the user's module is not what it was at the import.
+        CheckpointError: if a file is damaged or the module cannot rebuild it.
+    """
+    folder = root / FOLDER / name
+    if not (folder / MODEL).is_file():
+        known = ", ".join(imported_names(root)) or "none yet"
+        raise ConfigError(f"no imported generator '{name}' (imported: {known}); bring it in with `ganpress import`")
+    card = read_card(root, name)
+    generator, blueprint = load_model(folder / MODEL)
+    if blueprint.builder == "imported":
+        _check_source(card, blueprint)
+    return generator, blueprint
+
+
+def read_card(root: Path, name: str) -> ImportCard:
+    """Read import.json.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    path = root / FOLDER / name / CARD
+    try:
+        return ImportCard.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; import the generator again") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}); import the generator again") from None
+
+
+def imported_names(root: Path) -> Sequence[str]:
+    """Names of the generators below imported/."""
+    return sorted(path.parent.name for path in (root / FOLDER).glob(f"[!.]*/{MODEL}"))
+
+
+def source_digest(factory: str) -> str | None:
+    """sha256 of the file that defines a user's function; None where it has none."""
+    path = factory_file(factory)
+    return None if path is None else file_digest(path, "sha256")
+
+
+def _check_source(card: ImportCard, blueprint: Blueprint) -> None:
+    factory = str(blueprint.arguments["factory"])
+    if source_digest(factory) != card.source_sha256:
+        raise ConfigError(
+            f"{FOLDER}/{card.name}: {factory_file(factory)} has changed since the import, so the network may be "
+            "another; import it again with `ganpress import`, or restore the file"
+        )
