@@ -6,14 +6,17 @@ from functools import partial
 
 from torch import nn
 
+from models.discriminators import multiscale_discriminator, patch_discriminator
 from models.edge_wdcgan import edge_wdcgan, folded_wdcgan
 from models.elastic import Elastic, Kept, Spec, WidthSpace
 from models.families import Argument, Canvas, find_family
+from models.imported import imported_generator, imported_kept
 from models.judge import classifier, pretext_classifier, segmenter
 from models.quantized import CalibrationRecord, quantized_wdcgan
 from models.quantized_network import QuantizedNetwork
 from models.resnet import resnet_generator
 from models.spade import spade_generator
+from models.unet import UnetSpec, unet_generator, unet_kept
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
 
 
@@ -85,7 +88,30 @@ def elastic_blueprint(family_name: str, canvas: Canvas, widths: tuple[tuple[int,
         raise ValueError(f"{name} has {places} widths; give one list for all or {places} lists, found {len(widths)}")
     space = WidthSpace(choices)
     own = options if "=" in options and not options.startswith("ngf=") else ""
-    blueprint = generator_blueprint(f"{name}:{space.largest.text} {own}".strip(), canvas)
+    return _elastic(generator_blueprint(f"{name}:{space.largest.text} {own}".strip(), canvas), choices)
+
+
+def elastic_of(imported: Blueprint, widths: tuple[tuple[int, ...], ...]) -> Blueprint:
+    """The supernet of an imported network; `widths` are percent, one list for all its channel groups or one for each.
+
+    Raises:
+        ValueError: if the network was not imported, has no group, or the number of lists fits neither.
+    """
+    groups = imported.arguments.get("groups")
+    if not isinstance(groups, dict) or not groups:
+        raise ValueError(
+            f"family 'imported' needs an imported teacher with channel groups; this is a {imported.builder}"
+        )
+    choices = widths * len(groups) if len(widths) == 1 else widths
+    if len(choices) != len(groups):
+        raise ValueError(
+            f"the imported network has {len(groups)} channel groups; give one list for all or {len(groups)} lists, "
+            f"found {len(widths)}"
+        )
+    return _elastic(with_spec(imported, WidthSpace(choices).largest), choices)
+
+
+def _elastic(blueprint: Blueprint, choices: tuple[tuple[int, ...], ...]) -> Blueprint:
     base: dict[str, Argument] = {"builder": blueprint.builder, "arguments": blueprint.arguments}
     return Blueprint("elastic", {"base": base, "widths": [list(numbers) for numbers in choices]})
 
@@ -124,7 +150,14 @@ def quantized_generator(
     return QuantizedNetwork(network, tuple(layers), tuple(folded), weight_bits, activation_bits, record)
 
 
-KEPT: dict[str, Callable[[dict[str, Argument], Spec, Spec], Kept]] = {}
+def _unet_kept(_arguments: dict[str, Argument], narrow: Spec, wide: Spec) -> Kept:
+    return unet_kept(UnetSpec(narrow.numbers), UnetSpec(wide.numbers))
+
+
+KEPT: dict[str, Callable[[dict[str, Argument], Spec, Spec], Kept]] = {
+    "imported": imported_kept,
+    "unet_generator": _unet_kept,
+}
 """Builders whose narrow networks do not keep the first channels everywhere: (arguments, narrow, wide) -> indices."""
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
@@ -132,12 +165,16 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "edge_wdcgan": edge_wdcgan,
     "elastic": elastic_generator,
     "folded_wdcgan": folded_wdcgan,
+    "imported": imported_generator,
+    "multiscale_discriminator": multiscale_discriminator,
+    "patch_discriminator": patch_discriminator,
     "pretext_classifier": pretext_classifier,
     "quantized": quantized_generator,
     "quantized_wdcgan": quantized_wdcgan,
     "resnet_generator": resnet_generator,
     "segmenter": segmenter,
     "spade_generator": spade_generator,
+    "unet_generator": unet_generator,
     "wdcgan_discriminator": wdcgan_discriminator,
     "wdcgan_generator": wdcgan_generator,
 }
