@@ -28,7 +28,7 @@ from tasks.subjects import find_subjects
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 PLAIN = {"teacher": 4, "student/d2": 2, "control/d2": 2, "subnet": 1}
-REFERENCES = [*PLAIN, "compress/subnet-int8", "export/teacher", "export/int8"]
+REFERENCES = [*PLAIN, "subnet/extracted", "compress/subnet-int8", "export/teacher", "export/int8"]
 
 
 def small_params() -> dict:
@@ -59,9 +59,10 @@ def chain(tmp_path_factory, tiny_images):
             blueprint = Blueprint("wdcgan_generator", {"spec": str(depth), "size": 16, "channels": 1})
             plain[reference] = blueprint.build().eval()
             save_model(artifacts / reference / "generator.pt", plain[reference], blueprint)
+        save_model(artifacts / "subnet" / "extracted.pt", blueprint.build().eval(), blueprint)
         z = torch.randn(64, LATENT)
     int8 = quantize(plain["subnet"], z, QuantizationConfig(8, 8))
-    save_model(artifacts / "compress" / "subnet-int8" / "generator.pt", int8, quantized_blueprint(int8))
+    save_model(artifacts / "compress" / "subnet-int8" / "generator.pt", int8, quantized_blueprint(int8, blueprint))
     export_onnx(plain["teacher"], artifacts / "export" / "teacher" / "generator.onnx", z)
     export_onnx(int8, artifacts / "export" / "int8" / "generator.onnx", z)
     (artifacts / "prepare").mkdir()
@@ -134,7 +135,7 @@ def test_the_gallery_shows_the_same_latents_through_every_generator(evaluated):
     with np.load(evaluated / "gallery.npz") as gallery:
         assert {name for name in gallery if name.startswith("samples/")} == {f"samples/{one}" for one in REFERENCES}
         walks = {name.removeprefix("interpolation/") for name in gallery if name.startswith("interpolation/")}
-        assert walks == {"teacher", "student/d2", "subnet", "export/teacher", "export/int8"}
+        assert walks == {"teacher", "student/d2", "subnet", "subnet/extracted", "export/teacher", "export/int8"}
         torch_images, edge_images = gallery["samples/teacher"], gallery["samples/export/teacher"]
         assert torch_images.shape == (5, 1, 16, 16)
         assert torch_images.dtype == np.uint8
@@ -180,6 +181,23 @@ def test_a_chain_of_references_leads_to_the_plain_generator(chain):
     bases = {subject.reference: subject.base for subject in find_subjects(stage_of(chain))}
     assert bases["export/int8"] == bases["compress/subnet-int8"] == "subnet"
     assert bases["export/teacher"] == "teacher"
+
+
+def test_the_extracted_sub_generator_has_a_row_only_where_fine_tuning_changed_it(chain, metrics, tmp_path):
+    before, after = metrics["subnet/extracted"], metrics["subnet"]
+    assert before["mae_teacher_40"] != after["mae_teacher_40"]
+    assert before["macs_exact"] == after["macs_exact"]
+    untuned = tmp_path / "untuned"
+    shutil.copytree(chain, untuned)
+    folder = untuned / "artifacts" / "subnet"
+    shutil.copyfile(folder / "generator.pt", folder / "extracted.pt")
+    assert "subnet/extracted" not in [subject.reference for subject in find_subjects(stage_of(untuned))]
+
+
+def test_only_the_teacher_is_no_way_off_the_teacher(metrics):
+    assert metrics["teacher"]["mae_teacher_40"] == 0
+    assert metrics["export/teacher"]["mae_teacher_40"] < 0.05  # a rounding here and there, in gray levels
+    assert all(row["mae_teacher_40"] > 0.05 for name, row in metrics.items() if not name.endswith("teacher"))
 
 
 def test_a_missing_generator_names_the_stage_that_makes_it(chain):
