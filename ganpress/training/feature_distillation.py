@@ -104,14 +104,16 @@ def distil_supernet(
 
     def draw_pupils(random: torch.Generator) -> list[Pupil]:
         specs = specs_of_step(supernet, sandwich, random_specs, random)
-        return [_pupil_of(supernet, name, spec) for name, spec in specs]
+        return [pupil_of(supernet, name, spec) for name, spec in specs]
 
-    widest = _pupil_of(supernet, "largest", supernet.space.largest)
+    widest = pupil_of(supernet, "largest", supernet.space.largest)
     averaged, curve = _train(supernet, draw_pupils, widest, room, checkpointing, on_samples)
     return averaged.eval(), curve
 
 
-def _pupil_of(supernet: Elastic, name: str, spec: Spec) -> Pupil:
+def pupil_of(supernet: Elastic, name: str, spec: Spec) -> Pupil:
+    """The sub-generator `spec` of a supernet, under a name for its losses."""
+
     def run(source: Tensor, taps: Sequence[str]) -> tuple[Tensor, Features]:
         return supernet.run(source, spec, taps=taps)
 

@@ -1,0 +1,173 @@
+"""Images per second of conditional distillation and supernet steps against the same steps in bare PyTorch.
+
+`python -m benchmarks.distillation_throughput [--size 64] [--batch-size 4] [--ngf 16] [--device cpu]
+ [--bf16] [--channels-last]`
+
+Teacher: plain ResNet of twice the student's `ngf`; student: mobile ResNet; supernet: mobile ResNet by the sandwich
+rule: largest, smallest and one random width. ganpress and the bare loop (`benchmarks.bare_distillation`) take turns in
+one process on the same batches and widths, so that a busy machine slows both alike; quote the median of the ratios.
+ganpress is timed between its first and last curve point, with weight average, curve and finite checks, and with a curve
+point after every step; the checkpoint, 40 in a training of any length, falls before. With `--bf16` or `--channels-last`
+it alone changes, so that the ratio says what they bring.
+"""
+
+import argparse
+import copy
+import logging
+import math
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.bare_distillation import bare_loop, batches_of
+from ganpress.config.translation import FeatureDistillation
+from ganpress.data.arrays import ImageArray
+from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.seeding import torch_generator
+from ganpress.training.arithmetic import Arithmetic
+from ganpress.training.feature_distillation import distil_supernet, distil_translation
+from ganpress.training.loop import Checkpointing
+from models.builders import elastic_blueprint
+from models.discriminators import patch_discriminator
+from models.elastic import Elastic
+from models.families import FAMILIES, Canvas
+from models.resnet import ResnetGenerator, resnet_generator
+
+CHANNELS, PAIRS, SEED, LABEL = 3, 64, 1, "benchmark"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both sides train."""
+
+    data: PairArray
+    student: ResnetGenerator
+    supernet: Elastic
+    teacher: ResnetGenerator
+    discriminator: nn.Module
+    config: FeatureDistillation
+    steps: int
+    taps: tuple[str, ...]
+    arithmetic: Arithmetic
+
+    @property
+    def shown(self) -> int:
+        """Images between the first and the last step."""
+        return (self.steps - 1) * self.config.batch_size
+
+
+def setting_of(size: int, batch_size: int, ngf: int, steps: int, device: str, arithmetic: Arithmetic) -> Setting:
+    """Build networks and random pairs; torch draws the weights."""
+    random = np.random.default_rng(0)
+    sources, targets = random.integers(0, 256, (2, PAIRS, CHANNELS, size, size), dtype=np.uint8)
+    data = PairArray(SourceArray(sources), ImageArray(targets, np.zeros(PAIRS, np.int64)), "paired")
+    widths = tuple(ngf * quarter // 4 for quarter in (2, 3, 4))
+    supernet = elastic_blueprint("mobile_resnet_9blocks", Canvas(CHANNELS, size, size, CHANNELS), (widths,)).build()
+    assert isinstance(supernet, Elastic)
+    config = FeatureDistillation(
+        framework="gan_compression",
+        train_images=steps * batch_size,
+        batch_size=batch_size,
+        learning_rate=2e-4,
+        discriminator_learning_rate=2e-4,
+        beta1=0.5,
+        objective="hinge",
+        lambda_recon=100,
+        lambda_distill=1,
+    )
+    return Setting(
+        data,
+        resnet_generator(f"ngf={ngf}", CHANNELS, CHANNELS, separable=True).to(device),
+        supernet.to(device),
+        resnet_generator(f"ngf={2 * ngf}", CHANNELS, CHANNELS, separable=False).to(device),
+        patch_discriminator(2 * CHANNELS, 2 * ngf, 3, "instance").to(device),
+        config,
+        steps,
+        FAMILIES["resnet_9blocks"].taps,
+        arithmetic,
+    )
+
+
+def seconds_of_ganpress(setting: Setting, elastic: bool, checkpointing: Checkpointing) -> float:
+    """Seconds between the first and the last step on a supernet or on one student."""
+    clock = _Clock()
+    teacher, discriminator = copy.deepcopy(setting.teacher), copy.deepcopy(setting.discriminator)
+    common = teacher, discriminator, setting.data, setting.config, setting.taps, SEED
+    keep, how = (LABEL, checkpointing, clock.tick), setting.arithmetic
+    if elastic:
+        distil_supernet(copy.deepcopy(setting.supernet), *common, True, 1, *keep, arithmetic=how)
+    else:
+        distil_translation(copy.deepcopy(setting.student), *common, *keep, arithmetic=how)
+    return clock.seconds
+
+
+class _Clock:
+    """Time between the first tick and the last, all work on the device done."""
+
+    def __init__(self) -> None:
+        self.ticks: list[float] = []
+
+    def tick(self, *_: object) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ticks.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        return self.ticks[-1] - self.ticks[0]
+
+
+def seconds_of_bare_loop(setting: Setting, elastic: bool) -> float:
+    """Seconds between the first and the last step of the bare loop on the same batches and widths."""
+    clock, config = _Clock(), setting.config
+    student = copy.deepcopy(setting.supernet.widest if elastic else setting.student)
+    assert isinstance(student, ResnetGenerator)
+    space = setting.supernet.space if elastic else None
+    device, random = str(next(student.parameters()).device), torch_generator(SEED, LABEL, "training")
+    batches = batches_of(setting.data, config.batch_size, setting.steps, random, space, device)
+    opponents = copy.deepcopy(setting.teacher), copy.deepcopy(setting.discriminator)
+    bare_loop(student, *opponents, batches, config, clock.tick)
+    return clock.seconds
+
+
+def contest(name: str, rounds: int, setting: Setting, elastic: bool) -> None:
+    """Print one line a round, then the median ratio of speeds."""
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(rounds + 1):  # the first warms up
+            checkpoint = Path(folder) / f"{turn}.pt"
+            ours = seconds_of_ganpress(setting, elastic, Checkpointing(checkpoint, "benchmark", pause_seconds=math.inf))
+            seconds = ours, seconds_of_bare_loop(setting, elastic)
+            if turn:
+                ratios.append(seconds[1] / seconds[0])
+                speeds = [setting.shown / one for one in seconds]
+                print(f"{name}: ganpress {speeds[0]:.2f} img/s, bare {speeds[1]:.2f} img/s, {ratios[-1]:.3f}")
+    print(f"{name}: median ratio {statistics.median(ratios):.3f}", flush=True)
+
+
+def main() -> None:
+    """Time a student's and a supernet's steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for option, default in (("size", 64), ("batch-size", 4), ("ngf", 16), ("rounds", 5), ("steps", 8)):
+        parser.add_argument(f"--{option}", type=int, default=default)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--channels-last", action="store_true")
+    options = parser.parse_args()
+    logging.disable(logging.INFO)
+    torch.manual_seed(0)
+    arithmetic = Arithmetic(options.bf16, options.channels_last)
+    setting = setting_of(options.size, options.batch_size, options.ngf, options.steps, options.device, arithmetic)
+    print(f"{options.size} px, batch {options.batch_size}, ngf {options.ngf}, {options.device}, {arithmetic}")
+    contest("student", options.rounds, setting, elastic=False)
+    contest("supernet", options.rounds, setting, elastic=True)
+
+
+if __name__ == "__main__":
+    main()
