@@ -78,7 +78,7 @@ def _pair_table(source: "pd.DataFrame", target: "pd.DataFrame") -> "pd.DataFrame
         sides[side] = facts.groupby("id").agg(
             count=("height", "size"), height=("height", "first"), width=("width", "first")
         )
-    both = sides["source"].join(sides["target"], how="outer", lsuffix="_source", rsuffix="_target")
+    both = sides["source"].add_suffix("_source").join(sides["target"].add_suffix("_target"), how="outer")
     table = [_pair_row(one) for one in both.reset_index().itertuples(index=False)]
     return pd.DataFrame(table, columns=["name", "complete", "fits"]).astype({"fits": object})
 
