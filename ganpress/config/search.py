@@ -35,7 +35,7 @@ class SearchConfig(Section):
     generations: int = Field(ge=1)
     """With NSGA-II at most population x generations sub-generators are scored, each once."""
     parent_fraction: float = Field(default=0.25, gt=0, le=1)
-    """Share of a generation, the best by rank and crowding, that has children; 0.25 as published."""
+    """Share of a generation, the best, that has children; 0.25 as published. The whole first front always has."""
     mutation_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the children that mutate; 0.5 as published."""
     workers: int | None = Field(default=None, ge=1)

@@ -29,8 +29,9 @@ def evolve(
     """Let `assess` see `config.population` specs a generation, no spec twice.
 
     As published (Li et al. 2020): the best quarter are parents, half of the children mutate, and every spec keeps the
-    counted budget before it is measured. Unlike there, the best are those of the first fronts of *all* objectives, and
-    mutation and crossover are drawn independently, so that a child may have both.
+    counted budget before it is measured. Unlike there, the best are those of the first fronts, the whole first front is
+    among the parents however large it is, and mutation and crossover are drawn independently, so that a child may have
+    both.
 
     Args:
         space: The specs; the smallest must be affordable.
@@ -113,15 +114,21 @@ def _best_parents(fraction: float) -> Any:
     from pymoo.core.selection import Selection
 
     class BestParents(Selection):  # type: ignore[misc]
-        """Parents drawn uniformly from the best `fraction`: within the budget, of low rank, far from others."""
+        """Parents drawn uniformly from the first front and, up to `fraction` of the population, the next best.
+
+        With several costs nearly all of a population is on its first front. Parents of its corners alone then found
+        0.42 of a true front of 176 specs (three costs, 2,000 of 15,625 specs scored), all of them 0.63, draws 0.14.
+        """
 
         def _do(self, _: Any, pop: Any, n_select: int, n_parents: int, random_state: Any = None, **__: Any) -> Any:
             def order(index: int) -> tuple[float, float, float]:
                 rank, crowding = pop[index].get("rank"), pop[index].get("crowding")
                 return float(pop[index].CV[0]), float(rank or 0), -float(crowding or 0)
 
-            best = sorted(range(len(pop)), key=order)[: max(2, math.ceil(fraction * len(pop)))]
-            return random_state.choice(np.array(best), (n_select, n_parents))
+            ordered = sorted(range(len(pop)), key=order)
+            first_front = sum(order(index)[:2] == (0.0, 0.0) for index in ordered)
+            parents = ordered[: max(2, first_front, math.ceil(fraction * len(pop)))]
+            return random_state.choice(np.array(parents), (n_select, n_parents))
 
     return BestParents()
 

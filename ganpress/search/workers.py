@@ -59,6 +59,7 @@ class ScoringPool:
         self._lazy = workers is None
         self._left = expected
         self._own: Scorer | None = None
+        self._pace = 0.0  # seconds of the last score in this process
         self._executor: ProcessPoolExecutor | None = None
         self._leash: Connection | None = None
         self.scored = 0
@@ -92,7 +93,8 @@ class ScoringPool:
         waiting = list(specs)
         began = time.monotonic()
         while waiting and not self._pool_pays():
-            yield self._counted(waiting[0], self._score_here(waiting.pop(0)), began)
+            spec = waiting.pop(0)
+            yield self._counted(spec, self._score_here(spec), began)
             began = time.monotonic()
         if not waiting:
             return
@@ -113,13 +115,16 @@ class ScoringPool:
             return False
         if self._executor is not None or not self._lazy:
             return True
-        return self.scored > 0 and self._left * self.seconds / self.scored > POOL_PAYS_SECONDS
+        return self._left * self._pace > POOL_PAYS_SECONDS
 
     def _score_here(self, spec: Spec) -> float:
         with one_thread():
             if self._own is None:
                 self._own = self._factory()
-            return self._own(spec)
+            began = time.monotonic()
+            score = self._own(spec)
+            self._pace = time.monotonic() - began
+            return score
 
     def _counted(self, spec: Spec, score: float, began: float) -> tuple[Spec, float]:
         if not math.isfinite(score):
