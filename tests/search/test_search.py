@@ -126,6 +126,24 @@ def test_impossible_budget_is_refused_at_once(limits, found, exhaustive_limit):
         run(SMALL, None, lambda spec: float(sum(spec.numbers)), never, exhaustive_limit=exhaustive_limit, **limits)
 
 
+@pytest.mark.parametrize("exhaustive_limit", [10, 1000])
+def test_a_batch_is_timed_before_it_is_scored(exhaustive_limit):
+    events = []
+
+    def traced():
+        return lambda spec: events.append("scored") or score_of(spec)
+
+    def latency(spec):
+        events.append("timed")
+        return 1.0
+
+    settings = {"population": 6, "generations": 3, "exhaustive_limit": exhaustive_limit}
+    run(SMALL, None, latency, traced, objectives=["latency"], **settings)
+    batches = "".join(event[0] for event in events).split("st")
+    assert len(batches) == (3 if exhaustive_limit == 10 else 5)
+    assert all(set(batch.lstrip("t")) <= {"s"} for batch in batches)
+
+
 def test_latency_must_be_measurable():
     with pytest.raises(ValueError, match="the search needs measure_latency"):
         run(SMALL, objectives=["latency"])
