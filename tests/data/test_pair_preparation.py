@@ -57,7 +57,7 @@ def test_crop_of_a_larger_source_is_that_of_its_target(make_pairs, tmp_path):
     folder = make_pairs((16, 23), lambda target: (target // 2).repeat(2, 0).repeat(2, 1), "semantic", "x" * 128)
     prepare_data(folder, CONFIG, 1, tmp_path)
     pairs = open_pairs(tmp_path, "train")
-    # 7 columns too many: the crop begins 3 pixels from the left, so 6 in the source, where its own middle would be at 7.
+    # Of 23 columns 7 are too many: the crop begins at 3, so at 6 in the source, whose own middle would begin at 7.
     np.testing.assert_array_equal(pairs.sources.pixels, pairs.targets.pixels // 2)
 
 
@@ -169,9 +169,9 @@ def test_labels_of_the_right_size_are_not_touched():
 
 
 def test_memory_does_not_grow_with_the_pairs(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (5000, 28, 28), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (4096, 16, 16), dtype=np.uint8)
     peaks = {}
-    for count in (2000, 5000):
+    for count in (2048, 4096):
         for side in ("source", "target"):
             (tmp_path / str(count) / side).mkdir(parents=True)
             write_idx(tmp_path / str(count) / side / "train-images-idx3-ubyte", pixels[:count])
@@ -181,5 +181,5 @@ def test_memory_does_not_grow_with_the_pairs(tmp_path):
         prepare_data(tmp_path / str(count), CONFIG, 1, tmp_path)
         peaks[count] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    # A pair is 1568 bytes raw and 512 prepared; its plan and label are a few numbers.
-    assert (peaks[5000] - peaks[2000]) / 3000 < 200
+    # A pair is 512 bytes raw and 512 prepared; its plan and label are a few numbers.
+    assert (peaks[4096] - peaks[2048]) / 2048 < 200

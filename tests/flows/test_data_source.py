@@ -147,6 +147,22 @@ def test_command_line_gives_one_line_for_a_bad_source(project, monkeypatch, caps
     assert "nowhere is not a folder" in lines[0]
 
 
+def test_source_derived_from_a_folder_is_added_shown_and_then_left_alone(project, monkeypatch):
+    (project / "dvc.yaml").write_text("stages: {}\n")
+    (project / "params.yaml").write_text("data: {source: 'edges:folder:cats'}\n")
+    monkeypatch.chdir(project / "faces")
+    added = CliRunner().invoke(app, ["data", "add", "edges:folder:../cats"])
+    assert added.exit_code == 0, added.output
+    assert "data/ holds 3 unsplit images of edges:folder:cats, unlabelled, each with its source" in added.output
+    assert "next: commit data.dvc with git, then `ganpress run`" in added.output
+    assert read_pin(project).source == "edges:folder:cats"
+    before = (project / "data.dvc").stat().st_mtime_ns
+    shutil.rmtree(project / "cats")  # a second import would fail
+    for place in ("cats", str(project / "cats")):
+        ensure_data(project, DataConfig(source=f"edges:folder:{place}"))
+    assert (project / "data.dvc").stat().st_mtime_ns == before
+
+
 @pytest.mark.slow
 def test_deleted_data_comes_from_a_remote_where_there_is_one(project, tmp_path):
     for arguments in (["remote", "add", "--default", "store", str(tmp_path / "store")], ["push", "--quiet"]):
