@@ -133,8 +133,9 @@ def _deliver(stage: Stage, run: StageRun, result: SearchResult, metric: str) -> 
 
 
 def _costs(one: ScoredSpec) -> dict[str, float]:
-    costs = {"parameters": one.costs.parameters, "macs_exact": one.costs.macs_exact, "size_bytes": one.costs.size_bytes}
-    return costs if one.costs.latency_ms is None else costs | {"latency_ms_p50": one.costs.latency_ms}
+    of = one.costs
+    costs: dict[str, float] = {"parameters": of.parameters, "macs_exact": of.macs_exact, "size_bytes": of.size_bytes}
+    return costs if of.latency_ms is None else costs | {"latency_ms_p50": of.latency_ms}
 
 
 def _write_table(path: Path, rows: list[ScoredSpec], metric: str, on_front: set[Spec]) -> None:
