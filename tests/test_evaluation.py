@@ -7,8 +7,9 @@ import torch
 from ganpress.config.edge import EvaluateConfig
 from ganpress.errors import DataError
 from ganpress.evaluation import interpolate_latents, reference_features, score_generator
+from ganpress.metrics.image_spool import ImageSpool
 from ganpress.metrics.judge import ClassifierJudge
-from ganpress.metrics.scores import Scores, metric_name
+from ganpress.metrics.scores import Scores, metric_name, retained_share
 from models.judge import classifier
 from models.wdcgan import wdcgan_generator
 
@@ -132,3 +133,38 @@ def test_interpolation_starts_and_ends_at_its_latents_and_stays_on_the_shell():
 def test_interpolation_between_parallel_latents_is_straight():
     z = torch.ones(4)
     assert torch.equal(interpolate_latents(z, 3 * z, 3), torch.stack([z, 2 * z, 3 * z]))
+
+
+def test_a_share_is_above_one_for_what_is_better_than_the_teacher():
+    assert retained_share(9.0, 6.0, higher_is_better=True) == 1.5
+    assert retained_share(4.0, 6.0, higher_is_better=False) == 1.5
+    assert retained_share(0.0, 6.0, higher_is_better=False) is None
+    assert retained_share(0.5, 0.0, higher_is_better=True) is None
+
+
+def test_a_judge_without_classes_leaves_out_the_inception_score_and_its_share(generator, judge, reference):
+    pretext = ClassifierJudge(judge.network, "0" * 12, pretext=True)
+    found = as_metrics(score_generator(generator, pretext, reference, CONFIG, seed=5))
+    assert not [name for name in found if name.startswith("is")]
+    assert "fid_50_test_judge" in found
+
+
+def test_images_are_compared_with_the_teachers_of_the_same_inputs(generator, judge, reference, tmp_path):
+    spool = ImageSpool(tmp_path / "teacher.uint8")
+    teacher = score_generator(generator, judge, reference, CONFIG, 5, keep=spool)
+    assert len(spool) == CONFIG.images
+    twin = score_generator(generator, judge, reference, CONFIG, 5, teacher=spool)
+    brighter = score_generator(lambda z: generator(z) * 0 + 1, judge, reference, CONFIG, 5, teacher=spool)
+    assert twin.metrics(teacher)["mae_teacher_50"] == 0
+    expected = 255 - spool.batch(0, CONFIG.images).double().mean()
+    assert brighter.to_teacher.mae == pytest.approx(float(expected))
+
+
+def test_a_spool_gives_back_what_it_was_given_and_no_more(tmp_path):
+    images = torch.randint(0, 256, (7, 3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    spool = ImageSpool(tmp_path / "images")
+    for part in images.split(3):
+        spool.append(part)
+    assert torch.equal(spool.batch(2, 5), images[2:])
+    with pytest.raises(DataError, match="images 6 to 8 are asked for, but 7 were drawn"):
+        spool.batch(6, 2)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from ganpress.data.inputs import LatentInputs
 from ganpress.errors import ConfigError, DataError
 from ganpress.metrics.frechet import features_to_statistics
 from ganpress.metrics.judge import ClassifierJudge
@@ -10,9 +11,12 @@ from ganpress.metrics.scoring import (
     array_statistics,
     draw_latents,
     generated_batches,
+    input_batches,
     judge_batches,
     quick_score,
+    real_side,
 )
+from ganpress.metrics.truth import Truth
 from models.judge import classifier
 from models.wdcgan import wdcgan_generator
 
@@ -88,6 +92,59 @@ def test_is_needs_no_real_images_and_is_repeatable(judge, generator):
 def test_fid_needs_real_images(judge, generator):
     with pytest.raises(ConfigError, match="'fid' compares with real images"):
         quick_score(generator, judge, "fid", 40, 3)
+
+
+def test_kid_needs_real_images_and_finds_equal_ones_equal(judge, generator, split, tiny_images):
+    real = real_side("kid", split, judge)
+    pixels = torch.from_numpy(tiny_images.pixels).float() / 127.5 - 1
+    copied = quick_score(lambda z: pixels[: len(z)], judge, "kid", 60, 0, real)
+    assert quick_score(generator, judge, "kid", 60, 0, real) > 10 * abs(copied)
+    with pytest.raises(ConfigError, match="'kid' compares with real images"):
+        quick_score(generator, judge, "kid", 40, 3)
+
+
+def test_only_distances_need_something_of_real_images(judge, split):
+    assert [real_side(metric, split, judge) is None for metric in ("is", "fid", "kid", "miou", "psnr")] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_several_splits_are_one_set(judge, split, tmp_path, tiny_images):
+    np.save(tmp_path / "first.npy", tiny_images.pixels[:25])
+    np.save(tmp_path / "second.npy", tiny_images.pixels[25:])
+    parts, whole = ([tmp_path / "first.npy", tmp_path / "second.npy"], split)
+    np.testing.assert_allclose(
+        array_statistics(parts, judge).covariance, array_statistics(whole, judge).covariance, rtol=1e-3, atol=1e-6
+    )
+
+
+def test_metrics_that_the_judge_or_the_data_does_not_allow_are_refused(judge, generator):
+    pretext = ClassifierJudge(judge.network, "0" * 12, pretext=True)
+    with pytest.raises(
+        ConfigError, match=r"the Inception Score needs a judge that knows .* \('judge'\) gives features"
+    ):
+        quick_score(generator, pretext, "is", 40, 3)
+    for metric in ("miou", "psnr"):
+        with pytest.raises(ConfigError, match=f"'{metric}' compares each image with its own truth"):
+            quick_score(generator, judge, metric, 40, 3)
+    maps = np.zeros((4, 1, 16, 16), np.uint8)
+    truth = Truth(np.arange(4), maps, maps, 3)
+    with pytest.raises(ConfigError, match=r"needs a judge that reads label maps; this one \('judge'\) does not"):
+        quick_score(generator, judge, "miou", 4, 3, None, LatentInputs(), truth)
+
+
+def test_large_inputs_come_in_small_batches():
+    class Large(LatentInputs):
+        def example(self):
+            return torch.zeros(1, 3, 1024, 1024)
+
+    assert [len(batch) for batch in input_batches(Large(), 0, "score", 5)] == [2, 2, 1]
+    whole = torch.cat(list(input_batches(LatentInputs(), 0, "score", 600)))
+    assert torch.equal(whole, draw_latents(0, "score", 600))
 
 
 def test_a_diverged_generator_is_refused(judge):
