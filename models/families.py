@@ -42,6 +42,12 @@ class Canvas:
         """(C, H, W) of one source image or one-hot label map."""
         return self.reads, self.source_height or self.height, self.source_width or self.width
 
+    @property
+    def reversed(self) -> "Canvas":
+        """The way back, from images to sources."""
+        channels, height, width = self.source_shape
+        return Canvas(channels, height, width, self.channels, self.height, self.width)
+
 
 @dataclass(frozen=True)
 class Family:

@@ -17,6 +17,7 @@ from ganpress.training.translation import train_translation
 from models.builders import Blueprint
 from tasks.generator_training import (
     CurveLog,
+    canvas,
     checkpointing,
     deliver,
     fresh,
@@ -26,7 +27,7 @@ from tasks.generator_training import (
     write_curve,
 )
 from tasks.stage import Stage
-from tasks.translation import data_inputs, discriminator_of, way_back
+from tasks.translation import data_inputs, discriminator_blueprint, way_back
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def _translation(
     log: CurveLog,
 ) -> Trained:
     """Train a conditional generator by pix2pix, CycleGAN or SPADE."""
-    mirror = discriminator_of(stage, config)
-    back = way_back(stage, blueprint, config) if config.framework == "cyclegan" else None
+    mirror = discriminator_blueprint(canvas(stage), config)
+    back = way_back(canvas(stage), blueprint, config) if config.framework == "cyclegan" else None
     networks = None if back is None else WayBack(fresh(stage, back.generator), fresh(stage, back.discriminator))
     data = open_pairs(prepared(stage), "train")
     trained = train_translation(

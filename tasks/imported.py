@@ -7,7 +7,7 @@ from ganpress.errors import ConfigError
 from ganpress.tracking import StageRun
 from tasks.generator_training import canvas, deliver, fresh
 from tasks.stage import Stage, require
-from tasks.translation import discriminator_of
+from tasks.translation import discriminator_blueprint
 
 
 def deliver_imported(stage: Stage, run: StageRun, config: CandidateConfig) -> None:
@@ -24,7 +24,7 @@ def deliver_imported(stage: Stage, run: StageRun, config: CandidateConfig) -> No
     generator, blueprint = load_model(path)
     there = canvas(stage)
     run.uses_model(path)
-    mirror = discriminator_of(stage, config.training)
+    mirror = discriminator_blueprint(there, config.training)
     save_model(stage.out / "discriminator.pt", fresh(stage, mirror), mirror)
     (stage.out / "curves.csv").write_text("images\n0\n", encoding="utf-8")
     deliver(stage, run, generator, blueprint, {"train_images": 0}, {"generator": "imported", "from": config.imported})

@@ -13,18 +13,12 @@ from ganpress.checkpoint import file_digest
 from ganpress.config.base import read_yaml
 from ganpress.config.params import Params, load_params
 from ganpress.errors import DataError
-from ganpress.report.content import (
-    Candidate,
-    Curve,
-    Gallery,
-    Measured,
-    ReportInputs,
-    ScoredSubnet,
-    SearchOutcome,
-    Selection,
-)
+from ganpress.report.chain import Candidate, Curve, ScoredSubnet, SearchOutcome, Selection
+from ganpress.report.content import Gallery, Measured, ReportInputs
+from ganpress.report.networks import network_names
 from ganpress.report.notation import parse_metric_name
-from tasks.report_facts import card_records, compression_records, data_facts, machine_facts
+from tasks.report_data import data_facts
+from tasks.report_facts import card_records, compression_records, machine_facts
 from tasks.stage import Stage, require
 
 T = TypeVar("T")
@@ -41,17 +35,22 @@ def read_inputs(stage: Stage) -> ReportInputs:
     params_file = stage.root / "params.yaml"
     params = load_params(params_file)
     metrics_file = require(artifacts / "evaluate" / "metrics.json", "evaluate")
+    selection = _optional(artifacts / "teacher" / "selection.csv", _selection)
+    search = _search(artifacts / "search")
     return ReportInputs(
         params=params,
         params_text=params_file.read_text(encoding="utf-8"),
         generators=[Measured(reference, row) for reference, row in read_json(metrics_file).items()],
         gallery=_gallery(artifacts / "evaluate" / "gallery.npz"),
-        selection=_optional(artifacts / "teacher" / "selection.csv", _selection),
+        selection=selection,
         curves=_curves(artifacts, params),
-        search=_search(artifacts / "search"),
+        search=search,
         data=data_facts(artifacts),
         compressions=compression_records(artifacts, list(params.compress.items)),
         cards=card_records(artifacts, list(params.export.items)),
+        networks=network_names(
+            params, selection.chosen.network if selection else None, search.best.spec if search else None
+        ),
         digests=_digests(stage.root, params),
         machine=machine_facts(artifacts),
     )
@@ -93,36 +92,36 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _gallery(path: Path) -> Gallery:
     pictures: dict[str, dict[str, NDArray[np.uint8]]] = {"samples": {}, "interpolation": {}}
+    given: dict[str, NDArray[np.uint8]] = {}
     if path.exists():
         try:
             with np.load(path, allow_pickle=False) as archive:
                 for key in archive.files:
                     kind, _, reference = key.partition("/")
-                    pictures[kind][reference] = archive[key]
+                    if reference:
+                        pictures[kind][reference] = archive[key]
+                    else:
+                        given[key] = archive[key]
         except (ValueError, KeyError, OSError, EOFError) as error:
             raise _damaged(path, error) from None
-    return Gallery(**pictures)
+    return Gallery(**pictures, source=given.get("source"), truth=given.get("truth"))
 
 
 def _selection(path: Path) -> Selection:
     rows = _rows(path)
     candidates = [
-        Candidate(
-            row["item"],
-            int(row["depth"]),
-            int(row["parameters"]),
-            float(row["score"]),
-            row["selected"] in ("1", "True"),
-        )
+        Candidate(row["item"], row["generator"], int(row["parameters"]), float(row["score"]), row["selected"] == "1")
         for row in rows
     ]
+    if sum(one.selected for one in candidates) != 1:
+        raise ValueError("one candidate must be selected")
     return Selection(parse_metric_name(rows[0]["metric"]), candidates)
 
 
 def _curves(artifacts: Path, params: Params) -> list[Curve]:
     references = [f"candidate/{item}" for item in params.candidate.items]
     references += [f"control/{item}" for item in params.control.items]
-    references += [f"student/{item}" for item in params.student.items] + ["supernet"]
+    references += [f"student/{item}" for item in params.student.items] + ["supernet", "subnet"]
     curves = [
         _optional(artifacts / reference / "curves.csv", lambda path, name=reference: _curve(path, name))  # type: ignore[misc]
         for reference in references
@@ -136,26 +135,31 @@ def _curve(path: Path, reference: str) -> Curve:
     return Curve(reference, [float(row["images"]) for row in rows], losses)
 
 
+COSTS = ("parameters", "macs_exact", "size_bytes", "latency_ms_p50")
+"""What scores.csv may say that a sub-generator costs."""
+
+
 def _search(folder: Path) -> SearchOutcome | None:
     scored = _optional(folder / "scores.csv", _subnets)
     front = _optional(folder / "front.csv", _subnets)
-    best = folder / "best.json"
-    if not scored or not front or not best.exists():
+    file = folder / "best.json"
+    if not scored or not front or not file.exists():
         return None
-    spec = read_json(best).get("spec")
-    chosen = next((one for one in scored if one.spec == spec), None)
+    best = read_json(file)
+    chosen = next((one for one in scored if one.spec == best.get("spec")), None)
     if chosen is None:
-        raise _damaged(best, f"its spec {spec} is not in scores.csv")
-    with (folder / "scores.csv").open(encoding="utf-8") as file:
-        metric = file.readline().split(",")[3]
-    return SearchOutcome(parse_metric_name(metric), scored, front, chosen)
+        raise _damaged(file, f"its spec {best.get('spec')} is not in scores.csv")
+    metric = parse_metric_name(str(best.get("metric")))
+    return SearchOutcome(metric, scored, front, chosen, best.get("subnets_per_second"), best.get("workers"))
 
 
 def _subnets(path: Path) -> list[ScoredSubnet]:
+    """Read rows of spec, costs, metric, on_front."""
     rows = _rows(path)
-    metric = list(rows[0])[3]
+    metric = list(rows[0])[-2]
     return [
-        ScoredSubnet(row["spec"], int(row["parameters"]), int(row["macs_exact"]), float(row[metric])) for row in rows
+        ScoredSubnet(row["spec"], {name: float(row[name]) for name in COSTS if name in row}, float(row[metric]))
+        for row in rows
     ]
 
 
@@ -174,6 +178,8 @@ def _digests(root: Path, params: Params) -> dict[str, str]:
         "control": params.control.items,
         "compress": params.compress.items,
     }
+    if any(one.imported for one in params.candidate.items.values()):
+        files[params.candidate.imported] = root / params.candidate.imported / "generator.pt"
     plain = ["teacher", "subnet", *(f"{stage}/{item}" for stage, items in families.items() for item in items)]
     files |= {reference: artifacts / reference / "generator.pt" for reference in plain}
     files |= {f"export/{item}": artifacts / "export" / item / "generator.onnx" for item in params.export.items}

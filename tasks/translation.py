@@ -9,7 +9,7 @@ from ganpress.checkpoint import load_model
 from ganpress.config.translation import FeatureDistillation, TranslationTraining
 from models.builders import Blueprint
 from models.families import FAMILIES, Argument, Canvas
-from tasks.generator_training import canvas, prepared
+from tasks.generator_training import prepared
 from tasks.stage import Stage
 
 
@@ -21,23 +21,18 @@ class BackBlueprints:
     discriminator: Blueprint
 
 
-def discriminator_of(stage: Stage, config: TranslationTraining) -> Blueprint:
-    """The discriminator of targets: conditional on the source, except CycleGAN's."""
-    return _discriminator(canvas(stage), config)
-
-
-def way_back(stage: Stage, generator: Blueprint, config: TranslationTraining) -> BackBlueprints:
+def way_back(there: Canvas, generator: Blueprint, config: TranslationTraining) -> BackBlueprints:
     """The generator of the same size from targets to sources, and the discriminator of sources."""
-    there = canvas(stage)
-    swapped = {"in_channels": there.channels, "out_channels": there.reads}
-    back = Canvas(there.reads, *there.source_shape[1:], there.channels, there.height, there.width)
+    back = there.reversed
+    reads_and_draws = {"in_channels": back.reads, "out_channels": back.channels}
     return BackBlueprints(
-        Blueprint(generator.builder, generator.arguments | swapped),
-        _discriminator(back, config),
+        Blueprint(generator.builder, generator.arguments | reads_and_draws),
+        discriminator_blueprint(back, config),
     )
 
 
-def _discriminator(there: Canvas, config: TranslationTraining) -> Blueprint:
+def discriminator_blueprint(there: Canvas, config: TranslationTraining) -> Blueprint:
+    """The discriminator of what a generator draws: conditional on the source, except CycleGAN's."""
     sees = there.channels + (0 if config.framework == "cyclegan" else there.reads)
     arguments: dict[str, Argument] = {
         "in_channels": sees,
