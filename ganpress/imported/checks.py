@@ -52,8 +52,10 @@ def _run(generator: nn.Module, x: Tensor) -> Tensor:
 def _check_batch(generator: nn.Module, example: Tensor) -> None:
     """Each image must depend on its own input alone, and on nothing random."""
     x = _inputs(example, BATCH)
-    together = _run(generator, x)
-    alone = torch.cat([_run(generator, sample[None]) for sample in x])
+    singly = [_run(generator, sample[None]) for sample in x]
+    if len({images.shape for images in singly}) > 1:
+        raise ConfigError(f"the size of its images depends on the input's values: {[tuple(i.shape) for i in singly]}")
+    together, alone = _run(generator, x), torch.cat(singly)
     if together.shape != alone.shape:
         raise ConfigError(f"from {BATCH} inputs the network draws {tuple(together.shape)}, not {tuple(alone.shape)}")
     if float((together - alone).abs().max()) > TOLERANCE * float(alone.abs().max()):
@@ -64,8 +66,14 @@ def _check_batch(generator: nn.Module, example: Tensor) -> None:
 
 
 def _check_traceable(generator: nn.Module, example: Tensor) -> None:
-    """Control flow and shapes that depend on values cannot be traced, and so neither thinned nor exported."""
+    """Control flow and shapes that depend on values can neither be traced nor exported: run it without any values."""
+    from torch._subclasses.fake_tensor import FakeTensorMode  # seconds of imports
+
     try:
-        torch.export.export(generator, (example,), strict=False)
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+            generator(mode.from_tensor(example))
     except Exception as error:
-        raise ConfigError(f"the network cannot be traced with static shapes: {one_line(error)}") from None
+        raise ConfigError(
+            f"the network cannot be traced: it needs the values of a tensor to go on ({one_line(error)}); "
+            "let its control flow and sizes depend on shapes alone"
+        ) from None
