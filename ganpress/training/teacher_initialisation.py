@@ -6,7 +6,8 @@ channels are put in descending order of importance before they are copied, as in
 al. 2017, "Pruning Filters for Efficient ConvNets", section 3.1).
 
 Channels that are added to each other, such as a residual trunk, must move together: the groups come from the dependency
-graph of Torch-Pruning (Fang et al. 2023), so there is no code per architecture.
+graph of Torch-Pruning (Fang et al. 2023), so there is no code per architecture. Channels that it cannot follow, such as
+those before a pixel shuffle, keep their places; that the images are the same is checked.
 """
 
 import copy
@@ -48,7 +49,8 @@ def initialise_from_teacher_(supernet: Elastic, teacher: nn.Module, example: Ten
         example: one input of the teacher (1, …), by which its layers are traced.
 
     Raises:
-        ConfigError: if the two are of different architectures or the supernet is wider somewhere; names the tensor.
+        ConfigError: if the two are of different architectures, the supernet is wider somewhere, or channels cannot be
+            followed through the network; names the tensor.
     """
     widest = supernet.widest
     _check_fits(widest, teacher)
@@ -63,7 +65,15 @@ def initialise_from_teacher_(supernet: Elastic, teacher: nn.Module, example: Ten
     for (name, dimension), pieces in indices.items():
         order = [index for _, piece in sorted(pieces) for index in piece]
         state[name] = state[name].index_select(dimension, torch.tensor(order, device=state[name].device))
+    for name, tensor in widest.state_dict().items():
+        if tensor.shape != state[name].shape:
+            raise ConfigError(
+                f"the channels of '{name}' cannot be followed through the teacher, so the least important ones cannot "
+                "be cut off; let supernet.widths reach the teacher's own, or set supernet.initial to 'random'"
+            )
     widest.load_state_dict(state)
+    if all(tensor.shape == state[name].shape for name, tensor in teacher.state_dict().items()):
+        _check_images(widest, teacher, example)
 
 
 def importance(group: ChannelGroup, state: dict[str, Tensor]) -> Tensor:
@@ -85,7 +95,10 @@ def channel_groups(network: nn.Module, example: Tensor) -> list[ChannelGroup]:
 
     twin = copy.deepcopy(network).eval().requires_grad_(True)
     with torch.enable_grad():
-        graph = torch_pruning.DependencyGraph().build_dependency(twin, example_inputs=example, verbose=False)
+        # Plus 0: the output is then an operation of its own, by which its channels are known.
+        graph = torch_pruning.DependencyGraph().build_dependency(
+            twin, example, forward_fn=lambda network, x: network(x) + 0, verbose=False
+        )
     parameters = dict(graph.unwrapped_parameters)
     names = {parameter: name for name, parameter in twin.named_parameters()}
     names |= {module: name for name, module in twin.named_modules()}
@@ -93,8 +106,20 @@ def channel_groups(network: nn.Module, example: Tensor) -> list[ChannelGroup]:
     found = []
     for items in graph.get_all_groups(root_module_types=roots):
         if all(dep.target.type != torch_pruning.ops.OPTYPE.OUTPUT for dep, _ in items):
-            found.append(_group(graph, items, names, parameters))
+            group = _group(graph, items, names, parameters)
+            if _is_followed(group, twin):
+                found.append(group)
     return found
+
+
+def _is_followed(group: ChannelGroup, network: nn.Module) -> bool:
+    """Whether the positions exist and are all that the makers have, which they are not at a pixel shuffle."""
+    tensors = network.state_dict()
+    for (name, dimension), positions in group.positions.items():
+        held, size = [position for each in positions for position in each], tensors[name].shape[dimension]
+        if max(held) >= size or ((name, dimension) in group.makers and len(held) != size):
+            return False
+    return True
 
 
 def _group(graph: Any, items: Any, names: dict[Any, str], parameters: dict[Any, int]) -> ChannelGroup:
@@ -152,3 +177,21 @@ def _check_fits(widest: nn.Module, teacher: nn.Module) -> None:
                 f"a supernet cannot start from a narrower teacher: '{name}' is {ours} in its widest network and "
                 f"{theirs} in the teacher; lower supernet.widths, or set supernet.initial to 'random'"
             )
+
+
+def _check_images(widest: nn.Module, teacher: nn.Module, example: Tensor) -> None:
+    """Check on noise that both networks draw the same images.
+
+    Raises:
+        ConfigError: if they do not, because channels were put out of step with each other.
+    """
+    modes = {network: network.training for network in (widest, teacher)}
+    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example.device)
+    ours, theirs = (network.eval()(noise) for network in modes)
+    for network, training in modes.items():
+        network.train(training)
+    if not torch.allclose(ours, theirs, atol=1e-2 * float(theirs.abs().max())):
+        raise ConfigError(
+            "the channels of this teacher cannot be put in another order without changing its images (an operation "
+            "between layers depends on their order); set supernet.initial to 'random'"
+        )

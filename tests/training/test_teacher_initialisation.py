@@ -7,6 +7,7 @@ from torch import nn
 from ganpress.errors import ConfigError
 from ganpress.training.teacher_initialisation import channel_groups, importance, initialise_from_teacher_
 from models.builders import elastic_blueprint, generator_blueprint
+from models.elastic import Elastic, WidthSpace
 from models.families import Canvas
 
 FAMILIES = {
@@ -15,6 +16,7 @@ FAMILIES = {
     "mobile_resnet_9blocks": (Canvas(3, 16, 16, 1), (1, 16, 16)),
     "spade": (Canvas(3, 64, 64, 4), (4, 64, 64)),
     "mobile_spade": (Canvas(3, 64, 64, 4), (4, 64, 64)),
+    "unet_32": (Canvas(3, 32, 32, 3), (3, 32, 32)),
 }
 
 
@@ -52,7 +54,7 @@ def test_widest_network_draws_the_teachers_images(family):
     assert any(not torch.equal(widest[key], value) for key, value in teacher.state_dict().items())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["wdcgan", "mobile_resnet_9blocks", "unet_32"])
 def test_channels_come_in_order_of_importance(family):
     teacher, supernet = teacher_of(family), supernet_of(family, 2, 4)
     example = torch.zeros(1, *FAMILIES[family][1])
@@ -72,14 +74,64 @@ def test_trunk_of_a_resnet_is_one_group():
 
 
 @torch.no_grad()
-def test_a_wider_teacher_is_cut_to_its_most_important_channels():
-    teacher, supernet = teacher_of("resnet_9blocks"), supernet_of("resnet_9blocks", 1, 3)
-    whole = supernet_of("resnet_9blocks", 3, 4)
-    x = torch.randn(1, 3, 16, 16)
+@pytest.mark.parametrize("family", ["resnet_9blocks", "unet_32"])  # U-Net's layers read concatenations
+def test_a_wider_teacher_is_cut_to_its_most_important_channels(family):
+    teacher, supernet = teacher_of(family), supernet_of(family, 1, 3)
+    whole = supernet_of(family, 3, 4)
+    x = torch.randn(2, *FAMILIES[family][1])
+    for made in (supernet, whole):
+        initialise_from_teacher_(made, teacher, x[:1])
+    narrow = supernet.extract(supernet.space.largest, supernet.calibrate(x, supernet.space.largest))
+    sub = whole.extract(whole.space.smallest, whole.calibrate(x, whole.space.smallest))
+    assert torch.equal(sub(x), narrow(x))
+
+
+class Shuffled(nn.Module):
+    """A generator of twice the size with layers of a kind that none of our families has."""
+
+    def __init__(self, width, out_channels=3):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.PReLU(width))
+        self.up = nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
+        self.last = nn.Conv2d(width, out_channels, 3, padding=1)
+
+    def forward(self, x):
+        return self.last(self.up(self.first(x)))
+
+
+@torch.no_grad()
+def test_channels_that_cannot_be_followed_keep_their_places():
+    torch.manual_seed(0)
+    teacher, x = Shuffled(4), torch.randn(1, 3, 8, 8)
+    supernet = Elastic(WidthSpace(((4,),)), lambda spec: Shuffled(*spec.numbers))
     initialise_from_teacher_(supernet, teacher, x)
-    initialise_from_teacher_(whole, teacher, x)
-    sub = whole.extract(whole.space.smallest, {})
-    assert torch.equal(sub(x), supernet.widest.eval()(x))
+    assert torch.allclose(supernet.widest(x), teacher(x), atol=1e-6)
+    assert not torch.equal(supernet.widest.first[0].weight, teacher.first[0].weight)
+    assert torch.equal(supernet.widest.last.weight, teacher.last.weight)
+
+
+def test_channels_that_cannot_be_followed_are_not_cut():
+    supernet = Elastic(WidthSpace(((3,),)), lambda spec: Shuffled(*spec.numbers))
+    with pytest.raises(ConfigError, match=r"'up\.0\.weight' cannot be followed .* let supernet\.widths reach"):
+        initialise_from_teacher_(supernet, Shuffled(4), torch.randn(1, 3, 8, 8))
+
+
+class Weighted(nn.Module):
+    """Scales its channels by their places."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)
+
+    def forward(self, x):
+        return self.last(self.first(x) * torch.arange(1.0, 5.0)[:, None, None])
+
+
+def test_order_that_matters_is_noticed():
+    torch.manual_seed(0)
+    supernet = Elastic(WidthSpace(((1,),)), lambda _: Weighted())
+    with pytest.raises(ConfigError, match="cannot be put in another order without changing its images"):
+        initialise_from_teacher_(supernet, Weighted(), torch.randn(1, 3, 8, 8))
 
 
 def test_another_family_is_refused():
