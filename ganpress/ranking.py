@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ganpress.errors import BudgetError, ConfigError
 
@@ -32,13 +32,19 @@ UNRANKED = ("vol",)
 """What says how an image is, not how good: noise is sharper than any digit."""
 COSTS = ("size_bytes", "parameters", "macs", "latency", "peak_memory")
 """What a metric name starts with if no data set was needed to measure it."""
-QUALITY_ORDER = ("is", "miou", "fid", "kid")
+QUALITY_ORDER = ("is", "fid", "kid")
 """The metric that decides, in this order of preference, when none is named."""
+CONDITIONAL_ORDER = ("miou", "fid", "kid", "psnr")
+"""The same of conditional generators: what they draw is asked for, so sure and varied classes (IS) are no merit."""
+OF_CONDITIONAL = ("miou", "psnr", "ssim")
+"""Metrics that only images with a truth of their own have."""
+ALL_TARGETS = re.compile(r"_\d+_all(_|$)")
+"""In the name of a metric against the real images of unpaired data: `fid_120_all_judge`."""
 
 
 def metric_family(name: str) -> str:
     """A metric's name without its protocol: `fid_1000_test_judge` -> `fid`, `is_1000_judge_std` -> `is_std`."""
-    return re.sub(r"_\d.*?(_std)?$", r"\1", name)
+    return re.sub(r"_\d.*?(_std|_error)?$", r"\1", name)
 
 
 def higher_is_better(name: str) -> bool:
@@ -58,18 +64,29 @@ def is_cost(name: str) -> bool:
     return name.startswith(COSTS)
 
 
+def is_conditional(names: Collection[str]) -> bool:
+    """Whether metrics of these names were measured on generators that draw from sources."""
+    return any(metric_family(name) in OF_CONDITIONAL or ALL_TARGETS.search(name) for name in names)
+
+
+def quality_order(names: Collection[str]) -> tuple[str, ...]:
+    """Families of metrics that may decide among generators that have metrics of these names, the preferred first."""
+    return CONDITIONAL_ORDER if is_conditional(names) else QUALITY_ORDER
+
+
 def find_metric(table: Table, wanted: str | None) -> str:
-    """Resolve a metric's name: in full, or by its family (`fid`); None takes the first of `QUALITY_ORDER`.
+    """Resolve a metric's name: in full, or by its family (`fid`); None takes the first of `quality_order`.
 
     Raises:
         ConfigError: if no generator has it.
     """
     names = list(dict.fromkeys(name for row in table.values() for name in row))
-    for one in [wanted] if wanted else QUALITY_ORDER:
+    order = (wanted,) if wanted else quality_order(names)
+    for one in order:
         found = [name for name in names if name == one] or [name for name in names if metric_family(name) == one]
         if found:
             return found[0]
-    raise ConfigError(f"no metric '{wanted or 'is'}'; metrics: {', '.join(sorted(names)) or 'none'}")
+    raise ConfigError(f"no metric '{wanted or order[0]}'; metrics: {', '.join(sorted(names)) or 'none'}")
 
 
 def sorted_references(table: Table, metric: str) -> list[str]:

@@ -13,28 +13,25 @@ from ganpress.ranking import (
     Table,
     direction,
     find_metric,
+    is_conditional,
     metric_family,
     sorted_references,
     within_budget,
 )
 
-DEFAULT_FAMILIES = (
-    "size_bytes",
-    "parameters",
-    "is",
-    "is_retained",
-    "fid",
-    "kid",
-    "precision",
-    "recall",
-    "latency_ms_p50",
-)
+COST_FAMILIES = ("size_bytes", "parameters")
+UNCONDITIONAL_FAMILIES = ("is", "is_retained", "fid", "kid", "precision", "recall")
+CONDITIONAL_FAMILIES = ("macs_exact", "miou", "miou_retained", "pixel_accuracy", "fid", "fid_retained", "psnr", "ssim")
+SPEED_FAMILIES = ("latency_ms_p50",)
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "kib": 2**10, "mib": 2**20}
 
 
 def compare(
     sort: Annotated[
-        str | None, typer.Option(help="Metric to sort by, in full or by family (`fid`); default: IS.")
+        str | None,
+        typer.Option(
+            help="Metric to sort by, in full or by family (`fid`); default: IS, for conditional generators mIoU or FID."
+        ),
     ] = None,
     budget: Annotated[str | None, typer.Option(help="Largest file, e.g. 100kB, 64KiB, 1.5MB, 90000.")] = None,
     metric: Annotated[
@@ -100,7 +97,9 @@ def _read_table(path: Path) -> Table:
 
 def _default_columns(table: Table, by: str) -> list[str]:
     names = list(dict.fromkeys(name for row in table.values() for name in row))
-    chosen = [name for family in DEFAULT_FAMILIES for name in names if metric_family(name) == family]
+    quality = CONDITIONAL_FAMILIES if is_conditional(names) else UNCONDITIONAL_FAMILIES
+    families = (*COST_FAMILIES, *quality, *SPEED_FAMILIES)
+    chosen = [name for family in families for name in names if metric_family(name) == family]
     return chosen if by in chosen else [*chosen, by]
 
 

@@ -19,6 +19,8 @@ PLACES = (
 """Where a label may stand beside its mark: offset in points and alignment, best first.
 
 A front's steps leave a mark to the right and arrive from below or above, so corners come first."""
+LINEAR_SPAN = 3
+"""Ratio of the largest to the smallest value up to which decades would leave an axis without ticks."""
 BACKING = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
 """Behind a label, so that a line under it does not strike it through."""
 
@@ -33,6 +35,21 @@ def logarithmic(axis: Any, write: Callable[[float], str]) -> None:
     axis.set_minor_locator(LogLocator(base=10, subs=(1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def cost_axis(axes: Any, values: Sequence[float], write: Callable[[float], str]) -> None:
+    """Make the x axis logarithmic where its values (above 0) span more than `LINEAR_SPAN`; ticks by `write`.
+
+    Call it last, when marks and margins are set.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    if max(values) > LINEAR_SPAN * min(values):
+        axes.set_xscale("log")
+        logarithmic(axes.xaxis, write)
+        return
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
 
 
 def tick_count(value: float) -> str:

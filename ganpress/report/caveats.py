@@ -6,8 +6,8 @@ from ganpress.report.notation import write_count
 
 def caveats(inputs: ReportInputs) -> list[str]:
     """Return the limits of this run's numbers, the gravest first."""
-    found = [_sample_count(inputs), _one_seed(inputs), _judge(inputs), _inception_score(inputs), _latency(inputs)]
-    found += [_selection(inputs), _compressed(inputs), _macs(inputs), _sharpness(inputs)]
+    found = [_sample_count(inputs), _one_seed(inputs), _judge(inputs), _inception_score(inputs), _truth(inputs)]
+    found += [_latency(inputs), _selection(inputs), _compressed(inputs), _macs(inputs), _sharpness(inputs)]
     return [sentence for sentence in found if sentence]
 
 
@@ -15,28 +15,41 @@ def _sample_count(inputs: ReportInputs) -> str:
     fid = inputs.metric("fid")
     if fid is None or fid.images is None:
         return ""
+    real = "real train and test images" if fid.split == "all" else f"real {fid.split or 'reference'} images"
     return (
-        f"FID falls with the number of images ({write_count(fid.images)} here, against all real "
-        f"{fid.split or 'reference'} images): its bias goes as 1/n and is larger than its spread. Compare only numbers "
-        "of equal n, split and judge, and never with published FIDs."
+        f"FID falls with the number of images ({write_count(fid.images)} here, against all {real}): its bias goes as "
+        "1/n and is larger than its spread. Compare only numbers of equal n, split and judge, and never with published "
+        "FIDs."
     )
 
 
 def _one_seed(inputs: ReportInputs) -> str:
+    read = inputs.inputs_noun
     return (
-        f"One seed ({inputs.params.seed}): every generator was trained once and measured on one set of latents. The "
-        "latents are the same for all, which makes differences between generators sharper than the numbers themselves, "
+        f"One seed ({inputs.params.seed}): every generator was trained once and measured on one set of {read}. The "
+        f"{read} are the same for all, which makes differences between generators sharper than the numbers themselves, "
         "but differences between trainings were not measured."
     )
 
 
+JUDGES = {
+    "classifier": "a small classifier trained on this data set",
+    "domains": "a small network that tells this data set's two domains apart",
+    "rotations": "a small network that tells how far an image of this data set was turned",
+    "segmenter": "a segmentation network of this data set's label classes",
+}
+
+
 def _judge(inputs: ReportInputs) -> str:
-    judge = inputs.main_metric.judge or inputs.params.judge.kind
-    if inputs.params.judge.kind == "inception":
+    kind = inputs.params.judge.kind
+    if kind == "inception":
         return "Scores are those of Inception features: ImageNet's idea of an image, which suits photographs best."
+    if kind == "squeezenet":
+        return "Scores are those of SqueezeNet features, not of Inception: they mean nothing beside published FIDs."
+    judge = inputs.main_metric.judge or kind
     return (
-        f"Scores are those of a small classifier trained on this data set (“{judge}”), not of Inception: they rank "
-        "generators of this data set and mean nothing beside scores of another judge."
+        f"Scores are those of {JUDGES[kind]} (“{judge}”), not of Inception: they rank generators of this data set and "
+        "mean nothing beside scores of another judge."
     )
 
 
@@ -48,6 +61,15 @@ def _inception_score(inputs: ReportInputs) -> str:
         f"The Inception Score starts at 1 for noise, so a share of {metric.title} is kinder than it sounds; it sees "
         "neither memorised images nor variety within a class. Read it with FID, recall and coverage, and look at the "
         "pictures."
+    )
+
+
+def _truth(inputs: ReportInputs) -> str:
+    if inputs.metric("psnr") is None:
+        return ""
+    return (
+        "PSNR, SSIM and MAE compare with the one true image of each source: where many images would be right they "
+        "favour the blurred mean of them. Read them with FID and the pictures."
     )
 
 
@@ -68,8 +90,8 @@ def _selection(inputs: ReportInputs) -> str:
     if inputs.search is None:
         return ""
     return (
-        f"The sub-generator is the best of {write_count(len(inputs.search.scored))} by "
-        f"{inputs.search.metric.heading}, so that score is optimistic; the evaluation's is measured on other images."
+        f"The sub-generator is the best of {write_count(len(inputs.search.scored))} by {inputs.search.metric.heading}, "
+        "so that score is optimistic; the evaluation's is measured on the test split."
     )
 
 

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganpress.config.params import Params
+from ganpress.data.arrays import Conditioning
 from ganpress.errors import DataError
+from ganpress.ranking import quality_order
+from ganpress.report.chain import Curve, SearchOutcome, Selection
 from ganpress.report.notation import MetricName, parse_metric_name
 
 Group = Literal["teacher", "student", "control", "subnet", "compress", "export"]
@@ -43,54 +46,6 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Losses of one training over the images shown."""
-
-    reference: str
-    images: Sequence[float]
-    losses: Mapping[str, Sequence[float]]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One member of the teacher family, as it was scored for the selection."""
-
-    item: str
-    depth: int
-    parameters: int
-    score: float
-    selected: bool
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which candidate became the teacher, and by which metric."""
-
-    metric: MetricName
-    candidates: Sequence[Candidate]
-
-
-@dataclass(frozen=True)
-class ScoredSubnet:
-    """One scored sub-generator of the supernet."""
-
-    spec: str
-    parameters: int
-    macs_exact: int
-    score: float
-
-
-@dataclass(frozen=True)
-class SearchOutcome:
-    """All scored sub-generators, the front over MACs and the chosen one."""
-
-    metric: MetricName
-    scored: Sequence[ScoredSubnet]
-    front: Sequence[ScoredSubnet]
-    best: ScoredSubnet
-
-
-@dataclass(frozen=True)
 class Fact:
     """One line of a list of facts."""
 
@@ -102,10 +57,15 @@ class Fact:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of the same latents through several generators, uint8 (n, C, H, W) by reference."""
+    """Pictures of the same latents or sources through several generators, uint8 (n, C, H, W) by reference."""
 
     samples: Mapping[str, NDArray[np.uint8]]
-    interpolation: Mapping[str, NDArray[np.uint8]]
+    interpolation: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Empty for conditional generators."""
+    source: NDArray[np.uint8] | None = None
+    """What the samples were drawn from, (n, C, h, w) images or (n, 1, h, w) label ids; None for latents."""
+    truth: NDArray[np.uint8] | None = None
+    """What belongs to each source; None where nothing does."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +76,8 @@ class DataFacts:
     validation: Sequence[Fact] = ()
     validation_passed: bool | None = None
     judge: Sequence[Fact] = ()
+    conditioning: Conditioning | None = None
+    """What the generators read; None if they read latents."""
     real_scores: Mapping[str, float] = field(default_factory=dict)
     """What real images score, by metric name with the protocol: `is_360_test_judge`."""
 
@@ -157,6 +119,8 @@ class ReportInputs:
     data: DataFacts = field(default_factory=DataFacts)
     compressions: Sequence[ItemRecord] = ()
     cards: Sequence[ItemRecord] = ()
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """`family:spec` of the network behind each reference, where known."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """md5 of the main file of a reference: `data`, `prepare`, `teacher`, `export/subnet-int8`, …"""
     machine: Sequence[Fact] = ()
@@ -193,17 +157,28 @@ class ReportInputs:
 
     @property
     def main_metric(self) -> MetricName:
-        """The metric that decides: the first of IS, FID and KID that was measured, as `ganpress compare` ranks.
+        """The metric that decides, the same by which `ganpress compare` ranks.
 
         Raises:
-            DataError: if none was.
+            DataError: if none was measured.
         """
-        for base in ("is", "fid", "kid"):
+        names = [name.raw for name in self.metric_names()]
+        order = quality_order(names)
+        for base in order:
             metric = self.metric(base)
             if metric is not None:
                 return metric
-        found = ", ".join(name.raw for name in self.metric_names()) or "none"
-        raise DataError(f"evaluate/metrics.json has no IS, FID or KID; found: {found}; run `dvc repro evaluate` again")
+        found = ", ".join(names) or "none"
+        wanted = ", ".join(base.upper() for base in order)
+        raise DataError(f"evaluate/metrics.json has none of {wanted}; found: {found}; run `dvc repro evaluate` again")
+
+    @property
+    def inputs_noun(self) -> str:
+        """What the generators read, in the plural: `latents`, `sources` or `label maps`."""
+        conditioning = self.data.conditioning
+        if conditioning is None:
+            return "sources" if self.gallery.source is not None else "latents"
+        return "label maps" if conditioning.pairing == "semantic" else "sources"
 
     def retained(self, one: Measured, metric: MetricName) -> float | None:
         """Share of the teacher's score that `one` keeps: own / teacher, or teacher / own where lower is better."""

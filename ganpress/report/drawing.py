@@ -35,6 +35,8 @@ _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"} 
     colour: f"--{group}" for group, colour in COLOURS.items() if group != "teacher"
 }
 WIDTH_INCHES, HEIGHT_INCHES = 4.7, 3.3
+WIDE_INCHES = 9.7
+"""Of a figure over the page's whole width."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Drawing:
     caption: str
     svg: str
     png: bytes
+    wide: bool = False
+    """Whether it takes the page's whole width."""
 
 
 @dataclass
@@ -63,21 +67,34 @@ class Hover:
 
 
 @contextmanager
-def chart(columns: int = 1) -> Iterator[tuple[Any, Any, Hover]]:
+def chart(height: float = HEIGHT_INCHES) -> Iterator[tuple[Any, Any, Hover]]:
     """Give a styled figure with its axes and hover texts, and free it afterwards.
 
     Args:
-        columns: axes side by side; with 1 the axes come alone, else as a list.
+        height: of the figure, in inches.
+    """
+    with chart_grid(1, 1, WIDTH_INCHES, height) as (figure, axes, hover):
+        yield figure, axes[0], hover
+
+
+@contextmanager
+def chart_grid(rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Any, list[Any], Hover]]:
+    """Give a styled figure with several axes, row by row.
+
+    Args:
+        rows: of axes.
+        columns: of axes.
+        width: of the figure, in inches.
+        height: of the figure, in inches.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with rc_context(_style()):
-        figure = Figure(figsize=(WIDTH_INCHES * columns, HEIGHT_INCHES), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(1, columns, squeeze=False)[0]
-        yield figure, axes[0] if columns == 1 else list(axes), Hover()
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).flat), Hover()
 
 
 def _style() -> dict[str, Any]:
@@ -120,7 +137,7 @@ def settle(figure: Any) -> None:
         figure.set_layout_engine(None)
 
 
-def finish(figure: Any, hover: Hover, name: str, title: str, caption: str) -> Drawing:
+def finish(figure: Any, hover: Hover, name: str, title: str, caption: str, wide: bool = False) -> Drawing:
     """Render a figure in both media."""
     from matplotlib import rc_context
 
@@ -130,7 +147,7 @@ def finish(figure: Any, hover: Hover, name: str, title: str, caption: str) -> Dr
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
         figure.savefig(png, format="png", dpi=160, facecolor=PAPER, metadata={"Software": None})
     return Drawing(
-        name, title, caption, themed_svg(svg.getvalue(), name, f"{title}. {caption}", hover.texts), png.getvalue()
+        name, title, caption, themed_svg(svg.getvalue(), name, f"{title}. {caption}", hover.texts), png.getvalue(), wide
     )
 
 

@@ -1,12 +1,13 @@
-"""The charts of quality against cost and against depth."""
+"""The charts of quality against cost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ganpress.report.axes import label_marks, logarithmic, tick_bytes, tick_count, tick_number
+from ganpress.report.axes import cost_axis, label_marks, logarithmic, tick_bytes, tick_count, tick_number
 from ganpress.report.content import GROUPS, Group, Measured, ReportInputs
-from ganpress.report.drawing import COLOURS, INK, MARKERS, MUTED, Drawing, Hover, chart, finish
+from ganpress.report.drawing import COLOURS, MARKERS, MUTED, Drawing, Hover, chart, finish
+from ganpress.report.networks import EXTRACTED
 from ganpress.report.notation import MetricName, write_score
 
 GROUP_NAMES: dict[Group, str] = {
@@ -68,13 +69,13 @@ def _pareto_chart(inputs: ReportInputs, metric: MetricName, cost: CostAxis) -> D
     where = {one.reference: (one.metrics[cost.name], one.metrics[metric.raw]) for one in shown}
     line = front(list(where.values()), metric.direction == "lower")
     with chart() as (figure, axes, hover):
-        axes.set_xscale("log")
-        axes.set_yscale(_scale(metric, [y for _, y in where.values()]))
+        axes.set_yscale(score_scale(metric, [y for _, y in where.values()]))
         axes.step(*zip(*line, strict=True), where="post", color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
         for one in shown:
-            _mark(axes, hover, one, *where[one.reference], f"{cost.tick(where[one.reference][0])} {cost.title}", metric)
+            text = f"{cost.tick(where[one.reference][0])} {cost.title}"
+            mark(axes, hover, one, *where[one.reference], text, metric, one.reference == EXTRACTED)
         axes.margins(0.09, 0.1)
-        logarithmic(axes.xaxis, cost.tick)
+        cost_axis(axes, [x for x, _ in where.values()], cost.tick)
         if axes.get_yscale() == "log":
             logarithmic(axes.yaxis, tick_number)
         axes.set_xlabel(cost.title)
@@ -89,9 +90,10 @@ def _pareto_chart(inputs: ReportInputs, metric: MetricName, cost: CostAxis) -> D
         return finish(figure, hover, name, f"{metric.title} over {cost.title}", caption)
 
 
-def _mark(
+def mark(
     axes: Any, hover: Hover, one: Measured, x: float, y: float, cost: str, metric: MetricName, hollow: bool = False
 ) -> None:
+    """Draw one generator in its group's colour and shape; `hollow` tells two of a group apart."""
     big = one.group == "teacher"
     axes.plot(
         [x],
@@ -114,73 +116,6 @@ def short_name(one: Measured) -> str:
     return one.item + suffix
 
 
-def _scale(metric: MetricName, values: Sequence[float]) -> str:
+def score_scale(metric: MetricName, values: Sequence[float]) -> str:
     """Use a log axis for distances that span more than a factor of 5."""
     return "log" if metric.direction == "lower" and min(values) > 0 and max(values) / min(values) > 5 else "linear"
-
-
-def depth_chart(inputs: ReportInputs, metric: MetricName) -> Drawing | None:
-    """Score over the depth scale factor: students by loss, controls, the teacher as a line (Aguinaldo et al. 2019)."""
-    series = _depth_series(inputs, metric)
-    teacher = inputs.teacher.metrics.get(metric.raw)
-    if teacher is None or not series:
-        return None
-    with chart() as (figure, axes, hover):
-        axes.axhline(teacher, color=INK, linewidth=1.2, linestyle=(0, (1, 1.5)))
-        axes.set_xscale("log", base=2)
-        values = [teacher]
-        for label, group, dashed, points in series:
-            axes.plot(
-                [depth for depth, _ in points],
-                [one.metrics[metric.raw] for _, one in points],
-                color=COLOURS[group],
-                linestyle="--" if dashed else "-",
-            )
-            axes.plot(
-                [],
-                [],
-                color=COLOURS[group],
-                linestyle="--" if dashed else "-",
-                marker=MARKERS[group],
-                markersize=6.5,
-                markerfacecolor="none" if dashed else COLOURS[group],
-                label=label,
-            )
-            for depth, one in points:
-                y = one.metrics[metric.raw]
-                values.append(y)
-                _mark(axes, hover, one, depth, y, f"d = {depth}", metric, dashed)
-        axes.set_yscale(_scale(metric, values))
-        if axes.get_yscale() == "log":
-            logarithmic(axes.yaxis, tick_number)
-        depths = sorted({depth for *_, points in series for depth, _ in points})
-        axes.set_xticks(depths, [str(depth) for depth in depths])
-        axes.set_xticks([], minor=True)
-        axes.margins(0.06, 0.1)
-        axes.set_xlabel("depth scale factor d")
-        axes.set_ylabel(metric.heading)
-        axes.plot([], [], color=INK, linewidth=1.2, linestyle=(0, (1, 1.5)), label=f"teacher ({write_score(teacher)})")
-        figure.legend(loc="outside upper left", ncols=2)
-        caption = f"{metric.heading}; a control is a regular GAN of the student's size, trained without a teacher"
-        return finish(figure, hover, f"{metric.base}-over-depth", f"{metric.title} over depth", caption)
-
-
-Series = tuple[str, Group, bool, list[tuple[int, Measured]]]
-
-
-def _depth_series(inputs: ReportInputs, metric: MetricName) -> list[Series]:
-    """(label, group, dashed, [(depth, generator)]) for each loss of the students, and for the controls."""
-    students, controls = inputs.params.student.items, inputs.params.control.items
-    series: list[Series] = []
-    for loss, label in (("mse", "student, MSE"), ("joint", "student, joint loss")):
-        depths = {f"student/{item}": one.depth for item, one in students.items() if one.loss == loss}
-        series.append((label, "student", loss == "joint", _points(inputs, metric, depths)))
-    depths = {f"control/{item}": one.depth for item, one in controls.items()}
-    series.append(("control: no teacher", "control", False, _points(inputs, metric, depths)))
-    return [one for one in series if one[3]]
-
-
-def _points(inputs: ReportInputs, metric: MetricName, depths: dict[str, int]) -> list[tuple[int, Measured]]:
-    found = [(depth, inputs.generator(reference)) for reference, depth in depths.items()]
-    points = [(depth, one) for depth, one in found if one is not None and metric.raw in one.metrics]
-    return sorted(points, key=lambda point: (point[0], point[1].reference))

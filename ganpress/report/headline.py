@@ -1,4 +1,4 @@
-"""The headline: from the teacher to the best edge file, in four ratios."""
+"""The headline: from the teacher to the best edge file, in ratios."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,8 @@ from ganpress.report.notation import (
     write_share,
 )
 
+STARTS = {"is": (1, "noise"), "miou": (0, "nothing right")}
+"""Where a score starts, and what that is."""
 POOR_TEACHER = 0.5
 """Below this share of the way from noise to real images, the report warns."""
 
@@ -45,14 +47,21 @@ def headline(inputs: ReportInputs) -> Headline:
         return Headline(None, _why_none(inputs), [], warning(inputs))
     budget = inputs.params.evaluate.max_bytes
     rule = f"the best {inputs.main_metric.title}" + (f" within {write_bytes(budget)}" if budget else "")
-    sentence = f"The edge file with {rule} is {best.reference}; the teacher is the torch generator it all started from."
+    sentence = f"The edge file with {rule} is {best.reference}{_network(inputs, best.reference)}; "
+    sentence += f"the teacher is the torch generator{_network(inputs, 'teacher')} it all started from."
     tiles = [
         _cost_tile(inputs, best, "parameters", "fewer parameters", write_compact, "weights and biases"),
+        _cost_tile(inputs, best, "macs_exact", "fewer MACs", write_compact, "macs_exact of one image"),
         _cost_tile(inputs, best, "size_bytes", "smaller file", write_bytes, "on disk, teacher .pt to edge .onnx"),
         _speed_tile(inputs, best),
         _quality_tile(inputs, best),
     ]
     return Headline(best.reference, sentence, [tile for tile in tiles if tile is not None], warning(inputs))
+
+
+def _network(inputs: ReportInputs, reference: str) -> str:
+    name = inputs.networks.get(reference)
+    return f" ({name})" if name else ""
 
 
 def _why_none(inputs: ReportInputs) -> str:
@@ -101,18 +110,20 @@ def _quality_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
 def warning(inputs: ReportInputs) -> str | None:
     """Say so when the teacher is too poor for shares of its score to mean anything; None when it is not.
 
-    The Inception Score of noise is 1, so what counts is the way from there to real images.
+    The Inception Score of noise is 1, so what counts is the way from there to real images; mIoU starts at 0.
     """
     metric, teacher = inputs.main_metric, inputs.teacher.metrics.get(inputs.main_metric.raw)
     real = inputs.data.real_score(metric.base)
-    if metric.base != "is" or real is None or teacher is None or real[1] <= 1:
+    start = STARTS.get(metric.base)
+    if start is None or real is None or teacher is None or real[1] <= start[0]:
         return None
-    way = (teacher - 1) / (real[1] - 1)
+    way = (teacher - start[0]) / (real[1] - start[0])
     if way >= POOR_TEACHER:
         return None
     return (
-        f"The teacher is poor: its IS of {write_score(teacher)} goes {write_share(way)} of the way from noise (1) to "
-        f"real images ({write_score(real[1])}). Shares of its score mean little; train the candidates longer first."
+        f"The teacher is poor: its {metric.title} of {write_score(teacher)} goes {write_share(way)} of the way from "
+        f"{start[1]} ({start[0]}) to real images ({write_score(real[1])}). Shares of its score mean little; train the "
+        "candidates longer first."
     )
 
 

@@ -8,8 +8,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ganpress.config.params import Params
-
 BOX_WIDTH, BOX_HEIGHT = 132, 42
 COLUMN_GAP, ROW_GAP, WAYPOINT_HEIGHT = 34, 12, 8
 SWEEPS = 8
@@ -77,23 +75,6 @@ class _Graph:
     layers: list[list[str]]
     links: list[tuple[str, str]]
     routes: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-
-
-def lineage_edges(params: Params) -> list[tuple[str, str]]:
-    """Which generator is made from which, as params.yaml says; file granularity of dvc.yaml."""
-    edges = [("data", "prepare"), ("prepare", "judge")]
-    for item in params.candidate.items:
-        edges += [("prepare", f"candidate/{item}"), (f"candidate/{item}", "teacher")]
-    edges.append(("judge", "teacher"))
-    edges += [("prepare", f"control/{item}") for item in params.control.items]
-    for item, student in params.student.items.items():
-        edges.append(("teacher", f"student/{item}"))
-        if student.loss == "joint":
-            edges.append(("prepare", f"student/{item}"))
-    edges += [("teacher", "supernet"), ("supernet", "search"), ("judge", "search"), ("search", "subnet")]
-    edges += [(one.generator, f"compress/{item}") for item, one in params.compress.items.items()]
-    edges += [(one.generator, f"export/{item}") for item, one in params.export.items.items()]
-    return edges
 
 
 def lay_out(

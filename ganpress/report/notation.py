@@ -11,11 +11,12 @@ Writer = Callable[[float], str]
 MISSING = "–"
 
 _NAME = re.compile(
-    r"(?P<base>is|fid|kid|precision|recall|density|coverage|vol_ratio|vol)"
+    r"(?P<base>is|fid|kid|precision|recall|density|coverage|vol_ratio|vol|miou|pixel_accuracy|psnr|ssim"
+    r"|mae_teacher|mae|lpips_teacher|lpips)"
     r"(?:_(?P<spread>std|error))?"
     r"(?:_(?P<images>\d+))?"
-    r"(?:_(?P<split>train|validation|test))?"
-    r"(?:_(?P<judge>judge|inception))?"
+    r"(?:_(?P<split>train|validation|test|all))?"
+    r"(?:_(?P<judge>judge|inception|squeezenet|segmenter))?"
     r"(?:_(?P<late_spread>std|error))?"
 )
 _TITLES: dict[str, tuple[str, Direction, str]] = {
@@ -26,8 +27,24 @@ _TITLES: dict[str, tuple[str, Direction, str]] = {
     "recall": ("Recall", "higher", "share of real images inside the generated manifold"),
     "density": ("Density", "higher", "how many real neighbourhoods hold a generated image, 1 for real data"),
     "coverage": ("Coverage", "higher", "share of real neighbourhoods that hold a generated image"),
+    "miou": ("mIoU", "higher", "mean class IoU of what a segmentation network reads in the image and the label map"),
+    "pixel_accuracy": (
+        "Pixel accuracy",
+        "higher",
+        "share of pixels that a segmentation network labels as the map does",
+    ),
+    "psnr": ("PSNR", "higher", "peak signal-to-noise ratio to the true image, decibels"),
+    "ssim": ("SSIM", "higher", "structural similarity to the true image, 1 for the same"),
+    "mae": ("MAE", "lower", "mean absolute error to the true image, gray levels 0 to 255"),
+    "lpips": ("LPIPS", "lower", "perceptual distance to the true image"),
+    "mae_teacher": (
+        "MAE to teacher",
+        "lower",
+        "mean absolute error to the teacher's image of the same input, gray levels",
+    ),
+    "lpips_teacher": ("LPIPS to teacher", "lower", "perceptual distance to the teacher's image of the same input"),
     "vol": ("VoL", "none", "variance of the Laplacian: sharpness of the images"),
-    "vol_ratio": ("VoL ratio", "none", "sharpness relative to the teacher on the same z; 1 is equal"),
+    "vol_ratio": ("VoL ratio", "none", "sharpness relative to the teacher on the same inputs; 1 is equal"),
 }
 
 

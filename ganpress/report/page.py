@@ -1,40 +1,33 @@
 """The report as an HTML page and as Markdown, from typed content through two templates."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ganpress.report.caveats import caveats
-from ganpress.report.content import Measured, ReportInputs, record_columns
+from ganpress.report.chain_tables import front_table, gain_table
+from ganpress.report.content import ReportInputs, record_columns
 from ganpress.report.drawing import MARKER_PATHS, Drawing
-from ganpress.report.figures import GROUP_NAMES, depth_chart, pareto_charts
+from ganpress.report.figures import GROUP_NAMES, pareto_charts
+from ganpress.report.gain_figures import gain_chart
+from ganpress.report.gains import gains
+from ganpress.report.grid import Table
 from ganpress.report.headline import Headline, headline
-from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out, lineage_edges
+from ganpress.report.labels import LabelColour, label_legend
+from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
 from ganpress.report.notation import write_count, write_score
-from ganpress.report.strips import strip_png
-from ganpress.report.tables import Table, headline_table, quality_table, remaining_table
-from ganpress.report.training_figures import curve_charts, search_charts, selection_chart
+from ganpress.report.origins import lineage_edges
+from ganpress.report.search_figures import search_charts
+from ganpress.report.size_figures import size_chart
+from ganpress.report.strips import Strip, interpolation_strips, sample_strips
+from ganpress.report.tables import headline_table, quality_table, remaining_table
+from ganpress.report.training_figures import curve_charts, selection_chart
 
 TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True)
-class Strip:
-    """The pictures of one generator as one row."""
-
-    name: str
-    """File name without suffix."""
-    reference: str
-    group: str
-    note: str
-    png: bytes
-    width: int
-    """In pixels."""
+MORE = ("is", "fid", "psnr")
+"""The first of these that is not the main metric gets its charts too, folded."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +39,25 @@ class Content:
     tables: Sequence[Table]
     pareto: Sequence[Drawing]
     pareto_more: Sequence[Drawing]
-    depth: Sequence[Drawing]
+    size: Sequence[Drawing]
+    gains: Sequence[Drawing]
+    gain_table: Table | None
     samples: Sequence[Strip]
+    legend: Sequence[LabelColour]
+    """Of label maps; empty where none are shown."""
     interpolation: Sequence[Strip]
-    training: Sequence[Drawing]
+    selection: Sequence[Drawing]
+    curves: Sequence[Drawing]
     search: Sequence[Drawing]
+    front: Table | None
     lineage: Lineage
     caveats: Sequence[str]
 
     @property
     def drawings(self) -> list[Drawing]:
         """All charts."""
-        return [*self.pareto, *self.pareto_more, *self.depth, *self.training, *self.search]
+        quality = [*self.pareto, *self.pareto_more, *self.gains, *self.size]
+        return [*quality, *self.selection, *self.curves, *self.search]
 
     @property
     def strips(self) -> list[Strip]:
@@ -79,7 +79,7 @@ def build_report(inputs: ReportInputs) -> Report:
     """Draw and write the whole report. Equal inputs give equal bytes.
 
     Raises:
-        DataError: if the teacher, or any of IS, FID and KID, was not measured.
+        DataError: if the teacher, or every metric that could decide, was not measured.
     """
     content = _content(inputs)
     pictures = {f"{drawing.name}.png": drawing.png for drawing in content.drawings}
@@ -89,46 +89,31 @@ def build_report(inputs: ReportInputs) -> Report:
 
 def _content(inputs: ReportInputs) -> Content:
     main = inputs.main_metric
-    others = [metric for base in ("is", "fid") if (metric := inputs.metric(base)) is not None and metric != main]
-    depth = [depth_chart(inputs, metric) for metric in (main, *others)]
+    others = [metric for base in MORE if (metric := inputs.metric(base)) is not None and metric != main][:1]
+    steps, search = gains(inputs), inputs.search
     return Content(
         inputs=inputs,
         headline=headline(inputs),
         tables=[headline_table(inputs), quality_table(inputs), remaining_table(inputs)],
         pareto=pareto_charts(inputs, main),
         pareto_more=[drawing for metric in others for drawing in pareto_charts(inputs, metric)],
-        depth=[drawing for drawing in depth if drawing is not None],
-        samples=_strips(inputs, inputs.gallery.samples, "samples"),
-        interpolation=_strips(inputs, inputs.gallery.interpolation, "interpolation"),
-        training=[*([selection_chart(inputs.selection)] if inputs.selection else []), *curve_charts(inputs.curves)],
-        search=search_charts(inputs.search, inputs) if inputs.search else [],
+        size=_present(size_chart(inputs, metric) for metric in (main, *others)),
+        gains=_present([gain_chart(steps, inputs)]),
+        gain_table=gain_table(steps, inputs) if steps else None,
+        samples=sample_strips(inputs),
+        legend=label_legend(inputs.data.conditioning, inputs.gallery.source),
+        interpolation=interpolation_strips(inputs),
+        selection=_present([selection_chart(inputs.selection)] if inputs.selection else []),
+        curves=curve_charts(inputs.curves),
+        search=search_charts(search, inputs) if search else [],
+        front=front_table(search) if search else None,
         lineage=_lineage(inputs),
         caveats=caveats(inputs),
     )
 
 
-def _strips(inputs: ReportInputs, pictures: Mapping[str, NDArray[np.uint8]], kind: str) -> list[Strip]:
-    """Rows in the order of the tables: teacher, each student above its control, subnet, compressed, edge."""
-    table = headline_table(inputs)
-    order = [row.reference for group in table.groups for row in group.rows]
-    strips = []
-    for reference in order:
-        if reference in pictures:
-            one = inputs.generator(reference)
-            assert one is not None  # the table lists the generators themselves
-            images = pictures[reference]
-            name = f"{kind}-{reference.replace('/', '-')}"
-            png = strip_png(images)
-            strips.append(
-                Strip(name, reference, one.group, _score_note(inputs, one), png, images.shape[-1] * len(images))
-            )
-    return strips
-
-
-def _score_note(inputs: ReportInputs, one: Measured) -> str:
-    metric = inputs.main_metric
-    value = one.metrics.get(metric.raw)
-    return "" if value is None else f"{metric.title} {write_score(value)}"
+def _present(drawings: Iterable[Drawing | None]) -> list[Drawing]:
+    return [drawing for drawing in drawings if drawing is not None]
 
 
 def _lineage(inputs: ReportInputs) -> Lineage:
@@ -152,12 +137,14 @@ def _render(template: str, content: Content) -> str:
     )
     environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"
     environment.filters["count"] = write_count
+    environment.filters["score"] = write_score
     environment.filters["exact"] = repr
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     values: dict[str, Any] = {
         "content": content,
         "inputs": content.inputs,
         "groups": GROUP_NAMES,
+        "latents": content.inputs.inputs_noun == "latents",
         "main": content.inputs.main_metric,
         "css": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         "script": Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),

@@ -31,14 +31,14 @@ def measured(depth: int, score: float, exported: bool = False, bits: int = 32) -
     latency = 0.25 + depth / 12 if not exported else 0.03 + depth / (60 if bits == 32 else 90)
     return {
         "is_1000_judge": score,
-        "is_std_1000_judge": score / 40,
+        "is_1000_judge_std": score / 40,
         "fid_1000_test_judge": 2 + 400 * math.exp(-score / 1.7),
         "kid_1000_test_judge": 0.001 + 2 * math.exp(-score / 1.5),
         "precision_1000_test_judge": min(0.99, score / 10),
         "recall_1000_test_judge": min(0.95, score / 11),
         "density_1000_test_judge": score / 9,
         "coverage_1000_test_judge": min(0.97, score / 10.5),
-        "kid_error_1000_test_judge": 0.0004,
+        "kid_1000_test_judge_error": 0.0004,
         "vol_1000": 900.0 + 10 * depth,
         "vol_ratio_1000": (900.0 + 10 * depth) / (900.0 + 10 * TEACHER_DEPTH),
         "is_retained": score / 9.1,
@@ -64,6 +64,7 @@ def generators() -> dict[str, dict[str, float]]:
         "control/d2": measured(2, 4.2),
         "control/d4": measured(4, 6.1),
         "subnet": measured(3, 8.2),
+        "subnet/extracted": measured(3, 7.1),
         "compress/subnet-int8": measured(3, 8.15),
         "compress/subnet-pruned": measured(3, 7.7),
         "compress/subnet-pruned-int8": measured(3, 7.6),
@@ -145,10 +146,10 @@ def _training(artifacts: Path, params: dict) -> None:
         (artifacts / reference).mkdir(parents=True)
         (artifacts / reference / "generator.pt").write_bytes(reference.encode())
     rows = [
-        [item, DEPTHS[item], parameters_of(DEPTHS[item]), "is_1000_judge", score, int(item == "d24")]
-        for item, score in (("d8", 8.4), ("d16", 8.9), ("d24", 9.05))
+        [item, f"wdcgan:{DEPTHS[item]}", DEPTHS[item], parameters_of(DEPTHS[item]), "is_1000_judge", score, *chosen]
+        for item, score, *chosen in (("d8", 8.4, 0), ("d16", 8.9, 0), ("d24", 9.05, 1))
     ]
-    header = ["item", "depth", "parameters", "metric", "score", "selected"]
+    header = ["item", "generator", "depth", "parameters", "metric", "score", "selected"]
     _table(artifacts / "teacher" / "selection.csv", header, rows)
 
 
@@ -161,18 +162,18 @@ def _search(folder: Path) -> None:
                 noise = ((first * 7 + second * 5 + third * 3) % 11) / 11
                 score = 60 / (first + second + third) ** 0.7 + 3 * noise
                 if cost <= 35000:
-                    rows.append([f"{first}_{second}_{third}", cost, 20 * cost, round(score, 4), 0])
+                    rows.append([f"{first}_{second}_{third}", cost, 20 * cost, 4 * cost, round(score, 4), 0])
     rows.sort(key=lambda row: row[2])
     front: list[list[object]] = []
     for row in rows:
-        if not front or row[3] < front[-1][3]:
+        if not front or row[4] < front[-1][4]:
             front.append(row)
-            row[4] = 1
-    header = ["spec", "parameters", "macs_exact", "fid_500_validation_judge", "on_front"]
+            row[5] = 1
+    header = ["spec", "parameters", "macs_exact", "size_bytes", "fid_500_validation_judge", "on_front"]
     _table(folder / "scores.csv", header, rows)
     _table(folder / "front.csv", header, front)
-    best = dict(zip(header, min(rows, key=lambda row: row[3]), strict=True))
-    _write(folder / "best.json", {**best, "metric": header[3]})
+    best = dict(zip(header, min(rows, key=lambda row: row[4]), strict=True))
+    _write(folder / "best.json", {**best, "metric": header[4], "subnets_per_second": 4.5, "workers": 2})
 
 
 def _compressions(artifacts: Path, params: dict) -> None:

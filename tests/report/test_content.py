@@ -57,6 +57,7 @@ def test_headline_and_summary_are_the_measured_ratios(inputs: ReportInputs) -> N
     assert values["is_retained"] == pytest.approx(best["is_1000_judge"] / teacher["is_1000_judge"])
     assert [tile.label for tile in headline(inputs).tiles] == [
         "fewer parameters",
+        "fewer MACs",
         "smaller file",
         "faster",
         "of the teacher's IS",
@@ -98,7 +99,7 @@ def test_without_is_the_distance_decides(inputs: ReportInputs) -> None:
 
 def test_no_quality_metric_is_refused(inputs: ReportInputs) -> None:
     blind = dataclasses.replace(inputs, generators=[Measured("teacher", {"parameters": 5})])
-    with pytest.raises(DataError, match="no IS, FID or KID; found: parameters; run `dvc repro evaluate`"):
+    with pytest.raises(DataError, match="none of IS, FID, KID; found: parameters; run `dvc repro evaluate`"):
         _ = blind.main_metric
 
 

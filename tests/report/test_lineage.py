@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ganpress.config.params import load_params
-from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out, lineage_edges
+from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
+from ganpress.report.origins import lineage_edges
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

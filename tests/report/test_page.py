@@ -219,4 +219,4 @@ def test_stage_writes_what_was_built_twice_with_the_same_bytes(report: Report, w
 def test_stage_writes_the_headline_numbers(written: Path) -> None:
     summary = json.loads((written / "summary.json").read_text())
     assert summary["best_edge_file"] == "export/subnet-int8"
-    assert summary["generators"] == 14
+    assert summary["generators"] == 15

@@ -19,7 +19,7 @@ def read(root: Path) -> ReportInputs:
 
 def test_everything_is_found(project: Path) -> None:
     inputs = read(project)
-    assert len(inputs.generators) == 14
+    assert len(inputs.generators) == 15
     assert [one.item for one in inputs.selection.candidates if one.selected] == ["d24"]
     assert {curve.reference for curve in inputs.curves} > {"candidate/d8", "control/d2", "student/d4-joint", "supernet"}
     assert inputs.search.best in inputs.search.scored
