@@ -54,7 +54,7 @@ def workers_below(process):
 
 
 def test_two_workers_find_what_one_finds(tmp_path):
-    one, two = TraceScorer(tmp_path / "one"), TraceScorer(tmp_path / "two", pause_seconds=0.3)
+    one, two = TraceScorer(tmp_path / "one"), TraceScorer(tmp_path / "two", processes=2)
     alone, together = run(one, 1, exhaustive_limit=1), run(two, 2, exhaustive_limit=1)
     assert together == alone
     assert 6 < len(together.scored) <= 12, "more than one generation"

@@ -19,6 +19,8 @@ class TraceScorer:
     trouble: str = ""
     at: str = "3_3_2"
     pause_seconds: float = 0.0
+    processes: int = 1
+    """Waits with its first score until so many processes have begun one."""
 
     def __call__(self):
         if self.trouble == "unbuildable":
@@ -28,6 +30,8 @@ class TraceScorer:
     def score(self, spec):
         with self.trace.open("a") as file:
             file.write(f"{os.getpid()} {torch.get_num_threads()} {spec.text}\n")
+        while len({process for process, *_ in self.traced()}) < self.processes:
+            time.sleep(0.02)
         if self.trouble != "data" or spec.text != self.at:
             time.sleep(self.pause_seconds)
         if spec.text == self.at:
