@@ -1,0 +1,119 @@
+"""Recipes of the published experiments: they parse, their networks build, and one step of each runs.
+
+Networks are at their published width; images are the smallest that they take, so that a step fits into a test.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils import parameters_to_vector
+
+from ganpress.config.base import parse, read_yaml
+from ganpress.config.params import Params, merge_overlay
+from ganpress.data.arrays import UNLABELLED, ImageArray
+from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.training.cyclegan import WayBack
+from ganpress.training.translation import train_translation
+from models.builders import generator_blueprint
+from models.discriminators import multiscale_discriminator, patch_discriminator
+from models.families import Canvas
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PUBLISHED = {
+    "horse2zebra_cyclegan": ("unpaired", 3),
+    "edges2shoes_pix2pix": ("paired", 3),
+    "maps_pix2pix": ("paired", 3),
+    "facades_pix2pix": ("paired", 3),
+    "cityscapes_pix2pix": ("semantic", 35),
+    "cityscapes_gaugan": ("semantic", 35),
+}
+"""Recipe -> pairing of its data, and channels that the network reads."""
+
+
+def params_of(recipe):
+    overlay = read_yaml(CHECKOUT / "recipes" / f"{recipe}.yaml")
+    return parse(merge_overlay(read_yaml(CHECKOUT / "params.yaml"), overlay), Params, recipe)
+
+
+def small_canvas(recipe):
+    """The recipe's canvas, 64 pixels high."""
+    prepare = params_of(recipe).prepare
+    return Canvas(3, 64, 64 * prepare.target_width // prepare.size, PUBLISHED[recipe][1])
+
+
+def random_data(canvas, pairing):
+    """Two pairs of noise."""
+    random = np.random.default_rng(0)
+    labels = pairing == "semantic"
+    shape = (2, 1 if labels else canvas.reads, canvas.height, canvas.width)
+    sources = random.integers(0, canvas.reads if labels else 256, shape, dtype=np.uint8)
+    targets = random.integers(0, 256, (2, 3, canvas.height, canvas.width), dtype=np.uint8)
+    images = ImageArray(targets, np.full(2, UNLABELLED))
+    return PairArray(SourceArray(sources, canvas.reads if labels else None), images, pairing)
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_the_recipe_parses_and_names_generators_that_exist(recipe):
+    params = params_of(recipe)
+    canvas = small_canvas(recipe)
+    items = [*params.candidate.items.values(), *params.student.items.values(), *params.control.items.values()]
+    for item in items:
+        with torch.device("meta"):
+            generator = generator_blueprint(item.generator_name, canvas).build()
+            assert generator(torch.empty(1, *canvas.source_shape)).shape == (1, 3, canvas.height, canvas.width)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "spec", "published_macs"),
+    [
+        ("horse2zebra_cyclegan", "16_16_32_16_32_32_16_16", 1_845_755_904),
+        ("edges2shoes_pix2pix", "32_32_48_32_48_48_16_16", 4_055_629_824),
+        ("cityscapes_pix2pix", "32_32_48_32_32_48_24_24", None),
+        ("cityscapes_gaugan", "32_32_48_32_32_32_32_24", 31_608_315_904),
+    ],
+)
+def test_the_published_sub_generator_is_in_the_space_and_below_the_budget(recipe, spec, published_macs):
+    params = params_of(recipe)
+    numbers = [int(number) for number in spec.split("_")]
+    choices = params.supernet.widths * (len(numbers) if len(params.supernet.widths) == 1 else 1)
+    assert all(number in allowed for number, allowed in zip(numbers, choices, strict=True))
+    if published_macs is not None:
+        assert published_macs <= params.search.max_macs < 1.01 * published_macs
+
+
+def candidate_networks(params, canvas):
+    """The candidate `ngf64`, its discriminator and, for CycleGAN, the way back."""
+    config = params.candidate.training
+    generator = generator_blueprint(params.candidate.items["ngf64"].generator_name, canvas)
+    sizes = (config.ndf, config.discriminator_layers)
+    torch.manual_seed(0)
+    if config.framework == "spade":
+        discriminator = multiscale_discriminator(3 + canvas.reads, *sizes, config.discriminator_scales)
+        return generator.build(), discriminator, None
+    if config.framework == "pix2pix":
+        return generator.build(), patch_discriminator(3 + canvas.reads, *sizes), None
+    back = WayBack(generator.build(), patch_discriminator(canvas.reads, *sizes))
+    return generator.build(), patch_discriminator(3, *sizes), back
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_one_step_of_the_recipe_runs(recipe, tmp_path):
+    canvas = small_canvas(recipe)
+    pairing, _ = PUBLISHED[recipe]
+    params = params_of(recipe)
+    changes = {"batch_size": 1, "train_images": 1}
+    if params.candidate.training.perceptual_weights:  # the published network untrained: nothing may be downloaded
+        from torchvision.models import vgg19
+
+        changes["perceptual_weights"] = str(tmp_path / "vgg19.pth")
+        torch.save({f"features.{k}": v for k, v in vgg19().features.state_dict().items()}, tmp_path / "vgg19.pth")
+    config = params.candidate.training.model_copy(update=changes)
+    networks = candidate_networks(params, canvas)
+    before = parameters_to_vector(networks[0].parameters()).detach().clone()
+    trained = train_translation(*networks[:2], random_data(canvas, pairing), config, 1, back=networks[2])
+    assert not torch.equal(parameters_to_vector(networks[0].parameters()), before)
+    terms = {"pix2pix": {"recon"}, "cyclegan": {"cycle", "identity"}, "spade": {"feature_matching", "perceptual"}}
+    assert terms[config.framework] | {"adversarial", "discriminator_loss"} <= set(trained.curve[0].losses)
