@@ -82,9 +82,12 @@ def _lines(card: "ImportCard") -> list[str]:
 def _group_lines(card: "ImportCard") -> list[str]:
     if card.source_sha256 is None and not card.groups:
         return [f"widths: a student or supernet of {card.source.partition(':')[0]} takes any spec of that family"]
-    example = "_".join(["50"] * min(len(card.groups), 3)) + ("_…" if len(card.groups) > 3 else "")
-    lines = [f"{len(card.groups)} channel groups" + (f"; a spec is imported:50 or imported:{example}, in percent:"
-             if card.groups else " can be thinned")]  # fmt: skip
+    count = len(card.groups)
+    examples = ["imported:50", *(["imported:" + "_".join(["100", "50", "25"][:count])] if 1 < count <= 3 else [])]
+    if count > 3:
+        examples.append("imported:100_50_25_…")
+    spec = f"; a spec is {' or '.join(examples)}, percent of each" if count else " can be thinned"
+    lines = [f"{count} channel {'group' if count == 1 else 'groups'}{spec}"]
     lines += [
         f"  {place:>3}  {group.name:<36} {group.units:>5} units in {len(group.layers)} layers"
         for place, group in enumerate(card.groups, start=1)

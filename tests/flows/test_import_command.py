@@ -32,7 +32,7 @@ def test_import_writes_pins_and_says_what_it_found(project):
     assert lines[0] == "imported/my_module is my_module:global_residual: 1x3x16x16 in [-1, 1] -> 1x3x16x16 in [0, 1]"
     parameters = 3 * 8 * 9 + 8 + 8 * 3 * 9 + 3
     assert lines[1] == f"{parameters} parameters, {2 * 3 * 8 * 9 * 16 * 16:,} MACs, {4 * parameters:,} bytes"
-    assert lines[2] == "1 channel groups; a spec is imported:50, in percent:"
+    assert lines[2] == "1 channel group; a spec is imported:50, percent of each"
     assert lines[3].split() == ["1", "a", "8", "units", "in", "2", "layers"]
     assert lines[4].strip() == "not thinned: b: its channels are tied to those of the input"
 
