@@ -98,7 +98,7 @@ def subpixel_weight(weight: Tensor) -> Tensor:
 def plain_convolution(layer: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
     """Weight and bias of the plain convolution that equals a layer, and the batch normalisation behind it.
 
-    The convolution is that of `models.quantized_geometry.geometry_of(layer)`. Computed in float64, so that the rewriting
+    The convolution is that of `models.quantized_geometry.geometry_of`. Computed in float64, so that the rewriting
     itself adds no rounding beyond the final float32.
 
     Args:
@@ -136,10 +136,14 @@ def transposed_weight(layer: nn.ConvTranspose2d, weight: Tensor) -> Tensor:
     inputs, outputs = weight.shape[0] // groups, weight.shape[1]
     padded = functional.pad(weight, (1, 1, 1, 1)).reshape(groups, inputs, outputs, *(n + 2 for n in weight.shape[2:]))
     taps = [
-        (1 + stride * (axis.last - torch.arange(axis.taps)) + torch.arange(stride)[:, None] + axis.shift).clamp(0, n + 1)
+        (1 + stride * (axis.last - torch.arange(axis.taps)) + torch.arange(stride)[:, None] + axis.shift).clamp(
+            0, n + 1
+        )
         for axis, n in zip((rows, columns), weight.shape[2:], strict=True)
     ]  # (phase, tap) each; 0 and n + 1 are the zeros around
-    picked = padded[:, :, :, taps[0][:, :, None, None], taps[1][None, None]]  # (g, I, O, phase y, tap y, phase x, tap x)
+    picked = padded[
+        :, :, :, taps[0][:, :, None, None], taps[1][None, None]
+    ]  # (g, I, O, phase y, tap y, phase x, tap x)
     ordered = picked.permute(0, 2, 3, 5, 1, 4, 6)
     return ordered.reshape(groups * outputs * stride**2, inputs, rows.taps, columns.taps)
 

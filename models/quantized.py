@@ -145,6 +145,11 @@ class QuantizedGenerator(DeployedWdcgan):
         quantizers = self.activation_quantizers()
         return float(quantizers[-1].scale) if quantizers else 0.0
 
+    @property
+    def activation_ranges(self) -> tuple[tuple[float, float], ...]:
+        """Of the latents, then of each layer's output; the last is the head before tanh."""
+        return tuple(quantizer.range for quantizer in self.activation_quantizers())
+
     def quantized_layers(self) -> list[QuantizedLayer]:
         """All layers, the head last."""
         return [layer for layer in self.layers if isinstance(layer, QuantizedLayer)]

@@ -50,6 +50,13 @@ class QuantizedNetwork(nn.Module):
         target = self.quantized_layer(self.layers[-1]).target
         return 0.0 if target is None else float(target.scale.max())
 
+    @property
+    def activation_ranges(self) -> tuple[tuple[float, float], ...]:
+        """Of each layer's input and output, in the order in which they run; the smallest and largest of all codes."""
+        layers = [self.quantized_layer(name) for name in self.layers]
+        rounded = [one for layer in layers for one in (layer.source, layer.target) if one is not None]
+        return tuple(one.range for one in rounded)
+
     def quantized_layer(self, name: str) -> QuantizedConv:
         """The layer that took the place of the one of this name."""
         layer = self.network.get_submodule(name)

@@ -69,7 +69,11 @@ def _rearrange(layer: QuantizedConv, x: Tensor) -> Tensor:
     if not any(geometry.crop):
         return x
     shape = (*x.shape[:2], x.shape[2] - top - bottom, x.shape[3] - left - right)
-    starts, ends, axes = torch.tensor([top, left]), torch.tensor([top + shape[2], left + shape[3]]), torch.tensor([2, 3])
+    starts, ends, axes = (
+        torch.tensor([top, left]),
+        torch.tensor([top + shape[2], left + shape[3]]),
+        torch.tensor([2, 3]),
+    )
     return _node("Slice", (x, starts, ends, axes), shape, kind=x.dtype)
 
 

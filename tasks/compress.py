@@ -3,7 +3,6 @@
 import copy
 import json
 
-import torch
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, load_model, save_model
@@ -11,15 +10,15 @@ from ganpress.compression.pruning import prune_
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.compression.record import record_compression
 from ganpress.config.edge import CompressConfig, CompressItem
+from ganpress.data.inputs import open_inputs
 from ganpress.fidelity import compare_outputs
 from ganpress.seeding import derived_seed
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
-from models.wdcgan import LATENT
 from tasks.stage import Stage, require, stage_main
 
 HELD_OUT_IMAGES = 256
-"""Latents, never calibrated on, that the difference to the original is measured on."""
+"""Inputs, never calibrated on, that the difference to the original is measured on."""
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -29,14 +28,15 @@ def work(stage: Stage, run: StageRun) -> None:
     source = require(stage.artifact(item.generator) / "generator.pt", item.generator.replace("/", "@"))
     original, blueprint = load_model(source)
     run.uses_model(source)
+    prepared = stage.artifact("prepare")
     seed = derived_seed(stage.seed, "compress", "calibration")
-    calibration = draw_latents(seed, config.calibration_images)
+    calibration = open_inputs(prepared, "train").draw(seed, "calibration", config.calibration_images)
     compressed, blueprint = compress(original, blueprint, item, calibration, seed)
     path = stage.out / "generator.pt"
     save_model(path, compressed, blueprint)
     record = record_compression(compressed, item.generator, file_digest(source, "md5"), item.sparsity)
     record.save(stage.out / "compression.json")
-    held_out = draw_latents(derived_seed(stage.seed, "compress", "held-out"), HELD_OUT_IMAGES)
+    held_out = open_inputs(prepared, "validation").draw(stage.seed, "compress-held-out", HELD_OUT_IMAGES)
     snr_db = compare_outputs(original, compressed, held_out).snr_db
     metrics = {"size_bytes": path.stat().st_size, "sparsity": record.zero_share}
     if snr_db is not None:
@@ -56,12 +56,7 @@ def compress(
     if item.weight_bits is None and item.activation_bits is None:
         return model, blueprint
     quantized = quantize(model, calibration, QuantizationConfig(item.weight_bits, item.activation_bits), seed)
-    return quantized, quantized_blueprint(quantized)
-
-
-def draw_latents(seed: int, images: int) -> Tensor:
-    """Return z (images, Z) ~ N(0, I) from a generator of its own."""
-    return torch.randn(images, LATENT, generator=torch.Generator().manual_seed(seed))
+    return quantized, quantized_blueprint(quantized, blueprint)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 """Stage `export`: an ONNX file, verified against torch, with its card."""
 
+import hashlib
 import json
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, load_model
 from ganpress.config.edge import ExportConfig
+from ganpress.data.arrays import read_meta
+from ganpress.data.inputs import open_inputs
 from ganpress.edge.card import Card, Lineage, write_card
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.verification import Verification, verify_export
 from ganpress.errors import ExportMismatch
-from ganpress.seeding import torch_generator
 from ganpress.tracking import StageRun
-from models.quantized import QuantizedGenerator
-from models.wdcgan import LATENT
+from models.builders import Blueprint
+from models.quantized_network import Quantized
 from tasks.stage import Stage, require, stage_main
 
 WITHOUT_TEACHER = ("candidate/", "control/")
@@ -28,17 +29,19 @@ def work(stage: Stage, run: StageRun) -> None:
     source = require(stage.artifact(reference) / "generator.pt", reference.replace("/", "@"))
     model, blueprint = load_model(source)
     run.uses_model(source)
-    z = torch.randn(config.verification_images, LATENT, generator=torch_generator(stage.seed, "export", "verification"))
+    prepared = stage.artifact("prepare")
+    inputs = open_inputs(prepared, "test").draw(stage.seed, "export-verification", config.verification_images)
     path = stage.out / "generator.onnx"
-    export_onnx(model, path, z)
-    proof = _verify(model, path, z, allowed_error(model, config.tolerance))
+    export_onnx(model, path, inputs)
+    proof = _verify(model, path, inputs, allowed_error(model, config.tolerance))
     lineage = Lineage(
         source=reference,
         source_md5=file_digest(source, "md5"),
         builder=blueprint.builder,
         teacher_md5=_teacher_md5(stage, reference),
+        data_md5=data_digest(prepared),
     )
-    card = write_card(path, model, z[:1], proof, lineage)
+    card = write_card(path, model, inputs[:1], proof, lineage, read_meta(prepared).conditioning, _trained(blueprint))
     metrics = _metrics(card)
     (stage.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     run.log_metrics(metrics)
@@ -46,9 +49,9 @@ def work(stage: Stage, run: StageRun) -> None:
     run.produces_model(path, family=stage.name, params=params, metrics=metrics)
 
 
-def _verify(model: nn.Module, path: Path, z: Tensor, tolerance: float) -> Verification:
+def _verify(model: nn.Module, path: Path, inputs: Tensor, tolerance: float) -> Verification:
     try:
-        return verify_export(model, path, z, tolerance)
+        return verify_export(model, path, inputs, tolerance)
     except ExportMismatch:
         path.unlink()  # nobody should pick up a file that failed
         raise
@@ -56,7 +59,21 @@ def _verify(model: nn.Module, path: Path, z: Tensor, tolerance: float) -> Verifi
 
 def allowed_error(model: nn.Module, tolerance: float) -> float:
     """The tolerance, and for integers at least one step of the output: a kernel may round a tie the other way."""
-    return max(tolerance, model.output_step) if isinstance(model, QuantizedGenerator) else tolerance
+    return max(tolerance, model.output_step) if isinstance(model, Quantized) else tolerance
+
+
+def _trained(blueprint: Blueprint) -> nn.Module | None:
+    """The float architecture behind a quantized generator; None where it is not kept by name."""
+    base = blueprint.arguments.get("base") if blueprint.builder == "quantized" else None
+    if not isinstance(base, dict) or not isinstance(base["arguments"], dict):
+        return None
+    return Blueprint(str(base["builder"]), base["arguments"]).build()
+
+
+def data_digest(prepared: Path) -> str:
+    """md5 of what the generator was trained and checked on: names and digests of the prepared arrays, in order."""
+    listing = "".join(f"{path.name} {file_digest(path, 'md5')}\n" for path in sorted(prepared.glob("*.npy")))
+    return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()
 
 
 def _teacher_md5(stage: Stage, reference: str) -> str | None:

@@ -8,7 +8,7 @@ networks with instance normalisation several dB.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,19 @@ class LayerRanges:
     """Of each channel of the output, (O,), as far as what follows can tell values apart."""
     centre: Tensor
     """What is taken off each channel first, (O,); not zero only where an instance normalisation takes it off anyway."""
+    deviation: Tensor
+    """Standard deviation of each output channel within an image, (O,); zero for layers of single pixels."""
+
+    @property
+    def crest(self) -> float:
+        """Width of the output's range in standard deviations, median over channels; 0 where there is none.
+
+        Rounding to b bits leaves a signal-to-noise ratio of 2^b sqrt(12) / crest. What follows is judged by its
+        deviation where that is an instance normalisation, so that a few outliers take the precision of all else.
+        """
+        ratio = (self.target.high - self.target.low) / self.deviation
+        finite = ratio[torch.isfinite(ratio)]
+        return float(finite.median()) if finite.numel() else 0.0
 
 
 Batches = Callable[[], Iterator[Tensor]]
@@ -92,6 +105,7 @@ def measure_ranges(
 
 def _observe(model: nn.Module, sites: tuple[Site, ...], batches: Batches) -> dict[str, LayerRanges]:
     seen: dict[str, tuple[Ranges, Ranges]] = {}
+    variances: dict[str, list[Tensor]] = {}
     followers = {site.name: site for site in sites}
 
     def look(name: str, source: Tensor, target: Tensor) -> None:
@@ -100,13 +114,16 @@ def _observe(model: nn.Module, sites: tuple[Site, ...], batches: Batches) -> dic
         for ranges in found:
             if not bool(torch.isfinite(ranges.low).all() and torch.isfinite(ranges.high).all()):
                 raise ConfigError(f"layer '{name}' has activations that are not finite; train the generator again")
+        variances.setdefault(name, []).extend(target.var((2, 3), correction=0))
         seen[name] = (found[0].merged(seen[name][0]), found[1].merged(seen[name][1])) if name in seen else found
 
     _run(model, sites, batches, look)
-    return {name: _layer_ranges(*seen[name], followers[name]) for name in seen}
+    return {
+        name: _layer_ranges(*seen[name], torch.stack(variances[name]).mean(0).sqrt(), followers[name]) for name in seen
+    }
 
 
-def _layer_ranges(source: Ranges, target: Ranges, site: Site) -> LayerRanges:
+def _layer_ranges(source: Ranges, target: Ranges, deviation: Tensor, site: Site) -> LayerRanges:
     zero = torch.zeros(1)
     source = Ranges(torch.minimum(source.low, zero), torch.maximum(source.high, zero))
     centre = torch.zeros_like(target.low)
@@ -114,7 +131,7 @@ def _layer_ranges(source: Ranges, target: Ranges, site: Site) -> LayerRanges:
         centre = (target.low + target.high) / 2
         target = Ranges(target.low - centre, target.high - centre)
     low, high = _told_apart(torch.stack([target.low, target.high]), site)
-    return LayerRanges(source, Ranges(torch.minimum(low, zero), torch.maximum(high, zero)), centre)
+    return LayerRanges(source, Ranges(torch.minimum(low, zero), torch.maximum(high, zero)), centre, deviation)
 
 
 def _told_apart(values: Tensor, site: Site) -> Tensor:
@@ -143,7 +160,7 @@ def _errors(x: Tensor, ranges: Ranges, bits: int) -> Tensor:
 def _clipped(ranges: LayerRanges, source: Tensor, target: Tensor) -> LayerRanges:
     shares = torch.tensor(SHRINKING)
     best = [shares[errors.argmin(0)] for errors in (source, target)]
-    return LayerRanges(ranges.source.scaled(best[0]), ranges.target.scaled(best[1]), ranges.centre)
+    return replace(ranges, source=ranges.source.scaled(best[0]), target=ranges.target.scaled(best[1]))
 
 
 def affine(ranges: Ranges, bits: int) -> tuple[Tensor, Tensor]:

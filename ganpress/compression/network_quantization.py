@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ganpress.compression.activations import LayerRanges, affine, measure_ranges
 from ganpress.compression.calibration import inputs_digest
 from ganpress.compression.rounding import QuantizationConfig, quantize_weight
-from ganpress.compression.sites import find_sites
+from ganpress.compression.sites import Site, find_sites
 from ganpress.errors import ConfigError
 from ganpress.fidelity import batches_of
 from ganpress.surgery import plain_convolution
@@ -51,11 +51,17 @@ def quantize_network(
     if config.activation_bits is not None:
         bits, clipping = config.activation_bits, config.clipping
         ranges = measure_ranges(plain.network, sites, lambda: iter(batches_of(inputs)), bits, clipping)
+        sites = tuple(site for site in sites if not _has_outliers(site, ranges[site.name], config.max_crest))
+        names = tuple(site.name for site in sites)
     record = CalibrationRecord(inputs.shape[0], inputs_digest(inputs), seed)
     quantized = QuantizedNetwork(model, names, folded, config.weight_bits, config.activation_bits, record)
     for name in names:
         _quantize_layer_(quantized.quantized_layer(name), plain.quantized_layer(name), ranges.get(name))
     return quantized.eval()
+
+
+def _has_outliers(site: Site, ranges: LayerRanges, max_crest: float) -> bool:
+    return site.follower == "instance_norm" and ranges.crest > max_crest
 
 
 def _check_inputs(model: nn.Module, inputs: Tensor) -> None:

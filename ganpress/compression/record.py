@@ -8,6 +8,7 @@ from torch import nn
 
 from ganpress.compression.pruning import LayerSparsity, measure_sparsity
 from models.quantized import CalibrationRecord, QuantizedGenerator
+from models.quantized_network import Quantized, float_layers
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class ActivationRecord:
     low: float
     high: float
     scale: float
-    zero_point: int
+    """The largest, where each channel has its own."""
+    zero_point: int | None
+    """None where each channel has its own."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,29 @@ class CompressionRecord:
     calibration: CalibrationRecord | None
     layers: tuple[LayerSparsity, ...]
     activations: tuple[ActivationRecord, ...]
+    float_layers: tuple[str, ...] = ()
+    """Layers of a quantized generator that stayed in floats: their outputs have too many outliers, or no integer form."""
 
     @property
     def zero_share(self) -> float:
         """Share of zeros over all layers' weights."""
         return sum(layer.zeros for layer in self.layers) / sum(layer.weights for layer in self.layers)
 
+    @property
+    def activation_scheme(self) -> str | None:
+        """How activations are rounded, in words; None for floats."""
+        if self.activation_bits is None:
+            return None
+        if any(one.zero_point is None for one in self.activations):
+            return "asymmetric, inputs per tensor, outputs per channel, least squared error"
+        return "asymmetric per tensor, smallest and largest value"
+
     def save(self, path: Path) -> None:
         """Write as JSON; the same record gives the same bytes."""
         content = asdict(self) | {
             "layers": [{**asdict(layer), "sparsity": layer.sparsity} for layer in self.layers],
             "weight_scheme": "symmetric per output channel, largest magnitude" if self.weight_bits else None,
-            "activation_scheme": "asymmetric per tensor, smallest and largest value" if self.activation_bits else None,
+            "activation_scheme": self.activation_scheme,
         }
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -60,7 +74,7 @@ def record_compression(model: nn.Module, source: str, source_md5: str, sparsity:
         source_md5: digest of that generator's file.
         sparsity: share of weights that pruning was asked for.
     """
-    quantized = model if isinstance(model, QuantizedGenerator) else None
+    quantized = model if isinstance(model, Quantized) else None
     return CompressionRecord(
         source=source,
         source_md5=source_md5,
@@ -70,12 +84,23 @@ def record_compression(model: nn.Module, source: str, source_md5: str, sparsity:
         calibration=quantized.calibration if quantized else None,
         layers=measure_sparsity(model),
         activations=_activations(quantized) if quantized else (),
+        float_layers=float_layers(quantized) if quantized else (),
     )
 
 
-def _activations(model: QuantizedGenerator) -> tuple[ActivationRecord, ...]:
-    names = ["latents", *(f"layer{level}" for level in range(len(model.widths))), "head before tanh"]
-    return tuple(
-        ActivationRecord(name, *quantizer.range, float(quantizer.scale), int(quantizer.zero_point))
-        for name, quantizer in zip(names, model.activation_quantizers(), strict=False)
-    )
+def _activations(model: Quantized) -> tuple[ActivationRecord, ...]:
+    if isinstance(model, QuantizedGenerator):
+        names = ["latents", *(f"layer{level}" for level in range(len(model.widths))), "head before tanh"]
+        named = list(zip(names, model.activation_quantizers(), strict=False))
+        return tuple(ActivationRecord(name, *one.range, float(one.scale), int(one.zero_point)) for name, one in named)
+    records = []
+    for name in model.layers:
+        layer = model.quantized_layer(name)
+        if layer.source is not None:
+            step, zero_point = float(layer.source.scale), int(layer.source.zero_point)
+            records.append(ActivationRecord(f"{name} input", *layer.source.range, step, zero_point))
+        if layer.target is not None:
+            records.append(
+                ActivationRecord(f"{name} output", *layer.target.range, float(layer.target.scale.max()), None)
+            )
+    return tuple(records)

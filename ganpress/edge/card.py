@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 from ganpress.checkpoint import file_digest
-from ganpress.edge.graph import INPUT, OPSET, OUTPUT
+from ganpress.data.arrays import Conditioning
+from ganpress.edge.graph import OPSET, OUTPUT, input_name
 from ganpress.edge.runtime import runtime_version
 from ganpress.edge.verification import Verification
 from ganpress.errors import CheckpointError
 from models.edge_wdcgan import DeployedWdcgan, EdgeWdcgan
 from models.quantized import CalibrationRecord, QuantizedGenerator
+from models.quantized_network import Quantized, float_layers
 
 
 class CardPart(BaseModel):
@@ -31,6 +33,8 @@ class TensorCard(CardPart):
     dtype: Literal["float32"]
     values: str
     """Range or distribution."""
+    meaning: str | None = None
+    """What it holds; for one-hot labels the names of the channels in order."""
 
 
 class QuantizationCard(CardPart):
@@ -40,7 +44,9 @@ class QuantizationCard(CardPart):
     activation_bits: int | None
     calibration: CalibrationRecord | None
     activation_ranges: tuple[tuple[float, float], ...]
-    """Of the latents, then of each layer's output; the last is the head before tanh."""
+    """Of what is rounded, in the order in which it is computed; the last is the output of the last layer."""
+    float_layers: tuple[str, ...] = ()
+    """Convolutions and linear layers that stayed in floats."""
 
 
 class CostCard(CardPart):
@@ -63,6 +69,8 @@ class Lineage(CardPart):
     builder: str
     teacher_md5: str | None = None
     """None where the generator has no teacher."""
+    data_md5: str | None = None
+    """Of the prepared data; None where it is not known."""
 
 
 class Card(CardPart):
@@ -88,36 +96,56 @@ class Card(CardPart):
     lineage: Lineage
 
 
-def write_card(path: Path, model: nn.Module, example: torch.Tensor, proof: Verification, lineage: Lineage) -> Card:
+def write_card(
+    path: Path,
+    model: nn.Module,
+    example: torch.Tensor,
+    proof: Verification,
+    lineage: Lineage,
+    conditioning: Conditioning | None = None,
+    trained: nn.Module | None = None,
+) -> Card:
     """Describe the edge file `path` in `card.json` beside it.
 
     Args:
         path: the exported file.
         model: what was exported.
-        example: one latent (1, Z).
+        example: one input (1, …).
         proof: result of `ganpress.edge.verification.verify_export`.
         lineage: what the model was made from.
+        conditioning: what the sources of conditional data are.
+        trained: the float architecture that parameters and MACs are counted on; None where `model` tells.
     """
+    trained = trained or (model.trained_form() if isinstance(model, DeployedWdcgan) else model)
     with torch.no_grad():
         images = model(example)
-    quantized = isinstance(model, QuantizedGenerator)
     card = Card(
         file=path.name,
         sha256=file_digest(path, "sha256"),
         md5=file_digest(path, "md5"),
         size_bytes=path.stat().st_size,
-        inputs=(TensorCard(name=INPUT, shape=("batch", example.shape[1]), dtype="float32", values="standard normal"),),
+        inputs=(_input_card(example, conditioning),),
         outputs=(TensorCard(name=OUTPUT, shape=("batch", *images.shape[1:]), dtype="float32", values="[-1, 1]"),),
         number_type=number_type(model),
-        quantization=_quantization(model) if isinstance(model, QuantizedGenerator) else None,
-        cost=_cost(model, example),
+        quantization=_quantization(model) if isinstance(model, Quantized) else None,
+        cost=_cost(model, example, trained),
         verification=proof,
-        verified_against="torch integer simulation" if quantized else "torch float32",
+        verified_against="torch integer simulation" if isinstance(model, Quantized) else "torch float32",
         runtime=f"onnxruntime {runtime_version()}",
         lineage=lineage,
     )
     path.with_name("card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return card
+
+
+def _input_card(example: torch.Tensor, conditioning: Conditioning | None) -> TensorCard:
+    name, shape = input_name(example), ("batch", *example.shape[1:])
+    if example.dim() == 2:
+        return TensorCard(name=name, shape=shape, dtype="float32", values="standard normal", meaning="latent")
+    if conditioning is not None and conditioning.pairing == "semantic":
+        meaning = "one-hot labels: " + ", ".join(conditioning.label_names)
+        return TensorCard(name=name, shape=shape, dtype="float32", values="0 or 1", meaning=meaning)
+    return TensorCard(name=name, shape=shape, dtype="float32", values="[-1, 1]", meaning="image")
 
 
 def read_card(path: Path) -> Card:
@@ -149,33 +177,33 @@ def read_card(path: Path) -> Card:
 
 def number_type(model: nn.Module) -> str:
     """Short name of the arithmetic: `float32`, `w8a8`, `w8`, `a8`."""
-    if not isinstance(model, QuantizedGenerator):
+    if not isinstance(model, Quantized):
         return "float32"
     weights = f"w{model.weight_bits}" if model.weight_bits else ""
     return weights + (f"a{model.activation_bits}" if model.activation_bits else "")
 
 
-def _quantization(model: QuantizedGenerator) -> QuantizationCard:
+def _quantization(model: Quantized) -> QuantizationCard:
     return QuantizationCard(
         weight_bits=model.weight_bits,
         activation_bits=model.activation_bits,
         calibration=model.calibration,
-        activation_ranges=tuple(quantizer.range for quantizer in model.activation_quantizers()),
+        activation_ranges=model.activation_ranges,
+        float_layers=float_layers(model),
     )
 
 
-def _cost(model: nn.Module, example: torch.Tensor) -> CostCard:
+def _cost(model: nn.Module, example: torch.Tensor, trained: nn.Module) -> CostCard:
     from ganpress.cost import generator_cost
 
-    trained = model.trained_form() if isinstance(model, DeployedWdcgan) else model
     cost = generator_cost(trained, example)
-    macs_deployed = cost.macs_exact
+    deployed = model
     if isinstance(model, QuantizedGenerator):
         deployed = EdgeWdcgan(model.latent, model.widths, model.channels)
-        macs_deployed = generator_cost(deployed, example).macs_exact
+    counted = isinstance(model, Quantized)
     return CostCard(
         parameters=cost.parameters,
         macs_exact=cost.macs_exact,
         macs_torchprofile=cost.macs_torchprofile,
-        macs_deployed=macs_deployed,
+        macs_deployed=generator_cost(deployed, example).macs_exact if counted else cost.macs_exact,
     )

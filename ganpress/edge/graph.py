@@ -66,5 +66,5 @@ class GraphWriter:
 
 
 def input_name(example: Tensor) -> str:
-    """Name of the input of a generator that takes `example`: latents (N, Z), or pictures and label maps (N, C, H, W)."""
+    """Name of the input of a generator that takes `example`: latents (N, Z), or maps (N, C, H, W)."""
     return INPUT if example.dim() == 2 else SOURCE

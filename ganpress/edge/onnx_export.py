@@ -1,4 +1,4 @@
-"""Generators as ONNX files: one float32 input, `z` (batch, Z) or `source` (batch, C, H, W), one float32 output `images`.
+"""Generators as ONNX files: one float32 input, `z` (batch, Z) or `source` (batch, C, H, W), and one output `images`.
 
 The batch is dynamic, height and width are fixed.
 

@@ -14,7 +14,7 @@ from ganpress.fidelity import compare_outputs
 
 @dataclass(frozen=True)
 class Verification:
-    """Difference of an edge file to torch on the same latents, images in [-1, 1]."""
+    """Difference of an edge file to torch on the same inputs, images in [-1, 1]."""
 
     images: int
     max_abs_error: float
@@ -26,16 +26,16 @@ class Verification:
 
 @torch.no_grad()
 def verify_export(
-    model: Callable[[Tensor], Tensor], path: Path, z: Tensor, tolerance: float, threads: int | None = None
+    model: Callable[[Tensor], Tensor], path: Path, inputs: Tensor, tolerance: float, threads: int | None = None
 ) -> Verification:
     """Run torch and the edge file side by side.
 
-    The file is run in large batches and on one latent alone, so that a batch size baked into the graph shows.
+    The file is run in large batches and on one input alone, so that a batch size baked into the graph shows.
 
     Args:
         model: what was exported; for a quantized generator its integer simulation.
         path: the ONNX file.
-        z: latents (N, Z).
+        inputs: latents or sources (N, …).
         tolerance: largest allowed absolute difference of a pixel.
         threads: cores for the runtime.
 
@@ -45,8 +45,8 @@ def verify_export(
     """
     exported = OnnxGenerator(path, threads)
     try:
-        difference = compare_outputs(model, exported, z)
-        compare_outputs(model, exported, z[:1])
+        difference = compare_outputs(model, exported, inputs)
+        compare_outputs(model, exported, inputs[:1])
     except ValueError as error:
         raise ExportMismatch(f"{path} puts out other images than torch: {error}; its batch or size is fixed") from None
     except ConfigError as error:
@@ -55,7 +55,7 @@ def verify_export(
         snr = "without limit" if difference.snr_db is None else f"{difference.snr_db:.1f} dB"
         raise ExportMismatch(
             f"{path} differs from torch by up to {difference.max_abs_error:.3g} per pixel, allowed is {tolerance:.3g} "
-            f"(export.tolerance; images in [-1, 1], SNR {snr}, {len(z)} latents). Raise the tolerance only if the "
+            f"(export.tolerance; images in [-1, 1], SNR {snr}, {len(inputs)} inputs). Raise the tolerance only if the "
             "difference is meant; an integer file that differs on a processor without VNNI needs weight_bits 7"
         )
-    return Verification(len(z), difference.max_abs_error, difference.snr_db, tolerance)
+    return Verification(len(inputs), difference.max_abs_error, difference.snr_db, tolerance)

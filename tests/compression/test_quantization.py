@@ -7,19 +7,21 @@ import pytest
 import torch
 
 from ganpress.checkpoint import load_model, save_model
-from ganpress.compression.calibration import BATCH_SIZE, SATURATION, ActivationRange, calibrate, latents_digest
+from ganpress.compression.calibration import BATCH_SIZE, SATURATION, ActivationRange, calibrate, inputs_digest
 from ganpress.compression.pruning import measure_sparsity, prune_
 from ganpress.compression.quantization import (
     QuantizationConfig,
     quantize,
-    quantize_weight,
     quantized_blueprint,
     range_to_affine,
 )
+from ganpress.compression.rounding import quantize_weight
 from ganpress.errors import ConfigError
 from ganpress.fidelity import compare_outputs
 from ganpress.surgery import deployable
+from models.builders import Blueprint
 
+BASE = Blueprint("wdcgan_generator", {"spec": "4", "size": 16, "channels": 3})
 GENERATORS = [("6", 16, 1), ("3_5_2", 32, 3), ("4", 64, 1)]
 
 
@@ -103,10 +105,10 @@ def test_integer_path_equals_exact_arithmetic(trained_like):
 def test_quantized_generator_survives_a_model_file(trained_like, tmp_path, weight_bits, activation_bits):
     config = QuantizationConfig(weight_bits, activation_bits)
     quantized = quantize(trained_like("4", 16, 3), latents(64), config, seed=7)
-    save_model(tmp_path / "generator.pt", quantized, quantized_blueprint(quantized))
+    save_model(tmp_path / "generator.pt", quantized, quantized_blueprint(quantized, BASE))
     loaded, blueprint = load_model(tmp_path / "generator.pt", "quantized_wdcgan")
     assert torch.equal(loaded(latents(3)), quantized(latents(3)))
-    assert blueprint == quantized_blueprint(loaded)
+    assert blueprint == quantized_blueprint(loaded, BASE)
     assert (loaded.calibration.count, loaded.calibration.seed) == (64, 7)
     assert loaded.calibration.sha256 == hashlib.sha256(latents(64).numpy().tobytes()).hexdigest()
 
@@ -114,7 +116,7 @@ def test_quantized_generator_survives_a_model_file(trained_like, tmp_path, weigh
 def test_eight_bit_model_file_is_a_quarter(trained_like, tmp_path):
     model = trained_like("16", 64, 1)
     quantized = quantize(model, latents(16), QuantizationConfig(8, 8))
-    save_model(tmp_path / "generator.pt", quantized, quantized_blueprint(quantized))
+    save_model(tmp_path / "generator.pt", quantized, quantized_blueprint(quantized, BASE))
     float_bytes = 4 * sum(parameter.numel() for parameter in model.parameters())
     assert (tmp_path / "generator.pt").stat().st_size < float_bytes / 3.6
 
@@ -157,9 +159,9 @@ def test_head_needs_no_codes_where_tanh_rounds_to_the_last_pixel_value(trained_l
     assert round((math.tanh(SATURATION * 0.999) + 1) * 127.5) == 254
 
 
-def test_latents_digest_tells_latents_apart():
-    assert latents_digest(latents(4)) == latents_digest(latents(4).clone())
-    assert latents_digest(latents(4)) != latents_digest(latents(4, seed=1))
+def test_inputs_digest_tells_latents_apart():
+    assert inputs_digest(latents(4)) == inputs_digest(latents(4).clone())
+    assert inputs_digest(latents(4)) != inputs_digest(latents(4, seed=1))
 
 
 @pytest.mark.parametrize("bits", [1, 9, 0, -8])
@@ -188,5 +190,5 @@ def test_activations_that_are_not_finite_are_refused(trained_like):
 
 def test_a_quantized_generator_is_not_quantized_again(trained_like):
     quantized = quantize(trained_like("2", 16, 1), latents(8), QuantizationConfig(8, 8))
-    with pytest.raises(ConfigError, match="QuantizedGenerator cannot be quantized"):
+    with pytest.raises(ConfigError, match="a QuantizedGenerator is quantized already"):
         quantize(quantized, latents(8), QuantizationConfig(8, 8))

@@ -232,7 +232,7 @@ def test_graph_of_something_else_is_refused(tmp_path):
     other = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])
     graph = helper.make_graph([helper.make_node("Tanh", ["x"], ["y"])], "g", [value], [other])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "g.onnx")
-    with pytest.raises(CheckpointError, match=r"needs 'z' -> 'images', found \['x', 'y'\]"):
+    with pytest.raises(CheckpointError, match=r"needs 'z' or 'source' -> 'images', found \['x', 'y'\]"):
         OnnxGenerator(tmp_path / "g.onnx")
 
 

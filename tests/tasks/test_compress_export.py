@@ -9,7 +9,9 @@ import torch
 import yaml
 
 from ganpress.checkpoint import file_digest, load_model, save_model
-from ganpress.compression.calibration import latents_digest
+from ganpress.compression.calibration import inputs_digest
+from ganpress.data.arrays import PreparedMeta
+from ganpress.data.inputs import LatentInputs
 from ganpress.edge.card import read_card
 from ganpress.edge.runtime import OnnxGenerator
 from models.builders import Blueprint
@@ -48,6 +50,9 @@ def project(trained_like, tmp_path, monkeypatch):
             model.head.bias.add_(0.01 * number)
         blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
         save_model(tmp_path / "artifacts" / reference / "generator.pt", model, blueprint)
+    prepared = tmp_path / "artifacts" / "prepare"
+    prepared.mkdir()
+    PreparedMeta("digits", 16, 1, [], {"train": 8, "validation": 8, "test": 8}, "none").save(prepared)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANPRESS_TRACKING", "off")
@@ -74,7 +79,7 @@ def test_int8_records_its_calibration_and_its_quality(project, monkeypatch):
     assert record["calibration"] == blueprint.arguments["calibration"]
     assert record["calibration"]["count"] == 32
     seed = record["calibration"]["seed"]
-    assert latents_digest(compress.draw_latents(seed, 32)) == record["calibration"]["sha256"]
+    assert inputs_digest(LatentInputs().draw(seed, "calibration", 32)) == record["calibration"]["sha256"]
     assert [one["tensor"] for one in record["activations"]] == ["latents", "layer0", "layer1", "head before tanh"]
     assert metrics["size_bytes"] == (folder / "generator.pt").stat().st_size
     assert metrics["snr_db"] > 20
