@@ -31,7 +31,12 @@ class Batch:
 
 
 def batches_of(
-    data: PairArray, batch_size: int, steps: int, random: torch.Generator, space: WidthSpace | None, device: str
+    data: PairArray,
+    batch_size: int,
+    steps: int,
+    random: torch.Generator,
+    space: WidthSpace | None,
+    device: torch.device,
 ) -> list[Batch]:
     """Draw all batches, and by the sandwich rule the specs of `space`, in the order that ganpress draws them."""
     batches, pairs = [], data.random_batches(random, batch_size)

@@ -5,10 +5,10 @@
 
 Teacher: plain ResNet of twice the student's `ngf`; student: mobile ResNet; supernet: mobile ResNet by the sandwich
 rule: largest, smallest and one random width. ganpress and the bare loop (`benchmarks.bare_distillation`) take turns in
-one process on the same batches and widths, so that a busy machine slows both alike; quote the median of the ratios.
-ganpress is timed between its first and last curve point, with weight average, curve and finite checks, and with a curve
-point after every step; the checkpoint, 40 in a training of any length, falls before. With `--bf16` or `--channels-last`
-it alone changes, so that the ratio says what they bring.
+one process on the same batches and widths; quote the median of the ratios. On the CPU a second is one of processor
+time. ganpress is timed between its first and last curve point, with weight average, curve and finite checks, and with a
+curve point after every step; the checkpoint, 40 in a training of any length, falls before. With `--bf16` or
+`--channels-last` it alone changes, so that the ratio says what they bring.
 """
 
 import argparse
@@ -57,6 +57,10 @@ class Setting:
     arithmetic: Arithmetic
 
     @property
+    def device(self) -> torch.device:
+        return next(self.student.parameters()).device
+
+    @property
     def shown(self) -> int:
         """Images between the first and the last step."""
         return (self.steps - 1) * self.config.batch_size
@@ -96,7 +100,7 @@ def setting_of(size: int, batch_size: int, ngf: int, steps: int, device: str, ar
 
 def seconds_of_ganpress(setting: Setting, elastic: bool, checkpointing: Checkpointing) -> float:
     """Seconds between the first and the last step on a supernet or on one student."""
-    clock = _Clock()
+    clock = _Clock(setting.device)
     teacher, discriminator = copy.deepcopy(setting.teacher), copy.deepcopy(setting.discriminator)
     common = teacher, discriminator, setting.data, setting.config, setting.taps, SEED
     keep, how = (LABEL, checkpointing, clock.tick), setting.arithmetic
@@ -108,15 +112,19 @@ def seconds_of_ganpress(setting: Setting, elastic: bool, checkpointing: Checkpoi
 
 
 class _Clock:
-    """Time between the first tick and the last, all work on the device done."""
+    """Seconds between the first tick and the last: on a GPU by the wall clock, else of the process on all cores.
 
-    def __init__(self) -> None:
+    Processor time leaves out what others on the machine take, which wall time on a shared one does not.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
         self.ticks: list[float] = []
 
     def tick(self, *_: object) -> None:
-        if torch.cuda.is_available():
+        if self._on_gpu:
             torch.cuda.synchronize()
-        self.ticks.append(time.perf_counter())
+        self.ticks.append(time.perf_counter() if self._on_gpu else time.process_time())
 
     @property
     def seconds(self) -> float:
@@ -125,12 +133,12 @@ class _Clock:
 
 def seconds_of_bare_loop(setting: Setting, elastic: bool) -> float:
     """Seconds between the first and the last step of the bare loop on the same batches and widths."""
-    clock, config = _Clock(), setting.config
+    clock, config = _Clock(setting.device), setting.config
     student = copy.deepcopy(setting.supernet.widest if elastic else setting.student)
     assert isinstance(student, ResnetGenerator)
     space = setting.supernet.space if elastic else None
-    device, random = str(next(student.parameters()).device), torch_generator(SEED, LABEL, "training")
-    batches = batches_of(setting.data, config.batch_size, setting.steps, random, space, device)
+    random = torch_generator(SEED, LABEL, "training")
+    batches = batches_of(setting.data, config.batch_size, setting.steps, random, space, setting.device)
     opponents = copy.deepcopy(setting.teacher), copy.deepcopy(setting.discriminator)
     bare_loop(student, *opponents, batches, config, clock.tick)
     return clock.seconds

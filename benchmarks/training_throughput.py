@@ -4,6 +4,7 @@
 
 The two take turns in one process, so that a busy machine slows both alike; quote the median of the ratios. The bare
 loop is what a fast script would hold: tensors in memory, no checkpoint, no average, no curve, no finite check.
+Distillation and supernets of conditional generators: `benchmarks.distillation_throughput`.
 """
 
 import argparse

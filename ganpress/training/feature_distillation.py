@@ -67,7 +67,8 @@ def distil_translation(
     pupil = Pupil("", partial(run_tapped, student))
     averaged, curve = _train(student, lambda _: [pupil], pupil, room, checkpointing, on_samples)
     device = next(averaged.parameters()).device
-    sources = calibration_sources(data, torch_generator(seed, label, "calibration"), config.batch_size, device)
+    random, batch_size = torch_generator(seed, label, "calibration"), max(config.batch_size, 2)  # one has no variance
+    sources = calibration_sources(data, random, batch_size, device)
     return Distilled(recalibrate_batch_norm_(averaged, sources), curve)
 
 
