@@ -1,14 +1,10 @@
 """Importing raw data: all or nothing, from a local copy or through torchvision."""
 
 import errno
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import psutil
 
 from ganpress.data.card import DERIVED_KINDS, PATH_KINDS, TARGET_FOLDER, DatasetCard, display_name, split_direction
 from ganpress.data.derived_sources import add_copy, add_edges, add_segments, write_domains, write_scenes
@@ -27,6 +23,7 @@ from ganpress.data.pair_sources import (
     write_pairs,
     write_unpaired,
 )
+from ganpress.data.replacement import replacing
 from ganpress.data.semantic_sources import write_cityscapes, write_semantic
 from ganpress.errors import ConfigError, DataError
 
@@ -124,7 +121,7 @@ def import_data(source: str, path: Path | None, destination: Path) -> DatasetCar
     """
     check_source(source)
     try:
-        with _replacing(destination) as (target, scratch):
+        with replacing(destination) as (target, scratch):
             card = replace(_fill(source, path, target, scratch), source=display_name(source))
             card.save(target)
     except OSError as error:
@@ -236,37 +233,3 @@ def _download(name: str, source: Source, scratch: Path) -> Path:
         f"download of {name} failed ({line}); nothing was left behind. "
         f"Try again, or {source.advice} and run `ganpress data add {name} --path <folder>`"
     ) from None
-
-
-@contextmanager
-def _replacing(destination: Path) -> Iterator[tuple[Path, Path]]:
-    """Give an empty target and a scratch folder beside `destination`; put the target in its place if all goes well."""
-    parent = destination.parent
-    if not parent.is_dir():
-        raise DataError(f"{parent} does not exist; run from the project's root")
-    prefix = f".{destination.name}.importing-"
-    _remove_leftovers(parent, prefix)
-    work = parent / f"{prefix}{os.getpid()}"
-    target, scratch, former = work / "target", work / "scratch", work / "former"
-    try:
-        target.mkdir(parents=True)
-        scratch.mkdir()
-        yield target, scratch
-        if destination.exists():
-            destination.rename(former)
-        try:
-            target.rename(destination)
-        except BaseException:
-            if former.exists():
-                former.rename(destination)
-            raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _remove_leftovers(parent: Path, prefix: str) -> None:
-    """Remove what a killed import left; one that still runs keeps its own."""
-    for leftover in parent.glob(f"{prefix}*"):
-        pid = leftover.name.removeprefix(prefix)
-        if not pid.isdecimal() or int(pid) == os.getpid() or not psutil.pid_exists(int(pid)):
-            shutil.rmtree(leftover, ignore_errors=True)
