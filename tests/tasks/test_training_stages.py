@@ -12,6 +12,7 @@ import torch
 from ganpress.checkpoint import load_model
 from ganpress.config.base import read_yaml
 from ganpress.config.params import merge_overlay
+from ganpress.data.arrays import PreparedMeta
 from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError
 from ganpress.tracking import StageRun
 from tasks import candidate, control, judge, search, student, subnet, supernet, teacher
@@ -65,6 +66,8 @@ def chain(tmp_path_factory, tiny_images):
     for split in ("train", "validation", "test"):
         np.save(prepared / f"{split}.npy", tiny_images.pixels)
         np.save(prepared / f"{split}_labels.npy", tiny_images.labels)
+    counts = dict.fromkeys(("train", "validation", "test"), len(tiny_images))
+    PreparedMeta("tiny", 16, 1, ["a", "b", "c"], counts, "none").save(prepared)
     for module, name, item in ORDER:
         execute(root, module, name, item)
     return root
