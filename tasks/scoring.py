@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganpress.config.training import QuickMetric
-from ganpress.data.arrays import open_split, read_meta
 from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
+from ganpress.evaluation import open_truth
 from ganpress.metrics.judge import Judge, load_judge
+from ganpress.metrics.scores import metric_name
 from ganpress.metrics.scoring import QUICK_PURPOSE, Generate, RealSide, quick_score, real_side
 from ganpress.metrics.truth import Truth
 from tasks.stage import Stage, require
 
 WITHOUT_REAL: tuple[QuickMetric, ...] = ("is",)
 """Metrics that no real image enters, so that their names carry no split."""
+WITHOUT_JUDGE: tuple[QuickMetric, ...] = ("psnr",)
+"""Metrics of pixels alone."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class QuickScoring:
         judge = load_judge(self.judge)
         inputs = open_inputs(self.prepared, "validation")
         real = real_side(self.metric, self.prepared / "validation.npy", judge)
-        truth = _truth(self, inputs) if isinstance(inputs, SourceInputs) else None
+        truth = open_truth(self.prepared, "validation", inputs, self.seed, QUICK_PURPOSE, self.images)
         return QuickScorer(self, judge, inputs, real, truth)
 
 
@@ -58,8 +61,9 @@ class QuickScorer:
     def name(self) -> str:
         """The metric with its protocol: `fid_500_validation_judge`."""
         available = len(self.inputs) if isinstance(self.inputs, SourceInputs) else self.of.images
-        split = "" if self.of.metric in WITHOUT_REAL else "_validation"
-        return f"{self.of.metric}_{min(self.of.images, available)}{split}_{self.judge.name}"
+        split = None if self.of.metric in WITHOUT_REAL else "validation"
+        judge = None if self.of.metric in WITHOUT_JUDGE else self.judge.name
+        return metric_name(self.of.metric, min(self.of.images, available), split, judge)
 
 
 def quick_scoring(stage: Stage, metric: QuickMetric, images: int) -> QuickScoring:
@@ -67,15 +71,3 @@ def quick_scoring(stage: Stage, metric: QuickMetric, images: int) -> QuickScorin
     judge = require(stage.artifact("judge") / "judge.pt", "judge")
     prepared = require(stage.artifact("prepare") / "validation.npy", "prepare").parent
     return QuickScoring(prepared, judge, metric, images, stage.seed)
-
-
-def _truth(of: QuickScoring, inputs: SourceInputs) -> Truth | None:
-    meta = read_meta(of.prepared)
-    assert meta.conditioning is not None  # or there would be no sources
-    if meta.conditioning.pairing == "unpaired":
-        return None
-    rows = inputs.rows(of.seed, QUICK_PURPOSE, of.images).numpy()
-    targets = open_split(of.prepared, "validation").pixels
-    if meta.conditioning.pairing == "paired":
-        return Truth(rows, targets)
-    return Truth(rows, targets, inputs.sources.pixels, meta.conditioning.channels)
