@@ -13,9 +13,12 @@ from ganpress.errors import ConfigError
 from ganpress.surgery import deployable
 from models.builders import Blueprint
 from models.edge_wdcgan import EdgeWdcgan, FoldedWdcgan
+from models.families import Argument
 from models.quantized import ActivationQuantizer, CalibrationRecord, QuantizedGenerator, QuantizedLayer
 from models.quantized_network import Quantized, QuantizedNetwork
 from models.wdcgan import WdcganGenerator
+
+__all__ = ["QuantizationConfig", "quantize", "quantized_blueprint", "range_to_affine"]
 
 
 def quantize(model: nn.Module, inputs: Tensor, config: QuantizationConfig, seed: int | None = None) -> Quantized:
@@ -51,12 +54,20 @@ def quantized_blueprint(generator: Quantized, base: Blueprint) -> Blueprint:
         base: what rebuilds the float generator that it was made of.
     """
     record = asdict(generator.calibration) if generator.calibration else None
-    bits = {"weight_bits": generator.weight_bits, "activation_bits": generator.activation_bits}
+    bits: dict[str, Argument] = {"weight_bits": generator.weight_bits, "activation_bits": generator.activation_bits}
     if isinstance(generator, QuantizedNetwork):
         layers, folded = list(generator.layers), list(generator.folded)
-        own = {"base": {"builder": base.builder, "arguments": base.arguments}, "layers": layers, "folded": folded}
+        own: dict[str, Argument] = {
+            "base": {"builder": base.builder, "arguments": base.arguments},
+            "layers": [*layers],
+            "folded": [*folded],
+        }
         return Blueprint("quantized", {**own, **bits, "calibration": record})
-    shape = {"latent": generator.latent, "widths": generator.widths, "channels": generator.channels}
+    shape: dict[str, Argument] = {
+        "latent": generator.latent,
+        "widths": [*generator.widths],
+        "channels": generator.channels,
+    }
     return Blueprint("quantized_wdcgan", {**shape, **bits, "calibration": record})
 
 

@@ -39,7 +39,7 @@ class CompressionRecord:
     layers: tuple[LayerSparsity, ...]
     activations: tuple[ActivationRecord, ...]
     float_layers: tuple[str, ...] = ()
-    """Layers of a quantized generator that stayed in floats: their outputs have too many outliers, or no integer form."""
+    """Layers of a quantized generator that stayed in floats: outliers, or no integer form."""
 
     @property
     def zero_share(self) -> float:

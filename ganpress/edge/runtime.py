@@ -34,8 +34,12 @@ class OnnxGenerator:
         if not _holds_operator(content, "QuantizeLinear"):
             # Weights as integers, activations as floats: decode the weights once, at load.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
+        # Activations as integers, weights as floats: the runtime would round the weights, too.
+        disabled = ["WeightBiasQuantization"] if _has_float_weights(content) else []
         try:
-            self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
+            )
         except Exception as error:  # the runtime raises many types for damaged files
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason}; export it again") from None
@@ -78,6 +82,15 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path} does not exist; export the generator first") from None
 
 
+def _has_float_weights(content: bytes) -> bool:
+    """Whether every decoded tensor of a serialised graph was encoded in it: decoded weights come in addition."""
+    return _count_operator(content, "DequantizeLinear") == _count_operator(content, "QuantizeLinear")
+
+
 def _holds_operator(content: bytes, operator: str) -> bool:
-    """Whether a node of this type is in a serialised graph: field 4 of NodeProto, a string of that length."""
-    return bytes([0x22, len(operator)]) + operator.encode() in content
+    return _count_operator(content, operator) > 0
+
+
+def _count_operator(content: bytes, operator: str) -> int:
+    """Nodes of this type in a serialised graph: field 4 of NodeProto, a string of that length."""
+    return content.count(bytes([0x22, len(operator)]) + operator.encode())
