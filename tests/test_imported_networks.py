@@ -36,7 +36,7 @@ def foreign_modules():
         yield
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=["srgan", "unet", pytest.param("segmentation", marks=pytest.mark.slow)])
 def imported(request, foreign_modules, tmp_path_factory):
     """One imported network with random weights, and what belongs to it."""
     factory, shape, values = NETWORKS[request.param]

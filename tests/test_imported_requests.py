@@ -175,3 +175,17 @@ def test_building_leaves_the_global_random_state():
     before = torch.get_rng_state()
     build_network("odd_networks:grouped")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_copies_of_a_skeleton_share_no_module():
+    made = [imported_generator_on_meta("odd_networks:used_twice") for _ in range(2)]
+    modules = [{id(module) for module in network.modules()} for network in made]
+    assert not modules[0] & modules[1]
+    made[0].network.b.train(False).out_channels = 1
+    assert made[1].network.b.training
+    assert made[1].network.b.out_channels == 8
+
+
+def imported_generator_on_meta(factory):
+    with torch.device("meta"):
+        return imported_generator(factory, "100", {}, [*IMAGE], [-1, 1], [-1, 1])
