@@ -1,6 +1,7 @@
-"""Latency and bytes of W-DCGAN generators: torch eager, ONNX Runtime in floats and in integers.
+"""Latency and bytes of generators: torch eager, ONNX Runtime in floats and in integers.
 
     python -m benchmarks.edge_latency [--depths 64 16 4] [--size 64] [--batch 1] [--rounds 9]
+    python -m benchmarks.edge_latency --generators mobile_resnet_9blocks:16_16_32_16_32_32_16_16 --size 256
 
 Everything is timed in one process, in turn, in each round; the figures are medians over rounds of process CPU time on
 one thread, which other load on the machine moves little. Weights are random with the statistics of trained ones: speed
@@ -16,13 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.runtime import OnnxGenerator, runtime_version
 from ganpress.fidelity import compare_outputs
-from ganpress.seeding import torch_generator
+from ganpress.seeding import seeded_initialisation, torch_generator
+from models.builders import generator_blueprint
+from models.families import Canvas
+from models.spade import SpadeSpec
 from models.wdcgan import LATENT, WdcganGenerator, wdcgan_generator
 
 Generate = Callable[[Tensor], Tensor]
@@ -44,6 +49,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depths", type=int, nargs="+", default=[64, 16, 4])
+    parser.add_argument("--generators", nargs="*", default=[], help="names family:spec of conditional ones, instead")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
@@ -51,29 +57,45 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, onnxruntime {runtime_version()}, batch {arguments.batch}, 1 thread, CPU time")
     print(f"{'generator':<14}{'runtime':<16}{'ms':>9}{'vs eager':>10}{'bytes':>13}{'vs fp32':>9}{'SNR dB':>9}")
-    for depth in arguments.depths:
-        rows = measure(depth, arguments.size, arguments.batch, arguments.rounds)
+    for label in arguments.generators or [f"wdcgan:{depth}" for depth in arguments.depths]:
+        rows = measure(*subject(label, arguments.size), arguments.batch, arguments.rounds)
         eager, floats = rows[0], rows[1]
         for row in rows:
             ratio, smaller = eager.latency_ms / row.latency_ms, floats.size_bytes / row.size_bytes
             snr = "" if row.snr_db is None else f"{row.snr_db:.1f}"
-            label = f"wdcgan:{depth}"
             print(f"{label:<14}{row.name:<16}{row.latency_ms:>9.3f}{ratio:>9.2f}x{row.size_bytes:>13,}", end="")
             print(f"{smaller:>8.2f}x{snr:>9}")
 
 
-def measure(depth: int, image_size: int, batch: int, rounds: int) -> list[Row]:
-    """Export one generator in each number type and time it in each runtime.
+def subject(name: str, image_size: int) -> tuple[nn.Module, Tensor]:
+    """A generator by name and inputs for it; weights are random, see `generator_like_trained` for W-DCGAN."""
+    random = torch_generator(0, "benchmark", "inputs")
+    family, _, spec = name.partition(":")
+    if family == "wdcgan":
+        return generator_like_trained(int(spec), image_size), torch.randn(256, LATENT, generator=random)
+    classes = SpadeSpec.parse(spec).semantic if "spade" in family else 3
+    canvas = Canvas(3, image_size, image_size, reads=classes)
+    with seeded_initialisation(0, "benchmark", "weights"):
+        model = generator_blueprint(name, canvas).build().eval()
+    smooth = functional.interpolate(torch.randn(8, classes, 16, 16, generator=random), size=image_size, mode="bilinear")
+    if "spade" in family:
+        labels = functional.one_hot(smooth.argmax(1), classes)  # (8, H, W, classes)
+        return model, labels.permute(0, 3, 1, 2).float().contiguous()
+    return model, smooth.clamp(-1, 1)
+
+
+@torch.no_grad()
+def measure(model: nn.Module, z: Tensor, batch: int, rounds: int) -> list[Row]:
+    """Export one generator in each number type and time it in each runtime, on inputs (N, …).
 
     The row `w8` has integer weights and float arithmetic, on sub-pixel convolutions: beside `fp32` it shows what that
     form costs where there are no integer kernels to gain from.
     """
-    model = generator_like_trained(depth, image_size)
-    z = torch.randn(256, LATENT, generator=torch_generator(0, "benchmark", "latents"))
+    calibration, held_out = torch.split(z, len(z) // 2)
     exported = {
         "fp32": model,
-        "w8": quantize(model, z[:128], QuantizationConfig(8, None)),
-        "int8": quantize(model, z[:128], QuantizationConfig(8, 8)),
+        "w8": quantize(model, calibration, QuantizationConfig(8, None)),
+        "int8": quantize(model, calibration, QuantizationConfig(8, 8)),
     }
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.onnx" for name in exported}
@@ -84,7 +106,7 @@ def measure(depth: int, image_size: int, batch: int, rounds: int) -> list[Row]:
         parameter_bytes = 4 * sum(parameter.numel() for parameter in model.parameters())
         sizes = [parameter_bytes, *(path.stat().st_size for path in paths.values())]
     latency = time_in_turn(runners, z[:batch], rounds)
-    snr = [None, *(compare_outputs(model, runner, z[128:]).snr_db for runner in list(runners.values())[1:])]
+    snr = [None, *(compare_outputs(model, runner, held_out).snr_db for runner in list(runners.values())[1:])]
     return [Row(name, latency[name], size, db) for name, size, db in zip(runners, sizes, snr, strict=True)]
 
 
