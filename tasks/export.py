@@ -23,7 +23,7 @@ from tasks.stage import Stage, require, stage_main
 ENOUGH_SNR_DB = 15.0
 """Of a generator with floats between its integer layers, runtime against simulation; see `verify_export`.
 
-Each layer alone is equal to the bit; the published horse2zebra generator, the most sensitive one measured, reaches 19 dB
+Each layer alone is equal to the bit; the published horse2zebra generator, the most sensitive one seen, reaches 19 dB
 through its 41 instance normalisations. A graph that computes something else stays around 0 dB.
 """
 WITHOUT_TEACHER = ("candidate/", "control/")
