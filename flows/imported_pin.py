@@ -1,5 +1,6 @@
 """Pins of imported generators: `imported/<name>.dvc`, one for each folder that `ganpress import` writes."""
 
+import shutil
 from pathlib import Path
 
 from flows.data_source import run_dvc
@@ -19,17 +20,20 @@ def pin_imported(root: Path, name: str) -> None:
     _dvc(root, "add", "--quiet", f"{FOLDER}/{name}")
 
 
-def ensure_imported(root: Path, name: str) -> None:
-    """Bring `imported/<name>` into a workspace that has its pin but not its files, from DVC's cache.
+def ensure_imported(root: Path, main: Path, folder: str) -> None:
+    """Bring `imported/<name>` into a workspace, from DVC's cache by the main checkout's pin.
 
     Raises:
         DataError: if there is neither pin nor folder, or the cache does not hold it.
     """
-    if (root / FOLDER / name).is_dir():
+    pin = main / f"{folder}.dvc"
+    if pin.is_file() and root != main:
+        shutil.copy2(pin, root / f"{folder}.dvc")
+    elif (root / folder).is_dir():
         return
-    if not (root / FOLDER / f"{name}.dvc").is_file():
-        raise DataError(f"no imported generator '{name}' in {root / FOLDER}; bring it in with `ganpress import`")
-    _dvc(root, "checkout", "--quiet", f"{FOLDER}/{name}.dvc")
+    if not pin.is_file():
+        raise DataError(f"there is no imported generator at {main / folder}; bring it in with `ganpress import`")
+    _dvc(root, "checkout", "--quiet", f"{folder}.dvc")
 
 
 def _dvc(root: Path, *arguments: str) -> None:

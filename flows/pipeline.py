@@ -97,6 +97,10 @@ def ensure_inputs(workspace: Workspace) -> None:
         from flows.data_source import ensure_data
 
         ensure_data(workspace.root, workspace.data)
+        if workspace.imports:
+            from flows.imported_pin import ensure_imported
+
+            ensure_imported(workspace.root, workspace.main, workspace.imports)
 
 
 def _reads_data(root: Path) -> bool:

@@ -53,6 +53,12 @@ class Workspace:
         path = None if config.path is None else str(self.main / config.path)
         return config.model_copy(update={"source": source, "path": path})
 
+    @property
+    def imports(self) -> str | None:
+        """Folder of the imported generator that the run starts from, below the root; None where it trains its own."""
+        candidate = self.params.candidate
+        return candidate.imported if any(item.imported for item in candidate.items.values()) else None
+
 
 def find_workspace(root: Path, recipe: str | None = None, settings: Sequence[str] = ()) -> Workspace:
     """Return the workspace of a run without making it: its params are checked, its folder may not exist yet.

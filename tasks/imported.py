@@ -1,12 +1,17 @@
 """A candidate that was trained elsewhere: the imported generator is taken as it is."""
 
-from ganpress.checkpoint import load_model, save_model
+import torch
+from torch import nn
+
+from ganpress.checkpoint import save_model
 from ganpress.config.training import CandidateConfig
 from ganpress.config.translation import TranslationTraining
 from ganpress.errors import ConfigError
+from ganpress.imported.card import load_imported
 from ganpress.tracking import StageRun
+from models.families import Canvas
 from tasks.generator_training import canvas, deliver, fresh
-from tasks.stage import Stage, require
+from tasks.stage import Stage
 from tasks.translation import discriminator_blueprint
 
 
@@ -20,11 +25,29 @@ def deliver_imported(stage: Stage, run: StageRun, config: CandidateConfig) -> No
         raise ConfigError(
             f"{stage.label}: imported generators are conditional; candidate.training must name a framework"
         )
-    path = require(stage.root / config.imported / "generator.pt", "")
-    generator, blueprint = load_model(path)
+    folder = stage.root / config.imported
+    generator, blueprint = load_imported(stage.root, folder.name)
     there = canvas(stage)
+    _check_shapes(stage, generator, there)
+    path = folder / "generator.pt"
     run.uses_model(path)
     mirror = discriminator_blueprint(there, config.training)
     save_model(stage.out / "discriminator.pt", fresh(stage, mirror), mirror)
     (stage.out / "curves.csv").write_text("images\n0\n", encoding="utf-8")
     deliver(stage, run, generator, blueprint, {"train_images": 0}, {"generator": "imported", "from": config.imported})
+
+
+@torch.no_grad()
+def _check_shapes(stage: Stage, generator: nn.Module, there: Canvas) -> None:
+    """Refuse data that the generator does not read or draw, before anything else fails on it."""
+    wanted = (1, there.channels, there.height, there.width)
+    try:
+        drawn = tuple(generator(torch.zeros(1, *there.source_shape)).shape)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{stage.label}: the imported generator cannot read {there}: {reason}") from None
+    if drawn != wanted:
+        raise ConfigError(
+            f"{stage.label}: the imported generator draws {drawn} of a source {there.source_shape}, targets are "
+            f"{wanted}; set prepare.size and prepare.source_size to its sizes"
+        )

@@ -1,4 +1,4 @@
-"""Stage `student@X`: a smaller generator distilled from the teacher; from latents, or by GAN Compression from sources."""
+"""Stage `student@X`: a smaller generator distilled from the teacher, from latents or by GAN Compression."""
 
 from dataclasses import dataclass
 

@@ -45,7 +45,7 @@ def test_import_writes_pins_and_says_what_it_found(project):
 
     before = (folder / "generator.pt").read_bytes()
     shutil.rmtree(folder)
-    ensure_imported(project.root, "my_module")
+    ensure_imported(project.root, project.root, "imported/my_module")
     assert (folder / "generator.pt").read_bytes() == before
 
 
@@ -87,5 +87,7 @@ def test_mistakes_are_one_line_and_write_nothing(project, monkeypatch, capsys, a
 
 
 def test_ensure_without_a_pin_says_how_to_import(project):
-    with pytest.raises(DataError, match="no imported generator 'net' in .*; bring it in with `ganpress import`"):
-        ensure_imported(project.root, "net")
+    with pytest.raises(
+        DataError, match="there is no imported generator at .*imported/net; bring it in with `ganpress import`"
+    ):
+        ensure_imported(project.root, project.root, "imported/net")

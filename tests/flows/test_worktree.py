@@ -63,7 +63,9 @@ def test_deleted_or_half_made_worktree_is_made_again(toy):
 
 
 def test_relative_paths_mean_the_checkout(toy):
-    workspace = find_workspace(toy.root, None, ["data.path=../sets/mnist", "judge.weights=w.pt", "judge.kind=inception"])
+    workspace = find_workspace(
+        toy.root, None, ["data.path=../sets/mnist", "judge.weights=w.pt", "judge.kind=inception"]
+    )
     assert workspace.data.path == f"{toy.root}/../sets/mnist"
     assert workspace.params.judge.weights == f"{toy.root}/w.pt"
     folder = find_workspace(toy.root, None, ["data.source='folder:pictures'"])
