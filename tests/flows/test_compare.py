@@ -131,3 +131,38 @@ def test_sharpness_itself_ranks_nothing(project):
     assert "'vol_100' ranks nothing" in str(error)
     assert "sort by vol_ratio" in str(error)
     assert _compare("--metric", "vol").exit_code == 0
+
+
+PAIRED = {
+    "teacher": {
+        "is_64_judge": 3.0,
+        "fid_64_test_judge": 9.0,
+        "fid_retained": 1.0,
+        "psnr_64_test": 20.0,
+        "macs_exact": 8,
+    },
+    "subnet": {
+        "is_64_judge": 4.0,
+        "fid_64_test_judge": 12.0,
+        "fid_retained": 0.75,
+        "psnr_64_test": 19.0,
+        "macs_exact": 2,
+    },
+}
+
+
+def test_conditional_generators_are_ranked_by_distance_and_shown_with_what_they_have(project):
+    (project / "artifacts/evaluate/metrics.json").write_text(json.dumps(PAIRED))
+    assert _json()["sorted_by"] == "fid_64_test_judge"
+    assert _json()["best"] == "teacher"
+    assert _json("--sort", "psnr")["best"] == "teacher"
+    heading = " ".join(_compare().stdout.split("---")[0].split())
+    assert all(word in heading for word in ("macs", "psnr", "fid retained"))
+    assert "is 64" not in heading
+
+
+def test_what_decides_follows_from_the_kind_of_generators():
+    assert find_metric({"a": {"miou_9_test_judge": 0.5, "fid_9_test_judge": 1.0}}, None) == "miou_9_test_judge"
+    assert find_metric({"a": {"is_9_judge": 2.0, "fid_9_all_judge": 1.0}}, None) == "fid_9_all_judge"
+    assert find_metric({"a": {"is_9_judge": 2.0, "fid_9_test_judge": 1.0}}, None) == "is_9_judge"
+    assert metric_family("kid_9_test_judge_error") == "kid_error"
