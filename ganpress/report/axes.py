@@ -19,6 +19,8 @@ PLACES = (
 """Where a label may stand beside its mark: offset in points and alignment, best first.
 
 A front's steps leave a mark to the right and arrive from below or above, so corners come first."""
+TICKS = ((300, (1,)), (30, (1, 3)), (8, (1, 2, 5)), (0, (1, 2, 3, 5, 7)))
+"""Ticks in each decade of a log axis, by the ratio of its ends from which on they are so few."""
 LINEAR_SPAN = 3
 """Ratio of the largest to the smallest value up to which decades would leave an axis without ticks."""
 BACKING = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
@@ -26,12 +28,12 @@ BACKING = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
 
 
 def logarithmic(axis: Any, write: Callable[[float], str]) -> None:
-    """Give a log axis ticks at 1, 2 and 5 (or only decades over a long range) written by `write`."""
+    """Give a log axis ticks written by `write`, the denser the shorter its range."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    decades = high / low
-    axis.set_major_locator(LogLocator(base=10, subs=(1,) if decades > 300 else (1, 3) if decades > 30 else (1, 2, 5)))
+    subs = next(subs for span, subs in TICKS if high / low > span)
+    axis.set_major_locator(LogLocator(base=10, subs=subs))
     axis.set_minor_locator(LogLocator(base=10, subs=(1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
     axis.set_minor_formatter(NullFormatter())

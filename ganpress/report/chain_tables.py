@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ganpress.report.chain import SearchOutcome
 from ganpress.report.content import ReportInputs
-from ganpress.report.gains import WITHOUT, Gain
+from ganpress.report.gains import BESIDE, Gain
 from ganpress.report.grid import Cell, Heading, Row, RowGroup, Table, written
 from ganpress.report.notation import Writer, write_bytes, write_compact, write_count, write_milliseconds, write_score
 
@@ -48,7 +48,7 @@ def gain_table(gains: Sequence[Gain], inputs: ReportInputs) -> Table:
         Heading("macs_beside", "MACs", "without"),
     ]
     groups = [
-        RowGroup(f"{step}, beside the one {WITHOUT[step]}", [_gain_row(one) for one in gains if one.step == step])
+        RowGroup(f"{step.capitalize()}, beside {BESIDE[step]}", [_gain_row(one) for one in gains if one.step == step])
         for step in dict.fromkeys(one.step for one in gains)
     ]
     return Table("gains", f"What each step gains in {metric.heading}", headings, groups)

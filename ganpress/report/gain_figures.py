@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ganpress.report.content import ReportInputs
 from ganpress.report.drawing import COLOURS, MARKERS, MUTED, WIDE_INCHES, Drawing, chart_grid, finish
-from ganpress.report.gains import WITHOUT, Gain
+from ganpress.report.gains import BESIDE, Gain
 from ganpress.report.notation import write_score
 
 ROW_INCHES = 0.34
@@ -19,7 +19,7 @@ def gain_chart(gains: Sequence[Gain], inputs: ReportInputs) -> Drawing | None:
         for row, gain in enumerate(gains):
             axes.plot([gain.value_beside, gain.value], [row, row], color=MUTED, linewidth=1.4, zorder=1)
             text = f"{gain.one.reference}: {write_score(gain.value)}; {gain.beside.reference}: "
-            text += f"{write_score(gain.value_beside)}, {WITHOUT[gain.step]}"
+            text += f"{write_score(gain.value_beside)}, {BESIDE[gain.step]}"
             for one, value, filled in ((gain.beside, gain.value_beside, False), (gain.one, gain.value, True)):
                 colour = COLOURS[one.group]
                 axes.plot(

@@ -9,11 +9,11 @@ from ganpress.report.networks import EXTRACTED, base_references
 from ganpress.report.notation import MetricName
 
 Step = Literal["distillation", "once for all", "fine-tuning", "compression"]
-WITHOUT: dict[Step, str] = {
-    "distillation": "of the same size that had no teacher",
-    "once for all": "of the same size that was trained alone",
-    "fine-tuning": "before it",
-    "compression": "before it",
+BESIDE: dict[Step, str] = {
+    "distillation": "a generator of the same size that had no teacher",
+    "once for all": "a generator of the same size, trained alone",
+    "fine-tuning": "the sub-generator as it was extracted",
+    "compression": "its source",
 }
 """What the other generator of a comparison is."""
 SIZE_TOLERANCE = 0.1

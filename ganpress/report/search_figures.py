@@ -14,6 +14,8 @@ from ganpress.report.drawing import COLOURS, INK, MUTED, PAPER, Drawing, Hover, 
 from ganpress.report.figures import front
 from ganpress.report.notation import write_score
 
+UNITS = {"macs": "MACs"}
+"""Objectives that are not written as they are named."""
 CLASSES = 5
 """Colours of the second cost."""
 
@@ -85,10 +87,11 @@ def _title(cost: SearchCost) -> str:
 
 
 def _caption(inputs: ReportInputs) -> str:
-    others = " and ".join(inputs.params.search.objectives)
+    *more, last = (UNITS.get(one, one) for one in inputs.params.search.objectives)
+    others = ", ".join(["score", *more]) + f" and {last}"
     return (
         "each mark a sub-generator inside the budget, scored without retraining; ringed: the front, which no other "
-        f"beats in score and {others} at once; dashed: the front over this axis alone; diamond: the chosen one"
+        f"beats in {others} at once; dashed: the front over this axis alone; diamond: the chosen one"
     )
 
 
@@ -113,17 +116,18 @@ class _Colours:
 
     def __init__(self, search: SearchOutcome, cost: SearchCost | None) -> None:
         self._cost = cost
-        self._edges = [0.0, 1.0]
-        if cost is not None:
-            values = [one.costs[cost.name] for one in search.scored]
-            self._edges = sorted(set(np.quantile(values, np.linspace(0, 1, CLASSES + 1)).tolist()))
+        values = [] if cost is None else sorted({one.costs[cost.name] for one in search.scored})
+        self._classes: list[tuple[float, float]] = [(value, value) for value in values]
+        if len(values) > CLASSES:
+            parts = np.array_split(np.array(values), CLASSES)
+            self._classes = [(float(part[0]), float(part[-1])) for part in parts]
 
     def of(self, one: ScoredSubnet) -> str:
         """Colour as hex."""
         if self._cost is None:
             return COLOURS["subnet"]
-        place = int(np.searchsorted(self._edges[1:-1], one.costs[self._cost.name], side="right"))
-        return self._shades()[place]
+        value = one.costs[self._cost.name]
+        return self._shades()[next(place for place, (_, high) in enumerate(self._classes) if value <= high)]
 
     def text(self, one: ScoredSubnet) -> str:
         """The second cost in words, for hovering."""
@@ -133,14 +137,16 @@ class _Colours:
         """Say which colour is which cost."""
         if self._cost is None:
             return
-        for shade, low, high in zip(self._shades(), self._edges, self._edges[1:], strict=False):
-            label = f"{self._cost.tick(float(f'{low:.2g}'))} – {self._cost.tick(float(f'{high:.2g}'))}"
+        for shade, ends in zip(self._shades(), self._classes, strict=True):
+            low, high = (self._cost.tick(float(f"{end:.3g}")) for end in ends)
+            label = low if low == high else f"{low} – {high}"
             axes.plot([], [], linestyle="none", marker="o", markersize=6, color=shade, markeredgewidth=0, label=label)
-        legend = figure.legend(loc="outside right upper", title=self._cost.title.replace(", ", "\n"), handletextpad=0.1)
+        title = "\n".join(self._cost.title.split(", ")[:2])
+        legend = figure.legend(loc="outside right upper", title=title, handletextpad=0.1)
         legend.get_title().set_fontsize(8)
 
     def _shades(self) -> list[str]:
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
-        return [to_hex(colormaps["viridis"](place)) for place in np.linspace(0.92, 0.05, max(1, len(self._edges) - 1))]
+        return [to_hex(colormaps["viridis"](place)) for place in np.linspace(0.92, 0.05, len(self._classes))]

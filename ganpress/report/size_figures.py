@@ -29,14 +29,15 @@ class Series:
 
 
 def size_chart(inputs: ReportInputs, metric: MetricName) -> Drawing | None:
-    """Score over size: students by loss, controls, the teacher as a line; None where none of them was measured.
+    """Score over size: students by loss, controls, the teacher as a line; None where there is one size only.
 
     Size is the depth scale factor where all are W-DCGANs, else the number of parameters.
     """
     by_depth = _all_have_depth(inputs)
     series = [one for one in _series(inputs, metric, by_depth) if one.points]
     teacher = inputs.teacher.metrics.get(metric.raw)
-    if teacher is None or not series:
+    sizes = sorted({size for one in series for size, _ in one.points})
+    if teacher is None or len(sizes) < 2:
         return None
     with chart() as (figure, axes, hover):
         axes.axhline(teacher, color=INK, linewidth=1.2, linestyle=DOTTED)
@@ -51,7 +52,7 @@ def size_chart(inputs: ReportInputs, metric: MetricName) -> Drawing | None:
         if axes.get_yscale() == "log":
             logarithmic(axes.yaxis, tick_number)
         axes.margins(0.06, 0.1)
-        _size_axis(axes, sorted({size for one in series for size, _ in one.points}), by_depth)
+        _size_axis(axes, sizes, by_depth)
         axes.set_ylabel(metric.heading)
         axes.plot([], [], color=INK, linewidth=1.2, linestyle=DOTTED, label=f"teacher ({write_score(teacher)})")
         figure.legend(loc="outside upper left", ncols=2)

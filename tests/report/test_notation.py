@@ -25,6 +25,21 @@ def test_name_without_split() -> None:
     assert parse_metric_name("vol_ratio_1000").base == "vol_ratio"
 
 
+@pytest.mark.parametrize(
+    ("raw", "heading"),
+    [
+        ("fid_542_all_judge", "FID ↓ (542 images · all · judge)"),
+        ("miou_500_test_segmenter", "mIoU ↑ (500 images · test · segmenter)"),
+        ("psnr_64_test", "PSNR ↑ (64 images · test)"),
+        ("mae_64_test", "MAE ↓ (64 images · test)"),
+        ("mae_teacher_64", "MAE to teacher ↓ (64 images)"),
+        ("kid_32_test_squeezenet", "KID ↓ (32 images · test · squeezenet)"),
+    ],
+)
+def test_names_of_conditional_generators(raw: str, heading: str) -> None:
+    assert parse_metric_name(raw).heading == heading
+
+
 @pytest.mark.parametrize("raw", ["is_std_1000_judge", "kid_error_1000_test_judge"])
 def test_spread_is_no_metric_of_its_own(raw: str) -> None:
     name = parse_metric_name(raw)
@@ -32,7 +47,9 @@ def test_spread_is_no_metric_of_its_own(raw: str) -> None:
     assert name.direction == "none"
 
 
-@pytest.mark.parametrize("raw", ["parameters", "size_bytes", "is_retained", "latency_ms_p50", "fidelity", "kid_x"])
+@pytest.mark.parametrize(
+    "raw", ["parameters", "size_bytes", "is_retained", "miou_retained", "latency_ms_p50", "fidelity", "kid_x"]
+)
 def test_other_names_stay(raw: str) -> None:
     name = parse_metric_name(raw)
     assert name.base == name.title == raw

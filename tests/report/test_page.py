@@ -48,7 +48,8 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
-        if self._row and ("td" in self.open or "th" in self.open):
+        name_of_network = "small" in self.open and len(self._row) == 1
+        if self._row and ("td" in self.open or "th" in self.open) and not name_of_network:
             self._row[-1] = (self._row[-1][0] + data, self._row[-1][1])
 
     def handle_endtag(self, tag):
@@ -206,7 +207,7 @@ def test_unmeasured_numbers_are_left_open(inputs: ReportInputs) -> None:
 
 def bare(inputs: ReportInputs, **changes: object) -> ReportInputs:
     """The inputs with nothing but generators."""
-    nothing = {"gallery": Gallery({}, {}), "selection": None, "curves": (), "search": None, "cards": (), "digests": {}}
+    nothing = {"gallery": Gallery({}), "selection": None, "curves": (), "search": None, "cards": (), "digests": {}}
     return dataclasses.replace(inputs, **(nothing | {"compressions": (), "machine": ()} | changes))
 
 
