@@ -66,7 +66,8 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
 
     0: done. 2: the user can mend it, one line on stderr says how.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ganpress").setLevel(logging.INFO)  # libraries report every small thing at this level
     try:
         stage = _read_stage(name, sys.argv[1:])
         _set_threads()

@@ -123,7 +123,7 @@ def _execution_order(traced: _Traceable, example: Tensor) -> list[str]:
 
 
 def _dependency_graph(traced: nn.Module, example: Tensor) -> Any:
-    from torch_pruning import DependencyGraph  # type: ignore[import-untyped]
+    from torch_pruning import DependencyGraph
 
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # what it warns of is checked here

@@ -91,7 +91,7 @@ def channel_groups(network: nn.Module, example: Tensor) -> list[ChannelGroup]:
     Raises:
         ConfigError: if a layer's channels cannot be told apart, such as those of a grouped convolution.
     """
-    import torch_pruning  # type: ignore[import-untyped, unused-ignore]
+    import torch_pruning
 
     twin = copy.deepcopy(network).eval().requires_grad_(True)
     with torch.enable_grad():

@@ -107,7 +107,11 @@ def train_translation(
 def calibration_sources(
     data: PairArray, random: torch.Generator, batch_size: int, device: torch.device
 ) -> Iterator[Tensor]:
-    """Yield batches of `CALIBRATION_IMAGES` sources in all, as large as those of the training."""
+    """Yield batches of `CALIBRATION_IMAGES` sources in all, as large as those of the training.
+
+    At least two sources a batch: a first feature map of one pixel has no variance in a batch of one.
+    """
+    batch_size = max(batch_size, min(2, len(data)))
     batches = data.random_batches(random, batch_size)
     for source, _ in itertools.islice(batches, -(-CALIBRATION_IMAGES // batch_size)):
         yield source.to(device)
