@@ -74,7 +74,8 @@ def _sources(conditioning: Conditioning | None) -> list[Fact]:
 
 def _in_order(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     """Counts of the splits: train, validation, test, then others."""
-    places: dict[str, int] = {split: place for place, split in enumerate(SPLITS)}
+    names = [*SPLITS, *(f"source_{split}" for split in SPLITS)]
+    places: dict[str, int] = {split: place for place, split in enumerate(names)}
     return sorted(counts.items(), key=lambda item: places.get(item[0], len(places)))
 
 
@@ -97,10 +98,15 @@ def _passed(validation: dict[str, Any]) -> bool | None:
     return success if isinstance(success, bool) else None
 
 
+def _counted(split: str) -> str:
+    """What validation counts under a split's name: `train`, or `source_train` for the sources of it."""
+    return f"{split.removeprefix('source_')} sources" if split.startswith("source_") else f"{split} images"
+
+
 def _validation(validation: dict[str, Any]) -> list[Fact]:
     """Raw counts, and each check with what was allowed and found."""
     facts = [
-        Fact(f"{split} images", write_count(count), "raw") for split, count in _in_order(validation.get("counts", {}))
+        Fact(_counted(split), write_count(count), "raw") for split, count in _in_order(validation.get("counts", {}))
     ]
     classes = validation.get("class_counts", {})
     if classes:

@@ -9,8 +9,8 @@ from ganpress.report.chain import Curve, Selection
 from ganpress.report.drawing import INK, MARKERS, MUTED, SERIES, WIDE_INCHES, Drawing, Hover, chart, chart_grid, finish
 from ganpress.report.notation import write_count, write_score
 
-COLUMNS = 3
-"""Charts side by side in the figure of one stage."""
+COLUMNS = (3, 4)
+"""Panels side by side in the figure of one stage: the one of these that leaves fewer empty, else the first."""
 PANEL_INCHES = 2.2
 TITLES = {
     "generator_loss": "generator loss",
@@ -35,13 +35,14 @@ def curve_charts(curves: Sequence[Curve]) -> list[Drawing]:
 
 def _stage_chart(stage: str, curves: Sequence[Curve]) -> Drawing:
     losses = list(dict.fromkeys(loss for curve in curves for loss in curve.losses))
-    rows = math.ceil(len(losses) / COLUMNS)
-    with chart_grid(rows, COLUMNS, WIDE_INCHES, 0.5 + PANEL_INCHES * rows) as (figure, panels, hover):
+    columns = min(COLUMNS, key=lambda count: -len(losses) % count)
+    rows = math.ceil(len(losses) / columns)
+    with chart_grid(rows, columns, WIDE_INCHES, 0.5 + PANEL_INCHES * rows) as (figure, panels, hover):
         for panel, loss in zip(panels, losses, strict=False):
             _panel(panel, hover, curves, loss)
         for empty in panels[len(losses) :]:
             empty.set_axis_off()
-        for panel in panels[max(0, len(losses) - COLUMNS) : len(losses)]:
+        for panel in panels[max(0, len(losses) - columns) : len(losses)]:
             panel.set_xlabel("images shown")
         if len(curves) > 1 or curves[0].item != stage:
             lines = [

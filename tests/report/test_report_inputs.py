@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -101,3 +102,42 @@ def test_failed_validation_names_its_check(project: Path) -> None:
     data = read(project).data
     assert data.validation_passed is False
     assert any(fact.name == "decodes" and "train/3.png" in fact.value for fact in data.validation)
+
+
+def test_sources_are_counted_beside_their_images(project: Path) -> None:
+    path = project / "artifacts" / "validate" / "validation.json"
+    verdict = json.loads(path.read_text())
+    verdict["counts"] = {"source_test": 5, "source_train": 7, "test": 4, "train": 6}
+    path.write_text(json.dumps(verdict))
+    meta = project / "artifacts" / "prepare" / "meta.json"
+    source = {"pairing": "unpaired", "channels": 1, "height": 16, "width": 24, "label_names": [], "counts": {"test": 5}}
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"conditioning": source}))
+    data = read(project).data
+    assert [fact.name for fact in data.validation[:4]] == [
+        "train images",
+        "test images",
+        "train sources",
+        "test sources",
+    ]
+    facts = {fact.name: fact.value for fact in data.prepared}
+    assert facts["pairing"] == "unpaired"
+    assert facts["source image"] == "24 × 16 × 1"
+    assert facts["test sources"] == "5"
+    assert data.conditioning.pairing == "unpaired"
+
+
+def test_selection_without_a_choice_is_damaged(project: Path) -> None:
+    path = project / "artifacts" / "teacher" / "selection.csv"
+    path.write_text(path.read_text().replace(",1\n", ",0\n"))
+    with pytest.raises(DataError, match="one candidate must be selected"):
+        read(project)
+
+
+def test_sources_and_truth_are_found_in_the_gallery(project: Path) -> None:
+    images = np.zeros((2, 1, 4, 4), np.uint8)
+    path = project / "artifacts" / "evaluate" / "gallery.npz"
+    np.savez(path, **{"source": images, "truth": images + 1, "samples/teacher": images})
+    gallery = read(project).gallery
+    assert gallery.source.shape == (2, 1, 4, 4)
+    assert gallery.truth.max() == 1
+    assert list(gallery.samples) == ["teacher"]
