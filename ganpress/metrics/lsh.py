@@ -1,0 +1,149 @@
+"""Precision and recall by locality-sensitive hashing alone: robust to outliers, and O(1) for each sample.
+
+A sample counts by the share of hash tables in which its bucket holds samples of the other set. An outlier shares its
+bucket with nobody, so it vouches for no sample, where its k-NN ball would be the largest of all.
+
+After Mordido et al. (2021), whose details are not public to us: this definition is our own, and values compare only
+among themselves. It is a coarse test of density; `ganpress.metrics.lsh_neighbours` looks into the buckets. Features may
+be of any domain; they are hashed where they lie, in their own precision.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpress.metrics.buckets import Occupancy, occupancy
+from ganpress.metrics.inputs import Float64
+from ganpress.metrics.locality_hashing import Features, HashFamily, enough, fit_family, fitted
+from ganpress.seeding import torch_generator
+
+
+@dataclass(frozen=True)
+class LshSettings:
+    """What LSH-only scores depend on beside the features and the seed."""
+
+    tables: int = 32
+    """Independent hash tables: 32 leave a spread of 0.004 between seeds."""
+    bits: int = 8
+    """Hashes in a table's key."""
+    mates: int = 2
+    """Samples of the other set that a bucket must hold to count."""
+    hit_rate: float = 0.7
+    """Share of one half of the reference whose buckets count in tables of the other half: this sets the width."""
+    calibration_tables: int = 4
+    """Tables on which the width is found."""
+
+
+@dataclass(frozen=True)
+class HashedReference:
+    """A reference set as LSH-only scores need it, computed once and used for every generator: its features are gone."""
+
+    family: HashFamily
+    keys: Tensor
+    """(N, L)"""
+    settings: LshSettings
+    seed: int
+
+
+@dataclass(frozen=True)
+class LshScores:
+    """Quality (precision) and diversity (recall) of a generated set, by single samples too."""
+
+    precision: float
+    """Mean of `generated_scores`, [0, 1]."""
+    recall: float
+    """Mean of `reference_scores`, [0, 1]."""
+    precision_ceiling: float
+    """What the reference itself would score: each of its samples in tables of the others."""
+    recall_ceiling: float
+    """The same in tables of as many reference samples as there are generated ones, or in all where they are fewer."""
+    generated_scores: Float64
+    """(M,) share of tables in which the sample's bucket holds reference samples, [0, 1]."""
+    reference_scores: Float64
+    """(N,) share of tables in which the sample's bucket holds generated samples, [0, 1]."""
+    width: float
+    """Of the hashes, in units of the features."""
+    settings: LshSettings
+    seed: int
+
+
+def lsh_scores(reference: Features, generated: Features, seed: int, settings: LshSettings | None = None) -> LshScores:
+    """Score generated features (M, F) against a reference (N, F) by hashes alone; M = N makes recall comparable.
+
+    Raises:
+        DataError: as `hash_reference` and `score_hashed`.
+    """
+    return score_hashed(hash_reference(reference, seed, settings), generated)
+
+
+def hash_reference(reference: Features, seed: int, settings: LshSettings | None = None) -> HashedReference:
+    """Fit the hash family on a reference (N, F) and put it into tables.
+
+    Args:
+        reference: Features, or batches of them, read once; what is kept meanwhile is 4 L b bytes a sample.
+        seed: Seed of the family, and of the halves by which its width is found.
+        settings: Number of tables and the rest.
+
+    Raises:
+        DataError: if there are too few samples, all are equal, or they hold NaN.
+    """
+    settings = settings or LshSettings()
+    family, projections = fit_family(reference, settings.tables, settings.bits, seed)
+    enough(len(projections), 2 * settings.mates, "the reference features")
+    some = family.first(settings.calibration_tables)
+    few = projections[:, : some.vectors.shape[1]]
+    order = torch.randperm(len(few), generator=torch_generator(seed, "locality-hashing", "halves")).to(few.device)
+
+    def hit_rate(candidate: HashFamily) -> float:
+        keys = candidate.keys(few)[order]
+        one, other = keys[: len(keys) // 2], keys[len(keys) // 2 :]
+        shared = [occupancy(one[:, table], other[:, table]) for table in range(keys.shape[1])]
+        hits = [_hits(table, settings.mates) for table in shared]
+        return float(np.mean([float(side.double().mean()) for pair in hits for side in pair]))
+
+    width = fitted(some, few, hit_rate, settings.hit_rate).width
+    family = replace(family, width=width)
+    return HashedReference(family, family.keys(projections), settings, seed)
+
+
+def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
+    """Score generated features (M, F), or batches of them, against a hashed reference.
+
+    Raises:
+        DataError: if there are too few samples, they hold NaN, or their number of features is not the reference's.
+    """
+    settings = reference.settings
+    keys = reference.family.hash(generated, "the generated features")
+    enough(len(keys), settings.mates, "the generated features")
+    counts = [occupancy(*table) for table in zip(reference.keys.T, keys.T, strict=True)]
+    hits = [_hits(table, settings.mates) for table in counts]
+    fake, real = (torch.stack(side).double().mean(dim=0).numpy(force=True) for side in zip(*hits, strict=True))
+    others = torch.cat([table.reference_with_reference for table in counts]).numpy(force=True) - 1
+    available = len(reference.keys) - 1
+    return LshScores(
+        precision=float(fake.mean()),
+        recall=float(real.mean()),
+        precision_ceiling=_expected_hits(others, available, available, settings.mates),
+        recall_ceiling=_expected_hits(others, available, min(len(keys), available), settings.mates),
+        generated_scores=fake,
+        reference_scores=real,
+        width=reference.family.width,
+        settings=settings,
+        seed=reference.seed,
+    )
+
+
+def _hits(table: Occupancy, mates: int) -> tuple[Tensor, Tensor]:
+    """Which generated (M,) and which reference samples (N,) share a bucket with enough samples of the other set."""
+    return table.reference_with_generated >= mates, table.generated_with_reference >= mates
+
+
+def _expected_hits(others: np.ndarray, available: int, drawn: int, mates: int) -> float:
+    """Mean chance that at least `mates` of a bucket's `others` are among `drawn` of the `available` samples."""
+    from scipy.stats import hypergeom
+
+    sizes, samples = np.unique(others, return_counts=True)
+    chances = hypergeom.sf(mates - 1, available, sizes, drawn)
+    return float((chances * samples).sum() / samples.sum())
