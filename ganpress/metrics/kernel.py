@@ -38,6 +38,26 @@ def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_s
     Raises:
         DataError: if a set is smaller than a subset, holds NaN, or the reference features are all zero.
     """
+    values = _distances(reference, generated, subsets, subset_size, seed)
+    disjoint = values[: min(len(reference), len(generated)) // subset_size]
+    error = float(np.std(disjoint, ddof=1) / np.sqrt(len(disjoint))) if len(disjoint) > 1 else None
+    kept = values[:subsets]
+    return KernelDistance(float(np.mean(kept)), float(np.std(kept)), error)
+
+
+def disjoint_distances(reference: Matrix, generated: Matrix, subset_size: int, seed: int) -> Float64:
+    """Return the distances (B,) of the B disjoint pairs of subsets that the data allow: B independent values.
+
+    Equal seeds give equal subsets of the reference, and of generated sets of equal size.
+
+    Raises:
+        DataError: as `kernel_distance`.
+    """
+    return np.array(_distances(reference, generated, 1, subset_size, seed))
+
+
+def _distances(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> list[float]:
+    """At least `subsets` distances: those of whole permutations, of which the first ones are of disjoint subsets."""
     real, fake = as_matrix(reference, "the reference features", 2), as_matrix(generated, "the generated features", 2)
     same_columns(real, fake)
     available = min(len(real), len(fake))
@@ -55,10 +75,7 @@ def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_s
         for block in range(blocks):
             one, other = (order[block * subset_size : (block + 1) * subset_size] for order in orders)
             values.append(_squared_discrepancy(real[one] / np.float64(scale), fake[other] / np.float64(scale)))
-    disjoint = values[:blocks]
-    error = float(np.std(disjoint, ddof=1) / np.sqrt(blocks)) if len(disjoint) > 1 else None
-    kept = values[:subsets]
-    return KernelDistance(float(np.mean(kept)), float(np.std(kept)), error)
+    return values
 
 
 def _scale(real: Floats) -> float:
