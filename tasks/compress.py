@@ -19,6 +19,9 @@ from tasks.stage import Stage, require, stage_main
 
 HELD_OUT_IMAGES = 256
 """Inputs, never calibrated on, that the difference to the original is measured on."""
+HELD_OUT_VALUES = 2**22
+"""Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
+FEWEST_HELD_OUT = 8
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -36,7 +39,8 @@ def work(stage: Stage, run: StageRun) -> None:
     save_model(path, compressed, blueprint)
     record = record_compression(compressed, item.generator, file_digest(source, "md5"), item.sparsity)
     record.save(stage.out / "compression.json")
-    held_out = open_inputs(prepared, "validation").draw(stage.seed, "compress-held-out", HELD_OUT_IMAGES)
+    unseen = open_inputs(prepared, "validation")
+    held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
     snr_db = compare_outputs(original, compressed, held_out).snr_db
     metrics = {"size_bytes": path.stat().st_size, "sparsity": record.zero_share}
     if snr_db is not None:
@@ -57,6 +61,11 @@ def compress(
         return model, blueprint
     quantized = quantize(model, calibration, QuantizationConfig(item.weight_bits, item.activation_bits), seed)
     return quantized, quantized_blueprint(quantized, blueprint)
+
+
+def held_out_count(example: Tensor) -> int:
+    """Inputs that the difference is measured on, for inputs of the size of `example` (1, …)."""
+    return max(FEWEST_HELD_OUT, min(HELD_OUT_IMAGES, HELD_OUT_VALUES // example.numel()))
 
 
 if __name__ == "__main__":
