@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganpress.checkpoint import file_digest, save_model
+from ganpress.checkpoint import file_digest, load_model, save_model
 from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import canvas_of, open_inputs
 from ganpress.data.pictures import image_grid, save_png
-from ganpress.errors import ConfigError
+from ganpress.errors import CheckpointError, ConfigError
 from ganpress.pixels import images_to_uint8
 from ganpress.seeding import seeded_initialisation
 from ganpress.tracking import StageRun
 from ganpress.training.loop import Checkpointing, CurvePoint
 from models.builders import Blueprint, generator_blueprint
-from models.families import Canvas
+from models.families import FAMILIES, Canvas
 from tasks.stage import Stage, require
 
 GRID_IMAGES = 64
@@ -52,6 +52,25 @@ def generator_of(stage: Stage, name: str) -> Blueprint:
         return generator_blueprint(name, canvas(stage))
     except ValueError as error:
         raise ConfigError(f"{stage.label}: generator '{name}': {error}") from None
+
+
+def load_teacher(stage: Stage) -> tuple[nn.Module, Blueprint]:
+    """The teacher, in eval mode.
+
+    Raises:
+        CheckpointError: if its file is damaged, or holds no generator of this kind of data.
+        DataError: if there is none yet.
+    """
+    path = require(stage.artifact("teacher") / "generator.pt", "teacher")
+    teacher, blueprint = load_model(path)
+    conditional = canvas(stage).reads > 0
+    known = {family.builder for family in FAMILIES.values() if family.conditional == conditional} | {"imported"}
+    if blueprint.builder not in known:
+        raise CheckpointError(
+            f"{path} holds a '{blueprint.builder}', but this data needs one of {', '.join(sorted(known))}; "
+            "run `dvc repro --force teacher`"
+        )
+    return teacher, blueprint
 
 
 def sized_like(stage: Stage, name: str, teacher: Blueprint) -> Blueprint:
@@ -149,11 +168,12 @@ class CurveLog:
 
 
 def write_curve(path: Path, curve: list[CurvePoint]) -> None:
-    """Write a loss curve as CSV: images, then one column a loss."""
+    """Write a loss curve as CSV: images, then one column a loss; a network that was not trained has images 0 alone."""
+    points = curve or [CurvePoint(0, {})]
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["images", *curve[0].losses], lineterminator="\n")
+        writer = csv.DictWriter(file, ["images", *points[0].losses], lineterminator="\n")
         writer.writeheader()
-        for point in curve:
+        for point in points:
             writer.writerow({"images": point.images} | {name: f"{value:.6g}" for name, value in point.losses.items()})
 
 

@@ -10,7 +10,7 @@ from ganpress.errors import ConfigError
 from ganpress.imported.card import load_imported
 from ganpress.tracking import StageRun
 from models.families import Canvas
-from tasks.generator_training import canvas, deliver, fresh
+from tasks.generator_training import canvas, deliver, fresh, write_curve
 from tasks.stage import Stage
 from tasks.translation import discriminator_blueprint
 
@@ -33,7 +33,7 @@ def deliver_imported(stage: Stage, run: StageRun, config: CandidateConfig) -> No
     run.uses_model(path)
     mirror = discriminator_blueprint(there, config.training)
     save_model(stage.out / "discriminator.pt", fresh(stage, mirror), mirror)
-    (stage.out / "curves.csv").write_text("images\n0\n", encoding="utf-8")
+    write_curve(stage.out / "curves.csv", [])
     deliver(stage, run, generator, blueprint, {"train_images": 0}, {"generator": "imported", "from": config.imported})
 
 

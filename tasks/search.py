@@ -123,11 +123,9 @@ def _deliver(stage: Stage, run: StageRun, result: SearchResult, metric: str) -> 
     counts = {
         "scored": len(result.scored),
         "front": len(result.front),
-        "subnets_per_second": round(result.speed.per_second, 3),
-        "workers": result.speed.processes,
     }
     write_json(stage.out / "best.json", {"spec": str(best.spec), "metric": metric, **facts, **counts})
-    run.log_metrics(facts | counts)
+    run.log_metrics(facts | counts | {"subnets_per_second": result.speed.per_second, "workers": result.speed.processes})
     for name in ("scores.csv", "front.csv", "best.json"):
         run.log_file(stage.out / name)
 

@@ -20,11 +20,12 @@ from tasks.generator_training import (
     deliver,
     fresh,
     last_losses,
+    load_teacher,
     prepared,
     sized_like,
     write_curve,
 )
-from tasks.stage import Stage, require, stage_main
+from tasks.stage import Stage, stage_main
 from tasks.translation import data_inputs, distilled_taps, teacher_discriminator
 
 
@@ -41,10 +42,9 @@ def work(stage: Stage, run: StageRun) -> None:
     """Distil the student of this item."""
     config = stage.section(StudentConfig)
     item = stage.chosen(config.items)
-    teacher_file = require(stage.artifact("teacher") / "generator.pt", "teacher")
-    teacher, teacher_blueprint = load_model(teacher_file)
+    teacher, teacher_blueprint = load_teacher(stage)
     blueprint = sized_like(stage, item.generator_name, teacher_blueprint)
-    run.uses_model(teacher_file)
+    run.uses_model(stage.artifact("teacher") / "generator.pt")
     log = CurveLog(stage, run)
     lesson = Lesson(log.start(fresh(stage, blueprint)), blueprint, teacher)
     distilled = _distil(stage, run, config, item, lesson, log)

@@ -5,7 +5,7 @@ import json
 import torch
 from torch import nn
 
-from ganpress.checkpoint import load_model, save_model
+from ganpress.checkpoint import save_model
 from ganpress.config.search import SearchConfig, SubnetConfig
 from ganpress.config.training import AnyDistillation
 from ganpress.config.translation import FeatureDistillation
@@ -17,7 +17,7 @@ from ganpress.training.feature_distillation import distil_translation
 from ganpress.training.loop import Checkpointing
 from models.builders import Blueprint, subnet_blueprint
 from models.elastic import Elastic, Spec
-from tasks.generator_training import CurveLog, checkpointing, deliver, last_losses, prepared
+from tasks.generator_training import CurveLog, checkpointing, deliver, last_losses, load_teacher, prepared, write_curve
 from tasks.search import calibration_inputs, load_supernet
 from tasks.stage import Stage, require, stage_main
 from tasks.translation import data_inputs, distilled_taps, teacher_discriminator
@@ -36,10 +36,11 @@ def work(stage: Stage, run: StageRun) -> None:
     save_model(stage.out / "extracted.pt", extracted, blueprint)
     params = {"spec": str(spec), "fine_tuned": config.fine_tuning is not None}
     if config.fine_tuning is None:
+        write_curve(stage.out / "curves.csv", [])
         deliver(stage, run, extracted, blueprint, {}, params)
         return
+    teacher, _ = load_teacher(stage)
     teacher_file = stage.artifact("teacher") / "generator.pt"
-    teacher, _ = load_model(teacher_file)
     run.uses_model(teacher_file)
     log = CurveLog(stage, run)
     resume = checkpointing(
@@ -47,6 +48,7 @@ def work(stage: Stage, run: StageRun) -> None:
     )
     tuned = _fine_tune(stage, extracted, blueprint, teacher, config.fine_tuning, resume, log)
     log.complete(tuned.curve)
+    write_curve(stage.out / "curves.csv", tuned.curve)
     facts = {"fine_tuning_images": tuned.curve[-1].images} | last_losses(tuned.curve)
     deliver(stage, run, tuned.student, blueprint, facts, params)
     resume.path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ganpress.checkpoint import load_model, save_model
+from ganpress.checkpoint import save_model
 from ganpress.config.training import SupernetConfig
 from ganpress.config.translation import FeatureDistillation
 from ganpress.data.pairs import open_pairs
@@ -24,20 +24,21 @@ from tasks.generator_training import (
     fresh,
     grid_inputs,
     last_losses,
+    load_teacher,
     parameter_count,
     prepared,
     write_curve,
     write_json,
 )
-from tasks.stage import Stage, require, stage_main
+from tasks.stage import Stage, stage_main
 from tasks.translation import data_inputs, distilled_taps, teacher_discriminator
 
 
 def work(stage: Stage, run: StageRun) -> None:
     """Distil the supernet and write its artifacts."""
     config = stage.section(SupernetConfig)
-    teacher_file = require(stage.artifact("teacher") / "generator.pt", "teacher")
-    teacher, teacher_blueprint = load_model(teacher_file)
+    teacher, teacher_blueprint = load_teacher(stage)
+    teacher_file = stage.artifact("teacher") / "generator.pt"
     blueprint = _blueprint(stage, config, teacher_blueprint)
     supernet = fresh(stage, blueprint)
     assert isinstance(supernet, Elastic)

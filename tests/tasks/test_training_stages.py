@@ -15,6 +15,7 @@ from ganpress.config.params import merge_overlay
 from ganpress.data.arrays import PreparedMeta
 from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError
 from ganpress.tracking import StageRun
+from models.elastic import Spec
 from tasks import candidate, control, judge, search, student, subnet, supernet, teacher
 from tasks.generator_training import _loaded_sources, identity
 from tasks.stage import Stage
@@ -100,7 +101,7 @@ def test_teacher_is_the_candidate_with_the_best_score(chain):
 def test_subnet_is_the_searched_spec_and_extracted_beside(chain):
     best = json.loads((chain / "artifacts/search/best.json").read_text())
     _, blueprint = load_model(chain / "artifacts/subnet/generator.pt")
-    assert blueprint.arguments["spec"] == best["spec"]
+    assert Spec.parse(blueprint.arguments["spec"], 2) == Spec.parse(best["spec"], 2)
     assert (
         sum(p.numel() for p in load_model(chain / "artifacts/subnet/extracted.pt")[0].parameters())
         == best["parameters"]
@@ -175,7 +176,9 @@ def test_missing_upstream_says_which_stage_makes_it(copied):
 
 def test_teacher_of_another_architecture(copied):
     shutil.copy(copied / "artifacts/judge/judge.pt", copied / "artifacts/teacher/generator.pt")
-    with pytest.raises(CheckpointError, match="holds a 'classifier', but a 'wdcgan_generator' is needed here"):
+    with pytest.raises(
+        CheckpointError, match="holds a 'classifier', but this data needs one of imported, wdcgan_generator"
+    ):
         execute(copied, supernet, "supernet")
 
 
