@@ -6,7 +6,7 @@ draw of the other set: precision's are given the reference's tables, recall's th
 neighbours are not to be resampled (a duplicate is its own nearest neighbour), but the scores of samples in them are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -73,6 +73,30 @@ def compare(
     if len(one) != len(other):
         raise DataError(f"paired scores must be as many, found {len(one)} and {len(other)}; compare them unpaired")
     return mean_interval(one - other, seed, resamples, level)
+
+
+def jackknife_error(without: Float64) -> float:
+    """Standard error of a score from its values (groups,) with each group of samples left out."""
+    groups = len(without)
+    return float(np.sqrt((groups - 1) / groups * ((without - without.mean()) ** 2).sum()))
+
+
+def widened(interval: Interval, error: float) -> Interval:
+    """Return the interval with another, independent standard error taken in."""
+    from scipy.stats import norm
+
+    total = float(np.hypot(interval.standard_error, error))
+    if interval.standard_error > 0:
+        below = (interval.estimate - interval.low) / interval.standard_error
+        above = (interval.high - interval.estimate) / interval.standard_error
+    else:
+        below = above = float(norm.ppf((1 + interval.level) / 2))
+    return replace(
+        interval,
+        low=interval.estimate - below * total,
+        high=interval.estimate + above * total,
+        standard_error=total,
+    )
 
 
 def _percentiles(estimate: float, resampled: Float64, level: float) -> Interval:

@@ -16,22 +16,31 @@ RATIO = 1.3
 
 @dataclass(frozen=True)
 class Occupancy:
-    """One table that holds two sets: how many of each lie in each sample's bucket."""
+    """One table that holds two sets: how many samples of each lie in each bucket."""
 
-    reference_with_reference: Tensor
-    """(N,) reference samples in the bucket of each reference sample, itself included."""
-    generated_with_reference: Tensor
-    """(N,) generated samples in the bucket of each reference sample."""
-    reference_with_generated: Tensor
-    """(M,) reference samples in the bucket of each generated sample."""
+    reference_counts: Tensor
+    """(buckets,)"""
+    generated_counts: Tensor
+    """(buckets,)"""
+    reference_places: Tensor
+    """(N,) bucket of each reference sample."""
+    generated_places: Tensor
+    """(M,) bucket of each generated sample."""
+
+    def generated_counts_by_group(self, groups: int) -> Tensor:
+        """Generated samples (buckets, groups) in each bucket, of which number i belongs to group i mod `groups`."""
+        group = torch.arange(len(self.generated_places), device=self.generated_places.device) % groups
+        cells = self.generated_places * groups + group
+        return torch.bincount(cells, minlength=len(self.generated_counts) * groups).reshape(-1, groups)
 
 
 def occupancy(reference: Tensor, generated: Tensor) -> Occupancy:
     """Count who shares a bucket, from keys (N,) and (M,) of one table."""
     buckets, places = torch.unique(torch.cat([reference, generated]), return_inverse=True)
-    here, there = places.split([len(reference), len(generated)])
-    of_reference, of_generated = (torch.bincount(side, minlength=len(buckets)) for side in (here, there))
-    return Occupancy(of_reference[here], of_generated[here], of_reference[there])
+    here, there = places[: len(reference)], places[len(reference) :]
+    return Occupancy(
+        torch.bincount(here, minlength=len(buckets)), torch.bincount(there, minlength=len(buckets)), here, there
+    )
 
 
 def bucket_sizes(keys: Tensor) -> Tensor:

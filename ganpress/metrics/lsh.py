@@ -19,6 +19,9 @@ from ganpress.metrics.inputs import Float64
 from ganpress.metrics.locality_hashing import Features, HashFamily, enough, fit_family, fitted
 from ganpress.seeding import torch_generator
 
+GROUPS = 20
+"""Groups of generated samples that are left out in turn."""
+
 
 @dataclass(frozen=True)
 class LshSettings:
@@ -63,6 +66,8 @@ class LshScores:
     """(M,) share of tables in which the sample's bucket holds reference samples, [0, 1]."""
     reference_scores: Float64
     """(N,) share of tables in which the sample's bucket holds generated samples, [0, 1]."""
+    recall_without: Float64
+    """(groups,) recall without each of the groups of generated samples i mod groups: how much it owes to their draw."""
     width: float
     """Of the hashes, in units of the features."""
     settings: LshSettings
@@ -120,7 +125,8 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
     counts = [occupancy(*table) for table in zip(reference.keys.T, keys.T, strict=True)]
     hits = [_hits(table, settings.mates) for table in counts]
     fake, real = (torch.stack(side).double().mean(dim=0).numpy(force=True) for side in zip(*hits, strict=True))
-    others = torch.cat([table.reference_with_reference for table in counts]).numpy(force=True) - 1
+    others = torch.cat([table.reference_counts[table.reference_places] for table in counts]).numpy(force=True) - 1
+    groups = min(GROUPS, len(keys))
     available = len(reference.keys) - 1
     return LshScores(
         precision=float(fake.mean()),
@@ -129,6 +135,7 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
         recall_ceiling=_expected_hits(others, available, min(len(keys), available), settings.mates),
         generated_scores=fake,
         reference_scores=real,
+        recall_without=np.mean([_recall_without(table, groups, settings.mates) for table in counts], axis=0),
         width=reference.family.width,
         settings=settings,
         seed=reference.seed,
@@ -137,7 +144,17 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
 
 def _hits(table: Occupancy, mates: int) -> tuple[Tensor, Tensor]:
     """Which generated (M,) and which reference samples (N,) share a bucket with enough samples of the other set."""
-    return table.reference_with_generated >= mates, table.generated_with_reference >= mates
+    return (
+        (table.reference_counts >= mates)[table.generated_places],
+        (table.generated_counts >= mates)[table.reference_places],
+    )
+
+
+def _recall_without(table: Occupancy, groups: int, mates: int) -> Float64:
+    """Share (groups,) of reference samples that share a bucket with enough generated ones of the other groups."""
+    kept = table.generated_counts[:, None] - table.generated_counts_by_group(groups) >= mates
+    hits: Float64 = (table.reference_counts[:, None] * kept).sum(dim=0).double().numpy(force=True)
+    return hits / len(table.reference_places)
 
 
 def _expected_hits(others: np.ndarray, available: int, drawn: int, mates: int) -> float:

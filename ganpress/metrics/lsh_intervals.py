@@ -1,0 +1,53 @@
+"""How sure LSH-only precision and recall are, and whether two generators differ in them.
+
+Scores of generated samples in fixed tables are independent, so precision has the bootstrap's interval. Recall also owes
+to the draw of the generated set, whose samples fill the tables: resampling the reference alone would call every third
+pair of equal generators different. That part comes from a jackknife over groups of generated samples (Quenouille 1956),
+because a bootstrap would put duplicates into the buckets.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ganpress.metrics.bootstrap import LEVEL, Interval, compare, jackknife_error, mean_interval, widened
+from ganpress.metrics.lsh import LshScores
+
+
+@dataclass(frozen=True)
+class LshIntervals:
+    """Intervals of one generator's scores, or of the differences of two; given the reference's tables and the seed."""
+
+    precision: Interval
+    recall: Interval
+
+
+def lsh_intervals(scores: LshScores, seed: int, level: float = LEVEL) -> LshIntervals:
+    """Return intervals of both scores; recall's covers the draw of both sets, precision's that of the generated one."""
+    recall = mean_interval(scores.reference_scores, seed, level=level)
+    return LshIntervals(
+        precision=mean_interval(scores.generated_scores, seed, level=level),
+        recall=widened(recall, jackknife_error(scores.recall_without)),
+    )
+
+
+def compare_lsh(first: LshScores, second: LshScores, seed: int, paired: bool, level: float = LEVEL) -> LshIntervals:
+    """Return the first generator's scores less the second's, both taken against the same hashed reference.
+
+    Args:
+        first: Scores of one generator.
+        second: Scores of the other.
+        seed: Seed of the resamples.
+        paired: Whether sample i of both was drawn from one input.
+        level: Share of repetitions in which an interval holds the truth.
+
+    Raises:
+        DataError: if the reference samples, or paired generated samples, differ in number.
+    """
+    precision = compare(first.generated_scores, second.generated_scores, seed, paired, level=level)
+    recall = compare(first.reference_scores, second.reference_scores, seed, paired=True, level=level)
+    if paired:
+        error = jackknife_error(first.recall_without - second.recall_without)
+    else:
+        error = float(np.hypot(jackknife_error(first.recall_without), jackknife_error(second.recall_without)))
+    return LshIntervals(precision, widened(recall, error))
