@@ -1,0 +1,117 @@
+"""Histograms of tensors, channel by channel: what clipping thresholds are chosen from.
+
+A calibration set does not fit into memory, its histogram does. Values are taken as spread evenly within a bin. Exact
+zeros are counted apart: every code book holds zero, so that they cost nothing wherever the bounds are.
+
+Shapes: C channels, n values of each, B bins.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+BINS = 2048
+"""Eight to a step of 8 bits."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Smallest and largest values of tensors or channels, float32 (C,); each range holds zero."""
+
+    low: Tensor
+    high: Tensor
+
+    def merged(self, other: "Ranges") -> "Ranges":
+        """The ranges that cover both."""
+        return Ranges(torch.minimum(self.low, other.low), torch.maximum(self.high, other.high))
+
+    def scaled(self, share: Tensor | float) -> "Ranges":
+        """Ranges of this share of the width, zero held."""
+        return Ranges(self.low * share, self.high * share)
+
+    def balanced(self) -> "Ranges":
+        """The smallest ranges around these that reach as far down as up."""
+        reach = torch.maximum(-self.low, self.high)
+        return Ranges(-reach, reach)
+
+
+def ranges_of(values: Tensor) -> Ranges:
+    """Smallest and largest value of each channel of (C, n), zero held."""
+    low, high = values.aminmax(dim=1)
+    return Ranges(low.clamp(max=0), high.clamp(min=0))
+
+
+def affine(ranges: Ranges, bits: int) -> tuple[Tensor, Tensor]:
+    """Scales and zero points (C,) of the codes 0 … 2^bits - 1 that cover ranges; zero is exact. Both float32."""
+    highest_code = 2**bits - 1
+    width = ranges.high - ranges.low
+    scale = torch.where(width > 0, width / highest_code, 1.0)
+    return scale, torch.round(-ranges.low / scale).clamp(0, highest_code)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often values fall into each of B equal bins between a channel's bounds."""
+
+    ranges: Ranges
+    counts: Tensor
+    """Without exact zeros, float64 (C, B)."""
+    zeros: Tensor
+    """float64 (C,)."""
+
+    @classmethod
+    def of(cls, values: Tensor, ranges: Ranges | None = None) -> "Histogram":
+        """Count values (C, n); those beyond `ranges` (default: none are) fall into the outermost bins."""
+        values = values.detach().float()
+        ranges = ranges or ranges_of(values)
+        channels, width = values.shape[0], ranges.high - ranges.low
+        width = torch.where(width > 0, width, 1.0)
+        place = ((values - ranges.low[:, None]) * (BINS / width)[:, None]).long().clamp_(0, BINS - 1)
+        place += BINS * torch.arange(channels)[:, None]
+        is_zero = values == 0
+        counts = torch.bincount(place[~is_zero], minlength=channels * BINS).reshape(channels, BINS)
+        return cls(ranges, counts.double(), is_zero.sum(1).double())
+
+    def merged(self, other: "Histogram") -> "Histogram":
+        """Counts of both, which have the same bounds."""
+        return replace(self, counts=self.counts + other.counts, zeros=self.zeros + other.zeros)
+
+    @property
+    def edges(self) -> Tensor:
+        """Bounds of the bins, float64 (C, B + 1)."""
+        low, high = self.ranges.low.double(), self.ranges.high.double()
+        width = torch.where(high > low, high - low, 1.0)
+        return low[:, None] + width[:, None] * torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
+
+    @property
+    def centres(self) -> Tensor:
+        """Middles of the bins, float64 (C, B)."""
+        edges = self.edges
+        return (edges[:, 1:] + edges[:, :-1]) / 2
+
+    @property
+    def total(self) -> Tensor:
+        """Values counted, (C,)."""
+        return self.counts.sum(1) + self.zeros
+
+    @property
+    def mean(self) -> Tensor:
+        """(C,)."""
+        return (self.counts * self.centres).sum(1) / self.total
+
+    def moment(self, order: int) -> Tensor:
+        """Mean of |x - mean|^order, (C,)."""
+        mean = self.mean
+        away = (self.counts * (self.centres - mean[:, None]).abs() ** order).sum(1)
+        return (away + self.zeros * mean.abs() ** order) / self.total
+
+    def quantile(self, share: float) -> Tensor:
+        """The value that this share of a channel's values, zeros aside, does not exceed; (C,)."""
+        reached = self.counts.cumsum(1)
+        wanted = share * reached[:, -1:]
+        place = torch.searchsorted(reached, wanted).clamp(max=BINS - 1)
+        before = torch.where(place > 0, reached.gather(1, (place - 1).clamp(min=0)), 0.0)
+        inside = ((wanted - before) / self.counts.gather(1, place).clamp(min=1)).clamp(0, 1)
+        edges = self.edges
+        return (edges.gather(1, place) * (1 - inside) + edges.gather(1, place + 1) * inside)[:, 0]
