@@ -131,6 +131,8 @@ def quantized_generator(
     weight_bits: int | None,
     activation_bits: int | None,
     calibration: dict[str, int | str | None] | None = None,
+    channel_inputs: bool = False,
+    layer_bits: dict[str, int] | None = None,
 ) -> QuantizedNetwork:
     """Build any generator with empty quantized layers.
 
@@ -141,13 +143,16 @@ def quantized_generator(
         weight_bits: 2 to 8, or None for floats.
         activation_bits: 2 to 8, or None for floats.
         calibration: the fields of a `CalibrationRecord`.
+        channel_inputs: whether each channel of a layer's input has a scale of its own.
+        layer_bits: width of the weights of layers for which it is not `weight_bits`.
     """
     builder, arguments = base["builder"], base["arguments"]
     assert isinstance(builder, str)
     assert isinstance(arguments, dict)
     network = Blueprint(builder, arguments).build()
     record = None if calibration is None else CalibrationRecord(**calibration)  # type: ignore[arg-type]
-    return QuantizedNetwork(network, tuple(layers), tuple(folded), weight_bits, activation_bits, record)
+    bits = weight_bits, activation_bits
+    return QuantizedNetwork(network, tuple(layers), tuple(folded), *bits, record, channel_inputs, layer_bits)
 
 
 def _unet_kept(_arguments: dict[str, Argument], narrow: Spec, wide: Spec) -> Kept:

@@ -51,6 +51,16 @@ class ActivationQuantizer(nn.Module):
         zero_point, scale = int(self.zero_point), float(self.scale)
         return -zero_point * scale, (self.highest_code - zero_point) * scale
 
+    @property
+    def kernel_scale(self) -> Tensor:
+        """What an integer kernel takes a step for."""
+        return self.scale
+
+    @property
+    def kernel_zero(self) -> Tensor:
+        """The code that an integer kernel takes for zero."""
+        return self.zero_point
+
     def encode(self, real: Tensor) -> Tensor:
         """Reals -> codes, as whole numbers in float32."""
         return self.clamp(torch.round(real / self.scale))

@@ -1,10 +1,11 @@
 """Any convolution or linear layer in integers, simulated exactly: it gives what a runtime's integer kernels give.
 
-A layer takes and gives reals, so that it fits where the float layer was. Inside, its input is rounded to codes of one
-scale for the tensor (all that integer kernels take), its weights are codes of one scale for each output channel, and
-its output has a scale and a zero point for *each channel*. The last costs nothing: a channel's output scale and zero
-point are moved into its weight scale and bias, so that the kernel's own result is the code (Krishnamoorthi 2018,
-section 2, describes the affine form; `models.quantized` explains the arithmetic).
+A layer takes and gives reals, so that it fits where the float layer was. Inside, its weights are codes of one scale for
+each output channel, its output has a scale and a zero point for *each channel*, and so may its input have. Integer
+kernels take one scale for a whole tensor; that the others are many costs them nothing. A channel's output scale and
+zero point are moved into its weight scale and bias, so that the kernel's own result is the code (Krishnamoorthi 2018,
+section 2, describes the affine form; `models.quantized` explains the arithmetic). A channel's input scale is moved into
+the weights that read it before these are rounded, its zero point into the bias.
 
 Shapes: N batch, I and O channels, r sub-pixel factor, see `models.quantized_geometry`.
 """
@@ -13,35 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from models.quantized import FLOAT32_EXACT, ActivationQuantizer
+from models.quantized_channels import ChannelQuantizer, InputQuantizer
 from models.quantized_geometry import Geometry, geometry_of
 
-
-class ChannelQuantizer(nn.Module):
-    """Affine codes 0 … 2^bits - 1 with a scale and a zero point for each channel."""
-
-    scale: Tensor
-    zero_point: Tensor
-
-    def __init__(self, bits: int, channels: int) -> None:
-        super().__init__()
-        self.bits = bits
-        self.register_buffer("scale", torch.ones(channels))
-        self.register_buffer("zero_point", torch.zeros(channels, dtype=torch.uint8))
-
-    @property
-    def highest_code(self) -> int:
-        return int(2**self.bits - 1)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The smallest and the largest real that a code of any channel stands for."""
-        zero_point = self.zero_point.float()
-        low, high = -zero_point * self.scale, (self.highest_code - zero_point) * self.scale
-        return float(low.min()), float(high.max())
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Codes (N, O, H, W) -> reals."""
-        return (codes - self.zero_point[:, None, None]) * self.scale[:, None, None]
+__all__ = ["ChannelQuantizer", "InputQuantizer", "QuantizedConv", "empty_layer"]
 
 
 class QuantizedConv(nn.Module):
@@ -62,6 +38,7 @@ class QuantizedConv(nn.Module):
         weight_bits: int | None,
         activation_bits: int | None,
         linear: bool = False,
+        channel_inputs: bool = False,
     ) -> None:
         """Make a layer of zeros.
 
@@ -71,6 +48,7 @@ class QuantizedConv(nn.Module):
             weight_bits: 2 to 8, or None for floats.
             activation_bits: 2 to 8, or None for floats.
             linear: whether it stands for a linear layer, (…, I) -> (…, O).
+            channel_inputs: whether each channel of its input has a scale of its own; only where both are codes.
         """
         super().__init__()
         self.geometry, self.weight_bits, self.linear = geometry, weight_bits, linear
@@ -79,15 +57,25 @@ class QuantizedConv(nn.Module):
         self.register_buffer("weight", torch.zeros(weight_shape, dtype=kind))
         self.register_buffer("weight_scale", None if weight_bits is None else torch.ones(outputs))
         self.register_buffer("bias", torch.zeros(outputs))
-        self.source = None if activation_bits is None else ActivationQuantizer(activation_bits)
         both = weight_bits is not None and activation_bits is not None
+        self.source: ActivationQuantizer | InputQuantizer | None = None
+        if activation_bits is not None and both and channel_inputs:
+            self.source = InputQuantizer(activation_bits, weight_shape[1] * geometry.groups)
+        elif activation_bits is not None:
+            self.source = ActivationQuantizer(activation_bits)
         self.target = ChannelQuantizer(activation_bits or 0, outputs // geometry.factor**2) if both else None
 
     def real_weight(self) -> Tensor:
         """The weights that the codes stand for, (r r O, I / groups, kh, kw)."""
         if self.weight_scale is None:
             return self.weight
-        return self.weight * self.weight_scale[:, None, None, None]
+        weight = self.weight * self.weight_scale[:, None, None, None]
+        return weight / self.of_inputs(self.source.scale) if isinstance(self.source, InputQuantizer) else weight
+
+    def of_inputs(self, channels: Tensor) -> Tensor:
+        """Spread a value of each input channel (I,) over the weights that read it, (r r O, I / groups, 1, 1)."""
+        groups = self.geometry.groups
+        return channels.reshape(groups, -1).repeat_interleave(self.weight.shape[0] // groups, 0)[:, :, None, None]
 
     def phases(self, channels: Tensor) -> Tensor:
         """Repeat a value of each channel (O,) for the convolution's (r r O,)."""
@@ -116,15 +104,17 @@ class QuantizedConv(nn.Module):
             return emit(self, x)
         if self.source is not None and self.target is not None:
             return self._run_integers(x, self.source, self.target)
-        if self.source is not None:
+        if isinstance(self.source, ActivationQuantizer):
             x = self.source.decode(self.source.encode(x))
         return self.geometry.rearrange(self.geometry.convolve(x, self.real_weight(), self.bias))
 
-    def _run_integers(self, x: Tensor, source: ActivationQuantizer, target: ChannelQuantizer) -> Tensor:
-        multiplier = source.scale * self.code_scale(target)
+    def _run_integers(
+        self, x: Tensor, source: ActivationQuantizer | InputQuantizer, target: ChannelQuantizer
+    ) -> Tensor:
+        multiplier = source.kernel_scale * self.code_scale(target)
         bias = torch.round(self.code_bias(target) / multiplier)  # in steps of the accumulator, as int32 in the runtime
         exact = self._exact_dtype(bias, source.highest_code)
-        steps = (source.encode(x) - source.zero_point).to(exact)
+        steps = (source.encode(x) - source.kernel_zero).to(exact)
         total = self.geometry.convolve(steps, self.weight.to(exact), bias.to(exact))  # (N, r r O, h, w), whole numbers
         codes = torch.round(total.float() * multiplier[:, None, None]).clamp(0, target.highest_code)
         return target.decode(self.geometry.rearrange(codes))
@@ -135,7 +125,9 @@ class QuantizedConv(nn.Module):
         return torch.float32 if float(largest.max()) < FLOAT32_EXACT else torch.float64
 
 
-def empty_layer(layer: nn.Module, weight_bits: int | None, activation_bits: int | None) -> QuantizedConv:
+def empty_layer(
+    layer: nn.Module, weight_bits: int | None, activation_bits: int | None, channel_inputs: bool = False
+) -> QuantizedConv:
     """Make the quantized layer of zeros that takes the place of a float one.
 
     Raises:
@@ -149,4 +141,4 @@ def empty_layer(layer: nn.Module, weight_bits: int | None, activation_bits: int 
         shape = (layer.out_channels * geometry.factor**2, inputs, *geometry.kernel)
     else:
         shape = tuple(weight.shape)
-    return QuantizedConv(geometry, shape, weight_bits, activation_bits, linear=isinstance(layer, nn.Linear))
+    return QuantizedConv(geometry, shape, weight_bits, activation_bits, isinstance(layer, nn.Linear), channel_inputs)

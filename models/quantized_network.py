@@ -21,6 +21,8 @@ class QuantizedNetwork(nn.Module):
         weight_bits: 2 to 8, or None for floats.
         activation_bits: 2 to 8, or None for floats.
         calibration: what the activation ranges were measured on.
+        channel_inputs: whether each channel of a layer's input has a scale of its own.
+        layer_bits: width of the weights of layers for which it is not `weight_bits`.
 
     Raises:
         ValueError: if a name is no layer of the network, or the layer has no form as a plain convolution.
@@ -34,12 +36,17 @@ class QuantizedNetwork(nn.Module):
         weight_bits: int | None,
         activation_bits: int | None,
         calibration: CalibrationRecord | None = None,
+        channel_inputs: bool = False,
+        layer_bits: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
+        self.channel_inputs, self.layer_bits = channel_inputs, layer_bits or {}
         self.layers, self.folded = layers, folded
         self.weight_bits, self.activation_bits, self.calibration = weight_bits, activation_bits, calibration
         for name in layers:
-            network = _replaced(network, name, empty_layer(_layer(network, name), weight_bits, activation_bits))
+            bits = self.layer_bits.get(name, weight_bits)
+            layer = empty_layer(_layer(network, name), bits, activation_bits, channel_inputs)
+            network = _replaced(network, name, layer)
         for name in folded:
             network = _replaced(network, name, nn.Identity())
         self.network = network
@@ -62,6 +69,10 @@ class QuantizedNetwork(nn.Module):
         layer = self.network.get_submodule(name)
         assert isinstance(layer, QuantizedConv)  # what __init__ put there
         return layer
+
+    def put(self, name: str, layer: QuantizedConv) -> None:
+        """Exchange the quantized layer of this name."""
+        self.network = _replaced(self.network, name, layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the generator."""

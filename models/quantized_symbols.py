@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from models.quantized import ActivationQuantizer
-from models.quantized_layers import ChannelQuantizer, QuantizedConv
+from models.quantized_channels import ChannelQuantizer, InputQuantizer
+from models.quantized_layers import QuantizedConv
+
+Quantizer = ActivationQuantizer | ChannelQuantizer | InputQuantizer
 
 
 def emit(layer: QuantizedConv, x: Tensor) -> Tensor:
@@ -20,9 +23,11 @@ def emit(layer: QuantizedConv, x: Tensor) -> Tensor:
         RuntimeError: if no export is under way.
     """
     source, target = layer.source, layer.target
+    if isinstance(source, InputQuantizer) and bool(source.offset.any()):
+        x = x - source.offset[:, None, None]
     if source is not None:
         x = _encode(x, source.scale, source.zero_point, source)
-        x = _node("DequantizeLinear", (x, source.scale, source.zero_point), x.shape)
+        x = _node("DequantizeLinear", (x, source.kernel_scale, source.kernel_zero), x.shape)
     if target is None:
         return _rearrange(layer, _convolve(layer, x, layer.weight_scale, layer.bias))
     x = _convolve(layer, x, layer.code_scale(target), layer.code_bias(target))
@@ -31,9 +36,10 @@ def emit(layer: QuantizedConv, x: Tensor) -> Tensor:
     return _node("DequantizeLinear", (x, target.scale, target.zero_point), x.shape, {"axis": 1})
 
 
-def _encode(x: Tensor, scale: Tensor, zero_point: Tensor, quantizer: ActivationQuantizer | ChannelQuantizer) -> Tensor:
+def _encode(x: Tensor, scale: Tensor, zero_point: Tensor, quantizer: Quantizer) -> Tensor:
     """Reals -> uint8 codes; fewer than 8 bits are clipped on the codes, which keeps the convolution integer."""
-    codes = _node("QuantizeLinear", (x, scale, zero_point), x.shape, kind=torch.uint8)
+    attributes = {"axis": 1} if scale.dim() else {}
+    codes = _node("QuantizeLinear", (x, scale, zero_point), x.shape, attributes, kind=torch.uint8)
     if quantizer.bits == 8:
         return codes
     highest = torch.full((), quantizer.highest_code, dtype=torch.uint8)

@@ -37,7 +37,10 @@ def work(stage: Stage, run: StageRun) -> None:
     compressed, blueprint = compress(original, blueprint, item, calibration, seed)
     path = stage.out / "generator.pt"
     save_model(path, compressed, blueprint)
-    record = record_compression(compressed, item.generator, file_digest(source, "md5"), item.sparsity)
+    options = item.model_dump(
+        exclude_defaults=True, exclude={"generator", "sparsity", "weight_bits", "activation_bits"}
+    )
+    record = record_compression(compressed, item.generator, file_digest(source, "md5"), item.sparsity, options)
     record.save(stage.out / "compression.json")
     unseen = open_inputs(prepared, "validation")
     held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
@@ -59,7 +62,8 @@ def compress(
         prune_(model, item.sparsity)
     if item.weight_bits is None and item.activation_bits is None:
         return model, blueprint
-    quantized = quantize(model, calibration, QuantizationConfig(item.weight_bits, item.activation_bits), seed)
+    config = QuantizationConfig(**item.model_dump(exclude={"generator", "sparsity"}))
+    quantized = quantize(model, calibration, config, seed)
     return quantized, quantized_blueprint(quantized, blueprint)
 
 

@@ -1,8 +1,7 @@
 """Ranges of a generator's activations, layer by layer: of each layer's input, and of each channel of its output.
 
-The range that is kept is the one whose rounding and clipping errors together are smallest ("MSE"), among shrunken
-copies of the observed one. One outlier in millions of pixels would otherwise set the step of all others, which costs
-networks with instance normalisation several dB.
+One outlier in millions of pixels would set the step of all others, which costs networks with instance normalisation
+several dB; hence ranges are clipped, see `ganpress.compression.clipping`.
 """
 
 import math
@@ -14,30 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.compression.calibration import SATURATION
-from ganpress.compression.rounding import Clipping
+from ganpress.compression.clipping import clip
+from ganpress.compression.histograms import Histogram, Ranges
+from ganpress.compression.rounding import QuantizationConfig
 from ganpress.compression.sites import Site
 from ganpress.errors import ConfigError
 
-SHRINKING = tuple(0.92**step for step in range(20))
-"""Candidate ranges as shares of the observed one, 1 down to 0.2."""
-PIXELS = 2048
-"""Pixels of an image that each candidate is judged on; spread evenly, an odd step apart."""
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """Smallest and largest values of tensors or channels, float32 (C,); each range holds zero."""
-
-    low: Tensor
-    high: Tensor
-
-    def merged(self, other: "Ranges") -> "Ranges":
-        """The ranges that cover both."""
-        return Ranges(torch.minimum(self.low, other.low), torch.maximum(self.high, other.high))
-
-    def scaled(self, share: Tensor | float) -> "Ranges":
-        """Ranges of this share of the width, zero held."""
-        return Ranges(self.low * share, self.high * share)
+PIXELS = 4096
+"""Pixels of an image that go into a histogram; spread evenly, an odd step apart."""
+PICTURE_TOLERANCE = 1e-3
+"""Of a code: how far from a picture's 256 values is still one of them."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +30,15 @@ class LayerRanges:
     """What is to be rounded of one layer."""
 
     source: Ranges
-    """Of the input, (1,)."""
+    """Of the input, (1,) for the tensor or (I,) for its channels."""
     target: Ranges
     """Of each channel of the output, (O,), as far as what follows can tell values apart."""
     centre: Tensor
     """What is taken off each channel first, (O,); not zero only where an instance normalisation takes it off anyway."""
     deviation: Tensor
     """Standard deviation of each output channel within an image, (O,); zero for layers of single pixels."""
+    picture: bool = False
+    """Whether every value of the input is one of the 256 of a picture in [-1, 1]."""
 
     @property
     def crest(self) -> float:
@@ -70,7 +57,7 @@ Look = Callable[[str, Tensor, Tensor], None]
 
 
 def measure_ranges(
-    model: nn.Module, sites: tuple[Site, ...], batches: Batches, bits: int, clipping: Clipping
+    model: nn.Module, sites: tuple[Site, ...], batches: Batches, config: QuantizationConfig
 ) -> dict[str, LayerRanges]:
     """Run a generator over calibration inputs and find the range of every layer's input and output channels.
 
@@ -78,60 +65,94 @@ def measure_ranges(
         model: in eval mode, batch normalisations folded.
         sites: its layers.
         batches: gives the calibration inputs from the start, each time it is called.
-        bits: width of the codes that the ranges are for.
-        clipping: `none` keeps smallest and largest value.
+        config: width of the codes, clipping, and what has ranges of its own.
 
     Raises:
         ConfigError: if an activation is not finite.
     """
-    observed = _observe(model, sites, batches)
-    if clipping == "none":
+    observed = _observe(model, sites, batches, config)
+    method = config.activation_clipping or "mse"
+    if method == "none" or config.activation_bits is None:
         return observed
-    errors: dict[str, list[Tensor]] = {}
+    histograms: dict[str, tuple[Histogram, Histogram]] = {}
     followers = {site.name: site for site in sites}
 
     def look(name: str, source: Tensor, target: Tensor) -> None:
         ranges = observed[name]
-        target = _told_apart(_pixels(target) - ranges.centre[:, None], followers[name])
-        found = [
-            _errors(_pixels(source).reshape(1, 1, -1), ranges.source, bits),
-            _errors(target, ranges.target, bits),
-        ]
-        errors[name] = [a + b for a, b in zip(errors[name], found, strict=True)] if name in errors else found
+        target = _told_apart(_channels(target) - ranges.centre[:, None], followers[name])
+        found = (
+            Histogram.of(_grouped(_channels(source), len(ranges.source.low)), ranges.source),
+            Histogram.of(_grouped(target, len(ranges.target.low)), ranges.target),
+        )
+        before = histograms.get(name)
+        histograms[name] = found if before is None else (before[0].merged(found[0]), before[1].merged(found[1]))
 
-    _run(model, sites, batches, look)
-    return {name: _clipped(ranges, *errors[name]) for name, ranges in observed.items()}
+    run_hooked(model, sites, batches, look)
+    bits, percentile = config.activation_bits, config.percentile
+    clipped = {}
+    for name, pair in histograms.items():
+        source, target = (clip(one, bits, method, percentile=percentile) for one in pair)
+        clipped[name] = replace(observed[name], source=source, target=target)
+    if config.symmetric:
+        return {name: _balanced(ranges) for name, ranges in clipped.items()}
+    return clipped
 
 
-def _observe(model: nn.Module, sites: tuple[Site, ...], batches: Batches) -> dict[str, LayerRanges]:
+def _balanced(ranges: LayerRanges) -> LayerRanges:
+    return replace(ranges, source=ranges.source.balanced(), target=ranges.target.balanced())
+
+
+def _grouped(channels: Tensor, count: int) -> Tensor:
+    """Values (C, n) for `count` ranges: as they are, or all together."""
+    return channels if count == len(channels) else channels.reshape(1, -1)
+
+
+def _observe(
+    model: nn.Module, sites: tuple[Site, ...], batches: Batches, config: QuantizationConfig
+) -> dict[str, LayerRanges]:
     seen: dict[str, tuple[Ranges, Ranges]] = {}
     variances: dict[str, list[Tensor]] = {}
-    followers = {site.name: site for site in sites}
+    pictures = {site.name: True for site in sites}
 
     def look(name: str, source: Tensor, target: Tensor) -> None:
-        low, high = target.amin((0, 2, 3)), target.amax((0, 2, 3))
-        found = Ranges(*(bound[None] for bound in source.aminmax())), Ranges(low, high)
+        found = tuple(Ranges(x.amin((0, 2, 3)), x.amax((0, 2, 3))) for x in (source, target))
         for ranges in found:
             if not bool(torch.isfinite(ranges.low).all() and torch.isfinite(ranges.high).all()):
                 raise ConfigError(f"layer '{name}' has activations that are not finite; train the generator again")
         variances.setdefault(name, []).extend(target.var((2, 3), correction=0))
-        seen[name] = (found[0].merged(seen[name][0]), found[1].merged(seen[name][1])) if name in seen else found
+        pictures[name] = pictures[name] and is_picture(source)
+        before = seen.get(name, found)
+        seen[name] = (found[0].merged(before[0]), found[1].merged(before[1]))
 
-    _run(model, sites, batches, look)
-    return {
-        name: _layer_ranges(*seen[name], torch.stack(variances[name]).mean(0).sqrt(), followers[name]) for name in seen
-    }
+    run_hooked(model, sites, batches, look)
+    observed = {}
+    for site in sites:
+        deviation = torch.stack(variances[site.name]).mean(0).sqrt()
+        observed[site.name] = _layer_ranges(*seen[site.name], deviation, site, config, pictures[site.name])
+    return {name: _balanced(ranges) for name, ranges in observed.items()} if config.symmetric else observed
 
 
-def _layer_ranges(source: Ranges, target: Ranges, deviation: Tensor, site: Site) -> LayerRanges:
+def is_picture(x: Tensor) -> bool:
+    """Whether every value is one of the 256 of a picture in [-1, 1]; a one-hot map is one, too."""
+    codes = (x + 1) * 127.5
+    return bool((codes - codes.round()).abs().max() < PICTURE_TOLERANCE and codes.min() > -0.5 and codes.max() < 255.5)
+
+
+def _layer_ranges(
+    source: Ranges, target: Ranges, deviation: Tensor, site: Site, config: QuantizationConfig, picture: bool
+) -> LayerRanges:
     zero = torch.zeros(1)
+    if not (config.channel_inputs and config.weight_bits is not None):
+        source = Ranges(source.low.amin()[None], source.high.amax()[None])
     source = Ranges(torch.minimum(source.low, zero), torch.maximum(source.high, zero))
     centre = torch.zeros_like(target.low)
     if site.follower == "instance_norm":
         centre = (target.low + target.high) / 2
         target = Ranges(target.low - centre, target.high - centre)
     low, high = _told_apart(torch.stack([target.low, target.high]), site)
-    return LayerRanges(source, Ranges(torch.minimum(low, zero), torch.maximum(high, zero)), centre, deviation)
+    if not config.per_channel:
+        low, high = low.amin()[None], high.amax()[None]
+    return LayerRanges(source, Ranges(torch.minimum(low, zero), torch.maximum(high, zero)), centre, deviation, picture)
 
 
 def _told_apart(values: Tensor, site: Site) -> Tensor:
@@ -141,38 +162,15 @@ def _told_apart(values: Tensor, site: Site) -> Tensor:
     return values.clamp(-SATURATION, SATURATION) if site.follower == "tanh" else values
 
 
-def _pixels(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, P) with at most twice PIXELS of them."""
+def _channels(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (C, N P) with at most twice PIXELS of an image's pixels."""
     step = math.ceil(x.shape[2] * x.shape[3] / PIXELS)
-    return x.flatten(2)[:, :, :: step | 1]
-
-
-def _errors(x: Tensor, ranges: Ranges, bits: int) -> Tensor:
-    """Squared error of rounding x (N, C, P) to codes of each candidate range: (candidates, C)."""
-    found = []
-    for share in SHRINKING:
-        scale, zero_point = affine(ranges.scaled(share), bits)
-        codes = (torch.round(x / scale[:, None]) + zero_point[:, None]).clamp(0, 2**bits - 1)
-        found.append(((codes - zero_point[:, None]) * scale[:, None] - x).square().sum((0, 2), dtype=torch.float64))
-    return torch.stack(found)
-
-
-def _clipped(ranges: LayerRanges, source: Tensor, target: Tensor) -> LayerRanges:
-    shares = torch.tensor(SHRINKING)
-    best = [shares[errors.argmin(0)] for errors in (source, target)]
-    return replace(ranges, source=ranges.source.scaled(best[0]), target=ranges.target.scaled(best[1]))
-
-
-def affine(ranges: Ranges, bits: int) -> tuple[Tensor, Tensor]:
-    """Scales and zero points (C,) of the codes 0 … 2^bits - 1 that cover ranges; zero is exact. Both float32."""
-    highest_code = 2**bits - 1
-    width = ranges.high - ranges.low
-    scale = torch.where(width > 0, width / highest_code, 1.0)
-    return scale, torch.round(-ranges.low / scale).clamp(0, highest_code)
+    return x.flatten(2)[:, :, :: step | 1].transpose(0, 1).flatten(1)
 
 
 @torch.no_grad()
-def _run(model: nn.Module, sites: tuple[Site, ...], batches: Batches, look: Look) -> None:
+def run_hooked(model: nn.Module, sites: tuple[Site, ...], batches: Batches, look: Look) -> None:
+    """Run a network over batches and show `look` the name, the input and the output of each layer as maps."""
     with _hooked(model, sites, look):
         for batch in batches():
             model(batch)

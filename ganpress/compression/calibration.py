@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganpress.compression.clipping import clip
+from ganpress.compression.histograms import Histogram, Ranges
+from ganpress.compression.rounding import QuantizationConfig
 from ganpress.errors import ConfigError
 from models.edge_wdcgan import EdgeWdcgan
 
@@ -31,12 +34,13 @@ class ActivationRange:
 
 
 @torch.no_grad()
-def calibrate(model: EdgeWdcgan, z: Tensor) -> tuple[ActivationRange, ...]:
+def calibrate(model: EdgeWdcgan, z: Tensor, config: QuantizationConfig | None = None) -> tuple[ActivationRange, ...]:
     """Measure the range of the latents, of each layer's output before its rearrangement, and of the head before tanh.
 
     Args:
         model: in eval mode, batch normalisation folded.
         z: calibration latents, (N, Z).
+        config: how ranges are clipped; None, or no method in it, keeps smallest and largest value.
 
     Raises:
         ConfigError: if `z` is empty, of another shape than (N, Z), or an activation is not finite.
@@ -44,7 +48,10 @@ def calibrate(model: EdgeWdcgan, z: Tensor) -> tuple[ActivationRange, ...]:
     if z.dim() != 2 or z.shape[0] == 0 or z.shape[1] != model.latent:
         raise ConfigError(f"calibration latents must be (N, {model.latent}) with N >= 1, found {tuple(z.shape)}")
     batches = [_extremes(model, batch) for batch in torch.split(z, BATCH_SIZE)]
-    *hidden, head = (_merge(ranges) for ranges in zip(*batches, strict=True))
+    merged = tuple(_merge(ranges) for ranges in zip(*batches, strict=True))
+    if config is not None and config.activation_bits is not None:
+        merged = _clipped(model, z, merged, config, config.activation_bits)
+    *hidden, head = merged
     return (*hidden, ActivationRange(max(head.low, -SATURATION), min(head.high, SATURATION)))
 
 
@@ -56,6 +63,24 @@ def inputs_digest(inputs: Tensor) -> str:
 def _extremes(model: EdgeWdcgan, z: Tensor) -> list[ActivationRange]:
     bounds = (x.aminmax() for x in model.activations(z))
     return [ActivationRange(min(float(low), 0.0), max(float(high), 0.0)) for low, high in bounds]
+
+
+def _clipped(
+    model: EdgeWdcgan, z: Tensor, seen: tuple[ActivationRange, ...], config: QuantizationConfig, bits: int
+) -> tuple[ActivationRange, ...]:
+    ranges = [Ranges(torch.tensor([one.low]), torch.tensor([one.high])) for one in seen]
+    if config.symmetric:
+        ranges = [one.balanced() for one in ranges]
+    method = config.activation_clipping or "none"
+    if method != "none":
+        histograms: list[Histogram | None] = [None] * len(ranges)
+        for batch in torch.split(z, BATCH_SIZE):
+            for place, x in enumerate(model.activations(batch)):
+                found, before = Histogram.of(x.reshape(1, -1), ranges[place]), histograms[place]
+                histograms[place] = found if before is None else before.merged(found)
+        ranges = [clip(one, bits, method, percentile=config.percentile) for one in histograms if one is not None]
+        ranges = [one.balanced() for one in ranges] if config.symmetric else ranges
+    return tuple(ActivationRange(float(one.low), float(one.high)) for one in ranges)
 
 
 def _merge(ranges: Sequence[ActivationRange]) -> ActivationRange:

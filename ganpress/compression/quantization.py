@@ -42,8 +42,17 @@ def quantize(model: nn.Module, inputs: Tensor, config: QuantizationConfig, seed:
     if isinstance(model, Quantized):
         raise ConfigError(f"a {type(model).__name__} is quantized already; quantize the generator that it was made of")
     if isinstance(model, WdcganGenerator | FoldedWdcgan | EdgeWdcgan):
+        _check_for_wdcgan(config)
         return _quantize_wdcgan(deployable(model), inputs, config, seed)
     return quantize_network(model, inputs, config, seed)
+
+
+def _check_for_wdcgan(config: QuantizationConfig) -> None:
+    wanted = [name for name in ("channel_inputs", "compensated", "min_snr_db") if getattr(config, name)]
+    if wanted:
+        raise ConfigError(
+            f"W-DCGAN generators pass integers from layer to layer and have no option {', '.join(wanted)}; leave it out"
+        )
 
 
 def quantized_blueprint(generator: Quantized, base: Blueprint) -> Blueprint:
@@ -62,6 +71,10 @@ def quantized_blueprint(generator: Quantized, base: Blueprint) -> Blueprint:
             "layers": [*layers],
             "folded": [*folded],
         }
+        if generator.channel_inputs:
+            own["channel_inputs"] = True
+        if generator.layer_bits:
+            own["layer_bits"] = {**generator.layer_bits}
         return Blueprint("quantized", {**own, **bits, "calibration": record})
     shape: dict[str, Argument] = {
         "latent": generator.latent,
@@ -73,14 +86,14 @@ def quantized_blueprint(generator: Quantized, base: Blueprint) -> Blueprint:
 
 @torch.no_grad()
 def _quantize_wdcgan(edge: EdgeWdcgan, z: Tensor, config: QuantizationConfig, seed: int | None) -> QuantizedGenerator:
-    ranges = calibrate(edge, z)
+    ranges = calibrate(edge, z, config)
     record = CalibrationRecord(z.shape[0], inputs_digest(z), seed)
     bits = config.weight_bits, config.activation_bits
     quantized = QuantizedGenerator(edge.latent, edge.widths, edge.channels, *bits, calibration=record)
     for quantizer, observed in zip(quantized.activation_quantizers(), ranges, strict=False):
         _set_range_(quantizer, observed)
     for layer, conv in zip(quantized.quantized_layers(), edge.convs, strict=True):
-        _set_weights_(layer, conv.get_parameter("weight").detach(), conv.get_parameter("bias").detach())
+        _set_weights_(layer, conv.get_parameter("weight").detach(), conv.get_parameter("bias").detach(), config)
     return quantized.eval()
 
 
@@ -98,11 +111,11 @@ def _set_range_(quantizer: ActivationQuantizer, observed: ActivationRange) -> No
     quantizer.zero_point.fill_(min(zero_point, quantizer.highest_code))
 
 
-def _set_weights_(layer: QuantizedLayer, weight: Tensor, bias: Tensor) -> None:
+def _set_weights_(layer: QuantizedLayer, weight: Tensor, bias: Tensor, config: QuantizationConfig) -> None:
     layer.bias.copy_(bias)
     if layer.weight_bits is None or layer.weight_scale is None:
         layer.weight.copy_(weight)
         return
-    codes, scale = quantize_weight(weight, layer.weight_bits)
+    codes, scale = quantize_weight(weight, layer.weight_bits, config.clipping, config.per_channel, config.percentile)
     layer.weight.copy_(codes)
     layer.weight_scale.copy_(scale)

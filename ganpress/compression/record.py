@@ -1,14 +1,24 @@
 """What was done to a compressed generator, for the file beside it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from ganpress.compression.pruning import LayerSparsity, measure_sparsity
 from models.quantized import CalibrationRecord, QuantizedGenerator
 from models.quantized_network import Quantized, float_layers
+
+BOUNDS = {
+    "none": "smallest and largest value",
+    "mse": "least squared error",
+    "aciq": "closed form for Gaussian or Laplace values",
+    "kl": "least divergence",
+    "percentile": "share of values",
+}
+"""Ways of clipping, in words."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,9 @@ class CompressionRecord:
     layers: tuple[LayerSparsity, ...]
     activations: tuple[ActivationRecord, ...]
     float_layers: tuple[str, ...] = ()
-    """Layers of a quantized generator that stayed in floats: outliers, or no integer form."""
+    """Layers of a quantized generator that stayed in floats: outliers, too much noise, or no integer form."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of `QuantizationConfig` that were not left at their defaults."""
 
     @property
     def zero_share(self) -> float:
@@ -51,21 +63,40 @@ class CompressionRecord:
         """How activations are rounded, in words; None for floats."""
         if self.activation_bits is None:
             return None
-        if any(one.zero_point is None for one in self.activations):
-            return "asymmetric, inputs per tensor, outputs per channel, least squared error"
-        return "asymmetric per tensor, smallest and largest value"
+        layer_by_layer = any(one.zero_point is None for one in self.activations)
+        bounds = BOUNDS[self.options.get("activation_clipping") or ("mse" if layer_by_layer else "none")]
+        kind = "symmetric" if self.options.get("symmetric") else "asymmetric"
+        if not layer_by_layer:
+            return f"{kind} per tensor, {bounds}"
+        inputs = "channel" if self.options.get("channel_inputs") else "tensor"
+        outputs = "channel" if self.options.get("per_channel", True) else "tensor"
+        return f"{kind}, inputs per {inputs}, outputs per {outputs}, {bounds}"
+
+    @property
+    def weight_scheme(self) -> str | None:
+        """How weights are rounded, in words; None for floats."""
+        if self.weight_bits is None:
+            return None
+        each = "per output channel" if self.options.get("per_channel", True) else "per tensor"
+        clipping = self.options.get("clipping", "none")
+        bounds = "largest magnitude" if clipping == "none" else BOUNDS[clipping]
+        return f"symmetric {each}, {bounds}" + (", compensated" if self.options.get("compensated") else "")
 
     def save(self, path: Path) -> None:
         """Write as JSON; the same record gives the same bytes."""
         content = asdict(self) | {
             "layers": [{**asdict(layer), "sparsity": layer.sparsity} for layer in self.layers],
-            "weight_scheme": "symmetric per output channel, largest magnitude" if self.weight_bits else None,
+            "weight_scheme": self.weight_scheme,
             "activation_scheme": self.activation_scheme,
         }
+        if not self.options:
+            del content["options"]
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def record_compression(model: nn.Module, source: str, source_md5: str, sparsity: float) -> CompressionRecord:
+def record_compression(
+    model: nn.Module, source: str, source_md5: str, sparsity: float, options: dict[str, Any] | None = None
+) -> CompressionRecord:
     """Describe a compressed generator.
 
     Args:
@@ -73,6 +104,7 @@ def record_compression(model: nn.Module, source: str, source_md5: str, sparsity:
         source: reference of the generator that it was made from.
         source_md5: digest of that generator's file.
         sparsity: share of weights that pruning was asked for.
+        options: what was chosen of `QuantizationConfig` beside bit widths.
     """
     quantized = model if isinstance(model, Quantized) else None
     return CompressionRecord(
@@ -85,6 +117,7 @@ def record_compression(model: nn.Module, source: str, source_md5: str, sparsity:
         layers=measure_sparsity(model),
         activations=_activations(quantized) if quantized else (),
         float_layers=float_layers(quantized) if quantized else (),
+        options=options or {},
     )
 
 
@@ -97,7 +130,8 @@ def _activations(model: Quantized) -> tuple[ActivationRecord, ...]:
     for name in model.layers:
         layer = model.quantized_layer(name)
         if layer.source is not None:
-            step, zero_point = float(layer.source.scale), int(layer.source.zero_point)
+            shared = layer.source.scale.dim() == 0
+            step, zero_point = float(layer.source.scale.max()), int(layer.source.zero_point) if shared else None
             records.append(ActivationRecord(f"{name} input", *layer.source.range, step, zero_point))
         if layer.target is not None:
             records.append(

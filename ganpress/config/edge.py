@@ -1,8 +1,12 @@
 """Sections about compression, export, evaluation and the report."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
+
+Clipping = Literal["none", "mse", "aciq", "kl", "percentile"]
 
 
 class CompressItem(Section):
@@ -14,6 +18,22 @@ class CompressItem(Section):
     """Bits of weights, symmetric per output channel; None leaves them in float."""
     activation_bits: int | None = Field(default=None, ge=2, le=8)
     """Bits of activations, asymmetric per tensor, calibrated; None leaves them in float."""
+    clipping: Clipping = "none"
+    """Of weights: what the largest code stands for."""
+    activation_clipping: Clipping | None = None
+    """Of activations; None takes `none` for W-DCGAN generators and `mse` for all others."""
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
+    symmetric: bool = False
+    """Whether activations are bounded as far below zero as above it."""
+    per_channel: bool = True
+    """Whether each channel of weights and outputs has a scale of its own."""
+    channel_inputs: bool = False
+    """Whether each channel of a layer's input has one, too; not for W-DCGAN generators."""
+    compensated: bool = False
+    """Whether each rounded weight makes up for the errors of those before; not for W-DCGAN generators."""
+    min_snr_db: float | None = None
+    """Layers stay in floats until the images of the calibration inputs are that near; not for W-DCGAN generators."""
     sparsity: float = Field(default=0.0, ge=0, lt=1)
     """Share of the smallest weights of each layer set to zero."""
 

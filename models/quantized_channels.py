@@ -1,0 +1,89 @@
+"""Codes with a scale for each channel: of a layer's output, and of its input.
+
+Shapes: N batch, I and O channels of input and output.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelQuantizer(nn.Module):
+    """Affine codes 0 … 2^bits - 1 with a scale and a zero point for each channel."""
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, bits: int, channels: int) -> None:
+        super().__init__()
+        self.bits = bits
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("zero_point", torch.zeros(channels, dtype=torch.uint8))
+
+    @property
+    def highest_code(self) -> int:
+        return int(2**self.bits - 1)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest real that a code of any channel stands for."""
+        zero_point = self.zero_point.float()
+        low, high = -zero_point * self.scale, (self.highest_code - zero_point) * self.scale
+        return float(low.min()), float(high.max())
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (N, O, H, W) -> reals."""
+        return (codes - self.zero_point[:, None, None]) * self.scale[:, None, None]
+
+
+class InputQuantizer(nn.Module):
+    """Affine codes 0 … 2^bits - 1 of a layer's input, with a scale, a zero point and an offset for each channel.
+
+    real = offset + scale * (code - zero_point). The kernel is told `kernel_zero` for all channels: the difference is
+    part of the layer's bias, which is exact as long as the layer pads with no zeros; where it does, all zero points are
+    `kernel_zero` and all offsets zero. An offset puts the codes where the values lie: the 256 values of a picture are
+    odd multiples of 1 / 255, which no code book that holds zero meets.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+    offset: Tensor
+    kernel_zero: Tensor
+
+    def __init__(self, bits: int, channels: int) -> None:
+        super().__init__()
+        self.bits = bits
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("zero_point", torch.zeros(channels, dtype=torch.uint8))
+        self.register_buffer("offset", torch.zeros(channels))
+        self.register_buffer("kernel_zero", torch.zeros((), dtype=torch.uint8))
+
+    @property
+    def highest_code(self) -> int:
+        return int(2**self.bits - 1)
+
+    @property
+    def kernel_scale(self) -> Tensor:
+        """What the kernel takes a step for: the real one is part of the weights."""
+        return torch.ones(())
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest real that a code of any channel stands for."""
+        zero_point = self.zero_point.float()
+        low = self.offset - zero_point * self.scale
+        return float(low.min()), float((low + self.highest_code * self.scale).max())
+
+    @property
+    def shift(self) -> Tensor:
+        """Real that `kernel_zero` stands for in each channel, (I,)."""
+        return self.offset + self.scale * (self.kernel_zero.float() - self.zero_point)
+
+    def encode(self, real: Tensor) -> Tensor:
+        """Reals (N, I, H, W) -> codes, as whole numbers in float32."""
+        steps = torch.round((real - self.offset[:, None, None]) / self.scale[:, None, None])
+        return (steps + self.zero_point[:, None, None]).clamp(0, self.highest_code)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (N, I, H, W) -> reals."""
+        steps = codes - self.zero_point[:, None, None]
+        return self.offset[:, None, None] + steps * self.scale[:, None, None]

@@ -1,0 +1,90 @@
+"""Packed model files: as small as claimed, and the same generator to the bit."""
+
+import math
+
+import pytest
+import torch
+
+from ganpress.checkpoint import save_model
+from ganpress.compression.packing import load_packed, pack_codes, save_packed, unpack_codes
+from ganpress.compression.pruning import prune_
+from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
+from ganpress.errors import CheckpointError, ConfigError
+from models.builders import Blueprint
+
+BASE = Blueprint("wdcgan_generator", {"spec": "16", "size": 32, "channels": 1})
+
+
+def latents(count, seed=0):
+    return torch.randn(count, 100, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("shape", [(1,), (3, 5, 1, 1), (7, 11), (0, 2)])
+def test_codes_come_back_from_their_bits(bits, shape):
+    highest = 2 ** (bits - 1) - 1
+    codes = torch.randint(-highest, highest + 1, shape, generator=torch.Generator().manual_seed(bits)).to(torch.int8)
+    content = pack_codes(codes, bits)
+    assert len(content) == math.ceil(codes.numel() * bits / 8)
+    assert torch.equal(unpack_codes(content, bits, shape), codes)
+
+
+def test_more_levels_than_bits_are_refused():
+    with pytest.raises(ConfigError, match="codes of 3 bits lie within -3 … 3, found -4 … 2"):
+        pack_codes(torch.tensor([[-4, 2]], dtype=torch.int8), 3)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_packed_generator_is_the_generator(trained_like, tmp_path, bits):
+    model = trained_like("16", 32, 1)
+    quantized = quantize(model, latents(16), QuantizationConfig(bits, 8))
+    blueprint, path = quantized_blueprint(quantized, BASE), tmp_path / "generator.ganpack"
+    save_packed(path, quantized, blueprint)
+    loaded, found = load_packed(path)
+    assert found == blueprint
+    for name, tensor in quantized.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+        assert loaded.state_dict()[name].dtype == tensor.dtype
+    assert torch.equal(loaded(latents(3, 1)), quantized(latents(3, 1)))
+    weights = sum(layer.weight.numel() for layer in quantized.quantized_layers())
+    others = sum(4 * (layer.bias.numel() + layer.weight_scale.numel()) for layer in quantized.quantized_layers())
+    assert path.stat().st_size <= weights * bits / 8 + others + 1500
+    save_model(tmp_path / "generator.pt", quantized, blueprint)
+    assert path.stat().st_size < (tmp_path / "generator.pt").stat().st_size
+
+
+def test_entropy_coding_comes_near_the_entropy(trained_like, tmp_path):
+    quantized = quantize(trained_like("64", 32, 1), latents(8), QuantizationConfig(5, 8))
+    save_packed(tmp_path / "g", quantized, quantized_blueprint(quantized, BASE))
+    bound = 0.0
+    for layer in quantized.quantized_layers():
+        shares = layer.weight.flatten().unique(return_counts=True)[1] / layer.weight.numel()
+        bound -= layer.weight.numel() * float((shares * shares.log2()).sum()) / 8
+    others = sum(4 * (layer.bias.numel() + layer.weight_scale.numel()) for layer in quantized.quantized_layers())
+    assert (tmp_path / "g").stat().st_size < 1.05 * bound + others + 1500
+
+
+def test_pruned_weights_take_less(trained_like, tmp_path):
+    sizes = []
+    for sparsity in (0.0, 0.9):
+        model = trained_like("16", 32, 1)
+        prune_(model, sparsity)
+        quantized = quantize(model, latents(8), QuantizationConfig(8, 8))
+        save_packed(tmp_path / "g", quantized, quantized_blueprint(quantized, BASE))
+        sizes.append((tmp_path / "g").stat().st_size)
+    assert sizes[1] < 0.45 * sizes[0]
+
+
+def test_damaged_files_are_refused(trained_like, tmp_path):
+    quantized, path = quantize(trained_like("2", 16, 1), latents(8), QuantizationConfig(4, 8)), tmp_path / "g"
+    save_packed(path, quantized, quantized_blueprint(quantized, BASE))
+    content = path.read_bytes()
+    for damaged in (content[:-40], content[:200] + b"\x00" + content[201:]):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="is truncated or was changed: its digest does not fit"):
+            load_packed(path)
+    path.write_bytes(b"PK" + content)
+    with pytest.raises(CheckpointError, match="is no packed generator"):
+        load_packed(path)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_packed(tmp_path / "none")
