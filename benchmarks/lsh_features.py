@@ -31,10 +31,12 @@ def outliers(kind: str, count: int, size: int, seed: int) -> Features:
     """Samples (count, size) that belong to no mode: `norm`, `isotropic` or `latent`."""
     random, plain = np.random.default_rng(seed), manifold(count, size, seed)
     if kind == "norm":  # the right direction, two to four times too long
-        return plain * random.uniform(2, 4, (count, 1)).astype(np.float32)
+        long: Features = plain * random.uniform(2, 4, (count, 1)).astype(np.float32)
+        return long
     if kind == "isotropic":  # as far from the mean as other samples, in any direction
         spread = np.sqrt(plain.var(axis=0).mean())
-        return plain.mean(axis=0) + spread * random.normal(size=(count, size)).astype(np.float32)
+        around: Features = plain.mean(axis=0) + spread * random.normal(size=(count, size)).astype(np.float32)
+        return around
     return _surface(8 * random.normal(size=(count, LATENT)), size)  # on the surface, far from all modes
 
 

@@ -58,6 +58,8 @@ def test_the_ceiling_of_recall_is_that_of_fewer_generated_samples(hashed):
     ours = score_hashed(hashed, manifold(400, 1))
     assert ours.recall == pytest.approx(ours.recall_ceiling, abs=0.03)
     assert ours.recall_ceiling < ours.precision_ceiling - 0.1
+    assert ours.relative_recall == ours.recall / ours.recall_ceiling
+    assert ours.relative_precision == pytest.approx(1, abs=0.04)
 
 
 def test_dropped_modes_lower_recall_but_not_precision(hashed, balls):
