@@ -36,8 +36,8 @@ class LshSettings:
     hit_rate: float = 0.7
     """Share of one half of the reference whose buckets count in tables of the other half: this sets the width."""
     calibration_tables: int = 4
-    """Tables on which the width is found. Few make another seed move all scores alike, ceilings too: by 0.018 with 4, by
-    0.005 with 32, which cost more time. Relative scores move by 0.004 to 0.007 either way."""
+    """Tables on which the width is found. With few another seed moves all scores alike, ceilings too: by 0.018 with 4,
+    by 0.005 with 32, which cost more time. Relative scores move by 0.004 to 0.007 either way."""
 
 
 @dataclass(frozen=True)
