@@ -34,6 +34,8 @@ class Segmenter(nn.Module):
     """Images (N, C, H, W) in [-1, 1] -> features (N, F), the pooled bottleneck, and logits (N, K, H, W).
 
     An encoder of three resolutions and a decoder with skip connections, as in U-Net (Ronneberger et al. 2015), small.
+    What the whole image shows is added to every place of the bottleneck (Liu et al. 2015, "ParseNet"), since the class
+    of a pixel may depend on more than the bottleneck's field of view.
     """
 
     def __init__(self, channels: int, classes: int, width: int, features: int) -> None:
@@ -42,6 +44,7 @@ class Segmenter(nn.Module):
         self.down2 = _block(width, 2 * width, 2)
         self.down3 = _block(2 * width, 4 * width, 2)
         self.bottleneck = _block(4 * width, features, 1)
+        self.context = nn.Linear(features, features)
         self.up2 = _block(features + 2 * width, 2 * width, 1)
         self.up1 = _block(2 * width + width, width, 1)
         self.head = nn.Conv2d(width, classes, 1)
@@ -50,6 +53,7 @@ class Segmenter(nn.Module):
         fine = self.down1(images)  # (N, width, H, W)
         middle = self.down2(fine)  # (N, 2 width, H/2, W/2)
         coarse = self.bottleneck(self.down3(middle))  # (N, F, H/4, W/4)
+        coarse = coarse + functional.relu(self.context(coarse.mean((2, 3))))[:, :, None, None]
         x = self.up2(torch.cat([_resized(coarse, middle), middle], 1))
         x = self.up1(torch.cat([_resized(x, fine), fine], 1))
         return coarse.mean((2, 3)), self.head(x)
