@@ -56,6 +56,9 @@ class InputQuantizer(nn.Module):
         self.register_buffer("zero_point", torch.zeros(channels, dtype=torch.uint8))
         self.register_buffer("offset", torch.zeros(channels))
         self.register_buffer("kernel_zero", torch.zeros((), dtype=torch.uint8))
+        self.shifted = False
+        """Whether there is an offset, as of the last loaded state: values are not known while a graph is traced."""
+        self.register_load_state_dict_post_hook(_note_offset)
 
     @property
     def highest_code(self) -> int:
@@ -87,3 +90,7 @@ class InputQuantizer(nn.Module):
         """Codes (N, I, H, W) -> reals."""
         steps = codes - self.zero_point[:, None, None]
         return self.offset[:, None, None] + steps * self.scale[:, None, None]
+
+
+def _note_offset(quantizer: InputQuantizer, _: object) -> None:
+    quantizer.shifted = bool(quantizer.offset.any())

@@ -23,7 +23,7 @@ def emit(layer: QuantizedConv, x: Tensor) -> Tensor:
         RuntimeError: if no export is under way.
     """
     source, target = layer.source, layer.target
-    if isinstance(source, InputQuantizer) and bool(source.offset.any()):
+    if isinstance(source, InputQuantizer) and source.shifted:
         x = x - source.offset[:, None, None]
     if source is not None:
         x = _encode(x, source.scale, source.zero_point, source)

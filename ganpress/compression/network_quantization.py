@@ -2,17 +2,18 @@
 
 import copy
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ganpress.compression.activations import LayerRanges, measure_ranges, run_hooked
 from ganpress.compression.calibration import inputs_digest
+from ganpress.compression.clipping import BITS
 from ganpress.compression.compensation import patch_moments, round_compensated
 from ganpress.compression.histograms import affine
 from ganpress.compression.rounding import QuantizationConfig, quantize_weight, weight_scale
-from ganpress.compression.sensitivity import choose_float_layers, scan_layers
+from ganpress.compression.sensitivity import choose_bits, choose_float_layers, scan_layers
 from ganpress.compression.sites import Site, find_sites
 from ganpress.errors import ConfigError
 from ganpress.fidelity import batches_of
@@ -57,7 +58,8 @@ def quantize_network(
             quantized, or an activation is not finite.
     """
     prepared = prepare(model, inputs)
-    layers = round_layers(prepared, config)
+    layer_bits = mixed_widths(prepared, config) if config.mean_weight_bits is not None else None
+    layers = round_layers(prepared, config, layer_bits)
     if config.min_snr_db is not None:
         some = batches_of(inputs)[0]
         scan = scan_layers(prepared.plain, layers, some)
@@ -67,7 +69,30 @@ def quantize_network(
             raise ConfigError(
                 f"no layer can be rounded within {config.min_snr_db} dB; lower min_snr_db or take more bits"
             )
-    return assemble(prepared, layers, config, seed)
+    return assemble(prepared, layers, config, seed, layer_bits)
+
+
+@torch.no_grad()
+def scan_widths(prepared: Prepared, config: QuantizationConfig) -> dict[str, dict[int, float]]:
+    """Measure the noise of each layer's weights alone, activations in floats, for each width up to `weight_bits`.
+
+    Returns:
+        layer -> width -> power of the images' change as a share of their power.
+    """
+    some = batches_of(prepared.inputs)[0]
+    found: dict[str, dict[int, float]] = {site.name: {} for site in prepared.sites}
+    for bits in range(BITS[0], (config.weight_bits or BITS[-1]) + 1):
+        alone = replace(config, weight_bits=bits, activation_bits=None, channel_inputs=False, mean_weight_bits=None)
+        for one in scan_layers(prepared.plain, round_layers(prepared, alone), some):
+            found[one.layer][bits] = one.noise
+    return found
+
+
+def mixed_widths(prepared: Prepared, config: QuantizationConfig) -> dict[str, int]:
+    """Choose the width of each layer's weights by a scan, with the mean over all weights that `config` asks for."""
+    weights = {site.name: prepared.plain.quantized_layer(site.name).weight.numel() for site in prepared.sites}
+    budget = int((config.mean_weight_bits or BITS[-1]) * sum(weights.values()))
+    return choose_bits(scan_widths(prepared, config), weights, budget)
 
 
 @torch.no_grad()

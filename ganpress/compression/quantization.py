@@ -48,7 +48,9 @@ def quantize(model: nn.Module, inputs: Tensor, config: QuantizationConfig, seed:
 
 
 def _check_for_wdcgan(config: QuantizationConfig) -> None:
-    wanted = [name for name in ("channel_inputs", "compensated", "min_snr_db") if getattr(config, name)]
+    wanted = [
+        name for name in ("channel_inputs", "compensated", "mean_weight_bits", "min_snr_db") if getattr(config, name)
+    ]
     if wanted:
         raise ConfigError(
             f"W-DCGAN generators pass integers from layer to layer and have no option {', '.join(wanted)}; leave it out"

@@ -9,7 +9,7 @@ from torch import nn
 
 from ganpress.compression.pruning import LayerSparsity, measure_sparsity
 from models.quantized import CalibrationRecord, QuantizedGenerator
-from models.quantized_network import Quantized, float_layers
+from models.quantized_network import Quantized, QuantizedNetwork, float_layers
 
 BOUNDS = {
     "none": "smallest and largest value",
@@ -50,6 +50,8 @@ class CompressionRecord:
     activations: tuple[ActivationRecord, ...]
     float_layers: tuple[str, ...] = ()
     """Layers of a quantized generator that stayed in floats: outliers, too much noise, or no integer form."""
+    layer_bits: dict[str, int] = field(default_factory=dict)
+    """Width of the weights of layers that have one of their own."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of `QuantizationConfig` that were not left at their defaults."""
 
@@ -89,8 +91,9 @@ class CompressionRecord:
             "weight_scheme": self.weight_scheme,
             "activation_scheme": self.activation_scheme,
         }
-        if not self.options:
-            del content["options"]
+        for name in ("options", "layer_bits"):
+            if not content[name]:
+                del content[name]
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -117,6 +120,7 @@ def record_compression(
         layers=measure_sparsity(model),
         activations=_activations(quantized) if quantized else (),
         float_layers=float_layers(quantized) if quantized else (),
+        layer_bits=quantized.layer_bits if isinstance(quantized, QuantizedNetwork) else {},
         options=options or {},
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganpress.compression.clipping import CLIPPINGS, PERCENTILE, Clipping, check_bits, check_percentile, clip
+from ganpress.compression.clipping import BITS, CLIPPINGS, PERCENTILE, Clipping, check_bits, check_percentile, clip
 from ganpress.compression.histograms import Histogram, Ranges, ranges_of
 from ganpress.errors import ConfigError
 
@@ -36,6 +36,10 @@ class QuantizationConfig:
     """Whether each channel of a layer's input has one, too, moved into the weights; not for W-DCGAN."""
     compensated: bool = False
     """Whether weights are rounded one after the other, each making up for the error of those before."""
+    mean_weight_bits: float | None = None
+    """Layers get widths of their own, from 2 to `weight_bits`, with this mean over all weights: wide where rounding
+    harms the images of the calibration inputs most. None gives all the same. Not for W-DCGAN.
+    """
     min_snr_db: float | None = None
     """Layers stay in floats, the most harmful for their work first, until the images of the calibration inputs are that
     near; None leaves it to `max_crest`. Not for W-DCGAN.
@@ -52,6 +56,9 @@ class QuantizationConfig:
         check_bits("activation_bits", self.activation_bits)
         if self.weight_bits is None and self.activation_bits is None:
             raise ConfigError("quantization needs weight_bits, activation_bits or both; both are null")
+        mean, widest = self.mean_weight_bits, self.weight_bits
+        if mean is not None and (widest is None or not BITS[0] <= mean <= widest):
+            raise ConfigError(f"mean_weight_bits must be {BITS[0]} to weight_bits, which is {widest}, found {mean}")
         for name, method in (("clipping", self.clipping), ("activation_clipping", self.activation_clipping)):
             if method is not None and method not in CLIPPINGS:
                 raise ConfigError(f"{name} must be one of {', '.join(CLIPPINGS)}, found '{method}'")

@@ -32,6 +32,8 @@ class CompressItem(Section):
     """Whether each channel of a layer's input has one, too; not for W-DCGAN generators."""
     compensated: bool = False
     """Whether each rounded weight makes up for the errors of those before; not for W-DCGAN generators."""
+    mean_weight_bits: float | None = Field(default=None, ge=2, le=8)
+    """Mean over all weights where layers get widths of their own, 2 to `weight_bits`; not for W-DCGAN generators."""
     min_snr_db: float | None = None
     """Layers stay in floats until the images of the calibration inputs are that near; not for W-DCGAN generators."""
     sparsity: float = Field(default=0.0, ge=0, lt=1)
