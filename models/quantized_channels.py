@@ -58,7 +58,7 @@ class InputQuantizer(nn.Module):
         self.register_buffer("kernel_zero", torch.zeros((), dtype=torch.uint8))
         self.shifted = False
         """Whether there is an offset, as of the last loaded state: values are not known while a graph is traced."""
-        self.register_load_state_dict_post_hook(_note_offset)
+        self.register_load_state_dict_post_hook(_note_offset)  # type: ignore[no-untyped-call]
 
     @property
     def highest_code(self) -> int:
