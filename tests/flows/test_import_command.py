@@ -87,7 +87,5 @@ def test_mistakes_are_one_line_and_write_nothing(project, monkeypatch, capsys, a
 
 
 def test_ensure_without_a_pin_says_how_to_import(project):
-    with pytest.raises(
-        DataError, match="no imported generator at .*imported/net; bring it in with `ganpress import`"
-    ):
+    with pytest.raises(DataError, match="no imported generator at .*imported/net; bring it in with `ganpress import`"):
         ensure_imported(project.root, project.root, "imported/net")
