@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.base_channels import COUNT
-from models.names import split_name
 from models.resnet import check_image_size
 from models.spade import SpadeSpec
 from models.unet import check_image_size as check_unet_size
@@ -162,6 +161,8 @@ def find_family(name: str) -> tuple[str, Family, str]:
     Raises:
         ValueError: if the family is unknown.
     """
-    family_name, spec = split_name(name)
+    family_name, _, spec = name.partition(":")
+    if family_name not in FAMILIES:
+        raise ValueError(f"unknown generator '{family_name}'; known: {', '.join(sorted(FAMILIES))}")
     family = FAMILIES[family_name]
     return family_name, family, spec or family.default_spec

@@ -125,9 +125,16 @@ def take_a_step_of_each_training(recipe: str, canvas: Canvas) -> None:
         assert all(math.isfinite(value) for value in losses.values())
 
 
+@pytest.fixture
+def short_calibration(monkeypatch):
+    """What follows the last step takes no longer than the steps."""
+    monkeypatch.setattr("ganpress.training.translation.CALIBRATION_IMAGES", 2)
+
+
 CONDITIONAL = [recipe for recipe in RECIPES if framework_of(params_of(recipe)) is not None]
 
 
+@pytest.mark.usefixtures("short_calibration")
 @pytest.mark.parametrize("recipe", CONDITIONAL)
 def test_a_step_of_each_training_at_the_recipes_widths_on_small_images(recipe):
     canvas = canvas_of(params_of(recipe))
@@ -137,6 +144,7 @@ def test_a_step_of_each_training_at_the_recipes_widths_on_small_images(recipe):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_calibration")
 @pytest.mark.parametrize("recipe", CONDITIONAL)
 def test_a_step_of_each_training_at_full_size(recipe):
     take_a_step_of_each_training(recipe, canvas_of(params_of(recipe)))

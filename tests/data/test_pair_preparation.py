@@ -1,3 +1,4 @@
+import gc
 import tracemalloc
 
 import numpy as np
@@ -168,6 +169,15 @@ def test_labels_of_the_right_size_are_not_touched():
     np.testing.assert_array_equal(fit_labels(ids, (16, 16))[0], ids[:, :, 0])
 
 
+def peak_of_preparation(raw, out):
+    gc.collect()
+    tracemalloc.start()
+    prepare_data(raw, CONFIG, 1, out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
 def test_memory_does_not_grow_with_the_pairs(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4096, 16, 16), dtype=np.uint8)
     peaks = {}
@@ -177,9 +187,7 @@ def test_memory_does_not_grow_with_the_pairs(tmp_path):
             write_idx(tmp_path / str(count) / side / "train-images-idx3-ubyte", pixels[:count])
         DatasetCard("made", "idx", {"train": count}, pairing="paired").save(tmp_path / str(count))
         prepare_data(tmp_path / str(count), CONFIG, 1, tmp_path)  # imports and caches are not what is measured
-        tracemalloc.start()
-        prepare_data(tmp_path / str(count), CONFIG, 1, tmp_path)
-        peaks[count] = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        # The least of three: threads that an earlier test left behind allocate too.
+        peaks[count] = min(peak_of_preparation(tmp_path / str(count), tmp_path) for _ in range(3))
     # A pair is 512 bytes raw and 512 prepared; its plan and label are a few numbers.
     assert (peaks[4096] - peaks[2048]) / 2048 < 200
