@@ -34,6 +34,7 @@ from ganpress.config.edge import EvaluateConfig
 from ganpress.config.judge import JudgeConfig
 from ganpress.data.arrays import open_split
 from ganpress.data.idx import write_idx
+from ganpress.data.inputs import LatentInputs
 from ganpress.data.preparation import prepare_images
 from ganpress.data.raw import open_raw
 from ganpress.evaluation import reference_features, score_generator
@@ -88,7 +89,7 @@ def scores(folder: Path, images: int, size: int) -> None:
     network = _judge()
     reference = reference_features(folder / "test.npy", network, SCORED.neighbours)
     generator = wdcgan_generator("2", size, 1).eval()
-    score_generator(generator, network, reference, SCORED.model_copy(update={"images": images}), 1)
+    score_generator(generator, network, reference, SCORED.model_copy(update={"images": images}), 1, LatentInputs())
 
 
 TASKS: dict[str, Callable[[Path, int, int], None]] = {

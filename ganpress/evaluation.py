@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganpress.config.edge import EvaluateConfig
 from ganpress.data.arrays import Split, open_split, read_meta
-from ganpress.data.inputs import Inputs, LatentInputs, SourceInputs
+from ganpress.data.inputs import LatentInputs, SourceInputs
 from ganpress.metrics.frechet import frechet_distance_of_features
 from ganpress.metrics.image_spool import ImageSpool
 from ganpress.metrics.inception_score import inception_score
@@ -23,6 +23,7 @@ from ganpress.metrics.scores import Scores
 from ganpress.metrics.scoring import (
     BATCH,
     Generate,
+    Inputs,
     array_features,
     generated_batches,
     input_batches,
@@ -106,7 +107,7 @@ def score_generator(
     reference: Reference,
     config: EvaluateConfig,
     seed: int,
-    inputs: Inputs | None = None,
+    inputs: Inputs,
     teacher: ImageSpool | None = None,
     keep: ImageSpool | None = None,
     on_images: Callable[[int], None] | None = None,
@@ -121,7 +122,7 @@ def score_generator(
         reference: Real images, and the truth of each input where it has one.
         config: Sample counts.
         seed: Seed of inputs, splits and subsets.
-        inputs: Where inputs come from; None draws latents.
+        inputs: Where inputs come from: latents, or the sources of a split.
         teacher: The teacher's images of the same inputs, to compare with; None for the teacher itself.
         keep: Where to keep this generator's images.
         on_images: Called with the size of each finished batch.
@@ -136,7 +137,7 @@ def score_generator(
         if on_images is not None:
             on_images(len(images))
 
-    batches = input_batches(inputs or LatentInputs(), seed, PURPOSE, config.images)
+    batches = input_batches(inputs, seed, PURPOSE, config.images)
     seen = judge_batches(generated_batches(generate, batches), judge, look)
     real = reference.features.features
     probabilities = seen.probabilities

@@ -81,14 +81,14 @@ def elastic_blueprint(family_name: str, canvas: Canvas, widths: tuple[tuple[int,
     Raises:
         ValueError: if the family is unknown, the canvas not for it, or the number of lists fits neither.
     """
-    name, family, options = find_family(family_name)
+    name, _, options = family_name.partition(":")
+    _, family, _ = find_family(name)
     places = family.places(canvas)
     choices = widths * places if len(widths) == 1 else widths
     if len(choices) != places:
         raise ValueError(f"{name} has {places} widths; give one list for all or {places} lists, found {len(widths)}")
     space = WidthSpace(choices)
-    own = options if "=" in options and not options.startswith("ngf=") else ""
-    return _elastic(generator_blueprint(f"{name}:{space.largest.text} {own}".strip(), canvas), choices)
+    return _elastic(generator_blueprint(f"{name}:{space.largest.text} {options}".strip(), canvas), choices)
 
 
 def elastic_of(imported: Blueprint, widths: tuple[tuple[int, ...], ...]) -> Blueprint:

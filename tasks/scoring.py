@@ -55,7 +55,7 @@ class QuickScorer:
             DataError: if the generator makes NaN.
         """
         of = self.of
-        return quick_score(generate, self.judge, of.metric, of.images, of.seed, self.real, self.inputs, self.truth)
+        return quick_score(generate, self.judge, of.metric, of.images, of.seed, self.inputs, self.real, self.truth)
 
     @property
     def name(self) -> str:

@@ -47,7 +47,8 @@ def work(stage: Stage, run: StageRun) -> None:
     run.uses_model(stage.artifact("teacher") / "generator.pt")
     log = CurveLog(stage, run)
     lesson = Lesson(log.start(fresh(stage, blueprint)), blueprint, teacher)
-    distilled = _distil(stage, run, config, item, lesson, log)
+    resume = _checkpoint(stage)
+    distilled = _distil(stage, run, config, item, lesson, resume, log)
     log.complete(distilled.curve)
     write_curve(stage.out / "curves.csv", distilled.curve)
     facts: dict[str, float] = {"train_images": distilled.curve[-1].images} | last_losses(distilled.curve)
@@ -55,7 +56,7 @@ def work(stage: Stage, run: StageRun) -> None:
         facts["depth"] = item.depth
     params = {"generator": item.generator_name} | item.model_dump() | config.training.model_dump()
     deliver(stage, run, distilled.student, blueprint, facts, params)
-    _checkpoint(stage).path.unlink(missing_ok=True)
+    resume.path.unlink(missing_ok=True)
 
 
 def _checkpoint(stage: Stage) -> Checkpointing:
@@ -64,9 +65,14 @@ def _checkpoint(stage: Stage) -> Checkpointing:
 
 
 def _distil(
-    stage: Stage, run: StageRun, config: StudentConfig, item: StudentItem, lesson: Lesson, log: CurveLog
+    stage: Stage,
+    run: StageRun,
+    config: StudentConfig,
+    item: StudentItem,
+    lesson: Lesson,
+    resume: Checkpointing,
+    log: CurveLog,
 ) -> Distilled:
-    resume = _checkpoint(stage)
     if not isinstance(config.training, FeatureDistillation):
         joint = _joint_term(stage, run, config, item)
         return train_student(

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ganpress.config.edge import EvaluateConfig
+from ganpress.data.inputs import LatentInputs
 from ganpress.errors import DataError
 from ganpress.evaluation import interpolate_latents, reference_features, score_generator
 from ganpress.metrics.image_spool import ImageSpool
@@ -41,7 +42,7 @@ def generator():
 
 @pytest.fixture(scope="module")
 def scores(generator, judge, reference):
-    return score_generator(generator, judge, reference, CONFIG, seed=5)
+    return score_generator(generator, judge, reference, CONFIG, 5, LatentInputs())
 
 
 def as_metrics(scores: Scores) -> dict[str, float]:
@@ -81,15 +82,15 @@ def test_a_single_disjoint_subset_leaves_out_the_error(scores):
 
 
 def test_the_same_seed_gives_the_same_scores(generator, judge, reference, scores):
-    again = score_generator(generator, judge, reference, CONFIG, seed=5)
+    again = score_generator(generator, judge, reference, CONFIG, 5, LatentInputs())
     assert as_metrics(again) == as_metrics(scores)
-    other = score_generator(generator, judge, reference, CONFIG, seed=6)
+    other = score_generator(generator, judge, reference, CONFIG, 6, LatentInputs())
     assert as_metrics(other) != as_metrics(scores)
 
 
 def test_real_images_beat_a_random_generator(judge, reference, scores, tiny_images):
     pixels = torch.from_numpy(tiny_images.pixels[:50]).float() / 127.5 - 1
-    real = score_generator(lambda z: pixels[: len(z)], judge, reference, CONFIG, seed=5)
+    real = score_generator(lambda z: pixels[: len(z)], judge, reference, CONFIG, 5, LatentInputs())
     assert real.fid < 0.1 * scores.fid
     assert real.neighbours.precision == 1
     assert real.neighbours.recall > scores.neighbours.recall
@@ -98,7 +99,7 @@ def test_real_images_beat_a_random_generator(judge, reference, scores, tiny_imag
 
 def test_progress_counts_every_image(generator, judge, reference):
     counted: list[int] = []
-    score_generator(generator, judge, reference, CONFIG, 5, on_images=counted.append)
+    score_generator(generator, judge, reference, CONFIG, 5, LatentInputs(), on_images=counted.append)
     assert sum(counted) == CONFIG.images
 
 
@@ -109,7 +110,7 @@ def test_a_generator_never_holds_more_than_one_batch(judge, reference):
         sizes.append(len(z))
         return torch.rand(len(z), 1, 16, 16) * 2 - 1
 
-    score_generator(watched, judge, reference, CONFIG.model_copy(update={"images": 600}), 5)
+    score_generator(watched, judge, reference, CONFIG.model_copy(update={"images": 600}), 5, LatentInputs())
     assert sum(sizes) == 600
     assert max(sizes) == 250
 
@@ -117,7 +118,7 @@ def test_a_generator_never_holds_more_than_one_batch(judge, reference):
 def test_subsets_larger_than_the_test_split_are_refused(generator, judge, reference):
     config = CONFIG.model_copy(update={"kid_subset_size": 55})
     with pytest.raises(DataError, match="smaller set's 50 images"):
-        score_generator(generator, judge, reference, config, 5)
+        score_generator(generator, judge, reference, config, 5, LatentInputs())
 
 
 def test_interpolation_starts_and_ends_at_its_latents_and_stays_on_the_shell():
@@ -144,20 +145,22 @@ def test_a_share_is_above_one_for_what_is_better_than_the_teacher():
 
 def test_a_judge_without_classes_leaves_out_the_inception_score_and_its_share(generator, judge, reference):
     pretext = ClassifierJudge(judge.network, "0" * 12, pretext=True)
-    found = as_metrics(score_generator(generator, pretext, reference, CONFIG, seed=5))
+    found = as_metrics(score_generator(generator, pretext, reference, CONFIG, 5, LatentInputs()))
     assert not [name for name in found if name.startswith("is")]
     assert "fid_50_test_judge" in found
 
 
 def test_images_are_compared_with_the_teachers_of_the_same_inputs(generator, judge, reference, tmp_path):
     spool = ImageSpool(tmp_path / "teacher.uint8")
-    teacher = score_generator(generator, judge, reference, CONFIG, 5, keep=spool)
+    teacher = score_generator(generator, judge, reference, CONFIG, 5, LatentInputs(), keep=spool)
     assert len(spool) == CONFIG.images
-    twin = score_generator(generator, judge, reference, CONFIG, 5, teacher=spool)
-    brighter = score_generator(lambda z: generator(z) * 0 + 1, judge, reference, CONFIG, 5, teacher=spool)
+    twin = score_generator(generator, judge, reference, CONFIG, 5, LatentInputs(), teacher=spool)
+    white = score_generator(
+        lambda z: generator(z) * 0 + 1, judge, reference, CONFIG, 5, LatentInputs(), teacher=spool
+    )
     assert twin.metrics(teacher)["mae_teacher_50"] == 0
     expected = 255 - spool.batch(0, CONFIG.images).double().mean()
-    assert brighter.to_teacher.mae == pytest.approx(float(expected))
+    assert white.to_teacher.mae == pytest.approx(float(expected))
 
 
 def test_a_spool_gives_back_what_it_was_given_and_no_more(tmp_path):

@@ -92,8 +92,8 @@ class CandidateConfig(Section):
     """The teacher family: one GAN for each depth or spec."""
 
     training: AnyTraining
-    imported: str = "imported/README.md"
-    """Folder of an imported generator, e.g. `imported/srgan`, for the items that take it."""
+    imported: str = Field(default="imported/README.md", pattern=r"^imported/[\w.-]+$")
+    """Folder of an imported generator, e.g. `imported/srgan`, for the items that take it; the default names none."""
     items: dict[str, CandidateItem] = Field(min_length=1)
 
 

@@ -1,12 +1,11 @@
 """Where a generator's inputs come from: latents, or the prepared sources of one split.
 
 What measures, calibrates, exports or draws a generator asks for inputs by seed and purpose, and need not know which
-kind it has before it.
+kind it has before it (`ganpress.metrics.scoring.Inputs` is what they have in common).
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,22 +18,6 @@ from models.wdcgan import LATENT
 
 BATCH = 250
 """Inputs that a generator is given at a time."""
-
-
-class Inputs(Protocol):
-    """Inputs of one generator, by seed and purpose."""
-
-    def example(self) -> Tensor:
-        """Return zeros in the shape of one input (1, …)."""
-
-    def draw(self, seed: int, purpose: str, count: int) -> Tensor:
-        """Return `count` inputs (count, …), float32, or all where there are fewer.
-
-        The same seed and purpose give the same inputs, whoever asks.
-        """
-
-    def batches(self, seed: int, purpose: str, count: int, batch_size: int = BATCH) -> Iterator[Tensor]:
-        """Yield what `draw` returns, `batch_size` at a time."""
 
 
 class LatentInputs:

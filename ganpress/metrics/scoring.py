@@ -26,8 +26,6 @@ from ganpress.metrics.rows import Rows
 from ganpress.metrics.similarity import peak_signal_to_noise_ratio
 from ganpress.metrics.truth import SegmentationMeter, Truth
 from ganpress.pixels import images_to_uint8, uint8_to_images
-from ganpress.seeding import torch_generator
-from models.wdcgan import LATENT
 
 BATCH = 250
 """Images that a judge or generator sees at a time, at most."""
@@ -55,14 +53,6 @@ class Inputs(Protocol):
 
     def batches(self, seed: int, purpose: str, count: int, batch_size: int = ...) -> Iterator[Tensor]:
         """What `draw` returns, `batch_size` at a time."""
-
-
-def draw_latents(seed: int, purpose: str, images: int, latent: int = LATENT) -> Tensor:
-    """Return z (images, latent) ~ N(0, I). The same seed and purpose give every generator the same z.
-
-    All are drawn at once, because the values that torch draws depend on the sizes of the draws.
-    """
-    return torch.randn(images, latent, generator=torch_generator(seed, purpose, "latents"))
 
 
 def input_batches(inputs: Inputs, seed: int, purpose: str, count: int) -> Iterator[Tensor]:
@@ -143,8 +133,8 @@ def quick_score(
     metric: QuickMetric,
     images: int,
     seed: int,
+    inputs: Inputs,
     real: RealSide | None = None,
-    inputs: Inputs | None = None,
     truth: Truth | None = None,
     splits: int = 10,
 ) -> float:
@@ -158,8 +148,8 @@ def quick_score(
         metric: Inception Score, Fréchet or kernel distance, mean class IoU in [0, 1], or PSNR in decibels.
         images: How many images are generated, at most.
         seed: Seed of the inputs and of the splits.
+        inputs: Where inputs come from: latents, or the sources of a split.
         real: What `real_side` returns for this metric, computed once.
-        inputs: Where inputs come from; None draws latents.
         truth: What belongs to each input that `QUICK_PURPOSE` draws; `miou` and `psnr` need it.
         splits: Splits of the Inception Score.
 
@@ -192,9 +182,7 @@ def real_side(metric: QuickMetric, array_path: Path | Sequence[Path], judge: Jud
     return array_features(array_path, judge).features if metric == "kid" else None
 
 
-def _generated(generate: Generate, inputs: Inputs | None, seed: int, images: int) -> Iterator[Tensor]:
-    if inputs is None:
-        return generated_batches(generate, torch.split(draw_latents(seed, QUICK_PURPOSE, images), BATCH))
+def _generated(generate: Generate, inputs: Inputs, seed: int, images: int) -> Iterator[Tensor]:
     return generated_batches(generate, input_batches(inputs, seed, QUICK_PURPOSE, images))
 
 
@@ -204,10 +192,10 @@ def _score_against_truth(
     metric: Literal["miou", "psnr"],
     images: int,
     seed: int,
-    inputs: Inputs | None,
+    inputs: Inputs,
     truth: Truth | None,
 ) -> float:
-    if truth is None or inputs is None:
+    if truth is None:
         raise ConfigError(
             f"the metric '{metric}' compares each image with its own truth, which only paired and semantic data has; "
             "choose is, fid or kid"

@@ -9,7 +9,6 @@ from ganpress.metrics.judge import ClassifierJudge
 from ganpress.metrics.scoring import (
     array_batches,
     array_statistics,
-    draw_latents,
     generated_batches,
     input_batches,
     judge_batches,
@@ -41,15 +40,9 @@ def split(tmp_path, tiny_images):
     return tmp_path / "test.npy"
 
 
-def test_every_generator_gets_the_same_latents():
-    assert torch.equal(draw_latents(1, "evaluate", 10), draw_latents(1, "evaluate", 10))
-    assert not torch.equal(draw_latents(1, "evaluate", 10), draw_latents(1, "gallery", 10))
-    assert not torch.equal(draw_latents(1, "evaluate", 10), draw_latents(2, "evaluate", 10))
-
-
 @pytest.mark.parametrize("batch_size", [1, 7, 30])
 def test_generated_features_do_not_depend_on_the_batch_size(judge, generator, batch_size):
-    z = draw_latents(0, "evaluate", 30)
+    z = LatentInputs().draw(0, "evaluate", 30)
     whole = judge_batches(generated_batches(generator, [z]), judge).features
     parts = judge_batches(generated_batches(generator, torch.split(z, batch_size)), judge).features
     np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-4)
@@ -78,29 +71,29 @@ def test_real_images_score_better_than_a_random_generator(judge, generator, spli
     def copy_real(z: torch.Tensor) -> torch.Tensor:
         return pixels[: len(z)]
 
-    copied = quick_score(copy_real, judge, "fid", 60, 0, real)
+    copied = quick_score(copy_real, judge, "fid", 60, 0, LatentInputs(), real)
     assert copied == pytest.approx(0, abs=1e-4 * np.trace(real.covariance))
-    assert quick_score(generator, judge, "fid", 60, 0, real) > 10 * copied + 1e-6
+    assert quick_score(generator, judge, "fid", 60, 0, LatentInputs(), real) > 10 * copied + 1e-6
 
 
 def test_is_needs_no_real_images_and_is_repeatable(judge, generator):
-    score = quick_score(generator, judge, "is", 40, 3)
+    score = quick_score(generator, judge, "is", 40, 3, LatentInputs())
     assert 1 <= score <= 3
-    assert quick_score(generator, judge, "is", 40, 3) == score
+    assert quick_score(generator, judge, "is", 40, 3, LatentInputs()) == score
 
 
 def test_fid_needs_real_images(judge, generator):
     with pytest.raises(ConfigError, match="'fid' compares with real images"):
-        quick_score(generator, judge, "fid", 40, 3)
+        quick_score(generator, judge, "fid", 40, 3, LatentInputs())
 
 
 def test_kid_needs_real_images_and_finds_equal_ones_equal(judge, generator, split, tiny_images):
     real = real_side("kid", split, judge)
     pixels = torch.from_numpy(tiny_images.pixels).float() / 127.5 - 1
-    copied = quick_score(lambda z: pixels[: len(z)], judge, "kid", 60, 0, real)
-    assert quick_score(generator, judge, "kid", 60, 0, real) > 10 * abs(copied)
+    copied = quick_score(lambda z: pixels[: len(z)], judge, "kid", 60, 0, LatentInputs(), real)
+    assert quick_score(generator, judge, "kid", 60, 0, LatentInputs(), real) > 10 * abs(copied)
     with pytest.raises(ConfigError, match="'kid' compares with real images"):
-        quick_score(generator, judge, "kid", 40, 3)
+        quick_score(generator, judge, "kid", 40, 3, LatentInputs())
 
 
 def test_only_distances_need_something_of_real_images(judge, split):
@@ -127,14 +120,14 @@ def test_metrics_that_the_judge_or_the_data_does_not_allow_are_refused(judge, ge
     with pytest.raises(
         ConfigError, match=r"the Inception Score needs a judge that knows .* \('judge'\) gives features"
     ):
-        quick_score(generator, pretext, "is", 40, 3)
+        quick_score(generator, pretext, "is", 40, 3, LatentInputs())
     for metric in ("miou", "psnr"):
         with pytest.raises(ConfigError, match=f"'{metric}' compares each image with its own truth"):
-            quick_score(generator, judge, metric, 40, 3)
+            quick_score(generator, judge, metric, 40, 3, LatentInputs())
     maps = np.zeros((4, 1, 16, 16), np.uint8)
     truth = Truth(np.arange(4), maps, maps, 3)
     with pytest.raises(ConfigError, match=r"needs a judge that reads label maps; this one \('judge'\) does not"):
-        quick_score(generator, judge, "miou", 4, 3, None, LatentInputs(), truth)
+        quick_score(generator, judge, "miou", 4, 3, LatentInputs(), None, truth)
 
 
 def test_large_inputs_come_in_small_batches():
@@ -144,12 +137,12 @@ def test_large_inputs_come_in_small_batches():
 
     assert [len(batch) for batch in input_batches(Large(), 0, "score", 5)] == [2, 2, 1]
     whole = torch.cat(list(input_batches(LatentInputs(), 0, "score", 600)))
-    assert torch.equal(whole, draw_latents(0, "score", 600))
+    assert torch.equal(whole, LatentInputs().draw(0, "score", 600))
 
 
 def test_a_diverged_generator_is_refused(judge):
     with pytest.raises(DataError, match="NaN or infinite pixels"):
-        quick_score(lambda z: torch.full((len(z), 1, 16, 16), torch.nan), judge, "is", 40, 3)
+        quick_score(lambda z: torch.full((len(z), 1, 16, 16), torch.nan), judge, "is", 40, 3, LatentInputs())
 
 
 def test_a_missing_damaged_or_wrong_split_is_one_line(tmp_path):

@@ -189,7 +189,7 @@ def test_the_generator_that_data_was_made_by_has_the_best_quick_scores(chain):
 
     def scores(metric):
         real = real_side(metric, folder / "validation.npy", network)
-        return [quick_score(one, network, metric, 50, 3, real, inputs, truth) for one in (right, wrong)]
+        return [quick_score(one, network, metric, 50, 3, inputs, real, truth) for one in (right, wrong)]
 
     for metric in ("fid", "kid"):
         best, other = scores(metric)
