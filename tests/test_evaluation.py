@@ -155,9 +155,7 @@ def test_images_are_compared_with_the_teachers_of_the_same_inputs(generator, jud
     teacher = score_generator(generator, judge, reference, CONFIG, 5, LatentInputs(), keep=spool)
     assert len(spool) == CONFIG.images
     twin = score_generator(generator, judge, reference, CONFIG, 5, LatentInputs(), teacher=spool)
-    white = score_generator(
-        lambda z: generator(z) * 0 + 1, judge, reference, CONFIG, 5, LatentInputs(), teacher=spool
-    )
+    white = score_generator(lambda z: generator(z) * 0 + 1, judge, reference, CONFIG, 5, LatentInputs(), teacher=spool)
     assert twin.metrics(teacher)["mae_teacher_50"] == 0
     expected = 255 - spool.batch(0, CONFIG.images).double().mean()
     assert white.to_teacher.mae == pytest.approx(float(expected))
