@@ -7,6 +7,7 @@ from functools import partial
 from torch import nn
 
 from models.discriminators import multiscale_discriminator, patch_discriminator
+from models.edge_resnet import edge_resnet_generator
 from models.edge_wdcgan import edge_wdcgan, folded_wdcgan
 from models.elastic import Elastic, Kept, Spec, WidthSpace
 from models.families import Argument, Canvas, find_family
@@ -167,6 +168,7 @@ KEPT: dict[str, Callable[[dict[str, Argument], Spec, Spec], Kept]] = {
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "classifier": classifier,
+    "edge_resnet_generator": edge_resnet_generator,
     "edge_wdcgan": edge_wdcgan,
     "elastic": elastic_generator,
     "folded_wdcgan": folded_wdcgan,

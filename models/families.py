@@ -121,9 +121,9 @@ _SPADE_TAPS = ("head_0", "middle_1", "up_1")
 _SUB_RESNET, _SUB_SPADE = "16_16_32_16_32_32_16_16", "32_32_48_32_32_32_32_24"
 
 
-def _resnet_family(mobile: bool, default_spec: str) -> Family:
+def _resnet_family(mobile: bool, default_spec: str, builder: str = "resnet_generator") -> Family:
     arguments = partial(_resnet, separable=mobile)
-    return Family("resnet_generator", arguments, _base_channels, True, default_spec, _PHOTO, _RESNET_TAPS)
+    return Family(builder, arguments, _base_channels, True, default_spec, _PHOTO, _RESNET_TAPS)
 
 
 def _spade_family(mobile: bool, default_spec: str) -> Family:
@@ -141,6 +141,8 @@ def _unet_family(downs: int) -> Family:
 
 FAMILIES: dict[str, Family] = {
     "wdcgan": Family("wdcgan_generator", _wdcgan, _levels, False, "16", Canvas(1, 64, 64)),
+    "edge_mobile_resnet_9blocks": _resnet_family(True, "ngf=64", "edge_resnet_generator"),
+    "edge_resnet_9blocks": _resnet_family(False, "ngf=64", "edge_resnet_generator"),
     "resnet_9blocks": _resnet_family(False, "ngf=64"),
     "mobile_resnet_9blocks": _resnet_family(True, "ngf=64"),
     "sub_mobile_resnet_9blocks": _resnet_family(True, _SUB_RESNET),

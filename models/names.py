@@ -1,6 +1,8 @@
 """Names of the generator families, apart from their networks: whoever only checks a name needs no torch."""
 
 CONDITIONAL: dict[str, bool] = {
+    "edge_mobile_resnet_9blocks": True,
+    "edge_resnet_9blocks": True,
     "imported": True,
     "mobile_resnet_9blocks": True,
     "mobile_spade": True,

@@ -1,27 +1,37 @@
 """Separable convolution of the mobile generators of GAN Compression (Li et al. 2020)."""
 
+from typing import Literal
+
 from torch import Tensor, nn
+
+Norm = Literal["instance", "batch"]
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3, instance normalisation without parameters, pointwise 1x1; both convolutions with bias.
+    """Depthwise 3x3, normalisation, pointwise 1x1.
+
+    The norm is instance normalisation without parameters, and both convolutions have biases, as published; or it is
+    batch normalisation, and they have none: another one is expected to follow.
 
     (N, C_in, H, W) -> (N, C_out, H - 2 + 2 padding, W - 2 + 2 padding)
     """
 
-    def __init__(self, in_channels: int, out_channels: int, padding: int = 0) -> None:
+    def __init__(self, in_channels: int, out_channels: int, padding: int = 0, norm: Norm = "instance") -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=padding, groups=in_channels)
-        self.norm = nn.InstanceNorm2d(in_channels)
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
+        bias = norm == "instance"
+        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=padding, groups=in_channels, bias=bias)
+        self.norm = nn.InstanceNorm2d(in_channels) if norm == "instance" else nn.BatchNorm2d(in_channels)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         images: Tensor = self.pointwise(self.norm(self.depthwise(x)))
         return images
 
 
-def conv3x3(in_channels: int, out_channels: int, separable: bool, padding: int = 0) -> nn.Module:
-    """Build a 3x3 convolution with bias, plain or separable."""
+def conv3x3(
+    in_channels: int, out_channels: int, separable: bool, padding: int = 0, norm: Norm = "instance"
+) -> nn.Module:
+    """Build a 3x3 convolution, plain or separable; without bias where the norm of its network is batch norm."""
     if separable:
-        return SeparableConv(in_channels, out_channels, padding)
-    return nn.Conv2d(in_channels, out_channels, 3, padding=padding)
+        return SeparableConv(in_channels, out_channels, padding, norm)
+    return nn.Conv2d(in_channels, out_channels, 3, padding=padding, bias=norm == "instance")
