@@ -14,35 +14,18 @@ from ganpress.errors import CheckpointError, ConfigError
 class OnnxGenerator:
     """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by ONNX Runtime on the CPU."""
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, profile: Path | None = None) -> None:
         """Load the file.
 
         Args:
             path: an ONNX file with the input `z` or `source` and the output `images`.
             threads: cores to use; None leaves the choice to the runtime.
+            profile: beginning of the name of a file that every kernel's time is written to; None writes none.
 
         Raises:
             CheckpointError: if the file is missing, damaged, or not a generator.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only
-        if threads is not None:
-            options.intra_op_num_threads = options.inter_op_num_threads = threads
-        content = _read(path)
-        if not _holds_operator(content, "QuantizeLinear"):
-            # Weights as integers, activations as floats: decode the weights once, at load.
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-        # Activations as integers, weights as floats: the runtime would round the weights, too.
-        disabled = ["WeightBiasQuantization"] if _has_float_weights(content) else []
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
-            )
-        except Exception as error:  # the runtime raises many types for damaged files
-            reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason}; export it again") from None
+        self._session: Any = _open_session(path, threads, profile)
         found = [value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())]
         if found not in ([INPUT, OUTPUT], [SOURCE, OUTPUT]):
             raise CheckpointError(
@@ -67,12 +50,40 @@ class OnnxGenerator:
         (images,) = self._session.run([OUTPUT], {self._input: values})
         return torch.from_numpy(images)
 
+    def end_profiling(self) -> str:
+        """Close the profile and return its path."""
+        return str(self._session.end_profiling())
+
 
 def runtime_version() -> str:
     """Version of ONNX Runtime."""
     import onnxruntime
 
     return str(onnxruntime.__version__)
+
+
+def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    if threads is not None:
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    content = _read(path)
+    if not _holds_operator(content, "QuantizeLinear"):
+        # Weights as integers, activations as floats: decode the weights once, at load.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    # Activations as integers, weights as floats: the runtime would round the weights, too.
+    disabled = ["WeightBiasQuantization"] if _has_float_weights(content) else []
+    try:
+        return onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
+        )
+    except Exception as error:  # the runtime raises many types for damaged files
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason}; export it again") from None
 
 
 def _read(path: Path) -> bytes:

@@ -1,0 +1,124 @@
+"""What every edge target can do: write a generator as its files, run them, and say which kernels ran."""
+
+import importlib.metadata
+from pathlib import Path
+from typing import Literal, Protocol
+
+from torch import Tensor, nn
+
+from ganpress.edge.kernels import KernelProfile
+from ganpress.errors import ConfigError
+from ganpress.metrics.scoring import Generate
+
+TargetName = Literal["onnx", "openvino", "executorch"]
+NumberType = Literal["float32", "float16", "bfloat16", "int8"]
+
+
+class MissingTarget(ConfigError):
+    """The packages of a target are not installed."""
+
+
+class UnsupportedGenerator(ConfigError):
+    """A target cannot run an operator of the generator."""
+
+
+class Target(Protocol):
+    """One runtime with its file format."""
+
+    name: str
+    """As in `export.items.X.target`."""
+    suffix: str
+    """Of the file that `open` takes."""
+    number_types: tuple[str, ...]
+    """What `write` can write; `int8` is the target's own post-training quantization."""
+
+    def missing(self) -> str | None:
+        """Command that installs the target, or None where it is installed."""
+        ...
+
+    def write(
+        self,
+        model: nn.Module,
+        path: Path,
+        example: Tensor,
+        number_type: str = "float32",
+        calibration: Tensor | None = None,
+    ) -> tuple[Path, ...]:
+        """Write a generator, whole or not at all.
+
+        Args:
+            model: its eval behaviour is written; it is left as it is.
+            path: the file that `open` takes; its folder is made.
+            example: inputs (N, …) in [-1, 1] or latents; their shape but for N is the file's.
+            number_type: one of `number_types`.
+            calibration: inputs (n, …) that `int8` takes its ranges from.
+
+        Returns:
+            The files that were written, `path` first.
+
+        Raises:
+            MissingTarget: if the target is not installed.
+            UnsupportedGenerator: if the target cannot run an operator of the generator.
+            ConfigError: if the number type or the calibration set does not fit.
+        """
+        ...
+
+    def open(self, path: Path, threads: int = 1) -> Generate:
+        """Load a written file: inputs (N, …) -> images (N, C, H, W), float32.
+
+        Raises:
+            MissingTarget: if the target is not installed.
+            CheckpointError: if the file is missing, damaged or no generator.
+        """
+        ...
+
+    def kernels(self, path: Path, example: Tensor) -> KernelProfile:
+        """Run a written file once on one thread and tell which kernels ran, from the runtime's own profile."""
+        ...
+
+    def version(self) -> str:
+        """Name and version of the runtime.
+
+        Raises:
+            MissingTarget: if the target is not installed.
+        """
+        ...
+
+
+def require_installed(target: Target) -> None:
+    """End with the install command where a target's packages are absent.
+
+    Raises:
+        MissingTarget: if they are.
+    """
+    command = target.missing()
+    if command is not None:
+        raise MissingTarget(f"the target '{target.name}' is not installed; run `{command}`")
+
+
+def absent_packages(*distributions: str) -> list[str]:
+    """Those of the named distributions that are not installed."""
+    installed = {str(one.metadata["Name"]).lower() for one in importlib.metadata.distributions()}
+    return [name for name in distributions if name not in installed]
+
+
+def check_request(target: Target, number_type: str, example: Tensor, calibration: Tensor | None) -> None:
+    """Refuse a number type or calibration set that does not fit, before any work.
+
+    Raises:
+        MissingTarget: if the target is not installed.
+        ConfigError: if the target has no such number type, or `int8` has no calibration inputs of the right shape.
+    """
+    require_installed(target)
+    if number_type not in target.number_types:
+        allowed = ", ".join(target.number_types)
+        raise ConfigError(f"the target '{target.name}' has no number type '{number_type}'; allowed: {allowed}")
+    if number_type != "int8":
+        return
+    if calibration is None or len(calibration) == 0:
+        raise ConfigError(
+            f"int8 for '{target.name}' needs calibration inputs, found none; set export.calibration_images"
+        )
+    if calibration.shape[1:] != example.shape[1:]:
+        found, wanted = tuple(calibration.shape[1:]), tuple(example.shape[1:])
+        raise ConfigError(f"calibration inputs are {found}, the generator takes {wanted}; prepare the data again")
