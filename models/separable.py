@@ -8,10 +8,10 @@ Norm = Literal["instance", "batch"]
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3, normalisation, pointwise 1x1.
+    """Depthwise 3x3, normalisation without parameters, pointwise 1x1.
 
-    The norm is instance normalisation without parameters, and both convolutions have biases, as published; or it is
-    batch normalisation, and they have none: another one is expected to follow.
+    The norm is instance normalisation, and both convolutions have biases, as published; or it is batch normalisation,
+    and they have none: another one is expected to follow.
 
     (N, C_in, H, W) -> (N, C_out, H - 2 + 2 padding, W - 2 + 2 padding)
     """
@@ -20,7 +20,7 @@ class SeparableConv(nn.Module):
         super().__init__()
         bias = norm == "instance"
         self.depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=padding, groups=in_channels, bias=bias)
-        self.norm = nn.InstanceNorm2d(in_channels) if norm == "instance" else nn.BatchNorm2d(in_channels)
+        self.norm = nn.InstanceNorm2d(in_channels) if norm == "instance" else nn.BatchNorm2d(in_channels, affine=False)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:

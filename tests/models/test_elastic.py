@@ -13,7 +13,8 @@ WDCGAN = ("wdcgan", Canvas(3, 32, 32), ((2, 3, 5),), (100,))
 RESNET = ("resnet_9blocks", Canvas(3, 16, 16, 3), ((2, 3, 5),), (3, 16, 16))
 MOBILE = ("mobile_resnet_9blocks", Canvas(1, 16, 16, 3), ((2, 3, 5),), (3, 16, 16))
 SPADE = ("mobile_spade:upsampling=normal", Canvas(3, 64, 64, 4), ((1, 2, 3),), (4, 64, 64))
-FAMILIES = (WDCGAN, RESNET, MOBILE, SPADE)
+EDGE = ("edge_mobile_resnet_9blocks", Canvas(1, 16, 16, 3), ((2, 3, 5),), (3, 16, 16))
+FAMILIES = (WDCGAN, RESNET, MOBILE, SPADE, EDGE)
 
 
 @dataclass(frozen=True)
