@@ -11,6 +11,7 @@ from ganpress.config.data import DataConfig, PrepareConfig, ValidateConfig
 from ganpress.config.edge import CompressConfig, EvaluateConfig, ExportConfig, ReportConfig
 from ganpress.config.judge import JudgeConfig
 from ganpress.config.search import SearchConfig, SubnetConfig
+from ganpress.config.sweep import SweepConfig
 from ganpress.config.training import (
     CandidateConfig,
     ControlConfig,
@@ -41,6 +42,7 @@ class Params(Section):
     subnet: SubnetConfig
     compress: CompressConfig
     export: ExportConfig
+    sweep: SweepConfig
     evaluate: EvaluateConfig
     report: ReportConfig
 
@@ -57,10 +59,13 @@ class Params(Section):
                 if item.generator not in known:
                     allowed = ", ".join(sorted(known))
                     raise ValueError(f"{stage}.items.{name}.generator is '{item.generator}'; generators: {allowed}")
+        if self.sweep.generator not in plain:
+            raise ValueError(f"sweep.generator is '{self.sweep.generator}'; generators: {', '.join(sorted(plain))}")
         for key in ("kid_subset_size", "is_splits", "neighbours"):
-            if getattr(self.evaluate, key) >= self.evaluate.images:
-                found = f"evaluate.{key} is {getattr(self.evaluate, key)}"
-                raise ValueError(f"{found}; it must be below evaluate.images = {self.evaluate.images}")
+            for name, images in (("evaluate", self.evaluate.images), ("sweep", self.sweep.images)):
+                if getattr(self.evaluate, key) >= images:
+                    found = f"evaluate.{key} is {getattr(self.evaluate, key)}"
+                    raise ValueError(f"{found}; it must be below {name}.images = {images}")
         self._one_kind_of_data()
         joint = any(item.loss == "joint" for item in self.student.items.values())
         objectives = self.student.adversarial.objective, self.candidate.training.objective

@@ -1,0 +1,63 @@
+"""Section about the sweep over compression levels."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from ganpress.config.base import Section
+from ganpress.config.edge import Clipping
+from ganpress.errors import ConfigError
+
+Bits = Annotated[int, Field(ge=2, le=8)]
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One compression level."""
+
+    clipping: Clipping
+    bits: int
+    """Of weights and of activations."""
+
+    @property
+    def item(self) -> str:
+        """Its name in DVC: `mse-4`."""
+        return f"{self.clipping}-{self.bits}"
+
+
+class SweepConfig(Section):
+    """One generator at every clipping method and bit width: each pair is a stage, `sweep@mse-4`."""
+
+    generator: str
+    """Reference of a float generator, e.g. `subnet` or `student/d4-mse`."""
+    clipping: tuple[Clipping, ...] = Field(min_length=1)
+    """Of weights and of activations alike."""
+    bits: tuple[Bits, ...] = Field(min_length=1)
+    """Weights and activations have the same."""
+    images: int = Field(ge=2)
+    """Generated images at each level; a conditional generator draws one for each test source, and no more."""
+
+    @property
+    def points(self) -> tuple[SweepPoint, ...]:
+        """Every level, in the order of dvc.yaml's matrix."""
+        return tuple(SweepPoint(clipping, bits) for clipping in self.clipping for bits in self.bits)
+
+    def point(self, item: str | None) -> SweepPoint:
+        """The level that a stage was asked for.
+
+        Raises:
+            ConfigError: if it is none of this sweep's.
+        """
+        for point in self.points:
+            if point.item == item:
+                return point
+        known = ", ".join(point.item for point in self.points)
+        raise ConfigError(f"sweep has no level '{item}'; levels of sweep.clipping and sweep.bits: {known}")
+
+    @model_validator(mode="after")
+    def _levels_differ(self) -> "SweepConfig":
+        for name, values in (("clipping", self.clipping), ("bits", self.bits)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} must differ from each other, found {list(values)}")
+        return self
