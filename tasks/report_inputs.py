@@ -19,6 +19,7 @@ from ganpress.report.networks import network_names
 from ganpress.report.notation import parse_metric_name
 from tasks.report_data import data_facts
 from tasks.report_facts import card_records, compression_records, machine_facts
+from tasks.report_sweep import sweep_levels
 from tasks.stage import Stage, require
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ def read_inputs(stage: Stage) -> ReportInputs:
         selection=selection,
         curves=_curves(artifacts, params),
         search=search,
+        sweep=sweep_levels(artifacts, params.sweep),
         data=data_facts(artifacts),
         compressions=compression_records(artifacts, list(params.compress.items)),
         cards=card_records(artifacts, list(params.export.items)),

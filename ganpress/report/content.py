@@ -14,6 +14,7 @@ from ganpress.errors import DataError
 from ganpress.ranking import quality_order
 from ganpress.report.chain import Curve, SearchOutcome, Selection
 from ganpress.report.notation import MetricName, parse_metric_name
+from ganpress.report.tradeoff import Sweep
 
 Group = Literal["teacher", "student", "control", "subnet", "compress", "export"]
 GROUPS: tuple[Group, ...] = ("teacher", "student", "control", "subnet", "compress", "export")
@@ -116,6 +117,7 @@ class ReportInputs:
     selection: Selection | None = None
     curves: Sequence[Curve] = ()
     search: SearchOutcome | None = None
+    sweep: Sweep | None = None
     data: DataFacts = field(default_factory=DataFacts)
     compressions: Sequence[ItemRecord] = ()
     cards: Sequence[ItemRecord] = ()

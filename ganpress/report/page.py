@@ -23,6 +23,9 @@ from ganpress.report.search_figures import search_charts
 from ganpress.report.size_figures import size_chart
 from ganpress.report.strips import Strip, interpolation_strips, sample_strips
 from ganpress.report.tables import headline_table, quality_table, remaining_table
+from ganpress.report.tradeoff import answer
+from ganpress.report.tradeoff_figures import size_charts, tradeoff_charts
+from ganpress.report.tradeoff_tables import tradeoff_table
 from ganpress.report.training_figures import curve_charts, selection_chart
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,6 +53,10 @@ class Content:
     curves: Sequence[Drawing]
     search: Sequence[Drawing]
     front: Table | None
+    tradeoff: Sequence[Drawing]
+    tradeoff_bytes: Sequence[Drawing]
+    tradeoff_table: Table | None
+    tradeoff_answers: Sequence[str]
     lineage: Lineage
     caveats: Sequence[str]
 
@@ -57,7 +64,7 @@ class Content:
     def drawings(self) -> list[Drawing]:
         """All charts."""
         quality = [*self.pareto, *self.pareto_more, *self.gains, *self.size]
-        return [*quality, *self.selection, *self.curves, *self.search]
+        return [*quality, *self.selection, *self.curves, *self.search, *self.tradeoff, *self.tradeoff_bytes]
 
     @property
     def strips(self) -> list[Strip]:
@@ -90,7 +97,7 @@ def build_report(inputs: ReportInputs) -> Report:
 def _content(inputs: ReportInputs) -> Content:
     main = inputs.main_metric
     others = [metric for base in MORE if (metric := inputs.metric(base)) is not None and metric != main][:1]
-    steps, search = gains(inputs), inputs.search
+    steps, search, sweep = gains(inputs), inputs.search, inputs.sweep
     return Content(
         inputs=inputs,
         headline=headline(inputs),
@@ -107,6 +114,10 @@ def _content(inputs: ReportInputs) -> Content:
         curves=curve_charts(inputs.curves),
         search=search_charts(search, inputs) if search else [],
         front=front_table(search) if search else None,
+        tradeoff=tradeoff_charts(sweep) if sweep else [],
+        tradeoff_bytes=size_charts(sweep) if sweep else [],
+        tradeoff_table=tradeoff_table(sweep) if sweep else None,
+        tradeoff_answers=[answer(sweep, test) for test in sweep.tests()] if sweep else [],
         lineage=_lineage(inputs),
         caveats=caveats(inputs),
     )
