@@ -7,6 +7,7 @@ import typer
 from flows.commands.compare import compare
 from flows.commands.cost import cost
 from flows.commands.data import data
+from flows.commands.demo import demo
 from flows.commands.doctor import doctor
 from flows.commands.import_ import import_
 from flows.commands.run import run
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, status, compare, ui, doctor, cost, serve):
+for command in (run, status, compare, ui, doctor, cost, serve, demo):
     app.command()(command)
 app.command(name="import")(import_)
 if isinstance(data, typer.Typer):

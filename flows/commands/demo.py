@@ -1,0 +1,67 @@
+"""`ganpress demo`."""
+
+import signal
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands.run import Recipe, Settings
+
+
+def demo(
+    original: Annotated[
+        str | None, typer.Option(metavar="REF", help="Exported generator or .onnx file; default: the teacher.")
+    ] = None,
+    compressed: Annotated[
+        str | None, typer.Option(metavar="REF", help="Likewise; default: the smallest integer file.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 8000,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the site there, for any web server, and end.")
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Local onnxruntime-web 1.30.0, tarball or folder; default: npm, once."),
+    ] = None,
+    recipe: Recipe = None,
+    set_: Settings = None,
+) -> None:
+    """Run an exported generator beside its compressed form in the browser, until Ctrl-C."""
+    from flows.environment import find_root, main_root
+    from flows.ports import require_free_port
+    from flows.worktree import find_workspace
+    from ganpress.demo.generators import choose_pair, common_surface
+    from ganpress.demo.runtime import find_runtime
+    from ganpress.demo.site import build_site
+
+    root = find_root()
+    artifacts = (find_workspace(root, recipe, set_ or ()).root if recipe or set_ else root) / "artifacts"
+    if out is None:
+        require_free_port(port, "--port")
+    first, second = choose_pair(artifacts, original, compressed)
+    common_surface(first, second)  # before anything is fetched
+    found = find_runtime(main_root(root) / ".ganpress" / "browser", runtime)
+    if out is not None:
+        site = build_site(first, second, found, artifacts / "prepare", out)
+        typer.echo(f"{site.folder} holds the page, {site.size_bytes / 1e6:,.1f} MB: {second.reference} beside")
+        typer.echo(f"{first.reference}. Any web server can hand it out (docs/demo.md).")
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ganpress-demo-") as folder:
+            site = build_site(first, second, found, artifacts / "prepare", Path(folder) / "site")
+            _serve(site.folder, port, f"{second.reference} beside {first.reference}")
+    except KeyboardInterrupt:
+        typer.echo("the page ended")
+
+
+def _serve(folder: Path, port: int, title: str) -> None:
+    from ganpress.demo.server import open_server
+
+    with open_server(folder, port) as server:
+        typer.echo(f"{title}:  http://{server.server_address[0]}:{server.server_address[1]}/")
+        typer.echo("Ctrl-C ends it.")
+        server.serve_forever()

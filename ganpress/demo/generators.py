@@ -1,0 +1,168 @@
+"""The two generators of the page: found among the exported files, and fit to be compared."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ganpress.edge.card import Card, TensorCard, read_card
+from ganpress.errors import ConfigError, DataError
+
+InputKind = Literal["latents", "image", "labels"]
+ONNX_FILE = "generator.onnx"
+LABELS = "one-hot labels: "
+"""How the card of a semantic generator begins the meaning of its input."""
+SHOWN_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class EdgeGenerator:
+    """An exported ONNX file that is the one its card describes."""
+
+    reference: str
+    """As in the report, `export/teacher`; a path where it was given by path."""
+    path: Path
+    card: Card
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the two generators have in common: their input and their output."""
+
+    kind: InputKind
+    input_name: str
+    input_shape: tuple[int, ...]
+    """Of one input: (Z,), or (C, H, W)."""
+    output_name: str
+    output_shape: tuple[int, ...]
+    """(C, H, W)."""
+    input_range: tuple[float, float]
+    """What black and white are to the generator; (0, 1) for labels, (-inf, inf) for latents."""
+    output_range: tuple[float, float]
+    labels: tuple[str, ...] = ()
+    """Names of the label classes, one a channel."""
+
+
+def choose_pair(artifacts: Path, original: str | None, compressed: str | None) -> tuple[EdgeGenerator, EdgeGenerator]:
+    """Read what was asked for, else the exported teacher and the smallest integer file.
+
+    Args:
+        artifacts: the folder that references are below.
+        original: reference (`export/teacher`, or `teacher` alone) or path of an ONNX file; None chooses.
+        compressed: likewise.
+
+    Raises:
+        ConfigError: if there is nothing to choose from.
+        CheckpointError: if a file or its card is missing, damaged, or they do not belong together.
+    """
+    first = find_generator(artifacts, original) if original else _default_original(artifacts)
+    second = find_generator(artifacts, compressed) if compressed else _default_compressed(artifacts, first)
+    return first, second
+
+
+def find_generator(artifacts: Path, reference: str) -> EdgeGenerator:
+    """Read one exported generator by reference or path, and check it against its card."""
+    given = Path(reference)
+    if given.suffix == ".onnx":
+        return EdgeGenerator(reference, given, read_card(given))
+    name = reference if reference.startswith("export/") else f"export/{reference}"
+    if not (artifacts / name).is_dir():
+        found = ", ".join(_exported(artifacts)) or "none"
+        raise ConfigError(f"no exported generator '{name}'; there are: {found}; or give the path of an .onnx file")
+    return EdgeGenerator(name, artifacts / name / ONNX_FILE, read_card(artifacts / name / ONNX_FILE))
+
+
+def _exported(artifacts: Path) -> tuple[str, ...]:
+    return tuple(sorted(f"export/{path.parent.name}" for path in artifacts.glob(f"export/*/{ONNX_FILE}")))
+
+
+def _default_original(artifacts: Path) -> EdgeGenerator:
+    candidates = _candidates(artifacts)
+    floats = [one for one in candidates if one.card.number_type == "float32"] or candidates
+    teachers = [one for one in floats if one.reference == "export/teacher"]
+    return teachers[0] if teachers else max(floats, key=lambda one: one.card.size_bytes)
+
+
+def _default_compressed(artifacts: Path, original: EdgeGenerator) -> EdgeGenerator:
+    """The smallest file whose weights and activations are integers, else the smallest of all."""
+    others = [
+        one
+        for one in _candidates(artifacts)
+        if one.path.resolve() != original.path.resolve() and one.card.inputs == original.card.inputs
+    ]
+    if not others:
+        raise ConfigError(
+            f"nothing to compare {original.reference} with: {artifacts / 'export'} holds no second generator of the "
+            "same input; add an item to export.items in params.yaml and `ganpress run`, or give --compressed"
+        )
+    integers = [one for one in others if one.card.quantization is not None and one.card.quantization.activation_bits]
+    return min(integers or others, key=lambda one: one.card.size_bytes)
+
+
+def _candidates(artifacts: Path) -> list[EdgeGenerator]:
+    found = [find_generator(artifacts, reference) for reference in _exported(artifacts)]
+    if not found:
+        raise ConfigError(
+            f"nothing to show: {artifacts / 'export'} holds no {ONNX_FILE}; `ganpress run` exports generators, or give "
+            "--original FILE.onnx --compressed FILE.onnx"
+        )
+    return found
+
+
+def common_surface(original: EdgeGenerator, compressed: EdgeGenerator) -> Surface:
+    """What both generators read and draw.
+
+    Raises:
+        ConfigError: if they differ in it, or the page has no way to show it.
+    """
+    first, second = surface(original), surface(compressed)
+    for what in ("kind", "input_shape", "output_shape", "input_range", "output_range"):
+        ours, theirs = getattr(first, what), getattr(second, what)
+        if ours != theirs:
+            raise ConfigError(
+                f"{original.reference} and {compressed.reference} cannot be compared: their {what.replace('_', ' ')} "
+                f"is {_words(ours)} and {_words(theirs)}; choose two of the same data with --original and --compressed"
+            )
+    return first
+
+
+def surface(generator: EdgeGenerator) -> Surface:
+    """Input and output of one generator, from its card.
+
+    Raises:
+        ConfigError: if the page cannot offer such an input or show such an output.
+    """
+    given, drawn = generator.card.inputs[0], generator.card.outputs[0]
+    meaning, shape = given.meaning or "", _sizes(given)
+    kind: InputKind = "latents" if len(shape) == 1 else "labels" if meaning.startswith(LABELS) else "image"
+    labels = tuple(meaning.removeprefix(LABELS).split(", ")) if kind == "labels" else ()
+    if kind == "labels" and len(labels) != shape[0]:
+        labels = tuple(f"label {index}" for index in range(shape[0]))
+    for what, channels in (("reads", shape[0] if kind == "image" else 3), ("draws", _sizes(drawn)[0])):
+        if channels not in SHOWN_CHANNELS:
+            raise ConfigError(
+                f"{generator.reference} {what} images of {channels} channels; the page can show 1 (grey) and 3 (RGB)"
+            )
+    unbounded = (float("-inf"), float("inf"))
+    limits = unbounded if kind == "latents" else (0.0, 1.0) if kind == "labels" else _range(generator, given)
+    return Surface(kind, given.name, shape, drawn.name, _sizes(drawn), limits, _range(generator, drawn), labels)
+
+
+def _sizes(tensor: TensorCard) -> tuple[int, ...]:
+    """Shape without the batch."""
+    return tuple(int(size) for size in tensor.shape[1:])
+
+
+def _range(generator: EdgeGenerator, tensor: TensorCard) -> tuple[float, float]:
+    number = r"-?\d+(?:\.\d+)?"
+    match = re.fullmatch(rf"\[({number}), ({number})\]", tensor.values)
+    if match is None or float(match[1]) >= float(match[2]):
+        raise DataError(
+            f"{generator.reference}: its card gives '{tensor.values}' for the values of '{tensor.name}'; the page needs "
+            "a range such as [-1, 1]; export the generator again"
+        )
+    return float(match[1]), float(match[2])
+
+
+def _words(value: object) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,122 @@
+"""`manifest.json` of the page: everything that its scripts know about the generators."""
+
+import colorsys
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ganpress.checkpoint import file_digest
+from ganpress.demo.generators import EdgeGenerator, Surface
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+GOLDEN = 0.618034
+"""Steps of the golden ratio around the colour circle keep any number of hues apart."""
+BACKGROUND = "#2e343c"
+
+
+@dataclass(frozen=True)
+class GeneratorEntry:
+    """One generator, as the page loads and describes it."""
+
+    role: str
+    """`original` or `compressed`."""
+    reference: str
+    file: str
+    bytes: int
+    sha256: str
+    number_type: str
+    builder: str
+    parameters: int
+    macs: int
+    settings: dict[str, dict[str, str]]
+    """Session settings of the runtime, by group and name."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the page offers to start from, in files beside it."""
+
+    file: str
+    count: int
+    origin: str
+    """Words for the reader."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of it."""
+
+    title: str
+    runtime: str
+    kind: str
+    """`latents`, `image` or `labels`."""
+    input: dict[str, object]
+    """`name`, `shape` of one, `range` (null for latents)."""
+    output: dict[str, object]
+    generators: tuple[GeneratorEntry, GeneratorEntry]
+    labels: tuple[dict[str, str], ...]
+    """`name` and `colour` of each class."""
+    samples: Samples
+    """Sources uint8 (count, C, H, W); for latents directions float32 (count, Z)."""
+    digests: dict[str, str]
+    """sha256 of every other file of the site."""
+    ganpress_demo: int = FORMAT
+
+    def save(self, folder: Path) -> None:
+        """Write it; equal content is equal bytes."""
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def generator_entry(role: str, generator: EdgeGenerator, file: str) -> GeneratorEntry:
+    """Describe one generator whose copy is `file`."""
+    card = generator.card
+    return GeneratorEntry(
+        role=role,
+        reference=generator.reference,
+        file=file,
+        bytes=card.size_bytes,
+        sha256=card.sha256,
+        number_type=card.number_type,
+        builder=card.lineage.builder,
+        parameters=card.cost.parameters,
+        macs=card.cost.macs_exact,
+        settings=session_settings(generator.path),
+    )
+
+
+def session_settings(path: Path) -> dict[str, dict[str, str]]:
+    """What the runtime must be told to compute the file's numbers, as `ganpress.edge.runtime` tells it natively.
+
+    Weights alone in integers are decoded once, at load. Activations alone in integers: weights must stay floats.
+    """
+    import onnx
+
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    encoders, decoders = operators.count("QuantizeLinear"), operators.count("DequantizeLinear")
+    if encoders == 0 and decoders:
+        return {"session": {"disable_quant_qdq": "1"}}
+    if encoders and encoders == decoders:
+        return {"optimization": {"disable_specified_optimizers": "WeightBiasQuantization"}}
+    return {}
+
+
+def boundary(name: str, shape: tuple[int, ...], limits: tuple[float, float]) -> dict[str, object]:
+    """One end of the graph."""
+    return {"name": name, "shape": list(shape), "range": list(limits) if all(map(math.isfinite, limits)) else None}
+
+
+def label_entries(surface: Surface) -> tuple[dict[str, str], ...]:
+    """Names and colours of the label classes; the first is dark, as a background."""
+    colours = [BACKGROUND]
+    for index in range(1, len(surface.labels)):
+        red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN % 1, (0.62, 0.78, 0.45)[index % 3], 0.9)
+        colours.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
+    return tuple({"name": name, "colour": colour} for name, colour in zip(surface.labels, colours, strict=False))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below `folder` by its relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_digest(path, "sha256") for path in files}

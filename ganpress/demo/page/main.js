@@ -1,0 +1,85 @@
+// Starts the page: the manifest says which generators there are and what they read.
+
+import { Comparison } from './comparison.js';
+import { Engine } from './engine.js';
+import { latentControls } from './latents.js';
+import { labelControls } from './painter.js';
+import { imageControls } from './sources.js';
+import { element } from './widgets.js';
+import { bytes, macs } from './words.js';
+
+const CONTROLS = { latents: latentControls, image: imageControls, labels: labelControls };
+const MEASURED_RUNS = 30;
+const MOST_THREADS = 4;
+
+const byId = (id) => document.getElementById(id);
+
+function fail(reason) {
+  byId('status').textContent = reason;
+  byId('status').className = 'failed';
+  document.documentElement.dataset.state = 'failed';
+}
+
+async function readManifest() {
+  const answer = await fetch('manifest.json', { cache: 'no-cache' });
+  if (!answer.ok) throw new Error(`manifest.json cannot be loaded (HTTP ${answer.status})`);
+  return answer.json();
+}
+
+function describe(manifest) {
+  document.title = manifest.title;
+  byId('runtime-name').textContent = manifest.runtime;
+  const [original, compressed] = manifest.generators;
+  const rows = [
+    ['Generator', ({ reference }) => reference],
+    ['Number type', ({ number_type: numbers }) => numbers],
+    ['File', (one) => bytes(one.bytes)],
+    ['Parameters', ({ parameters }) => parameters.toLocaleString('en')],
+    ['Multiply-accumulates an image', (one) => macs(one.macs)],
+    ['Network', ({ builder }) => builder],
+    ['SHA-256', ({ sha256 }) => `${sha256.slice(0, 16)}…`],
+  ];
+  byId('facts').append(...rows.map(([name, value]) => element('tr', {},
+    element('th', { scope: 'row', textContent: name }),
+    element('td', { textContent: value(original) }), element('td', { textContent: value(compressed) }))));
+}
+
+/** Threads need a page that is isolated from others (two headers, docs/demo.md); elsewhere there is one. */
+function offerThreads(change) {
+  const most = globalThis.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
+  byId('threads-option').hidden = most === 1;
+  byId('threads').append(...Array.from({ length: most }, (_, index) => element('option', { textContent: index + 1 })));
+  byId('threads').addEventListener('change', () => change(Number(byId('threads').value)));
+}
+
+async function start() {
+  const manifest = await readManifest();
+  describe(manifest);
+  let engine = await Engine.open(manifest, 1);
+  const comparison = new Comparison(engine, manifest);
+  // The console, and tests, see what the page shows: `demo.input`, `await demo.measure(30)`.
+  globalThis.demo = comparison;
+  byId('source-panel').hidden = manifest.kind === 'latents';
+  byId('stage').hidden = false;
+  offerThreads(async (threads) => {
+    const next = await Engine.open(manifest, threads);
+    engine.close();
+    engine = next;
+    comparison.use(engine);
+  });
+  byId('show-difference').addEventListener('change', ({ target }) => { byId('difference-panel').hidden = !target.checked; });
+  byId('measure').addEventListener('click', async ({ target }) => {
+    target.disabled = true;
+    await comparison.measure(MEASURED_RUNS).finally(() => { target.disabled = false; });
+  });
+  const show = (input) => comparison.show(input).catch((error) => fail(error.message));
+  byId('controls').append(...await CONTROLS[manifest.kind](manifest, {
+    engine: () => engine, show, fail, isIdle: () => comparison.idle,
+  }));
+  if (document.documentElement.dataset.state !== 'failed') {
+    byId('status').hidden = true;
+    document.documentElement.dataset.state = 'ready';
+  }
+}
+
+start().catch((error) => fail(`The page cannot start: ${error.message}`));
