@@ -134,6 +134,7 @@ def quantized_generator(
     calibration: dict[str, int | str | None] | None = None,
     channel_inputs: bool = False,
     layer_bits: dict[str, int] | None = None,
+    repeated: dict[str, int] | None = None,
 ) -> QuantizedNetwork:
     """Build any generator with empty quantized layers.
 
@@ -146,6 +147,7 @@ def quantized_generator(
         calibration: the fields of a `CalibrationRecord`.
         channel_inputs: whether each channel of a layer's input has a scale of its own.
         layer_bits: width of the weights of layers for which it is not `weight_bits`.
+        repeated: number of input channels that layers read twice, by layer.
     """
     builder, arguments = base["builder"], base["arguments"]
     assert isinstance(builder, str)
@@ -153,7 +155,8 @@ def quantized_generator(
     network = Blueprint(builder, arguments).build()
     record = None if calibration is None else CalibrationRecord(**calibration)  # type: ignore[arg-type]
     bits = weight_bits, activation_bits
-    return QuantizedNetwork(network, tuple(layers), tuple(folded), *bits, record, channel_inputs, layer_bits)
+    names = tuple(layers), tuple(folded)
+    return QuantizedNetwork(network, *names, *bits, record, channel_inputs, layer_bits, repeated)
 
 
 def _unet_kept(_arguments: dict[str, Argument], narrow: Spec, wide: Spec) -> Kept:

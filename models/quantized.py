@@ -124,7 +124,8 @@ class QuantizedLayer(nn.Module):
 
     def _exact_dtype(self, bias: Tensor, highest_code: int) -> torch.dtype:
         """float32 where no sum of this layer can leave its exact integers, else float64."""
-        largest = self.weight.abs().sum((1, 2, 3), dtype=torch.int64) * highest_code + bias.abs()
+        magnitudes = self.weight.to(torch.int64).abs()  # -128 has no magnitude in int8
+        largest = magnitudes.sum((1, 2, 3)) * highest_code + bias.abs()
         return torch.float32 if float(largest.max()) < FLOAT32_EXACT else torch.float64
 
 

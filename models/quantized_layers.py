@@ -7,7 +7,11 @@ zero point are moved into its weight scale and bias, so that the kernel's own re
 section 2, describes the affine form; `models.quantized` explains the arithmetic). A channel's input scale is moved into
 the weights that read it before these are rounded, its zero point into the bias.
 
-Shapes: N batch, I and O channels, r sub-pixel factor, see `models.quantized_geometry`.
+A layer may read some input channels twice, each time with a part of the weights, so that outliers among these do not
+set the step of all (Zhao et al. 2019, see `ganpress.compression.splitting`).
+
+Shapes: N batch, I and O channels, J >= I channels after repetition, r sub-pixel factor; see
+`models.quantized_geometry`.
 """
 
 import torch
@@ -30,6 +34,8 @@ class QuantizedConv(nn.Module):
     weight: Tensor
     weight_scale: Tensor | None
     bias: Tensor
+    channels: Tensor | None
+    """Input channel that each channel of the weights reads, int64 (J,); None where each reads its own."""
 
     def __init__(
         self,
@@ -39,43 +45,56 @@ class QuantizedConv(nn.Module):
         activation_bits: int | None,
         linear: bool = False,
         channel_inputs: bool = False,
+        repeated: int = 0,
     ) -> None:
         """Make a layer of zeros.
 
         Args:
             geometry: the plain convolution that it is.
-            weight_shape: (r r O, I / groups, kh, kw).
+            weight_shape: (r r O, I / groups, kh, kw), without repeated channels.
             weight_bits: 2 to 8, or None for floats.
             activation_bits: 2 to 8, or None for floats.
             linear: whether it stands for a linear layer, (…, I) -> (…, O).
             channel_inputs: whether each channel of its input has a scale of its own; only where both are codes.
+            repeated: J - I, input channels that are read once more; only without groups.
         """
         super().__init__()
         self.geometry, self.weight_bits, self.linear = geometry, weight_bits, linear
-        outputs = weight_shape[0]
+        outputs, inputs, *kernel = weight_shape
         kind = torch.float32 if weight_bits is None else torch.int8
-        self.register_buffer("weight", torch.zeros(weight_shape, dtype=kind))
+        self.register_buffer("weight", torch.zeros((outputs, inputs + repeated, *kernel), dtype=kind))
         self.register_buffer("weight_scale", None if weight_bits is None else torch.ones(outputs))
         self.register_buffer("bias", torch.zeros(outputs))
+        self.register_buffer("channels", torch.zeros(inputs + repeated, dtype=torch.int64) if repeated else None)
         both = weight_bits is not None and activation_bits is not None
         self.source: ActivationQuantizer | InputQuantizer | None = None
         if activation_bits is not None and both and channel_inputs:
-            self.source = InputQuantizer(activation_bits, weight_shape[1] * geometry.groups)
+            self.source = InputQuantizer(activation_bits, inputs * geometry.groups)
         elif activation_bits is not None:
             self.source = ActivationQuantizer(activation_bits)
         self.target = ChannelQuantizer(activation_bits or 0, outputs // geometry.factor**2) if both else None
 
+    @property
+    def repeated(self) -> int:
+        """Input channels that are read once more."""
+        return 0 if self.channels is None else len(self.channels) - len(set(self.channels.tolist()))
+
     def real_weight(self) -> Tensor:
-        """The weights that the codes stand for, (r r O, I / groups, kh, kw)."""
+        """The weights that the codes stand for, (r r O, J / groups, kh, kw)."""
         if self.weight_scale is None:
             return self.weight
         weight = self.weight * self.weight_scale[:, None, None, None]
         return weight / self.of_inputs(self.source.scale) if isinstance(self.source, InputQuantizer) else weight
 
     def of_inputs(self, channels: Tensor) -> Tensor:
-        """Spread a value of each input channel (I,) over the weights that read it, (r r O, I / groups, 1, 1)."""
+        """Spread a value of each input channel (I,) over the weights that read it, (r r O, J / groups, 1, 1)."""
         groups = self.geometry.groups
-        return channels.reshape(groups, -1).repeat_interleave(self.weight.shape[0] // groups, 0)[:, :, None, None]
+        read = channels if self.channels is None else channels[self.channels]
+        return read.reshape(groups, -1).repeat_interleave(self.weight.shape[0] // groups, 0)[:, :, None, None]
+
+    def repeat(self, x: Tensor) -> Tensor:
+        """(N, I, H, W) -> (N, J, H, W), as the weights read it."""
+        return x if self.channels is None else x.index_select(1, self.channels)
 
     def phases(self, channels: Tensor) -> Tensor:
         """Repeat a value of each channel (O,) for the convolution's (r r O,)."""
@@ -93,10 +112,11 @@ class QuantizedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, I, H, W) -> (N, O, h, w), or (…, I) -> (…, O) for a linear layer; reals."""
         if not self.linear:
-            return self._run(x)
-        return self._run(x.reshape(-1, x.shape[-1], 1, 1)).reshape(*x.shape[:-1], self.weight.shape[0])
+            return self.run_maps(x)
+        return self.run_maps(x.reshape(-1, x.shape[-1], 1, 1)).reshape(*x.shape[:-1], self.weight.shape[0])
 
-    def _run(self, x: Tensor) -> Tensor:
+    def run_maps(self, x: Tensor) -> Tensor:
+        """(N, I, H, W) -> (N, O, h, w), for a linear layer as well: maps of one pixel."""
         x = self.geometry.extend(x)
         if torch.onnx.is_in_onnx_export():
             from models.quantized_symbols import emit
@@ -106,7 +126,7 @@ class QuantizedConv(nn.Module):
             return self._run_integers(x, self.source, self.target)
         if isinstance(self.source, ActivationQuantizer):
             x = self.source.decode(self.source.encode(x))
-        return self.geometry.rearrange(self.geometry.convolve(x, self.real_weight(), self.bias))
+        return self.geometry.rearrange(self.geometry.convolve(self.repeat(x), self.real_weight(), self.bias))
 
     def _run_integers(
         self, x: Tensor, source: ActivationQuantizer | InputQuantizer, target: ChannelQuantizer
@@ -114,21 +134,26 @@ class QuantizedConv(nn.Module):
         multiplier = source.kernel_scale * self.code_scale(target)
         bias = torch.round(self.code_bias(target) / multiplier)  # in steps of the accumulator, as int32 in the runtime
         exact = self._exact_dtype(bias, source.highest_code)
-        steps = (source.encode(x) - source.kernel_zero).to(exact)
+        steps = (self.repeat(source.encode(x)) - source.kernel_zero).to(exact)
         total = self.geometry.convolve(steps, self.weight.to(exact), bias.to(exact))  # (N, r r O, h, w), whole numbers
         codes = torch.round(total.float() * multiplier[:, None, None]).clamp(0, target.highest_code)
         return target.decode(self.geometry.rearrange(codes))
 
     def _exact_dtype(self, bias: Tensor, highest_code: int) -> torch.dtype:
         """float32 where no sum of this layer can leave its exact integers, else float64."""
-        largest = self.weight.abs().sum((1, 2, 3), dtype=torch.int64) * highest_code + bias.abs()
+        magnitudes = self.weight.to(torch.int64).abs()  # -128 has no magnitude in int8
+        largest = magnitudes.sum((1, 2, 3)) * highest_code + bias.abs()
         return torch.float32 if float(largest.max()) < FLOAT32_EXACT else torch.float64
 
 
 def empty_layer(
-    layer: nn.Module, weight_bits: int | None, activation_bits: int | None, channel_inputs: bool = False
+    layer: nn.Module,
+    weight_bits: int | None,
+    activation_bits: int | None,
+    channel_inputs: bool = False,
+    repeated: int = 0,
 ) -> QuantizedConv:
-    """Make the quantized layer of zeros that takes the place of a float one.
+    """Make the quantized layer of zeros that takes the place of a float one; see `QuantizedConv` for the arguments.
 
     Raises:
         ValueError: if the layer has no form as a plain convolution.
@@ -141,4 +166,6 @@ def empty_layer(
         shape = (layer.out_channels * geometry.factor**2, inputs, *geometry.kernel)
     else:
         shape = tuple(weight.shape)
-    return QuantizedConv(geometry, shape, weight_bits, activation_bits, isinstance(layer, nn.Linear), channel_inputs)
+    return QuantizedConv(
+        geometry, shape, weight_bits, activation_bits, isinstance(layer, nn.Linear), channel_inputs, repeated
+    )

@@ -23,6 +23,7 @@ class QuantizedNetwork(nn.Module):
         calibration: what the activation ranges were measured on.
         channel_inputs: whether each channel of a layer's input has a scale of its own.
         layer_bits: width of the weights of layers for which it is not `weight_bits`.
+        repeated: number of input channels that layers read twice, by layer; those that are not named read none.
 
     Raises:
         ValueError: if a name is no layer of the network, or the layer has no form as a plain convolution.
@@ -38,14 +39,16 @@ class QuantizedNetwork(nn.Module):
         calibration: CalibrationRecord | None = None,
         channel_inputs: bool = False,
         layer_bits: dict[str, int] | None = None,
+        repeated: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
-        self.channel_inputs, self.layer_bits = channel_inputs, layer_bits or {}
+        self.channel_inputs, self.layer_bits, self.repeated = channel_inputs, layer_bits or {}, repeated or {}
         self.layers, self.folded = layers, folded
         self.weight_bits, self.activation_bits, self.calibration = weight_bits, activation_bits, calibration
         for name in layers:
             bits = self.layer_bits.get(name, weight_bits)
-            layer = empty_layer(_layer(network, name), bits, activation_bits, channel_inputs)
+            more = self.repeated.get(name, 0)
+            layer = empty_layer(_layer(network, name), bits, activation_bits, channel_inputs, more)
             network = _replaced(network, name, layer)
         for name in folded:
             network = _replaced(network, name, nn.Identity())

@@ -26,14 +26,24 @@ def emit(layer: QuantizedConv, x: Tensor) -> Tensor:
     if isinstance(source, InputQuantizer) and source.shifted:
         x = x - source.offset[:, None, None]
     if source is not None:
-        x = _encode(x, source.scale, source.zero_point, source)
+        x = _repeat(layer, _encode(x, source.scale, source.zero_point, source))
         x = _node("DequantizeLinear", (x, source.kernel_scale, source.kernel_zero), x.shape)
+    else:
+        x = _repeat(layer, x)
     if target is None:
         return _rearrange(layer, _convolve(layer, x, layer.weight_scale, layer.bias))
     x = _convolve(layer, x, layer.code_scale(target), layer.code_bias(target))
     one, zero = torch.ones(()), torch.zeros((), dtype=torch.uint8)  # the convolution gives the codes themselves
     x = _rearrange(layer, _encode(x, one, zero, target))
     return _node("DequantizeLinear", (x, target.scale, target.zero_point), x.shape, {"axis": 1})
+
+
+def _repeat(layer: QuantizedConv, x: Tensor) -> Tensor:
+    """Read some channels twice; of codes, which are a quarter of the bytes."""
+    if layer.channels is None:
+        return x
+    shape = (x.shape[0], len(layer.channels), *x.shape[2:])
+    return _node("Gather", (x, layer.channels), shape, {"axis": 1}, x.dtype)
 
 
 def _encode(x: Tensor, scale: Tensor, zero_point: Tensor, quantizer: Quantizer) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ganpress.compression.rounding import CodeBook
 from models.quantized_geometry import Geometry
 
 DAMPING = 0.01
@@ -40,26 +41,25 @@ def patch_moments(x: Tensor, geometry: Geometry, centred: bool) -> Tensor:
     return moments
 
 
-def round_compensated(weight: Tensor, scale: Tensor, moments: Tensor, bits: int) -> Tensor:
+def round_compensated(weight: Tensor, book: CodeBook, moments: Tensor) -> Tensor:
     """Round weights to codes, least error of the layer's output first.
 
     Args:
         weight: (G O, I, kh, kw).
-        scale: of each output's codes, (G O,).
+        book: the codes of each output.
         moments: H of each group, (G, K, K) with K = I kh kw; see `patch_moments`.
-        bits: 2 to 8.
 
     Returns:
         Codes int8, shaped as `weight`.
     """
     groups, size, _ = moments.shape
-    rest = (weight.flatten(1) / scale[:, None]).double().reshape(groups, -1, size)  # in steps
+    rest = (weight.flatten(1) / book.scale[:, None]).double().reshape(groups, -1, size)  # in steps
     order = moments.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True, stable=True)  # what matters most, first
     factor = _inverse_factor(moments[:, order][:, :, order])
     rest, codes = rest[:, :, order], torch.empty_like(rest)
-    highest_code = 2 ** (bits - 1) - 1
+    lowest, highest = (bound.double().reshape(groups, -1) for bound in (book.lowest, book.highest))
     for column in range(size):
-        codes[:, :, column] = rest[:, :, column].round().clamp(-highest_code, highest_code)
+        codes[:, :, column] = rest[:, :, column].round().clamp(lowest, highest)
         error = (rest[:, :, column] - codes[:, :, column]) / factor[:, column, column, None]  # (G, O)
         rest[:, :, column + 1 :] -= error[:, :, None] * factor[:, None, column, column + 1 :]
     return codes[:, :, order.argsort()].reshape(weight.shape).to(torch.int8)

@@ -1,15 +1,14 @@
 """Packed model files of quantized generators: b bits a weight, then entropy coding; decoded at load, bit for bit.
 
-    b"GANPACK1" | length of the header, 4 bytes | header | tensors, one after the other | sha256 of all before
+    b"GANPACK2" | length of the header, 4 bytes | header | tensors, one after the other | sha256 of all before
 
 The header is compressed JSON: blueprint, and of each tensor its name, shape and coding. Weights whose codes have b bits
-are stored in the shortest of two ways: b bits each, or entropy-coded bytes. LZMA's range coder comes within a few
-percent of the order-0 entropy of dense codes, and below it where pruning left runs of zeros.
+are stored in the shortest of two ways: b bits each, or entropy-coded bytes. The coder is Zstandard (RFC 8878), whose
+Huffman codes come within a few percent of the order-0 entropy of codes; docs/compression.md compares it with LZMA.
 """
 
 import hashlib
 import json
-import lzma
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import zstandard
 from torch import Tensor, nn
 
 from ganpress.checkpoint import load_weights_
@@ -25,10 +25,10 @@ from models.builders import Blueprint
 from models.quantized import QuantizedLayer
 from models.quantized_layers import QuantizedConv
 
-MAGIC = b"GANPACK1"
+MAGIC = b"GANPACK2"
 DIGEST_BYTES = 32
-FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 0, "lp": 0, "pb": 0}]
-"""Neighbouring codes tell nothing of each other: no context."""
+LEVEL = 22
+"""The slowest of Zstandard: a second for a million weights."""
 
 
 @dataclass(frozen=True)
@@ -47,32 +47,67 @@ class Entry:
 
 
 def pack_codes(codes: Tensor, bits: int) -> bytes:
-    """Write signed codes with `bits` bits each, most significant first, padded with zeros to whole bytes.
+    """Write codes with `bits` bits each, most significant first, padded with zeros to whole bytes.
+
+    Before them stands the smallest code of each output channel, one byte each, unless all codes are symmetric ones.
 
     Args:
-        codes: (O, …) int8 within -(2^(bits-1) - 1) … 2^(bits-1) - 1, so that no channel has more than 2^bits levels.
+        codes: (O, …) int8, at most 2^bits - 1 from the smallest to the largest of an output channel.
         bits: 2 to 8.
 
     Raises:
         ConfigError: if a code does not fit.
     """
-    highest_code = 2 ** (bits - 1) - 1
-    values = codes.numpy().astype(np.int16).reshape(-1)
-    if values.size and np.abs(values).max() > highest_code:
+    if not codes.numel():
+        return b""
+    values = codes.numpy().astype(np.int16).reshape(len(codes), -1)
+    lowest = np.full(len(values), -(2 ** (bits - 1) - 1), np.int16)
+    offsets = b""
+    if not is_symmetric(codes, bits):
+        lowest = values.min(1)
+        offsets = lowest.astype(np.int8).tobytes()
+    steps = values - lowest[:, None]
+    if steps.max() > 2**bits - 1:
         raise ConfigError(
-            f"codes of {bits} bits lie within -{highest_code} … {highest_code}, found {values.min()} … {values.max()}"
+            f"codes of {bits} bits have {2**bits} levels in a channel, found {values.min()} … {values.max()}"
         )
     shifts = np.arange(bits - 1, -1, -1, dtype=np.int16)
-    return np.packbits(((values[:, None] + highest_code) >> shifts) & 1).tobytes()
+    return offsets + np.packbits((steps.reshape(-1)[:, None] >> shifts) & 1).tobytes()
 
 
 def unpack_codes(content: bytes, bits: int, shape: Sequence[int]) -> Tensor:
     """Read what `pack_codes` wrote: int8, shaped."""
     count = math.prod(shape)
-    spread = np.unpackbits(np.frombuffer(content, np.uint8), count=count * bits).reshape(count, bits)
-    weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.int16)
-    values = spread.astype(np.int16) @ weights - (2 ** (bits - 1) - 1)
+    length = math.ceil(count * bits / 8)
+    lowest = np.frombuffer(content[:-length], np.int8).astype(np.int16) if count else np.zeros(0, np.int16)
+    if not lowest.size:
+        lowest = np.full(shape[0], -(2 ** (bits - 1) - 1), np.int16)
+    packed_bits = np.frombuffer(content, np.uint8)[-length or None :]
+    spread = np.unpackbits(packed_bits, count=count * bits).reshape(count, bits)
+    steps = spread.astype(np.int16) @ (1 << np.arange(bits - 1, -1, -1)).astype(np.int16)
+    values = steps.reshape(shape[0], -1) + lowest[:, None] if count else steps
     return torch.from_numpy(values.astype(np.int8)).reshape(tuple(shape))
+
+
+def is_symmetric(codes: Tensor, bits: int) -> bool:
+    """Whether codes int8 lie within -(2^(bits-1) - 1) … 2^(bits-1) - 1."""
+    return not codes.numel() or int(codes.to(torch.int16).abs().max()) <= 2 ** (bits - 1) - 1
+
+
+def check_levels(model: nn.Module) -> None:
+    """Check that a result of b bits is one: that each output channel of each layer has at most 2^b different weights.
+
+    Raises:
+        ConfigError: naming the first layer and channel that has more.
+    """
+    state = model.state_dict()
+    for name, bits in code_bits(model).items():
+        for place, channel in enumerate(state[name]):
+            levels = len(channel.unique())
+            if levels > 2**bits:
+                raise ConfigError(
+                    f"'{name}' is to have {bits} bits, but channel {place} has {levels} different weights"
+                )
 
 
 def save_packed(path: Path, model: nn.Module, blueprint: Blueprint) -> None:
@@ -81,6 +116,23 @@ def save_packed(path: Path, model: nn.Module, blueprint: Blueprint) -> None:
     Raises:
         ConfigError: if a layer's codes have more levels than its bits allow.
     """
+    content = packed(model, blueprint)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def packed(model: nn.Module, blueprint: Blueprint) -> bytes:
+    """The content of a packed file.
+
+    Raises:
+        ConfigError: if a layer's codes have more levels than its bits allow.
+    """
+    check_levels(model)
     widths = code_bits(model)
     entries, contents = [], []
     for name, tensor in model.state_dict().items():
@@ -89,14 +141,13 @@ def save_packed(path: Path, model: nn.Module, blueprint: Blueprint) -> None:
         contents.append(content)
     described = {"blueprint": asdict(blueprint), "tensors": [list(asdict(entry).values()) for entry in entries]}
     header = _compress(json.dumps(described, separators=(",", ":")).encode())
-    content = b"".join((MAGIC, len(header).to_bytes(4, "little"), header, *contents))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content + hashlib.sha256(content).digest())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    whole = b"".join((MAGIC, len(header).to_bytes(4, "little"), header, *contents))
+    return whole + hashlib.sha256(whole).digest()
+
+
+def coded_bytes(codes: Tensor, bits: int) -> int:
+    """Bytes that codes (O, …) int8 take in a packed file."""
+    return _encode("", codes, bits)[0].length
 
 
 def load_packed(path: Path) -> tuple[nn.Module, Blueprint]:
@@ -114,6 +165,13 @@ def load_packed(path: Path) -> tuple[nn.Module, Blueprint]:
         raise CheckpointError(f"{path} is no packed generator (no '{MAGIC.decode()}' at its start)")
     if hashlib.sha256(content).digest() != digest:
         raise CheckpointError(f"{path} is truncated or was changed: its digest does not fit; pack it again")
+    try:
+        return _decoded(content, str(path))
+    except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
+        raise CheckpointError(f"{path} cannot be decoded: {error}; pack it again") from None
+
+
+def _decoded(content: bytes, origin: str) -> tuple[nn.Module, Blueprint]:
     start = len(MAGIC) + 4
     end = start + int.from_bytes(content[len(MAGIC) : start], "little")
     described = json.loads(_decompress(content[start:end]))
@@ -123,7 +181,7 @@ def load_packed(path: Path) -> tuple[nn.Module, Blueprint]:
         state[entry.name] = _decode(entry, content[end : end + entry.length])
         end += entry.length
     model = blueprint.build()
-    load_weights_(model, state, str(path))
+    load_weights_(model, state, origin)
     return model.eval(), blueprint
 
 
@@ -153,8 +211,10 @@ def _decode(entry: Entry, content: bytes) -> Tensor:
 
 
 def _compress(content: bytes) -> bytes:
-    return lzma.compress(content, lzma.FORMAT_RAW, filters=FILTERS)
+    compressed: bytes = zstandard.ZstdCompressor(level=LEVEL).compress(content)
+    return compressed
 
 
 def _decompress(content: bytes) -> bytes:
-    return lzma.decompress(content, lzma.FORMAT_RAW, filters=FILTERS)
+    plain: bytes = zstandard.ZstdDecompressor().decompress(content)
+    return plain

@@ -1,21 +1,18 @@
 """Post-training linear quantization of weights and activations, without fine-tuning (Mordido et al.)."""
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ganpress.compression.calibration import ActivationRange, calibrate, inputs_digest
 from ganpress.compression.network_quantization import quantize_network
+from ganpress.compression.quantized_blueprint import quantized_blueprint
 from ganpress.compression.rounding import QuantizationConfig, quantize_weight
 from ganpress.errors import ConfigError
 from ganpress.surgery import deployable
-from models.builders import Blueprint
 from models.edge_wdcgan import EdgeWdcgan, FoldedWdcgan
-from models.families import Argument
 from models.quantized import ActivationQuantizer, CalibrationRecord, QuantizedGenerator, QuantizedLayer
-from models.quantized_network import Quantized, QuantizedNetwork
+from models.quantized_network import Quantized
 from models.wdcgan import WdcganGenerator
 
 __all__ = ["QuantizationConfig", "quantize", "quantized_blueprint", "range_to_affine"]
@@ -24,8 +21,8 @@ __all__ = ["QuantizationConfig", "quantize", "quantized_blueprint", "range_to_af
 def quantize(model: nn.Module, inputs: Tensor, config: QuantizationConfig, seed: int | None = None) -> Quantized:
     """Quantize a trained generator after training.
 
-    W-DCGAN generators become integers from the first layer to the last. Of any other generator the convolutions and
-    linear layers do; what lies between them stays in floats.
+    W-DCGAN generators become integers from the first layer to the last. Of any other generator, and of those where an
+    option asks for more than that form has, the convolutions and linear layers do; what lies between stays in floats.
 
     Args:
         model: a trained, possibly pruned generator of one tensor.
@@ -41,49 +38,9 @@ def quantize(model: nn.Module, inputs: Tensor, config: QuantizationConfig, seed:
     """
     if isinstance(model, Quantized):
         raise ConfigError(f"a {type(model).__name__} is quantized already; quantize the generator that it was made of")
-    if isinstance(model, WdcganGenerator | FoldedWdcgan | EdgeWdcgan):
-        _check_for_wdcgan(config)
+    if isinstance(model, WdcganGenerator | FoldedWdcgan | EdgeWdcgan) and not config.layer_options:
         return _quantize_wdcgan(deployable(model), inputs, config, seed)
     return quantize_network(model, inputs, config, seed)
-
-
-def _check_for_wdcgan(config: QuantizationConfig) -> None:
-    wanted = [
-        name for name in ("channel_inputs", "compensated", "mean_weight_bits", "min_snr_db") if getattr(config, name)
-    ]
-    if wanted:
-        raise ConfigError(
-            f"W-DCGAN generators pass integers from layer to layer and have no option {', '.join(wanted)}; leave it out"
-        )
-
-
-def quantized_blueprint(generator: Quantized, base: Blueprint) -> Blueprint:
-    """What rebuilds `generator`, its calibration record included.
-
-    Args:
-        generator: a quantized generator.
-        base: what rebuilds the float generator that it was made of.
-    """
-    record = asdict(generator.calibration) if generator.calibration else None
-    bits: dict[str, Argument] = {"weight_bits": generator.weight_bits, "activation_bits": generator.activation_bits}
-    if isinstance(generator, QuantizedNetwork):
-        layers, folded = list(generator.layers), list(generator.folded)
-        own: dict[str, Argument] = {
-            "base": {"builder": base.builder, "arguments": base.arguments},
-            "layers": [*layers],
-            "folded": [*folded],
-        }
-        if generator.channel_inputs:
-            own["channel_inputs"] = True
-        if generator.layer_bits:
-            own["layer_bits"] = {**generator.layer_bits}
-        return Blueprint("quantized", {**own, **bits, "calibration": record})
-    shape: dict[str, Argument] = {
-        "latent": generator.latent,
-        "widths": [*generator.widths],
-        "channels": generator.channels,
-    }
-    return Blueprint("quantized_wdcgan", {**shape, **bits, "calibration": record})
 
 
 @torch.no_grad()
@@ -118,6 +75,7 @@ def _set_weights_(layer: QuantizedLayer, weight: Tensor, bias: Tensor, config: Q
     if layer.weight_bits is None or layer.weight_scale is None:
         layer.weight.copy_(weight)
         return
-    codes, scale = quantize_weight(weight, layer.weight_bits, config.clipping, config.per_channel, config.percentile)
+    choice = (config.clipping, config.per_channel, config.percentile, config.asymmetric_weights)
+    codes, scale = quantize_weight(weight, layer.weight_bits, *choice)
     layer.weight.copy_(codes)
     layer.weight_scale.copy_(scale)

@@ -84,34 +84,34 @@ def choose_float_layers(
 
 
 def choose_bits(
-    noise: Mapping[str, Mapping[int, float]], weights: Mapping[str, int], budget_bits: int
+    noise: Mapping[str, Mapping[int, float]], costs: Mapping[str, Mapping[int, int]], budget: int
 ) -> dict[str, int]:
     """Give each layer the width of its weights, for the least noise within a budget.
 
-    Starts from each layer's fewest bits and spends where a bit takes most noise away, the greedy solution of the
-    knapsack of convex items: the noise of rounding falls by about four with each bit.
+    Starts from each layer's fewest bits and spends where a unit of cost takes most noise away, the greedy solution of
+    the knapsack of convex items: the noise of rounding falls by about four with each bit.
 
     Args:
         noise: of each layer alone, for each width.
-        weights: number of each layer's weights.
-        budget_bits: of all weights together.
+        costs: of each layer at each width, in the budget's unit: bits or bytes.
+        budget: of all layers together.
 
     Returns:
         Width of each layer. The fewest bits everywhere where the budget is below that.
     """
     chosen = {name: min(widths) for name, widths in noise.items()}
-    spent = sum(bits * weights[name] for name, bits in chosen.items())
+    spent = sum(costs[name][bits] for name, bits in chosen.items())
     while True:
         gains = [
-            ((noise[name][bits] - noise[name][wider]) / ((wider - bits) * weights[name]), name, wider)
+            ((noise[name][bits] - noise[name][wider]) / max(1, more), name, wider)
             for name, bits in chosen.items()
             for wider in noise[name]
-            if wider > bits and spent + (wider - bits) * weights[name] <= budget_bits
+            if wider > bits and spent + (more := costs[name][wider] - costs[name][bits]) <= budget
         ]
         if not gains or max(gains)[0] <= 0:
             return chosen
         _, name, wider = max(gains)
-        spent += (wider - chosen[name]) * weights[name]
+        spent += costs[name][wider] - costs[name][chosen[name]]
         chosen[name] = wider
 
 

@@ -6,12 +6,16 @@ The layer computes the same, but its largest weight, which sets the step of all 
 Shapes: O outputs, I input channels, J = I + splits channels after splitting.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ganpress.errors import ConfigError
+
+ROUNDING = 1e-9
+"""Of a share times a number of channels, which may lie above the whole number that is meant."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +28,45 @@ class SplitWeight:
     """Input channel that each of J is, int64 (J,)."""
 
 
-def split_outliers(weight: Tensor, share: float, step: float = 0.0) -> SplitWeight:
-    """Split the channel that holds the largest weight, again and again.
+def split_outliers(weight: Tensor, share: float, step: Tensor | float = 0.0, per_channel: bool = False) -> SplitWeight:
+    """Split the channel that most widens the steps of all codes, again and again.
+
+    With one scale for all weights that is the channel of the largest weight, as published. Where each output channel
+    has a scale of its own, it is the channel whose splitting takes most off the sum of squared scales, to which the
+    power of the rounding errors is in proportion.
 
     Args:
         weight: (O, I, …) of a layer without groups.
         share: of input channels; ceil(share I) splits are made, and a channel may be split several times.
-        step: of the codes that the weight will be rounded to; halves are moved apart by half a step, so that the two
-            round to codes whose sum is the nearest to the whole weight ("quantization-aware" splitting, equation 5 of
-            the paper). 0 gives exact halves.
+        step: of the codes that the weight will be rounded to, (O,) or one for all; halves are moved apart by half a
+            step, so that the two round to codes whose sum is the nearest to the whole weight ("quantization-aware"
+            splitting, equation 5 of the paper). 0 gives exact halves.
+        per_channel: whether each output channel will have a scale of its own.
 
     Raises:
         ConfigError: if the share is not at least 0 and below 1.
     """
     if not 0 <= share < 1:
         raise ConfigError(f"share of split channels is at least 0 and below 1, found {share}")
+    if isinstance(step, Tensor):
+        step = step.view(-1, *(1,) * (weight.dim() - 2))
     columns = list(weight.unbind(1))
     channels = list(range(len(columns)))
-    for _ in range(-int(-share * len(columns) // 1)):
-        largest = max(range(len(columns)), key=lambda place: float(columns[place].abs().amax()))
-        half = columns[largest] / 2
-        columns[largest] = half - step / 4
+    for _ in range(math.ceil(share * len(columns) - ROUNDING)):
+        widest = _widest(torch.stack(columns, 1), per_channel)
+        half = columns[widest] / 2
+        columns[widest] = half - step / 4
         columns.append(half + step / 4)
-        channels.append(channels[largest])
+        channels.append(channels[widest])
     return SplitWeight(torch.stack(columns, 1), torch.tensor(channels))
+
+
+def _widest(weight: Tensor, per_channel: bool) -> int:
+    """The column of (O, J, …) to split next."""
+    reach = weight.abs().flatten(2).amax(2) if weight.dim() > 2 else weight.abs()  # (O, J)
+    if not per_channel or reach.shape[1] == 1:
+        return int(reach.amax(0).argmax())
+    (largest, second), places = reach.topk(2, 1).values.unbind(1), reach.argmax(1)
+    gain = largest.square() - torch.maximum(largest / 2, second).square()
+    gains = torch.zeros(reach.shape[1], dtype=reach.dtype).index_add(0, places, gain)
+    return int(gains.argmax()) if bool(gains.any()) else int(reach.amax(0).argmax())

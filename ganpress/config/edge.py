@@ -15,7 +15,9 @@ class CompressItem(Section):
     generator: str
     """Reference of the generator, e.g. `subnet` or `student/d4-mse`."""
     weight_bits: int | None = Field(default=None, ge=2, le=8)
-    """Bits of weights, symmetric per output channel; None leaves them in float."""
+    """Bits of weights; None leaves them in float. W-DCGAN generators pass integers from layer to layer unless an option
+    below needs the layer-by-layer form that all others have: channel_inputs, compensated, adaptive, split_share,
+    corrected_bias, mean_weight_bits, min_snr_db, max_bytes."""
     activation_bits: int | None = Field(default=None, ge=2, le=8)
     """Bits of activations, asymmetric per tensor, calibrated; None leaves them in float."""
     clipping: Clipping = "none"
@@ -29,20 +31,36 @@ class CompressItem(Section):
     per_channel: bool = True
     """Whether each channel of weights and outputs has a scale of its own."""
     channel_inputs: bool = False
-    """Whether each channel of a layer's input has one, too; not for W-DCGAN generators."""
+    """Whether each channel of a layer's input has one, too."""
+    asymmetric_weights: bool = False
+    """Whether codes of weights reach as far as the weights do on either side of zero; else as far on both."""
     compensated: bool = False
-    """Whether each rounded weight makes up for the errors of those before; not for W-DCGAN generators."""
+    """Whether each rounded weight makes up for the errors of those before."""
+    adaptive: bool = False
+    """Whether a descent finds which weights are rounded up and which down (AdaRound); not with `compensated`."""
+    split_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each layer's input channels that are read twice at half their weights: those with the outliers."""
+    corrected_bias: bool = False
+    """Whether biases take the mean rounding error of each output channel off."""
     mean_weight_bits: float | None = Field(default=None, ge=2, le=8)
-    """Mean over all weights where layers get widths of their own, 2 to `weight_bits`; not for W-DCGAN generators."""
+    """Mean over all weights where layers get widths of their own, 2 to `weight_bits`."""
+    max_bytes: int | None = Field(default=None, ge=1)
+    """Most bytes of the packed file; layers get the widths, 2 to `weight_bits`, that harm least within them."""
     min_snr_db: float | None = None
-    """Layers stay in floats until the images of the calibration inputs are that near; not for W-DCGAN generators."""
+    """Layers stay in floats until the images of the calibration inputs are that near."""
+    width: float = Field(default=1.0, gt=0, le=1)
+    """Share of each layer's channels that stays, the most important ones; comes before all else."""
     sparsity: float = Field(default=0.0, ge=0, lt=1)
     """Share of the smallest weights of each layer set to zero."""
+    scan: bool = False
+    """Whether to measure what each width does to each layer alone, for the record and the report."""
 
     @model_validator(mode="after")
     def _does_something(self) -> "CompressItem":
-        if self.weight_bits is None and self.activation_bits is None and self.sparsity == 0:
-            raise ValueError("needs weight_bits, activation_bits or sparsity")
+        if self.weight_bits is None and self.activation_bits is None and self.sparsity == 0 and self.width == 1:
+            raise ValueError("needs weight_bits, activation_bits, sparsity or width")
+        if self.max_bytes is not None and self.weight_bits is None:
+            raise ValueError("max_bytes needs weight_bits, the widest that a layer may have")
         return self
 
 

@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from ganpress.compression.activations import is_picture
 from ganpress.compression.compensation import patch_moments, round_compensated
-from ganpress.compression.network_quantization import prepare, round_layers
+from ganpress.compression.layer_rounding import round_layers
+from ganpress.compression.preparation import prepare
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.compression.record import record_compression
-from ganpress.compression.rounding import quantize_weight, weight_scale
+from ganpress.compression.rounding import code_book, quantize_weight
 from ganpress.compression.sensitivity import LayerSensitivity, choose_bits, scan_layers
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.runtime import OnnxGenerator
@@ -109,9 +110,9 @@ def test_compensated_rounding_has_less_output_error(bits, groups):
     x = functional.interpolate(torch.randn(4, 4, 5, 5, generator=random), size=20, mode="bicubic")
     weight = torch.randn(8, 4 // groups, 3, 3, generator=random)
     geometry = Geometry((3, 3), groups=groups)
-    scale = weight_scale(weight, bits)
-    codes = round_compensated(weight, scale, patch_moments(x, geometry, centred=False), bits)
-    nearest, _ = quantize_weight(weight, bits)
+    book = code_book(weight, bits)
+    codes = round_compensated(weight, book, patch_moments(x, geometry, centred=False))
+    nearest, scale = quantize_weight(weight, bits)
     wanted = geometry.convolve(x, weight, None)
     errors = [
         float((geometry.convolve(x, one * scale[:, None, None, None], None) - wanted).square().mean())
@@ -123,8 +124,8 @@ def test_compensated_rounding_has_less_output_error(bits, groups):
 
 def test_inputs_without_correlation_round_to_the_nearest():
     weight = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(1))
-    codes, scale = quantize_weight(weight, 4)
-    assert torch.equal(round_compensated(weight, scale, torch.eye(12).double()[None], 4), codes)
+    codes, _ = quantize_weight(weight, 4)
+    assert torch.equal(round_compensated(weight, code_book(weight, 4), torch.eye(12).double()[None]), codes)
 
 
 def test_centred_moments_do_not_see_what_a_normalisation_takes_off():
@@ -162,8 +163,9 @@ def test_layers_stay_in_floats_until_the_goal_is_reached(uneven):
 def test_bits_are_spent_where_they_help_most():
     noise = {"a": {2: 1.0, 3: 0.25, 4: 0.06}, "b": {2: 0.1, 3: 0.02, 4: 0.005}, "c": {2: 0.4, 3: 0.1, 4: 0.02}}
     weights = {"a": 10, "b": 40, "c": 20}
+    costs = {name: {bits: bits * weights[name] for bits in widths} for name, widths in noise.items()}
     for budget in (140, 180, 200, 280):
-        found = choose_bits(noise, weights, budget)
+        found = choose_bits(noise, costs, budget)
         assert sum(found[name] * weights[name] for name in found) <= budget
         best = min(
             sum(noise[name][bits] for name, bits in zip(noise, choice, strict=True))
@@ -203,11 +205,14 @@ def test_one_scale_for_all_channels_is_one(uneven):
         assert len(layer.weight_scale.unique()) == len(layer.target.scale.unique()) == 1
 
 
-def test_options_that_do_not_fit_are_refused(trained_like):
+def test_options_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="mean_weight_bits must be 2 to weight_bits, which is 4, found 5"):
         QuantizationConfig(4, 8, mean_weight_bits=5)
     with pytest.raises(ConfigError, match="clipping must be one of none, mse, aciq, kl, percentile, found 'best'"):
         QuantizationConfig(4, 8, clipping="best")
-    model, config = trained_like("2", 16, 1), QuantizationConfig(8, 8, channel_inputs=True, min_snr_db=30)
-    with pytest.raises(ConfigError, match="have no option channel_inputs, min_snr_db; leave it out"):
-        quantize(model, torch.zeros(2, 100), config)
+    with pytest.raises(ConfigError, match="rounded compensated or adaptive, not both; leave one out"):
+        QuantizationConfig(4, 8, compensated=True, adaptive=True)
+    with pytest.raises(ConfigError, match="split_share is at least 0 and below 1, found 1"):
+        QuantizationConfig(4, 8, split_share=1)
+    with pytest.raises(ConfigError, match="asymmetric_weights, split_share need weight_bits, which is null"):
+        QuantizationConfig(None, 8, asymmetric_weights=True, split_share=0.1)

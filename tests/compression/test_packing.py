@@ -30,8 +30,8 @@ def test_codes_come_back_from_their_bits(bits, shape):
 
 
 def test_more_levels_than_bits_are_refused():
-    with pytest.raises(ConfigError, match="codes of 3 bits lie within -3 … 3, found -4 … 2"):
-        pack_codes(torch.tensor([[-4, 2]], dtype=torch.int8), 3)
+    with pytest.raises(ConfigError, match="codes of 3 bits have 8 levels in a channel, found -5 … 3"):
+        pack_codes(torch.tensor([[-5, 3]], dtype=torch.int8), 3)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

@@ -1,0 +1,36 @@
+"""A quantized generator from its rounded layers."""
+
+import copy
+
+from ganpress.compression.calibration import inputs_digest
+from ganpress.compression.preparation import Prepared
+from ganpress.compression.rounding import QuantizationConfig
+from models.quantized import CalibrationRecord
+from models.quantized_layers import QuantizedConv
+from models.quantized_network import QuantizedNetwork
+
+
+def assemble(
+    prepared: Prepared,
+    layers: dict[str, QuantizedConv],
+    config: QuantizationConfig,
+    seed: int | None = None,
+    layer_bits: dict[str, int] | None = None,
+) -> QuantizedNetwork:
+    """Put rounded layers into a copy of their generator; the others stay as they were trained."""
+    sites = [site for site in prepared.sites if site.name in layers]
+    record = CalibrationRecord(prepared.inputs.shape[0], inputs_digest(prepared.inputs), seed)
+    quantized = QuantizedNetwork(
+        copy.deepcopy(prepared.model),
+        tuple(site.name for site in sites),
+        tuple(site.norm for site in sites if site.norm is not None),
+        config.weight_bits,
+        config.activation_bits,
+        record,
+        config.channel_inputs,
+        {name: bits for name, bits in (layer_bits or {}).items() if name in layers},
+        {name: layer.repeated for name, layer in layers.items() if layer.repeated},
+    )
+    for site in sites:
+        quantized.quantized_layer(site.name).load_state_dict(layers[site.name].state_dict())
+    return quantized.eval()
