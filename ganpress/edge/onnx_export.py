@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.edge.graph import OPSET, OUTPUT, input_name
+from ganpress.edge.onnx_surgery import keep_channel_scales_
 from ganpress.errors import ConfigError
 from ganpress.surgery import fold_batch_norm
 from models.edge_wdcgan import FoldedWdcgan
@@ -74,6 +75,7 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
     proto = program.model_proto
     _strip_metadata_(proto)
+    keep_channel_scales_(proto)
     if proto.ByteSize() > LARGEST_FILE_BYTES:
         raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
     content: bytes = proto.SerializeToString(deterministic=True)

@@ -163,7 +163,7 @@ def test_students_and_subnets_are_the_same_network_thinned(at_root):
 def test_int8_edge_file_of_the_thinned_network(chain, at_root):
     execute(chain, compress, "compress", "subnet-int8")
     card = json.loads((execute(chain, export, "export", "subnet-int8") / "card.json").read_text())
-    assert card["number_type"] == "int8"
+    assert card["number_type"] == "w8a8"
     assert card["verification"]["snr_db"] > 15
 
 
