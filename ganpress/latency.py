@@ -48,7 +48,7 @@ def measure_latency(
         raise DataError(f"latency needs at least one generator and one round, found {len(runners)} and {rounds}")
     names = list(runners)
     milliseconds: dict[str, list[float]] = {name: [] for name in names}
-    with _torch_threads(threads), torch.inference_mode():
+    with torch_threads(threads), torch.inference_mode():
         for name in names:
             for _ in range(warm_up):
                 runners[name](inputs)
@@ -67,7 +67,8 @@ def _latency(milliseconds: list[float], batch_size: int, threads: int) -> Latenc
 
 
 @contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use this many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

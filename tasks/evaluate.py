@@ -6,23 +6,32 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
+
 from ganpress.config.edge import EvaluateConfig
 from ganpress.cost import Cost
+from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
+from ganpress.edge.targets import TARGETS
 from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
 from ganpress.latency import Latency, measure_latency
-from ganpress.metrics.image_spool import ImageSpool
 from ganpress.metrics.judge import Judge, load_judge
 from ganpress.metrics.lpips import load_perceptual_distance
+from ganpress.metrics.sample_store import SampleStore
+from ganpress.metrics.score_intervals import interval_metrics
 from ganpress.metrics.scores import Scores
 from ganpress.metrics.scoring import Generate
 from ganpress.progress import ticker
+from ganpress.roofline import measure_peaks, roofline_metrics
 from ganpress.tracking import StageRun
 from tasks.gallery import write_gallery
 from tasks.machine import write_machine
+from tasks.sample_changes import Step, measure_step, sources_first, step_sources, write_steps
 from tasks.stage import Stage, require, stage_main
-from tasks.subjects import TEACHER, base_cost, find_subjects, open_runner
+from tasks.subjects import TEACHER, Subject, base_cost, find_subjects, open_runner
 
+OWN = "judge"
+"""Name of a judge that was trained on the data set."""
 THREADS = 1
 """Latency is that of one core: comparable between machines, and free of quarrels between two thread pools."""
 THROUGHPUT_BATCH = 64
@@ -30,7 +39,7 @@ THROUGHPUT_BATCH = 64
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Measure everything and write metrics.json, generators.csv, gallery.npz and machine.json."""
+    """Measure everything and write metrics.json, generators.csv, samples.csv, pictures and machine.json."""
     config = stage.section(EvaluateConfig)
     subjects = find_subjects(stage)
     judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"))
@@ -42,19 +51,27 @@ def work(stage: Stage, run: StageRun) -> None:
     inputs = open_inputs(test_split.parent, "test")
     runners = {subject.reference: open_runner(subject, THREADS) for subject in subjects}
     reference = _reference(test_split.parent, judge, config, inputs, stage.seed)
-    scores = _score_all(runners, judge, reference, config, inputs, stage.seed)
+    scores, steps = _score_all(runners, judge, reference, config, inputs, stage.seed, step_sources(stage))
     latency = _latencies(runners, config, inputs, stage.seed)
     metrics = {
         one.reference: {
             **scores[one.reference].metrics(scores[TEACHER]),
+            **interval_metrics(scores[one.reference], scores[TEACHER]),
+            **(steps[one.reference].metrics(judge.name) if one.reference in steps else {}),
             **_cost_metrics(base_cost(stage, one, inputs.example()), one.path),
             **latency[one.reference],
         }
         for one in subjects
     }
+    peaks = measure_peaks(THREADS)
+    for one in subjects:
+        row = metrics[one.reference]
+        row |= roofline_metrics(row["macs_exact"], row["latency_ms_p50"], _number_type(one, inputs.example()), peaks)
     _write_tables(stage.out, metrics)
     write_gallery(stage, run, runners, inputs)
-    write_machine(stage.out, THREADS)
+    # Classes of a judge that was not trained on this data are none of the data's.
+    write_steps(stage, run, list(steps.values()), read_meta(test_split.parent).classes if judge.name == OWN else [])
+    write_machine(stage.out, THREADS, peaks)
     run.log_metrics({f"{name}/{metric}": value for name, row in metrics.items() for metric, value in row.items()})
     for subject in tracked:
         run.measures_model(subject.path, metrics[subject.reference], test_split)
@@ -67,7 +84,7 @@ def _reference(
     split, arrays = real_arrays(prepared)
     truth = open_truth(prepared, "test", inputs, seed, PURPOSE, config.images)
     lpips = load_perceptual_distance(Path(config.lpips_weights)) if config.lpips_weights else None
-    return reference_features(arrays, judge, config.neighbours, split, truth=truth, lpips=lpips)
+    return reference_features(arrays, judge, config.neighbours, split, truth=truth, lpips=lpips, seed=seed)
 
 
 def _score_all(
@@ -77,21 +94,40 @@ def _score_all(
     config: EvaluateConfig,
     inputs: LatentInputs | SourceInputs,
     seed: int,
-) -> dict[str, Scores]:
-    """Score the teacher, keeping its images on disk, then the others, whose images are compared with them."""
+    sources: Mapping[str, str],
+) -> tuple[dict[str, Scores], dict[str, Step]]:
+    """Score the teacher, keeping its images on disk, then the others, whose images are compared with them.
+
+    Each compressed or exported generator is compared with its source, sample by sample, too.
+    """
     count = min(config.images, len(inputs)) if isinstance(inputs, SourceInputs) else config.images
     scores: dict[str, Scores] = {}
+    steps: dict[str, Step] = {}
+    stores: dict[str, SampleStore] = {}
     with (
         tempfile.TemporaryDirectory(prefix="ganpress-evaluate-") as folder,
         ticker("evaluate", count * len(runners), "images") as progress,
     ):
-        spool = ImageSpool(Path(folder) / "teacher.uint8")
-        for name in [TEACHER, *(name for name in runners if name != TEACHER)]:
-            teacher, keep = (None, spool) if name == TEACHER else (spool, None)
+        for name in [TEACHER, *sources_first([name for name in runners if name != TEACHER], sources)]:
+            if name == TEACHER or name in sources or name in sources.values():
+                stores[name] = SampleStore(Path(folder) / name)
+            teacher = None if name == TEACHER else stores[TEACHER].images
             scores[name] = score_generator(
-                runners[name], judge, reference, config, seed, inputs, teacher, keep, progress.advance
+                runners[name],
+                judge,
+                reference,
+                config,
+                seed,
+                inputs,
+                teacher,
+                on_images=progress.advance,
+                samples=stores.get(name),
             )
-    return scores
+            if name in sources:
+                steps[name] = measure_step(name, sources[name], stores, scores, seed)
+                if name not in sources.values():
+                    stores.pop(name).delete()
+    return scores, {name: steps[name] for name in runners if name in steps}
 
 
 def _latencies(
@@ -115,6 +151,18 @@ def _latency_metrics(single: Latency, teacher: Latency) -> dict[str, float]:
         "latency_ratio": teacher.p50_ms / single.p50_ms,
         "latency_threads": single.threads,
     }
+
+
+def _number_type(subject: Subject, example: Tensor) -> str:
+    """What a generator spends most of its products in: its runtime's profile tells; torch simulates integers."""
+    if not subject.exported:
+        return "float32"
+    target = next(one for one in TARGETS.values() if one.suffix == subject.path.suffix)
+    weight: dict[str, float] = {"float32": 0.0}
+    for kernel in target.kernels(subject.path, example).kernels:
+        if kernel.multiplies:
+            weight[kernel.number_type] = weight.get(kernel.number_type, 0.0) + (kernel.share or kernel.count)
+    return max(weight, key=weight.__getitem__)
 
 
 def _cost_metrics(cost: Cost, path: Path) -> dict[str, float]:

@@ -13,6 +13,7 @@ import yaml
 
 from ganpress.edge.card import Card, CostCard, Lineage
 from ganpress.edge.verification import Verification
+from ganpress.roofline import Peaks
 from tasks.machine import write_machine
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -197,7 +198,7 @@ def _compressions(artifacts: Path, params: dict) -> None:
 
 def _evaluation(folder: Path) -> None:
     _write(folder / "metrics.json", generators())
-    write_machine(folder, latency_threads=1)
+    write_machine(folder, 1, Peaks(1, {"float32": 58.0, "bfloat16": 116.0, "int8": 232.0}))
     rng = np.random.default_rng(0)
     shapes = [(rng.uniform(6, 12), rng.uniform(0.3, 1), rng.uniform(0, 3)) for _ in range(16)]
     pictures = {}

@@ -21,7 +21,7 @@ from ganpress.tracking import StageRun
 from models.builders import Blueprint
 from models.wdcgan import LATENT
 from tasks.evaluate import work
-from tasks.machine import read_machine
+from tasks.machine import read_machine, read_peaks
 from tasks.report_facts import machine_facts
 from tasks.stage import Stage
 from tasks.subjects import find_subjects
@@ -95,8 +95,13 @@ def test_every_row_has_all_metrics(metrics):
     expected = {"is_40_judge", "fid_40_test_judge", "kid_40_test_judge", "precision_40_test_judge", "vol_ratio_40"}
     expected |= {"recall_40_test_judge", "density_40_test_judge", "coverage_40_test_judge", "is_retained"}
     expected |= {"fid_retained", "mae_teacher_40"}
+    for side in ("precision", "recall"):
+        for kind in ("lsh", "lshknn"):
+            name = f"{side}_{kind}_40_test_judge"
+            expected |= {name, f"{name}_low", f"{name}_high"}
     expected |= {"parameters", "macs_exact", "macs_torchprofile", "size_bytes"}
     expected |= {"latency_ms_p50", "latency_ms_p95", "latency_ratio", "latency_threads", "latency_ms_p50_batch64"}
+    expected |= {"gmacs_per_s", "share_of_peak"}
     for row in metrics.values():
         assert expected <= set(row)
         assert all(np.isfinite(value) for value in row.values())
@@ -151,7 +156,8 @@ def test_scores_and_pictures_repeat_to_the_byte(chain, evaluated, metrics, tmp_p
     gallery = (again / "artifacts" / "evaluate" / "gallery.npz").read_bytes()
     assert gallery == (evaluated / "gallery.npz").read_bytes()
     repeated = json.loads((again / "artifacts" / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
-    timeless = [{name: v for name, v in row["subnet"].items() if "latency" not in name} for row in (metrics, repeated)]
+    timed = ("latency", "gmacs_per_s", "share_of_peak")
+    timeless = [{k: v for k, v in row["subnet"].items() if not k.startswith(timed)} for row in (metrics, repeated)]
     assert timeless[0] == timeless[1]
 
 
@@ -161,6 +167,20 @@ def test_the_machine_that_measured_is_written_beside_the_measurements(evaluated)
     assert machine["cores"] == str(os.cpu_count())
     assert machine["threads"] == f"{torch.get_num_threads()} for scores, 1 for latency"
     assert {"processor", "system", "python", "onnxruntime"} <= set(machine)
+
+
+def test_rates_are_stated_against_the_peak_of_what_a_generator_multiplies_in(evaluated, metrics):
+    peaks = read_peaks(evaluated)
+    assert peaks is not None
+    assert peaks.threads == 1
+    for reference, number_type in (
+        ("teacher", "float32"),
+        ("compress/subnet-int8", "float32"),
+        ("export/int8", "int8"),
+    ):
+        row = metrics[reference]
+        assert row["gmacs_per_s"] == pytest.approx(row["macs_exact"] / row["latency_ms_p50"] / 1e6)
+        assert row["share_of_peak"] == pytest.approx(row["gmacs_per_s"] / peaks.gmacs_per_s[number_type])
 
 
 def test_the_report_states_the_machine_that_measured_and_not_its_own(tmp_path):
@@ -175,6 +195,13 @@ def test_a_damaged_file_of_machine_facts_is_named(tmp_path, content, reason):
     (tmp_path / "machine.json").write_text(content)
     with pytest.raises(DataError, match=rf"machine\.json is damaged \({reason}.*dvc repro evaluate"):
         read_machine(tmp_path)
+
+
+def test_damaged_peaks_are_named_and_absent_ones_are_none(tmp_path):
+    assert read_peaks(tmp_path) is None
+    (tmp_path / "machine.json").write_text('{"peaks": {"threads": 1}}')
+    with pytest.raises(DataError, match=r"machine\.json is damaged \(peaks: KeyError: 'gmacs_per_s'"):
+        read_peaks(tmp_path)
 
 
 def test_a_chain_of_references_leads_to_the_plain_generator(chain):

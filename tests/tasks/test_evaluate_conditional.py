@@ -107,11 +107,17 @@ def metrics(chain):
     return json.loads((chain[1] / "artifacts" / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
 
 
+COSTS = ("latency", "macs", "parameters", "size", "gmacs_per_s", "share_of_peak")
+
+
 def test_every_number_carries_its_protocol_and_none_is_there_that_means_nothing(chain, metrics):
     pairing, _ = chain
     real = "20_all_judge" if pairing == "unpaired" else "22_test_judge"  # 20 sources are all there are
-    sets = ("fid", "kid", "precision", "recall", "density", "coverage")
+    sets = ["fid", "kid", "precision", "recall", "density", "coverage"]
+    hashed = [f"{side}_{kind}" for side in ("precision", "recall") for kind in ("lsh", "lshknn")]
+    sets += [*hashed, "precision_lsh_ceiling", "recall_lsh_ceiling"]
     expected = {f"{name}_{real}" for name in sets} | {f"kid_{real}_error", "fid_retained"}
+    expected |= {f"{name}_{real}_{end}" for name in hashed for end in ("low", "high")}
     count = real.split("_")[0]
     expected |= {f"{name}_{count}" for name in ("vol", "vol_ratio", "mae_teacher")}
     if pairing != "unpaired":
@@ -120,7 +126,7 @@ def test_every_number_carries_its_protocol_and_none_is_there_that_means_nothing(
         expected |= {"miou_22_test_judge", "pixel_accuracy_22_test_judge", "miou_retained"}
     assert list(metrics) == [*PLAIN, "export/e"]
     for row in metrics.values():
-        quality = {name for name in row if not name.startswith(("latency", "macs", "parameters", "size"))}
+        quality = {name for name in row if not name.startswith(COSTS)}
         assert quality - {"miou_retained"} == expected - {"miou_retained"}  # nothing of nothing is no share
         assert all(np.isfinite(value) for value in row.values())
         assert "latency_ms_p50" in row
