@@ -1,14 +1,23 @@
-"""Stage `compress`: a smaller generator without fine-tuning; pruned first, then quantized."""
+"""Stage `compress`: a smaller generator without fine-tuning; channels and weights are pruned first, then quantized.
+
+`generator.ganpack` is the result at the size that is claimed; `generator.pt` holds what it decodes to, for the stages
+behind.
+"""
 
 import copy
 import json
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, load_model, save_model
+from ganpress.compression.mixed_precision import quantize_within, scan_widths
+from ganpress.compression.packing import load_packed, save_packed
+from ganpress.compression.preparation import prepare
 from ganpress.compression.pruning import prune_
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
-from ganpress.compression.record import record_compression
+from ganpress.compression.record import CompressionRecord, record_compression, scan_content
+from ganpress.compression.structured_pruning import prune_channels
 from ganpress.config.edge import CompressConfig, CompressItem
 from ganpress.data.inputs import open_inputs
 from ganpress.fidelity import compare_outputs
@@ -22,6 +31,8 @@ HELD_OUT_IMAGES = 256
 HELD_OUT_VALUES = 2**22
 """Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
 FEWEST_HELD_OUT = 8
+NOT_OF_ROUNDING = {"generator", "sparsity", "width", "max_bytes", "scan"}
+"""Options of an item that say nothing of how values are rounded."""
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -35,17 +46,21 @@ def work(stage: Stage, run: StageRun) -> None:
     seed = derived_seed(stage.seed, "compress", "calibration")
     calibration = open_inputs(prepared, "train").draw(seed, "calibration", config.calibration_images)
     compressed, blueprint = compress(original, blueprint, item, calibration, seed)
-    path = stage.out / "generator.pt"
+    path, packed = stage.out / "generator.pt", stage.out / "generator.ganpack"
+    save_packed(packed, compressed, blueprint)
+    compressed, blueprint = load_packed(packed)  # what is measured from here on is what the small file holds
     save_model(path, compressed, blueprint)
-    options = item.model_dump(
-        exclude_defaults=True, exclude={"generator", "sparsity", "weight_bits", "activation_bits"}
-    )
-    record = record_compression(compressed, item.generator, file_digest(source, "md5"), item.sparsity, options)
+    record = _record(original, compressed, item, file_digest(source, "md5"), calibration)
     record.save(stage.out / "compression.json")
     unseen = open_inputs(prepared, "validation")
     held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
     snr_db = compare_outputs(original, compressed, held_out).snr_db
-    metrics = {"size_bytes": path.stat().st_size, "sparsity": record.zero_share}
+    metrics = {
+        "size_bytes": path.stat().st_size,
+        "packed_bytes": packed.stat().st_size,
+        "sparsity": record.zero_share,
+        "float_macs_share": record.float_macs_share,
+    }
     if snr_db is not None:
         metrics["snr_db"] = snr_db
     (stage.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -56,15 +71,43 @@ def work(stage: Stage, run: StageRun) -> None:
 def compress(
     original: nn.Module, blueprint: Blueprint, item: CompressItem, calibration: Tensor, seed: int
 ) -> tuple[nn.Module, Blueprint]:
-    """Prune and quantize a copy of `original`; a generator that is only pruned keeps its architecture."""
+    """Prune and quantize a copy of `original`; a generator that is only pruned keeps its architecture.
+
+    Raises:
+        ConfigError: if an option does not fit the generator, or the calibration inputs do not.
+    """
     model = copy.deepcopy(original)
+    if item.width < 1:
+        model, blueprint = prune_channels(model, blueprint, item.width, calibration)
     if item.sparsity > 0:
         prune_(model, item.sparsity)
     if item.weight_bits is None and item.activation_bits is None:
         return model, blueprint
-    config = QuantizationConfig(**item.model_dump(exclude={"generator", "sparsity"}))
-    quantized = quantize(model, calibration, config, seed)
-    return quantized, quantized_blueprint(quantized, blueprint)
+    config = _config(item)
+    if item.max_bytes is not None:
+        quantized = quantize_within(model, blueprint, calibration, config, item.max_bytes, seed)
+        return quantized, quantized_blueprint(quantized, blueprint)
+    generator = quantize(model, calibration, config, seed)
+    return generator, quantized_blueprint(generator, blueprint)
+
+
+def _config(item: CompressItem) -> QuantizationConfig:
+    return QuantizationConfig(**item.model_dump(exclude=NOT_OF_ROUNDING))
+
+
+def _record(
+    original: nn.Module, compressed: nn.Module, item: CompressItem, source_md5: str, calibration: Tensor
+) -> CompressionRecord:
+    options = item.model_dump(
+        exclude_defaults=True, exclude={"generator", "sparsity", "weight_bits", "activation_bits", "scan"}
+    )
+    scan = None
+    if item.scan:
+        config = replace(QuantizationConfig(8, 8), clipping=item.clipping, activation_clipping=item.activation_clipping)
+        prepared = prepare(original, calibration)
+        scan = scan_content(scan_widths(prepared, config), scan_widths(prepared, config, "activations"))
+    example = calibration[:1]
+    return record_compression(compressed, item.generator, source_md5, item.sparsity, options, example, scan)
 
 
 def held_out_count(example: Tensor) -> int:

@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from ganpress.compression.float_share import float_macs_share
+from ganpress.compression.mixed_precision import WidthScan
 from ganpress.compression.pruning import LayerSparsity, measure_sparsity
 from models.quantized import CalibrationRecord, QuantizedGenerator
 from models.quantized_network import Quantized, QuantizedNetwork, float_layers
@@ -19,6 +21,15 @@ BOUNDS = {
     "percentile": "share of values",
 }
 """Ways of clipping, in words."""
+MORE = {
+    "compensated": "compensated",
+    "adaptive": "adaptive",
+    "split_share": "outliers split",
+    "corrected_bias": "biases corrected",
+    "mean_weight_bits": "widths of layers' own",
+    "max_bytes": "widths of layers' own",
+}
+"""Options beside bits and bounds, in words."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +61,14 @@ class CompressionRecord:
     activations: tuple[ActivationRecord, ...]
     float_layers: tuple[str, ...] = ()
     """Layers of a quantized generator that stayed in floats: outliers, too much noise, or no integer form."""
+    float_macs_share: float = 0.0
+    """Share of the multiplications that stayed in floats, of all in layers of a quantizable kind."""
     layer_bits: dict[str, int] = field(default_factory=dict)
     """Width of the weights of layers that have one of their own."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Options of `QuantizationConfig` that were not left at their defaults."""
+    """Options that were not left at their defaults."""
+    scan: dict[str, Any] = field(default_factory=dict)
+    """What each width does to each layer alone, as `scan_content` writes it; empty where it was not asked for."""
 
     @property
     def zero_share(self) -> float:
@@ -82,7 +97,10 @@ class CompressionRecord:
         each = "per output channel" if self.options.get("per_channel", True) else "per tensor"
         clipping = self.options.get("clipping", "none")
         bounds = "largest magnitude" if clipping == "none" else BOUNDS[clipping]
-        return f"symmetric {each}, {bounds}" + (", compensated" if self.options.get("compensated") else "")
+        kind = "asymmetric" if self.options.get("asymmetric_weights") else "symmetric"
+        bounds = "smallest to largest" if clipping == "none" and kind == "asymmetric" else bounds
+        more = [words for name, words in MORE.items() if self.options.get(name)]
+        return ", ".join([f"{kind} {each}", bounds, *more])
 
     def save(self, path: Path) -> None:
         """Write as JSON; the same record gives the same bytes."""
@@ -91,14 +109,20 @@ class CompressionRecord:
             "weight_scheme": self.weight_scheme,
             "activation_scheme": self.activation_scheme,
         }
-        for name in ("options", "layer_bits"):
+        for name in ("options", "layer_bits", "scan"):
             if not content[name]:
                 del content[name]
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def record_compression(
-    model: nn.Module, source: str, source_md5: str, sparsity: float, options: dict[str, Any] | None = None
+    model: nn.Module,
+    source: str,
+    source_md5: str,
+    sparsity: float,
+    options: dict[str, Any] | None = None,
+    example: Tensor | None = None,
+    scan: dict[str, Any] | None = None,
 ) -> CompressionRecord:
     """Describe a compressed generator.
 
@@ -107,7 +131,9 @@ def record_compression(
         source: reference of the generator that it was made from.
         source_md5: digest of that generator's file.
         sparsity: share of weights that pruning was asked for.
-        options: what was chosen of `QuantizationConfig` beside bit widths.
+        options: what was chosen beside bit widths and sparsity.
+        example: one input (1, …) that multiplications are counted on; None where no layer stayed in floats.
+        scan: see `scan_content`.
     """
     quantized = model if isinstance(model, Quantized) else None
     return CompressionRecord(
@@ -120,9 +146,27 @@ def record_compression(
         layers=measure_sparsity(model),
         activations=_activations(quantized) if quantized else (),
         float_layers=float_layers(quantized) if quantized else (),
+        float_macs_share=float_macs_share(quantized, example) if quantized and example is not None else 0.0,
         layer_bits=quantized.layer_bits if isinstance(quantized, QuantizedNetwork) else {},
         options=options or {},
+        scan=scan or {},
     )
+
+
+def scan_content(weights: WidthScan, activations: WidthScan) -> dict[str, Any]:
+    """Write two scans for the record: layer -> multiplications, and noise of its weights and its input for each width.
+
+    Noise is the power of the images' change as a share of their power, the layer alone rounded.
+    """
+    return {
+        name: {
+            "macs": macs,
+            "weights": {str(bits): noise for bits, noise in weights.noise[name].items()},
+            "activations": {str(bits): noise for bits, noise in activations.noise[name].items()},
+            "bytes": {str(bits): size for bits, size in weights.size_bytes[name].items()},
+        }
+        for name, macs in weights.macs.items()
+    }
 
 
 def _activations(model: Quantized) -> tuple[ActivationRecord, ...]:

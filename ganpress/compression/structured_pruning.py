@@ -30,16 +30,14 @@ NUMBERS: dict[str, Numbers] = {
     "imported": lambda text, arguments: parse_percents(text, len(arguments["groups"])),
     "resnet_generator": lambda text, _: ResnetSpec.parse(text).base_channels,
     "spade_generator": lambda text, _: SpadeSpec.parse(text).base_channels,
-    "unet_generator": lambda text, arguments: UnetSpec.parse(text, arguments["downs"]).numbers,
+    "unet_generator": lambda text, arguments: UnetSpec.parse(text, arguments["downs"]).base_channels,
     "wdcgan_generator": lambda text, arguments: Spec.parse(text, hidden_levels(arguments["size"])).numbers,
 }
 """The width numbers of a builder's spec text."""
 
 
 @torch.no_grad()
-def prune_channels(
-    model: nn.Module, blueprint: Blueprint, width: float, inputs: Tensor
-) -> tuple[nn.Module, Blueprint]:
+def prune_channels(model: nn.Module, blueprint: Blueprint, width: float, inputs: Tensor) -> tuple[nn.Module, Blueprint]:
     """Cut a generator to a share of its width numbers, the most important channels kept.
 
     Statistics of batch normalisations are measured anew on `inputs`: those of the wide network are not the narrow

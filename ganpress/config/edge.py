@@ -58,7 +58,7 @@ class CompressItem(Section):
     @model_validator(mode="after")
     def _does_something(self) -> "CompressItem":
         if self.weight_bits is None and self.activation_bits is None and self.sparsity == 0 and self.width == 1:
-            raise ValueError("needs weight_bits, activation_bits, sparsity or width")
+            raise ValueError("needs weight_bits, activation_bits or sparsity, or a width below 1")
         if self.max_bytes is not None and self.weight_bits is None:
             raise ValueError("max_bytes needs weight_bits, the widest that a layer may have")
         return self

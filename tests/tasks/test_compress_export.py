@@ -110,7 +110,7 @@ def test_same_seed_same_bytes(project, monkeypatch):
         assert run_stage(monkeypatch, export, "int8") == 0
         files = sorted(path for path in (*project.glob("compress/int8/*"), *project.glob("export/int8/*")))
         digests.append([file_digest(path, "md5") for path in files])
-    assert len(digests[0]) == 6
+    assert len(digests[0]) == 7
     assert digests[0] == digests[1]
 
 
