@@ -12,13 +12,22 @@ from ganpress.config.edge import EvaluateConfig
 from ganpress.data.arrays import Split, open_split, read_meta
 from ganpress.data.inputs import LatentInputs, SourceInputs
 from ganpress.metrics.frechet import frechet_distance_of_features
+from ganpress.metrics.frechet_error import frechet_terms
 from ganpress.metrics.image_spool import ImageSpool
 from ganpress.metrics.inception_score import inception_score
 from ganpress.metrics.inputs import Float64
 from ganpress.metrics.judge import Judge
 from ganpress.metrics.judge_output import JudgeOutput
 from ganpress.metrics.kernel import kernel_distance
+from ganpress.metrics.lsh import HashedReference, hash_reference, score_hashed
+from ganpress.metrics.lsh_neighbours import (
+    HashedNeighbourhood,
+    LshNeighbourSettings,
+    hashed_neighbourhood,
+    score_hashed_neighbours,
+)
 from ganpress.metrics.neighbours import Neighbourhood, neighbour_scores, neighbourhood
+from ganpress.metrics.sample_store import SampleStore
 from ganpress.metrics.scores import Scores
 from ganpress.metrics.scoring import (
     BATCH,
@@ -43,6 +52,8 @@ class Reference:
 
     split: str
     features: Neighbourhood
+    hashed: HashedReference
+    hashed_neighbours: HashedNeighbourhood
     truth: Truth | None = None
     """What belongs to each input that `PURPOSE` draws; None where inputs have no truth of their own."""
     lpips: Distance | None = None
@@ -56,14 +67,33 @@ def reference_features(
     batch_size: int = BATCH,
     truth: Truth | None = None,
     lpips: Distance | None = None,
+    seed: int = 0,
 ) -> Reference:
     """Look at a prepared split (N, C, H, W) uint8, or several together, once, reading batch by batch.
 
+    Args:
+        array_path: The split's array, or several.
+        judge: The feature network.
+        neighbours: k of all balls.
+        split: Name of the split in metrics.
+        batch_size: Images that the judge sees at a time, at most.
+        truth: What belongs to each input.
+        lpips: Perceptual distance, where its weights are given.
+        seed: Seed of the hashes; scores by hashing compare within one.
+
     Raises:
-        DataError: if a file is missing or damaged, or there are no more images than `neighbours`.
+        DataError: if a file is missing or damaged, there are no more images than `neighbours`, or the judge sees the
+            same in all of them.
     """
-    seen = array_features(array_path, judge, batch_size)
-    return Reference(split, neighbourhood(seen.features, neighbours), truth, lpips)
+    features = array_features(array_path, judge, batch_size).features
+    return Reference(
+        split,
+        neighbourhood(features, neighbours),
+        hash_reference(features, seed),
+        hashed_neighbourhood(features, seed, LshNeighbourSettings(neighbours=neighbours)),
+        truth,
+        lpips,
+    )
 
 
 def real_arrays(prepared_dir: Path) -> tuple[str, list[Path]]:
@@ -111,6 +141,7 @@ def score_generator(
     teacher: ImageSpool | None = None,
     keep: ImageSpool | None = None,
     on_images: Callable[[int], None] | None = None,
+    samples: SampleStore | None = None,
 ) -> Scores:
     """Measure one generator on the inputs that every generator of this seed gets.
 
@@ -126,11 +157,12 @@ def score_generator(
         teacher: The teacher's images of the same inputs, to compare with; None for the teacher itself.
         keep: Where to keep this generator's images.
         on_images: Called with the size of each finished batch.
+        samples: Where to keep this generator's images, and what the judge sees in them.
 
     Raises:
         DataError: if the generator makes NaN, or a sample count does not fit the data.
     """
-    meters = _Meters(reference, teacher, keep)
+    meters = _Meters(reference, teacher, keep, samples)
 
     def look(images: Tensor, seen: JudgeOutput) -> None:
         meters.update(images, seen)
@@ -147,7 +179,10 @@ def score_generator(
         judge=judge.name,
         fid=frechet_distance_of_features(real, seen.features),
         kid=kernel_distance(real, seen.features, config.kid_subsets, config.kid_subset_size, seed),
+        fid_terms=frechet_terms(real, seen.features),
         neighbours=neighbour_scores(reference.features, seen.features),
+        lsh=score_hashed(reference.hashed, seen.features),
+        lsh_neighbours=score_hashed_neighbours(reference.hashed_neighbours, seen.features),
         vol=np.concatenate(meters.vol),
         inception=None if probabilities is None else inception_score(probabilities, config.is_splits, seed),
         segmentation=meters.segmentation.scores() if meters.segmentation else None,
@@ -159,8 +194,10 @@ def score_generator(
 class _Meters:
     """Everything that is measured image by image, in one pass."""
 
-    def __init__(self, reference: Reference, teacher: ImageSpool | None, keep: ImageSpool | None) -> None:
-        self._truth, self._teacher, self._keep = reference.truth, teacher, keep
+    def __init__(
+        self, reference: Reference, teacher: ImageSpool | None, keep: ImageSpool | None, samples: SampleStore | None
+    ) -> None:
+        self._truth, self._teacher, self._keep, self._samples = reference.truth, teacher, keep, samples
         self._seen = 0
         self.vol: list[Float64] = []
         self.pairs = PairMeter(reference.lpips) if reference.truth is not None else None
@@ -180,6 +217,8 @@ class _Meters:
             self.to_teacher.update(pixels, self._teacher.batch(self._seen, len(pixels)))
         if self._keep is not None:
             self._keep.append(pixels)
+        if self._samples is not None:
+            self._samples.append(pixels, seen)
         self._seen += len(pixels)
 
 

@@ -23,6 +23,12 @@ HIGHER_IS_BETTER = (
     "recall",
     "density",
     "coverage",
+    "precision_lsh",
+    "recall_lsh",
+    "precision_lshknn",
+    "recall_lshknn",
+    "class_kept",
+    "modes_kept",
     "accuracy",
     "latency_ratio",
 )
@@ -38,18 +44,20 @@ CONDITIONAL_ORDER = ("miou", "fid", "kid", "psnr")
 """The same of conditional generators: what they draw is asked for, so sure and varied classes (IS) are no merit."""
 OF_CONDITIONAL = ("miou", "psnr", "ssim")
 """Metrics that only images with a truth of their own have."""
+DIFFERENCE = "_difference"
+"""End of the family of a difference to the teacher, which is better as the metric itself is: `fid_difference`."""
 ALL_TARGETS = re.compile(r"_\d+_all(_|$)")
 """In the name of a metric against the real images of unpaired data: `fid_120_all_judge`."""
 
 
 def metric_family(name: str) -> str:
     """A metric's name without its protocol: `fid_1000_test_judge` -> `fid`, `is_1000_judge_std` -> `is_std`."""
-    return re.sub(r"_\d.*?(_std|_error)?$", r"\1", name)
+    return re.sub(r"_\d.*?(_std|_error|_low|_high)?$", r"\1", name)
 
 
 def higher_is_better(name: str) -> bool:
     """Whether a larger value of the metric is better; unknown metrics count as costs."""
-    return metric_family(name) in HIGHER_IS_BETTER
+    return metric_family(name).removesuffix(DIFFERENCE) in HIGHER_IS_BETTER
 
 
 def direction(name: str) -> str:

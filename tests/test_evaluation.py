@@ -56,8 +56,10 @@ def test_names_carry_the_protocol():
 
 
 def test_all_metrics_are_there_under_their_names(scores):
-    against_real = ("fid", "kid", "precision", "recall", "density", "coverage")
-    expected = {f"{name}_50_test_judge" for name in against_real} | {"kid_50_test_judge_error"}
+    against_real = ["fid", "kid", "precision", "recall", "density", "coverage"]
+    against_real += [f"{side}_{kind}" for side in ("precision", "recall") for kind in ("lsh", "lshknn", "lsh_ceiling")]
+    expected = {f"{name}_50_test_judge" for name in against_real}
+    expected |= {f"{name}_50_test_judge_error" for name in ("fid", "kid")}
     expected |= {"is_50_judge", "is_50_judge_std", "vol_50", "vol_ratio_50", "is_retained", "fid_retained"}
     expected |= {"mae_teacher_50"}
     assert set(as_metrics(scores)) == expected
@@ -78,7 +80,7 @@ def test_half_the_teachers_score_is_half_retained(scores):
 
 
 def test_a_single_disjoint_subset_leaves_out_the_error(scores):
-    assert "kid_50_test_judge_error" not in as_metrics(replace(scores, kid=replace(scores.kid, standard_error=None)))
+    assert "kid_50_test_judge_error" not in as_metrics(replace(scores, kid=replace(scores.kid, disjoint=(0.1,))))
 
 
 def test_the_same_seed_gives_the_same_scores(generator, judge, reference, scores):
@@ -95,6 +97,9 @@ def test_real_images_beat_a_random_generator(judge, reference, scores, tiny_imag
     assert real.neighbours.precision == 1
     assert real.neighbours.recall > scores.neighbours.recall
     assert real.neighbours.coverage > scores.neighbours.coverage
+    for ours, other in ((real.lsh, scores.lsh), (real.lsh_neighbours, scores.lsh_neighbours)):
+        assert ours.precision > 0.9
+        assert ours.recall > other.recall
 
 
 def test_progress_counts_every_image(generator, judge, reference):

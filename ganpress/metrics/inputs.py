@@ -12,6 +12,8 @@ Floats = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
 Matrix = Floats | Tensor
 """Features (N, F) or probabilities (N, K)."""
+BLOCK = 1024
+"""Rows that are looked through at a time."""
 
 
 def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Floats:
@@ -27,7 +29,8 @@ def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Floats:
         raise DataError(f"{name} must be a matrix (samples, columns), found shape {matrix.shape}")
     if len(matrix) < min_rows:
         raise DataError(f"{name}: found {len(matrix)} samples, at least {min_rows} are needed; give more images")
-    bad = int((~np.isfinite(matrix).all(axis=1)).sum())
+    blocks = range(0, len(matrix), BLOCK)  # a table of truth values as large as the matrix would be held otherwise
+    bad = sum(int((~np.isfinite(matrix[start : start + BLOCK]).all(axis=1)).sum()) for start in blocks)
     if bad:
         raise DataError(f"{name} hold NaN or infinity in {bad} of {len(matrix)} samples; the network has diverged")
     return matrix

@@ -17,9 +17,15 @@ class KernelDistance:
     subset_std: float
     """Spread over subsets. It is *not* the uncertainty of `mean`: it depends on the subset size, and overlapping
     subsets are not independent."""
-    standard_error: float | None
-    """Uncertainty of an average over the disjoint subsets that the data allow, which the uncertainty of `mean` does not
-    exceed; None where the data hold only one."""
+    disjoint: tuple[float, ...]
+    """Distances of the B disjoint pairs of subsets that the data allow: independent values. Equal seeds give equal
+    subsets of the reference, and of generated sets of equal size."""
+
+    @property
+    def standard_error(self) -> float | None:
+        """Uncertainty of the average over `disjoint`, which that of `mean` does not exceed; None of a single subset."""
+        count = len(self.disjoint)
+        return float(np.std(self.disjoint, ddof=1) / np.sqrt(count)) if count > 1 else None
 
 
 def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> KernelDistance:
@@ -39,21 +45,9 @@ def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_s
         DataError: if a set is smaller than a subset, holds NaN, or the reference features are all zero.
     """
     values = _distances(reference, generated, subsets, subset_size, seed)
-    disjoint = values[: min(len(reference), len(generated)) // subset_size]
-    error = float(np.std(disjoint, ddof=1) / np.sqrt(len(disjoint))) if len(disjoint) > 1 else None
     kept = values[:subsets]
-    return KernelDistance(float(np.mean(kept)), float(np.std(kept)), error)
-
-
-def disjoint_distances(reference: Matrix, generated: Matrix, subset_size: int, seed: int) -> Float64:
-    """Return the distances (B,) of the B disjoint pairs of subsets that the data allow: B independent values.
-
-    Equal seeds give equal subsets of the reference, and of generated sets of equal size.
-
-    Raises:
-        DataError: as `kernel_distance`.
-    """
-    return np.array(_distances(reference, generated, 1, subset_size, seed))
+    disjoint = values[: min(len(reference), len(generated)) // subset_size]
+    return KernelDistance(float(np.mean(kept)), float(np.std(kept)), tuple(disjoint))
 
 
 def _distances(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> list[float]:

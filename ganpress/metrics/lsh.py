@@ -75,6 +75,16 @@ class LshScores:
     seed: int
 
     @property
+    def generated_hits(self) -> Float64:
+        """(M,) terms of which `precision` is the mean."""
+        return self.generated_scores
+
+    @property
+    def reference_hits(self) -> Float64:
+        """(N,) terms of which `recall` is the mean."""
+        return self.reference_scores
+
+    @property
     def relative_precision(self) -> float:
         """Precision as a share of its ceiling; about 1 for equal distributions, above it for a denser set."""
         return self.precision / self.precision_ceiling

@@ -1,17 +1,34 @@
-"""How sure LSH-only precision and recall are, and whether two generators differ in them.
+"""How sure precision and recall by hashing are, and whether two generators differ in them.
 
 Scores of generated samples in fixed tables are independent, so precision has the bootstrap's interval. Recall also owes
 to the draw of the generated set, whose samples fill the tables: resampling the reference alone would call every third
 pair of equal generators different. That part comes from a jackknife over groups of generated samples (Quenouille 1956),
-because a bootstrap would put duplicates into the buckets.
+because a bootstrap would put duplicates into the buckets. The same holds for LSH + KNN, whose hits are 0 or 1.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ganpress.metrics.bootstrap import LEVEL, Interval, compare, jackknife_error, mean_interval, widened
-from ganpress.metrics.lsh import LshScores
+from ganpress.metrics.inputs import Float64
+
+
+class HashedScores(Protocol):
+    """Scores by hashing: `ganpress.metrics.lsh.LshScores` or `ganpress.metrics.lsh_neighbours.LshNeighbourScores`."""
+
+    @property
+    def generated_hits(self) -> Float64:
+        """(M,) terms of which precision is the mean."""
+
+    @property
+    def reference_hits(self) -> Float64:
+        """(N,) terms of which recall is the mean."""
+
+    @property
+    def recall_without(self) -> Float64:
+        """(groups,) recall without each group of generated samples."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +39,18 @@ class LshIntervals:
     recall: Interval
 
 
-def lsh_intervals(scores: LshScores, seed: int, level: float = LEVEL) -> LshIntervals:
+def lsh_intervals(scores: HashedScores, seed: int, level: float = LEVEL) -> LshIntervals:
     """Return intervals of both scores; recall's covers the draw of both sets, precision's that of the generated one."""
-    recall = mean_interval(scores.reference_scores, seed, level=level)
+    recall = mean_interval(scores.reference_hits, seed, level=level)
     return LshIntervals(
-        precision=mean_interval(scores.generated_scores, seed, level=level),
+        precision=mean_interval(scores.generated_hits, seed, level=level),
         recall=widened(recall, jackknife_error(scores.recall_without)),
     )
 
 
-def compare_lsh(first: LshScores, second: LshScores, seed: int, paired: bool, level: float = LEVEL) -> LshIntervals:
+def compare_lsh(
+    first: HashedScores, second: HashedScores, seed: int, paired: bool, level: float = LEVEL
+) -> LshIntervals:
     """Return the first generator's scores less the second's, both taken against the same hashed reference.
 
     Args:
@@ -44,8 +63,8 @@ def compare_lsh(first: LshScores, second: LshScores, seed: int, paired: bool, le
     Raises:
         DataError: if the reference samples, or paired generated samples, differ in number.
     """
-    precision = compare(first.generated_scores, second.generated_scores, seed, paired, level=level)
-    recall = compare(first.reference_scores, second.reference_scores, seed, paired=True, level=level)
+    precision = compare(first.generated_hits, second.generated_hits, seed, paired, level=level)
+    recall = compare(first.reference_hits, second.reference_hits, seed, paired=True, level=level)
     if paired:
         error = jackknife_error(first.recall_without - second.recall_without)
     else:

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from ganpress.metrics.frechet_error import FrechetTerms
 from ganpress.metrics.inception_score import InceptionScore
 from ganpress.metrics.inputs import Float64
 from ganpress.metrics.kernel import KernelDistance
+from ganpress.metrics.lsh import LshScores
+from ganpress.metrics.lsh_neighbours import LshNeighbourScores
 from ganpress.metrics.neighbours import NeighbourScores
 from ganpress.metrics.segmentation import SegmentationScores
 from ganpress.metrics.sharpness import sharpness_ratio
@@ -37,8 +40,12 @@ class Scores:
     fid: float
     kid: KernelDistance
     neighbours: NeighbourScores
+    lsh: LshScores
+    lsh_neighbours: LshNeighbourScores
     vol: Float64
     """Variance of the Laplacian of each image (N,)."""
+    fid_terms: FrechetTerms | None = None
+    """None below one sample a feature, where the error of FID is not known."""
     inception: InceptionScore | None = None
     """None where the judge knows no classes."""
     segmentation: SegmentationScores | None = None
@@ -74,18 +81,29 @@ class Scores:
             "recall": self.neighbours.recall,
             "density": self.neighbours.density,
             "coverage": self.neighbours.coverage,
+            "precision_lsh": self.lsh.precision,
+            "recall_lsh": self.lsh.recall,
+            "precision_lsh_ceiling": self.lsh.precision_ceiling,
+            "recall_lsh_ceiling": self.lsh.recall_ceiling,
+            "precision_lshknn": self.lsh_neighbours.precision,
+            "recall_lshknn": self.lsh_neighbours.recall,
         }
-        numbers = {metric_name(name, self.images, self.split, self.judge): value for name, value in values.items()}
+        numbers = {self.set_name(name): value for name, value in values.items()}
         if self.kid.standard_error is not None:
-            numbers[f"{metric_name('kid', self.images, self.split, self.judge)}_error"] = self.kid.standard_error
+            numbers[f"{self.set_name('kid')}_error"] = self.kid.standard_error
+        if self.fid_terms is not None:
+            numbers[f"{self.set_name('fid')}_error"] = self.fid_terms.standard_error
         return numbers
+
+    def set_name(self, metric: str) -> str:
+        """Name of a metric that compares the generated set with the real one: `fid_1000_test_judge`."""
+        return metric_name(metric, self.images, self.split, self.judge)
 
     def _against_truth(self) -> dict[str, float]:
         numbers: dict[str, float] = {}
         if self.segmentation is not None:
-            protocol = (self.images, self.split, self.judge)
-            numbers[metric_name("miou", *protocol)] = self.segmentation.mean_iou
-            numbers[metric_name("pixel_accuracy", *protocol)] = self.segmentation.pixel_accuracy
+            numbers[self.set_name("miou")] = self.segmentation.mean_iou
+            numbers[self.set_name("pixel_accuracy")] = self.segmentation.pixel_accuracy
         if self.pairs is not None:
             numbers |= {
                 metric_name(name, self.images, self.split): value for name, value in _similarities(self.pairs).items()

@@ -1,75 +1,73 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ganpress.errors import DataError
 from ganpress.metrics.distance_intervals import compare_frechet, compare_kernel, frechet_interval
 from ganpress.metrics.frechet import frechet_distance_of_features
-from ganpress.metrics.kernel import disjoint_distances, kernel_distance
+from ganpress.metrics.frechet_error import frechet_terms
+from ganpress.metrics.kernel import kernel_distance
 
 
 def normal(count: int, seed: int, shift: float = 0.0, size: int = 6) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, size)) + shift
 
 
+def difference(real, one, other):
+    sides = [(frechet_distance_of_features(real, fake), frechet_terms(real, fake)) for fake in (one, other)]
+    return compare_frechet(*sides[0], *sides[1])
+
+
 def test_the_interval_stands_about_the_distance_itself():
-    real, fake = normal(400, 0), normal(300, 1, 0.2)
-    interval = frechet_interval(real, fake, 0)
-    assert interval.estimate == pytest.approx(frechet_distance_of_features(real, fake), rel=1e-9)
-    assert interval.high - interval.estimate == pytest.approx(1.96 * interval.standard_error, rel=1e-3)
-    assert interval.estimate - interval.low == pytest.approx(interval.high - interval.estimate)
-
-
-def test_the_error_is_the_spread_over_independent_data():
-    found = [frechet_interval(normal(300, 2 * s), normal(300, 2 * s + 1, 0.4), s, 30) for s in range(30)]
-    spread = np.std([interval.estimate for interval in found], ddof=1)
-    assert 0.65 * spread < np.mean([interval.standard_error for interval in found]) < 1.6 * spread
-
-
-def test_fewer_samples_than_features_have_no_interval():
-    assert frechet_interval(normal(100, 0, size=32), normal(31, 1, size=32), 0) is None
-    assert frechet_interval(normal(31, 0, size=32), normal(100, 1, size=32), 0) is None
+    terms = frechet_terms(normal(400, 0), normal(300, 1, 0.2))
+    interval = frechet_interval(0.5, terms)
+    assert interval.estimate == 0.5
+    assert interval.high - 0.5 == pytest.approx(1.96 * terms.standard_error, rel=1e-3)
+    assert 0.5 - interval.low == pytest.approx(interval.high - 0.5)
 
 
 def test_a_real_difference_of_distances_is_told_from_none():
     real, one, same, worse = normal(500, 0), normal(500, 1), normal(500, 2), normal(500, 3, 0.3)
-    assert not compare_frechet(real, one, same, 0, paired=False).excludes_zero
-    difference = compare_frechet(real, worse, one, 0, paired=False)
-    assert difference.low > 0
+    assert not difference(real, one, same).excludes_zero
+    found = difference(real, worse, one)
+    assert found.low > 0
     expected = frechet_distance_of_features(real, worse) - frechet_distance_of_features(real, one)
-    assert difference.estimate == pytest.approx(expected, rel=1e-9)
+    assert found.estimate == pytest.approx(expected, rel=1e-9)
+
+
+def test_equal_generators_seldom_differ():
+    real = normal(400, 0)
+    found = [difference(real, normal(400, 2 * s + 1, 0.2), normal(400, 2 * s + 2, 0.2)) for s in range(60)]
+    assert sum(one.excludes_zero for one in found) <= 8  # 5 % of 60 are 3; more than 8 happen once in 100
 
 
 def test_pairs_narrow_a_difference_of_distances():
-    real, one = normal(400, 0), normal(400, 1)
-    other = one + 0.02 * normal(400, 2)
-    widths = [compare_frechet(real, one, other, 0, paired).standard_error for paired in (True, False)]
-    assert widths[0] < 0.3 * widths[1]
+    real, one, apart = normal(400, 0), normal(400, 1), normal(400, 3)
+    noise = 0.02 * normal(400, 2)
+    assert difference(real, one, one + noise).standard_error < 0.3 * difference(real, one, apart).standard_error
 
 
 def test_sets_of_unequal_size_have_unequal_bias():
     with pytest.raises(DataError, match="FID of 50 and 40 samples differ by their bias; draw equal numbers"):
-        compare_frechet(normal(50, 0), normal(50, 1), normal(40, 2), 0, paired=False)
-
-
-def test_features_of_two_judges_are_refused():
-    with pytest.raises(DataError, match="6 and 5 features"):
-        frechet_interval(normal(50, 0), normal(50, 1, size=5), 0)
-
-
-def test_disjoint_distances_are_those_of_the_kernel_distance():
-    real, fake = normal(200, 0), normal(200, 1, 0.2)
-    values, whole = disjoint_distances(real, fake, 50, 3), kernel_distance(real, fake, 4, 50, 3)
-    assert len(values) == 4
-    assert whole.mean == values.mean()
-    assert whole.standard_error == values.std(ddof=1) / 2
+        difference(normal(50, 0), normal(50, 1), normal(40, 2))
 
 
 def test_a_real_difference_of_kernel_distances_is_told_from_none():
     real, one, same, worse = normal(800, 0), normal(800, 1), normal(800, 2), normal(800, 3, 0.4)
-    assert not compare_kernel(real, one, same, 100, 0).excludes_zero
-    assert compare_kernel(real, worse, one, 100, 0).low > 0
+    base, equal, far = (kernel_distance(real, fake, 4, 100, 0) for fake in (one, same, worse))
+    assert not compare_kernel(base, equal).excludes_zero
+    found = compare_kernel(far, base)
+    assert found.low > 0
+    assert found.estimate == pytest.approx(np.mean(far.disjoint) - np.mean(base.disjoint))
 
 
 def test_one_subset_tells_no_difference():
-    with pytest.raises(DataError, match="2 disjoint subsets of 60 samples, found 1; lower kid_subset_size"):
-        compare_kernel(normal(100, 0), normal(100, 1), normal(100, 2), 60, 0)
+    one, other = (kernel_distance(normal(100, 0), normal(100, seed), 4, 60, 0) for seed in (1, 2))
+    assert compare_kernel(one, other) is None
+
+
+def test_kernel_distances_of_other_subsets_do_not_pair():
+    one = kernel_distance(normal(100, 0), normal(100, 1), 4, 50, 0)
+    with pytest.raises(DataError, match="over 2 and 3 disjoint subsets do not pair; draw equal numbers"):
+        compare_kernel(one, replace(one, disjoint=(*one.disjoint, 0.1)))

@@ -84,6 +84,30 @@ def test_samples_far_away_count_for_nothing(hashed, balls):
     assert score_hashed_neighbours(balls, fake).generated.scores[750:].max() == 0
 
 
+def isotropic(count: int, seed: int) -> np.ndarray:
+    """Samples as far from the mean as others, in any direction."""
+    random, plain = np.random.default_rng(seed), manifold(count, seed)
+    return (plain.mean(axis=0) + plain.std() * random.normal(size=plain.shape)).astype(np.float32)
+
+
+def test_outliers_that_meet_in_a_bucket_reach_nobody_else(real, balls):
+    half, free = manifold(1500, 1, modes=5), LshNeighbourSettings(longest_radius=np.inf)
+    dirty = np.concatenate([half, isotropic(150, 7)])
+
+    def drift(reference):
+        return score_hashed_neighbours(reference, dirty).recall - score_hashed_neighbours(reference, half).recall
+
+    assert drift(hashed_neighbourhood(real, 3, free)) > 0.05
+    assert abs(drift(balls)) < 0.005
+
+
+def test_duplicates_do_not_shrink_the_other_balls(real, balls):
+    fake = manifold(600, 1)
+    repeated = np.concatenate([fake, np.tile(fake[:1], (900, 1))])
+    plain, ours = score_hashed_neighbours(balls, fake), score_hashed_neighbours(balls, repeated)
+    assert ours.recall == pytest.approx(plain.recall, abs=0.02)
+
+
 @pytest.mark.parametrize("share", [0.01, 0.1])
 def test_outliers_inflate_exact_recall_but_not_these(share, real, hashed, balls):
     half = manifold(1500, 1, modes=5)
@@ -93,7 +117,7 @@ def test_outliers_inflate_exact_recall_but_not_these(share, real, hashed, balls)
     assert drift > 0.05
     assert abs(score_hashed(hashed, dirty).recall - score_hashed(hashed, half).recall) < drift / 10
     moved = score_hashed_neighbours(balls, dirty).recall - score_hashed_neighbours(balls, half).recall
-    assert abs(moved) < drift / 3
+    assert abs(moved) < drift / 10
 
 
 def test_outliers_of_the_reference_are_told_by_their_missing_balls():
@@ -171,9 +195,30 @@ def test_lsh_with_neighbours_is_its_definition_on_50_points():
             assert found.balls[sample] == inside / k
             best = max((radius / (radius + distance) for distance, radius in mates), default=0)
             assert found.scores[sample] == pytest.approx(best, abs=1e-9)
+    for group in (0, 7):
+        fewer = [None if one % 20 == group else radius for one, radius in enumerate(fake_radii)]
+        assert ours.recall_without[group] == pytest.approx(recall_by_hand(real, mine, fake, theirs, fewer), abs=1e-12)
+
+
+def recall_by_hand(real, keys, fake, fake_keys, radii) -> float:
+    """Share of real samples in the ball of a generated one that shares a bucket; None is no ball."""
+    return float(
+        np.mean(
+            [
+                any(
+                    radius is not None
+                    and any(one == two for one, two in zip(key, other_key, strict=True))
+                    and np.linalg.norm(point - other) <= radius
+                    for other, other_key, radius in zip(fake, fake_keys, radii, strict=True)
+                )
+                for point, key in zip(real, keys, strict=True)
+            ]
+        )
+    )
 
 
 def radii_by_hand(points, keys, k) -> list[float | None]:
+    """Distance to the k-th mate in the table where it is least, at most twice the (lower) median of all."""
     radii: list[float | None] = []
     for sample, key in enumerate(keys):
         found = []
@@ -182,7 +227,8 @@ def radii_by_hand(points, keys, k) -> list[float | None]:
             distances = sorted(np.linalg.norm(points[sample] - points[other]) for other in mates)
             found += distances[k - 1 : k]
         radii.append(min(found, default=None))
-    return radii
+    found = sorted(radius for radius in radii if radius is not None)
+    return [None if radius is None else min(radius, 2 * found[(len(found) - 1) // 2]) for radius in radii]
 
 
 @SCORERS

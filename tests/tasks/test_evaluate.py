@@ -133,7 +133,8 @@ def test_the_table_repeats_the_metrics(evaluated, metrics):
     with (evaluated / "generators.csv").open() as file:
         rows = {row.pop("generator"): row for row in csv.DictReader(file)}
     assert list(rows) == REFERENCES
-    assert {name: float(value) for name, value in rows["subnet"].items()} == pytest.approx(metrics["subnet"])
+    written = {name: float(value) for name, value in rows["subnet"].items() if value}  # empty: of others alone
+    assert written == pytest.approx(metrics["subnet"])
 
 
 def test_the_gallery_shows_the_same_latents_through_every_generator(evaluated):

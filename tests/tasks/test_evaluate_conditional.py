@@ -125,9 +125,14 @@ def test_every_number_carries_its_protocol_and_none_is_there_that_means_nothing(
     if pairing == "semantic":
         expected |= {"miou_22_test_judge", "pixel_accuracy_22_test_judge", "miou_retained"}
     assert list(metrics) == [*PLAIN, "export/e"]
-    for row in metrics.values():
+    differences = {f"{name}_difference_{real}" for name in ("kid", *hashed)}
+    differences |= {f"{name}_{end}" for name in differences for end in ("low", "high")}
+    for reference, row in metrics.items():
+        expected_here = expected | (set() if reference == "teacher" else differences)
+        if reference in ("compress/p", "export/e"):
+            expected_here = expected_here | {f"{name}_{count}_judge" for name in ("feature_distance", "modes_kept")}
         quality = {name for name in row if not name.startswith(COSTS)}
-        assert quality - {"miou_retained"} == expected - {"miou_retained"}  # nothing of nothing is no share
+        assert quality - {"miou_retained"} == expected_here - {"miou_retained"}  # nothing of nothing is no share
         assert all(np.isfinite(value) for value in row.values())
         assert "latency_ms_p50" in row
         assert "latency_ms_p50_batch64" not in row
