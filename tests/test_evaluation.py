@@ -98,7 +98,7 @@ def test_real_images_beat_a_random_generator(judge, reference, scores, tiny_imag
     assert real.neighbours.recall > scores.neighbours.recall
     assert real.neighbours.coverage > scores.neighbours.coverage
     for ours, other in ((real.lsh, scores.lsh), (real.lsh_neighbours, scores.lsh_neighbours)):
-        assert ours.precision > 0.9
+        assert ours.precision > 0.85
         assert ours.recall > other.recall
 
 
