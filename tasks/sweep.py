@@ -14,6 +14,7 @@ from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
 from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
 from ganpress.fidelity import compare_outputs
 from ganpress.metrics.judge import Judge, load_judge
+from ganpress.metrics.score_intervals import interval_metrics
 from ganpress.metrics.scores import Scores
 from ganpress.progress import ticker
 from ganpress.seeding import derived_seed
@@ -85,13 +86,13 @@ def _protocol(stage: Stage, config: SweepConfig) -> Protocol:
     inputs = open_inputs(data, "test")
     split, arrays = real_arrays(data)
     truth = open_truth(data, "test", inputs, stage.seed, PURPOSE, config.images)
-    reference = reference_features(arrays, judge, measured.neighbours, split, truth=truth)
+    reference = reference_features(arrays, judge, measured.neighbours, split, truth=truth, seed=stage.seed)
     return Protocol(judge, reference, measured, inputs, stage.seed)
 
 
 def _row(own: Scores, in_floats: Scores, packed: PackedGenerator) -> dict[str, float]:
     """Numbers of one form; retained shares are of the float generator's scores."""
-    numbers: Mapping[str, float] = own.metrics(in_floats)
+    numbers: Mapping[str, float] = {**own.metrics(in_floats), **interval_metrics(own, in_floats)}
     kept = {name: value for name, value in numbers.items() if not name.startswith(OF_TEACHERS)}
     return kept | {"packed_bytes": packed.packed_bytes}
 
