@@ -71,6 +71,25 @@ def test_the_published_sub_generator_is_in_the_space_and_below_the_budget(recipe
         assert published_macs <= params.search.max_macs < 1.01 * published_macs
 
 
+@pytest.mark.parametrize(
+    ("recipe", "epoch", "constant", "falling", "supernet"),
+    [
+        ("horse2zebra_cyclegan", 1_334, 100, 100, 400),
+        ("edges2shoes_pix2pix", 50_025 - 2_048, 5, 15, 40),
+        ("maps_pix2pix", 1_096, 100, 200, 600),
+        ("cityscapes_pix2pix", 2_975, 100, 150, 500),
+        ("cityscapes_gaugan", 2_975, 100, 100, 200),
+    ],
+)
+def test_trainings_are_as_long_as_the_authors(recipe, epoch, constant, falling, supernet):
+    """Epochs of the authors' scripts (mit-han-lab/gan-compression), counted in images."""
+    params = params_of(recipe)
+    for training in (params.candidate.training, params.student.training, params.subnet.fine_tuning):
+        assert training.train_images == (constant + falling) * epoch
+        assert training.decay_fraction == pytest.approx(falling / (constant + falling), abs=1e-3)
+    assert params.supernet.training.train_images == supernet * epoch
+
+
 def candidate_networks(params, canvas):
     """The candidate `ngf64`, its discriminator and, for CycleGAN, the way back."""
     config = params.candidate.training
