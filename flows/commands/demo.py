@@ -44,7 +44,7 @@ def demo(
     common_surface(first, second)  # before anything is fetched
     found = find_runtime(main_root(root) / ".ganpress" / "browser", runtime)
     if out is not None:
-        site = build_site(first, second, found, artifacts / "prepare", out)
+        site = build_site(first, second, found, artifacts / "prepare", out.resolve())
         typer.echo(f"{site.folder} holds the page, {site.size_bytes / 1e6:,.1f} MB: {second.reference} beside")
         typer.echo(f"{first.reference}. Any web server can hand it out (docs/demo.md).")
         return
@@ -59,9 +59,9 @@ def demo(
 
 
 def _serve(folder: Path, port: int, title: str) -> None:
-    from ganpress.demo.server import open_server
+    from ganpress.demo.server import HOST, open_server
 
     with open_server(folder, port) as server:
-        typer.echo(f"{title}:  http://{server.server_address[0]}:{server.server_address[1]}/")
+        typer.echo(f"{title}:  http://{HOST}:{server.server_port}/")
         typer.echo("Ctrl-C ends it.")
         server.serve_forever()

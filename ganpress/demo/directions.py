@@ -45,4 +45,5 @@ def principal_directions(generate: Generate, latent: int, count: int) -> Tensor:
     _, vectors = torch.linalg.eigh(metric)  # ascending
     directions = vectors.T.flip(0)[:count]
     forward = torch.where(directions @ brightening < 0, -1.0, 1.0)
-    return (directions * forward[:, None]).float()
+    oriented: Tensor = (directions * forward[:, None]).float()
+    return oriented

@@ -158,7 +158,7 @@ def _range(generator: EdgeGenerator, tensor: TensorCard) -> tuple[float, float]:
     match = re.fullmatch(rf"\[({number}), ({number})\]", tensor.values)
     if match is None or float(match[1]) >= float(match[2]):
         raise DataError(
-            f"{generator.reference}: its card gives '{tensor.values}' for the values of '{tensor.name}'; the page needs "
+            f"{generator.reference}: its card gives '{tensor.values}' as values of '{tensor.name}'; the page needs "
             "a range such as [-1, 1]; export the generator again"
         )
     return float(match[1]), float(match[2])

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import logging
-import os
 import shutil
 import subprocess
 import tarfile
@@ -127,5 +126,5 @@ def _unpack(tarball: Path, kept: Path, origin: str) -> BrowserRuntime:
                 with (fresh / name).open("wb") as target:
                     shutil.copyfileobj(member, target)
         shutil.rmtree(kept, ignore_errors=True)
-        os.replace(fresh, kept)
+        fresh.replace(kept)
     return BrowserRuntime(kept)

@@ -66,4 +66,5 @@ def drawn_sources(surface: Surface) -> Sources:
     picture = np.where(sun, np.array([0.98, 0.85, 0.4])[:, None, None], picture)
     if channels == 1:
         picture = np.tensordot(np.array([0.299, 0.587, 0.114]), picture, 1)[None]
-    return np.rint(picture * 255).clip(0, 255).astype(np.uint8)[None]
+    pixels: Sources = np.rint(picture * 255).clip(0, 255).astype(np.uint8)[None]
+    return pixels

@@ -4,7 +4,7 @@ import logging
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ganpress.errors import ServiceUnavailable
 
@@ -18,22 +18,24 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    "": "application/octet-stream",
+}
+"""Media types by suffix: not the system's table, which differs between machines."""
 
 
 class PageHandler(SimpleHTTPRequestHandler):
     """Hands out files of one folder, never a listing."""
 
-    extensions_map: ClassVar[dict[str, str]] = {  # not the system's table, which differs between machines
-        ".html": "text/html; charset=utf-8",
-        ".css": "text/css; charset=utf-8",
-        ".js": "text/javascript; charset=utf-8",
-        ".mjs": "text/javascript; charset=utf-8",
-        ".json": "application/json",
-        ".svg": "image/svg+xml",
-        ".txt": "text/plain; charset=utf-8",
-        ".wasm": "application/wasm",
-        "": "application/octet-stream",
-    }
+    extensions_map = TYPES
 
     def guess_type(self, path: str | Any) -> str:
         return self.extensions_map.get(Path(path).suffix, self.extensions_map[""])
@@ -43,7 +45,7 @@ class PageHandler(SimpleHTTPRequestHandler):
             self.send_header(name, value)
         super().end_headers()
 
-    def list_directory(self, path: str | Any) -> None:
+    def list_directory(self, path: str | Any) -> None:  # noqa: ARG002
         self.send_error(404, "File not found")
 
     def log_message(self, format: str, *args: Any) -> None:

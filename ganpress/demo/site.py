@@ -1,7 +1,6 @@
 """The page as a folder of static files that any web server can hand out: no build step, nothing from elsewhere."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -111,5 +110,5 @@ def _replacing(out: Path) -> Iterator[Path]:
         fresh.mkdir()
         yield fresh
         if out.is_dir():
-            os.replace(out, Path(place) / "former")
-        os.replace(fresh, out)
+            out.replace(Path(place) / "former")
+        fresh.replace(out)

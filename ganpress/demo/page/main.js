@@ -67,7 +67,8 @@ async function start() {
     engine = next;
     comparison.use(engine);
   });
-  byId('show-difference').addEventListener('change', ({ target }) => { byId('difference-panel').hidden = !target.checked; });
+  const difference = byId('show-difference');
+  difference.addEventListener('change', () => { byId('difference-panel').hidden = !difference.checked; });
   byId('measure').addEventListener('click', async ({ target }) => {
     target.disabled = true;
     await comparison.measure(MEASURED_RUNS).finally(() => { target.disabled = false; });
