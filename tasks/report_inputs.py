@@ -19,6 +19,7 @@ from ganpress.report.networks import network_names
 from ganpress.report.notation import parse_metric_name
 from tasks.report_data import data_facts
 from tasks.report_facts import card_records, compression_records, machine_facts
+from tasks.report_samples import step_samples
 from tasks.report_sweep import sweep_levels
 from tasks.stage import Stage, require
 
@@ -55,6 +56,7 @@ def read_inputs(stage: Stage) -> ReportInputs:
         ),
         digests=_digests(stage.root, params),
         machine=machine_facts(artifacts),
+        steps=step_samples(artifacts / "evaluate", params.seed),
     )
 
 

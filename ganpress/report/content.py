@@ -14,6 +14,7 @@ from ganpress.errors import DataError
 from ganpress.ranking import quality_order
 from ganpress.report.chain import Curve, SearchOutcome, Selection
 from ganpress.report.notation import MetricName, parse_metric_name
+from ganpress.report.step_samples import StepSamples
 from ganpress.report.tradeoff import Sweep
 
 Group = Literal["teacher", "student", "control", "subnet", "compress", "export"]
@@ -126,6 +127,8 @@ class ReportInputs:
     digests: Mapping[str, str] = field(default_factory=dict)
     """md5 of the main file of a reference: `data`, `prepare`, `teacher`, `export/subnet-int8`, …"""
     machine: Sequence[Fact] = ()
+    steps: Sequence[StepSamples] = ()
+    """What each compression and export did to single samples."""
 
     def generator(self, reference: str) -> Measured | None:
         """The generator of that reference, or None."""
@@ -155,7 +158,7 @@ class ReportInputs:
 
     def metric(self, base: str) -> MetricName | None:
         """The full name of a quality metric, e.g. of `fid`; None if nothing has it."""
-        return next((name for name in self.metric_names() if name.base == base and not name.is_spread), None)
+        return next((name for name in self.metric_names() if name.base == base and name.is_measurement), None)
 
     @property
     def main_metric(self) -> MetricName:

@@ -11,13 +11,15 @@ Writer = Callable[[float], str]
 MISSING = "–"
 
 _NAME = re.compile(
-    r"(?P<base>is|fid|kid|precision|recall|density|coverage|vol_ratio|vol|miou|pixel_accuracy|psnr|ssim"
-    r"|mae_teacher|mae|lpips_teacher|lpips)"
+    r"(?P<base>is|fid|kid|precision_lshknn|precision_lsh|precision|recall_lshknn|recall_lsh|recall|density|coverage"
+    r"|vol_ratio|vol|miou|pixel_accuracy|psnr|ssim|mae_teacher|mae|lpips_teacher|lpips"
+    r"|feature_distance|class_kept|modes_kept)"
+    r"(?:_(?P<aspect>difference|ceiling))?"
     r"(?:_(?P<spread>std|error))?"
     r"(?:_(?P<images>\d+))?"
     r"(?:_(?P<split>train|validation|test|all))?"
     r"(?:_(?P<judge>judge|inception|squeezenet|segmenter))?"
-    r"(?:_(?P<late_spread>std|error))?"
+    r"(?:_(?P<late_spread>std|error|low|high))?"
 )
 _TITLES: dict[str, tuple[str, Direction, str]] = {
     "is": ("IS", "higher", "Inception Score: sure and varied classes, by the judge"),
@@ -27,6 +29,33 @@ _TITLES: dict[str, tuple[str, Direction, str]] = {
     "recall": ("Recall", "higher", "share of real images inside the generated manifold"),
     "density": ("Density", "higher", "how many real neighbourhoods hold a generated image, 1 for real data"),
     "coverage": ("Coverage", "higher", "share of real neighbourhoods that hold a generated image"),
+    "precision_lsh": (
+        "Precision LSH",
+        "higher",
+        "share of hash tables in which a generated image shares its bucket with real ones",
+    ),
+    "recall_lsh": (
+        "Recall LSH",
+        "higher",
+        "share of hash tables in which a real image shares its bucket with generated",
+    ),
+    "precision_lshknn": (
+        "Precision LSH+KNN",
+        "higher",
+        "share of generated images in the ball of a real one of the same bucket",
+    ),
+    "recall_lshknn": (
+        "Recall LSH+KNN",
+        "higher",
+        "share of real images in the ball of a generated one of the same bucket",
+    ),
+    "feature_distance": (
+        "Change",
+        "lower",
+        "mean distance of an image's features before and after the step, in spreads of the set before",
+    ),
+    "class_kept": ("Class kept", "higher", "share of images whose class the step did not change"),
+    "modes_kept": ("Modes kept", "higher", "share of neighbourhoods before the step that are still drawn after it"),
     "miou": ("mIoU", "higher", "mean class IoU of what a segmentation network reads in the image and the label map"),
     "pixel_accuracy": (
         "Pixel accuracy",
@@ -48,6 +77,9 @@ _TITLES: dict[str, tuple[str, Direction, str]] = {
 }
 
 
+_SPREADS = {"std": "std", "error": "std. error", "low": "95 % low", "high": "95 % high"}
+
+
 @dataclass(frozen=True)
 class MetricName:
     """What a metric name says: `fid_1000_test_judge` is FID, lower is better, 1000 images, test split, by the judge."""
@@ -62,7 +94,16 @@ class MetricName:
     split: str | None = None
     judge: str | None = None
     is_spread: bool = False
-    """Whether this is the spread of a metric and not the metric."""
+    """Whether this is the spread of a metric, or an end of its interval, and not the metric."""
+    is_bound: bool = False
+    """Whether this is an end of an interval."""
+    aspect: str = ""
+    """`difference` to the teacher, or `ceiling`: what real images score; empty of the metric itself."""
+
+    @property
+    def is_measurement(self) -> bool:
+        """Whether this is the metric itself."""
+        return not self.is_spread and not self.aspect
 
     @property
     def arrow(self) -> str:
@@ -95,10 +136,20 @@ def parse_metric_name(raw: str) -> MetricName:
     spread = match["spread"] or match["late_spread"]
     images = int(match["images"]) if match["images"] else None
     if spread:
-        kind = {"std": "std", "error": "std. error"}[spread]
+        kind = _SPREADS[spread]
         title, direction, meaning = f"{title} {kind}", "none", f"spread of {title}"
     return MetricName(
-        raw, match["base"], title, direction, meaning, images, match["split"], match["judge"], bool(spread)
+        raw,
+        match["base"],
+        title,
+        direction,
+        meaning,
+        images,
+        match["split"],
+        match["judge"],
+        is_spread=bool(spread),
+        is_bound=spread in ("low", "high"),
+        aspect=match["aspect"] or "",
     )
 
 

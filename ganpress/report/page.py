@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.report.caveats import caveats
+from ganpress.report.certainty_tables import certainty_table
 from ganpress.report.chain_tables import front_table, gain_table
-from ganpress.report.content import ReportInputs, record_columns
+from ganpress.report.content import ItemRecord, ReportInputs, record_columns
 from ganpress.report.drawing import MARKER_PATHS, Drawing
 from ganpress.report.figures import GROUP_NAMES, pareto_charts
 from ganpress.report.gain_figures import gain_chart
@@ -19,6 +20,7 @@ from ganpress.report.labels import LabelColour, label_legend
 from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
 from ganpress.report.notation import write_count, write_score
 from ganpress.report.origins import lineage_edges
+from ganpress.report.sample_strips import changed_strips, step_records
 from ganpress.report.search_figures import search_charts
 from ganpress.report.size_figures import size_chart
 from ganpress.report.strips import Strip, interpolation_strips, sample_strips
@@ -53,6 +55,9 @@ class Content:
     curves: Sequence[Drawing]
     search: Sequence[Drawing]
     front: Table | None
+    certainty: Table | None
+    steps: Sequence[ItemRecord]
+    changed: Sequence[Strip]
     tradeoff: Sequence[Drawing]
     tradeoff_bytes: Sequence[Drawing]
     tradeoff_table: Table | None
@@ -69,7 +74,7 @@ class Content:
     @property
     def strips(self) -> list[Strip]:
         """All rows of pictures."""
-        return [*self.samples, *self.interpolation]
+        return [*self.samples, *self.interpolation, *self.changed]
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,9 @@ def _content(inputs: ReportInputs) -> Content:
         curves=curve_charts(inputs.curves),
         search=search_charts(search, inputs) if search else [],
         front=front_table(search) if search else None,
+        certainty=certainty_table(inputs),
+        steps=step_records(inputs),
+        changed=changed_strips(inputs),
         tradeoff=tradeoff_charts(sweep) if sweep else [],
         tradeoff_bytes=size_charts(sweep) if sweep else [],
         tradeoff_table=tradeoff_table(sweep) if sweep else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ganpress.report.content import Gallery, ReportInputs
+from ganpress.report.content import ReportInputs
 from ganpress.report.labels import colour_labels
 from ganpress.report.notation import write_score
 from ganpress.report.tables import headline_table
@@ -48,8 +48,8 @@ def interpolation_strips(inputs: ReportInputs) -> list[Strip]:
 
 def _given(inputs: ReportInputs) -> list[Strip]:
     gallery, conditioning = inputs.gallery, inputs.data.conditioning
-    count = _count(gallery)
-    width = _width(gallery.samples, count)
+    count = shown_count(gallery.samples)
+    width = row_width(gallery.samples, count)
     strips = []
     if gallery.source is not None:
         source, name = gallery.source[:count], "source"
@@ -63,8 +63,8 @@ def _given(inputs: ReportInputs) -> list[Strip]:
 
 
 def _rows(inputs: ReportInputs, pictures: Mapping[str, Pictures], kind: str) -> list[Strip]:
-    count = _count(inputs.gallery) if kind == "samples" else len(next(iter(pictures.values()), ()))
-    width = _width(pictures, count)
+    count = shown_count(inputs.gallery.samples) if kind == "samples" else len(next(iter(pictures.values()), ()))
+    width = row_width(pictures, count)
     order = [row for group in headline_table(inputs).groups for row in group.rows]
     return [
         Strip(
@@ -86,16 +86,16 @@ def _score_note(inputs: ReportInputs, reference: str) -> str:
     return "" if value is None else f"{metric.title} {write_score(value)}"
 
 
-def _count(gallery: Gallery) -> int:
+def shown_count(pictures: Mapping[str, Pictures]) -> int:
     """Images of a row that are shown: all, or so many that large ones keep the page small."""
-    shapes = {images.shape for images in gallery.samples.values()}
+    shapes = {images.shape for images in pictures.values()}
     if not shapes:
         return 0
     count, _, height, width = (int(size) for size in max(shapes))
     return min(count, max(FEWEST, ROW_PIXELS // (width * _factor(height))))
 
 
-def _width(pictures: Mapping[str, Pictures], count: int) -> int:
+def row_width(pictures: Mapping[str, Pictures], count: int) -> int:
     """Width in pixels of a row of `count` of the largest images."""
     if not pictures:
         return 0

@@ -63,7 +63,11 @@ def _headline_scores(inputs: ReportInputs) -> list[Column]:
 
 def quality_table(inputs: ReportInputs) -> Table:
     """All quality metrics."""
-    names = [metric for metric in inputs.metric_names() if metric.base != metric.raw]
+    names = [
+        metric
+        for metric in inputs.metric_names()
+        if metric.base != metric.raw and not metric.is_bound and not metric.aspect  # `certainty_table` shows those
+    ]
     order = {base: place for place, base in enumerate(dict.fromkeys(metric.base for metric in names))}
     names.sort(key=lambda metric: (order[metric.base], metric.is_spread))  # a spread beside what it is the spread of
     columns = [quality_column(inputs, metric) for metric in names]

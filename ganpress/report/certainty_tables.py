@@ -1,0 +1,87 @@
+"""How sure the scores are, and which differences to the teacher are real."""
+
+from collections.abc import Sequence
+
+from ganpress.report.content import GROUPS, Measured, ReportInputs
+from ganpress.report.figures import GROUP_NAMES
+from ganpress.report.grid import Cell, Heading, Row, RowGroup, Table
+from ganpress.report.notation import MISSING, MetricName, write_score
+from ganpress.report.tables import ordered
+
+SHOWN = ("fid", "kid", "precision_lsh", "recall_lsh", "precision_lshknn", "recall_lshknn")
+NORMAL = 1.96
+"""Standard errors in half of a 95 % interval."""
+
+
+def certainty_table(inputs: ReportInputs) -> Table | None:
+    """Scores with their intervals, and differences to the teacher, bold where they are real; None where none are."""
+    metrics = [metric for base in SHOWN if (metric := inputs.metric(base)) is not None]
+    metrics = [metric for metric in metrics if any(_ends(one, metric) for one in inputs.generators)]
+    if not metrics:
+        return None
+    groups = [
+        RowGroup(GROUP_NAMES[group], [_row(inputs, one, metrics) for one in ordered(inputs, group)])
+        for group in GROUPS
+        if inputs.in_group(group)
+    ]
+    caption = (
+        "95 % intervals over the draw of images, and differences to the teacher on the same inputs: bold where their "
+        f"interval excludes zero{_ceilings(inputs)}"
+    )
+    return Table("certainty", caption, [heading for metric in metrics for heading in _headings(metric)], groups)
+
+
+def _headings(metric: MetricName) -> list[Heading]:
+    more_first = metric.direction == "higher"
+    title = f"{metric.title} {metric.arrow}"
+    return [
+        Heading(metric.raw, title, metric.protocol, metric.meaning, more_first),
+        Heading(f"{metric.raw}_difference", "own − teacher", metric.title, "real where bold", more_first),
+    ]
+
+
+def _row(inputs: ReportInputs, one: Measured, metrics: Sequence[MetricName]) -> Row:
+    cells = [cell for metric in metrics for cell in (_with_interval(one, metric), _difference(one, metric))]
+    return Row(one.reference, one.group, cells, inputs.networks.get(one.reference, ""))
+
+
+def _ends(one: Measured, metric: MetricName) -> tuple[float, float] | None:
+    """Ends of the interval of a score."""
+    value = one.metrics.get(metric.raw)
+    low, high = (one.metrics.get(f"{metric.raw}_{end}") for end in ("low", "high"))
+    if low is not None and high is not None:
+        return low, high
+    error = one.metrics.get(f"{metric.raw}_error")
+    return None if value is None or error is None else (value - NORMAL * error, value + NORMAL * error)
+
+
+def _with_interval(one: Measured, metric: MetricName) -> Cell:
+    value, ends = one.metrics.get(metric.raw), _ends(one, metric)
+    if value is None:
+        return Cell(MISSING, None)
+    return Cell(write_score(value) + (_written(*ends) if ends else ""), value)
+
+
+def _difference(one: Measured, metric: MetricName) -> Cell:
+    name = metric.raw.replace(metric.base, f"{metric.base}_difference", 1)
+    value, low, high = (one.metrics.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if value is None or low is None or high is None:
+        return Cell(MISSING, None)
+    return Cell(f"{value:+.3f}".replace("-", "−") + _written(low, high), value, best=low > 0 or high < 0)
+
+
+def _written(low: float, high: float) -> str:
+    return f" [{write_score(low)}, {write_score(high)}]".replace("-", "−")
+
+
+def _ceilings(inputs: ReportInputs) -> str:
+    """What real images score by hashing alone."""
+    found = {
+        name.base: inputs.teacher.metrics[name.raw]
+        for name in inputs.metric_names()
+        if name.aspect == "ceiling" and name.raw in inputs.teacher.metrics
+    }
+    if not {"precision_lsh", "recall_lsh"} <= set(found):
+        return ""
+    precision, recall = (write_score(found[base]) for base in ("precision_lsh", "recall_lsh"))
+    return f"; by LSH alone real images score {precision} of precision and {recall} of recall"
