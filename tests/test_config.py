@@ -73,6 +73,17 @@ def test_recipe_replaces_items_and_merges_the_rest(content):
             r"compress\.items\.x\.generator is 'compress/x'",
         ),
         ("evaluate.kid_subset_size", 1000, r"kid_subset_size is 1000; it must be below evaluate\.images = 1000"),
+        ("sweep.images", 150, r"evaluate\.kid_subset_size is 200; it must be below sweep\.images = 150"),
+        ("sweep.bits", [4, 9], r"'sweep\.bits\.1' is 9: .*less than or equal to 8"),
+        ("sweep.bits", [1], r"'sweep\.bits\.0' is 1: .*greater than or equal to 2"),
+        ("sweep.bits", [4, 4], r"sweep: bits must differ from each other, found \[4, 4\]"),
+        ("sweep.clipping", ["mean"], r"'sweep\.clipping\.0' is 'mean': .*'none', 'mse', 'aciq', 'kl' or 'percentile'"),
+        ("sweep.clipping", [], r"'sweep\.clipping' is \[\]: .*at least 1 item"),
+        (
+            "sweep.generator",
+            "compress/subnet-int8",
+            r"sweep\.generator is 'compress/subnet-int8'; generators: control/d2, .*subnet, teacher",
+        ),
         (
             "student.adversarial",
             {"objective": "wgan", "weight_clip": 0.01, "discriminator_learning_rate": 0.001, "beta1": 0.5},

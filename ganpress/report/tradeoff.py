@@ -88,6 +88,15 @@ def interval(metrics: Mapping[str, float], name: str) -> tuple[float, float]:
     return metrics.get(f"{name}_low", metrics[name]), metrics.get(f"{name}_high", metrics[name])
 
 
+def differs(metrics: Mapping[str, float], name: str) -> bool:
+    """Whether a level's score is really another than the float generator's: the interval of the difference says so.
+
+    True where that was not measured.
+    """
+    difference = re.sub(r"_(?=\d)", "_difference_", name, count=1)
+    return metrics.get(f"{difference}_low", 1.0) > 0 or metrics.get(f"{difference}_high", -1.0) < 0
+
+
 def ceiling(sweep: Sweep, name: str) -> float | None:
     """What real images score; None of tests for which it is not measured."""
     base, _, protocol = name.partition("_lsh_")

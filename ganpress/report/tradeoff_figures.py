@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganpress.report.axes import cost_axis, label_marks, logarithmic, tick_bytes, tick_number
-from ganpress.report.drawing import INK, MUTED, SERIES, WIDE_INCHES, Drawing, Hover, chart, chart_grid, finish
+from ganpress.report.drawing import INK, MUTED, PAPER, SERIES, WIDE_INCHES, Drawing, Hover, chart, chart_grid, finish
 from ganpress.report.notation import parse_metric_name, write_bytes, write_score
-from ganpress.report.tradeoff import Level, Sweep, Test, ceiling, interval
+from ganpress.report.tradeoff import Level, Sweep, Test, ceiling, differs, interval
 
 SHAPES = ("o", "s", "D", "v", "^")
 """Of clipping methods: colour is never the only mark."""
@@ -36,7 +36,9 @@ def _tradeoff_chart(sweep: Sweep, test: Test) -> Drawing:
         _settled_labels(figure, both, sweep, test)
         caption = f"{sweep.generator}, weights and activations of the same width; {test.protocol}"
         if f"{test.precision}_low" in sweep.in_floats:
-            caption += f"; bands and crosses: {LEVEL_SHARE} % intervals of the draw of images"
+            caption += (
+                f"; bands and crosses: {LEVEL_SHARE} % intervals of the draw of images; hollow: no real difference"
+            )
         title = f"Quality against diversity over bits, by {test.title}"
         return finish(figure, hover, f"tradeoff-{test.key}", title, caption, wide=True)
 
@@ -63,7 +65,8 @@ def _over_bits(axes: Any, hover: Hover, sweep: Sweep, name: str) -> None:
         axes.fill_between(bits, *zip(*bounds, strict=True), color=style["color"], alpha=BAND, linewidth=0)
         axes.plot(bits, [level.metrics[name] for level in levels], color=style["color"])
         for level in levels:
-            axes.plot([level.bits], [level.metrics[name]], **style, gid=hover.id_for(_words(level, name)))
+            face = {} if differs(level.metrics, name) else {"markerfacecolor": PAPER}
+            axes.plot([level.bits], [level.metrics[name]], **style, **face, gid=hover.id_for(_words(level, name)))
     axes.set_xticks(sweep.bits)
     axes.set_xlabel("bits")
     axes.set_ylim(bottom=0)

@@ -1,0 +1,152 @@
+"""The stage sweep, run as the pipeline runs it, in this process."""
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ganpress.checkpoint import save_model
+from ganpress.compression_sweep import pack_float, pack_level
+from ganpress.config.sweep import SweepPoint
+from ganpress.data.arrays import Conditioning, PreparedMeta, read_meta
+from ganpress.data.inputs import canvas_of
+from models.builders import Blueprint, generator_blueprint
+from models.quantized import QuantizedLayer
+from models.quantized_layers import QuantizedConv
+from models.quantized_network import Quantized
+from tasks import sweep
+from tasks.stage import stage_main
+
+IMAGES = 40
+PARAMS = {
+    "seed": 3,
+    "compress": {"calibration_images": 16, "items": {"x": {"generator": "subnet", "sparsity": 0.5}}},
+    "sweep": {"generator": "subnet", "clipping": ["none", "mse"], "bits": [2, 8], "images": IMAGES},
+    "evaluate": {
+        "images": 1000,
+        "neighbours": 3,
+        "kid_subsets": 2,
+        "kid_subset_size": 20,
+        "is_splits": 2,
+        "latency_repeats": 3,
+    },
+}
+
+
+def levels_of(model):
+    """Distinct codes of each output channel, at most."""
+    kinds = QuantizedLayer | QuantizedConv
+    weights = [module.weight for module in model.modules() if isinstance(module, kinds)]
+    return [max(len(channel.unique()) for channel in weight) for weight in weights]
+
+
+@pytest.fixture
+def project(trained_like, tiny_images, tmp_path, monkeypatch):
+    """A project with a sub-generator, a judge and prepared data; the working directory of the stages."""
+    artifacts = tmp_path / "artifacts"
+    blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
+    save_model(artifacts / "subnet" / "generator.pt", trained_like("3", 16, 1), blueprint)
+    judge = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_model(artifacts / "judge" / "judge.pt", judge.build(), judge)
+    (artifacts / "prepare").mkdir()
+    for split in ("train", "validation", "test"):
+        np.save(artifacts / "prepare" / f"{split}.npy", tiny_images.pixels)
+    counts = {"train": 60, "validation": 60, "test": 60}
+    PreparedMeta("tiny", 16, 1, ["a", "b", "c"], counts, "none").save(artifacts / "prepare")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANPRESS_THREADS", "1")
+    return artifacts
+
+
+def run_stage(monkeypatch, *item):
+    monkeypatch.setattr(sys, "argv", ["sweep", *item])
+    return stage_main("sweep", sweep.work)
+
+
+def metrics_of(project, item):
+    return json.loads((project / "sweep" / item / "metrics.json").read_text())
+
+
+def test_levels_are_measured_beside_the_same_float_generator(project, monkeypatch):
+    for item in ("mse-2", "mse-8"):
+        assert run_stage(monkeypatch, item) == 0
+    few, many = (metrics_of(project, item) for item in ("mse-2", "mse-8"))
+    assert few["float"] == many["float"]
+    assert few["float"]["fid_retained"] == 1
+    for base in ("fid", "precision", "recall", "precision_lsh", "recall_lsh", "precision_lshknn", "recall_lshknn"):
+        assert {f"{base}_{IMAGES}_test_judge"} <= set(few) & set(few["float"])
+    assert many["snr_db"] > few["snr_db"] + 15
+    assert few["packed_bytes"] < many["packed_bytes"] < many["float"]["packed_bytes"] / 2
+    assert few["float_layers"] == many["float_layers"] == 0
+    assert not [name for name in (*few, *few["float"]) if "teacher" in name]
+    whole = (project / "sweep" / "mse-8" / "metrics.json").read_bytes()
+    assert run_stage(monkeypatch, "mse-8") == 0
+    assert (project / "sweep" / "mse-8" / "metrics.json").read_bytes() == whole
+
+
+def test_methods_differ(project, monkeypatch):
+    for item in ("none-2", "mse-2"):
+        assert run_stage(monkeypatch, item) == 0
+    assert metrics_of(project, "none-2")["snr_db"] < metrics_of(project, "mse-2")["snr_db"]
+
+
+def test_conditional_generators_are_measured_against_their_truth(project, monkeypatch):
+    random, counts = np.random.default_rng(0), {"train": 60, "validation": 60, "test": 60}
+    for split in counts:
+        sources = random.integers(0, 256, (60, 3, 16, 16)).astype(np.uint8)
+        np.save(project / "prepare" / f"{split}_sources.npy", sources)
+    meta = read_meta(project / "prepare")
+    replace(meta, classes=[], conditioning=Conditioning("paired", 3, 16, 16, [], counts)).save(project / "prepare")
+    blueprint = generator_blueprint("mobile_resnet_9blocks:ngf=4", canvas_of(read_meta(project / "prepare")))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        save_model(project / "subnet" / "generator.pt", blueprint.build(), blueprint)
+    assert run_stage(monkeypatch, "none-8") == 0
+    found = metrics_of(project, "none-8")
+    assert found["snr_db"] > 10
+    assert found[f"psnr_{IMAGES}_test"] == pytest.approx(found["float"][f"psnr_{IMAGES}_test"], rel=0.1)
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_no_channel_has_more_levels_than_its_bits_allow(trained_like, bits):
+    model, blueprint = trained_like("3", 16, 1), Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
+    calibration = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
+    packed = pack_level(model, blueprint, SweepPoint("aciq", bits), calibration, seed=1)
+    assert isinstance(packed.model, Quantized)
+    assert max(levels_of(packed.model)) <= 2**bits
+    assert packed.model.activation_bits == bits
+
+
+def test_the_float_file_keeps_every_bit(trained_like):
+    model, blueprint = trained_like("3", 16, 1), Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
+    packed = pack_float(model, blueprint)
+    z = torch.randn(4, 100, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(packed.model(z), model(z))
+    assert packed.packed_bytes > 3 * sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ((), "sweep: sweep has no level 'None'; levels of sweep.clipping and sweep.bits: none-2, none-8, mse-2, mse-8"),
+        (("kl-2",), "sweep: sweep has no level 'kl-2'; levels"),
+    ],
+)
+def test_unknown_levels_are_refused(project, monkeypatch, capsys, item, message):
+    assert run_stage(monkeypatch, *item) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_missing_generator_is_named_with_its_stage(project, monkeypatch, capsys):
+    (project / "subnet" / "generator.pt").unlink()
+    assert run_stage(monkeypatch, "mse-2") == 2
+    assert "run `dvc repro subnet` or `ganpress run` first" in capsys.readouterr().err
