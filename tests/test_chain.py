@@ -56,7 +56,9 @@ def test_every_stage_runs_from_data_to_report(chain):
     root, printed = chain
     params = read_yaml(workspace(root) / "params.yaml")
     items = sum(len(params[stage]["items"]) for stage in ("candidate", "student", "control", "compress", "export"))
-    assert f"{9 + items} stages: {9 + items} ran" in printed
+    levels = len(params["sweep"]["clipping"]) * len(params["sweep"]["bits"])
+    stages = 9 + items + levels
+    assert f"{stages} stages: {stages} ran" in printed
     artifacts = workspace(root) / "artifacts"
     metrics = json.loads((artifacts / "evaluate" / "metrics.json").read_text())
     assert {"teacher", "student/d1-mse", "control/d1", "subnet", "compress/subnet-int8", "export/subnet-int8"} <= set(
@@ -94,7 +96,15 @@ def test_dvc_has_nothing_to_do_after_the_flow(chain, clone_environment):
     assert "Data and pipelines are up to date" in done.stdout
 
 
-LATE = {"subnet", "compress@subnet-int8", "export@subnet-int8", "evaluate", "report"}
+LATE = {
+    "subnet",
+    "compress@subnet-int8",
+    "export@subnet-int8",
+    "sweep@mse-3",
+    "sweep@mse-6",
+    "evaluate",
+    "report",
+}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +113,13 @@ LATE = {"subnet", "compress@subnet-int8", "export@subnet-int8", "evaluate", "rep
         ("params.yaml", "max_parameters: 20000", "max_parameters: 19000", {"search"} | LATE),
         ("params.yaml", "calibration_images: 32", "calibration_images: 33", LATE - {"subnet"}),
         ("ganpress/search/score_book.py", "import json", "import json  # edited", {"search"} | LATE),
+        ("params.yaml", "bits:\n  - 3", "bits:\n  - 4", {"sweep@mse-4", "report"}),
+        (
+            "ganpress/compression_sweep.py",
+            "import math",
+            "import math  # edited",
+            {"sweep@mse-3", "sweep@mse-6", "report"},
+        ),
         ("ganpress/report/tables.py", "import", "import  ", {"report"}),
         ("ganpress/report/templates/report.css", "", "/* edited */", {"report"}),
         (
