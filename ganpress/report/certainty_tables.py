@@ -1,6 +1,8 @@
 """How sure the scores are, and which differences to the teacher are real."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from ganpress.report.content import GROUPS, Measured, ReportInputs
 from ganpress.report.figures import GROUP_NAMES
@@ -19,8 +21,10 @@ def certainty_table(inputs: ReportInputs) -> Table | None:
     metrics = [metric for metric in metrics if any(_ends(one, metric) for one in inputs.generators)]
     if not metrics:
         return None
+    columns = [column for metric in metrics for column in _columns(metric)]
+    columns = [one for one in columns if any(one.cell(each).value is not None for each in inputs.generators)]
     groups = [
-        RowGroup(GROUP_NAMES[group], [_row(inputs, one, metrics) for one in ordered(inputs, group)])
+        RowGroup(GROUP_NAMES[group], [_row(inputs, one, columns) for one in ordered(inputs, group)])
         for group in GROUPS
         if inputs.in_group(group)
     ]
@@ -28,20 +32,28 @@ def certainty_table(inputs: ReportInputs) -> Table | None:
         "95 % intervals over the draw of images, and differences to the teacher on the same inputs: bold where their "
         f"interval excludes zero{_ceilings(inputs)}"
     )
-    return Table("certainty", caption, [heading for metric in metrics for heading in _headings(metric)], groups)
+    return Table("certainty", caption, [column.heading for column in columns], groups)
 
 
-def _headings(metric: MetricName) -> list[Heading]:
+@dataclass(frozen=True)
+class _Column:
+    heading: Heading
+    cell: Callable[[Measured], Cell]
+
+
+def _columns(metric: MetricName) -> list[_Column]:
+    """A score with its interval, and its difference to the teacher."""
     more_first = metric.direction == "higher"
-    title = f"{metric.title} {metric.arrow}"
+    own = Heading(metric.raw, f"{metric.title} {metric.arrow}", metric.protocol, metric.meaning, more_first)
+    gap = Heading(f"{metric.raw}_difference", "own − teacher", metric.title, "real where bold", more_first)
     return [
-        Heading(metric.raw, title, metric.protocol, metric.meaning, more_first),
-        Heading(f"{metric.raw}_difference", "own − teacher", metric.title, "real where bold", more_first),
+        _Column(own, partial(_with_interval, metric=metric)),
+        _Column(gap, partial(_difference, metric=metric)),
     ]
 
 
-def _row(inputs: ReportInputs, one: Measured, metrics: Sequence[MetricName]) -> Row:
-    cells = [cell for metric in metrics for cell in (_with_interval(one, metric), _difference(one, metric))]
+def _row(inputs: ReportInputs, one: Measured, columns: Sequence[_Column]) -> Row:
+    cells = [column.cell(one) for column in columns]
     return Row(one.reference, one.group, cells, inputs.networks.get(one.reference, ""))
 
 

@@ -55,9 +55,21 @@ def measured(depth: int, score: float, exported: bool = False, bits: int = 32) -
     }
 
 
+def hashed(score: float, beside: float | None) -> dict[str, float]:
+    """Precision and recall by hashing, with intervals, and differences to a teacher of the score `beside`."""
+    row = {f"{side}_lsh_ceiling_1000_test_judge": 0.81 for side in ("precision", "recall")}
+    for family, scale in (("precision_lsh", 0.09), ("recall_lsh", 0.08), ("recall_lshknn", 0.085)):
+        name = f"{family}_1000_test_judge"
+        row |= {name: scale * score, f"{name}_low": scale * score - 0.02, f"{name}_high": scale * score + 0.02}
+        if beside is not None:
+            gap, name = scale * (score - beside), f"{family}_difference_1000_test_judge"
+            row |= {name: gap, f"{name}_low": gap - 0.02, f"{name}_high": gap + 0.02}
+    return row
+
+
 def generators() -> dict[str, dict[str, float]]:
     """All rows of evaluate/metrics.json for the default params.yaml."""
-    return {
+    rows = {
         "teacher": measured(TEACHER_DEPTH, 9.1),
         "student/d2-mse": measured(2, 7.9),
         "student/d4-mse": measured(4, 8.6),
@@ -74,6 +86,12 @@ def generators() -> dict[str, dict[str, float]]:
         "export/subnet": measured(3, 8.2, True),
         "export/subnet-int8": measured(3, 8.14, True, 8),
     }
+    teacher = rows["teacher"]["is_1000_judge"]
+    for reference, row in rows.items():
+        row |= hashed(row["is_1000_judge"], None if reference == "teacher" else teacher)
+        if reference.startswith(("compress/", "export/")):
+            row |= {"class_kept_1000_judge": 0.9, "modes_kept_1000_judge": 0.8}
+    return rows
 
 
 def write_artifacts(root: Path) -> None:
@@ -210,6 +228,25 @@ def _evaluation(folder: Path) -> None:
             frames = [_ellipse(6 + 6 * t, 0.3 + 0.6 * t, 3 * t, blur, reference) for t in walk]
             pictures[f"interpolation/{reference}"] = np.stack(frames)
     np.savez_compressed(folder / "gallery.npz", **pictures)
+    _samples(folder, pictures)
+
+
+def _samples(folder: Path, pictures: dict[str, np.ndarray]) -> None:
+    """Two steps: one that loses the class 8 and changes its images, one that changes nothing."""
+    header = ["generator", "made_from", "sample", "feature_distance", "pixel_distance"]
+    header += ["realism_before", "realism_after", "buckets_lost", "class_before", "class_after"]
+    rows, worst = [], {}
+    for reference, source, change in (("compress/subnet-pruned", "subnet", 1.2), ("export/teacher", "teacher", 0.0)):
+        for sample in range(50):
+            label = str(sample % 10)
+            hurt = change if label == "8" else 0.0
+            after = "3" if hurt else label
+            lost = 0.9 if hurt else 0.0
+            rows.append([reference, source, sample, hurt, 30 * hurt, 0.5, 0.5 - hurt / 4, lost, label, after])
+        worst |= {f"{reference}/before": pictures[f"samples/{source}"][:5]}
+        worst |= {f"{reference}/after": pictures[f"samples/{reference}"][:5]}
+    _table(folder / "samples.csv", header, rows)
+    np.savez_compressed(folder / "samples.npz", **worst)
 
 
 def _ellipse(radius: float, squeeze: float, angle: float, blur: float, reference: str) -> np.ndarray:

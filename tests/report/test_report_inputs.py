@@ -30,6 +30,7 @@ def test_everything_is_found(project: Path) -> None:
     assert inputs.gallery.samples["teacher"].shape == (16, 1, 32, 32)
     assert [card.item for card in inputs.cards] == ["teacher", "d4-mse", "subnet", "subnet-int8"]
     assert len(inputs.compressions) == 3
+    assert [step.reference for step in inputs.steps] == ["compress/subnet-pruned", "export/teacher"]
 
 
 def test_absent_parts_are_absent(project: Path) -> None:
