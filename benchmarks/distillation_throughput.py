@@ -30,7 +30,6 @@ from ganpress.config.translation import FeatureDistillation
 from ganpress.data.arrays import ImageArray
 from ganpress.data.pairs import PairArray, SourceArray
 from ganpress.seeding import torch_generator
-from ganpress.training.arithmetic import Arithmetic
 from ganpress.training.feature_distillation import distil_supernet, distil_translation
 from ganpress.training.loop import Checkpointing
 from models.builders import elastic_blueprint
@@ -54,7 +53,8 @@ class Setting:
     config: FeatureDistillation
     steps: int
     taps: tuple[str, ...]
-    arithmetic: Arithmetic
+    memory_format: torch.memory_format | None
+    """None takes the one that suits the student."""
 
     @property
     def device(self) -> torch.device:
@@ -66,7 +66,9 @@ class Setting:
         return (self.steps - 1) * self.config.batch_size
 
 
-def setting_of(size: int, batch_size: int, ngf: int, steps: int, device: str, arithmetic: Arithmetic) -> Setting:
+def setting_of(
+    size: int, batch_size: int, ngf: int, steps: int, device: str, bf16: bool, channels_last: bool = False
+) -> Setting:
     """Build networks and random pairs; torch draws the weights."""
     random = np.random.default_rng(0)
     sources, targets = random.integers(0, 256, (2, PAIRS, CHANNELS, size, size), dtype=np.uint8)
@@ -84,6 +86,7 @@ def setting_of(size: int, batch_size: int, ngf: int, steps: int, device: str, ar
         objective="hinge",
         lambda_recon=100,
         lambda_distill=1,
+        bf16=bf16,
     )
     return Setting(
         data,
@@ -94,7 +97,7 @@ def setting_of(size: int, batch_size: int, ngf: int, steps: int, device: str, ar
         config,
         steps,
         FAMILIES["resnet_9blocks"].taps,
-        arithmetic,
+        torch.channels_last if channels_last else None,
     )
 
 
@@ -103,11 +106,11 @@ def seconds_of_ganpress(setting: Setting, elastic: bool, checkpointing: Checkpoi
     clock = _Clock(setting.device)
     teacher, discriminator = copy.deepcopy(setting.teacher), copy.deepcopy(setting.discriminator)
     common = teacher, discriminator, setting.data, setting.config, setting.taps, SEED
-    keep, how = (LABEL, checkpointing, clock.tick), setting.arithmetic
+    keep, layout = (LABEL, checkpointing, clock.tick), setting.memory_format
     if elastic:
-        distil_supernet(copy.deepcopy(setting.supernet), *common, True, 1, *keep, arithmetic=how)
+        distil_supernet(copy.deepcopy(setting.supernet), *common, True, 1, *keep, memory_format=layout)
     else:
-        distil_translation(copy.deepcopy(setting.student), *common, *keep, arithmetic=how)
+        distil_translation(copy.deepcopy(setting.student), *common, *keep, memory_format=layout)
     return clock.seconds
 
 
@@ -170,9 +173,12 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.INFO)
     torch.manual_seed(0)
-    arithmetic = Arithmetic(options.bf16, options.channels_last)
-    setting = setting_of(options.size, options.batch_size, options.ngf, options.steps, options.device, arithmetic)
-    print(f"{options.size} px, batch {options.batch_size}, ngf {options.ngf}, {options.device}, {arithmetic}")
+    how = options.device, options.bf16, options.channels_last
+    setting = setting_of(options.size, options.batch_size, options.ngf, options.steps, *how)
+    print(
+        f"{options.size} px, batch {options.batch_size}, ngf {options.ngf}, {options.device}, "
+        f"bf16 {options.bf16}, channels last {options.channels_last}"
+    )
     contest("student", options.rounds, setting, elastic=False)
     contest("supernet", options.rounds, setting, elastic=True)
 

@@ -18,7 +18,6 @@ import torch
 from benchmarks.distillation_throughput import LABEL, SEED, setting_of
 from benchmarks.memory import MIB, measure
 from ganpress.seeding import torch_generator
-from ganpress.training.arithmetic import Arithmetic
 from ganpress.training.distillation_step import Classroom, DistillationStep
 from ganpress.training.feature_distillation import pupil_of
 from ganpress.training.supernet import specs_of_step
@@ -29,13 +28,10 @@ STEPS = 2
 
 def peak_bytes(elastic: bool, size: int, batch_size: int, ngf: int, device: str, bf16: bool) -> int:
     """Peak of `STEPS` steps in this process, networks included."""
-    setting = setting_of(size, batch_size, ngf, STEPS, device, Arithmetic(bf16))
+    setting = setting_of(size, batch_size, ngf, STEPS, device, bf16)
     supernet = setting.supernet
     widest = pupil_of(supernet, "largest", supernet.space.largest)
-    room = Classroom(
-        *(setting.teacher, setting.discriminator, setting.data, setting.config, setting.taps, SEED, LABEL),
-        setting.arithmetic,
-    )
+    room = Classroom(setting.teacher, setting.discriminator, setting.data, setting.config, setting.taps, SEED, LABEL)
 
     def steps() -> None:
         random = torch_generator(SEED, LABEL, "training")

@@ -30,6 +30,9 @@ class Adversarial(Section):
     perceptual_weights: str | None = None
     """Local file of VGG19 or SqueezeNet weights, needed where lambda_perceptual is above 0; nothing is downloaded."""
     ema_half_life_images: int = Field(default=0, ge=0)
+    bf16: bool = False
+    """Convolutions in bfloat16 while training, weights in float32: faster and smaller on GPUs and on CPUs with AMX or
+    AVX512-BF16, slower on others. The trained generator is float32 as ever."""
 
     @model_validator(mode="after")
     def _perceptual(self) -> "Adversarial":

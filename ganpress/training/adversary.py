@@ -21,6 +21,7 @@ from ganpress.losses import (
     lsgan_discriminator_loss,
     lsgan_generator_loss,
 )
+from ganpress.training.arithmetic import autocast
 
 
 class FeatureDiscriminator(Protocol):
@@ -65,7 +66,7 @@ class TranslationAdversary:
     def __init__(self, discriminator: nn.Module, config: Adversarial, conditional: bool) -> None:
         self.discriminator = discriminator.train()
         self.conditional = conditional
-        betas = (config.beta1, config.beta2)
+        self._config, betas = config, (config.beta1, config.beta2)
         self.optimizer = optim.Adam(discriminator.parameters(), config.discriminator_learning_rate, betas)
         self._losses = _OBJECTIVES[config.objective]
 
@@ -78,9 +79,10 @@ class TranslationAdversary:
             fake: generated images (N, C, H, W); detached here.
         """
         self.discriminator.requires_grad_(True)
-        real_scales, fake_scales = self._features(source, real), self._features(source, fake.detach())
-        pairs = zip(real_scales, fake_scales, strict=True)
-        loss = torch.stack([self._losses.discriminator(ours[-1], theirs[-1]) for ours, theirs in pairs]).mean()
+        with autocast(self._config, source.device):
+            real_scales, fake_scales = self._features(source, real), self._features(source, fake.detach())
+        logits = [(ours[-1].float(), theirs[-1].float()) for ours, theirs in zip(real_scales, fake_scales, strict=True)]
+        loss = torch.stack([self._losses.discriminator(*both) for both in logits]).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -104,7 +106,7 @@ class TranslationAdversary:
         return GeneratorTerms(self._adversarial(fake_scales), feature_matching_loss(fake_scales, real_scales))
 
     def _adversarial(self, scales: list[list[Tensor]]) -> Tensor:
-        return torch.stack([self._losses.generator(layers[-1]) for layers in scales]).mean()
+        return torch.stack([self._losses.generator(layers[-1].float()) for layers in scales]).mean()
 
     def _features(self, source: Tensor, images: Tensor) -> list[list[Tensor]]:
         discriminator = cast(FeatureDiscriminator, self.discriminator)

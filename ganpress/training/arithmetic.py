@@ -1,35 +1,26 @@
-"""How a training computes its networks: precision and memory layout."""
-
-from dataclasses import dataclass
+"""How a conditional training computes its networks: precision and memory layout. Both move results by rounding only."""
 
 import torch
 from torch import nn
 
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """Moves results by rounding only: weights, losses and optimizers stay float32."""
-
-    bf16: bool = False
-    """Convolutions in bfloat16, by torch's autocast."""
-    channels_last: bool = False
-    """Activations with channels innermost, which suits tensor cores; on CPUs instance normalisation pays for it."""
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """Of the images (N, C, H, W) that a network reads."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
-
-    def autocast(self, device: torch.device) -> torch.autocast:
-        """Context of a forward pass; the backward pass goes outside, in the precision that the forward pass chose."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.bf16)
-
-    def lay_out_(self, *networks: nn.Module | None) -> None:
-        """Put the weights of convolutions into the memory layout."""
-        if self.channels_last:
-            for network in networks:
-                if network is not None:
-                    network.to(memory_format=torch.channels_last)
+from ganpress.config.translation import Adversarial
 
 
-FLOAT32 = Arithmetic()
+def autocast(config: Adversarial, device: torch.device) -> torch.autocast:
+    """Context of a forward pass: convolutions in bfloat16 where `config.bf16`; weights and optimizers stay float32.
+
+    The backward pass goes outside, in the precision that the forward pass chose. So does an optimizer's step: inside,
+    torch would go on computing with the copies that it has made of earlier weights.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
+
+
+def fastest_memory_format(network: nn.Module) -> torch.memory_format:
+    """Channels last for networks with batch norm, contiguous for all others.
+
+    Convolutions and batch norm run natively in channels last; instance norm copies its input to contiguous and back.
+    Measured on a CPU, one thread, forward and backward: SPADE at 64x64 is 1.05 to 1.7 times as fast in channels last,
+    the ResNet generator, with instance norm, takes 0 to 25 % longer.
+    """
+    has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    return torch.channels_last if has_batch_norm else torch.contiguous_format

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ganpress.config.translation import TranslationTraining
 from ganpress.seeding import torch_generator
 from ganpress.training.adversary import TranslationAdversary
+from ganpress.training.arithmetic import autocast
 from ganpress.training.image_pool import ImagePool
 from ganpress.training.loop import Losses, Stateful
 from ganpress.training.schedule import LinearDecay
@@ -78,8 +79,9 @@ class CycleStep:
     def __call__(self, a: Tensor, b: Tensor) -> Losses:
         """Update both generators, then both discriminators."""
         # Generators.
-        fake_b, fake_a = self._forth(a), self._back(b)
-        terms = self.terms(a, b, fake_a, fake_b)
+        with autocast(self._config, a.device):
+            fake_b, fake_a = self._forth(a), self._back(b)
+            terms = self.terms(a, b, fake_a, fake_b)
         self._optimizer.zero_grad(set_to_none=True)
         weighted_sum(terms).backward()
         self._optimizer.step()

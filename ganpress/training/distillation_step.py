@@ -10,7 +10,7 @@ from ganpress.config.translation import FeatureDistillation
 from ganpress.data.pairs import PairArray
 from ganpress.errors import ConfigError
 from ganpress.seeding import seeded_initialisation
-from ganpress.training.arithmetic import FLOAT32, Arithmetic
+from ganpress.training.arithmetic import autocast, fastest_memory_format
 from ganpress.training.dropout import DropoutStream
 from ganpress.training.ema import WeightAverage
 from ganpress.training.feature_matching import FeatureAdaptors, Features
@@ -41,7 +41,8 @@ class Classroom:
     taps: tuple[str, ...]
     seed: int
     label: str
-    arithmetic: Arithmetic = FLOAT32
+    memory_format: torch.memory_format | None = None
+    """Of activations and weights; None takes the one that suits the student."""
 
     @property
     def matched_taps(self) -> tuple[str, ...]:
@@ -91,7 +92,10 @@ class DistillationStep:
         adaptors = self._build_adaptors(model, widest)
         self.objective = TranslationObjective(config, adaptors, room.discriminator, room.data.paired).to(self._device)
         model.train()
-        room.arithmetic.lay_out_(model, room.teacher, room.discriminator, self.objective.perceptual)
+        self._layout = room.memory_format or fastest_memory_format(model)
+        for network in (model, room.teacher, room.discriminator, self.objective.perceptual):
+            if network is not None:
+                network.to(memory_format=self._layout)
         self._dropout = DropoutStream(model, random)
         parameters = [*model.parameters(), *([] if adaptors is None else adaptors.parameters())]
         self._optimizer = optim.Adam(parameters, config.learning_rate, (config.beta1, config.beta2))
@@ -120,13 +124,12 @@ class DistillationStep:
         means = losses.means()
         if (adversary := self.objective.adversary) is not None:
             fake = in_turn(fakes, images_shown // batch_size)
-            with self._room.arithmetic.autocast(self._device):
-                means["discriminator_loss"] = adversary.update(lesson.source, lesson.real, fake)
+            means["discriminator_loss"] = adversary.update(lesson.source, lesson.real, fake)
         return means
 
     def _teach(self, pupil: Pupil, lesson: Lesson, losses: "_PupilLosses") -> Tensor:
         """Add one pupil's gradients; return its images, detached."""
-        with self._room.arithmetic.autocast(self._device):
+        with autocast(self._room.config, self._device):
             with self._dropout.step():
                 images, features = pupil.run(lesson.source, self._room.matched_taps)
             terms = self.objective.terms(lesson, images, features)
@@ -137,12 +140,12 @@ class DistillationStep:
 
     @torch.no_grad()
     def _lesson(self) -> Lesson:
-        layout = self._room.arithmetic.memory_format
-        source, real = (part.to(self._device, non_blocking=True, memory_format=layout) for part in next(self._batches))
+        batch = next(self._batches)
+        source, real = (part.to(self._device, non_blocking=True, memory_format=self._layout) for part in batch)
         paired, taps = self._room.data.paired, self._room.matched_taps
         if paired and not taps:  # nothing of the teacher is looked at
             return Lesson(source, real, real, {})
-        with self._room.arithmetic.autocast(self._device):
+        with autocast(self._room.config, self._device):
             images, features = run_tapped(self._room.teacher, source, taps)
         return Lesson(source, real, real if paired else images, features)
 

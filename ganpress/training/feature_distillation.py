@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ganpress.config.translation import FeatureDistillation
 from ganpress.data.pairs import PairArray
 from ganpress.seeding import torch_generator
-from ganpress.training.arithmetic import FLOAT32, Arithmetic
 from ganpress.training.distillation import Distilled
 from ganpress.training.distillation_step import Classroom, DistillationStep, Pupil, run_tapped
 from ganpress.training.ema import recalibrate_batch_norm_
@@ -39,7 +38,7 @@ def distil_translation(
     label: str = "student",
     checkpointing: Checkpointing | None = None,
     on_samples: OnSamples | None = None,
-    arithmetic: Arithmetic = FLOAT32,
+    memory_format: torch.memory_format | None = None,
 ) -> Distilled:
     """Distil a conditional teacher into `student`.
 
@@ -56,14 +55,14 @@ def distil_translation(
         label: names the training in progress, curve and random streams.
         checkpointing: where the state is kept.
         on_samples: shown the student at every curve point.
-        arithmetic: precision and memory layout.
+        memory_format: of activations and weights; None takes the one that suits the student.
 
     Raises:
         ConfigError: if a term has a weight and lacks what it needs, or features differ in size at a tap.
         DataError: if there are fewer images than one batch.
         TrainingDiverged: if a loss is not finite.
     """
-    room = Classroom(teacher, discriminator, data, config, taps, seed, label, arithmetic)
+    room = Classroom(teacher, discriminator, data, config, taps, seed, label, memory_format)
     pupil = Pupil("", partial(run_tapped, student))
     averaged, curve = _train(student, lambda _: [pupil], pupil, room, checkpointing, on_samples)
     device = next(averaged.parameters()).device
@@ -85,7 +84,7 @@ def distil_supernet(
     label: str = "supernet",
     checkpointing: Checkpointing | None = None,
     on_samples: OnSamples | None = None,
-    arithmetic: Arithmetic = FLOAT32,
+    memory_format: torch.memory_format | None = None,
 ) -> tuple[Elastic, list[CurvePoint]]:
     """Distil a conditional teacher into every width of `supernet` (Li et al. 2020, section 3.3).
 
@@ -101,7 +100,7 @@ def distil_supernet(
         DataError: as `distil_translation`.
         TrainingDiverged: as `distil_translation`.
     """
-    room = Classroom(teacher, discriminator, data, config, taps, seed, label, arithmetic)
+    room = Classroom(teacher, discriminator, data, config, taps, seed, label, memory_format)
 
     def draw_pupils(random: torch.Generator) -> list[Pupil]:
         specs = specs_of_step(supernet, sandwich, random_specs, random)

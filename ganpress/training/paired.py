@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from ganpress.config.translation import TranslationTraining
 from ganpress.training.adversary import TranslationAdversary
+from ganpress.training.arithmetic import autocast
 from ganpress.training.loop import Losses, Stateful
 from ganpress.training.perceptual import PerceptualLoss
 from ganpress.training.schedule import LinearDecay
@@ -44,9 +45,11 @@ class PairedStep:
 
     def __call__(self, source: Tensor, target: Tensor) -> Losses:
         """Update the discriminator, then the generator."""
-        fake = self._generator(source)
+        with autocast(self._config, source.device):
+            fake = self._generator(source)
         discriminator_loss = self._adversary.update(source, target, fake)
-        terms = self.terms(source, target, fake)
+        with autocast(self._config, source.device):
+            terms = self.terms(source, target, fake)
         self._optimizer.zero_grad(set_to_none=True)
         weighted_sum(terms).backward()
         self._optimizer.step()

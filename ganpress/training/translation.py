@@ -15,12 +15,12 @@ from ganpress.config.translation import TranslationTraining
 from ganpress.data.pairs import PairArray
 from ganpress.errors import ConfigError
 from ganpress.seeding import torch_generator
+from ganpress.training.arithmetic import fastest_memory_format
 from ganpress.training.cyclegan import CycleStep, WayBack
 from ganpress.training.dropout import DropoutStream
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import OnSamples
 from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
-from ganpress.training.memory_format import fastest_memory_format
 from ganpress.training.paired import PairedStep
 from ganpress.training.perceptual import PerceptualLoss
 

@@ -14,7 +14,6 @@ from ganpress.data.pairs import PairArray, SourceArray
 from ganpress.errors import ConfigError, DataError
 from ganpress.seeding import torch_generator
 from ganpress.training import translation
-from ganpress.training.arithmetic import FLOAT32, Arithmetic
 from ganpress.training.distillation_step import Classroom, DistillationStep, Pupil, in_turn, run_tapped
 from ganpress.training.feature_distillation import distil_supernet, distil_translation
 from ganpress.training.feature_matching import FeatureAdaptors
@@ -238,14 +237,14 @@ def test_fakes_of_all_pupils_take_turns():
 # Resume.
 
 
-def run_student(pairing, dropout=0.0):
+def run_student(pairing, dropout=0.0, **options):
     def run(checkpointing, on_samples):
         student = generator(2)
         for module in student.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout
         judge = discriminator(pairing != "unpaired")
-        arguments = pairs(pairing), config(ema_half_life_images=8), TAPS
+        arguments = pairs(pairing), config(ema_half_life_images=8, **options), TAPS
         distilled = distil_translation(
             student, generator(3, 1), judge, *arguments, 1, checkpointing=checkpointing, on_samples=on_samples
         )
@@ -265,6 +264,7 @@ RUNS = {
     "paired": run_student("paired"),
     "unpaired": run_student("unpaired"),
     "dropout": run_student("paired", 0.5),
+    "bf16": run_student("unpaired", bf16=True),
     "supernet": run_supernet,
 }
 
@@ -301,14 +301,22 @@ def test_student_learns_the_truth_and_the_teachers_features():
     assert error < 0.5 * untrained
 
 
-@pytest.mark.parametrize("arithmetic", [Arithmetic(bf16=True), Arithmetic(channels_last=True)])
-def test_other_arithmetic_moves_the_losses_a_little(arithmetic):
-    def losses(arithmetic):
-        arguments = generator(3, 1), discriminator(), pairs(), config(train_images=4), TAPS, 1
-        return distil_translation(generator(2), *arguments, arithmetic=arithmetic).curve[0].losses
+def losses_of_first_step(memory_format=torch.contiguous_format, **options):
+    arguments = generator(3, 1), discriminator(), pairs(), config(train_images=4, **options), TAPS, 1
+    return distil_translation(generator(2), *arguments, memory_format=memory_format).curve[0].losses
 
-    for name, exact in losses(FLOAT32).items():
-        assert losses(arithmetic)[name] == pytest.approx(exact, rel=0.05)
+
+@pytest.mark.parametrize("other", [{"bf16": True}, {"memory_format": torch.channels_last}])
+def test_other_arithmetic_moves_the_losses_a_little(other):
+    exact, moved_losses = losses_of_first_step(), losses_of_first_step(**other)
+    assert moved_losses == pytest.approx(exact, rel=0.05)
+    assert moved_losses != exact
+
+
+def test_bf16_is_for_training_only():
+    distilled = distil_translation(generator(2), generator(3, 1), discriminator(), pairs(), config(bf16=True), TAPS, 1)
+    assert {tensor.dtype for tensor in distilled.student.state_dict().values()} == {torch.float32}
+    assert distilled.student(torch.zeros(1, 1, 16, 16)).dtype == torch.float32
 
 
 # Errors.

@@ -192,6 +192,14 @@ def test_cyclegan_learns_to_come_back():
     assert not trained.back.generator.training
 
 
+@pytest.mark.parametrize("framework", ["pix2pix", "cyclegan", "spade"])
+def test_bf16_moves_the_losses_a_little(framework):
+    exact, rounded = (run(framework, config(framework, train_images=8, bf16=bf16)) for bf16 in (False, True))
+    assert rounded.curve[0].losses == pytest.approx(exact.curve[0].losses, rel=0.1)
+    assert rounded.curve[0].losses != exact.curve[0].losses
+    assert {tensor.dtype for tensor in rounded.generator.parameters()} == {torch.float32}
+
+
 # Resuming.
 
 
@@ -210,9 +218,12 @@ def tensors(trained):
     return {f"{name}.{key}": value for name, one in modules.items() for key, value in one.state_dict().items()}
 
 
-@pytest.mark.parametrize("framework", ["pix2pix", "cyclegan", "spade"])
-def test_resuming_equals_not_stopping(framework, tmp_path):
-    settings = config(framework, batch_size=4, train_images=24 if framework == "spade" else 64)
+@pytest.mark.parametrize(
+    ("framework", "bf16"),
+    [("pix2pix", False), ("cyclegan", False), ("spade", False), ("pix2pix", True), ("cyclegan", True)],
+)
+def test_resuming_equals_not_stopping(framework, bf16, tmp_path):
+    settings = config(framework, batch_size=4, train_images=24 if framework == "spade" else 64, bf16=bf16)
     whole = tensors(run(framework, settings))
     checkpointing = Checkpointing(tmp_path / "checkpoint.pt", "identity", pause_seconds=0)
     with pytest.raises(Killed):
