@@ -1,0 +1,173 @@
+"""Generators for the page, and a real browser to look at it."""
+
+import os
+import shutil
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.data.arrays import Conditioning
+from ganpress.demo.generators import find_generator
+from ganpress.demo.runtime import FILES_SHA256, BrowserRuntime, find_runtime
+from ganpress.demo.server import open_server
+from ganpress.edge.card import Lineage, write_card
+from ganpress.edge.onnx_export import export_onnx
+from ganpress.edge.verification import Verification
+from ganpress.errors import ServiceUnavailable
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
+FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
+SEMANTIC = Conditioning("semantic", 3, 16, 16, ["sky", "sea", "sun"], {"test": 1})
+
+
+@dataclass
+class Visit:
+    """An open page, and what it did that it should not."""
+
+    page: object
+    url: str
+    complaints: list[str] = field(default_factory=list)
+
+    def ready(self):
+        """Wait until the page has started, or has said why it cannot."""
+        self.page.wait_for_selector("html[data-state]", state="attached", timeout=120_000)
+        return self.page.evaluate("document.documentElement.dataset.state")
+
+    def settle(self):
+        """Wait until both generators have drawn the newest input."""
+        self.page.wait_for_timeout(50)
+        for _ in range(600):
+            if self.page.evaluate("demo.idle"):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError("the page is still running after 30 s")
+
+    def pixels(self, canvas):
+        """Bytes (H, W, 3) of a canvas."""
+        script = """id => { const {width, height} = document.getElementById(id);
+            const data = document.getElementById(id).getContext('2d').getImageData(0, 0, width, height).data;
+            return [height, width, Array.from(data)]; }"""
+        height, width, values = self.page.evaluate(script, canvas)
+        rgba = np.array(values, np.uint8).reshape(height, width, 4)
+        assert (rgba[..., 3] == 255).all()
+        return rgba[..., :3]
+
+    def input(self):
+        """What both generators were given last, float32 (numbers,)."""
+        return torch.tensor(self.page.evaluate("Array.from(demo.input)"), dtype=torch.float32)
+
+
+def write_exported(folder, model, example, conditioning=None, trained=None):
+    """An edge file with its card, as the export stage leaves it; the folder's name is the item."""
+    folder.mkdir(parents=True)
+    path = folder / "generator.onnx"
+    export_onnx(model, path, example)
+    proof = Verification(images=1, max_abs_error=0.0, snr_db=None, tolerance=0.1)
+    write_card(path, model, example[:1], proof, LINEAGE, conditioning, trained)
+    return path
+
+
+class Drawing(nn.Module):
+    """A generator of maps (N, C, H, W) that needs no tracing of many layers."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 3, 3, padding=1)
+
+    def forward(self, source):
+        return torch.tanh(self.conv(source))
+
+
+@pytest.fixture(scope="session")
+def latent_exports(trained_like, tmp_path_factory):
+    """artifacts/ with a float teacher and two compressed forms of 16 x 16 pixels."""
+    artifacts = tmp_path_factory.mktemp("latents") / "artifacts"
+    model, z = trained_like("4", 16, 1), torch.randn(32, 100, generator=torch.Generator().manual_seed(0))
+    write_exported(artifacts / "export" / "teacher", model, z)
+    for name, bits in {"int8": (8, 8), "stored-int8": (8, None), "activations-int8": (None, 8)}.items():
+        write_exported(artifacts / "export" / name, quantize(model, z, QuantizationConfig(*bits)), z, trained=model)
+    return artifacts
+
+
+@pytest.fixture(scope="session")
+def label_exports(tmp_path_factory):
+    """artifacts/ with two generators of label maps (3, 16, 16)."""
+    artifacts = tmp_path_factory.mktemp("labels") / "artifacts"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for name in ("teacher", "other"):
+            write_exported(artifacts / "export" / name, Drawing(3).eval(), torch.zeros(2, 3, 16, 16), SEMANTIC)
+    return artifacts
+
+
+@pytest.fixture
+def files_of_runtime(tmp_path):
+    """A folder with files of the runtime's names: enough where a site is written and not run."""
+    folder = tmp_path / "runtime-files"
+    folder.mkdir()
+    for name in FILES_SHA256:
+        (folder / name).write_text(name)
+    return BrowserRuntime(folder)
+
+
+@pytest.fixture(scope="session")
+def browser_runtime():
+    """The real onnxruntime-web; skips where npm is absent and no local copy is named."""
+    named = os.environ.get("GANPRESS_BROWSER_RUNTIME")
+    try:
+        return find_runtime(CHECKOUT / ".ganpress" / "browser", Path(named) if named else None)
+    except ServiceUnavailable as error:
+        pytest.skip(f"no runtime for browsers: {error}")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: uv sync --group dev")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium on the PATH")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program, headless=True, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """(folder of a site) -> `Visit`; at the end the page may neither have complained nor looked elsewhere."""
+    ends, visits = [], []
+
+    def go(folder, query=""):
+        server = open_server(folder, 0)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        page = chromium.new_page(viewport={"width": 1120, "height": 900})
+        seen = Visit(page, url)
+        told = seen.complaints.append
+        page.on("console", lambda message: told(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: told(str(error)))
+        inside = (url, f"blob:{url}", "data:")
+        page.on("request", lambda one: None if one.url.startswith(inside) else told(f"requested {one.url}"))
+        ends.extend([page.close, server.shutdown, server.server_close])
+        visits.append(seen)
+        page.goto(url + query)
+        return seen
+
+    yield go
+    for end in ends:
+        end()
+    assert [complaint for seen in visits for complaint in seen.complaints] == []
+
+
+@pytest.fixture
+def pair():
+    """(artifacts, original, compressed) -> both, checked against their cards."""
+    return lambda artifacts, *references: tuple(find_generator(artifacts, one) for one in references)
