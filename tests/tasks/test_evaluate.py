@@ -23,6 +23,8 @@ from models.wdcgan import LATENT
 from tasks.evaluate import work
 from tasks.machine import read_machine, read_peaks
 from tasks.report_facts import machine_facts
+from tasks.report_samples import step_samples
+from tasks.sample_changes import sources_first
 from tasks.stage import Stage
 from tasks.subjects import find_subjects
 
@@ -150,12 +152,52 @@ def test_the_gallery_shows_the_same_latents_through_every_generator(evaluated):
         assert torch_images.std() > 0
 
 
+def test_samples_are_those_of_every_compressed_and_exported_generator(evaluated, metrics):
+    with (evaluated / "samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    made_from = {row["generator"]: row["made_from"] for row in rows}
+    assert made_from == {
+        "compress/subnet-int8": "subnet",
+        "export/teacher": "teacher",
+        "export/int8": "compress/subnet-int8",
+    }
+    assert len(rows) == 3 * 40
+    steps = step_samples(evaluated, 1)
+    for step in steps:
+        assert step.before.shape == step.after.shape == (12, 1, 16, 16)
+        assert (np.diff(np.sort(step.feature_distance)[::-1][:12]) <= 0).all()
+        mean = metrics[step.reference]["feature_distance_40_judge"]
+        assert step.feature_distance.mean() == pytest.approx(mean, rel=1e-3)
+        own = [row for row in rows if row["generator"] == step.reference]
+        kept = np.mean([row["class_before"] == row["class_after"] for row in own])
+        assert metrics[step.reference]["class_kept_40_judge"] == pytest.approx(kept)
+        assert {row["class_before"] for row in own} <= {"a", "b", "c"}
+    assert "feature_distance_40_judge" not in metrics["student/d2"]
+
+
+def test_the_worst_samples_are_shown_before_and_after_the_step(evaluated):
+    step = next(step for step in step_samples(evaluated, 1) if step.reference == "compress/subnet-int8")
+    with (evaluated / "samples.csv").open() as file:
+        own = [row for row in csv.DictReader(file) if row["generator"] == step.reference]
+    own.sort(key=lambda row: -float(row["feature_distance"]))
+    apart = np.abs(step.before.astype(float) - step.after).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(apart, [float(row["pixel_distance"]) for row in own[:12]], rtol=1e-3)
+
+
+def test_a_generator_comes_after_the_one_that_it_was_made_from():
+    sources = {"compress/a": "compress/b", "compress/b": "student/x", "export/a": "compress/a"}
+    order = sources_first(["export/a", "compress/a", "compress/b", "student/x", "control/y"], sources)
+    assert order == ["student/x", "control/y", "compress/b", "compress/a", "export/a"]
+
+
 def test_scores_and_pictures_repeat_to_the_byte(chain, evaluated, metrics, tmp_path):
     again = tmp_path / "again"
     shutil.copytree(chain, again)
     work(stage_of(again), StageRun(again, None, ""))
     gallery = (again / "artifacts" / "evaluate" / "gallery.npz").read_bytes()
     assert gallery == (evaluated / "gallery.npz").read_bytes()
+    for name in ("samples.csv", "samples.npz"):
+        assert (again / "artifacts" / "evaluate" / name).read_bytes() == (evaluated / name).read_bytes()
     repeated = json.loads((again / "artifacts" / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
     timed = ("latency", "gmacs_per_s", "share_of_peak")
     timeless = [{k: v for k, v in row["subnet"].items() if not k.startswith(timed)} for row in (metrics, repeated)]
