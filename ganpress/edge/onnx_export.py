@@ -7,14 +7,15 @@ seconds to import and to trace) and leaves nothing in the file but the graph. An
 torch.onnx.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.graph import OPSET, OUTPUT, input_name
+from ganpress.edge.layers import blame
 from ganpress.edge.onnx_surgery import keep_channel_scales_
 from ganpress.errors import ConfigError
 from ganpress.surgery import fold_batch_norm
@@ -37,15 +38,18 @@ def export_onnx(model: nn.Module, path: Path, example: Tensor) -> None:
     Raises:
         ConfigError: if an operator of the model cannot be written as ONNX, or the file would pass the format's limit.
     """
+    write_content(path, graph_content(model, example))
+
+
+def graph_content(model: nn.Module, example: Tensor) -> bytes:
+    """Serialise the graph of a generator; see `export_onnx`."""
     if isinstance(model, WdcganGenerator):
         model = fold_batch_norm(model)
     if isinstance(model, FoldedWdcgan | QuantizedGenerator):
         from ganpress.edge.wdcgan_graph import folded_graph, quantized_graph
 
-        content = folded_graph(model) if isinstance(model, FoldedWdcgan) else quantized_graph(model)
-    else:
-        content = traced_graph(model, example)
-    _write_atomically(path, content)
+        return folded_graph(model) if isinstance(model, FoldedWdcgan) else quantized_graph(model)
+    return traced_graph(model, example)
 
 
 def traced_graph(model: nn.Module, example: Tensor) -> bytes:
@@ -69,7 +73,10 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
             dynamic_shapes=({0: batch},),
         )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = " ".join(str(error).split())[:300]
+        text = f"{error} {error.__cause__}"
+        reason, where = " ".join(str(error).split())[:300], blame(model, example, text)
+        if where is not None:
+            raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {where} has no form there") from error
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {reason}") from error
     if program is None:
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
@@ -100,11 +107,7 @@ def _strip_metadata_(proto: Any) -> None:
     proto.producer_name, proto.producer_version = "ganpress", ""
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def write_content(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; its folder is made."""
+    with whole_or_nothing(path) as place:
+        place.write_bytes(content)

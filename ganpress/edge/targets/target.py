@@ -6,9 +6,11 @@ from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
+from ganpress.edge.forms import Form
 from ganpress.edge.kernels import KernelProfile
 from ganpress.errors import ConfigError
 from ganpress.metrics.scoring import Generate
+from models.quantized_network import Quantized
 
 TargetName = Literal["onnx", "openvino", "executorch"]
 NumberType = Literal["float32", "float16", "bfloat16", "int8"]
@@ -36,6 +38,10 @@ class Target(Protocol):
         """Command that installs the target, or None where it is installed."""
         ...
 
+    def default_form(self, number_type: str) -> Form:
+        """Form of transposed convolutions that ran faster where it was measured; see `ganpress.edge.choice`."""
+        ...
+
     def write(
         self,
         model: nn.Module,
@@ -43,6 +49,7 @@ class Target(Protocol):
         example: Tensor,
         number_type: str = "float32",
         calibration: Tensor | None = None,
+        form: Form | None = None,
     ) -> tuple[Path, ...]:
         """Write a generator, whole or not at all.
 
@@ -52,6 +59,7 @@ class Target(Protocol):
             example: inputs (N, …) in [-1, 1] or latents; their shape but for N is the file's.
             number_type: one of `number_types`.
             calibration: inputs (n, …) that `int8` takes its ranges from.
+            form: how transposed convolutions are written; None takes `default_form`.
 
         Returns:
             The files that were written, `path` first.
@@ -122,3 +130,16 @@ def check_request(target: Target, number_type: str, example: Tensor, calibration
     if calibration.shape[1:] != example.shape[1:]:
         found, wanted = tuple(calibration.shape[1:]), tuple(example.shape[1:])
         raise ConfigError(f"calibration inputs are {found}, the generator takes {wanted}; prepare the data again")
+
+
+def refuse_quantized(target: Target, model: nn.Module) -> None:
+    """Refuse a generator in integers of its own, which only ONNX can hold.
+
+    Raises:
+        ConfigError: if it is one.
+    """
+    if isinstance(model, Quantized):
+        raise ConfigError(
+            f"the target '{target.name}' writes float generators and quantizes by itself; "
+            "name the float generator and number_type int8, or take the target 'onnx'"
+        )

@@ -1,0 +1,212 @@
+"""OpenVINO on the CPU: floats, bfloat16 where the processor has it, and integers by NNCF."""
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganpress.edge.equalization import equalized
+from ganpress.edge.files import whole_or_nothing
+from ganpress.edge.forms import Form, in_form
+from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
+from ganpress.edge.kernels import KernelProfile, profile_of
+from ganpress.edge.onnx_export import export_onnx
+from ganpress.edge.quiet import quiet
+from ganpress.edge.targets.target import (
+    UnsupportedGenerator,
+    absent_packages,
+    check_request,
+    refuse_quantized,
+    require_installed,
+)
+from ganpress.errors import CheckpointError, ConfigError
+from ganpress.metrics.scoring import Generate
+
+PRECISION_KEY = ["ganpress", "precision"]
+"""Where a file keeps the number type that its float operators run in."""
+PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
+NUMBER_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
+WARM_UP_CALLS = 2
+
+
+class OpenVinoTarget:
+    """Files `.xml` with their weights in `.bin`.
+
+    Transposed convolutions stay: OpenVINO multiplies them in integers as they are, faster than their sub-pixel form.
+    In bfloat16 it does not, so that there the sub-pixel form is the default.
+    """
+
+    name = "openvino"
+    suffix = ".xml"
+    number_types: tuple[str, ...] = ("float32", "bfloat16", "int8")
+
+    def missing(self) -> str | None:
+        """Command that installs the target, or None where it is installed."""
+        return "uv sync --extra openvino" if absent_packages("openvino", "nncf") else None
+
+    def default_form(self, number_type: str) -> Form:
+        """See `Target.default_form`."""
+        return "subpixel" if number_type == "bfloat16" else "native"
+
+    def write(
+        self,
+        model: nn.Module,
+        path: Path,
+        example: Tensor,
+        number_type: str = "float32",
+        calibration: Tensor | None = None,
+        form: Form | None = None,
+    ) -> tuple[Path, ...]:
+        """See `Target.write`."""
+        check_request(self, number_type, example, calibration)
+        refuse_quantized(self, model)
+        import openvino
+
+        if calibration is not None and number_type == "int8":
+            model = equalized(model, calibration)
+        graph = _convert(in_form(model, form or self.default_form(number_type), example), example)
+        if calibration is not None and number_type == "int8":
+            graph = _quantize(graph, calibration)
+        graph.set_rt_info(PRECISION_HINTS[number_type], PRECISION_KEY)
+        with whole_or_nothing(path, ".bin") as place:
+            openvino.save_model(graph, place, compress_to_fp16=False)
+        return (path, path.with_suffix(".bin"))
+
+    def open(self, path: Path, threads: int = 1) -> Generate:
+        """See `Target.open`."""
+        require_installed(self)
+        return OpenVinoGenerator(path, threads)
+
+    def kernels(self, path: Path, example: Tensor) -> KernelProfile:
+        """See `Target.kernels`."""
+        require_installed(self)
+        generator = OpenVinoGenerator(path, threads=1, profile=True)
+        for _ in range(WARM_UP_CALLS + 1):
+            generator(example)
+        return generator.profile()
+
+    def version(self) -> str:
+        """See `Target.version`."""
+        require_installed(self)
+        import openvino
+
+        return f"openvino {str(openvino.__version__).partition('-')[0]}"
+
+
+class OpenVinoGenerator:
+    """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by OpenVINO on the CPU."""
+
+    def __init__(self, path: Path, threads: int = 1, profile: bool = False) -> None:
+        """Load the file.
+
+        Args:
+            path: an `.xml` file with its `.bin` beside it.
+            threads: cores to use.
+            profile: whether the time of each kernel is kept.
+
+        Raises:
+            CheckpointError: if a file is missing, damaged, or not a generator.
+        """
+        import openvino
+
+        for needed in (path, path.with_suffix(".bin")):
+            if not needed.exists():
+                raise CheckpointError(f"{needed} does not exist; export the generator first")
+        core = openvino.Core()
+        try:
+            graph = core.read_model(path)
+            precision = graph.get_rt_info(PRECISION_KEY).astype(str)
+            options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+            compiled = core.compile_model(graph, "CPU", {**options, "PERF_COUNT": profile})
+        except Exception as error:  # the runtime raises many types for damaged files
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{path} cannot be loaded by OpenVINO: {reason}; export it again") from None
+        found = [*(name for one in graph.inputs for name in one.get_names()), *graph.outputs[0].get_names()]
+        if found not in ([INPUT, OUTPUT], [SOURCE, OUTPUT]):
+            raise CheckpointError(
+                f"{path} is no generator: it needs '{INPUT}' or '{SOURCE}' -> '{OUTPUT}', found {found}"
+            )
+        self.path, self._input, self._request = path, found[0], compiled.create_infer_request()
+        shape = graph.inputs[0].get_partial_shape()
+        self.input_shape = tuple(shape[axis].get_length() for axis in range(1, len(shape)))
+        """Of one input: (Z,) or (C, H, W)."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run a batch of any size.
+
+        Raises:
+            ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
+        """
+        if inputs.dim() < 2 or inputs.shape[0] == 0 or tuple(inputs.shape[1:]) != self.input_shape:
+            wanted = ", ".join(("N", *map(str, self.input_shape)))
+            raise ConfigError(
+                f"{self.path.name} takes {self._input} ({wanted}) with N >= 1, found {tuple(inputs.shape)}"
+            )
+        values = np.ascontiguousarray(inputs.detach().cpu().numpy(), dtype=np.float32)
+        self._request.infer({0: values}, share_inputs=True)
+        return torch.from_numpy(self._request.get_output_tensor(0).data.copy())
+
+    def profile(self) -> KernelProfile:
+        """Kernels of the last call, as the runtime reports them."""
+        ran = [one for one in self._request.profiling_info if one.status.name == "EXECUTED"]
+        return profile_of(
+            (
+                one.node_type,
+                _number_type(one.exec_type),
+                any(part in one.node_type for part in MULTIPLYING),
+                one.real_time.total_seconds(),
+            )
+            for one in ran
+        )
+
+
+def _number_type(execution: str) -> str:
+    """Number type of a kernel, from e.g. `brgconv_avx512_i8`."""
+    suffix = execution.rpartition("_")[2].lower()
+    return NUMBER_TYPES.get(suffix, suffix)
+
+
+def _convert(model: nn.Module, example: Tensor) -> Any:
+    """Read the generator's ONNX graph.
+
+    Raises:
+        UnsupportedGenerator: if OpenVINO has no form for an operator.
+    """
+    import openvino
+
+    with tempfile.TemporaryDirectory(prefix="ganpress-openvino-") as folder:
+        path = Path(folder) / "generator.onnx"
+        export_onnx(model, path, example)
+        try:
+            return openvino.convert_model(path)
+        except Exception as error:  # the converter raises many types
+            reason = " ".join(str(error).split())[:300]
+            raise UnsupportedGenerator(f"OpenVINO cannot run {type(model).__name__}: {reason}") from None
+
+
+def _quantize(graph: Any, calibration: Tensor) -> Any:
+    """Quantize weights and activations to 8 bits by NNCF, activations symmetric where they can be.
+
+    Ranges by histogram: the mean and max-min estimators cost 3 dB on generators with instance normalisation.
+    """
+    import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    nncf.set_log_level(logging.ERROR)
+    advanced = nncf.AdvancedQuantizationParameters(
+        activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM
+    )
+    inputs = [calibration[place : place + 1].numpy() for place in range(len(calibration))]
+    with quiet():
+        return nncf.quantize(
+            graph,
+            nncf.Dataset(inputs),
+            preset=nncf.QuantizationPreset.PERFORMANCE,
+            subset_size=len(inputs),
+            advanced_parameters=advanced,
+        )
