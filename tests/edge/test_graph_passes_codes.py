@@ -1,0 +1,89 @@
+"""Graphs that move codes instead of reals give the same images."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.edge.graph_passes_codes import pad_codes_
+from ganpress.edge.graph_passes_openvino import openvino_graph, unrounded_outputs
+from ganpress.edge.onnx_export import traced_graph
+from ganpress.fidelity import compare_outputs
+from models.quantized_layers import QuantizedConv
+from models.resnet import resnet_generator
+
+
+@pytest.fixture(scope="module", params=[{}, {"channel_inputs": True}], ids=["one scale", "a scale a channel"])
+def subject(request):
+    """A ResNet generator, its quantized form, and sources."""
+    torch.manual_seed(0)
+    model, sources = resnet_generator("2_2_2_2_2_2_2_2", 3, 3, separable=True).eval(), torch.randn(3, 3, 16, 16)
+    return model, quantize(model, sources, QuantizationConfig(8, 8, max_crest=1e9, **request.param)), sources
+
+
+def run(proto, sources):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: sources.numpy()})[0]
+
+
+def test_rounding_before_padding_gives_the_same_images(subject):
+    _, quantized, sources = subject
+    proto = onnx.load_from_string(traced_graph(quantized, sources))
+    before = run(proto, sources)
+    assert pad_codes_(proto) >= 18  # two for each block
+    onnx.checker.check_model(proto, full_check=True)
+    assert np.array_equal(run(proto, sources), before)
+    rounded = {node.output[0] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
+    padded = [node.input[0] for node in proto.graph.node if node.op_type == "Pad"]
+    assert sum(name in rounded for name in padded) >= 18
+    assert pad_codes_(proto) == 0
+
+
+def test_a_padding_that_is_read_twice_or_adds_zeros_stays():
+    from onnx import TensorProto, helper, numpy_helper
+
+    def graph(mode, twice):
+        nodes = [
+            helper.make_node("Pad", ["x", "widths"], ["padded"], mode=mode),
+            helper.make_node("QuantizeLinear", ["padded", "scale", "zero"], ["codes"]),
+            helper.make_node("DequantizeLinear", ["codes", "scale", "zero"], ["y"]),
+        ]
+        outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y", "padded")]
+        constants = {"widths": np.array([0, 0, 1, 1] * 2), "scale": np.float32(0.1), "zero": np.uint8(0)}
+        initializers = [numpy_helper.from_array(np.asarray(one), name) for name, one in constants.items()]
+        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 4, 4])]
+        return helper.make_model(helper.make_graph(nodes, "g", inputs, outputs[: 1 + twice], initializers))
+
+    assert pad_codes_(graph("reflect", twice=False)) == 1
+    assert pad_codes_(graph("reflect", twice=True)) == 0
+    assert pad_codes_(graph("constant", twice=False)) == 0
+
+
+def test_unrounded_outputs_are_nearer_to_the_float_generator(subject):
+    model, quantized, sources = subject
+    before = compare_outputs(model, quantized, sources).snr_db
+    proto = onnx.load_from_string(openvino_graph(quantized, sources))
+    after = compare_outputs(model, lambda x: torch.from_numpy(run(proto, x)), sources).snr_db
+    assert after > before
+    assert all(layer.target is not None for layer in quantized.modules() if isinstance(layer, QuantizedConv))
+    assert all(
+        layer.target is None for layer in unrounded_outputs(quantized).modules() if isinstance(layer, QuantizedConv)
+    )
+
+
+def test_openvino_multiplies_every_layer_in_integers(subject):
+    openvino = pytest.importorskip("openvino", reason="uv sync --extra openvino")
+    model, quantized, sources = subject
+    graph = openvino.Core().read_model(openvino_graph(quantized, sources))
+    compiled = openvino.Core().compile_model(graph, "CPU", {"PERF_COUNT": True, "INFERENCE_PRECISION_HINT": "f32"})
+    request = compiled.create_infer_request()
+    images = torch.from_numpy(request.infer([sources.numpy()])[0].copy())
+    ran = [one for one in request.profiling_info if "Convolution" in one.node_type and one.status.name == "EXECUTED"]
+    assert len(ran) == len(quantized.layers)
+    assert all(one.exec_type.endswith("I8") for one in ran)
+    before = compare_outputs(model, quantized, sources).snr_db
+    assert compare_outputs(model, lambda _: images, sources).snr_db > before
