@@ -57,6 +57,7 @@ def project(trained_like, tiny_images, tmp_path, monkeypatch):
     (artifacts / "prepare").mkdir()
     for split in ("train", "validation", "test"):
         np.save(artifacts / "prepare" / f"{split}.npy", tiny_images.pixels)
+        np.save(artifacts / "prepare" / f"{split}_labels.npy", tiny_images.labels)
     counts = {"train": 60, "validation": 60, "test": 60}
     PreparedMeta("tiny", 16, 1, ["a", "b", "c"], counts, "none").save(artifacts / "prepare")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
