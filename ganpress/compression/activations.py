@@ -18,6 +18,7 @@ from ganpress.compression.histograms import Histogram, Ranges
 from ganpress.compression.rounding import QuantizationConfig
 from ganpress.compression.sites import Site
 from ganpress.errors import ConfigError
+from models.quantized_layers import QuantizedConv
 
 PIXELS = 4096
 """Pixels of an image that go into a histogram; spread evenly, an odd step apart."""
@@ -179,7 +180,7 @@ def run_hooked(model: nn.Module, sites: tuple[Site, ...], batches: Batches, look
 @contextmanager
 def _hooked(model: nn.Module, sites: tuple[Site, ...], look: Look) -> Iterator[None]:
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
-        return lambda _, inputs, output: look(name, _as_maps(inputs[0]), _as_maps(output))
+        return lambda layer, inputs, output: look(name, _as_maps(layer, inputs[0]), _as_maps(layer, output))
 
     handles = [model.get_submodule(site.name).register_forward_hook(hook(site.name)) for site in sites]
     try:
@@ -189,6 +190,7 @@ def _hooked(model: nn.Module, sites: tuple[Site, ...], look: Look) -> Iterator[N
             handle.remove()
 
 
-def _as_maps(x: Tensor) -> Tensor:
-    """What a linear layer sees, (…, C), as maps of one pixel; maps stay."""
-    return x if x.dim() == 4 else x.reshape(-1, x.shape[-1], 1, 1)
+def _as_maps(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a linear layer sees, (…, C), as maps of one pixel; maps of a convolution stay."""
+    linear = isinstance(layer, nn.Linear) or (isinstance(layer, QuantizedConv) and layer.linear)
+    return x.reshape(-1, x.shape[-1], 1, 1) if linear else x

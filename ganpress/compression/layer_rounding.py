@@ -119,7 +119,11 @@ def _set_input_(source: InputQuantizer, ranges: LayerRanges, pads_zeros: bool) -
 
 
 def _moments(prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, QuantizedConv]) -> dict[str, Tensor]:
-    """Second moments of what each layer's rounded weights will be multiplied with, on the calibration inputs."""
+    """Second moments of what each layer's rounded weights will be multiplied with, on the calibration inputs.
+
+    Returns:
+        (2, G, K, K) for each layer: of every other input and of the rest, so that one can be tested on the other.
+    """
     found: dict[str, Tensor] = {}
     centred = {site.name: site.follower == "instance_norm" for site in sites}
 
@@ -127,7 +131,12 @@ def _moments(prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, Quan
         layer = layers[name]
         if isinstance(layer.source, InputQuantizer):  # the kernel sees codes
             source = layer.source.encode(source) - layer.source.kernel_zero
-        moments = patch_moments(layer.repeat(source), layer.geometry, centred[name])
+        halves = [
+            patch_moments(layer.repeat(half), layer.geometry, centred[name])
+            for half in (source[::2], source[1::2])
+            if len(half)
+        ]
+        moments = torch.stack([halves[0], halves[1] if len(halves) == 2 else torch.zeros_like(halves[0])])
         found[name] = found[name] + moments if name in found else moments
 
     run_hooked(prepared.plain.network, sites, lambda: iter(batches_of(prepared.inputs)), look)
@@ -144,9 +153,35 @@ def _set_weights_(layer: QuantizedConv, weight: Tensor, config: QuantizationConf
         layer.weight.copy_(weight)
         return
     book = _book(weight, layer.weight_bits, config)
-    round_: Callable[[Tensor, CodeBook, Tensor], Tensor] = round_adaptive if config.adaptive else round_compensated
-    layer.weight.copy_(book.round(weight) if moments is None else round_(weight, book, moments))
+    if moments is None:
+        layer.weight.copy_(book.round(weight))
+    else:
+        layer.weight.copy_(
+            _round_tested(weight, book, moments, round_adaptive if config.adaptive else round_compensated)
+        )
     layer.weight_scale.copy_(book.scale)
+
+
+def _round_tested(
+    weight: Tensor, book: CodeBook, halves: Tensor, rounding: Callable[[Tensor, CodeBook, Tensor], Tensor]
+) -> Tensor:
+    """Round by moments, unless that only fits the inputs it was chosen on.
+
+    A layer of K weights an output has K^2 moments; of fewer calibration patches than K they are no estimate. So the
+    weights rounded by one half of the inputs must have less error than the nearest ones on the other half.
+    """
+    if bool(halves[1].any()):
+        trial, nearest = rounding(weight, book, halves[0]), book.round(weight)
+        errors = [_output_error(codes, weight, book, halves[1]) for codes in (trial, nearest)]
+        if errors[0] >= errors[1]:
+            return nearest
+    return rounding(weight, book, halves.sum(0))
+
+
+def _output_error(codes: Tensor, weight: Tensor, book: CodeBook, moments: Tensor) -> float:
+    error = (codes.flatten(1) * book.scale[:, None] - weight.flatten(1)).double()
+    error = error.reshape(len(moments), -1, moments.shape[1])  # (G, O, K)
+    return float(((error @ moments) * error).sum())
 
 
 def _correct_biases_(prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, QuantizedConv]) -> None:

@@ -58,8 +58,8 @@ class QuantizationConfig:
     harms the images of the calibration inputs most. None gives all the same.
     """
     min_snr_db: float | None = None
-    """Layers stay in floats, the most harmful for their work first, until the images of the calibration inputs are that
-    near; None leaves it to `max_crest`.
+    """Layers stay in floats, the most harmful for their work first, until images are that near; measured on the last
+    quarter of the calibration inputs, which ranges are not measured on. None leaves it to `max_crest`.
     """
     max_crest: float = 24.0
     """Layers before an instance normalisation whose output's range is wider, in standard deviations, stay in floats: at
