@@ -19,6 +19,8 @@ class Latency:
 
     p50_ms: float
     p95_ms: float
+    least_ms: float
+    """What other load on the machine moves least."""
     batch_size: int
     rounds: int
     threads: int
@@ -63,7 +65,7 @@ def measure_latency(
 
 def _latency(milliseconds: list[float], batch_size: int, threads: int) -> Latency:
     p50, p95 = np.percentile(milliseconds, (50, 95))
-    return Latency(float(p50), float(p95), batch_size, len(milliseconds), threads)
+    return Latency(float(p50), float(p95), min(milliseconds), batch_size, len(milliseconds), threads)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Stage `search`: score sub-generators of the supernet without retraining, under a hard budget."""
 
 import csv
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -12,8 +14,8 @@ from ganpress.checkpoint import load_model
 from ganpress.config.search import SearchConfig
 from ganpress.cost import Cost, generator_cost
 from ganpress.data.inputs import open_inputs
-from ganpress.latency import measure_latency
 from ganpress.search.costs import ScoredSpec
+from ganpress.search.latency_prediction import LatencyPredictor
 from ganpress.search.score_book import ScoreBook
 from ganpress.search.search import SearchResult, search_specs
 from ganpress.tracking import StageRun
@@ -22,6 +24,7 @@ from models.elastic import Elastic, Spec
 from tasks.generator_training import identity, prepared, write_json
 from tasks.scoring import QuickScoring, quick_scoring
 from tasks.stage import Stage, require, stage_main
+from tasks.subnet_latency import prediction_facts, subnet_timer
 
 CALIBRATION = "subnet-calibration"
 """Purpose of the inputs that normalisation statistics are measured on; `subnet` extracts with the same."""
@@ -80,16 +83,19 @@ def work(stage: Stage, run: StageRun) -> None:
     folder = prepared(stage)
     inputs = [supernet_file, scoring.judge, folder / "validation.npy", *folder.glob("*_sources.npy")]
     book = ScoreBook(stage.checkpoints / f"search-{identity(stage, inputs)[:16]}.jsonl")
-    result = search_specs(
-        supernet.space,
-        _coster(blueprint, stage),
-        SubnetScoring(supernet_file, scoring, config.calibration_images),
-        config,
-        stage.seed,
-        _timer(blueprint, stage, config.latency_repeats),
-        book,
-    )
-    _deliver(stage, run, result, scoring.open().name)
+    with tempfile.TemporaryDirectory(prefix="ganpress-search-") as scratch:
+        timer = subnet_timer(stage, config, blueprint, supernet.space, book, Path(scratch))
+        result = search_specs(
+            supernet.space,
+            _coster(blueprint, stage),
+            SubnetScoring(supernet_file, scoring, config.calibration_images),
+            config,
+            stage.seed,
+            timer,
+            book,
+        )
+    prediction = prediction_facts(timer, config) if isinstance(timer, LatencyPredictor) else {}
+    _deliver(stage, run, result, scoring.open().name, prediction)
     book.discard()
 
 
@@ -103,18 +109,7 @@ def _coster(blueprint: Blueprint, stage: Stage) -> Callable[[Spec], Cost]:
     return cost_of
 
 
-def _timer(blueprint: Blueprint, stage: Stage, repeats: int) -> Callable[[Spec], float]:
-    """Time one image on one thread of this machine; weights do not matter to that."""
-    one = open_inputs(prepared(stage), "validation").draw(stage.seed, "latency", 1)
-
-    def latency_of(spec: Spec) -> float:
-        network = subnet_blueprint(blueprint, spec).build().eval()
-        return measure_latency({str(spec): network}, one, repeats)[str(spec)].p50_ms
-
-    return latency_of
-
-
-def _deliver(stage: Stage, run: StageRun, result: SearchResult, metric: str) -> None:
+def _deliver(stage: Stage, run: StageRun, result: SearchResult, metric: str, prediction: Mapping[str, Any]) -> None:
     on_front = {one.spec for one in result.front}
     _write_table(stage.out / "scores.csv", result.scored, metric, on_front)
     _write_table(stage.out / "front.csv", result.front, metric, on_front)
@@ -124,8 +119,11 @@ def _deliver(stage: Stage, run: StageRun, result: SearchResult, metric: str) -> 
         "scored": len(result.scored),
         "front": len(result.front),
     }
-    write_json(stage.out / "best.json", {"spec": str(best.spec), "metric": metric, **facts, **counts})
-    run.log_metrics(facts | counts | {"subnets_per_second": result.speed.per_second, "workers": result.speed.processes})
+    content: dict[str, Any] = {"spec": str(best.spec), "metric": metric, **facts, **counts, **prediction}
+    write_json(stage.out / "best.json", content)
+    speed = {"subnets_per_second": result.speed.per_second, "workers": result.speed.processes}
+    errors = {name: value for name, value in prediction.items() if isinstance(value, float)}
+    run.log_metrics(facts | counts | speed | errors)
     for name in ("scores.csv", "front.csv", "best.json"):
         run.log_file(stage.out / name)
 

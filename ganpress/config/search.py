@@ -9,6 +9,8 @@ from ganpress.config.training import AnyDistillation, QuickMetric
 
 Objective = Literal["macs", "parameters", "bytes", "latency"]
 """What a sub-generator costs; the score is always the other objective."""
+LatencySource = Literal["measured", "table"]
+LatencyRuntime = Literal["torch", "onnx", "openvino", "executorch"]
 
 
 class SearchConfig(Section):
@@ -20,14 +22,22 @@ class SearchConfig(Section):
     calibration_images: int = Field(ge=2)
     """Inputs that re-calibrate the normalisation statistics of each sub-generator."""
     objectives: tuple[Objective, ...] = Field(default=("macs",), min_length=1)
-    """Costs that the front trades against the score. `latency` is measured, the others are counted."""
+    """Costs that the front trades against the score. `latency` is timed, the others are counted."""
     max_macs: int | None = Field(default=None, ge=1)
     max_parameters: int | None = Field(default=None, ge=1)
     max_bytes: int | None = Field(default=None, ge=1)
     max_latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Median milliseconds of one image on one thread."""
+    latency: LatencySource = "measured"
+    """How latency is known, where it is among objectives or limits: every sub-generator is timed, or predicted from a
+    table of timed layers. The table pays where a runtime takes seconds to take a network in."""
+    latency_runtime: LatencyRuntime = "torch"
+    """What sub-generators are timed in, float32: eager torch, or a target of `export`."""
+    latency_samples: int = Field(default=12, ge=6)
+    """Sub-generators that are timed whole for the table: its factors are fitted to them and its error is told by them,
+    each left out in turn."""
     latency_repeats: int = Field(default=30, ge=3)
-    """Timed calls of each sub-generator; without latency among objectives and limits nothing is timed."""
+    """Timed calls of each sub-generator or layer."""
     exhaustive_limit: int = Field(ge=1)
     """Spaces up to this size are searched exhaustively, larger ones by NSGA-II."""
     population: int = Field(default=100, ge=4)

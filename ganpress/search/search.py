@@ -18,7 +18,7 @@ from models.elastic import Spec, WidthSpace
 
 CountCost = Callable[[Spec], CountedCost]
 MeasureLatency = Callable[[Spec], float]
-"""Median milliseconds of one image; called in this process with torch on one thread, while no worker scores."""
+"""Milliseconds of one image, measured or predicted; called in this process, torch on one thread, while none scores."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""A table of how long single layers take in a runtime, so that a network's latency needs no run of the network.
+
+As in hardware-aware architecture search (Cai et al. 2019, "ProxylessNAS", section 3.3): each distinct layer shape is
+timed once as a network of its own, and a network's latency is predicted from the sum of its layers'.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.latency import measure_latency
+from ganpress.metrics.scoring import Generate
+from ganpress.search.layers import Layer, LayerNetwork
+from ganpress.seeding import torch_generator
+
+Deploy = Callable[[nn.Module, Tensor], Generate]
+"""Puts a network, in eval mode, into a runtime of one thread; the tensor is an example of its inputs (1, …)."""
+
+logger = logging.getLogger(__name__)
+
+
+class LatencyTable:
+    """Milliseconds of each layer for one sample, beyond those of a network that does nothing.
+
+    Args:
+        deploy: puts a layer into the runtime.
+        rounds: timed calls of each layer; the fastest counts, because other load can only slow a call down.
+        path: file of JSON lines that measured layers are kept in, so that the next search finds them; it must belong to
+            one machine and one runtime. None keeps nothing.
+    """
+
+    def __init__(self, deploy: Deploy, rounds: int, path: Path | None = None) -> None:
+        self._deploy, self._rounds, self._path = deploy, rounds, path
+        self._known: dict[str, float] = {}
+        self._idle_ms: float | None = None
+        self.measured = 0
+        """Layers that this object has timed."""
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self._read(line)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def milliseconds(self, layer: Layer) -> float:
+        """Time of a layer, at least 0; measured when it is asked for the first time.
+
+        Raises:
+            GanpressError: where the runtime cannot run the layer.
+        """
+        key = layer.key
+        if key not in self._known:
+            if self._idle_ms is None:
+                self._idle_ms = self._time(_Nothing(), (1, 1, 1, 1))
+            network = LayerNetwork(layer, torch_generator(0, "latency table", key)).eval()
+            self._keep(key, max(0.0, self._time(network, layer.input_shape) - self._idle_ms))
+        return self._known[key]
+
+    def _time(self, network: nn.Module, input_shape: tuple[int, ...]) -> float:
+        example = torch.rand(input_shape, generator=torch_generator(0, "latency table", "input"))
+        runner = self._deploy(network, example)
+        return measure_latency({"layer": runner}, example, self._rounds)["layer"].least_ms
+
+    def _keep(self, key: str, milliseconds: float) -> None:
+        self._known[key] = milliseconds
+        self.measured += 1
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, (json.dumps({"layer": key, "ms": milliseconds}) + "\n").encode())
+        finally:
+            os.close(descriptor)
+
+    def _read(self, line: str) -> None:
+        """Take one line; one that a kill cut short is left alone and its layer measured again."""
+        try:
+            entry = json.loads(line)
+            self._known[str(entry["layer"])] = float(entry["ms"])
+        except (ValueError, TypeError, KeyError):
+            logger.warning("%s has a line that cannot be read; its layer is measured again", self._path)
+
+
+class _Nothing(nn.Module):
+    """What a call costs in which nothing is computed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :1, :1, :1]

@@ -1,0 +1,256 @@
+"""A network taken apart into the layers that a runtime runs, each with the shapes that it runs on.
+
+The network runs once without numbers, on the meta device, and every function of a tensor that it calls is written down.
+Functions that runtimes run as one kernel are one layer: a convolution or matrix product with the zero padding before
+it, and with the batch normalisation, constant factors and offsets, and activation behind it. So no architecture has to
+describe itself.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from ganpress.errors import ConfigError
+from models.elastic import NoInitialisation
+
+MULTIPLYING = frozenset({
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention",
+})  # fmt: skip
+FUSED = frozenset({"batch_norm", "relu", "relu_", "leaky_relu", "leaky_relu_", "tanh", "sigmoid", "clamp", "hardtanh"})
+"""What runs as part of the product before it."""
+AFFINE = frozenset({"add", "add_", "mul", "mul_", "sub", "sub_"})
+"""Part of the product before it, too, where the other operand is constant."""
+FREE = frozenset({
+    "dropout", "dropout_", "feature_dropout", "contiguous", "detach", "reshape", "view", "flatten", "unflatten",
+    "squeeze", "unsqueeze", "identity", "to", "type_as", "expand_as",
+})  # fmt: skip
+"""What runs as nothing at all: another view of the same numbers."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor that a function takes."""
+
+    shape: tuple[int, ...]
+    computed: bool
+    """Whether it depends on the network's input; else it is a parameter, a buffer or another constant."""
+
+    def __repr__(self) -> str:
+        return ("" if self.computed else "constant ") + "x".join(map(str, self.shape))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One function that the network calls; tensors among the arguments are `Operand`s."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def __str__(self) -> str:
+        words = [_text(value) for value in self.arguments]
+        words += [f"{name}={_text(value)}" for name, value in self.named.items() if value is not None]
+        return f"{self.name}({', '.join(words)})"
+
+    @property
+    def operands(self) -> list[Operand]:
+        """Its tensors, in order."""
+        leaves = pytree.tree_leaves((self.arguments, self.named))
+        return [leaf for leaf in leaves if isinstance(leaf, Operand)]
+
+    def run(self, tensors: Iterator[Tensor]) -> Tensor:
+        """Call the function with the next of `tensors` in each operand's place."""
+        arguments, named = pytree.tree_map(
+            lambda leaf: next(tensors) if isinstance(leaf, Operand) else leaf, (self.arguments, self.named)
+        )
+        result = self.function(*arguments, **named)
+        first: Tensor = pytree.tree_leaves(result)[0]
+        return first
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return repr(value)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Functions that run as one; two layers of the same key take the same time."""
+
+    calls: tuple[Call, ...]
+
+    @property
+    def key(self) -> str:
+        """Functions, shapes and numbers in words."""
+        return " > ".join(map(str, self.calls))
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether it holds a convolution or matrix product."""
+        return any(call.name in MULTIPLYING for call in self.calls)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of what it computes from; the larger one of several."""
+        return max((one.shape for one in self.calls[0].operands if one.computed), key=math.prod)
+
+
+def trace_layers(build: Callable[[], nn.Module], input_shape: Sequence[int]) -> tuple[Layer, ...]:
+    """Take a network apart.
+
+    Args:
+        build: makes the network; called on the meta device.
+        input_shape: of one input (1, …).
+
+    Raises:
+        ConfigError: if the network cannot run without numbers.
+    """
+    recorder = _Recorder()
+    try:
+        with torch.no_grad(), torch.device("meta"):
+            with NoInitialisation():
+                network = build().eval()
+            source = torch.empty(tuple(input_shape))
+            recorder.start(source)
+            with recorder:
+                network(source)
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"the network's layers cannot be listed: {reason}; set search.latency to 'measured'"
+        ) from None
+    return tuple(_grouped(recorder.recorded))
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A call, and by whose results it is fed."""
+
+    call: Call
+    sources: tuple[int, ...]
+    """Positions of the calls whose results it takes; -1 is the network's input."""
+
+
+class _Recorder(TorchFunctionMode):
+    """Writes down each function that computes a tensor from the network's input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recorded: list[_Recorded] = []
+        self._makers: dict[int, int] = {}
+        self._alive: list[Tensor] = []  # else an id could be given to another tensor
+
+    def start(self, source: Tensor) -> None:
+        """Take `source` for the network's input."""
+        self._keep(source, -1)
+
+    def _keep(self, tensor: Tensor, maker: int) -> None:
+        self._makers[id(tensor)] = maker
+        self._alive.append(tensor)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call one function and write it down."""
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        sources = tuple(self._makers[id(tensor)] for tensor in tensors if id(tensor) in self._makers)
+        arguments, named = pytree.tree_map(self._operand, (args, kwargs))  # before: the function may work in place
+        result = func(*args, **kwargs)
+        made = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+        if not sources or not made:
+            return result
+        name = getattr(func, "__name__", str(func)).strip("_")
+        if name in FREE or not made[0].is_floating_point():
+            maker = sources[0]
+        else:
+            maker = len(self.recorded)
+            self.recorded.append(_Recorded(Call(name, func, arguments, named), sources))
+        for tensor in made:
+            self._keep(tensor, maker)
+        return result
+
+    def _operand(self, leaf: Any) -> Any:
+        return Operand(tuple(leaf.shape), id(leaf) in self._makers) if isinstance(leaf, Tensor) else leaf
+
+
+def _grouped(recorded: Sequence[_Recorded]) -> Iterator[Layer]:
+    """Put together what runs as one, in the order in which it runs."""
+    readers: dict[int, list[int]] = {}
+    for position, one in enumerate(recorded):
+        for source in one.sources:
+            readers.setdefault(source, []).append(position)
+
+    def only_reader(position: int) -> int | None:
+        found = readers.get(position, [])
+        return found[0] if len(found) == 1 else None
+
+    taken: set[int] = set()
+    for position, one in enumerate(recorded):
+        if position in taken:
+            continue
+        group, follower = [position], only_reader(position)
+        if _pads_with_zeros(one.call) and follower is not None and recorded[follower].call.name in MULTIPLYING:
+            group.append(follower)
+            follower = only_reader(follower)
+        if recorded[group[-1]].call.name in MULTIPLYING:
+            while follower is not None and _is_fused(recorded[follower].call):
+                group.append(follower)
+                follower = only_reader(follower)
+        taken.update(group)
+        yield Layer(tuple(recorded[index].call for index in group))
+
+
+def _pads_with_zeros(call: Call) -> bool:
+    values = [*call.arguments[2:], *call.named.values()]
+    return call.name == "pad" and not any(isinstance(value, str) and value != "constant" for value in values)
+
+
+def _is_fused(call: Call) -> bool:
+    one_computed = sum(operand.computed for operand in call.operands) == 1
+    return one_computed and (call.name in FUSED or call.name in AFFINE)
+
+
+class LayerNetwork(nn.Module):
+    """One layer as a network of its own: (N, …) -> the first number of each sample's result.
+
+    So little is put out that handing it over costs nothing. Constants are positive random numbers, because one of them
+    may be a variance; what else the layer computes from is constant here.
+    """
+
+    def __init__(self, layer: Layer, generator: torch.Generator) -> None:
+        super().__init__()
+        self._calls = layer.calls
+        shape, taken = layer.input_shape, False
+        self._fed: list[list[str | None]] = []
+        for number, call in enumerate(layer.calls):
+            fed: list[str | None] = []
+            for place, operand in enumerate(call.operands):
+                if operand.computed and (number > 0 or (operand.shape == shape and not taken)):
+                    taken = True
+                    fed.append(None)
+                    continue
+                name = f"constant_{number}_{place}"
+                self.register_buffer(name, 0.5 + torch.rand(operand.shape, generator=generator))
+                fed.append(name)
+            self._fed.append(fed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for call, fed in zip(self._calls, self._fed, strict=True):
+            tensors = [x if name is None else self._constant(call, name, x) for name in fed]
+            x = call.run(iter(tensors))
+        return x[(slice(None), *(slice(0, 1) for _ in x.shape[1:]))]
+
+    def _constant(self, call: Call, name: str, x: Tensor) -> Tensor:
+        """A constant; what is put beside `x` must have as many samples."""
+        tensor = self.get_buffer(name)
+        return tensor.expand(len(x), *tensor.shape[1:]) if call.name in ("cat", "concat", "stack") else tensor
