@@ -13,7 +13,6 @@ from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.data.arrays import Conditioning
-from ganpress.demo.generators import find_generator
 from ganpress.demo.runtime import FILES_SHA256, BrowserRuntime, find_runtime
 from ganpress.demo.server import open_server
 from ganpress.edge.card import Lineage, write_card
@@ -64,14 +63,19 @@ class Visit:
         return torch.tensor(self.page.evaluate("Array.from(demo.input)"), dtype=torch.float32)
 
 
-def write_exported(folder, model, example, conditioning=None, trained=None):
-    """An edge file with its card, as the export stage leaves it; the folder's name is the item."""
-    folder.mkdir(parents=True)
-    path = folder / "generator.onnx"
-    export_onnx(model, path, example)
-    proof = Verification(images=1, max_abs_error=0.0, snr_db=None, tolerance=0.1)
-    write_card(path, model, example[:1], proof, LINEAGE, conditioning, trained)
-    return path
+@pytest.fixture(scope="session")
+def write_exported():
+    """(folder, model, example, conditioning=None, trained=None) -> an edge file with its card, as a stage leaves it."""
+
+    def write(folder, model, example, conditioning=None, trained=None):
+        folder.mkdir(parents=True)
+        path = folder / "generator.onnx"
+        export_onnx(model, path, example)
+        proof = Verification(images=1, max_abs_error=0.0, snr_db=None, tolerance=0.1)
+        write_card(path, model, example[:1], proof, LINEAGE, conditioning, trained)
+        return path
+
+    return write
 
 
 class Drawing(nn.Module):
@@ -86,7 +90,7 @@ class Drawing(nn.Module):
 
 
 @pytest.fixture(scope="session")
-def latent_exports(trained_like, tmp_path_factory):
+def latent_exports(trained_like, write_exported, tmp_path_factory):
     """artifacts/ with a float teacher and two compressed forms of 16 x 16 pixels."""
     artifacts = tmp_path_factory.mktemp("latents") / "artifacts"
     model, z = trained_like("4", 16, 1), torch.randn(32, 100, generator=torch.Generator().manual_seed(0))
@@ -97,7 +101,7 @@ def latent_exports(trained_like, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def label_exports(tmp_path_factory):
+def label_exports(write_exported, tmp_path_factory):
     """artifacts/ with two generators of label maps (3, 16, 16)."""
     artifacts = tmp_path_factory.mktemp("labels") / "artifacts"
     with torch.random.fork_rng():
@@ -165,9 +169,3 @@ def visit(chromium):
     for end in ends:
         end()
     assert [complaint for seen in visits for complaint in seen.complaints] == []
-
-
-@pytest.fixture
-def pair():
-    """(artifacts, original, compressed) -> both, checked against their cards."""
-    return lambda artifacts, *references: tuple(find_generator(artifacts, one) for one in references)

@@ -16,6 +16,7 @@ export class Comparison {
   #newest = null;
   #busy = false;
   #times = { original: [], compressed: [] };
+  #drawn = { original: 0, compressed: 0 };
   #pictures = {};
   runs = 0;
   input = null;
@@ -34,8 +35,13 @@ export class Comparison {
   /** Another engine for the same files; what was measured with the former one is dropped. */
   use(engine) {
     this.#engine = engine;
-    this.#times = { original: [], compressed: [] };
+    this.#drawn = { original: 0, compressed: 0 };
     this.show(this.input);
+  }
+
+  /** Milliseconds that one image of both took so far. */
+  get milliseconds() {
+    return ROLES.reduce((sum, role) => sum + median(this.#times[role]), 0);
   }
 
   get idle() {
@@ -68,7 +74,10 @@ export class Comparison {
   /** Time both on the current input; the figures then stand for these runs. */
   async measure(runs) {
     const input = this.input;
-    for (const role of ROLES) this.#times[role] = (await this.#engine.time(role, input, runs)).times;
+    for (const role of ROLES) {
+      this.#times[role] = (await this.#engine.time(role, input, runs)).times;
+      this.#drawn[role] += runs;
+    }
     this.#compare();
     return Object.fromEntries(ROLES.map((role) => [role, this.#times[role].slice()]));
   }
@@ -77,8 +86,15 @@ export class Comparison {
     const { images, milliseconds: took } = await this.#engine.run(role, input);
     const { shape, range } = this.#manifest.output;
     this.#pictures[role] = toImageData(images, shape, range);
-    this.#times[role] = [...this.#times[role].slice(1 - RUNS_KEPT), took];
+    this.#remember(role, took);
     draw(byId(role), this.#pictures[role]);
+  }
+
+  /** The first run also plans memory: its time is shown until there is another one. */
+  #remember(role, took) {
+    const kept = this.#drawn[role] < 2 ? [] : this.#times[role].slice(1 - RUNS_KEPT);
+    this.#times[role] = [...kept, took];
+    this.#drawn[role] += 1;
   }
 
   #compare() {

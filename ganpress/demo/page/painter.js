@@ -19,6 +19,7 @@ export async function labelControls(manifest, { show }) {
   const use = (planes, name) => {
     ids = planes.slice();
     document.getElementById('source-name').textContent = name;
+    strip.mark(name);
     refresh();
   };
   const stamp = (x, y) => {
@@ -41,14 +42,15 @@ export async function labelControls(manifest, { show }) {
       patch.style.background = colour;
       return element('label', {}, radio, patch, name);
     }));
+  brush.row.classList.add('short');
   const fill = button('Fill', () => { ids.fill(chosen); refresh(); });
-  paintable(canvas, [width, height], stamp, refresh);
+  paintable(canvas, [width, height], stamp, () => { strip.mark(null); refresh(); });
   document.getElementById('source-hint').textContent = 'Paint on it; with the keyboard: arrows move, space paints.';
   const strip = sampleStrip(samples, picture, use);
   use(samples[0], 'sample 1');
   return [
     field('Labels', 'choose one and paint on the source', [palette, brush.row], [fill]),
-    field('Sources', `label maps, ${manifest.samples.origin}`, [strip]),
+    field('Sources', `label maps, ${manifest.samples.origin}`, [strip.row]),
   ];
 }
 

@@ -12,7 +12,7 @@ export async function imageControls(manifest, { show, fail }) {
   const use = (planes, name) => {
     draw(canvas, toImageData(planes, shape, BYTES));
     document.getElementById('source-name').textContent = name;
-    strip.querySelectorAll('button').forEach((one) => one.setAttribute('aria-pressed', String(one.title === name)));
+    strip.mark(name);
     show(fromBytes(planes, range));
   };
   const open = async (file) => {
@@ -33,7 +33,7 @@ export async function imageControls(manifest, { show, fail }) {
   use(samples[0], 'sample 1');
   const [, height, width] = shape;
   const hint = `${manifest.samples.origin}; your own is cut to ${width} × ${height} pixels`;
-  return [field('Sources', hint, [strip], [choose, picker])];
+  return [field('Sources', hint, [strip.row], [choose, picker])];
 }
 
 /** Bytes (C, H, W) of each sample; label maps have one channel. */
@@ -44,6 +44,7 @@ export async function loadSamples({ file, count }, [channels, height, width]) {
   return Array.from({ length: count }, (_, index) => new Uint8Array(buffer, index * each, each));
 }
 
+/** Thumbnails to pick from: `row` to put on the page, and `mark(name)` for the one in use, or none. */
 export function sampleStrip(samples, picture, pick) {
   const buttons = samples.map((planes, index) => {
     const thumbnail = element('canvas');
@@ -54,7 +55,10 @@ export function sampleStrip(samples, picture, pick) {
     choice.append(thumbnail);
     return choice;
   });
-  return element('div', { className: 'strip' }, ...buttons);
+  return {
+    row: element('div', { className: 'strip' }, ...buttons),
+    mark: (name) => buttons.forEach((one) => one.setAttribute('aria-pressed', String(one.title === name))),
+  };
 }
 
 /** Scale a picture until it covers what the generator reads, and cut its middle out. */

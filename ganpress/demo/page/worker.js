@@ -53,11 +53,17 @@ async function time({ role, values, runs, unmeasured = 3 }) {
 
 const TASKS = { open, run, time };
 
-self.onmessage = async ({ data: { id, task, request } }) => {
+let last = Promise.resolve();
+
+self.onmessage = ({ data }) => {
+  last = last.then(() => answer(data)); // one after the other: a session runs one input at a time
+};
+
+async function answer({ id, task, request }) {
   try {
     const result = await TASKS[task](request);
     self.postMessage({ id, result }, result?.images ? [result.images.buffer] : []);
   } catch (error) {
     self.postMessage({ id, error: String(error?.message ?? error) });
   }
-};
+}
