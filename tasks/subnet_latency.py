@@ -104,7 +104,7 @@ def table_file(stage: Stage, runtime: LatencyRuntime) -> Path:
     """Where measured layers are kept: one file for each processor and version of the runtime."""
     version = f"torch {torch.__version__}" if runtime == "torch" else TARGETS[runtime].version()
     digest = hashlib.sha256(f"{processor_name()}/{version}".encode()).hexdigest()
-    return stage.checkpoints / f"layers-{runtime}-{digest[:16]}.jsonl"
+    return stage.checkpoints.parent / "latency" / f"{runtime}-{digest[:16]}.jsonl"
 
 
 def prediction_facts(predictor: LatencyPredictor, config: SearchConfig) -> Mapping[str, Any]:

@@ -122,6 +122,22 @@ def test_front_lies_inside_the_budget_and_the_scores(chain):
     assert {row["spec"] for row in front} <= {row["spec"] for row in scores}
 
 
+def test_latency_is_predicted_from_a_table_whose_error_is_told(copied):
+    settings = {"objectives": ["macs", "latency"], "latency": "table", "latency_samples": 6, "latency_repeats": 3}
+    execute(copied, supernet, "supernet", supernet={"widths": [1, 2, 3]})
+    out = execute(copied, search, "search", search=settings)
+    best = json.loads((out / "best.json").read_text())
+    assert best["latency_ms_p50"] > 0
+    assert best["latency_error_median"] <= best["latency_error_p90"]
+    assert best["latency_runtime"] == "torch"
+    assert best["latency_layers"] >= 6
+    assert [set(one) for one in best["latency_samples"]] == [{"spec", "measured_ms", "predicted_ms"}] * 6
+    (table,) = (copied / ".ganpress" / "latency").iterdir()
+    lines = table.read_text().splitlines()
+    execute(copied, search, "search", search=settings)
+    assert table.read_text().splitlines()[: len(lines)] == lines
+
+
 def test_same_seed_same_bytes(copied):
     path = copied / "artifacts/candidate/d2/generator.pt"
     before = path.read_bytes()
