@@ -78,6 +78,11 @@ def write_exported():
     return write
 
 
+def is_complaint(message):
+    """Whether it is an error or warning; that canvases are read often is the tests' doing, not the page's."""
+    return message.type in ("error", "warning") and "willReadFrequently" not in message.text
+
+
 class Drawing(nn.Module):
     """A generator of maps (N, C, H, W) that needs no tracing of many layers."""
 
@@ -156,7 +161,7 @@ def visit(chromium):
         page = chromium.new_page(viewport={"width": 1120, "height": 900})
         seen = Visit(page, url)
         told = seen.complaints.append
-        page.on("console", lambda message: told(message.text) if message.type in ("error", "warning") else None)
+        page.on("console", lambda message: told(message.text) if is_complaint(message) else None)
         page.on("pageerror", lambda error: told(str(error)))
         inside = (url, f"blob:{url}", "data:")
         page.on("request", lambda one: None if one.url.startswith(inside) else told(f"requested {one.url}"))
