@@ -75,7 +75,7 @@ class HashFamily:
         Raises:
             DataError: if there are no features, they hold NaN, or their number differs from the reference's.
         """
-        return torch.cat([self._keys(self.project(block)) for block in self._own(blocks(features, name))])
+        return _collected(self._keys(self.project(block)) for block in self._own(blocks(features, name)))
 
     def _own(self, given: Iterator[Tensor]) -> Iterator[Tensor]:
         for block in given:
@@ -112,7 +112,7 @@ def fit_family(reference: Features, tables: int, bits: int, seed: int) -> tuple[
         multipliers.to(block.device),
     )
     own = family._own(chain([block], stream))
-    projections = torch.cat([family.project(each) for each in own])
+    projections = _collected(family.project(each) for each in own)
     return replace(family, origin=projections.mean(dim=0, dtype=torch.float64).to(block)), projections
 
 
@@ -164,6 +164,24 @@ def enough(found: int, needed: int, name: str) -> None:
     """
     if found < needed:
         raise DataError(f"{name}: found {found} samples, at least {needed} are needed; give more images")
+
+
+def _collected(parts: Iterable[Tensor]) -> Tensor:
+    """Return rows (N, C) of all parts (n, C), in one tensor that doubles when it is full.
+
+    A list of small tensors would lie between the temporaries of the blocks and keep their memory from being given back.
+    """
+    rows, count = torch.empty(0), 0
+    for part in parts:
+        needed = count + len(part)
+        if needed > len(rows):
+            grown = part.new_empty((max(needed, 2 * len(rows)), part.shape[1]))
+            if count:
+                grown[:count] = rows[:count]
+            rows = grown
+        rows[count:needed] = part
+        count = needed
+    return rows[:count]
 
 
 def _pieces(rows: Tensor) -> list[Tensor]:
