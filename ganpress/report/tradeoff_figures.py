@@ -69,7 +69,7 @@ def _over_bits(axes: Any, hover: Hover, sweep: Sweep, name: str) -> None:
             axes.plot([level.bits], [level.metrics[name]], **style, **face, gid=hover.id_for(_words(level, name)))
     axes.set_xticks(sweep.bits)
     axes.set_xlabel("bits")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=-0.02)  # room for the mark of a generator that lost everything
 
 
 def _against(axes: Any, hover: Hover, sweep: Sweep, test: Test) -> None:
