@@ -1,14 +1,19 @@
 """What hashing gains over k nearest neighbours in precision and recall: robustness, cost, agreement, other domains.
 
-    python -m benchmarks.lsh_metrics [outliers] [cost] [agreement] [sounds] [--samples 10000 --features 512] [--full]
+    python -m benchmarks.lsh_metrics [outliers] [cost] [agreement] [sounds] [texts] [--samples 10000 --features 512]
+    python -m benchmarks.lsh_metrics --full
 
 outliers   samples that belong to no mode, added to a generated set that has five of ten modes: recall should not move;
            and to the reference, while half of the generated samples are bad: precision should not move
 cost       processor seconds and extra memory of one comparison, each tool in a process of its own on one thread, and
-           the exponent by which the time grows from a quarter of the samples to all; `--full` is 50,000 x 2048
+           the exponent by which the time grows from a quarter of the samples to all; `--full` is 50,000 x 2048, and
+           this table alone. Where a quarter of the samples says that exact neighbours would take longer than
+           `--longest` seconds, they are extrapolated from it, as their cost goes with the pairs, and the line says so
 agreement  rank correlation with exact neighbours over a generator compressed to 8 … 2 bits: digits drawn from a mixture
            of Gaussians (no network, nothing trained here but its maximum likelihood), in features of a fixed ReLU layer
 sounds     features of spectrograms: the metrics know nothing of images
+texts      real text: the docstrings of scipy, one topic a subpackage, as TF-IDF reduced to 64 dimensions; sets without
+           half of the topics, and with half of each text taken from another
 """
 
 import argparse
@@ -21,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +40,11 @@ from ganpress.metrics.lsh_neighbours import lsh_neighbour_scores
 from ganpress.metrics.neighbours import neighbour_scores, neighbourhood
 
 K, SEED, MIB = 3, 0, 2**20
+STARTED = time.monotonic()
+PAIRS = 16
+"""Pairs of all samples for each pair of a quarter of them."""
+LONGEST = 600.0
+"""CPU seconds of exact neighbours above which they are extrapolated: the whole table then stays within 15 minutes."""
 LIBRARIES_UP_TO = 10_000
 """Samples above which prdc and torch-fidelity, whose memory grows with N^2, are left out."""
 
@@ -123,25 +133,43 @@ def measured_elsewhere(tool: str, folder: Path) -> Cost:
     return Cost(found["cpu_seconds"], found["extra_mib"], Pair(**found["scores"]))
 
 
-def cost(samples: int, features: int) -> None:
-    """Print one line a tool."""
+def cost(samples: int, features: int, longest: float) -> None:
+    """Print one line a tool, and on stderr what is being measured."""
+    tools = [tool for tool in TOOLS if tool in OURS or samples <= LIBRARIES_UP_TO]
+    few = _costs(samples // 4, features, tools)
+    extrapolated = replace(few["exact"], cpu_seconds=PAIRS * few["exact"].cpu_seconds)
+    too_long = extrapolated.cpu_seconds > longest
+    many = _costs(samples, features, [tool for tool in tools if tool != "exact" or not too_long])
+    exact_seconds = (extrapolated if too_long else many["exact"]).cpu_seconds
     print(f"\ncost: {samples:,} + {samples:,} samples x {features} features, k = {K}, one thread")
     print(f"{'':>15}{'CPU s':>9}{'of exact':>10}{'extra MiB':>11}{'exponent':>10}{'precision':>11}{'recall':>8}")
-    tools = [tool for tool in TOOLS if tool in OURS or samples <= LIBRARIES_UP_TO]
-    found: dict[int, dict[str, Cost]] = {}
-    for count in (samples // 4, samples):
-        with tempfile.TemporaryDirectory() as folder:
-            np.save(Path(folder, "real.npy"), manifold(count, features, 0))
-            np.save(Path(folder, "fake.npy"), manifold(count, features, 1, modes=5))
-            found[count] = {tool: measured_elsewhere(tool, Path(folder)) for tool in tools}
-    few, many = found.values()
-    for tool in tools:
-        one, exponent = many[tool], math.log(many[tool].cpu_seconds / few[tool].cpu_seconds, 4)
-        faster = f"{many['exact'].cpu_seconds / one.cpu_seconds:.1f}x"
+    for tool, one in many.items():
+        exponent = math.log(one.cpu_seconds / few[tool].cpu_seconds, 4)
         print(
-            f"{tool:>15}{one.cpu_seconds:>9.2f}{faster:>10}{one.extra_mib:>11.0f}{exponent:>10.2f}"
-            f"{one.scores.precision:>11.3f}{one.scores.recall:>8.3f}"
+            f"{tool:>15}{one.cpu_seconds:>9.2f}{f'{exact_seconds / one.cpu_seconds:.1f}x':>10}{one.extra_mib:>11.0f}"
+            f"{exponent:>10.2f}{one.scores.precision:>11.3f}{one.scores.recall:>8.3f}"
         )
+    if too_long:
+        print(f"{'exact':>15}{exact_seconds:>9.0f} extrapolated: {PAIRS} times {few['exact'].cpu_seconds:.1f} s, which")
+        print(f"{'':>15}a quarter of the samples took with a {PAIRS}th of the pairs; longer than {longest:.0f} s")
+
+
+def _costs(samples: int, features: int, tools: list[str]) -> dict[str, Cost]:
+    """Measure tools one after the other."""
+    found: dict[str, Cost] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for side, seed, modes in (("real", 0, 10), ("fake", 1, 5)):
+            _progress(f"{samples:,} x {features}: drawing the {side} features")
+            np.save(Path(folder, f"{side}.npy"), manifold(samples, features, seed, modes))
+        for tool in tools:
+            _progress(f"{samples:,} x {features}: {tool} …")
+            found[tool] = measured_elsewhere(tool, Path(folder))
+            _progress(f"{samples:,} x {features}: {tool} took {found[tool].cpu_seconds:.1f} CPU s")
+    return found
+
+
+def _progress(text: str) -> None:
+    print(f"[{time.monotonic() - STARTED:5.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 def outlier_robustness(samples: int, features: int) -> None:
@@ -216,6 +244,28 @@ def sounds(samples: int = 2000) -> None:
         print(f"{name:>20}{line}  LSH 95 %: P {_range(sure.precision)}, R {_range(sure.recall)}", flush=True)
 
 
+def texts() -> None:
+    """Print scores of sets of docstrings."""
+    from benchmarks.text_features import docstrings, embedded, mixed
+
+    documents = docstrings()
+    real, rest = documents[::2], documents[1::2]
+    topics = sorted({document.topic for document in documents})
+    half = topics[::2]
+    print(f"\ntexts: {len(real):,} docstrings of scipy on {len(topics)} topics, and sets of others; P/R")
+    sets = {
+        "the other docstrings": rest,
+        "every second topic": [document for document in rest if document.topic in half],
+        "halves of two texts": mixed(rest),
+        "one text repeated": rest[:1] * len(rest),
+    }
+    features = embedded(real, *sets.values())
+    for name, fake in zip(sets, features[1:], strict=True):
+        pairs = {tool: TOOLS[tool](features[0], fake) for tool in OURS}
+        line = "".join(f"  {tool} {pair.precision:.3f}/{pair.recall:.3f}" for tool, pair in pairs.items())
+        print(f"{name:>22}{line}", flush=True)
+
+
 def _range(interval: Interval) -> str:
     return f"{interval.low:.3f} … {interval.high:.3f}"
 
@@ -223,10 +273,11 @@ def _range(interval: Interval) -> str:
 def main() -> None:
     """Print the tables that are asked for, or run the one tool that `--tool` names and print its cost as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", help="outliers, cost, agreement, sounds; none means all")
+    parser.add_argument("tables", nargs="*", help="outliers, cost, agreement, sounds, texts; none means all")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=512)
-    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--full", action="store_true", help="cost at 50,000 x 2048")
+    parser.add_argument("--longest", type=float, default=LONGEST, help="CPU seconds of exact neighbours at most")
     parser.add_argument("--tool", choices=list(TOOLS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -235,14 +286,16 @@ def main() -> None:
         return
     tables: dict[str, Callable[[], None]] = {
         "outliers": lambda: outlier_robustness(min(options.samples, 3000), options.features),
-        "cost": lambda: cost(options.samples, options.features),
+        "cost": lambda: cost(options.samples, options.features, options.longest),
         "agreement": agreement,
         "sounds": sounds,
+        "texts": texts,
     }
+    if options.full:
+        cost(50_000, 2048, options.longest)
+        return
     for name in options.tables or tables:
         tables[name]()
-    if options.full:
-        cost(50_000, 2048)
 
 
 if __name__ == "__main__":
