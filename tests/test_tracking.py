@@ -17,7 +17,8 @@ from ganpress.errors import ConfigError, DataError, ServiceUnavailable
 from ganpress.tracking import backfill, reconcile, recording, stage_run
 from ganpress.tracking.backfill import read_lock, reconcile_store
 from ganpress.tracking.catalogue import search_models
-from ganpress.tracking.journal import file_md5
+from ganpress.tracking.events import EVENTS_FILE
+from ganpress.tracking.journal import file_md5, journalled
 from ganpress.tracking.recorder import record_all
 from ganpress.tracking.recorders import has_pending, is_reconciled
 from ganpress.tracking.registry import registered_name
@@ -410,3 +411,19 @@ def test_a_recipes_edge_files_are_registered_under_its_name(monkeypatch):
     assert registered_name("recipes/mnist.yaml") == "ganpress-edge-mnist"
     monkeypatch.setenv("GANPRESS_RECIPE", "mnist")
     assert registered_name() == "ganpress-edge-mnist"
+
+
+@pytest.mark.parametrize(
+    ("item", "own"),
+    [
+        ("mse-4", {"clipping": "mse", "bits": "4"}),
+        ("none-2", {"clipping": "none", "bits": "2"}),
+        (None, {"clipping": "['none', 'mse']", "bits": "[2, 4]"}),
+    ],
+)
+def test_a_run_of_a_matrix_stage_has_its_own_place_as_parameters(tmp_path, item, own):
+    params = {"seed": 1, "sweep": {"generator": "subnet", "clipping": ["none", "mse"], "bits": [2, 4]}}
+    with journalled("sweep", item, tmp_path, params, {}) as run:
+        pass
+    started = json.loads((run.folder / EVENTS_FILE).read_text().splitlines()[0])
+    assert {"generator": "subnet", **own}.items() <= started["params"].items()
