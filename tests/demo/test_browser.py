@@ -136,14 +136,19 @@ def test_image_to_image_network(resnet_exports, browser_runtime, visit, tmp_path
     assert agreement(seen, "compressed", chosen[1].path, (3, 32, 32)) <= LARGEST_DIFFERENCE
 
 
-def test_file_that_is_no_picture_is_said(label_exports, resnet_exports, browser_runtime, visit, tmp_path):
+def test_dropped_file_that_is_no_picture_is_said(resnet_exports, browser_runtime, visit, tmp_path):
     build_site(*choose_pair(resnet_exports, None, None), browser_runtime, tmp_path / "none", tmp_path / "site")
-    (tmp_path / "letter.txt").write_text("dear reader")
     seen = visit(tmp_path / "site")
     assert seen.ready() == "ready"
-    seen.page.set_input_files("#picker", tmp_path / "letter.txt")
+    seen.page.evaluate(
+        """() => { const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(['dear reader'], 'letter.txt'));
+        document.body.dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true})); }"""
+    )
     seen.page.get_by_text("letter.txt is no picture that this browser can read; take a PNG").wait_for()
-    assert seen.page.evaluate("demo.idle")
+    seen.page.get_by_label("sample 1").click()
+    seen.page.get_by_text("letter.txt").wait_for(state="hidden")
+    seen.settle()
 
 
 def test_painting_labels(label_exports, browser_runtime, visit, tmp_path):
@@ -198,7 +203,8 @@ def test_command_serves_until_it_is_interrupted(latent_exports, browser_runtime,
         page.wait_for_selector("html[data-state=ready]", state="attached", timeout=120_000)
         page.close()
         process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=60)[0]
+        rest = process.stdout.read()  # not communicate(): the reader may hold lines already
+        process.wait(timeout=60)
     assert process.returncode == 0
     assert rest.splitlines() == ["Ctrl-C ends it.", "the page ended"]
     assert not list(tmp_path.glob("ganpress-demo-*"))

@@ -7,6 +7,7 @@ export const ROLES = ['original', 'compressed'];
 const RUNS_KEPT = 15;
 const PATIENCE_MS = 120; // a slower original is left out while the input keeps moving
 const GAIN = 4;
+const SAME = 0.05; // clocks do not tell times apart that are this near
 
 const byId = (id) => document.getElementById(id);
 
@@ -106,9 +107,10 @@ export class Comparison {
     const [original, compressed] = ROLES.map((role) => median(this.#times[role]));
     byId('original-time').textContent = milliseconds(original);
     byId('compressed-time').textContent = milliseconds(compressed);
-    const faster = original >= compressed;
-    byId('faster').textContent = ratio(faster ? original / compressed : compressed / original);
-    byId('faster-words').textContent = `${faster ? 'faster' : 'slower'} in this browser`;
+    const gain = original / compressed;
+    byId('faster').textContent = ratio(Math.max(gain, 1 / gain));
+    const words = Math.abs(gain - 1) < SAME ? 'as fast' : gain > 1 ? 'faster' : 'slower';
+    byId('faster-words').textContent = `${words} in this browser`;
   }
 }
 

@@ -16,9 +16,15 @@ const MOST_THREADS = 4;
 
 const byId = (id) => document.getElementById(id);
 
-function fail(reason) {
-  byId('status').textContent = reason;
+/** Say what went wrong with one input; the next good one takes it away. */
+function tell(reason) {
+  byId('status').textContent = reason ?? '';
   byId('status').className = 'failed';
+  byId('status').hidden = !reason;
+}
+
+function fail(reason) {
+  tell(reason);
   document.documentElement.dataset.state = 'failed';
 }
 
@@ -78,7 +84,7 @@ async function start() {
   let drawn;
   const show = (input) => { drawn = comparison.show(input).catch((error) => fail(error.message)); };
   byId('controls').append(...await CONTROLS[manifest.kind](manifest, {
-    engine: () => engine, show, fail, isIdle: () => comparison.idle,
+    engine: () => engine, show, tell, isIdle: () => comparison.idle,
   }));
   await drawn;
   if (document.documentElement.dataset.state !== 'failed') {

@@ -5,7 +5,7 @@ import { button, element, field } from './widgets.js';
 
 const BYTES = [0, 255];
 
-export async function imageControls(manifest, { show, fail }) {
+export async function imageControls(manifest, { show, tell }) {
   const { shape, range } = manifest.input;
   const samples = await loadSamples(manifest.samples, shape);
   const canvas = document.getElementById('source');
@@ -13,6 +13,7 @@ export async function imageControls(manifest, { show, fail }) {
     draw(canvas, toImageData(planes, shape, BYTES));
     document.getElementById('source-name').textContent = name;
     strip.mark(name);
+    tell(null);
     show(fromBytes(planes, range));
   };
   const open = async (file) => {
@@ -20,7 +21,7 @@ export async function imageControls(manifest, { show, fail }) {
     try {
       use(await readPicture(file, shape), file.name);
     } catch {
-      fail(`${file.name} is no picture that this browser can read; take a PNG, JPEG or WebP file.`);
+      tell(`${file.name} is no picture that this browser can read; take a PNG, JPEG or WebP file.`);
     }
   };
 
