@@ -31,8 +31,9 @@ Statistics = Mapping[str, Tensor]
 Kept = Mapping[str, tuple[Tensor | None, ...]]
 """For a parameter or constant buffer, the indices (n,) kept in each dimension; None keeps the first ones."""
 
-SKELETONS = 64
-"""Built networks that each thread remembers, the last used ones."""
+SKELETONS = 16
+"""Built networks that each thread remembers, the last used ones: the largest, the smallest and the step's random ones.
+More would not be met again, and Python's garbage collector walks through every one."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +167,10 @@ class Elastic(nn.Module):
             ValueError: if `spec` lies outside the space, or there is no submodule of a tap's name.
         """
         skeleton = self._skeleton(spec)
-        _set_modes(skeleton.network, self.training, batch_statistics=statistics is None)
+        skeleton.set_modes(self.training, batch_statistics=statistics is None)
         buffers = skeleton.fresh_statistics(x.device) if statistics is None else statistics
         with tapped(skeleton.network, taps) as features:
-            images: Tensor = functional_call(skeleton.network, {**self._cut(skeleton), **buffers}, (x,))
+            images = skeleton({**skeleton.cut(), **buffers}, x)
         return images, dict(features)
 
     @torch.no_grad()
@@ -179,13 +180,12 @@ class Elastic(nn.Module):
         buffers = skeleton.fresh_statistics(x.device)
         if not buffers:
             return {}
-        _set_modes(skeleton.network, training=False, batch_statistics=True)
-        norms = [module for module in skeleton.network.modules() if isinstance(module, _BatchNorm)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
+        skeleton.set_modes(training=False, batch_statistics=True)
+        momenta = [norm.momentum for norm in skeleton.norms]
+        for norm in skeleton.norms:
             norm.momentum = None  # the plain mean over batches, of which there is one
-        functional_call(skeleton.network, {**self._cut(skeleton), **buffers}, (x,))
-        for norm, momentum in zip(norms, momenta, strict=True):
+        skeleton({**skeleton.cut(), **buffers}, x)
+        for norm, momentum in zip(skeleton.norms, momenta, strict=True):
             norm.momentum = momentum
         return buffers
 
@@ -193,7 +193,7 @@ class Elastic(nn.Module):
     def extract(self, spec: Spec, statistics: Statistics) -> nn.Module:
         """Mint the independent static network of `spec`; its eval output equals the supernet's bit for bit."""
         skeleton = self._skeleton(spec)
-        cut = {name: tensor.detach().clone() for name, tensor in self._cut(skeleton).items()}
+        cut = {name: tensor.detach().clone() for name, tensor in skeleton.cut().items()}
         subnet = self._build(spec).to(next(self.parameters()).device)
         subnet.load_state_dict({**subnet.state_dict(), **cut, **statistics})
         return subnet.eval()
@@ -207,12 +207,7 @@ class Elastic(nn.Module):
         with torch.device("meta"), NoInitialisation():
             network = self._build(spec)
         kept = {} if self._kept is None else self._kept(spec, self.space.largest)
-        return _Skeleton.of(network, kept)
-
-    def _cut(self, skeleton: "_Skeleton") -> dict[str, Tensor]:
-        """The widest network's parameters and constants in the skeleton's shapes; gradients flow to the widest."""
-        wide = dict(self.widest.named_parameters()) | dict(self.widest.named_buffers())
-        return {name: _corner(wide[name], shape, skeleton.kept.get(name)) for name, shape in skeleton.shapes.items()}
+        return _Skeleton.of(network, self.widest, kept)
 
 
 def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Tensor | None, ...] | None) -> Tensor:
@@ -227,24 +222,63 @@ def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Tensor | None, .
 
 
 @dataclass(frozen=True)
+class _Slot:
+    """Where a tensor of a skeleton comes from: the corner of that shape of a tensor of the widest network."""
+
+    owner: nn.Module
+    own_name: str
+    shape: tuple[int, ...]
+    kept: tuple[Tensor | None, ...] | None
+
+    def cut(self) -> Tensor:
+        return _corner(getattr(self.owner, self.own_name), self.shape, self.kept)
+
+
+@dataclass(frozen=True)
 class _Skeleton:
-    """A static network without weights, and how they are cut for it."""
+    """A static network without weights, and how they are cut for it.
+
+    What a step asks of it is looked up once, here: walking through the modules for it costs as much as a small layer.
+    """
 
     network: nn.Module
-    shapes: dict[str, tuple[int, ...]]
-    """Of the parameters, and of the buffers that are no statistics."""
+    slots: Mapping[str, _Slot]
+    """Of the parameters, and of the buffers that are no statistics, by name."""
+    norms: tuple[_BatchNorm, ...]
     statistics: tuple[str, ...]
     """Names of the batch normalisations' buffers."""
-    kept: Kept
+    tied: bool
+    """Whether a tensor has several names."""
 
     @classmethod
-    def of(cls, network: nn.Module, kept: Kept) -> "_Skeleton":
+    def of(cls, network: nn.Module, widest: nn.Module, kept: Kept) -> "_Skeleton":
         """Look at a network of meta tensors."""
         norms = [(name, module) for name, module in network.named_modules() if isinstance(module, _BatchNorm)]
         statistics = tuple(f"{name}.{own}".lstrip(".") for name, norm in norms for own, _ in norm.named_buffers())
         tensors = dict(network.named_parameters()) | dict(network.named_buffers())
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if name not in statistics}
-        return cls(network, shapes, statistics, kept)
+        slots = {}
+        for name, tensor in tensors.items():
+            path, _, own = name.rpartition(".")
+            if name not in statistics:
+                slots[name] = _Slot(widest.get_submodule(path), own, tuple(tensor.shape), kept.get(name))
+        names = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
+        return cls(network, slots, tuple(norm for _, norm in norms), statistics, len(names) > len(tensors))
+
+    def __call__(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Run the network with the tensors in place of its own, on inputs (N, …)."""
+        images: Tensor = functional_call(self.network, dict(tensors), (x,), tie_weights=self.tied)
+        return images
+
+    def cut(self) -> dict[str, Tensor]:
+        """The widest network's parameters and constants in this network's shapes; gradients flow to the widest."""
+        return {name: slot.cut() for name, slot in self.slots.items()}
+
+    def set_modes(self, training: bool, batch_statistics: bool) -> None:
+        """Put the network in training or evaluation; batch norm uses the batch's statistics where asked for."""
+        if self.network.training != training:
+            self.network.train(training)
+        for norm in self.norms:
+            norm.training = batch_statistics
 
     def fresh_statistics(self, device: torch.device) -> dict[str, Tensor]:
         """Statistics as a new network has them: means 0, variances 1, batches 0."""
@@ -290,11 +324,3 @@ class NoInitialisation(TorchFunctionMode):
         if getattr(func, "__module__", None) == nn.init.__name__:
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
-
-
-def _set_modes(network: nn.Module, training: bool, batch_statistics: bool) -> None:
-    """Put the network in training or evaluation; batch normalisation uses the batch's statistics where asked for."""
-    network.train(training)
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            module.train(batch_statistics)
