@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.graph import OPSET, OUTPUT, input_name
+from ganpress.edge.graph_passes_codes import pad_codes_
+from ganpress.edge.graph_passes_outputs import widen_outputs
 from ganpress.edge.layers import blame
 from ganpress.edge.onnx_surgery import keep_channel_scales_
 from ganpress.errors import ConfigError
 from ganpress.surgery import fold_batch_norm
-from models.edge_wdcgan import FoldedWdcgan
+from models.edge_wdcgan import EdgeWdcgan, FoldedWdcgan
 from models.quantized import QuantizedGenerator
 from models.wdcgan import WdcganGenerator
 
@@ -45,11 +47,13 @@ def graph_content(model: nn.Module, example: Tensor) -> bytes:
     """Serialise the graph of a generator; see `export_onnx`."""
     if isinstance(model, WdcganGenerator):
         model = fold_batch_norm(model)
-    if isinstance(model, FoldedWdcgan | QuantizedGenerator):
-        from ganpress.edge.wdcgan_graph import folded_graph, quantized_graph
+    if isinstance(model, EdgeWdcgan | FoldedWdcgan | QuantizedGenerator):
+        from ganpress.edge.wdcgan_graph import folded_graph, quantized_graph, subpixel_graph
 
+        if isinstance(model, EdgeWdcgan):
+            return subpixel_graph(model)
         return folded_graph(model) if isinstance(model, FoldedWdcgan) else quantized_graph(model)
-    return traced_graph(model, example)
+    return traced_graph(widen_outputs(model, example), example)
 
 
 def traced_graph(model: nn.Module, example: Tensor) -> bytes:
@@ -83,6 +87,7 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
     proto = program.model_proto
     _strip_metadata_(proto)
     keep_channel_scales_(proto)
+    pad_codes_(proto)
     if proto.ByteSize() > LARGEST_FILE_BYTES:
         raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
     content: bytes = proto.SerializeToString(deterministic=True)

@@ -2,7 +2,7 @@
 
 Measured on x86-64 with VNNI, batch 1, one thread: floats are fastest as native transposed convolutions (rewriting them
 costs up to 1.4x), integers as sub-pixel convolutions, because no kernel of the runtime multiplies a transposed
-convolution in integers. `python -m benchmarks.edge_latency` repeats the measurement.
+convolution in integers. `python -m benchmarks.edge_proof` repeats the measurement.
 """
 
 from itertools import pairwise
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganpress.edge.graph import INPUT, OUTPUT, GraphWriter
 from ganpress.surgery import projection_weight
-from models.edge_wdcgan import DeployedWdcgan, FoldedWdcgan, SubpixelGeometry
+from models.edge_wdcgan import DeployedWdcgan, EdgeWdcgan, FoldedWdcgan, SubpixelGeometry
 from models.quantized import ActivationQuantizer, QuantizedGenerator, QuantizedLayer
 
 
@@ -30,6 +30,20 @@ def folded_graph(model: FoldedWdcgan) -> bytes:
         x = writer.add("ConvTranspose", x, *parameters, kernel_shape=[4, 4], strides=[2, 2], pads=[1] * 4)
         if level < len(model.widths):
             x = writer.add("Relu", x)
+    return _close(writer, x, model)
+
+
+def subpixel_graph(model: EdgeWdcgan) -> bytes:
+    """Write a float generator in sub-pixel form: convolution, ReLU, rearrangement, repeated."""
+    writer = GraphWriter()
+    x = writer.add("Reshape", INPUT, writer.sizes(-1, model.latent, 1, 1))
+    for level, (conv, geometry) in enumerate(zip(model.convs, model.geometries, strict=True)):
+        parameters = (_constant(writer, conv.get_parameter(name)) for name in ("weight", "bias"))
+        padding, kernel = [geometry.padding] * 4, [geometry.kernel] * 2
+        x = writer.add("Conv", x, *parameters, kernel_shape=kernel, pads=padding)
+        if level < len(model.widths):
+            x = writer.add("Relu", x)
+        x = _rearrange(writer, x, geometry)
     return _close(writer, x, model)
 
 

@@ -1,0 +1,187 @@
+"""Rows of the edge benchmark: one generator in one runtime and number type, at one batch size."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.edge_subjects import Subject
+from benchmarks.edge_timing import time_in_turn
+from ganpress.compression.quantization import quantize
+from ganpress.edge.targets import TARGETS
+from ganpress.edge.targets.target import Target
+from ganpress.errors import GanpressError
+from ganpress.fidelity import batches_of
+from ganpress.metrics.scoring import Generate
+from ganpress.roofline import Peaks
+
+logger = logging.getLogger(__name__)
+
+EAGER = "torch eager"
+OWN = "w8a8"
+"""Integers that ganpress chose; `int8` are those of the runtime's own quantizer."""
+FORMS = (
+    ("onnx", "float32"),
+    ("openvino", "float32"),
+    ("executorch", "float32"),
+    ("onnx", OWN),
+    ("onnx", "int8"),
+    ("openvino", OWN),
+    ("openvino", "int8"),
+    ("executorch", "int8"),
+)
+"""Runtimes and number types, in the order of the table."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured."""
+
+    subject: str
+    runtime: str
+    number_type: str
+    batch: int
+    macs: int
+    """Of one image."""
+    latency_ms: float | None
+    """Median of a call; None where there is no such file, `note` says why."""
+    speed_up: float | None = None
+    """Over eager torch, same generator and batch."""
+    size_bytes: int | None = None
+    size_ratio: float | None = None
+    """float32 parameters over all files."""
+    snr_db: float | None = None
+    """Of the images, over those of eager torch, on inputs that the ranges were not measured on."""
+    psnr_db: float | None = None
+    peak_share: float | None = None
+    """MAC/s that are the generator's own, over the machine's peak for the number type."""
+    metric: float | None = None
+    metric_retained: float | None = None
+    integer_layers: str = ""
+    """`5 of 5`, from the runtime's own profile."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A generator as one file, opened."""
+
+    runtime: str
+    number_type: str
+    generate: Generate
+    size_bytes: int
+    integer_layers: str
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How near images are to those of eager torch."""
+
+    snr_db: float | None
+    psnr_db: float | None
+    """Against the full range of a picture, 2; None for both where there is no difference at all."""
+
+
+@torch.no_grad()
+def measure(subject: Subject, folder: Path, peaks: Peaks, rounds: int, quick: bool) -> Iterator[Row]:
+    """Write one generator for every runtime, and measure all of them in turn, at each batch size."""
+    parameter_bytes = 4 * sum(one.numel() for one in subject.model.parameters())
+    forms = [Form(EAGER, "float32", subject.model, parameter_bytes, "")]
+    macs = subject.macs
+    for form in _forms(subject, folder, peaks.threads):
+        if isinstance(form, Form):
+            forms.append(form)
+        else:
+            yield Row(subject.name, *form[:2], batch=1, macs=macs, latency_ms=None, note=form[2])
+    likenesses = [compare(subject.model, form.generate, subject.held_out) for form in forms]
+    values = [None if subject.metric is None else subject.metric.of(form.generate) for form in forms]
+    for batch in subject.batches[: 1 if quick else None]:
+        inputs = _repeated(subject.calibration, batch)
+        runners = {str(place): form.generate for place, form in enumerate(forms)}
+        latencies = list(time_in_turn(runners, inputs, rounds, peaks.threads).values())
+        for form, latency, likeness, value in zip(forms, latencies, likenesses, values, strict=True):
+            multiplied = "float32" if form.number_type == "float32" else "int8"
+            yield Row(
+                subject.name,
+                form.runtime,
+                form.number_type,
+                batch,
+                macs,
+                latency,
+                latencies[0] / latency,
+                form.size_bytes,
+                parameter_bytes / form.size_bytes,
+                likeness.snr_db,
+                likeness.psnr_db,
+                macs * batch / latency / 1e6 / peaks.gmacs(multiplied),
+                value,
+                value / values[0] if value is not None and values[0] is not None else None,
+                form.integer_layers,
+                subject.weights,
+            )
+
+
+def compare(reference: Generate, other: Generate, inputs: Tensor) -> Likeness:
+    """Run both on inputs (N, …), batch by batch."""
+    signal = noise = 0.0
+    pixels = 0
+    for part in batches_of(inputs):
+        wanted = reference(part).double()
+        signal += float(wanted.square().sum())
+        noise += float((other(part).double() - wanted).square().sum())
+        pixels += wanted.numel()
+    if noise == 0:
+        return Likeness(None, None)
+    return Likeness(10 * math.log10(signal / noise), 10 * math.log10(4 * pixels / noise))
+
+
+def _forms(subject: Subject, folder: Path, threads: int) -> Iterator[Form | tuple[str, str, str]]:
+    """Every form, or (runtime, number type, why there is none)."""
+    models: dict[str, nn.Module] = {OWN: quantize(subject.model, subject.calibration, subject.quantization)}
+    for runtime, number_type in FORMS:
+        target = TARGETS[runtime]
+        started = time.perf_counter()
+        if target.missing() is not None:
+            yield runtime, number_type, f"not installed: {target.missing()}"
+            continue
+        try:
+            form = _write(target, number_type, models.get(number_type, subject.model), subject, folder, threads)
+        except GanpressError as error:
+            yield runtime, number_type, " ".join(str(error).split())[:160]
+            continue
+        logger.info("%s %s %s: %.0f s", subject.name, runtime, number_type, time.perf_counter() - started)
+        yield form
+
+
+def _write(target: Target, number_type: str, model: nn.Module, subject: Subject, folder: Path, threads: int) -> Form:
+    path = folder / f"{subject.name}-{target.name}-{number_type}{target.suffix}".replace(" ", "_")
+    example = subject.calibration[:2]
+    own = "float32" if number_type == OWN else number_type
+    files = target.write(model, path, example, own, subject.calibration if own == "int8" else None)
+    profile = target.kernels(path, example[:1])
+    layers = f"{profile.integer_layers} of {profile.layers}" if number_type != "float32" else ""
+    size = sum(file.stat().st_size for file in files)
+    return Form(target.name, number_type, target.open(path, threads), size, layers)
+
+
+def _repeated(inputs: Tensor, count: int) -> Tensor:
+    """The first `count` inputs (N, …), from the start again where there are fewer."""
+    return inputs[torch.arange(count) % len(inputs)].contiguous()
+
+
+def fastest(rows: list[Row], subject: str, integers: bool, batch: int = 1) -> Mapping[str, Row]:
+    """The fastest row of each runtime, floats or integers; eager torch is a runtime of its own."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        if row.subject != subject or row.batch != batch or row.latency_ms is None:
+            continue
+        if integers == (row.number_type != "float32"):
+            best = found.get(row.runtime)
+            if best is None or row.latency_ms < (best.latency_ms or math.inf):
+                found[row.runtime] = row
+    return found
