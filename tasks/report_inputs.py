@@ -13,10 +13,19 @@ from ganpress.checkpoint import file_digest
 from ganpress.config.base import read_yaml
 from ganpress.config.params import Params, load_params
 from ganpress.errors import DataError
-from ganpress.report.chain import Candidate, Curve, ScoredSubnet, SearchOutcome, Selection
+from ganpress.report.chain import (
+    Candidate,
+    Curve,
+    LatencyPrediction,
+    PredictedLatency,
+    ScoredSubnet,
+    SearchOutcome,
+    Selection,
+)
 from ganpress.report.content import Gallery, Measured, ReportInputs
 from ganpress.report.networks import network_names
 from ganpress.report.notation import parse_metric_name
+from tasks.machine import read_peaks
 from tasks.report_data import data_facts
 from tasks.report_facts import card_records, compression_records, machine_facts
 from tasks.report_samples import step_samples
@@ -56,6 +65,7 @@ def read_inputs(stage: Stage) -> ReportInputs:
         ),
         digests=_digests(stage.root, params),
         machine=machine_facts(artifacts),
+        peaks=read_peaks(artifacts / "evaluate"),
         steps=step_samples(artifacts / "evaluate", params.seed),
     )
 
@@ -154,7 +164,25 @@ def _search(folder: Path) -> SearchOutcome | None:
     if chosen is None:
         raise _damaged(file, f"its spec {best.get('spec')} is not in scores.csv")
     metric = parse_metric_name(str(best.get("metric")))
-    return SearchOutcome(metric, scored, front, chosen, best.get("subnets_per_second"), best.get("workers"))
+    speed = best.get("subnets_per_second"), best.get("workers")
+    try:
+        return SearchOutcome(metric, scored, front, chosen, *speed, _prediction(best))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(file, f"{type(error).__name__}: {error}") from None
+
+
+def _prediction(best: Mapping[str, Any]) -> LatencyPrediction | None:
+    """What the search says of latencies that it predicted."""
+    if "latency_samples" not in best:
+        return None
+    return LatencyPrediction(
+        str(best["latency_runtime"]),
+        int(best["latency_layers"]),
+        float(best["latency_error_median"]),
+        float(best["latency_error_p90"]),
+        best.get("latency_rank_correlation"),
+        [PredictedLatency(**one) for one in best["latency_samples"]],
+    )
 
 
 def _subnets(path: Path) -> list[ScoredSubnet]:

@@ -61,6 +61,29 @@ class ScoredSubnet:
 
 
 @dataclass(frozen=True)
+class PredictedLatency:
+    """A sub-generator that was timed whole, and what a fit that had not seen it predicted from its layers."""
+
+    spec: str
+    measured_ms: float
+    predicted_ms: float
+
+
+@dataclass(frozen=True)
+class LatencyPrediction:
+    """How far the search's latencies are off, where they were predicted."""
+
+    runtime: str
+    layers: int
+    """Distinct layers that were timed."""
+    median_error: float
+    """Of |predicted - measured| / measured."""
+    p90_error: float
+    rank_correlation: float | None
+    samples: Sequence[PredictedLatency]
+
+
+@dataclass(frozen=True)
 class SearchOutcome:
     """All scored sub-generators, those that no other beats on every objective, and the chosen one."""
 
@@ -72,6 +95,8 @@ class SearchOutcome:
     """Sub-generators scored in a second."""
     workers: int | None = None
     """Processes that scored them."""
+    prediction: LatencyPrediction | None = None
+    """None where latencies were measured, or none were needed."""
 
     @property
     def measures_latency(self) -> bool:

@@ -16,6 +16,7 @@ from ganpress.report.chain import Curve, SearchOutcome, Selection
 from ganpress.report.notation import MetricName, parse_metric_name
 from ganpress.report.step_samples import StepSamples
 from ganpress.report.tradeoff import Sweep
+from ganpress.roofline import Peaks
 
 Group = Literal["teacher", "student", "control", "subnet", "compress", "export"]
 GROUPS: tuple[Group, ...] = ("teacher", "student", "control", "subnet", "compress", "export")
@@ -127,6 +128,8 @@ class ReportInputs:
     digests: Mapping[str, str] = field(default_factory=dict)
     """md5 of the main file of a reference: `data`, `prepare`, `teacher`, `export/subnet-int8`, …"""
     machine: Sequence[Fact] = ()
+    peaks: Peaks | None = None
+    """What that machine reaches at most."""
     steps: Sequence[StepSamples] = ()
     """What each compression and export did to single samples."""
 

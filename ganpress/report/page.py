@@ -8,6 +8,7 @@ from typing import Any
 
 from ganpress.report.caveats import caveats
 from ganpress.report.certainty_tables import certainty_table
+from ganpress.report.chain import SearchOutcome
 from ganpress.report.chain_tables import front_table, gain_table
 from ganpress.report.content import ItemRecord, ReportInputs, record_columns
 from ganpress.report.drawing import MARKER_PATHS, Drawing
@@ -20,6 +21,8 @@ from ganpress.report.labels import LabelColour, label_legend
 from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
 from ganpress.report.notation import write_count, write_score
 from ganpress.report.origins import lineage_edges
+from ganpress.report.prediction_figures import prediction_chart
+from ganpress.report.roofline_figures import roofline_chart, roofline_table
 from ganpress.report.sample_strips import changed_strips, step_records
 from ganpress.report.search_figures import search_charts
 from ganpress.report.size_figures import size_chart
@@ -62,6 +65,8 @@ class Content:
     tradeoff_bytes: Sequence[Drawing]
     tradeoff_table: Table | None
     tradeoff_answers: Sequence[str]
+    roofline: Sequence[Drawing]
+    roofline_table: Table | None
     lineage: Lineage
     caveats: Sequence[str]
 
@@ -69,7 +74,15 @@ class Content:
     def drawings(self) -> list[Drawing]:
         """All charts."""
         quality = [*self.pareto, *self.pareto_more, *self.gains, *self.size]
-        return [*quality, *self.selection, *self.curves, *self.search, *self.tradeoff, *self.tradeoff_bytes]
+        return [
+            *quality,
+            *self.selection,
+            *self.curves,
+            *self.search,
+            *self.tradeoff,
+            *self.tradeoff_bytes,
+            *self.roofline,
+        ]
 
     @property
     def strips(self) -> list[Strip]:
@@ -117,7 +130,7 @@ def _content(inputs: ReportInputs) -> Content:
         interpolation=interpolation_strips(inputs),
         selection=_present([selection_chart(inputs.selection)] if inputs.selection else []),
         curves=curve_charts(inputs.curves),
-        search=search_charts(search, inputs) if search else [],
+        search=_search_drawings(search, inputs) if search else [],
         front=front_table(search) if search else None,
         certainty=certainty_table(inputs),
         steps=step_records(inputs),
@@ -126,9 +139,16 @@ def _content(inputs: ReportInputs) -> Content:
         tradeoff_bytes=size_charts(sweep) if sweep else [],
         tradeoff_table=tradeoff_table(sweep) if sweep else None,
         tradeoff_answers=[answer(sweep, test) for test in sweep.tests()] if sweep else [],
+        roofline=_present([roofline_chart(inputs)]),
+        roofline_table=roofline_table(inputs),
         lineage=_lineage(inputs),
         caveats=caveats(inputs),
     )
+
+
+def _search_drawings(search: SearchOutcome, inputs: ReportInputs) -> list[Drawing]:
+    predicted = [prediction_chart(search.prediction)] if search.prediction else []
+    return [*search_charts(search, inputs), *predicted]
 
 
 def _present(drawings: Iterable[Drawing | None]) -> list[Drawing]:
