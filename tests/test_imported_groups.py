@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganpress.imported.dependencies import find_groups
+from ganpress.channel_groups import find_groups
 from ganpress.imported.trials import try_groups
 from models.thinning import ChannelGroup, Slot, kept_channels, kept_indices, thin_
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from ganpress.channel_groups import Refusal
 from ganpress.checkpoint import file_digest, load_model
 from ganpress.cost import Cost
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.imported.dependencies import Refusal
 from models.builders import Blueprint
 from models.imported import Range, factory_file
 

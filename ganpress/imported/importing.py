@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ganpress.channel_groups import FoundGroups, find_groups
 from ganpress.checkpoint import file_digest, load_model, load_weights_, save_model
 from ganpress.cost import generator_cost
 from ganpress.errors import ConfigError
 from ganpress.imported.card import CARD, FOLDER, MODEL, GroupSummary, ImportCard, source_digest
 from ganpress.imported.checks import check_network
-from ganpress.imported.dependencies import FoundGroups, find_groups
 from ganpress.imported.trials import try_groups
 from ganpress.weight_keys import import_generator as read_known_generator
 from ganpress.weight_keys import read_state

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ganpress.imported.dependencies import FoundGroups, Refusal
+from ganpress.channel_groups import FoundGroups, Refusal
 from ganpress.seeding import torch_generator
 from models.imported import first_tensor, one_line
 from models.thinning import ChannelGroup, axes, count_channels, kept_channels, thin_
