@@ -4,8 +4,8 @@ rounding for post-training quantization").
 The error of a layer's output is e^T H e for errors e of one output's weights, with H the second moments of its inputs
 (equation 13 of the paper; `ganpress.compression.compensation` rounds for the same aim in one pass). Which weights go up
 is relaxed to h(V) in [0, 1], a stretched sigmoid (equation 23), and driven to 0 or 1 by the penalty
-1 - |2 h - 1|^beta, whose beta falls (equation 24). What is left between is rounded at the end: the result is codes,
-never soft values.
+1 - |2 h - 1|^beta, whose beta falls (equation 24). What is left between is rounded at the end, and single weights are
+turned for as long as that lowers the error: the result is codes, never soft values.
 
 Shapes: G groups, O outputs of a group, K weights of an output.
 """
@@ -45,6 +45,7 @@ def round_adaptive(weight: Tensor, book: CodeBook, moments: Tensor) -> Tensor:
     below = torch.floor(real)
     nearest = book.clamp(torch.round(real).reshape(-1, size)).reshape(real.shape)
     up = _descend(real - below, kernel, _error(nearest - real, kernel))
+    up = _turn_singly(up, real - below, kernel)
     found = book.clamp((below + up).reshape(-1, size)).reshape(real.shape)
     better = _error(found - real, kernel) < _error(nearest - real, kernel)
     return torch.where(better[:, :, None], found, nearest).reshape(weight.shape).to(torch.int8)
@@ -53,6 +54,23 @@ def round_adaptive(weight: Tensor, book: CodeBook, moments: Tensor) -> Tensor:
 def _error(difference: Tensor, kernel: Tensor) -> Tensor:
     """e^T H e of each output, (G, O)."""
     return ((difference @ kernel) * difference).sum(2)
+
+
+def _turn_singly(up: Tensor, fraction: Tensor, kernel: Tensor) -> Tensor:
+    """Turn the weight of each output that lowers its error most, until none does, or each could have been turned."""
+    up, diagonal = up.clone(), kernel.diagonal(dim1=1, dim2=2)[:, None]
+    pull = (up - fraction) @ kernel  # (G, O, K)
+    for _ in range(up.shape[2]):
+        change = 1 - 2 * up
+        gain = -(2 * change * pull + diagonal)  # turning one weight by 1 or -1
+        best, place = gain.max(2)
+        turned = torch.where(best > 1e-6, change.gather(2, place[:, :, None])[:, :, 0], 0.0)
+        if not bool(turned.any()):
+            break
+        up.scatter_add_(2, place[:, :, None], turned[:, :, None])
+        rows = torch.stack([one[places] for one, places in zip(kernel, place, strict=True)])  # (G, O, K)
+        pull = pull + turned[:, :, None] * rows
+    return up
 
 
 @torch.enable_grad()

@@ -28,7 +28,7 @@ def assemble(
         config.activation_bits,
         record,
         config.channel_inputs,
-        {name: bits for name, bits in (layer_bits or {}).items() if name in layers},
+        {name: bits for name, bits in (layer_bits or {}).items() if name in layers and bits != config.weight_bits},
         {name: layer.repeated for name, layer in layers.items() if layer.repeated},
     )
     for site in sites:

@@ -6,10 +6,13 @@ that as its order and measures what it decides.
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganpress.fidelity import Fidelity, compare_outputs
@@ -17,6 +20,9 @@ from models.quantized_layers import QuantizedConv
 from models.quantized_network import QuantizedNetwork
 
 logger = logging.getLogger(__name__)
+
+STEPS = 20_000
+"""Of a budget: the part of it that rounding costs up can lose is a layer's share of this."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,11 @@ def choose_float_layers(
 def choose_bits(
     noise: Mapping[str, Mapping[int, float]], costs: Mapping[str, Mapping[int, int]], budget: int
 ) -> dict[str, int]:
-    """Give each layer the width of its weights, for the least noise within a budget.
+    """Give each layer the width of its weights, for the least sum of noise within a budget.
 
-    Starts from each layer's fewest bits and spends where a unit of cost takes most noise away, the greedy solution of
-    the knapsack of convex items: the noise of rounding falls by about four with each bit.
+    The multiple-choice knapsack problem, solved by dynamic programming over the budget in `STEPS` steps, to which costs
+    are rounded up. Going greedily by noise per bit leaves large layers short: what small ones have taken is missing for
+    the one step that matters.
 
     Args:
         noise: of each layer alone, for each width.
@@ -99,20 +106,27 @@ def choose_bits(
     Returns:
         Width of each layer. The fewest bits everywhere where the budget is below that.
     """
-    chosen = {name: min(widths) for name, widths in noise.items()}
-    spent = sum(costs[name][bits] for name, bits in chosen.items())
-    while True:
-        gains = [
-            ((noise[name][bits] - noise[name][wider]) / max(1, more), name, wider)
-            for name, bits in chosen.items()
-            for wider in noise[name]
-            if wider > bits and spent + (more := costs[name][wider] - costs[name][bits]) <= budget
-        ]
-        if not gains or max(gains)[0] <= 0:
-            return chosen
-        _, name, wider = max(gains)
-        spent += costs[name][wider] - costs[name][chosen[name]]
-        chosen[name] = wider
+    fewest = {name: min(widths) for name, widths in noise.items()}
+    spare = budget - sum(costs[name][bits] for name, bits in fewest.items())
+    if spare <= 0:
+        return fewest
+    unit = max(1.0, spare / STEPS)
+    least = np.zeros(int(spare / unit) + 1)  # sum of noise of the layers so far, for each part of the budget
+    choices: list[tuple[str, NDArray[np.int64]]] = []
+    for name, widths in noise.items():
+        options = {bits: math.ceil(max(0, costs[name][bits] - costs[name][fewest[name]]) / unit) for bits in widths}
+        table = np.full((len(options), len(least)), np.inf)
+        for row, (bits, more) in enumerate(options.items()):
+            if more < len(least):
+                table[row, more:] = least[: len(least) - more] + widths[bits]
+        choices.append((name, table.argmin(0)))
+        least = table.min(0)
+    chosen, left = {}, len(least) - 1
+    for name, best in reversed(choices):
+        bits = list(noise[name])[int(best[left])]
+        chosen[name] = bits
+        left -= math.ceil(max(0, costs[name][bits] - costs[name][fewest[name]]) / unit)
+    return {name: chosen[name] for name in noise}
 
 
 def _with(plain: QuantizedNetwork, layers: Mapping[str, QuantizedConv], inputs: Tensor, images: Tensor) -> Fidelity:

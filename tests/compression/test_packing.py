@@ -1,5 +1,6 @@
 """Packed model files: as small as claimed, and the same generator to the bit."""
 
+import hashlib
 import math
 
 import pytest
@@ -88,3 +89,32 @@ def test_damaged_files_are_refused(trained_like, tmp_path):
         load_packed(path)
     with pytest.raises(CheckpointError, match="does not exist"):
         load_packed(tmp_path / "none")
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_lopsided_codes_come_back(bits):
+    random = torch.Generator().manual_seed(bits)
+    lowest = torch.randint(-128, 129 - 2**bits, (6, 1), generator=random)
+    codes = (torch.randint(0, 2**bits, (6, 33), generator=random) + lowest).to(torch.int8)
+    content = pack_codes(codes, bits)
+    assert len(content) <= 6 + math.ceil(codes.numel() * bits / 8)
+    assert torch.equal(unpack_codes(content, bits, codes.shape), codes)
+
+
+def test_files_with_a_valid_digest_and_wrong_content_are_refused(trained_like, tmp_path):
+    quantized, path = quantize(trained_like("2", 16, 1), latents(8), QuantizationConfig(4, 8)), tmp_path / "g"
+    save_packed(path, quantized, quantized_blueprint(quantized, BASE))
+    content = bytearray(path.read_bytes()[:-32])
+    content[20:40] = bytes(20)
+    path.write_bytes(bytes(content) + hashlib.sha256(content).digest())
+    with pytest.raises(CheckpointError, match="cannot be decoded: .*; pack it again"):
+        load_packed(path)
+
+
+def test_generators_of_floats_are_packed_too(trained_like, tmp_path):
+    model = trained_like("2", 16, 1)
+    prune_(model, 0.8)
+    blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
+    save_packed(tmp_path / "g", model, blueprint)
+    assert torch.equal(load_packed(tmp_path / "g")[0](latents(2)), model(latents(2)))
+    assert (tmp_path / "g").stat().st_size < 4 * sum(parameter.numel() for parameter in model.parameters())
