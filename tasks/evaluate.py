@@ -58,7 +58,7 @@ def work(stage: Stage, run: StageRun) -> None:
             **scores[one.reference].metrics(scores[TEACHER]),
             **interval_metrics(scores[one.reference], scores[TEACHER]),
             **(steps[one.reference].metrics(judge.name) if one.reference in steps else {}),
-            **_cost_metrics(base_cost(stage, one, inputs.example()), one.path),
+            **_cost_metrics(base_cost(stage, one, inputs.example()), one.size_bytes),
             **latency[one.reference],
         }
         for one in subjects
@@ -165,12 +165,12 @@ def _number_type(subject: Subject, example: Tensor) -> str:
     return max(weight, key=weight.__getitem__)
 
 
-def _cost_metrics(cost: Cost, path: Path) -> dict[str, float]:
+def _cost_metrics(cost: Cost, size_bytes: int) -> dict[str, float]:
     return {
         "parameters": cost.parameters,
         "macs_exact": cost.macs_exact,
         "macs_torchprofile": cost.macs_torchprofile,
-        "size_bytes": path.stat().st_size,
+        "size_bytes": size_bytes,
     }
 
 

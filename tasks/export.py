@@ -1,20 +1,25 @@
-"""Stage `export`: an ONNX file, verified against torch, with its card."""
+"""Stage `export`: a file for an edge target, verified against torch, with its card."""
 
 import hashlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, load_model
-from ganpress.config.edge import ExportConfig
+from ganpress.config.edge import ExportConfig, ExportItem
 from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import open_inputs
-from ganpress.edge.card import Card, Lineage, write_card
-from ganpress.edge.onnx_export import export_onnx
+from ganpress.edge.card import Card, KernelsCard, Lineage, SpeedCard, TargetFacts, write_card
+from ganpress.edge.choice import FormChoice, choose_form
+from ganpress.edge.memory import peak_memory
+from ganpress.edge.targets import TARGETS
+from ganpress.edge.targets.target import Target, require_installed
 from ganpress.edge.verification import Verification, verify_export
 from ganpress.errors import ExportMismatch
+from ganpress.latency import measure_latency
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
 from models.quantized_network import Quantized, QuantizedNetwork
@@ -26,43 +31,86 @@ ENOUGH_SNR_DB = 15.0
 Each layer alone is equal to the bit; the published horse2zebra generator, the most sensitive one seen, reaches 19 dB
 through its 41 instance normalisations. A graph that computes something else stays around 0 dB.
 """
+THREADS = 1
+"""Of the latency in the card: comparable between machines."""
 WITHOUT_TEACHER = ("candidate/", "control/")
 
 
 def work(stage: Stage, run: StageRun) -> None:
     """Export one generator; a file that differs from torch by more than the tolerance ends the stage."""
     config = stage.section(ExportConfig)
-    reference = stage.chosen(config.items).generator
-    source = require(stage.artifact(reference) / "generator.pt", reference.replace("/", "@"))
+    item = stage.chosen(config.items)
+    target = TARGETS[item.target]
+    require_installed(target)
+    source = require(stage.artifact(item.generator) / "generator.pt", item.generator.replace("/", "@"))
     model, blueprint = load_model(source)
     run.uses_model(source)
     prepared = stage.artifact("prepare")
     inputs = open_inputs(prepared, "test").draw(stage.seed, "export-verification", config.verification_images)
-    path = stage.out / "generator.onnx"
-    export_onnx(model, path, inputs)
-    proof = _verify(model, path, inputs, allowed_error(model, config.tolerance))
+    facts = _write(stage, config, item, target, model, inputs)
+    path = facts.files[0]
+    proof = _verify(model, facts, inputs, config, target)
+    facts = replace(facts, kernels=_kernels(target, path, inputs), speed=_speed(target, path, inputs, config))
     lineage = Lineage(
-        source=reference,
+        source=item.generator,
         source_md5=file_digest(source, "md5"),
         builder=blueprint.builder,
-        teacher_md5=_teacher_md5(stage, reference),
+        teacher_md5=_teacher_md5(stage, item.generator),
         data_md5=data_digest(prepared),
     )
-    card = write_card(path, model, inputs[:1], proof, lineage, read_meta(prepared).conditioning, _trained(blueprint))
+    conditioning = read_meta(prepared).conditioning
+    card = write_card(path, model, inputs[:1], proof, lineage, conditioning, _trained(blueprint), facts)
     metrics = _metrics(card)
     (stage.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     run.log_metrics(metrics)
-    params = {"generator": reference, "number_type": card.number_type, "tolerance": proof.tolerance}
-    run.produces_model(path, family=stage.name, params=params, metrics=metrics)
+    params = {"generator": item.generator, "target": item.target, "number_type": card.number_type, "form": card.form}
+    run.produces_model(path, family=stage.name, params={**params, "tolerance": proof.tolerance}, metrics=metrics)
 
 
-def _verify(model: nn.Module, path: Path, inputs: Tensor, tolerance: float) -> Verification:
-    try:
+def _write(
+    stage: Stage, config: ExportConfig, item: ExportItem, target: Target, model: nn.Module, inputs: Tensor
+) -> TargetFacts:
+    """Write the files, in the form that runs faster where the item leaves it open."""
+    number_type = "float32" if item.number_type == "auto" else item.number_type
+    calibration = None
+    if number_type == "int8":
+        images = open_inputs(stage.artifact("prepare"), "train")
+        calibration = images.draw(stage.seed, "export-calibration", config.calibration_images)
+    choice = FormChoice(item.form) if item.form != "auto" else None
+    choice = choice or choose_form(target, model, inputs[:1], number_type, calibration)
+    path = stage.out / f"generator{target.suffix}"
+    files = target.write(model, path, inputs[:2], number_type, calibration, choice.form)
+    return TargetFacts(target.version(), item.target, files, number_type, choice.form, choice.milliseconds)
+
+
+def _verify(model: nn.Module, facts: TargetFacts, inputs: Tensor, config: ExportConfig, target: Target) -> Verification:
+    if facts.number_type != "float32":
+        enough = config.min_snr_db
+    else:
         enough = ENOUGH_SNR_DB if isinstance(model, QuantizedNetwork) else math.inf
-        return verify_export(model, path, inputs, tolerance, enough_snr_db=enough)
+    tolerance = allowed_error(model, config.tolerance)
+    try:
+        return verify_export(model, facts.files[0], inputs, tolerance, enough_snr_db=enough, target=target)
     except ExportMismatch:
-        path.unlink()  # nobody should pick up a file that failed
+        for path in facts.files:
+            path.unlink()  # nobody should pick up a file that failed
         raise
+
+
+def _kernels(target: Target, path: Path, inputs: Tensor) -> KernelsCard:
+    profile = target.kernels(path, inputs[:1])
+    return KernelsCard(summary=profile.describe(), layers=profile.layers, integer_layers=profile.integer_layers)
+
+
+def _speed(target: Target, path: Path, inputs: Tensor, config: ExportConfig) -> SpeedCard:
+    runners = {target.name: target.open(path, THREADS)}
+    latency = measure_latency(runners, inputs[:1], config.latency_rounds, THREADS)[target.name]
+    return SpeedCard(
+        latency_ms_p50=latency.p50_ms,
+        latency_ms_p95=latency.p95_ms,
+        rounds=latency.rounds,
+        peak_memory_bytes=peak_memory(target.name, path, inputs[:1]),
+    )
 
 
 def allowed_error(model: nn.Module, tolerance: float) -> float:
@@ -95,12 +143,18 @@ def _teacher_md5(stage: Stage, reference: str) -> str | None:
 
 
 def _metrics(card: Card) -> dict[str, float]:
-    metrics = {
+    metrics: dict[str, float] = {
         "size_bytes": card.size_bytes,
         "max_abs_error": card.verification.max_abs_error,
         "parameters": card.cost.parameters,
         "macs_exact": card.cost.macs_exact,
     }
+    if card.kernels is not None:
+        metrics |= {"layers": card.kernels.layers, "integer_layers": card.kernels.integer_layers}
+    if card.speed is not None:
+        metrics |= {"latency_ms_p50": card.speed.latency_ms_p50, "latency_ms_p95": card.speed.latency_ms_p95}
+        if card.speed.peak_memory_bytes is not None:
+            metrics["peak_memory_bytes"] = card.speed.peak_memory_bytes
     if card.verification.snr_db is not None:
         metrics["snr_db"] = card.verification.snr_db
     return metrics

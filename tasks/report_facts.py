@@ -60,6 +60,8 @@ def _compression(record: dict[str, Any], metrics: dict[str, Any]) -> list[Fact]:
         facts.append(
             Fact("zero weights", write_share(metrics["sparsity"]), f"{write_share(record['sparsity'])} asked for")
         )
+    if "packed_bytes" in metrics:
+        facts.append(Fact("packed file", write_bytes(metrics["packed_bytes"]), "decoded to what is measured here"))
     if "snr_db" in metrics:
         facts.append(Fact("SNR to its source", f"{metrics['snr_db']:.1f} dB", "on inputs it was not calibrated on"))
     return facts
@@ -73,10 +75,20 @@ def card_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
     """
     records = []
     for item in items:
-        path = artifacts / "export" / item / "generator.onnx"
-        if path.with_name("card.json").exists():
-            records.append(ItemRecord(item, _card(read_card(path), artifacts)))
+        found = edge_file(artifacts / "export" / item)
+        if found is not None:
+            records.append(ItemRecord(item, _card(read_card(found), artifacts)))
     return records
+
+
+def edge_file(folder: Path) -> Path | None:
+    """The file that the card in a folder describes; None where there is no card.
+
+    Raises:
+        DataError: if the card is no JSON.
+    """
+    card = read_optional(folder / "card.json")
+    return None if card is None else folder / str(card.get("file", "generator.onnx"))
 
 
 def _card(card: Card, artifacts: Path) -> list[Fact]:
@@ -87,7 +99,8 @@ def _card(card: Card, artifacts: Path) -> list[Fact]:
         Fact(
             "made from", lineage.source, _source_note(artifacts / lineage.source / "generator.pt", lineage.source_md5)
         ),
-        Fact("numbers", card.number_type, f"{card.format} opset {card.opset}"),
+        Fact("numbers", card.number_type, card.format + (f" opset {card.opset}" if card.opset else "")),
+        *_run_facts(card),
         Fact("size", write_bytes(card.size_bytes), f"{write_count(card.size_bytes)} bytes"),
         Fact(
             "largest difference",
@@ -98,6 +111,24 @@ def _card(card: Card, artifacts: Path) -> list[Fact]:
         Fact("verified in", card.runtime),
         Fact("md5", card.md5[:8], "the file has this content"),
     ]
+
+
+def _run_facts(card: Card) -> list[Fact]:
+    """What the target's own profile and clock say; cards of earlier versions do not."""
+    facts = []
+    if card.form_ms:
+        times = ", ".join(f"{form} {milliseconds:.3g} ms" for form, milliseconds in card.form_ms.items())
+        facts.append(Fact("form", card.form, f"measured: {times}"))
+    if card.kernels is not None:
+        share = f"{card.kernels.integer_layers} of {card.kernels.layers} layers in integers"
+        facts.append(Fact("kernels", share, card.kernels.summary.partition("; ")[2]))
+    if card.speed is not None:
+        p95 = f"p95 {card.speed.latency_ms_p95:.3g} ms, one thread, one input"
+        facts.append(Fact("latency at export", f"{card.speed.latency_ms_p50:.3g} ms", p95))
+        if card.speed.peak_memory_bytes is not None:
+            memory = write_bytes(card.speed.peak_memory_bytes)
+            facts.append(Fact("peak memory", memory, "to load the runtime and the file and run it once"))
+    return facts
 
 
 def _source_note(source: Path, recorded_md5: str) -> str:

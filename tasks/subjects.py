@@ -29,10 +29,18 @@ class Subject:
     path: Path
     base: str
     """Reference of the plain generator that it is a compressed or exported form of; itself where it is one."""
+    target: str = "onnx"
+    """Runtime of an edge file."""
 
     @property
     def exported(self) -> bool:
         return self.reference.startswith("export/")
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files that it consists of: an OpenVINO model keeps its weights in a second one."""
+        beside = self.path.with_suffix(".bin")
+        return self.path.stat().st_size + (beside.stat().st_size if self.target == "openvino" else 0)
 
     @property
     def tracked(self) -> bool:
@@ -50,37 +58,48 @@ def find_subjects(stage: Stage) -> list[Subject]:
         DataError: if a file is missing, naming the stage that makes it.
     """
     compress, export = stage.section(CompressConfig, "compress").items, stage.section(ExportConfig, "export").items
+    targets = {f"export/{item}": one.target for item, one in export.items()}
     sources = {f"compress/{item}": one.generator for item, one in compress.items()}
     sources |= {f"export/{item}": one.generator for item, one in export.items()}
     plain = [TEACHER]
     plain += [f"student/{item}" for item in stage.section(StudentConfig, "student").items]
     plain += [f"control/{item}" for item in stage.section(ControlConfig, "control").items]
     plain += [SUBNET]
-    subjects = [_subject(stage, reference, sources, plain) for reference in [*plain, *sources]]
+    subjects = [_subject(stage, name, sources, plain, targets.get(name)) for name in [*plain, *sources]]
     extracted = stage.artifact(SUBNET) / "extracted.pt"
     if extracted.exists() and not filecmp.cmp(extracted, stage.artifact(SUBNET) / "generator.pt", shallow=False):
         subjects.insert(len(plain), Subject(EXTRACTED, extracted, SUBNET))
     return subjects
 
 
-def _subject(stage: Stage, reference: str, sources: Mapping[str, str], plain: list[str]) -> Subject:
+def _subject(stage: Stage, reference: str, sources: Mapping[str, str], plain: list[str], target: str | None) -> Subject:
     base = reference
     while base in sources:
         base = sources[base]
     if base not in plain:
         raise ConfigError(f"{reference} is made of '{base}', which is no generator of this chain: {', '.join(plain)}")
-    name = "generator.onnx" if reference.startswith("export/") else "generator.pt"
-    made_by = reference.replace("/", "@")
-    return Subject(reference, require(stage.artifact(reference) / name, made_by), base)
+    path = stage.artifact(reference) / f"generator{edge_suffix(target) if target else '.pt'}"
+    return Subject(reference, require(path, reference.replace("/", "@")), base, target or "onnx")
+
+
+def edge_suffix(target: str) -> str:
+    """Ending of an edge file's name, e.g. `.onnx`."""
+    from ganpress.edge.targets import TARGETS
+
+    return TARGETS[target].suffix
 
 
 def open_runner(subject: Subject, threads: int) -> Generate:
-    """Load a generator into the runtime that it is meant for: torch eager, or ONNX Runtime for edge files."""
-    if subject.exported:
-        from ganpress.edge.runtime import OnnxGenerator
+    """Load a generator into the runtime that it is meant for: torch eager, or its target for edge files.
 
-        runner: Generate = OnnxGenerator(subject.path, threads=threads)
-        return runner
+    Raises:
+        MissingTarget: if the target of an edge file is not installed.
+        CheckpointError: if the file cannot be read.
+    """
+    if subject.exported:
+        from ganpress.edge.targets import TARGETS
+
+        return TARGETS[subject.target].open(subject.path, threads)
     generator, _ = load_model(subject.path)
     return generator
 

@@ -72,19 +72,46 @@ class CompressConfig(Section):
     items: dict[str, CompressItem] = Field(min_length=1)
 
 
+NUMBER_TYPES: dict[str, tuple[str, ...]] = {
+    "onnx": ("float32", "float16", "int8"),
+    "openvino": ("float32", "bfloat16", "int8"),
+    "executorch": ("float32", "int8"),
+}
+"""What each target can write; the targets themselves are above this module in the order of imports."""
+
+
 class ExportItem(Section):
     """One edge file."""
 
     generator: str
-    """Reference of the generator that is written as ONNX."""
+    """Reference of the generator that is written."""
+    target: Literal["onnx", "openvino", "executorch"] = "onnx"
+    """Runtime; `ganpress targets` says which are installed."""
+    number_type: Literal["auto", "float32", "float16", "bfloat16", "int8"] = "auto"
+    """`auto` writes the generator as it is; `int8` is the target's own quantizer, for float generators."""
+    form: Literal["auto", "native", "subpixel"] = "auto"
+    """Of transposed convolutions; `auto` times both and takes the faster, except of generators in integers."""
+
+    @model_validator(mode="after")
+    def _target_has_number_type(self) -> "ExportItem":
+        allowed = ("auto", *NUMBER_TYPES[self.target])
+        if self.number_type not in allowed:
+            raise ValueError(f"target '{self.target}' takes the number types {', '.join(allowed)}")
+        return self
 
 
 class ExportConfig(Section):
-    """ONNX export; quantized generators become integer graphs."""
+    """Edge files; quantized generators become integer graphs."""
 
     tolerance: float = Field(gt=0)
     """Largest allowed absolute difference to torch, images in [-1, 1]."""
+    min_snr_db: float = 15.0
+    """What proves a file of fewer bits than its generator: SNR of its images to torch's, in decibels."""
     verification_images: int = Field(ge=1)
+    calibration_images: int = Field(default=256, ge=1)
+    """Training inputs that `int8` takes its ranges from."""
+    latency_rounds: int = Field(default=50, ge=3)
+    """Timed calls for the card."""
     items: dict[str, ExportItem] = Field(min_length=1)
 
 

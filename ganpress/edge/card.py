@@ -1,16 +1,19 @@
 """The card beside an edge file: what it is, what it was made from, and the proof that it was checked."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from ganpress.checkpoint import file_digest
 from ganpress.data.arrays import Conditioning
 from ganpress.edge.graph import OPSET, OUTPUT, input_name
 from ganpress.edge.runtime import runtime_version
+from ganpress.edge.targets.target import TargetName
 from ganpress.edge.verification import Verification
 from ganpress.errors import CheckpointError
 from models.edge_wdcgan import DeployedWdcgan, EdgeWdcgan
@@ -73,20 +76,60 @@ class Lineage(CardPart):
     """Of the prepared data; None where it is not known."""
 
 
+class FileCard(CardPart):
+    """A file that belongs to the edge file: it is of no use without."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+
+class KernelsCard(CardPart):
+    """Which kernels the runtime ran, by its own profile."""
+
+    summary: str
+    layers: int
+    """Convolutions and matrix products."""
+    integer_layers: int
+    """Those that multiplied integers."""
+
+
+class SpeedCard(CardPart):
+    """What it took to run on the machine that exported it; one thread, one input."""
+
+    latency_ms_p50: float
+    latency_ms_p95: float
+    rounds: int
+    peak_memory_bytes: int | None
+    """Growth of a fresh process that loads and runs the file once, the runtime's code included."""
+
+
 class Card(CardPart):
     """Everything about one edge file."""
 
     version: Literal[1] = 1
     file: str
-    format: Literal["onnx"] = "onnx"
-    opset: int = OPSET
+    format: TargetName = "onnx"
+    """The target whose file it is."""
+    opset: int | None = OPSET
+    """None where the format has no operator sets."""
     sha256: str
     md5: str
     size_bytes: int
+    """Of all files together."""
+    beside: tuple[FileCard, ...] = ()
+    """Further files that belong to it."""
     inputs: tuple[TensorCard, ...]
     outputs: tuple[TensorCard, ...]
     number_type: str
-    """`float32`, or `w8a8` for weights and activations of 8 bits, `w8`, `a8` for one of them."""
+    """`float32`, `float16`, `bfloat16`, `int8` of the target's own quantizer; or that of ganpress: `w8a8` for weights
+    and activations of 8 bits, `w8`, `a8` for one of them."""
+    form: str = "native"
+    """Of transposed convolutions: `native` or `subpixel`."""
+    form_ms: dict[str, float] = Field(default_factory=dict)
+    """Median latency of each form in milliseconds, where the faster was chosen."""
+    kernels: KernelsCard | None = None
+    speed: SpeedCard | None = None
     quantization: QuantizationCard | None
     cost: CostCard
     verification: Verification
@@ -94,6 +137,21 @@ class Card(CardPart):
     runtime: str
     """Name and version of what it was verified in."""
     lineage: Lineage
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """How a target wrote a file and how it runs it."""
+
+    runtime: str
+    """Name and version."""
+    target: TargetName = "onnx"
+    files: tuple[Path, ...] = ()
+    number_type: str = "float32"
+    form: str = "native"
+    form_ms: Mapping[str, float] = field(default_factory=dict)
+    kernels: KernelsCard | None = None
+    speed: SpeedCard | None = None
 
 
 def write_card(
@@ -104,6 +162,7 @@ def write_card(
     lineage: Lineage,
     conditioning: Conditioning | None = None,
     trained: nn.Module | None = None,
+    facts: TargetFacts | None = None,
 ) -> Card:
     """Describe the edge file `path` in `card.json` beside it.
 
@@ -115,23 +174,37 @@ def write_card(
         lineage: what the model was made from.
         conditioning: what the sources of conditional data are.
         trained: the float architecture that parameters and MACs are counted on; None where `model` tells.
+        facts: how the target wrote it and runs it; None takes a float or ganpress-quantized ONNX file.
     """
+    facts = facts or TargetFacts(runtime=f"onnxruntime {runtime_version()}")
     trained = trained or (model.trained_form() if isinstance(model, DeployedWdcgan) else model)
     with torch.no_grad():
         images = model(example)
+    beside = tuple(
+        FileCard(file=one.name, sha256=file_digest(one, "sha256"), size_bytes=one.stat().st_size)
+        for one in facts.files
+        if one != path
+    )
     card = Card(
         file=path.name,
+        format=facts.target,
+        opset=OPSET if facts.target == "onnx" else None,
         sha256=file_digest(path, "sha256"),
         md5=file_digest(path, "md5"),
-        size_bytes=path.stat().st_size,
+        size_bytes=path.stat().st_size + sum(one.size_bytes for one in beside),
+        beside=beside,
         inputs=(_input_card(example, conditioning),),
         outputs=(TensorCard(name=OUTPUT, shape=("batch", *images.shape[1:]), dtype="float32", values="[-1, 1]"),),
-        number_type=number_type(model),
+        number_type=number_type(model) if facts.number_type == "float32" else facts.number_type,
+        form=facts.form,
+        form_ms=dict(facts.form_ms),
+        kernels=facts.kernels,
+        speed=facts.speed,
         quantization=_quantization(model) if isinstance(model, Quantized) else None,
         cost=_cost(model, example, trained),
         verification=proof,
         verified_against="torch integer simulation" if isinstance(model, Quantized) else "torch float32",
-        runtime=f"onnxruntime {runtime_version()}",
+        runtime=facts.runtime,
         lineage=lineage,
     )
     path.with_name("card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -165,14 +238,24 @@ def read_card(path: Path) -> Card:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CheckpointError(f"{beside} is no readable card: {where}: {first['msg']}; export again") from None
-    size = path.stat().st_size
-    if size != card.size_bytes:
-        raise CheckpointError(f"{path} has {size:,} bytes, its card says {card.size_bytes:,}: truncated; export again")
-    found = file_digest(path, "sha256")
-    if found != card.sha256:
-        reason = f"has sha256 {found[:12]}…, its card says {card.sha256[:12]}…"
-        raise CheckpointError(f"{path} {reason}: it was changed after the export; export again")
+    size = card.size_bytes - sum(one.size_bytes for one in card.beside)
+    for one in (FileCard(file=path.name, sha256=card.sha256, size_bytes=size), *card.beside):
+        _check_file(path.with_name(one.file), one)
     return card
+
+
+def _check_file(path: Path, expected: FileCard) -> None:
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; export the generator again")
+    size = path.stat().st_size
+    if size != expected.size_bytes:
+        raise CheckpointError(
+            f"{path} has {size:,} bytes, its card says {expected.size_bytes:,}: truncated; export again"
+        )
+    found = file_digest(path, "sha256")
+    if found != expected.sha256:
+        reason = f"has sha256 {found[:12]}…, its card says {expected.sha256[:12]}…"
+        raise CheckpointError(f"{path} {reason}: it was changed after the export; export again")
 
 
 def number_type(model: nn.Module) -> str:

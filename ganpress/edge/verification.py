@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganpress.edge.runtime import OnnxGenerator
+from ganpress.edge.targets.target import Target
 from ganpress.errors import ConfigError, ExportMismatch
 from ganpress.fidelity import compare_outputs
 
@@ -33,6 +34,7 @@ def verify_export(
     tolerance: float,
     threads: int | None = None,
     enough_snr_db: float = math.inf,
+    target: Target | None = None,
 ) -> Verification:
     """Run torch and the edge file side by side.
 
@@ -40,18 +42,20 @@ def verify_export(
 
     Args:
         model: what was exported; for a quantized generator its integer simulation.
-        path: the ONNX file.
+        path: the edge file.
         inputs: latents or sources (N, …).
         tolerance: largest allowed absolute difference of a pixel.
         threads: cores for the runtime.
         enough_snr_db: a signal-to-noise ratio that proves the file, too. Where floats lie between integer layers, a
-            float that differs in its last bit can change a code, and what follows magnifies that.
+            float that differs in its last bit can change a code, and what follows magnifies that; and a file of
+            fewer bits than the model differs from it by design.
+        target: whose file it is; None takes ONNX.
 
     Raises:
         ExportMismatch: if a pixel differs by more, a shape differs, or a result is not finite.
         CheckpointError: if the file cannot be loaded.
     """
-    exported = OnnxGenerator(path, threads)
+    exported = OnnxGenerator(path, threads) if target is None else target.open(path, threads or 1)
     try:
         difference = compare_outputs(model, exported, inputs)
         compare_outputs(model, exported, inputs[:1])

@@ -10,6 +10,7 @@ import yaml
 
 from ganpress.checkpoint import file_digest, load_model, save_model
 from ganpress.compression.calibration import inputs_digest
+from ganpress.compression.packing import load_packed
 from ganpress.data.arrays import PreparedMeta
 from ganpress.data.inputs import LatentInputs
 from ganpress.edge.card import read_card
@@ -27,6 +28,9 @@ PARAMS = {
             "int8": {"generator": "student/d3", "weight_bits": 8, "activation_bits": 8},
             "pruned": {"generator": "student/d3", "sparsity": 0.5},
             "both": {"generator": "student/d3", "weight_bits": 4, "activation_bits": 8, "sparsity": 0.5},
+            "narrow": {"generator": "student/d3", "weight_bits": 6, "width": 0.67, "scan": True},
+            "budget": {"generator": "student/d3", "weight_bits": 8, "max_bytes": 7000},
+            "tight": {"generator": "student/d3", "weight_bits": 8, "max_bytes": 70},
         },
     },
     "export": {
@@ -103,14 +107,48 @@ def test_pruning_comes_before_quantization(project, monkeypatch):
     assert record["weight_bits"] == 4
 
 
+def test_the_evaluated_generator_is_what_the_packed_file_holds(project, monkeypatch):
+    assert run_stage(monkeypatch, compress, "both") == 0
+    folder = project / "compress" / "both"
+    packed, blueprint = load_packed(folder / "generator.ganpack")
+    generator, found = load_model(folder / "generator.pt")
+    assert blueprint == found
+    for name, tensor in generator.state_dict().items():
+        assert torch.equal(packed.state_dict()[name], tensor)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["packed_bytes"] == (folder / "generator.ganpack").stat().st_size < metrics["size_bytes"]
+    assert metrics["float_macs_share"] == 0
+
+
+def test_channels_are_cut_before_weights_are_rounded(project, monkeypatch):
+    assert run_stage(monkeypatch, compress, "narrow") == 0
+    folder = project / "compress" / "narrow"
+    _, blueprint = load_model(folder / "generator.pt")
+    assert blueprint.arguments["widths"] == [4, 2]
+    record = json.loads((folder / "compression.json").read_text())
+    assert record["options"] == {"width": 0.67}
+    assert all(list(layer["weights"]) == [str(bits) for bits in range(2, 9)] for layer in record["scan"].values())
+
+
+def test_the_file_keeps_its_budget(project, monkeypatch, capsys):
+    assert run_stage(monkeypatch, compress, "budget") == 0
+    folder = project / "compress" / "budget"
+    assert (folder / "generator.ganpack").stat().st_size <= 7000
+    assert json.loads((folder / "compression.json").read_text())["layer_bits"]
+    assert run_stage(monkeypatch, compress, "tight") == 2
+    assert "max_bytes is 70, but the smallest packed file found has" in capsys.readouterr().err
+
+
 def test_same_seed_same_bytes(project, monkeypatch):
     digests = []
     for _ in range(2):
         assert run_stage(monkeypatch, compress, "int8") == 0
         assert run_stage(monkeypatch, export, "int8") == 0
-        files = sorted(path for path in (*project.glob("compress/int8/*"), *project.glob("export/int8/*")))
-        digests.append([file_digest(path, "md5") for path in files])
-    assert len(digests[0]) == 7
+        files = sorted((*project.glob("compress/int8/*"), *project.glob("export/int8/*.onnx")))
+        card = json.loads((project / "export" / "int8" / "card.json").read_text())
+        lasting = {name: value for name, value in card.items() if name not in ("speed", "kernels")}
+        digests.append([*(file_digest(path, "md5") for path in files), lasting])
+    assert len(digests[0]) == 6
     assert digests[0] == digests[1]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganpress.config.edge import NUMBER_TYPES
 from ganpress.edge.equalization import equalized
 from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.forms import Form, in_form
@@ -29,7 +30,7 @@ LARGEST_BATCH = 64
 PLANNED_VALUES = 2**20
 """Largest batch of sources, in values: 5 of 256 x 256 pixels."""
 MULTIPLYING = ("Convolution", "Deconvolution", "Fully Connected", "Batch Matrix Multiply", "convolution", "mm.out")
-NUMBER_TYPES = {"F32": "float32", "F16": "float16", "X32": "float32", "X8": "int8"}
+XNNPACK_TYPES = {"F32": "float32", "F16": "float16", "X32": "float32", "X8": "int8"}
 
 
 class ExecuTorchTarget:
@@ -37,7 +38,7 @@ class ExecuTorchTarget:
 
     name = "executorch"
     suffix = ".pte"
-    number_types: tuple[str, ...] = ("float32", "int8")
+    number_types = NUMBER_TYPES["executorch"]
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""
@@ -173,7 +174,7 @@ def _number_type(name: str) -> str:
     types = name.partition("(")[2].partition(")")[0].split(", ")
     if any(one.startswith(("QS8", "QU8", "QC8")) for one in types):
         return "int8"
-    return next((NUMBER_TYPES[one] for one in types if one in NUMBER_TYPES), "float32")
+    return next((XNNPACK_TYPES[one] for one in types if one in XNNPACK_TYPES), "float32")
 
 
 def _lowerable(model: nn.Module) -> nn.Module:

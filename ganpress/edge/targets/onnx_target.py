@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from ganpress.config.edge import NUMBER_TYPES
 from ganpress.edge.equalization import equalized
 from ganpress.edge.forms import Form, in_form
 from ganpress.edge.kernels import KernelProfile
@@ -25,7 +26,7 @@ class OnnxTarget:
 
     name = "onnx"
     suffix = ".onnx"
-    number_types: tuple[str, ...] = ("float32", "float16", "int8")
+    number_types = NUMBER_TYPES["onnx"]
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""

@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganpress.config.edge import NUMBER_TYPES
 from ganpress.edge.equalization import equalized
 from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.forms import Form, in_form
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
+from ganpress.edge.graph_passes_openvino import unrounded_outputs
+from ganpress.edge.graph_passes_outputs import widen_outputs
 from ganpress.edge.kernels import KernelProfile, profile_of
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.quiet import quiet
@@ -25,12 +28,13 @@ from ganpress.edge.targets.target import (
 )
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.metrics.scoring import Generate
+from models.quantized_network import QuantizedNetwork
 
 PRECISION_KEY = ["ganpress", "precision"]
 """Where a file keeps the number type that its float operators run in."""
 PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
-NUMBER_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
+KERNEL_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
 WARM_UP_CALLS = 2
 
 
@@ -38,12 +42,13 @@ class OpenVinoTarget:
     """Files `.xml` with their weights in `.bin`.
 
     Transposed convolutions stay: OpenVINO multiplies them in integers as they are, faster than their sub-pixel form.
-    In bfloat16 it does not, so that there the sub-pixel form is the default.
+    In bfloat16 it does not, so that there the sub-pixel form is the default. A generator that ganpress quantized layer
+    by layer is written in its own integers, see `ganpress.edge.graph_passes_openvino`.
     """
 
     name = "openvino"
     suffix = ".xml"
-    number_types: tuple[str, ...] = ("float32", "bfloat16", "int8")
+    number_types = NUMBER_TYPES["openvino"]
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""
@@ -64,12 +69,17 @@ class OpenVinoTarget:
     ) -> tuple[Path, ...]:
         """See `Target.write`."""
         check_request(self, number_type, example, calibration)
-        refuse_quantized(self, model)
+        integers = isinstance(model, QuantizedNetwork) and number_type == "float32"
+        if not integers:
+            refuse_quantized(self, model)
         import openvino
 
         if calibration is not None and number_type == "int8":
             model = equalized(model, calibration)
-        graph = _convert(in_form(model, form or self.default_form(number_type), example), example)
+        rewritten = (
+            unrounded_outputs(model) if integers else in_form(model, form or self.default_form(number_type), example)
+        )
+        graph = _convert(widen_outputs(rewritten, example), example)
         if calibration is not None and number_type == "int8":
             graph = _quantize(graph, calibration)
         graph.set_rt_info(PRECISION_HINTS[number_type], PRECISION_KEY)
@@ -168,7 +178,7 @@ class OpenVinoGenerator:
 def _number_type(execution: str) -> str:
     """Number type of a kernel, from e.g. `brgconv_avx512_i8`."""
     suffix = execution.rpartition("_")[2].lower()
-    return NUMBER_TYPES.get(suffix, suffix)
+    return KERNEL_TYPES.get(suffix, suffix)
 
 
 def _convert(model: nn.Module, example: Tensor) -> Any:

@@ -1,0 +1,27 @@
+"""`ganpress targets`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List the edge targets: which are installed, at what version, and what they can write."""
+    from ganpress.edge.targets import TARGETS
+
+    rows = {
+        name: {
+            "file": target.suffix,
+            "number_types": list(target.number_types),
+            "runtime": None if target.missing() else target.version(),
+            "install": target.missing(),
+        }
+        for name, target in TARGETS.items()
+    }
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for name, row in rows.items():
+        state = row["runtime"] or f"not installed; run `{row['install']}`"
+        typer.echo(f"{name:<12}{row['file']:<7}{', '.join(TARGETS[name].number_types):<28}{state}")
