@@ -45,8 +45,8 @@ def demo(
     found = find_runtime(main_root(root) / ".ganpress" / "browser", runtime)
     if out is not None:
         site = build_site(first, second, found, artifacts / "prepare", out.resolve())
-        typer.echo(f"{site.folder} holds the page, {site.size_bytes / 1e6:,.1f} MB: {second.reference} beside")
-        typer.echo(f"{first.reference}. Any web server can hand it out (docs/demo.md).")
+        title = f"{second.reference} beside {first.reference}"
+        typer.echo(f"{site.folder} holds {title}, {site.size_bytes / 1e6:,.1f} MB, for any web server (docs/demo.md)")
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
