@@ -83,14 +83,14 @@ def jackknife_error(without: Float64) -> float:
 
 def widened(interval: Interval, error: float) -> Interval:
     """Return the interval with another, independent standard error taken in."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     total = float(np.hypot(interval.standard_error, error))
     if interval.standard_error > 0:
         below = (interval.estimate - interval.low) / interval.standard_error
         above = (interval.high - interval.estimate) / interval.standard_error
     else:
-        below = above = float(norm.ppf((1 + interval.level) / 2))
+        below = above = float(ndtri((1 + interval.level) / 2))
     return replace(
         interval,
         low=interval.estimate - below * total,

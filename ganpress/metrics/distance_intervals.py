@@ -48,7 +48,7 @@ def compare_kernel(first: KernelDistance, second: KernelDistance, level: float =
     Raises:
         DataError: if they have different numbers of disjoint subsets.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     count = len(first.disjoint)
     if count != len(second.disjoint):
@@ -59,7 +59,7 @@ def compare_kernel(first: KernelDistance, second: KernelDistance, level: float =
         return None
     differences = np.subtract(first.disjoint, second.disjoint)
     error = float(differences.std(ddof=1) / np.sqrt(count))
-    return _symmetric(float(differences.mean()), error, float(t.ppf((1 + level) / 2, count - 1)), level)
+    return _symmetric(float(differences.mean()), error, float(stdtrit(count - 1, (1 + level) / 2)), level)
 
 
 def _same_size(first: int, second: int) -> None:
@@ -68,9 +68,9 @@ def _same_size(first: int, second: int) -> None:
 
 
 def _normal(estimate: float, error: float, level: float) -> Interval:
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return _symmetric(estimate, error, float(norm.ppf((1 + level) / 2)), level)
+    return _symmetric(estimate, error, float(ndtri((1 + level) / 2)), level)
 
 
 def _symmetric(estimate: float, error: float, quantile: float, level: float) -> Interval:

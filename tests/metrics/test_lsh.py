@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from ganpress.errors import DataError
-from ganpress.metrics.lsh import LshSettings, hash_reference, lsh_scores, score_hashed
+from ganpress.metrics.lsh import LshSettings, _expected_hits, hash_reference, lsh_scores, score_hashed
 from ganpress.metrics.lsh_neighbours import (
     LshNeighbourSettings,
     hashed_neighbourhood,
@@ -346,3 +346,13 @@ def test_a_gpu_gives_what_the_processor_gives(scorer):
     here, there = scorer(real, fake, 0), scorer(real.cuda(), fake.cuda(), 0)
     assert there.precision == pytest.approx(here.precision, abs=2e-3)
     assert there.recall == pytest.approx(here.recall, abs=2e-3)
+
+
+@pytest.mark.parametrize(("available", "drawn"), [(359, 359), (359, 100), (9999, 5000), (3, 2)])
+@pytest.mark.parametrize("mates", [1, 2, 3])
+def test_chance_of_mates_is_the_hypergeometric_distribution(available, drawn, mates):
+    from scipy.stats import hypergeom
+
+    others = np.array([0, 1, 2, 3, 3, available // 2, available])
+    expected = hypergeom.sf(mates - 1, available, others, drawn).mean()
+    assert _expected_hits(others, available, drawn, mates) == pytest.approx(expected, abs=1e-10)
