@@ -126,6 +126,33 @@ def test_subsets_larger_than_the_test_split_are_refused(generator, judge, refere
         score_generator(generator, judge, reference, config, 5, LatentInputs())
 
 
+def test_fewer_real_images_than_neighbours_are_refused_in_one_line(judge, tiny_images, tmp_path):
+    np.save(tmp_path / "test.npy", tiny_images.pixels[:3])
+    with pytest.raises(
+        DataError, match="3 samples have at most 2 neighbours each, 3 are asked for; lower evaluate"
+    ) as e:
+        reference_features(tmp_path / "test.npy", judge, 3)
+    assert "\n" not in str(e.value)
+
+
+def test_fewer_generated_images_than_neighbours_are_refused(generator, judge, reference):
+    config = CONFIG.model_copy(update={"images": 3, "kid_subset_size": 2})
+    with pytest.raises(DataError, match="3 samples have at most 2 neighbours each, 3 are asked for"):
+        score_generator(generator, judge, reference, config, 5, LatentInputs())
+
+
+def test_features_that_are_not_numbers_are_refused_in_one_line(generator, judge, reference):
+    class Broken(ClassifierJudge):
+        def __call__(self, images):
+            seen = super().__call__(images)
+            seen.features[3] = np.nan
+            return seen
+
+    broken = Broken(judge.network, "0" * 12)
+    with pytest.raises(DataError, match="features hold NaN or infinity in 1 of 50 samples; the network has div"):
+        score_generator(generator, broken, reference, CONFIG, 5, LatentInputs())
+
+
 def test_interpolation_starts_and_ends_at_its_latents_and_stays_on_the_shell():
     first, second = torch.randn(2, 100, generator=torch.Generator().manual_seed(0))
     walk = interpolate_latents(first, second, 9)

@@ -5,6 +5,7 @@ from scipy.stats import binom
 from ganpress.errors import DataError
 from ganpress.metrics.lsh import LshSettings, hash_reference, lsh_scores, score_hashed
 from ganpress.metrics.lsh_intervals import compare_lsh, lsh_intervals
+from ganpress.metrics.lsh_neighbours import hashed_neighbourhood, score_hashed_neighbours
 
 FIXED = np.random.default_rng(99)
 CENTRES, LAYER = 4 * FIXED.normal(size=(10, 4)), FIXED.normal(size=(4, 16))
@@ -55,3 +56,17 @@ def test_scores_against_two_references_are_refused(hashed):
     other = lsh_scores(manifold(500, 0), manifold(600, 1), 0)
     with pytest.raises(DataError, match="paired scores must be as many, found 600 and 500"):
         compare_lsh(score_hashed(hashed, manifold(600, 1)), other, 0, paired=False)
+
+
+def test_intervals_with_neighbours_cover_the_draw_and_find_lost_modes():
+    balls = hashed_neighbourhood(manifold(600, 0), 0)
+    scores = [score_hashed_neighbours(balls, manifold(600, seed)) for seed in range(1, 21)]
+    pairs = [compare_lsh(one, other, 0, paired=False) for one, other in zip(scores[::2], scores[1::2], strict=True)]
+    allowed = binom.ppf(1 - 1e-3, 10, 0.05)
+    assert sum(pair.precision.excludes_zero for pair in pairs) <= allowed
+    assert sum(pair.recall.excludes_zero for pair in pairs) <= allowed
+    found, spread = lsh_intervals(scores[0], 0).recall, np.std([one.recall for one in scores], ddof=1)
+    assert found.standard_error > spread
+    assert found.low < scores[0].recall < found.high
+    half = score_hashed_neighbours(balls, manifold(600, 1, modes=6))
+    assert compare_lsh(half, scores[0], 0, paired=False).recall.high < 0
