@@ -13,6 +13,7 @@ from flows.commands.import_ import import_
 from flows.commands.run import run
 from flows.commands.serve import serve
 from flows.commands.status import status
+from flows.commands.targets import targets
 from flows.commands.ui import ui
 from ganpress.errors import GanpressError
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, status, compare, ui, doctor, cost, serve, demo):
+for command in (run, status, compare, ui, doctor, cost, targets, serve, demo):
     app.command()(command)
 app.command(name="import")(import_)
 if isinstance(data, typer.Typer):

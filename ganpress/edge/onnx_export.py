@@ -77,8 +77,7 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
             dynamic_shapes=({0: batch},),
         )
     except torch.onnx.errors.OnnxExporterError as error:
-        text = f"{error} {error.__cause__}"
-        reason, where = " ".join(str(error).split())[:300], blame(model, example, text)
+        reason, where = " ".join(str(error).split())[:300], blame(model, example, _whole_message(error))
         if where is not None:
             raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {where} has no form there") from error
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {reason}") from error
@@ -92,6 +91,15 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
         raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
+
+
+def _whole_message(error: BaseException | None) -> str:
+    """What an error and all those behind it say."""
+    messages = []
+    while error is not None:
+        messages.append(str(error))
+        error = error.__cause__ or error.__context__
+    return " ".join(messages)
 
 
 def _strip_metadata_(proto: Any) -> None:

@@ -10,6 +10,9 @@ from torch import Tensor
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
 from ganpress.errors import CheckpointError, ConfigError
 
+NO_KERNEL = ("NOT_IMPLEMENTED", "is not a registered function/op", "guarantees support for models stamped")
+"""What ONNX Runtime says of an operator, or an operator set, that this version of it does not know."""
+
 
 class OnnxGenerator:
     """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by ONNX Runtime on the CPU."""
@@ -83,6 +86,11 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
         )
     except Exception as error:  # the runtime raises many types for damaged files
         reason = " ".join(str(error).split())[:200]
+        if any(sign in reason for sign in NO_KERNEL):
+            raise CheckpointError(
+                f"{path} needs a kernel that onnxruntime {runtime_version()} has not: {reason}; "
+                "`uv sync --upgrade-package onnxruntime`, or export it again"
+            ) from None
         raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason}; export it again") from None
 
 

@@ -1,0 +1,87 @@
+"""Forms of a generator: exact rewriting, and the choice between them."""
+
+import pytest
+import torch
+from torch import nn
+
+from ganpress.edge.choice import choose_form
+from ganpress.edge.equalization import equalized
+from ganpress.edge.forms import SubpixelConv, has_transposed, in_form
+from ganpress.edge.targets import TARGETS
+from ganpress.fidelity import compare_outputs
+
+
+def random_inputs(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+class Decoder(nn.Module):
+    """Transposed convolutions of several shapes, normalised, with and without bias and groups."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.first_norm = nn.BatchNorm2d(8, affine=False)
+        self.second = nn.ConvTranspose2d(8, 6, 4, 2, 1, groups=2, bias=False)
+        self.second_norm = nn.BatchNorm2d(6)
+        self.third = nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1)
+        self.third_norm = nn.InstanceNorm2d(4)
+        self.head = nn.Conv2d(4, 3, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, x):
+        x = torch.relu(self.first_norm(self.first(x)))
+        x = torch.relu(self.second_norm(self.second(x)))
+        return torch.tanh(self.head(torch.relu(self.third_norm(self.third(x)))))
+
+
+@pytest.fixture
+def decoder():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Decoder()
+        nn.init.normal_(model.second_norm.weight)
+        nn.init.normal_(model.second_norm.bias)
+    with torch.no_grad():
+        for seed in range(20):
+            model.train()(random_inputs(8, 3, 8, 8, seed=seed))
+    return model.eval()
+
+
+@pytest.mark.parametrize("form", ["native", "subpixel"])
+def test_forms_are_exact_and_leave_the_model_alone(decoder, form):
+    x = random_inputs(4, 3, 8, 8, seed=99)
+    before = {name: value.clone() for name, value in decoder.state_dict().items()}
+    rewritten = in_form(decoder, form, x[:1])
+    assert compare_outputs(decoder, rewritten, x).max_abs_error < 2e-6
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in rewritten.modules())
+    assert has_transposed(rewritten) == (form == "native")
+    assert sum(isinstance(layer, SubpixelConv) for layer in rewritten.modules()) == (2 if form == "subpixel" else 0)
+    assert all(torch.equal(before[name], value) for name, value in decoder.state_dict().items())
+
+
+def test_equalization_is_exact_and_makes_channels_spread_alike(decoder):
+    x = random_inputs(8, 3, 8, 8, seed=5)
+    with torch.no_grad():
+        decoder.third.weight[:, 1].mul_(50)
+    rewritten = equalized(decoder, x)
+    assert compare_outputs(decoder, rewritten, x).max_abs_error < 2e-4  # eps of the normalisation
+    outputs = []
+    rewritten.third.register_forward_hook(lambda _, __, output: outputs.append(output))
+    with torch.no_grad():
+        rewritten(x)
+    spreads = outputs[0].var((2, 3)).mean(0).sqrt()
+    torch.testing.assert_close(spreads, spreads.mean().expand(4), rtol=1e-3, atol=0)
+
+
+def test_running_statistics_of_an_instance_norm_forbid_equalization(decoder):
+    decoder.third_norm = nn.InstanceNorm2d(4, track_running_stats=True)
+    assert equalized(decoder.eval(), random_inputs(2, 3, 8, 8)) is decoder
+
+
+def test_choice_measures_both_forms_and_keeps_the_default_in_a_tie(trained_like):
+    model, z = trained_like("2", 16, 1), torch.zeros(1, 100)
+    choice = choose_form(TARGETS["onnx"], model, z, rounds=3)
+    assert choice.milliseconds.keys() == {"native", "subpixel"}
+    slower = choice.milliseconds["native"] >= 0.9 * choice.milliseconds["subpixel"]
+    assert slower or choice.form == "native"
+    assert choose_form(TARGETS["onnx"], nn.Conv2d(1, 1, 1), torch.zeros(1, 1, 4, 4)).milliseconds == {}

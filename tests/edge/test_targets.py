@@ -1,0 +1,194 @@
+"""Edge targets: each number type is what its kernels are, and what cannot be done is said in one line."""
+
+import pytest
+import torch
+from torch import nn
+
+from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.edge.card import Lineage, TargetFacts, read_card, write_card
+from ganpress.edge.kernels import profile_of
+from ganpress.edge.memory import peak_memory
+from ganpress.edge.targets import TARGETS, target
+from ganpress.edge.targets.target import MissingTarget, UnsupportedGenerator
+from ganpress.edge.verification import verify_export
+from ganpress.errors import CheckpointError, ConfigError
+from ganpress.fidelity import compare_outputs
+
+LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
+
+
+def installed(name):
+    found = TARGETS[name].missing()
+    return pytest.param(name, marks=pytest.mark.skipif(found is not None, reason=f"needs {found}"))
+
+
+def latents(images, seed=0):
+    return torch.randn(images, 100, generator=torch.Generator().manual_seed(seed))
+
+
+def write(name, model, folder, number_type, example=None):
+    path = folder / name / number_type / f"generator{TARGETS[name].suffix}"
+    files = TARGETS[name].write(model, path, example if example is not None else latents(2), number_type, latents(32))
+    assert files[0] == path
+    assert sorted(path.parent.iterdir()) == sorted(files)
+    return path
+
+
+@pytest.mark.parametrize("name", [installed("onnx"), installed("openvino")])
+def test_floats_are_torchs(trained_like, tmp_path, name):
+    model = trained_like("4", 16, 1)
+    path = write(name, model, tmp_path, "float32")
+    proof = verify_export(model, path, latents(33), tolerance=1e-5, target=TARGETS[name])
+    assert proof.images == 33
+    profile = TARGETS[name].kernels(path, latents(1))
+    assert (profile.layers, profile.integer_layers) == (3, 0)
+    assert sum(kernel.share for kernel in profile.kernels) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", [installed("onnx"), pytest.param("openvino", marks=pytest.mark.slow)])
+def test_int8_runs_every_layer_in_integers_at_a_quarter_of_the_bytes(trained_like, tmp_path, name):
+    if TARGETS[name].missing():
+        pytest.skip(f"needs {TARGETS[name].missing()}")
+    model = trained_like("16", 32, 1)
+    path = write(name, model, tmp_path, "int8")
+    assert compare_outputs(model, TARGETS[name].open(path), latents(32, seed=3)).snr_db > 20
+    profile = TARGETS[name].kernels(path, latents(1))
+    assert profile.integer_layers == profile.layers == 4
+    assert profile.describe().startswith("4 of 4 layers in integers; ")
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    assert (path.with_suffix(".bin") if name == "openvino" else path).stat().st_size < 1.2 * weights
+
+
+@pytest.mark.slow  # importing and lowering take half a minute
+@pytest.mark.parametrize("name", [installed("executorch")])
+def test_executorch_runs_floats_and_integers(trained_like, tmp_path, name):
+    model = trained_like("16", 32, 1)
+    for number_type, snr_db, integers in (("float32", 90, 0), ("int8", 20, 4)):
+        path = write(name, model, tmp_path, number_type)
+        assert compare_outputs(model, TARGETS[name].open(path), latents(70, seed=3)).snr_db > snr_db
+        profile = TARGETS[name].kernels(path, latents(1))
+        assert (profile.layers, profile.integer_layers) == (4, integers)
+
+
+def test_halves_are_half_the_bytes_and_near(trained_like, tmp_path):
+    model = trained_like("16", 32, 1)
+    half, full = (write("onnx", model, tmp_path, number_type) for number_type in ("float16", "float32"))
+    assert half.stat().st_size < 0.55 * full.stat().st_size
+    assert compare_outputs(model, TARGETS["onnx"].open(half), latents(16)).snr_db > 50
+
+
+def test_card_holds_all_files_and_finds_a_changed_one(trained_like, tmp_path):
+    if TARGETS["openvino"].missing():
+        pytest.skip(f"needs {TARGETS['openvino'].missing()}")
+    model = trained_like("2", 16, 1)
+    path = write("openvino", model, tmp_path, "float32")
+    proof = verify_export(model, path, latents(2), 1e-4, target=TARGETS["openvino"])
+    weights = path.with_suffix(".bin")
+    facts = TargetFacts(TARGETS["openvino"].version(), "openvino", (path, weights))
+    card = write_card(path, model, latents(1), proof, LINEAGE, facts=facts)
+    assert card.size_bytes == path.stat().st_size + weights.stat().st_size
+    assert read_card(path) == card
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match=r"generator.bin has sha256 .*: it was changed after the export"):
+        read_card(path)
+    weights.write_bytes(content[:-4])
+    with pytest.raises(CheckpointError, match=r"generator.bin has [\d,]+ bytes, its card says [\d,]+: truncated"):
+        read_card(path)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=r"generator.bin does not exist"):
+        TARGETS["openvino"].open(path)
+
+
+@pytest.mark.parametrize("name", [installed("openvino")])
+def test_file_that_is_no_model_is_refused(tmp_path, name):
+    path = tmp_path / "generator.xml"
+    path.write_text("<net>")
+    path.with_suffix(".bin").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"generator.xml cannot be loaded by OpenVINO: .*; export it again"):
+        TARGETS[name].open(path)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_absent_packages_end_in_the_install_command(trained_like, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(target.importlib.metadata, "distributions", lambda: [])
+    command = TARGETS[name].missing()
+    assert command.startswith("uv sync")
+    with pytest.raises(MissingTarget, match=rf"the target '{name}' is not installed; run `{command}`"):
+        TARGETS[name].write(trained_like("2", 16, 1), tmp_path / "x", latents(1))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("calibration", [None, torch.zeros(0, 100)])
+def test_int8_without_calibration_inputs_is_refused(trained_like, tmp_path, calibration):
+    with pytest.raises(ConfigError, match=r"int8 for 'onnx' needs calibration inputs, found none"):
+        TARGETS["onnx"].write(trained_like("2", 16, 1), tmp_path / "x.onnx", latents(1), "int8", calibration)
+
+
+def test_calibration_inputs_of_another_shape_are_refused(trained_like, tmp_path):
+    with pytest.raises(ConfigError, match=r"calibration inputs are \(99,\), the generator takes \(100,\)"):
+        TARGETS["onnx"].write(trained_like("2", 16, 1), tmp_path / "x.onnx", latents(1), "int8", torch.zeros(4, 99))
+
+
+def test_number_type_that_a_target_has_not_is_refused(trained_like, tmp_path):
+    with pytest.raises(ConfigError, match=r"'onnx' has no number type 'bfloat16'; allowed: float32, float16, int8"):
+        TARGETS["onnx"].write(trained_like("2", 16, 1), tmp_path / "x.onnx", latents(1), "bfloat16")
+
+
+@pytest.mark.parametrize("name", [installed("openvino")])
+def test_own_integers_are_for_onnx_alone(trained_like, tmp_path, name):
+    quantized = quantize(trained_like("2", 16, 1), latents(8), QuantizationConfig(8, 8))
+    with pytest.raises(ConfigError, match=rf"the target '{name}' writes float generators and quantizes by itself"):
+        TARGETS[name].write(quantized, tmp_path / "x", latents(1))
+
+
+class Bessel(nn.Module):
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+
+def test_operator_that_a_target_cannot_run_is_named_with_its_layer(tmp_path):
+    model = nn.Sequential()
+    model.add_module("body", nn.Conv2d(1, 1, 1))
+    model.add_module("head", Bessel())
+    with pytest.raises(ConfigError, match=r"the operator special_bessel_j0 of layer 'head'"):
+        TARGETS["onnx"].write(model, tmp_path / "x.onnx", torch.zeros(2, 1, 4, 4))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [installed("executorch")])
+def test_executorch_names_the_layer_that_it_cannot_run(tmp_path, name):
+    model = nn.Sequential()
+    model.add_module("head", Bessel())
+    with pytest.raises(UnsupportedGenerator, match=r"the operator special_bessel_j0 of layer 'head'"):
+        TARGETS[name].write(model, tmp_path / "x.pte", torch.zeros(2, 1, 4, 4))
+
+
+def test_kernel_that_the_installed_runtime_has_not_is_named(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["n", 2]) for name in ("z", "images")]
+    graph = helper.make_graph([helper.make_node("Tanh", ["z"], ["images"])], "g", values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "g.onnx")
+    with pytest.raises(CheckpointError, match=r"needs a kernel that onnxruntime [\d.]+ has not: .*Tanh"):
+        TARGETS["onnx"].open(tmp_path / "g.onnx")
+
+
+@pytest.mark.slow  # starts processes that import torch
+def test_peak_memory_holds_the_weights(trained_like, tmp_path):
+    path = write("onnx", trained_like("16", 32, 1), tmp_path, "float32")
+    found = peak_memory("onnx", path, latents(1))
+    assert found is None or found > path.stat().st_size
+    with pytest.raises(CheckpointError, match=r"cannot be run in a process of its own: .*does not exist"):
+        peak_memory("onnx", tmp_path / "gone.onnx", latents(1))
+
+
+def test_profile_adds_up_runs():
+    profile = profile_of([("Conv", "int8", True, 3.0), ("Conv", "int8", True, 3.0), ("Tanh", "float32", False, 2.0)])
+    assert (profile.layers, profile.integer_layers) == (2, 2)
+    assert profile.describe() == "2 of 2 layers in integers; Conv 75% (int8 x2), Tanh 25% (float32 x1)"
+    assert profile_of([("Conv", "float32", True, None)]).describe() == (
+        "0 of 1 layers in integers, 1 in float32; Conv (float32 x1)"
+    )
