@@ -14,6 +14,7 @@ from ganpress.errors import DataError
 from ganpress.ranking import quality_order
 from ganpress.report.chain import Curve, SearchOutcome, Selection
 from ganpress.report.notation import MetricName, parse_metric_name
+from ganpress.report.sensitivity import Sensitivity
 from ganpress.report.step_samples import StepSamples
 from ganpress.report.tradeoff import Sweep
 from ganpress.roofline import Peaks
@@ -122,6 +123,8 @@ class ReportInputs:
     sweep: Sweep | None = None
     data: DataFacts = field(default_factory=DataFacts)
     compressions: Sequence[ItemRecord] = ()
+    sensitivities: Sequence[Sensitivity] = ()
+    """Scans over layers and bits of the compressions that made one."""
     cards: Sequence[ItemRecord] = ()
     networks: Mapping[str, str] = field(default_factory=dict)
     """`family:spec` of the network behind each reference, where known."""

@@ -25,6 +25,7 @@ from ganpress.report.prediction_figures import prediction_chart
 from ganpress.report.roofline_figures import roofline_chart, roofline_table
 from ganpress.report.sample_strips import changed_strips, step_records
 from ganpress.report.search_figures import search_charts
+from ganpress.report.sensitivity_figures import sensitivity_charts
 from ganpress.report.size_figures import size_chart
 from ganpress.report.strips import Strip, interpolation_strips, sample_strips
 from ganpress.report.tables import headline_table, quality_table, remaining_table
@@ -65,6 +66,7 @@ class Content:
     tradeoff_bytes: Sequence[Drawing]
     tradeoff_table: Table | None
     tradeoff_answers: Sequence[str]
+    sensitivity: Sequence[Drawing]
     roofline: Sequence[Drawing]
     roofline_table: Table | None
     lineage: Lineage
@@ -80,6 +82,7 @@ class Content:
             *self.curves,
             *self.search,
             *self.tradeoff,
+            *self.sensitivity,
             *self.tradeoff_bytes,
             *self.roofline,
         ]
@@ -136,6 +139,7 @@ def _content(inputs: ReportInputs) -> Content:
         steps=step_records(inputs),
         changed=changed_strips(inputs),
         tradeoff=tradeoff_charts(sweep) if sweep else [],
+        sensitivity=sensitivity_charts(inputs.sensitivities),
         tradeoff_bytes=size_charts(sweep) if sweep else [],
         tradeoff_table=tradeoff_table(sweep) if sweep else None,
         tradeoff_answers=[answer(sweep, test) for test in sweep.tests()] if sweep else [],
