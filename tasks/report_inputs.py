@@ -29,8 +29,10 @@ from tasks.machine import read_peaks
 from tasks.report_data import data_facts
 from tasks.report_facts import card_records, compression_records, machine_facts
 from tasks.report_samples import step_samples
+from tasks.report_sensitivity import sensitivities
 from tasks.report_sweep import sweep_levels
 from tasks.stage import Stage, require
+from tasks.subjects import edge_suffix
 
 T = TypeVar("T")
 
@@ -59,6 +61,7 @@ def read_inputs(stage: Stage) -> ReportInputs:
         sweep=sweep_levels(artifacts, params.sweep),
         data=data_facts(artifacts),
         compressions=compression_records(artifacts, list(params.compress.items)),
+        sensitivities=sensitivities(artifacts, list(params.compress.items)),
         cards=card_records(artifacts, list(params.export.items)),
         networks=network_names(
             params, selection.chosen.network if selection else None, search.best.spec if search else None
@@ -214,7 +217,10 @@ def _digests(root: Path, params: Params) -> dict[str, str]:
         files[params.candidate.imported] = root / params.candidate.imported / "generator.pt"
     plain = ["teacher", "subnet", *(f"{stage}/{item}" for stage, items in families.items() for item in items)]
     files |= {reference: artifacts / reference / "generator.pt" for reference in plain}
-    files |= {f"export/{item}": artifacts / "export" / item / "generator.onnx" for item in params.export.items}
+    files |= {
+        f"export/{item}": artifacts / "export" / item / f"generator{edge_suffix(one.target)}"
+        for item, one in params.export.items.items()
+    }
     digests = {reference: file_digest(path, "md5") for reference, path in files.items() if path.exists()}
     pinned = root / "data.dvc"
     if pinned.exists():
