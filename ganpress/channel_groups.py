@@ -36,12 +36,14 @@ class Untraceable(Exception):
     """A group that cannot be thinned, with its reason."""
 
 
-def find_groups(network: nn.Module, example: Tensor) -> FoundGroups:
+def find_groups(network: nn.Module, example: Tensor, parameters: bool = False) -> FoundGroups:
     """Find the channel groups of a network.
 
     Args:
         network: any network of one tensor with static shapes; it is not changed.
         example: an input of one sample, (1, …).
+        parameters: whether to follow channels into parameters that belong to no standard layer. Such a group can be put
+            in another order, but `thin_` cannot make it smaller; the slot's layer is then the parameter's name.
     """
     traced = trace_channels(network, example)
     groups: list[ChannelGroup] = []
@@ -54,7 +56,7 @@ def find_groups(network: nn.Module, example: Tensor) -> FoundGroups:
         members = _members(traced, layer)
         seen |= {name, *(traced.own_name(dep) for dep, _ in members if traced.side(dep) == "out")}
         try:
-            groups.append(_channel_group(traced, name, members, network))
+            groups.append(_channel_group(traced, name, members, network, parameters))
         except Untraceable as error:
             refused.append(Refusal(name, str(error)))
     return FoundGroups(tuple(groups), tuple(refused))
@@ -91,6 +93,7 @@ def _channel_group(
     name: str,
     members: list[tuple[Any, list[tuple[int, int]]]],
     network: nn.Module,
+    parameters: bool,
 ) -> ChannelGroup:
     """Describe a group by slots.
 
@@ -102,12 +105,16 @@ def _channel_group(
     units = 1 + max(unit for _, pairs in members for _, unit in pairs)
     slots: dict[Slot, None] = {}
     for dependency, _ in members:
-        _check_member(traced, dependency, network)
+        if not (parameters and traced.is_parameter(dependency)):
+            _check_member(traced, dependency, network)
     for dependency, pairs in members:
         own = traced.own_name(dependency)
         if own and isinstance(network.get_submodule(own), KINDS):
             slots.update(dict.fromkeys(_slots(own, traced.side(dependency), pairs, units)))
     merged = _merge_factor(network, list(slots), units)
+    for dependency, pairs in members:
+        if traced.is_parameter(dependency):
+            slots.update(dict.fromkeys(_slots(traced.parameter_name(dependency), "out", pairs, units)))
     if units // merged < 2:
         raise Untraceable("it has a single channel, or a single group of channels")
     return ChannelGroup(name, units // merged, tuple(Slot(s.layer, s.side, s.offset, s.block * merged) for s in slots))
@@ -123,7 +130,7 @@ def _check_member(traced: TracedChannels, dependency: Any, network: nn.Module) -
         raise Untraceable("its channels are those of the output")
     if traced.is_input(dependency):
         raise Untraceable("its channels are tied to those of the input")
-    if kind == "PARAMETER":
+    if traced.is_parameter(dependency):
         named = traced.parameter_name(dependency)
         raise Untraceable(f"its channels are tied to the parameter '{named}', which belongs to no standard layer")
     if own and kind != "ELEMENTWISE":

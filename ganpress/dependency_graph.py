@@ -81,8 +81,12 @@ class TracedChannels:
         name = self.graph._module2name.get(dependency.target.module) or ""
         return name.removeprefix(NETWORK) if name.startswith(NETWORK) else ""
 
+    def is_parameter(self, dependency: Any) -> bool:
+        """Whether a dependency's target is a parameter that belongs to no layer."""
+        return bool(dependency.target.type.name == "PARAMETER")
+
     def parameter_name(self, dependency: Any) -> str:
-        """Name of a parameter of no layer that is a dependency's target."""
+        """Name in the network of such a parameter."""
         return str(self.graph._param_to_name[dependency.target.module].removeprefix(NETWORK))
 
     def is_input(self, dependency: Any) -> bool:
@@ -213,6 +217,8 @@ def _map_operation(source: Any, node: Any) -> str | None:
     read, made = _shape(source), _shape(node)
     if len(read) < 2 or len(made) < 2 or read[1] == made[1]:
         return None
+    if len(read) == len(made) - 1 and read[0] == made[1]:
+        return None  # broadcast: dimensions count from the right
     operation = node.grad_fn.name().removesuffix("0").removesuffix("Backward")
     flattened = len(made) == 2 and math.prod(read[1:]) == made[1]
     unflattened = len(read) == 2 and math.prod(made[1:]) == read[1]

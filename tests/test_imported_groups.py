@@ -10,6 +10,8 @@ import torch
 from ganpress.channel_groups import find_groups
 from ganpress.imported.trials import try_groups
 from models.thinning import ChannelGroup, Slot, kept_channels, kept_indices, thin_
+from models.wdcgan import wdcgan_generator
+
 
 IMAGE, LATENT = (1, 3, 8, 8), (1, 10)
 
@@ -55,6 +57,14 @@ def _described(found):
 def test_groups_of_awkward_networks(odd, name, groups):
     torch.manual_seed(0)
     assert _described(_found(getattr(odd, name)())) == groups
+
+
+def test_a_parameter_that_is_broadcast_is_followed():
+    network = wdcgan_generator("2", 16, 1)
+    reason = "its channels are tied to the parameter 'blocks.0.bias', which belongs to no standard layer"
+    assert reason in [refusal.reason for refusal in find_groups(network, torch.zeros(1, 100)).refused]
+    followed = find_groups(network, torch.zeros(1, 100), parameters=True)
+    assert Slot("blocks.0.bias", "out", 0, 1) in followed.groups[0].slots
 
 
 def test_groups_of_a_network_of_latents(odd):

@@ -5,35 +5,26 @@ channels are put in descending order of importance before they are copied, as in
 3.2) and GAN Compression (Li et al. 2020). The importance of a channel is the L1 norm of the filters that make it (Li et
 al. 2017, "Pruning Filters for Efficient ConvNets", section 3.1).
 
-Channels that are added to each other, such as a residual trunk, must move together: the groups come from the dependency
-graph of Torch-Pruning (Fang et al. 2023), so there is no code per architecture. Channels that it cannot follow, such as
-those before a pixel shuffle, keep their places; that the images are the same is checked.
+Channels that are added to each other, such as a residual trunk, must move together: `ganpress.channel_groups` finds
+them in any network, so there is no code per architecture. Channels that it cannot follow keep their places; that the
+images are the same is checked.
 """
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
+from ganpress.channel_groups import find_groups
+from ganpress.dependency_graph import is_grouped
 from ganpress.errors import ConfigError
 from models.elastic import Elastic
+from models.thinning import ChannelGroup, Slot, axes
 
 Place = tuple[str, int]
 """Name of a parameter or buffer, and one of its dimensions."""
-
-
-@dataclass(frozen=True)
-class ChannelGroup:
-    """Channels of several tensors that belong together: channel i of one is channel i of all."""
-
-    positions: dict[Place, list[list[int]]]
-    """For each tensor dimension, where in it each of the group's channels lies; several places after a flattening."""
-    makers: tuple[Place, ...]
-    """The convolutions' output dimensions among them."""
-    channels: int
 
 
 @torch.no_grad()
@@ -54,17 +45,18 @@ def initialise_from_teacher_(supernet: Elastic, teacher: nn.Module, example: Ten
     """
     widest = supernet.widest
     _check_fits(widest, teacher)
-    groups, narrow_groups = channel_groups(teacher, example), channel_groups(widest, example)
     state = {name: tensor.detach().clone() for name, tensor in teacher.state_dict().items()}
-    indices: dict[Place, list[tuple[int, list[int]]]] = {}
-    for group, narrow in zip(groups, narrow_groups, strict=True):
-        best = importance(group, state).argsort(descending=True, stable=True)[: narrow.channels].tolist()
-        for place, positions in group.positions.items():
-            piece = [position for channel in best for position in positions[channel]]
-            indices.setdefault(place, []).append((min(min(each) for each in positions), piece))
-    for (name, dimension), pieces in indices.items():
-        order = [index for _, piece in sorted(pieces) for index in piece]
-        state[name] = state[name].index_select(dimension, torch.tensor(order, device=state[name].device))
+    units = {group.name: group.units for group in find_groups(widest, example, parameters=True).groups}
+    pieces: dict[Place, list[_Piece]] = {}
+    for group in find_groups(teacher, example, parameters=True).groups:
+        kept = units.get(group.name, 1)  # one channel alone is no group
+        best = importance(teacher, group).argsort(descending=True, stable=True)[:kept]
+        for slot in group.slots:
+            for place in _places(teacher, slot):
+                pieces.setdefault(place, []).append(_Piece.of(slot, group.units, best))
+    for (name, dimension), moved in pieces.items():
+        order = _order(moved, state[name].shape[dimension])
+        state[name] = state[name].index_select(dimension, order.to(state[name].device))
     for name, tensor in widest.state_dict().items():
         if tensor.shape != state[name].shape:
             raise ConfigError(
@@ -76,90 +68,51 @@ def initialise_from_teacher_(supernet: Elastic, teacher: nn.Module, example: Ten
         _check_images(widest, teacher, example)
 
 
-def importance(group: ChannelGroup, state: dict[str, Tensor]) -> Tensor:
-    """L1 norm (channels,) of the filters that make each channel, summed over the layers whose outputs are added."""
-    total = torch.zeros(group.channels)
-    for name, dimension in group.makers:
-        norms = state[name].abs().movedim(dimension, 0).flatten(1).sum(1).cpu()
-        total += torch.stack([norms[positions].sum() for positions in group.positions[name, dimension]])
+def importance(network: nn.Module, group: ChannelGroup) -> Tensor:
+    """L1 norm (units,) of the filters that make each unit, summed over the layers whose outputs are added."""
+    total, parameters = torch.zeros(group.units), dict(network.named_parameters())
+    for slot in group.slots:
+        layer = None if slot.layer in parameters else network.get_submodule(slot.layer)
+        if slot.side == "out" and isinstance(layer, _ConvNd | nn.Linear) and not is_grouped(layer):
+            weight = layer.weight.detach().abs().cpu()
+            norms = weight.movedim(axes(layer)["weight"].index("out"), 0).flatten(1).sum(1)
+            total += norms[slot.offset : slot.offset + group.units * slot.block].view(group.units, slot.block).sum(1)
     return total
 
 
-def channel_groups(network: nn.Module, example: Tensor) -> list[ChannelGroup]:
-    """Find the groups of channels that can be put in another order without changing the images.
+@dataclass(frozen=True)
+class _Piece:
+    """The channels first … last - 1 of a tensor's dimension, and which of them stay, in their new order."""
 
-    Raises:
-        ConfigError: if a layer's channels cannot be told apart, such as those of a grouped convolution.
-    """
-    import torch_pruning
+    first: int
+    last: int
+    channels: Tensor
+    """(kept,) indices into the whole dimension."""
 
-    twin = copy.deepcopy(network).eval().requires_grad_(True)
-    with torch.enable_grad():
-        # Plus 0: the output is then an operation of its own, by which its channels are known.
-        graph = torch_pruning.DependencyGraph().build_dependency(
-            twin, example, forward_fn=lambda network, x: network(x) + 0, verbose=False
-        )
-    parameters = dict(graph.unwrapped_parameters)
-    names = {parameter: name for name, parameter in twin.named_parameters()}
-    names |= {module: name for name, module in twin.named_modules()}
-    roots = [nn.Conv2d, nn.ConvTranspose2d, nn.Linear]
-    found = []
-    for items in graph.get_all_groups(root_module_types=roots):
-        if all(dep.target.type != torch_pruning.ops.OPTYPE.OUTPUT for dep, _ in items):
-            group = _group(graph, items, names, parameters)
-            if _is_followed(group, twin):
-                found.append(group)
-    return found
+    @classmethod
+    def of(cls, slot: Slot, units: int, best: Tensor) -> "_Piece":
+        """The channels of a slot when of its group's `units` the `best` stay, in that order."""
+        channels = (best[:, None] * slot.block + torch.arange(slot.block)).flatten() + slot.offset
+        return cls(slot.offset, slot.offset + units * slot.block, channels)
 
 
-def _is_followed(group: ChannelGroup, network: nn.Module) -> bool:
-    """Whether the positions exist and are all that the makers have, which they are not at a pixel shuffle."""
-    tensors = network.state_dict()
-    for (name, dimension), positions in group.positions.items():
-        held, size = [position for each in positions for position in each], tensors[name].shape[dimension]
-        if max(held) >= size or ((name, dimension) in group.makers and len(held) != size):
-            return False
-    return True
-
-
-def _group(graph: Any, items: Any, names: dict[Any, str], parameters: dict[Any, int]) -> ChannelGroup:
-    channels = len(items[0].idxs)
-    positions: dict[Place, list[list[int]]] = {}
-    makers: list[Place] = []
-    for item in items:
-        dep = item.dep
-        module, reads = dep.target.module, graph.is_in_channel_pruning_fn(dep.handler)
-        dimensions = [(names[module], parameters[module])] if isinstance(module, nn.Parameter) else []
-        if isinstance(module, nn.Module) and module in names:
-            dimensions = [(f"{names[module]}.{own}", dim) for own, dim in _dimensions(module, reads, names[module])]
-        for place in dimensions:
-            own = positions.setdefault(place, [[] for _ in range(channels)])
-            for channel, position in zip(item.root_idxs, item.idxs, strict=True):
-                own[channel].append(position)
-        depthwise = isinstance(module, nn.Conv2d) and module.groups > 1
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and not reads and not depthwise:
-            makers.append(dimensions[0])
-    return ChannelGroup(positions, tuple(makers), channels)
-
-
-def _dimensions(module: nn.Module, reads: bool, name: str) -> Iterator[tuple[str, int]]:
-    """The module's tensors that have one entry a channel, and in which dimension; the weight first."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        groups = 1 if isinstance(module, nn.Linear) else module.groups
-        if groups > 1 and groups != module.weight.shape[0]:
-            raise ConfigError(
-                f"layer '{name}' is a convolution in {groups} groups, whose channels cannot be reordered; "
-                "set supernet.initial to 'random'"
-            )
-        if groups > 1:
-            reads = False
-        first = reads == isinstance(module, nn.ConvTranspose2d) or groups > 1
-        yield "weight", 0 if first else 1
-        if not reads and module.bias is not None:
-            yield "bias", 0
+def _places(network: nn.Module, slot: Slot) -> Iterator[Place]:
+    """The tensor dimensions that count the channels of a slot."""
+    parameter = dict(network.named_parameters()).get(slot.layer)
+    if parameter is not None:  # of no layer: (channels, …) or (1, channels, …)
+        yield slot.layer, next(dimension for dimension, length in enumerate(parameter.shape) if length > 1)
         return
-    tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-    yield from ((own, 0) for own, tensor in tensors if tensor.dim() == 1 and len(tensor) > 1)
+    for own, sides in axes(network.get_submodule(slot.layer)).items():
+        yield from ((f"{slot.layer}.{own}", dimension) for dimension, side in enumerate(sides) if side == slot.side)
+
+
+def _order(pieces: Sequence[_Piece], size: int) -> Tensor:
+    """Indices of a dimension of `size` channels: each piece in its new order, channels of no piece where they are."""
+    order, end = [], 0
+    for piece in sorted(pieces, key=lambda one: one.first):
+        order += [torch.arange(end, piece.first), piece.channels]
+        end = piece.last
+    return torch.cat([*order, torch.arange(end, size)])
 
 
 def _check_fits(widest: nn.Module, teacher: nn.Module) -> None:

@@ -4,11 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from ganpress.channel_groups import find_groups
+from ganpress.dependency_graph import is_grouped
 from ganpress.errors import ConfigError
-from ganpress.training.teacher_initialisation import channel_groups, importance, initialise_from_teacher_
+from ganpress.training.teacher_initialisation import importance, initialise_from_teacher_
 from models.builders import elastic_blueprint, generator_blueprint
 from models.elastic import Elastic, WidthSpace
 from models.families import Canvas
+from models.thinning import Slot
 
 FAMILIES = {
     "wdcgan": (Canvas(1, 16, 16), (100,)),
@@ -59,17 +62,17 @@ def test_channels_come_in_order_of_importance(family):
     teacher, supernet = teacher_of(family), supernet_of(family, 2, 4)
     example = torch.zeros(1, *FAMILIES[family][1])
     initialise_from_teacher_(supernet, teacher, example)
-    state = supernet.widest.state_dict()
-    for group in channel_groups(supernet.widest, example):
-        ranked = importance(group, state)
+    for group in find_groups(supernet.widest, example, parameters=True).groups:
+        ranked = importance(supernet.widest, group)
         assert (ranked.diff() <= 1e-4).all()
 
 
 def test_trunk_of_a_resnet_is_one_group():
-    groups = channel_groups(teacher_of("resnet_9blocks"), torch.zeros(1, 3, 16, 16))
-    (trunk,) = [group for group in groups if ("down2.0.weight", 0) in group.positions]
-    assert len(trunk.makers) == 10  # down2 and the second convolution of nine blocks
-    assert ("up1.0.weight", 0) in trunk.positions
+    groups = find_groups(teacher_of("resnet_9blocks"), torch.zeros(1, 3, 16, 16)).groups
+    (trunk,) = [group for group in groups if Slot("down2.0", "out", 0, 1) in group.slots]
+    makers = [slot.layer for slot in trunk.slots if slot.side == "out" and "." in slot.layer]
+    assert {"down2.0", *(f"blocks.{block}.conv2.1" for block in range(9))} <= set(makers)
+    assert Slot("up1.0", "in", 0, 1) in trunk.slots
     assert len(groups) == 14  # stem, down1, trunk, nine hidden ones, up1, up2; not the image's channels
 
 
@@ -100,20 +103,59 @@ class Shuffled(nn.Module):
 
 
 @torch.no_grad()
-def test_channels_that_cannot_be_followed_keep_their_places():
+@pytest.mark.parametrize("width", [4, 3])
+def test_channels_before_a_pixel_shuffle_move_in_blocks(width):
     torch.manual_seed(0)
     teacher, x = Shuffled(4), torch.randn(1, 3, 8, 8)
-    supernet = Elastic(WidthSpace(((4,),)), lambda spec: Shuffled(*spec.numbers))
+    supernet = Elastic(WidthSpace(((width,),)), lambda spec: Shuffled(*spec.numbers))
+    initialise_from_teacher_(supernet, teacher, x)
+    made = supernet.widest
+    assert not torch.equal(made.up[0].weight, teacher.up[0].weight[: 4 * width, :width])
+    if width == 4:
+        assert torch.allclose(made(x), teacher(x), atol=1e-6)
+
+
+@torch.no_grad()
+def test_parameters_of_no_layer_move_with_their_channels():
+    class Shifted(nn.Sequential):
+        """Adds a parameter of its own to channels."""
+
+        def __init__(self, width):
+            super().__init__(nn.Conv2d(3, width, 1), nn.Conv2d(width, 3, 1))
+            self.shift = nn.Parameter(torch.randn(1, width, 1, 1))
+
+        def forward(self, x):
+            return self[1](torch.relu(self[0](x) + self.shift))
+
+    torch.manual_seed(0)
+    teacher, x = Shifted(4), torch.randn(1, 3, 8, 8)
+    supernet = Elastic(WidthSpace(((4,),)), lambda spec: Shifted(*spec.numbers))
     initialise_from_teacher_(supernet, teacher, x)
     assert torch.allclose(supernet.widest(x), teacher(x), atol=1e-6)
-    assert not torch.equal(supernet.widest.first[0].weight, teacher.first[0].weight)
-    assert torch.equal(supernet.widest.last.weight, teacher.last.weight)
+    assert not torch.equal(supernet.widest.shift, teacher.shift)
+
+
+def unfollowed(width):
+    """The second layer is parametrised: its weight is no tensor of its own."""
+    second = nn.utils.parametrizations.weight_norm(nn.Conv2d(width, 5, 1))
+    return nn.Sequential(nn.Conv2d(3, width, 1), second, nn.Conv2d(5, 6, 1), nn.Conv2d(6, 3, 1))
+
+
+@torch.no_grad()
+def test_channels_that_cannot_be_followed_keep_their_places():
+    torch.manual_seed(0)
+    teacher, x = unfollowed(4), torch.randn(1, 3, 8, 8)
+    supernet = Elastic(WidthSpace(((4,),)), lambda spec: unfollowed(*spec.numbers))
+    initialise_from_teacher_(supernet, teacher, x)
+    assert torch.allclose(supernet.widest(x), teacher(x), atol=1e-6)
+    assert torch.equal(supernet.widest[0].weight, teacher[0].weight)
+    assert not torch.equal(supernet.widest[3].weight, teacher[3].weight)
 
 
 def test_channels_that_cannot_be_followed_are_not_cut():
-    supernet = Elastic(WidthSpace(((3,),)), lambda spec: Shuffled(*spec.numbers))
-    with pytest.raises(ConfigError, match=r"'up\.0\.weight' cannot be followed .* let supernet\.widths reach"):
-        initialise_from_teacher_(supernet, Shuffled(4), torch.randn(1, 3, 8, 8))
+    supernet = Elastic(WidthSpace(((3,),)), lambda spec: unfollowed(*spec.numbers))
+    with pytest.raises(ConfigError, match=r"channels of '0\.weight' cannot be followed .* let supernet\.widths reach"):
+        initialise_from_teacher_(supernet, unfollowed(4), torch.randn(1, 3, 8, 8))
 
 
 class Weighted(nn.Module):
@@ -148,9 +190,18 @@ def test_a_narrower_teacher_is_refused():
         )
 
 
-def test_grouped_convolutions_are_refused():
-    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 1, 3))
-    with pytest.raises(
-        ConfigError, match=r"layer '1' is a convolution in 2 groups, whose channels cannot be reordered"
-    ):
-        channel_groups(network, torch.zeros(1, 1, 16, 16))
+@torch.no_grad()
+def test_groups_of_a_convolution_move_as_a_whole():
+    torch.manual_seed(0)
+
+    def build(_):
+        layers = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 1, 3)
+        return nn.Sequential(*layers)
+
+    teacher, x = build(None), torch.randn(1, 1, 16, 16)
+    nn.init.zeros_(teacher[0].weight[:4])  # the first four, one group, are the least important
+    supernet = Elastic(WidthSpace(((1,),)), build)
+    initialise_from_teacher_(supernet, teacher, x)
+    assert is_grouped(supernet.widest[1])
+    assert torch.equal(supernet.widest[0].weight[4:], teacher[0].weight[:4])
+    assert torch.allclose(supernet.widest(x), teacher(x), atol=1e-5)
