@@ -1,6 +1,7 @@
 """Speed, bytes and fidelity of generators at the edge: eager torch, every runtime in floats and in integers.
 
     python -m benchmarks.edge_proof [--quick] [--only "wdcgan d=64" …] [--out edge.csv] [--artifacts FOLDER]
+        [--runtimes onnx openvino]
 
 All rows of a generator are timed in one process, in turn, in each round. On one thread, the default, the figures are
 medians of process CPU time, which other load on the machine moves little; with more threads they are wall time. `w8a8`
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.edge_goals import GOALS
-from benchmarks.edge_rows import Row, measure
+from benchmarks.edge_rows import Plan, Row, measure
 from benchmarks.edge_subjects import Sources, find_shared, subjects
 from ganpress.edge.targets import TARGETS
 from ganpress.errors import GanpressError
@@ -41,6 +42,9 @@ def main() -> None:
     peaks = measure_peaks(arguments.threads)
     _print_machine(peaks)
     rows: list[Row] = []
+    plan = Plan(
+        arguments.rounds or (3 if arguments.quick else 7), 1 if arguments.quick else None, tuple(arguments.runtimes)
+    )
     known = subjects(Sources(find_shared(), arguments.artifacts))
     for name in arguments.only or known:
         try:
@@ -49,9 +53,7 @@ def main() -> None:
             print(f"{name:<21}left out: {error}", flush=True)
             continue
         with tempfile.TemporaryDirectory(prefix="ganpress-edge-") as folder:
-            for row in measure(
-                subject, Path(folder), peaks, arguments.rounds or (3 if arguments.quick else 7), arguments.quick
-            ):
+            for row in measure(subject, Path(folder), peaks, plan):
                 rows.append(row)
                 print(_line(row), flush=True)
         if arguments.out:
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(subjects(Sources(None))), help="generators")
     parser.add_argument("--out", type=Path, metavar="CSV", help="where all rows go, too")
     parser.add_argument("--artifacts", type=Path, help="artifacts/ of a run on digits, for a trained W-DCGAN")
+    parser.add_argument("--runtimes", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--threads", type=int, default=1)
     return parser

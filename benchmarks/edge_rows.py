@@ -79,6 +79,16 @@ class Form:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int
+    batches: int | None
+    """The first so many batch sizes of each generator; None for all."""
+    runtimes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Likeness:
     """How near images are to those of eager torch."""
 
@@ -88,22 +98,22 @@ class Likeness:
 
 
 @torch.no_grad()
-def measure(subject: Subject, folder: Path, peaks: Peaks, rounds: int, quick: bool) -> Iterator[Row]:
+def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterator[Row]:
     """Write one generator for every runtime, and measure all of them in turn, at each batch size."""
     parameter_bytes = 4 * sum(one.numel() for one in subject.model.parameters())
     forms = [Form(EAGER, "float32", subject.model, parameter_bytes, "")]
     macs = subject.macs
-    for form in _forms(subject, folder, peaks.threads):
+    for form in _forms(subject, folder, peaks.threads, plan.runtimes):
         if isinstance(form, Form):
             forms.append(form)
         else:
             yield Row(subject.name, *form[:2], batch=1, macs=macs, latency_ms=None, note=form[2])
     likenesses = [compare(subject.model, form.generate, subject.held_out) for form in forms]
     values = [None if subject.metric is None else subject.metric.of(form.generate) for form in forms]
-    for batch in subject.batches[: 1 if quick else None]:
+    for batch in subject.batches[: plan.batches]:
         inputs = _repeated(subject.calibration, batch)
         runners = {str(place): form.generate for place, form in enumerate(forms)}
-        latencies = list(time_in_turn(runners, inputs, rounds, peaks.threads).values())
+        latencies = list(time_in_turn(runners, inputs, plan.rounds, peaks.threads).values())
         for form, latency, likeness, value in zip(forms, latencies, likenesses, values, strict=True):
             multiplied = "float32" if form.number_type == "float32" else "int8"
             yield Row(
@@ -140,16 +150,22 @@ def compare(reference: Generate, other: Generate, inputs: Tensor) -> Likeness:
     return Likeness(10 * math.log10(signal / noise), 10 * math.log10(4 * pixels / noise))
 
 
-def _forms(subject: Subject, folder: Path, threads: int) -> Iterator[Form | tuple[str, str, str]]:
+def _forms(
+    subject: Subject, folder: Path, threads: int, runtimes: tuple[str, ...]
+) -> Iterator[Form | tuple[str, str, str]]:
     """Every form, or (runtime, number type, why there is none)."""
-    models: dict[str, nn.Module] = {OWN: quantize(subject.model, subject.calibration, subject.quantization)}
+    models: dict[str, nn.Module] = {}
     for runtime, number_type in FORMS:
+        if runtime not in runtimes:
+            continue
         target = TARGETS[runtime]
         started = time.perf_counter()
         if target.missing() is not None:
             yield runtime, number_type, f"not installed: {target.missing()}"
             continue
         try:
+            if number_type == OWN and OWN not in models:
+                models[OWN] = quantize(subject.model, subject.calibration, subject.quantization)
             form = _write(target, number_type, models.get(number_type, subject.model), subject, folder, threads)
         except GanpressError as error:
             yield runtime, number_type, " ".join(str(error).split())[:160]
