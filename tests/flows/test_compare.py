@@ -166,3 +166,13 @@ def test_what_decides_follows_from_the_kind_of_generators():
     assert find_metric({"a": {"is_9_judge": 2.0, "fid_9_all_judge": 1.0}}, None) == "fid_9_all_judge"
     assert find_metric({"a": {"is_9_judge": 2.0, "fid_9_test_judge": 1.0}}, None) == "is_9_judge"
     assert metric_family("kid_9_test_judge_error") == "kid_error"
+
+
+def test_intervals_and_differences_are_families_of_their_own():
+    assert metric_family("recall_lsh_difference_1000_test_judge_low") == "recall_lsh_difference_low"
+    assert metric_family("precision_lshknn_1000_test_judge") == "precision_lshknn"
+    assert higher_is_better("recall_lshknn_1000_test_judge")
+    assert higher_is_better("recall_lsh_difference_1000_test_judge")
+    assert not higher_is_better("fid_difference_1000_test_judge")
+    names = ["fid_difference_1000_test_judge", "fid_1000_test_judge_error", "fid_1000_test_judge"]
+    assert find_metric({"teacher": dict.fromkeys(names, 1.0)}, "fid") == "fid_1000_test_judge"
