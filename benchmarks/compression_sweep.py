@@ -1,26 +1,46 @@
-"""Post-training compression of one trained generator: bits by clipping, and widths of each layer's own.
+"""Post-training compression of one generator: bits by way of rounding, and widths of layers' own at equal bytes.
 
     python -m benchmarks.compression_sweep artifacts/teacher/generator.pt --prepared artifacts/prepare
 
-Weights alone are rounded. SNR is of the images against the float generator's on held-out inputs; bytes are those of the
-packed file (`ganpress.compression.packing`). Mixed widths, not for W-DCGAN, have the mean bits of the row before them.
+Weights alone are rounded, layer by layer. SNR is of the images against the float generator's on held-out inputs; bytes
+are those of the packed file (`ganpress.compression.packing`). The last row of each width has the bytes of the best row
+above it as its budget, and layers of widths of their own.
 """
 
 import argparse
-import tempfile
+import time
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ganpress.checkpoint import load_model
-from ganpress.compression.clipping import CLIPPINGS
-from ganpress.compression.packing import save_packed
-from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
+from ganpress.compression.mixed_precision import quantize_within
+from ganpress.compression.network_quantization import quantize_network
+from ganpress.compression.packing import packed
+from ganpress.compression.quantization import QuantizationConfig, quantized_blueprint
 from ganpress.data.inputs import open_inputs
 from ganpress.fidelity import compare_outputs
 from models.builders import Blueprint
-from models.wdcgan import WdcganGenerator
+from models.quantized_network import QuantizedNetwork
+
+
+def options(bits: int, adaptive: bool) -> dict[str, QuantizationConfig]:
+    """The ways to round at one width, by label."""
+    rows = {
+        "nearest": QuantizationConfig(bits, None),
+        "mse": QuantizationConfig(bits, None, clipping="mse"),
+        "aciq": QuantizationConfig(bits, None, clipping="aciq"),
+        "asymmetric": QuantizationConfig(bits, None, asymmetric_weights=True),
+        "split 5 %": QuantizationConfig(bits, None, split_share=0.05),
+        "biases corrected": QuantizationConfig(bits, None, corrected_bias=True),
+        "compensated": QuantizationConfig(bits, None, compensated=True),
+        "compensated, mse": QuantizationConfig(bits, None, compensated=True, clipping="mse"),
+    }
+    if adaptive:
+        rows["adaptive"] = QuantizationConfig(bits, None, adaptive=True)
+        rows["adaptive, mse"] = QuantizationConfig(bits, None, adaptive=True, clipping="mse")
+    return rows
 
 
 def main() -> None:
@@ -28,8 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("generator", type=Path)
     parser.add_argument("--prepared", type=Path, required=True, help="folder of prepared data")
-    parser.add_argument("--bits", type=int, nargs="+", default=[2, 3, 4, 5, 6, 8])
+    parser.add_argument("--bits", type=int, nargs="+", default=[3, 4, 6])
     parser.add_argument("--inputs", type=int, default=32, help="calibration inputs, and as many held-out ones")
+    parser.add_argument("--adaptive", action="store_true", help="AdaRound, too: minutes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model, blueprint = load_model(arguments.generator)
@@ -37,29 +58,30 @@ def main() -> None:
         open_inputs(arguments.prepared, split).draw(0, f"sweep-{split}", arguments.inputs)
         for split in ("train", "validation")
     )
-    print(f"{'bits':<6}{'clipping':<22}{'SNR dB':>8}{'bytes':>12}")
+    print(f"{'bits':<6}{'rounding':<26}{'SNR dB':>8}{'bytes':>12}{'CPU s':>8}")
     for bits in arguments.bits:
-        rows: dict[str, QuantizationConfig] = {
-            method: QuantizationConfig(bits, None, clipping=method) for method in CLIPPINGS
-        }
-        if not isinstance(model, WdcganGenerator):
-            rows["none, compensated"] = QuantizationConfig(bits, None, compensated=True)
-            rows["none, mixed widths"] = QuantizationConfig(8, None, mean_weight_bits=bits)
-        for label, config in rows.items():
-            snr_db, size_bytes = measure(model, blueprint, config, calibration, held_out)
-            print(f"{bits:<6}{label:<22}{snr_db:>8.1f}{size_bytes:>12,}", flush=True)
+        best = (float("-inf"), QuantizationConfig(bits, None), 0)
+        for label, config in options(bits, arguments.adaptive).items():
+            start = time.process_time()
+            quantized = quantize_network(model, calibration, config)
+            snr_db, size_bytes = _report(f"{bits:<6}{label:<26}", start, model, quantized, blueprint, held_out)
+            best = max(best, (snr_db, config, size_bytes), key=lambda row: row[0])
+        start, (_, config, size_bytes) = time.process_time(), best
+        widest = QuantizationConfig(8, None, clipping=config.clipping, compensated=config.compensated)
+        mixed = quantize_within(model, blueprint, calibration, widest, size_bytes)
+        _report(f"{'<= 8':<6}{'mixed, at most best bytes':<26}", start, model, mixed, blueprint, held_out)
 
 
-def measure(
-    model: nn.Module, blueprint: Blueprint, config: QuantizationConfig, calibration: Tensor, held_out: Tensor
+def _report(
+    label: str, start: float, model: nn.Module, quantized: QuantizedNetwork, blueprint: Blueprint, held_out: Tensor
 ) -> tuple[float, int]:
-    """SNR in dB and bytes of one compression."""
-    quantized = quantize(model, calibration, config)
-    snr_db = compare_outputs(model, quantized, held_out).snr_db
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "packed"
-        save_packed(path, quantized, quantized_blueprint(quantized, blueprint))
-        return float("inf") if snr_db is None else snr_db, path.stat().st_size
+    """Print and return SNR in dB and bytes of one compression."""
+    spent = time.process_time() - start
+    found = compare_outputs(model, quantized, held_out).snr_db
+    snr_db = float("inf") if found is None else found
+    size_bytes = len(packed(quantized, quantized_blueprint(quantized, blueprint)))
+    print(f"{label}{snr_db:>8.1f}{size_bytes:>12,}{spent:>8.1f}", flush=True)
+    return snr_db, size_bytes
 
 
 if __name__ == "__main__":
