@@ -5,7 +5,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-NAMED_OPERATOR = re.compile(r"aten(?:::|\.)(\w+)")
+NAMED_OPERATOR = re.compile(r"(?:aten|prims)(?:::|\.)(\w+)")
 
 
 def blame(model: nn.Module, example: Tensor, message: str) -> str | None:
@@ -21,7 +21,10 @@ def blame(model: nn.Module, example: Tensor, message: str) -> str | None:
     """
     named = set(NAMED_OPERATOR.findall(message))
     layers = layers_by_operator(model, example) if named else {}
-    return next((f"the operator {name} of layer '{layers[name]}'" for name in sorted(named) if name in layers), None)
+    for operator, layer in layers.items():
+        if operator in named or any(operator.endswith(f"_{name}") for name in named):  # prims have shorter names
+            return f"the operator {operator} of layer '{layer}'"
+    return None
 
 
 def layers_by_operator(model: nn.Module, example: Tensor) -> dict[str, str]:
