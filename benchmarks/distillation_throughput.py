@@ -28,6 +28,7 @@ import torch
 from torch import nn
 
 from benchmarks.bare_distillation import bare_loop, batches_of
+from benchmarks.distillation_settings import paired_distillation
 from ganpress.config.translation import FeatureDistillation
 from ganpress.data.arrays import ImageArray
 from ganpress.data.pairs import PairArray, SourceArray
@@ -78,18 +79,7 @@ def setting_of(
     widths = tuple(ngf * quarter // 4 for quarter in (2, 3, 4))
     supernet = elastic_blueprint("mobile_resnet_9blocks", Canvas(CHANNELS, size, size, CHANNELS), (widths,)).build()
     assert isinstance(supernet, Elastic)
-    config = FeatureDistillation(
-        framework="gan_compression",
-        train_images=steps * batch_size,
-        batch_size=batch_size,
-        learning_rate=2e-4,
-        discriminator_learning_rate=2e-4,
-        beta1=0.5,
-        objective="hinge",
-        lambda_recon=100,
-        lambda_distill=1,
-        bf16=bf16,
-    )
+    config = paired_distillation(steps * batch_size, batch_size, bf16=bf16)
     return Setting(
         data,
         resnet_generator(f"ngf={ngf}", CHANNELS, CHANNELS, separable=True).to(device),

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.config.translation import FeatureDistillation, TranslationTraining
+from benchmarks.distillation_settings import paired_distillation
+from ganpress.config.translation import TranslationTraining
 from ganpress.data.arrays import ImageArray
 from ganpress.data.pairs import PairArray, SourceArray
 from ganpress.metrics.frechet import frechet_distance_of_features
@@ -106,17 +107,7 @@ def trained_supernet(taught: Taught, ngf: int, steps: int, sampling: str, initia
         initialise_from_teacher_(supernet, taught.teacher, torch.zeros(1, 1, SIZE, SIZE))
     if steps == 0:
         return supernet.eval()
-    config = FeatureDistillation(
-        framework="gan_compression",
-        train_images=steps * BATCH,
-        batch_size=BATCH,
-        learning_rate=2e-3,
-        discriminator_learning_rate=2e-4,
-        beta1=0.5,
-        objective="hinge",
-        lambda_recon=100,
-        lambda_distill=1,
-    )
+    config = paired_distillation(steps * BATCH, BATCH, learning_rate=2e-3)
     sandwich = sampling == "sandwich"
     return distil_supernet(
         supernet,

@@ -1,7 +1,7 @@
 """What DVC knows: the stages, their order, which of them would run, and why.
 
-DVC's own objects never leave this file. Its repository is opened once for all stages, under one lock; opening it for
-each would cost more than most stages' check.
+DVC's own objects never leave this file and `flows.dvc_reasons`. Its repository is opened once for all stages, under one
+lock; opening it for each would cost more than most stages' check.
 """
 
 import graphlib
@@ -11,25 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from flows.dvc_reasons import Reason, causes, is_params, losses
 from ganpress.errors import ConfigError
 
 Need = Literal["clean", "restore", "run"]
-Kind = Literal["own", "input", "output", "upstream"]
-
-MAX_NAMED_CHANGES = 3
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a stage is not clean."""
-
-    kind: Kind
-    """`own`: nothing upstream can cure it (command, parameter, source or data file); `input`: a file that an upstream
-    stage makes; `output`: an output that is gone but in DVC's cache; `upstream`: an upstream stage would run."""
-    words: str
-
-    def __str__(self) -> str:
-        return self.words
 
 
 @dataclass(frozen=True)
@@ -150,12 +135,12 @@ def _stage_state(stage: Any, upstream: list[Any]) -> StageState:
     from dvc.lock import LockError
 
     names = tuple(sorted(one.name for one in upstream))
-    reads = tuple(dep.def_path for dep in stage.deps if not _is_params(dep))
+    reads = tuple(dep.def_path for dep in stage.deps if not is_params(dep))
     state = StageState(stage.name, names, "clean", (), None, reads)
     try:
         if not stage.changed():
             return replace(state, key=_key(stage))
-        reasons = (*_causes(stage, upstream), *_losses(stage)) or (Reason("own", "DVC calls it changed"),)
+        reasons = (*causes(stage, upstream), *losses(stage)) or (Reason("own", "DVC calls it changed"),)
     except LockError:
         reasons = (Reason("own", "another process is running it"),)
     return replace(state, need=_need(reasons), reasons=reasons)
@@ -178,88 +163,6 @@ def _key(stage: Any) -> str:
         "outs": {out.def_path: out.hash_info.value for out in stage.outs},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _causes(stage: Any, upstream: list[Any]) -> list[Reason]:
-    """Say which dependencies, parameters or command make the stage changed."""
-    if not any(dep.hash_info for dep in stage.deps) and not any(out.hash_info for out in stage.outs):
-        return [Reason("own", "never run")]
-    causes = [Reason("own", "its command in dvc.yaml changed")] if stage.changed_stage() else []
-    for dep in () if stage.frozen else stage.deps:
-        status = dep.workspace_status()
-        if not status:
-            continue
-        if _is_params(dep):
-            causes += [Reason("own", words) for words in _param_changes(dep, status)]
-        else:
-            verb = {"deleted": "missing", "new": "new"}.get(status[str(dep)], "changed")
-            causes.append(Reason("input" if _is_made_by(upstream, dep) else "own", f"{dep.def_path} {verb}"))
-    return causes
-
-
-def _is_params(dep: Any) -> bool:
-    return hasattr(dep, "params")
-
-
-def _is_made_by(stages: list[Any], dep: Any) -> bool:
-    path = Path(dep.fs_path)
-    outs = [Path(out.fs_path) for stage in stages for out in stage.outs]
-    return any(out.is_relative_to(path) or path.is_relative_to(out) for out in outs)
-
-
-def _param_changes(dep: Any, status: dict[str, Any]) -> list[str]:
-    """Name the changed leaves below the declared parameters: `params.yaml: teacher.images 1000 -> 500`."""
-    if not isinstance(status[str(dep)], dict):
-        return [f"{dep.def_path} missing"]
-    locked, actual = dep.hash_info.value or {}, dep.read_params()
-    leaves = [
-        leaf
-        for name in status[str(dep)]
-        for leaf in _differences(name, locked.get(name, _ABSENT), actual.get(name, _ABSENT))
-    ]
-    rest = len(leaves) - MAX_NAMED_CHANGES
-    named = [f"{dep.def_path}: {leaf}" for leaf in leaves[:MAX_NAMED_CHANGES]]
-    return [*named, f"{dep.def_path}: {rest} more"] if rest > 0 else named
-
-
-_ABSENT = object()
-
-
-def _differences(name: str, old: Any, new: Any) -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys([*old, *new])
-        pairs = ((key, old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in keys)
-        return [leaf for key, one, other in pairs for leaf in _differences(f"{name}.{key}", one, other)]
-    if old == new:
-        return []
-    if old is _ABSENT:
-        return [f"{name} is new"]
-    return [f"{name} is gone"] if new is _ABSENT else [f"{name} {_short(old)} -> {_short(new)}"]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _losses(stage: Any) -> list[Reason]:
-    """Say which outputs are not as DVC left them; those in its cache come back without work."""
-    losses = []
-    for out in stage.outs:
-        status = out.workspace_status().get(str(out))
-        if not out.hash_info:
-            continue
-        cached = not (out.use_cache and out.changed_cache())
-        if status is not None:
-            words = (
-                f"output {out.def_path} missing"
-                if status == "deleted"
-                else f"output {out.def_path} was changed by hand"
-            )
-            losses.append(Reason("output" if cached else "own", words))
-        elif not cached:
-            losses.append(Reason("own", f"output {out.def_path} is not in DVC's cache"))
-    return losses
 
 
 def _mark_downstream(stages: list[StageState]) -> StageGraph:

@@ -12,7 +12,6 @@ from ganpress.imported.trials import try_groups
 from models.thinning import ChannelGroup, Slot, kept_channels, kept_indices, thin_
 from models.wdcgan import wdcgan_generator
 
-
 IMAGE, LATENT = (1, 3, 8, 8), (1, 10)
 
 
