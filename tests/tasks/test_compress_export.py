@@ -15,6 +15,7 @@ from ganpress.data.arrays import PreparedMeta
 from ganpress.data.inputs import LatentInputs
 from ganpress.edge.card import read_card
 from ganpress.edge.runtime import OnnxGenerator
+from ganpress.edge.targets import TARGETS
 from models.builders import Blueprint
 from models.wdcgan import WdcganGenerator
 from tasks import compress, export
@@ -198,3 +199,21 @@ def test_truncated_generator_is_refused(project, monkeypatch, capsys):
     source.write_bytes(source.read_bytes()[:3000])
     assert run_stage(monkeypatch, export, "d3") == 2
     assert "is damaged or not a weights file" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # NNCF calibrates twice, once for each form
+def test_openvino_item_is_written_by_its_own_quantizer_and_proven(project, monkeypatch):
+    if TARGETS["openvino"].missing():
+        pytest.skip(f"needs {TARGETS['openvino'].missing()}")
+    params = yaml.safe_load((project.parent / "params.yaml").read_text())
+    item = {"generator": "student/d3", "target": "openvino", "number_type": "int8"}
+    params["export"] = {**params["export"], "min_snr_db": 5, "calibration_images": 16, "items": {"ov": item}}
+    (project.parent / "params.yaml").write_text(yaml.safe_dump(params))
+    assert run_stage(monkeypatch, export, "ov") == 0
+    path = project / "export" / "ov" / "generator.xml"
+    card = read_card(path)
+    assert (card.format, card.number_type, card.opset) == ("openvino", "int8", None)
+    assert card.form_ms.keys() == {"native", "subpixel"}
+    assert card.kernels.integer_layers == card.kernels.layers > 0
+    assert card.speed.latency_ms_p50 <= card.speed.latency_ms_p95
+    assert card.size_bytes == path.stat().st_size + path.with_suffix(".bin").stat().st_size
