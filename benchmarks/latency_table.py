@@ -1,6 +1,6 @@
 """How well a table of timed layers predicts the latency of sub-generators, and what it saves the search.
 
-    python -m benchmarks.latency_table [--family mobile_resnet_9blocks] [--size 256] [--widths 16 24 32] [--runtime onnx]
+    python -m benchmarks.latency_table [--family edge_resnet_9blocks] [--size 256] [--widths 16 24 32] [--runtime onnx]
 
 As the stage `search` does with `latency: table`: some sub-generators are put into the runtime whole and timed in turns,
 each distinct layer of theirs is timed alone, and each sub-generator is predicted by a fit that leaves it out. Then new
