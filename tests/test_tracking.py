@@ -15,7 +15,7 @@ import yaml
 
 from ganpress.errors import ConfigError, DataError, ServiceUnavailable
 from ganpress.tracking import backfill, reconcile, recording, stage_run
-from ganpress.tracking.backfill import read_lock, reconcile_store
+from ganpress.tracking.backfill import dvc_md5, read_lock, reconcile_store
 from ganpress.tracking.catalogue import search_models
 from ganpress.tracking.events import EVENTS_FILE
 from ganpress.tracking.journal import file_md5, journalled
@@ -129,7 +129,8 @@ def chain(tmp_path_factory):
 
 def write_lock(root, models, parents):
     def files(*paths):
-        return [{"path": str(path.relative_to(root)), "md5": file_md5(path)} for path in paths]
+        outs = [path.parent if path.suffix == ".onnx" else path for path in paths]  # an export is its whole folder
+        return [{"path": str(path.relative_to(root)), "md5": dvc_md5(path)} for path in outs]
 
     stages = {
         reference.replace("/", "@"): {

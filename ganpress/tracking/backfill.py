@@ -1,5 +1,6 @@
 """Reconciling: what dvc.lock holds and MLflow does not is recorded from the restored files."""
 
+import hashlib
 import json
 import logging
 import socket
@@ -20,12 +21,12 @@ from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, jour
 from ganpress.tracking.player import JournalPlayer
 from ganpress.tracking.provenance import reference_of, stage_tags
 from ganpress.tracking.recorders import write_stamp
-from ganpress.tracking.registry import register_latest_edge_models
+from ganpress.tracking.registry import EDGE_FILES, edge_file, register_latest_edge_models
 from ganpress.tracking.store import Store, open_store
 
 logger = logging.getLogger("ganpress")
 
-MODEL_FILES = ("generator.pt", "supernet.pt", "generator.onnx")
+MODEL_FILES = ("generator.pt", "supernet.pt", *EDGE_FILES)
 CURRENT_TAG = "current"
 LOCK_SECONDS = 5.0
 """How long a dvc.lock may be half written."""
@@ -76,13 +77,15 @@ def locked_models(root: Path) -> list[LockedModel]:
     found = []
     for label, entry in content.get("stages", {}).items():
         stage, _, item = label.partition("@")
-        outs = [out for out in entry.get("outs", []) if Path(out["path"]).name in MODEL_FILES and stage in FAMILY_ORDER]
-        for out in outs:
+        for out in entry.get("outs", []) if stage in FAMILY_ORDER else []:
             path = root / out["path"]
-            if _md5(path) != out["md5"]:
+            file = edge_file(path) if stage == "export" and out["md5"].endswith(".dir") else path
+            if file is not None and file.name not in MODEL_FILES:
+                continue
+            if file is None or dvc_md5(path) != out["md5"]:
                 logger.info("tracking: %s is not as locked, so it is not recorded; `dvc checkout` restores it", path)
                 continue
-            found.append(LockedModel(stage, item or None, path, out["md5"], _parents(root, entry)))
+            found.append(LockedModel(stage, item or None, file, file_md5(file), _parents(root, entry)))
     return sorted(found, key=lambda model: FAMILY_ORDER.index(model.stage))
 
 
@@ -119,10 +122,14 @@ def mark_current(root: Path, store: Store) -> None:
                 store.client.set_tag(run.info.run_id, CURRENT_TAG, "false")
 
 
-def _md5(path: Path) -> str | None:
-    """The digest of a file; None if it is not there, or goes while it is read, as when DVC restores it."""
+def dvc_md5(path: Path) -> str | None:
+    """DVC's digest of a file or folder; None if it is not there, or goes while it is read, as when DVC restores it."""
     try:
-        return file_md5(path)
+        if not path.is_dir():
+            return file_md5(path)
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        listing = json.dumps([{"md5": file_md5(file), "relpath": name} for name, file in files])
+        return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
     except FileNotFoundError:
         return None
 
@@ -132,7 +139,7 @@ def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:
     files = [root / dep["path"] for dep in entry.get("deps", [])]
     outs = {out["md5"] for out in entry.get("outs", [])}
     copied = [
-        file for folder in files if folder.is_dir() for file in folder.rglob("generator.pt") if _md5(file) in outs
+        file for folder in files if folder.is_dir() for file in folder.rglob("generator.pt") if dvc_md5(file) in outs
     ]
     return tuple([file for file in files if file.name in MODEL_FILES] + copied)
 

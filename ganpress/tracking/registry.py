@@ -18,6 +18,13 @@ logger = logging.getLogger("ganpress")
 
 ALIAS = "best-under-budget"
 VERSIONS_TAG = "mlflow.modelVersions"
+EDGE_FILES = ("generator.onnx", "generator.xml", "generator.pte")
+"""The file that stands for an edge model, by target."""
+
+
+def edge_file(folder: Path) -> Path | None:
+    """The model file in the folder of one export; None if there is none."""
+    return next((folder / name for name in EDGE_FILES if (folder / name).exists()), None)
 
 
 def registered_name(recipe: str | None = None) -> str:
@@ -79,8 +86,8 @@ def _best(edges: Table, max_bytes: int | None) -> str | None:
 
 def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[str, float]) -> str | None:
     """Return the version of an edge file, made if need be; None if its file or its LoggedModel is not there."""
-    file = root / "artifacts" / reference / "generator.onnx"
-    model = find_model(store, file_md5(file), reference) if file.exists() else None
+    file = edge_file(root / "artifacts" / reference)
+    model = find_model(store, file_md5(file), reference) if file else None
     if model is None:
         return None
     # MLflow itself keeps a model's versions in this tag, and its pages read them there.
