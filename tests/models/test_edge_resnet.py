@@ -47,7 +47,8 @@ def test_its_layers_have_the_widths_of_the_published_form(separable):
     for name in ("stem", "down1", "down2", "blocks.0", "blocks.2", "blocks.8", "up1", "up2", "head"):
         shapes = []
         for network in (edge, plain):
-            hook = network.get_submodule(name).register_forward_hook(lambda _m, _i, y: shapes.append(y.shape))
+            module = network.get_submodule(name)
+            hook = module.register_forward_hook(lambda _m, _i, y, seen=shapes: seen.append(y.shape))
             network.eval()(x)
             hook.remove()
         assert shapes[0] == shapes[1], name
