@@ -54,7 +54,7 @@ def main() -> None:
             return trace_layers(subnet_blueprint(blueprint, spec).build, shape)
 
         began = time.perf_counter()
-        predictor = LatencyPredictor(trace, table, {spec: measured[str(spec)].p50_ms for spec in specs})
+        predictor = LatencyPredictor(trace, table, {spec: measured[str(spec)].least_ms for spec in specs})
         filled, layers = time.perf_counter() - began, len(table)
         random = torch_generator(0, "benchmark", "new specs")
         began = time.perf_counter()

@@ -14,7 +14,7 @@ from ganpress.data.inputs import open_inputs
 from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import require_installed
 from ganpress.errors import ConfigError
-from ganpress.latency import measure_latency
+from ganpress.latency import Latency, measure_latency
 from ganpress.metrics.scoring import Generate
 from ganpress.progress import ticker
 from ganpress.search.latency_prediction import LatencyPredictor, sample_specs
@@ -58,12 +58,12 @@ def subnet_timer(
     def network_of(spec: Spec) -> nn.Module:
         return subnet_blueprint(blueprint, spec).build().eval()
 
-    def timed(spec: Spec) -> float:
+    def timed(spec: Spec) -> Latency:
         runner = {str(spec): deploy(network_of(spec), one)}
-        return measure_latency(runner, one, config.latency_repeats)[str(spec)].p50_ms
+        return measure_latency(runner, one, config.latency_repeats)[str(spec)]
 
     if config.latency == "measured":
-        return timed
+        return lambda spec: timed(spec).p50_ms
 
     def trace(spec: Spec) -> tuple[Layer, ...]:
         return trace_layers(lambda: network_of(spec), one.shape)
@@ -73,7 +73,7 @@ def subnet_timer(
     with ticker("latency table", len(specs), "subnets") as progress:
         for spec in specs:
             if book.get(spec, SAMPLE) is None:
-                book.add(spec, SAMPLE, timed(spec))
+                book.add(spec, SAMPLE, timed(spec).least_ms)  # as the table's layers
             progress.advance(1)
     return LatencyPredictor(trace, table, {spec: book.get(spec, SAMPLE) or 0.0 for spec in specs})
 

@@ -10,6 +10,7 @@ from models.builders import elastic_blueprint, generator_blueprint
 from models.edge_resnet import edge_resnet_generator
 from models.families import Canvas
 from models.resnet import resnet_generator
+from models.taps import tapped
 
 UNEQUAL = "2_3_4_5_6_2_3_4"
 CANVAS = Canvas(3, 16, 16, 3)
@@ -45,13 +46,10 @@ def test_its_layers_have_the_widths_of_the_published_form(separable):
     plain = resnet_generator(UNEQUAL, 3, 3, separable)
     x = torch.randn(1, 3, 16, 16)
     for name in ("stem", "down1", "down2", "blocks.0", "blocks.2", "blocks.8", "up1", "up2", "head"):
-        shapes = []
-        for network in (edge, plain):
-            module = network.get_submodule(name)
-            hook = module.register_forward_hook(lambda _m, _i, y, seen=shapes: seen.append(y.shape))
-            network.eval()(x)
-            hook.remove()
-        assert shapes[0] == shapes[1], name
+        with tapped(edge.eval(), (name,)) as own, tapped(plain.eval(), (name,)) as published:
+            edge(x)
+            plain(x)
+        assert own[name].shape == published[name].shape, name
 
 
 def test_upsampling_can_be_the_transposed_convolution_of_the_published_form():
