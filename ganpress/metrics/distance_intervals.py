@@ -40,6 +40,12 @@ def compare_frechet(
     return _normal(first - second, difference.standard_error, level)
 
 
+def kernel_interval(distance: KernelDistance, level: float = LEVEL) -> Interval | None:
+    """Return a kernel distance with its interval; None of a single disjoint subset, whose error is not known."""
+    error = distance.standard_error
+    return None if error is None else _student(distance.mean, error, len(distance.disjoint), level)
+
+
 def compare_kernel(first: KernelDistance, second: KernelDistance, level: float = LEVEL) -> Interval | None:
     """Return the first generator's distance less the second's, over disjoint subsets; None where there is only one.
 
@@ -48,8 +54,6 @@ def compare_kernel(first: KernelDistance, second: KernelDistance, level: float =
     Raises:
         DataError: if they have different numbers of disjoint subsets.
     """
-    from scipy.special import stdtrit
-
     count = len(first.disjoint)
     if count != len(second.disjoint):
         raise DataError(
@@ -59,7 +63,7 @@ def compare_kernel(first: KernelDistance, second: KernelDistance, level: float =
         return None
     differences = np.subtract(first.disjoint, second.disjoint)
     error = float(differences.std(ddof=1) / np.sqrt(count))
-    return _symmetric(float(differences.mean()), error, float(stdtrit(count - 1, (1 + level) / 2)), level)
+    return _student(float(differences.mean()), error, count, level)
 
 
 def _same_size(first: int, second: int) -> None:
@@ -71,6 +75,13 @@ def _normal(estimate: float, error: float, level: float) -> Interval:
     from scipy.special import ndtri
 
     return _symmetric(estimate, error, float(ndtri((1 + level) / 2)), level)
+
+
+def _student(estimate: float, error: float, count: int, level: float) -> Interval:
+    """The interval of a mean of `count` independent values, whose spread is as uncertain as they are few."""
+    from scipy.special import stdtrit
+
+    return _symmetric(estimate, error, float(stdtrit(count - 1, (1 + level) / 2)), level)
 
 
 def _symmetric(estimate: float, error: float, quantile: float, level: float) -> Interval:

@@ -18,8 +18,8 @@ class KernelDistance:
     """Spread over subsets. It is *not* the uncertainty of `mean`: it depends on the subset size, and overlapping
     subsets are not independent."""
     disjoint: tuple[float, ...]
-    """Distances of the B disjoint pairs of subsets that the data allow: independent values. Equal seeds give equal
-    subsets of the reference, and of generated sets of equal size."""
+    """Distances of the B disjoint pairs of subsets that the data allow, all among those averaged: independent values.
+    Equal seeds give equal subsets of the reference, and of generated sets of equal size."""
 
     @property
     def standard_error(self) -> float | None:
@@ -37,7 +37,7 @@ def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_s
     Args:
         reference: Features (N, F) of real images.
         generated: Features (M, F).
-        subsets: Number of pairs of subsets.
+        subsets: Number of pairs of subsets; no fewer are taken than there are disjoint ones.
         subset_size: Samples in each subset, at most min(N, M).
         seed: Seed of the subsets.
 
@@ -45,8 +45,8 @@ def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_s
         DataError: if a set is smaller than a subset, holds NaN, or the reference features are all zero.
     """
     values = _distances(reference, generated, subsets, subset_size, seed)
-    kept = values[:subsets]
-    disjoint = values[: min(len(reference), len(generated)) // subset_size]
+    blocks = min(len(reference), len(generated)) // subset_size
+    kept, disjoint = values[: max(subsets, blocks)], values[:blocks]
     return KernelDistance(float(np.mean(kept)), float(np.std(kept)), tuple(disjoint))
 
 

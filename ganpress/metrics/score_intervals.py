@@ -8,7 +8,7 @@ are about the draw of images; `ganpress.metrics.bootstrap` says what they do not
 from collections.abc import Mapping
 
 from ganpress.metrics.bootstrap import Interval
-from ganpress.metrics.distance_intervals import compare_frechet, compare_kernel
+from ganpress.metrics.distance_intervals import compare_frechet, compare_kernel, frechet_interval, kernel_interval
 from ganpress.metrics.lsh_intervals import HashedScores, LshIntervals, compare_lsh, lsh_intervals
 from ganpress.metrics.scores import Scores
 
@@ -52,6 +52,11 @@ def score_differences(own: Scores, other: Scores) -> Mapping[str, Interval]:
 
 def _intervals(scores: Scores) -> dict[str, Interval]:
     found: dict[str, Interval] = {}
+    if scores.fid_terms is not None:
+        found["fid"] = frechet_interval(scores.fid, scores.fid_terms)
+    kernel = kernel_interval(scores.kid)
+    if kernel is not None:
+        found["kid"] = kernel
     for suffix, one in zip(HASHED, _hashed(scores), strict=True):
         found |= _named(suffix, lsh_intervals(one, scores.lsh.seed))
     return found

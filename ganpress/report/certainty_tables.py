@@ -11,8 +11,6 @@ from ganpress.report.notation import MISSING, MetricName, write_score
 from ganpress.report.tables import ordered
 
 SHOWN = ("fid", "kid", "precision_lsh", "recall_lsh", "precision_lshknn", "recall_lshknn")
-NORMAL = 1.96
-"""Standard errors in half of a 95 % interval."""
 
 
 def certainty_table(inputs: ReportInputs) -> Table | None:
@@ -59,12 +57,8 @@ def _row(inputs: ReportInputs, one: Measured, columns: Sequence[_Column]) -> Row
 
 def _ends(one: Measured, metric: MetricName) -> tuple[float, float] | None:
     """Ends of the interval of a score."""
-    value = one.metrics.get(metric.raw)
     low, high = (one.metrics.get(f"{metric.raw}_{end}") for end in ("low", "high"))
-    if low is not None and high is not None:
-        return low, high
-    error = one.metrics.get(f"{metric.raw}_error")
-    return None if value is None or error is None else (value - NORMAL * error, value + NORMAL * error)
+    return None if low is None or high is None else (low, high)
 
 
 def _with_interval(one: Measured, metric: MetricName) -> Cell:

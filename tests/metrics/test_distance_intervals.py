@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ganpress.errors import DataError
-from ganpress.metrics.distance_intervals import compare_frechet, compare_kernel, frechet_interval
+from ganpress.metrics.distance_intervals import compare_frechet, compare_kernel, frechet_interval, kernel_interval
 from ganpress.metrics.frechet import frechet_distance_of_features
 from ganpress.metrics.frechet_error import frechet_terms
 from ganpress.metrics.kernel import kernel_distance
@@ -65,6 +65,24 @@ def test_a_real_difference_of_kernel_distances_is_told_from_none():
 def test_one_subset_tells_no_difference():
     one, other = (kernel_distance(normal(100, 0), normal(100, seed), 4, 60, 0) for seed in (1, 2))
     assert compare_kernel(one, other) is None
+    assert kernel_interval(one) is None
+
+
+def test_few_subsets_leave_a_wide_interval_of_a_kernel_distance():
+    from scipy.stats import t
+
+    distance = kernel_distance(normal(300, 0), normal(300, 1, 0.2), 9, 100, 0)
+    assert len(distance.disjoint) == 3
+    found = kernel_interval(distance)
+    assert found.estimate == distance.mean
+    expected = t.interval(0.95, 2, loc=distance.mean, scale=np.std(distance.disjoint, ddof=1) / 3**0.5)
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_every_disjoint_subset_is_averaged():
+    distance = kernel_distance(normal(800, 0), normal(800, 1), 3, 100, 0)
+    assert len(distance.disjoint) == 8
+    assert distance.mean == pytest.approx(np.mean(distance.disjoint))
 
 
 def test_kernel_distances_of_other_subsets_do_not_pair():

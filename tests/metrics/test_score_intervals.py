@@ -49,7 +49,7 @@ def score():
 def test_a_teacher_has_intervals_and_no_differences(score):
     teacher = score(manifold(1))
     found = interval_metrics(teacher, teacher)
-    families = [f"{side}_{kind}" for kind in ("lsh", "lshknn") for side in ("precision", "recall")]
+    families = ["fid", "kid", *(f"{side}_{kind}" for kind in ("lsh", "lshknn") for side in ("precision", "recall"))]
     assert set(found) == {f"{name}_{PROTOCOL}_{end}" for name in families for end in ("low", "high")}
     name = f"recall_lshknn_{PROTOCOL}"
     assert found[f"{name}_low"] < teacher.metrics(teacher)[name] < found[f"{name}_high"]
@@ -77,6 +77,7 @@ def test_what_was_not_measured_is_left_out(score):
     bare = replace(other, fid_terms=None, kid=replace(other.kid, disjoint=(0.1,)))
     alone = replace(teacher, kid=replace(teacher.kid, disjoint=(0.2,)))
     assert not [name for name in score_differences(bare, alone) if name in ("fid", "kid")]
+    assert not [name for name in interval_metrics(bare, bare) if name.startswith(("fid", "kid"))]
 
 
 def test_generators_of_unequal_numbers_of_images_are_refused(score):

@@ -41,6 +41,8 @@ def measured(depth: int, score: float, exported: bool = False, bits: int = 32) -
         "density_1000_test_judge": score / 9,
         "coverage_1000_test_judge": min(0.97, score / 10.5),
         "kid_1000_test_judge_error": 0.0004,
+        "kid_1000_test_judge_low": 0.0019,
+        "kid_1000_test_judge_high": 0.0041,
         "vol_1000": 900.0 + 10 * depth,
         "vol_ratio_1000": (900.0 + 10 * depth) / (900.0 + 10 * TEACHER_DEPTH),
         "is_retained": score / 9.1,

@@ -101,6 +101,7 @@ def test_every_row_has_all_metrics(metrics):
         for kind in ("lsh", "lshknn"):
             name = f"{side}_{kind}_40_test_judge"
             expected |= {name, f"{name}_low", f"{name}_high"}
+    expected |= {"kid_40_test_judge_low", "kid_40_test_judge_high"}
     expected |= {"parameters", "macs_exact", "macs_torchprofile", "size_bytes"}
     expected |= {"latency_ms_p50", "latency_ms_p95", "latency_ratio", "latency_threads", "latency_ms_p50_batch64"}
     expected |= {"gmacs_per_s", "share_of_peak"}

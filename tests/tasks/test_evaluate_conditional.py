@@ -117,7 +117,7 @@ def test_every_number_carries_its_protocol_and_none_is_there_that_means_nothing(
     hashed = [f"{side}_{kind}" for side in ("precision", "recall") for kind in ("lsh", "lshknn")]
     sets += [*hashed, "precision_lsh_ceiling", "recall_lsh_ceiling"]
     expected = {f"{name}_{real}" for name in sets} | {f"kid_{real}_error", "fid_retained"}
-    expected |= {f"{name}_{real}_{end}" for name in hashed for end in ("low", "high")}
+    expected |= {f"{name}_{real}_{end}" for name in ("kid", *hashed) for end in ("low", "high")}
     count = real.split("_")[0]
     expected |= {f"{name}_{count}" for name in ("vol", "vol_ratio", "mae_teacher")}
     if pairing != "unpaired":
