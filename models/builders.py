@@ -8,7 +8,7 @@ from torch import nn
 
 from models.discriminators import multiscale_discriminator, patch_discriminator
 from models.edge_resnet import edge_resnet_generator
-from models.edge_wdcgan import edge_wdcgan, folded_wdcgan
+from models.edge_wdcgan import DeployedWdcgan, edge_wdcgan, folded_wdcgan
 from models.elastic import Elastic, Kept, Spec, WidthSpace
 from models.families import Argument, Canvas, find_family
 from models.imported import imported_generator, imported_kept
@@ -37,6 +37,24 @@ class Blueprint:
         if self.builder not in BUILDERS:
             raise ValueError(f"unknown builder '{self.builder}'; known: {', '.join(sorted(BUILDERS))}")
         return BUILDERS[self.builder](**self.arguments)
+
+
+def in_floats(module: nn.Module, blueprint: Blueprint) -> nn.Module:
+    """Return the float architecture of a generator: what its parameters and multiply-accumulates are counted on.
+
+    Args:
+        module: a generator.
+        blueprint: what rebuilds it.
+
+    Returns:
+        For a quantized or deployed generator the one that it was made of, with fresh weights; else `module`.
+    """
+    if isinstance(module, DeployedWdcgan):
+        return module.trained_form()
+    base = blueprint.arguments.get("base") if blueprint.builder == "quantized" else None
+    if not isinstance(base, dict) or not isinstance(base["arguments"], dict):
+        return module
+    return Blueprint(str(base["builder"]), base["arguments"]).build()
 
 
 def elastic_generator(base: dict[str, Argument], widths: list[list[int]]) -> Elastic:

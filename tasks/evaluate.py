@@ -28,7 +28,7 @@ from tasks.gallery import write_gallery
 from tasks.machine import write_machine
 from tasks.sample_changes import Step, measure_step, sources_first, step_sources, write_steps
 from tasks.stage import Stage, require, stage_main
-from tasks.subjects import TEACHER, Subject, base_cost, find_subjects, open_runner
+from tasks.subjects import TEACHER, Subject, find_subjects, float_cost, open_runner
 
 OWN = "judge"
 """Name of a judge that was trained on the data set."""
@@ -58,7 +58,7 @@ def work(stage: Stage, run: StageRun) -> None:
             **scores[one.reference].metrics(scores[TEACHER]),
             **interval_metrics(scores[one.reference], scores[TEACHER]),
             **(steps[one.reference].metrics(judge.name) if one.reference in steps else {}),
-            **_cost_metrics(base_cost(stage, one, inputs.example()), one.size_bytes),
+            **_cost_metrics(float_cost(one, inputs.example()), one.size_bytes),
             **latency[one.reference],
         }
         for one in subjects
@@ -157,7 +157,7 @@ def _number_type(subject: Subject, example: Tensor) -> str:
     """What a generator spends most of its products in: its runtime's profile tells; torch simulates integers."""
     if not subject.exported:
         return "float32"
-    target = next(one for one in TARGETS.values() if one.suffix == subject.path.suffix)
+    target = TARGETS[subject.target]
     weight: dict[str, float] = {"float32": 0.0}
     for kernel in target.kernels(subject.path, example).kernels:
         if kernel.multiplies:

@@ -13,6 +13,7 @@ from ganpress.config.training import ControlConfig, StudentConfig
 from ganpress.cost import Cost, generator_cost
 from ganpress.errors import ConfigError
 from ganpress.metrics.scoring import Generate
+from models.builders import in_floats
 from tasks.stage import Stage, require
 
 TEACHER = "teacher"
@@ -29,6 +30,8 @@ class Subject:
     path: Path
     base: str
     """Reference of the plain generator that it is a compressed or exported form of; itself where it is one."""
+    model_path: Path
+    """Model file of its network: its own, or that of the generator that an edge file was written from."""
     target: str = "onnx"
     """Runtime of an edge file."""
 
@@ -68,7 +71,7 @@ def find_subjects(stage: Stage) -> list[Subject]:
     subjects = [_subject(stage, name, sources, plain, targets.get(name)) for name in [*plain, *sources]]
     extracted = stage.artifact(SUBNET) / "extracted.pt"
     if extracted.exists() and not filecmp.cmp(extracted, stage.artifact(SUBNET) / "generator.pt", shallow=False):
-        subjects.insert(len(plain), Subject(EXTRACTED, extracted, SUBNET))
+        subjects.insert(len(plain), Subject(EXTRACTED, extracted, SUBNET, extracted))
     return subjects
 
 
@@ -78,8 +81,9 @@ def _subject(stage: Stage, reference: str, sources: Mapping[str, str], plain: li
         base = sources[base]
     if base not in plain:
         raise ConfigError(f"{reference} is made of '{base}', which is no generator of this chain: {', '.join(plain)}")
-    path = stage.artifact(reference) / f"generator{edge_suffix(target) if target else '.pt'}"
-    return Subject(reference, require(path, reference.replace("/", "@")), base, target or "onnx")
+    model = stage.artifact(sources[reference] if target else reference) / "generator.pt"
+    path = stage.artifact(reference) / f"generator{edge_suffix(target)}" if target else model
+    return Subject(reference, require(path, reference.replace("/", "@")), base, model, target or "onnx")
 
 
 def edge_suffix(target: str) -> str:
@@ -94,17 +98,22 @@ def open_runner(subject: Subject, threads: int) -> Generate:
 
     Raises:
         MissingTarget: if the target of an edge file is not installed.
-        CheckpointError: if the file cannot be read.
+        CheckpointError: if the file cannot be read, or an edge file is not the one that its card describes.
     """
     if subject.exported:
+        from ganpress.edge.card import read_card
         from ganpress.edge.targets import TARGETS
 
+        if subject.path.with_name("card.json").exists():  # runtimes load changed weights without a word
+            read_card(subject.path)
         return TARGETS[subject.target].open(subject.path, threads)
     generator, _ = load_model(subject.path)
     return generator
 
 
-def base_cost(stage: Stage, subject: Subject, example: Tensor) -> Cost:
-    """Count the plain generator on one input: compression changes its numbers' width, not how many there are."""
-    generator, _ = load_model(stage.artifact(subject.base) / "generator.pt")
-    return generator_cost(generator, example)
+def float_cost(subject: Subject, example: Tensor) -> Cost:
+    """Count a generator's network in floats on one input: rounding changes its numbers' width, not how many there are.
+
+    Channels that were cut are not counted.
+    """
+    return generator_cost(in_floats(*load_model(subject.model_path)), example)

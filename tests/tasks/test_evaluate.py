@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from ganpress.checkpoint import save_model
+from ganpress.checkpoint import load_model, save_model
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.data.arrays import PreparedMeta
 from ganpress.edge.onnx_export import export_onnx
@@ -26,7 +26,7 @@ from tasks.report_facts import machine_facts
 from tasks.report_samples import step_samples
 from tasks.sample_changes import sources_first
 from tasks.stage import Stage
-from tasks.subjects import find_subjects
+from tasks.subjects import find_subjects, float_cost
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 PLAIN = {"teacher": 4, "student/d2": 2, "control/d2": 2, "subnet": 1}
@@ -123,6 +123,21 @@ def test_costs_are_those_of_the_plain_generator_but_bytes_those_of_the_file(metr
     onnx = chain / "artifacts" / "export" / "teacher" / "generator.onnx"
     assert metrics["export/teacher"]["size_bytes"] == onnx.stat().st_size
     assert metrics["subnet"]["parameters"] < metrics["student/d2"]["parameters"] < metrics["teacher"]["parameters"]
+
+
+def test_channels_that_were_cut_are_not_counted(chain, tmp_path):
+    cut = tmp_path / "cut"
+    shutil.copytree(chain, cut)
+    narrow, blueprint = load_model(cut / "artifacts" / "student" / "d2" / "generator.pt")  # as a cut teacher would be
+    int8 = quantize(narrow, torch.zeros(4, LATENT), QuantizationConfig(8, 8))
+    save_model(cut / "artifacts" / "compress" / "cut" / "generator.pt", int8, quantized_blueprint(int8, blueprint))
+    export_onnx(int8, cut / "artifacts" / "export" / "cut" / "generator.onnx", torch.zeros(2, LATENT))
+    compress = {"calibration_images": 4, "items": {"cut": {"generator": "teacher", "width": 0.5, "weight_bits": 8}}}
+    export = small_params()["export"] | {"items": {"cut": {"generator": "compress/cut"}}}
+    subjects = find_subjects(stage_of(cut, compress=compress, export=export))
+    costs = {subject.reference: float_cost(subject, torch.zeros(1, LATENT)) for subject in subjects}
+    assert costs["export/cut"] == costs["compress/cut"] == costs["student/d2"]
+    assert costs["export/cut"].macs_exact < costs["teacher"].macs_exact
 
 
 def test_ratios_are_to_the_teacher_of_the_same_run(metrics):
