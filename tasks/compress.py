@@ -98,9 +98,7 @@ def _config(item: CompressItem) -> QuantizationConfig:
 def _record(
     original: nn.Module, compressed: nn.Module, item: CompressItem, source_md5: str, calibration: Tensor
 ) -> CompressionRecord:
-    options = item.model_dump(
-        exclude_defaults=True, exclude={"generator", "sparsity", "weight_bits", "activation_bits", "scan"}
-    )
+    options = item.model_dump(exclude={"generator", "sparsity", "weight_bits", "activation_bits", "scan"})
     scan = None
     if item.scan:
         config = replace(QuantizationConfig(8, 8), clipping=item.clipping, activation_clipping=item.activation_clipping)

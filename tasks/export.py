@@ -5,23 +5,35 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, load_model
+from ganpress.compression.calibration import inputs_digest
 from ganpress.config.edge import ExportConfig, ExportItem
 from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import open_inputs
-from ganpress.edge.card import Card, KernelsCard, Lineage, SpeedCard, TargetFacts, write_card
+from ganpress.edge.card import (
+    Card,
+    CompressionCard,
+    KernelsCard,
+    Lineage,
+    QuantizationCard,
+    SpeedCard,
+    TargetFacts,
+    write_card,
+)
 from ganpress.edge.choice import FormChoice, choose_form
 from ganpress.edge.memory import peak_memory
 from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import Target, require_installed
 from ganpress.edge.verification import Verification, verify_export
-from ganpress.errors import ExportMismatch
+from ganpress.errors import DataError, ExportMismatch
 from ganpress.latency import measure_latency
 from ganpress.tracking import StageRun
-from models.builders import Blueprint
+from models.builders import in_floats
+from models.quantized import CalibrationRecord
 from models.quantized_network import Quantized, QuantizedNetwork
 from tasks.stage import Stage, require, stage_main
 
@@ -57,9 +69,10 @@ def work(stage: Stage, run: StageRun) -> None:
         builder=blueprint.builder,
         teacher_md5=_teacher_md5(stage, item.generator),
         data_md5=data_digest(prepared),
+        compression=_compression(stage, item.generator),
     )
     conditioning = read_meta(prepared).conditioning
-    card = write_card(path, model, inputs[:1], proof, lineage, conditioning, _trained(blueprint), facts)
+    card = write_card(path, model, inputs[:1], proof, lineage, conditioning, in_floats(model, blueprint), facts)
     metrics = _metrics(card)
     (stage.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     run.log_metrics(metrics)
@@ -80,7 +93,13 @@ def _write(
     choice = choice or choose_form(target, model, inputs[:1], number_type, calibration)
     path = stage.out / f"generator{target.suffix}"
     files = target.write(model, path, inputs[:2], number_type, calibration, choice.form)
-    return TargetFacts(target.version(), item.target, files, number_type, choice.form, choice.milliseconds)
+    facts = TargetFacts(target.version(), item.target, files, number_type, choice.form, choice.milliseconds)
+    if calibration is None:
+        return facts
+    record = CalibrationRecord(len(calibration), inputs_digest(calibration), stage.seed)
+    bits = {"weight_bits": 8, "activation_bits": 8}
+    own = QuantizationCard(**bits, calibration=record, activation_ranges=(), scheme=target.int8_scheme)
+    return replace(facts, quantization=own)
 
 
 def _verify(model: nn.Module, facts: TargetFacts, inputs: Tensor, config: ExportConfig, target: Target) -> Verification:
@@ -118,24 +137,38 @@ def allowed_error(model: nn.Module, tolerance: float) -> float:
     return max(tolerance, model.output_step) if isinstance(model, Quantized) else tolerance
 
 
-def _trained(blueprint: Blueprint) -> nn.Module | None:
-    """The float architecture behind a quantized generator; None where it is not kept by name."""
-    base = blueprint.arguments.get("base") if blueprint.builder == "quantized" else None
-    if not isinstance(base, dict) or not isinstance(base["arguments"], dict):
-        return None
-    return Blueprint(str(base["builder"]), base["arguments"]).build()
-
-
 def data_digest(prepared: Path) -> str:
     """md5 of what the generator was trained and checked on: names and digests of the prepared arrays, in order."""
     listing = "".join(f"{path.name} {file_digest(path, 'md5')}\n" for path in sorted(prepared.glob("*.npy")))
     return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()
 
 
+def _compression(stage: Stage, reference: str) -> CompressionCard | None:
+    """What the stage `compress` did to a generator; None where it has no record."""
+    record = _compression_record(stage, reference)
+    if record is None:
+        return None
+    options = record.get("options", {})
+    chosen = {name: record[name] for name in ("sparsity", "weight_scheme", "activation_scheme")}
+    return CompressionCard(**chosen, options=options, layer_bits=record.get("layer_bits", {}))
+
+
+def _compression_record(stage: Stage, reference: str) -> dict[str, Any] | None:
+    path = stage.artifact(reference) / "compression.json"
+    if not path.exists():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return record | {name: record[name] for name in ("source", "sparsity", "weight_scheme", "activation_scheme")}
+    except (KeyError, TypeError, ValueError) as error:
+        made_by = reference.replace("/", "@")
+        raise DataError(f"{path} is damaged ({error}); delete it and run `dvc repro {made_by}`") from None
+
+
 def _teacher_md5(stage: Stage, reference: str) -> str | None:
-    record = stage.artifact(reference) / "compression.json"
-    if record.exists():
-        reference = json.loads(record.read_text(encoding="utf-8"))["source"]
+    record = _compression_record(stage, reference)
+    if record is not None:
+        reference = record["source"]
     teacher = stage.artifact("teacher") / "generator.pt"
     if reference.startswith(WITHOUT_TEACHER) or not teacher.exists():
         return None

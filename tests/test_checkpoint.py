@@ -63,6 +63,37 @@ def test_truncated_file_is_one_line(saved, keep):
     assert "\n" not in str(caught.value)
 
 
+def test_changed_weights_are_refused_by_their_digest(saved, tmp_path):
+    path, model = saved
+    content = bytearray(path.read_bytes())
+    weights = model.state_dict()["blocks.0.conv.weight"].numpy().tobytes()
+    content[content.index(weights) + 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"generator\.pt was changed after it was written: its digest"):
+        load_model(path)
+    save_model(path, model, BLUEPRINT)
+    whole = torch.load(path)
+    whole["state_dict"]["blocks.0.bias"].add_(1)
+    torch.save(whole, path)  # by the book, checksums of the archive included
+    with pytest.raises(CheckpointError, match="its digest does not fit; make it again"):
+        load_model(path)
+
+
+def test_files_without_a_digest_are_read(saved):
+    path, model = saved
+    whole = torch.load(path)
+    torch.save({name: part for name, part in whole.items() if name != "sha256"}, path)
+    loaded, _ = load_model(path)
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_every_type_and_shape_of_tensor_has_a_digest(tmp_path):
+    path = tmp_path / "judge.pt"
+    blueprint = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
+    save_model(path, blueprint.build(), blueprint)  # with batch normalisation: whole numbers of no dimension
+    assert load_model(path)[1] == blueprint
+
+
 def test_pickled_code_is_refused(tmp_path):
     path = tmp_path / "module.pt"
     torch.save(nn.Linear(1, 1), path)

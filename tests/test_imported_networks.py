@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.compression.structured_pruning import prune_channels
 from ganpress.cost import generator_cost
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.runtime import OnnxGenerator
+from ganpress.fidelity import compare_outputs
 from ganpress.imported.card import load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models.builders import elastic_of, with_spec
@@ -207,3 +210,16 @@ def test_published_srgan_really_upscales(srgan):
 def _detail(images):
     """Mean absolute difference between neighbouring pixels."""
     return float((images[..., 1:] - images[..., :-1]).abs().mean())
+
+
+def test_channels_are_cut_without_training(imported):
+    """The option `width` of the stage compress, on networks that the project does not know."""
+    pruned, narrow = prune_channels(imported.generator, imported.blueprint, 0.5, imported.x)
+    assert narrow.arguments["spec"] == "_".join(["50"] * len(imported.card.groups))
+    assert generator_cost(pruned, imported.x[:1]).macs_exact < 0.6 * imported.card.cost.macs_exact
+    rebuilt = narrow.build().eval()
+    rebuilt.load_state_dict(pruned.state_dict())
+    with torch.no_grad():
+        assert torch.equal(rebuilt(imported.x), pruned(imported.x))
+    quantized = quantize(pruned, imported.x, QuantizationConfig(8, 8))
+    assert compare_outputs(pruned, quantized, imported.x).snr_db > 10

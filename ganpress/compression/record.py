@@ -66,7 +66,7 @@ class CompressionRecord:
     layer_bits: dict[str, int] = field(default_factory=dict)
     """Width of the weights of layers that have one of their own."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Options that were not left at their defaults."""
+    """All that was chosen beside bits and sparsity, defaults included: these may change."""
     scan: dict[str, Any] = field(default_factory=dict)
     """What each width does to each layer alone, as `scan_content` writes it; empty where it was not asked for."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -50,6 +50,8 @@ class QuantizationCard(CardPart):
     """Of what is rounded, in the order in which it is computed; the last is the output of the last layer."""
     float_layers: tuple[str, ...] = ()
     """Convolutions and linear layers that stayed in floats."""
+    scheme: str | None = None
+    """How the target's own quantizer was used; None where ganpress quantized, see `CompressionCard`."""
 
 
 class CostCard(CardPart):
@@ -63,6 +65,20 @@ class CostCard(CardPart):
     """Of the graph in the file: sub-pixel layers compute one border pixel that is cropped."""
 
 
+class CompressionCard(CardPart):
+    """Every choice of the stage that compressed the generator, as in its compression.json."""
+
+    sparsity: float
+    """Share of the smallest weights that was set to zero."""
+    weight_scheme: str | None
+    """How weights were rounded, in words; None for floats."""
+    activation_scheme: str | None
+    options: Mapping[str, Any]
+    """All options beside bits and sparsity, as in `compress.items`, defaults included."""
+    layer_bits: Mapping[str, int] = Field(default_factory=dict)
+    """Width of the weights of layers that have one of their own."""
+
+
 class Lineage(CardPart):
     """What it was made from; digests are md5, as in dvc.lock."""
 
@@ -74,6 +90,8 @@ class Lineage(CardPart):
     """None where the generator has no teacher."""
     data_md5: str | None = None
     """Of the prepared data; None where it is not known."""
+    compression: CompressionCard | None = None
+    """None where the generator was not compressed after training."""
 
 
 class FileCard(CardPart):
@@ -152,6 +170,8 @@ class TargetFacts:
     form_ms: Mapping[str, float] = field(default_factory=dict)
     kernels: KernelsCard | None = None
     speed: SpeedCard | None = None
+    quantization: QuantizationCard | None = None
+    """Of the target's own quantizer; None where it was not used."""
 
 
 def write_card(
@@ -200,7 +220,7 @@ def write_card(
         form_ms=dict(facts.form_ms),
         kernels=facts.kernels,
         speed=facts.speed,
-        quantization=_quantization(model) if isinstance(model, Quantized) else None,
+        quantization=_quantization(model) if isinstance(model, Quantized) else facts.quantization,
         cost=_cost(model, example, trained),
         verification=proof,
         verified_against="torch integer simulation" if isinstance(model, Quantized) else "torch float32",

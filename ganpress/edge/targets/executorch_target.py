@@ -1,6 +1,7 @@
 """ExecuTorch with XNNPACK on the CPU, the runtime of phones: floats, and integers by torchao's PT2E quantization."""
 
 import copy
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ LARGEST_BATCH = 64
 PLANNED_VALUES = 2**20
 """Largest batch of sources, in values: 5 of 256 x 256 pixels."""
 MULTIPLYING = ("Convolution", "Deconvolution", "Fully Connected", "Batch Matrix Multiply", "convolution", "mm.out")
+NO_KERNEL = "error: 0x:14"
+"""What ExecuTorch says of a program with an operator that this version of it does not know (`OperatorMissing`)."""
+OPERATOR = re.compile(rb"\b\w+::\w+")
+"""Name of an operator in a program's bytes, e.g. `aten::cumsum`."""
 XNNPACK_TYPES = {"F32": "float32", "F16": "float16", "X32": "float32", "X8": "int8"}
 
 
@@ -39,6 +44,7 @@ class ExecuTorchTarget:
     name = "executorch"
     suffix = ".pte"
     number_types = NUMBER_TYPES["executorch"]
+    int8_scheme = "torchao PT2E, static: weights symmetric per channel, activations asymmetric per tensor"
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""
@@ -123,8 +129,7 @@ class ExecuTorchGenerator:
                 self._method = self._program.load_method("forward")
                 tensor = self._method.metadata.input_tensor_meta(0)
             except Exception as error:  # the runtime raises many types for damaged files
-                reason = " ".join(str(error).split())[:200]
-                raise CheckpointError(f"{path} cannot be loaded by ExecuTorch: {reason}; export it again") from None
+                raise _refusal(path, " ".join(str(error).split())[:200]) from None
         self.path = path
         self.largest_batch, *shape = tensor.sizes()
         self.input_shape = tuple(shape)
@@ -158,6 +163,21 @@ class ExecuTorchGenerator:
             (_operator(one.name), _number_type(one.name), _multiplies(one.name), sum(one.perf_data.raw))
             for one in kernels
         )
+
+
+def _refusal(path: Path, reason: str) -> CheckpointError:
+    if NO_KERNEL not in reason:
+        return CheckpointError(f"{path} cannot be loaded by ExecuTorch: {reason}; export it again")
+    import importlib.metadata
+
+    from executorch.runtime import Runtime
+
+    known = {name.partition(".")[0] for name in Runtime.get().operator_registry.operator_names}
+    unknown = sorted({name.decode() for name in OPERATOR.findall(path.read_bytes())} - known)
+    return CheckpointError(
+        f"{path} needs a kernel that executorch {importlib.metadata.version('executorch')} has not: "
+        f"{', '.join(unknown)}; `uv sync --upgrade-package executorch`, or export it again"
+    )
 
 
 def _operator(name: str) -> str:

@@ -9,7 +9,7 @@ from ganpress.edge.equalization import equalized
 from ganpress.edge.forms import Form, in_form
 from ganpress.edge.kernels import KernelProfile
 from ganpress.edge.onnx_export import export_onnx, write_content
-from ganpress.edge.onnx_numbers import half_content, integer_content
+from ganpress.edge.onnx_numbers import INSIDE_PERCENT, half_content, integer_content
 from ganpress.edge.onnx_profile import profile_onnx
 from ganpress.edge.runtime import OnnxGenerator, runtime_version
 from ganpress.edge.targets.target import absent_packages, check_request, refuse_quantized, require_installed
@@ -27,6 +27,10 @@ class OnnxTarget:
     name = "onnx"
     suffix = ".onnx"
     number_types = NUMBER_TYPES["onnx"]
+    int8_scheme = (
+        "ONNX Runtime, static: weights symmetric per channel, activations asymmetric per tensor, "
+        f"percentile {INSIDE_PERCENT}"
+    )
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""

@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: floats, bfloat16 where the processor has it, and integers by NNCF."""
 
 import logging
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
 from ganpress.edge.graph_passes_openvino import unrounded_outputs
 from ganpress.edge.graph_passes_outputs import widen_outputs
 from ganpress.edge.kernels import KernelProfile, profile_of
+from ganpress.edge.layers import blame
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.target import (
@@ -36,6 +38,11 @@ PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
 KERNEL_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
 WARM_UP_CALLS = 2
+NO_KERNEL = ("doesn't contain the operation", "from unsupported opset")
+"""What OpenVINO says of an operator, or an operator set, that this version of it does not know."""
+UNCONVERTED = re.compile(r"No conversion rule found for operations: (.*)")
+ONNX_OPERATOR = re.compile(r"([A-Z]\w*)-\d+")
+"""E.g. `Det-20`: an operator of ONNX with the version of its definition."""
 
 
 class OpenVinoTarget:
@@ -49,6 +56,7 @@ class OpenVinoTarget:
     name = "openvino"
     suffix = ".xml"
     number_types = NUMBER_TYPES["openvino"]
+    int8_scheme = "NNCF, static: weights symmetric per channel, activations by histogram, preset performance"
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""
@@ -134,8 +142,7 @@ class OpenVinoGenerator:
             options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
             compiled = core.compile_model(graph, "CPU", {**options, "PERF_COUNT": profile})
         except Exception as error:  # the runtime raises many types for damaged files
-            reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{path} cannot be loaded by OpenVINO: {reason}; export it again") from None
+            raise _refusal(path, " ".join(str(error).split())) from None
         found = [*(name for one in graph.inputs for name in one.get_names()), *graph.outputs[0].get_names()]
         if found not in ([INPUT, OUTPUT], [SOURCE, OUTPUT]):
             raise CheckpointError(
@@ -181,6 +188,19 @@ def _number_type(execution: str) -> str:
     return KERNEL_TYPES.get(suffix, suffix)
 
 
+def _refusal(path: Path, reason: str) -> CheckpointError:
+    import openvino
+
+    if not any(sign in reason for sign in NO_KERNEL):
+        return CheckpointError(f"{path} cannot be loaded by OpenVINO: {reason[:200]}; export it again")
+    version = str(openvino.__version__).partition("-")[0]
+    operator = re.sub(r".*\.cpp:\d+: ", "", reason)[:200]  # behind the places in OpenVINO's own source
+    return CheckpointError(
+        f"{path} needs a kernel that openvino {version} has not: {operator}; "
+        "`uv sync --upgrade-package openvino`, or export it again"
+    )
+
+
 def _convert(model: nn.Module, example: Tensor) -> Any:
     """Read the generator's ONNX graph.
 
@@ -195,8 +215,18 @@ def _convert(model: nn.Module, example: Tensor) -> Any:
         try:
             return openvino.convert_model(path)
         except Exception as error:  # the converter raises many types
-            reason = " ".join(str(error).split())[:300]
+            reason = _unconverted(model, example, str(error)) or " ".join(str(error).split())[:300]
             raise UnsupportedGenerator(f"OpenVINO cannot run {type(model).__name__}: {reason}") from None
+
+
+def _unconverted(model: nn.Module, example: Tensor, message: str) -> str | None:
+    """The first operator that the converter has no rule for, and its layer; None where the message names none."""
+    listed = UNCONVERTED.search(message)
+    operators = ONNX_OPERATOR.findall(listed[1]) if listed else []
+    if not operators:
+        return None
+    torchs = " ".join("aten::" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() for name in operators)
+    return blame(model, example, torchs) or f"the operator {operators[0]}"
 
 
 def _quantize(graph: Any, calibration: Tensor) -> Any:

@@ -33,6 +33,8 @@ class Target(Protocol):
     """Of the file that `open` takes."""
     number_types: tuple[str, ...]
     """What `write` can write; `int8` is the target's own post-training quantization."""
+    int8_scheme: str
+    """How `int8` rounds weights and activations, in words, for the card."""
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""

@@ -1,0 +1,42 @@
+"""`ganpress targets`: what is installed, and how to get what is not."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.__main__ import app
+from ganpress.edge.targets import TARGETS, target
+
+NOTHING_INSTALLED = {
+    "onnx": "uv sync",
+    "openvino": "uv sync --extra openvino",
+    "executorch": "uv sync --extra executorch",
+}
+
+
+def test_installed_targets_come_with_their_version():
+    ended = CliRunner().invoke(app, ["targets", "--json"])
+    assert ended.exit_code == 0, ended.output
+    rows = json.loads(ended.stdout)
+    assert rows.keys() == TARGETS.keys()
+    assert rows["onnx"]["file"] == ".onnx"
+    assert rows["onnx"]["runtime"].startswith("onnxruntime ")
+    for name, row in rows.items():
+        assert row["number_types"] == list(TARGETS[name].number_types)
+        assert (row["runtime"] is None) == (row["install"] is not None)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_absent_targets_come_with_the_command_that_installs_them(monkeypatch, as_json):
+    monkeypatch.setattr(target.importlib.metadata, "distributions", lambda: [])
+    ended = CliRunner().invoke(app, ["targets", *(["--json"] if as_json else [])])
+    assert ended.exit_code == 0, ended.output
+    if as_json:
+        assert {name: row["install"] for name, row in json.loads(ended.stdout).items()} == NOTHING_INSTALLED
+        return
+    lines = ended.stdout.splitlines()
+    assert len(lines) == len(TARGETS)
+    for line, (name, command) in zip(lines, NOTHING_INSTALLED.items(), strict=True):
+        assert line.startswith(name)
+        assert line.endswith(f"not installed; run `{command}`")
