@@ -117,6 +117,28 @@ def test_two_threads_and_the_measurement(latent_exports, browser_runtime, visit,
     assert min(times["original"] + times["compressed"]) > 0
 
 
+def test_threads_change_while_the_page_plays(latent_exports, browser_runtime, visit, tmp_path):
+    build_site(*choose_pair(latent_exports, None, None), browser_runtime, tmp_path / "none", tmp_path / "site")
+    seen = visit(tmp_path / "site")
+    assert seen.ready() == "ready"
+    if seen.page.locator("#threads option").count() == 1:
+        pytest.skip("one core: the page offers no threads")
+    seen.page.get_by_role("button", name="Play").click()
+    for threads in ("2", "1", "2", "1"):
+        seen.page.select_option("#threads", threads)
+        seen.page.wait_for_timeout(700)
+    runs = seen.page.evaluate("demo.runs")
+    for _ in range(100):
+        if seen.page.evaluate("demo.runs") > runs + 2:
+            break
+        seen.page.wait_for_timeout(100)
+    assert seen.page.evaluate("demo.runs") > runs + 2
+    seen.page.get_by_role("button", name="Stop").click()
+    seen.settle()
+    assert seen.ready() == "ready"
+    assert seen.page.locator("#status").is_hidden()
+
+
 def test_image_to_image_network(resnet_exports, browser_runtime, visit, tmp_path):
     chosen = choose_pair(resnet_exports, None, None)
     build_site(*chosen, browser_runtime, tmp_path / "none", tmp_path / "site")

@@ -33,11 +33,11 @@ export class Comparison {
     byId('smaller').textContent = ratio(original.bytes / compressed.bytes);
   }
 
-  /** Another engine for the same files; what was measured with the former one is dropped. */
+  /** Another engine for the same files, from the next run on; what was measured with the former one is dropped. */
   use(engine) {
     this.#engine = engine;
     this.#drawn = { original: 0, compressed: 0 };
-    this.show(this.input);
+    return this.show(this.input);
   }
 
   /** Milliseconds that one image of both took so far. */

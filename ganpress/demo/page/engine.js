@@ -4,6 +4,7 @@ export class Engine {
   #worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
   #waiting = new Map();
   #next = 0;
+  #closing = false;
 
   /** Load the runtime and both generators; rejects with the reason if that is not possible. */
   static async open(manifest, threads) {
@@ -24,9 +25,10 @@ export class Engine {
     return this.#ask('time', { role, values, runs });
   }
 
+  /** Stop the worker once it has done what it was asked for. */
   close() {
-    this.#worker.terminate();
-    this.#fail('closed');
+    this.#closing = true;
+    this.#stopWhenDone();
   }
 
   #ask(task, request) {
@@ -42,6 +44,11 @@ export class Engine {
     this.#waiting.delete(id);
     if (error === undefined) resolve(result);
     else reject(new Error(error));
+    this.#stopWhenDone();
+  }
+
+  #stopWhenDone() {
+    if (this.#closing && this.#waiting.size === 0) this.#worker.terminate();
   }
 
   #fail(reason) {

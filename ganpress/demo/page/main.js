@@ -70,10 +70,14 @@ async function start() {
   byId('source-panel').hidden = manifest.kind === 'latents';
   byId('stage').hidden = false;
   offerThreads(async (threads) => {
-    const next = await Engine.open(manifest, threads);
-    engine.close();
-    engine = next;
-    comparison.use(engine);
+    try {
+      const next = await Engine.open(manifest, threads);
+      engine.close();
+      engine = next;
+      await comparison.use(engine);
+    } catch (error) {
+      fail(error.message);
+    }
   });
   const difference = byId('show-difference');
   difference.addEventListener('change', () => { byId('difference-panel').hidden = !difference.checked; });
