@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ganpress.checkpoint import file_digest
 from ganpress.demo.generators import EdgeGenerator, Surface
+from ganpress.edge.runtime import WEIGHT_ROUNDING, only_activations_are_integers, only_weights_are_integers
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -87,18 +88,12 @@ def generator_entry(role: str, generator: EdgeGenerator, file: str) -> Generator
 
 
 def session_settings(path: Path) -> dict[str, dict[str, str]]:
-    """What the runtime must be told to compute the file's numbers, as `ganpress.edge.runtime` tells it natively.
-
-    Weights alone in integers are decoded once, at load. Activations alone in integers: weights must stay floats.
-    """
-    import onnx
-
-    operators = [node.op_type for node in onnx.load(path).graph.node]
-    encoders, decoders = operators.count("QuantizeLinear"), operators.count("DequantizeLinear")
-    if encoders == 0 and decoders:
+    """What the runtime must be told to compute the file's numbers, as `ganpress.edge.runtime` tells it natively."""
+    content = path.read_bytes()
+    if only_weights_are_integers(content):
         return {"session": {"disable_quant_qdq": "1"}}
-    if encoders and encoders == decoders:
-        return {"optimization": {"disable_specified_optimizers": "WeightBiasQuantization"}}
+    if only_activations_are_integers(content):
+        return {"optimization": {"disable_specified_optimizers": WEIGHT_ROUNDING}}
     return {}
 
 

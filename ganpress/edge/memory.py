@@ -29,7 +29,7 @@ def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
         Bytes; None where the operating system does not tell (it takes Linux).
 
     Raises:
-        CheckpointError: if the process fails, e.g. for lack of memory.
+        CheckpointError: if the process fails, e.g. for lack of memory, or takes longer than `PROBE_SECONDS`.
     """
     if not STATUS.exists():
         return None
@@ -37,7 +37,11 @@ def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
         place = Path(folder) / "example.pt"
         torch.save(example, place)
         command = [sys.executable, "-m", "ganpress.edge.memory", target, str(path), str(place)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            reason = f"one input took more than {PROBE_SECONDS} s"
+            raise CheckpointError(f"{path} cannot be run in a process of its own: {reason}; export it again") from None
     if done.returncode != 0:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1][:200]
         raise CheckpointError(f"{path} cannot be run in a process of its own: {reason}; export it again")

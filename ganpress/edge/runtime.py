@@ -1,5 +1,6 @@
 """Exported generators in ONNX Runtime, called like torch ones."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ from torch import Tensor
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
 from ganpress.errors import CheckpointError, ConfigError
 
-NO_KERNEL = ("NOT_IMPLEMENTED", "is not a registered function/op", "guarantees support for models stamped")
+NO_KERNEL = re.compile(
+    r"NOT_IMPLEMENTED.*|No Op registered for.*|\S+ is not a registered function/op|guarantees support for models.*"
+)
 """What ONNX Runtime says of an operator, or an operator set, that this version of it does not know."""
+
+WEIGHT_ROUNDING = "WeightBiasQuantization"
+"""Optimization of ONNX Runtime that rounds the weights of layers whose activations are integers."""
 
 
 class OnnxGenerator:
@@ -75,23 +81,21 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     content = _read(path)
-    if not _holds_operator(content, "QuantizeLinear"):
-        # Weights as integers, activations as floats: decode the weights once, at load.
+    if only_weights_are_integers(content):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    # Activations as integers, weights as floats: the runtime would round the weights, too.
-    disabled = ["WeightBiasQuantization"] if _has_float_weights(content) else []
+    disabled = [WEIGHT_ROUNDING] if only_activations_are_integers(content) else []
     try:
         return onnxruntime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
         )
     except Exception as error:  # the runtime raises many types for damaged files
-        reason = " ".join(str(error).split())[:200]
-        if any(sign in reason for sign in NO_KERNEL):
+        reason = " ".join(str(error).split())
+        if lacking := NO_KERNEL.search(reason):
             raise CheckpointError(
-                f"{path} needs a kernel that onnxruntime {runtime_version()} has not: {reason}; "
+                f"{path} needs a kernel that onnxruntime {runtime_version()} has not: {lacking[0][:200]}; "
                 "`uv sync --upgrade-package onnxruntime`, or export it again"
             ) from None
-        raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason}; export it again") from None
+        raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason[:200]}; export it again") from None
 
 
 def _read(path: Path) -> bytes:
@@ -101,13 +105,16 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path} does not exist; export the generator first") from None
 
 
-def _has_float_weights(content: bytes) -> bool:
+def only_weights_are_integers(content: bytes) -> bool:
+    """Whether a serialised graph decodes tensors and encodes none: the runtime should decode them once, at load."""
+    encoded, decoded = (_count_operator(content, name) for name in ("QuantizeLinear", "DequantizeLinear"))
+    return decoded > 0 and encoded == 0
+
+
+def only_activations_are_integers(content: bytes) -> bool:
     """Whether every decoded tensor of a serialised graph was encoded in it: decoded weights come in addition."""
-    return _count_operator(content, "DequantizeLinear") == _count_operator(content, "QuantizeLinear")
-
-
-def _holds_operator(content: bytes, operator: str) -> bool:
-    return _count_operator(content, operator) > 0
+    encoded, decoded = (_count_operator(content, name) for name in ("QuantizeLinear", "DequantizeLinear"))
+    return decoded > 0 and encoded == decoded
 
 
 def _count_operator(content: bytes, operator: str) -> int:

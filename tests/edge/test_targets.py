@@ -185,6 +185,12 @@ def test_peak_memory_holds_the_weights(trained_like, tmp_path):
         peak_memory("onnx", tmp_path / "gone.onnx", latents(1))
 
 
+def test_a_process_that_does_not_end_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganpress.edge.memory.PROBE_SECONDS", 0.01)
+    with pytest.raises(CheckpointError, match=r"x\.onnx cannot be run in a process of its own: one input took"):
+        peak_memory("onnx", tmp_path / "x.onnx", latents(1))
+
+
 def test_profile_adds_up_runs():
     profile = profile_of([("Conv", "int8", True, 3.0), ("Conv", "int8", True, 3.0), ("Tanh", "float32", False, 2.0)])
     assert (profile.layers, profile.integer_layers) == (2, 2)
