@@ -46,6 +46,8 @@ through its 41 instance normalisations. A graph that computes something else sta
 THREADS = 1
 """Of the latency in the card: comparable between machines."""
 WITHOUT_TEACHER = ("candidate/", "control/")
+NEEDED_OF_RECORD = ("source", "sparsity", "weight_scheme", "activation_scheme")
+"""Without these a compression.json is damaged."""
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -59,10 +61,6 @@ def work(stage: Stage, run: StageRun) -> None:
     run.uses_model(source)
     prepared = stage.artifact("prepare")
     inputs = open_inputs(prepared, "test").draw(stage.seed, "export-verification", config.verification_images)
-    facts = _write(stage, config, item, target, model, inputs)
-    path = facts.files[0]
-    proof = _verify(model, facts, inputs, config, target)
-    facts = replace(facts, kernels=_kernels(target, path, inputs), speed=_speed(target, path, inputs, config))
     lineage = Lineage(
         source=item.generator,
         source_md5=file_digest(source, "md5"),
@@ -71,6 +69,10 @@ def work(stage: Stage, run: StageRun) -> None:
         data_md5=data_digest(prepared),
         compression=_compression(stage, item.generator),
     )
+    facts = _write(stage, config, item, target, model, inputs)
+    path = facts.files[0]
+    proof = _verify(model, facts, inputs, config, target)
+    facts = replace(facts, kernels=_kernels(target, path, inputs), speed=_speed(target, path, inputs, config))
     conditioning = read_meta(prepared).conditioning
     card = write_card(path, model, inputs[:1], proof, lineage, conditioning, in_floats(model, blueprint), facts)
     metrics = _metrics(card)
@@ -159,7 +161,7 @@ def _compression_record(stage: Stage, reference: str) -> dict[str, Any] | None:
         return None
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return record | {name: record[name] for name in ("source", "sparsity", "weight_scheme", "activation_scheme")}
+        return record | {name: record[name] for name in NEEDED_OF_RECORD}
     except (KeyError, TypeError, ValueError) as error:
         made_by = reference.replace("/", "@")
         raise DataError(f"{path} is damaged ({error}); delete it and run `dvc repro {made_by}`") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganpress.compression.structured_pruning import prune_channels
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.imported.card import load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
@@ -189,3 +190,10 @@ def test_copies_of_a_skeleton_share_no_module():
 def imported_generator_on_meta(factory):
     with torch.device("meta"):
         return imported_generator(factory, "100", {}, [*IMAGE], [-1, 1], [-1, 1])
+
+
+def test_channels_of_a_network_that_cannot_be_thinned_are_not_cut(tmp_path):
+    import_generator(tmp_path, ImportRequest("bad_networks:weight_norm", None, IMAGE, "net"))
+    model, blueprint = load_imported(tmp_path, "net")
+    with pytest.raises(ConfigError, match="has no group of channels that could be cut; leave out width"):
+        prune_channels(model, blueprint, 0.5, torch.zeros(IMAGE))
