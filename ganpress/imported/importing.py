@@ -145,7 +145,9 @@ def _write(folder: Path, name: str, request: ImportRequest, made: _Made) -> Impo
     """Write both files beside the place and move them there once they are proven to load."""
     with _replacing(folder / name) as partial:
         save_model(partial / MODEL, made.generator, made.blueprint)
-        loaded, _ = load_model(partial / MODEL)
+        with torch.random.fork_rng(devices=[]):
+            torch.rand(1)  # another random state than the function's first call saw, as in another process
+            loaded, _ = load_model(partial / MODEL)
         with torch.no_grad():
             images = made.generator(made.example)
             if not torch.equal(loaded(made.example), images):
