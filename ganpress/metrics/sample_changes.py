@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganpress.errors import DataError
-from ganpress.metrics.bootstrap import Interval, compare
+from ganpress.metrics.bootstrap import LEVEL, Interval, compare
 from ganpress.metrics.inputs import Float64
 from ganpress.metrics.lsh import hash_reference, score_hashed
 from ganpress.metrics.sample_store import SampleStore
@@ -128,7 +128,8 @@ class ClassShare:
     before: float
     after: float
     difference: Interval
-    """After less before; the class was lost or gained where it excludes zero."""
+    """After less before; the class was lost or gained where it excludes zero. All classes share one level (Bonferroni):
+    that any of them seems to have changed by chance is as unlikely as it would be for one alone."""
 
 
 def class_shares(before: Sequence[str], after: Sequence[str], seed: int) -> list[ClassShare]:
@@ -138,9 +139,11 @@ def class_shares(before: Sequence[str], after: Sequence[str], seed: int) -> list
         DataError: if the two differ in number, or there are fewer than two.
     """
     old, new = np.asarray(before), np.asarray(after)
+    names = sorted({*before, *after})
+    level = 1 - (1 - LEVEL) / max(1, len(names))
     shares = []
-    for name in sorted({*before, *after}):
+    for name in names:
         one, other = (new == name).astype(np.float64), (old == name).astype(np.float64)
-        difference = compare(one, other, seed, paired=True)
+        difference = compare(one, other, seed, paired=True, level=level)
         shares.append(ClassShare(name, float(other.mean()), float(one.mean()), difference))
     return sorted(shares, key=lambda share: share.difference.estimate)

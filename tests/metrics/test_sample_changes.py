@@ -111,3 +111,11 @@ def test_a_class_is_lost_only_beyond_chance():
     assert gained.name == "c"
     assert gained.difference.low > 0
     assert sum(share.difference.estimate for share in (lost, least, gained)) == pytest.approx(0)
+
+
+def test_of_many_classes_chance_seldom_names_one():
+    def named(seed: int) -> int:
+        drawn = np.random.default_rng(seed).integers(20, size=(2, 400)).astype(str)  # both of one distribution
+        return sum(share.difference.excludes_zero for share in class_shares(drawn[0], drawn[1], 0))
+
+    assert sum(named(seed) > 0 for seed in range(20)) <= 4  # of 20 classes at 95 % each it would be two of three times
