@@ -13,7 +13,7 @@ from ganpress.errors import DataError
 from ganpress.roofline import Peaks
 
 FILE = "machine.json"
-PACKAGES = ("onnxruntime", "onnx", "numpy")
+PACKAGES = ("onnxruntime", "openvino", "executorch", "onnx", "numpy")
 PEAKS = "peaks"
 """Key of what the processor reaches at most; everything else in the file is a text."""
 

@@ -27,7 +27,8 @@ class SearchConfig(Section):
     max_parameters: int | None = Field(default=None, ge=1)
     max_bytes: int | None = Field(default=None, ge=1)
     max_latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Median milliseconds of one image on one thread."""
+    """Milliseconds of one image on one thread: the median where sub-generators are timed; that of the fastest call where
+    they are predicted, as the table holds those."""
     latency: LatencySource = "measured"
     """How latency is known, where it is among objectives or limits: every sub-generator is timed, or predicted from a
     table of timed layers. The table pays where a runtime takes seconds to take a network in."""
@@ -37,7 +38,7 @@ class SearchConfig(Section):
     """Sub-generators that are timed whole for the table: its factors are fitted to them and its error is told by them,
     each left out in turn."""
     latency_repeats: int = Field(default=30, ge=3)
-    """Timed calls of each sub-generator or layer."""
+    """Timed calls of each sub-generator or layer; without latency among objectives and limits nothing is timed."""
     exhaustive_limit: int = Field(ge=1)
     """Spaces up to this size are searched exhaustively, larger ones by NSGA-II."""
     population: int = Field(default=100, ge=4)
