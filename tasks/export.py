@@ -10,10 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, load_model
-from ganpress.compression.calibration import inputs_digest
 from ganpress.config.edge import ExportConfig, ExportItem
 from ganpress.data.arrays import read_meta
-from ganpress.data.inputs import open_inputs
+from ganpress.data.inputs import inputs_digest, open_inputs
 from ganpress.edge.card import (
     Card,
     CompressionCard,

@@ -1,6 +1,5 @@
 """Activation ranges, measured on latents before quantization."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,11 +52,6 @@ def calibrate(model: EdgeWdcgan, z: Tensor, config: QuantizationConfig | None = 
         merged = _clipped(model, z, merged, config, config.activation_bits)
     *hidden, head = merged
     return (*hidden, ActivationRange(max(head.low, -SATURATION), min(head.high, SATURATION)))
-
-
-def inputs_digest(inputs: Tensor) -> str:
-    """sha256 of the float32 bytes of inputs (N, …), row by row."""
-    return hashlib.sha256(inputs.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _extremes(model: EdgeWdcgan, z: Tensor) -> list[ActivationRange]:

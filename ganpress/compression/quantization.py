@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.compression.calibration import ActivationRange, calibrate, inputs_digest
+from ganpress.compression.calibration import ActivationRange, calibrate
 from ganpress.compression.network_quantization import quantize_network
 from ganpress.compression.quantized_blueprint import quantized_blueprint
 from ganpress.compression.rounding import QuantizationConfig, quantize_weight
+from ganpress.data.inputs import inputs_digest
 from ganpress.errors import ConfigError
 from ganpress.surgery import deployable
 from models.edge_wdcgan import EdgeWdcgan, FoldedWdcgan

@@ -4,6 +4,7 @@ What measures, calibrates, exports or draws a generator asks for inputs by seed 
 kind it has before it (`ganpress.metrics.scoring.Inputs` is what they have in common).
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,8 @@ def canvas_of(meta: PreparedMeta) -> Canvas:
     if source is None:
         return Canvas(meta.channels, meta.size, meta.width)
     return Canvas(meta.channels, meta.size, meta.width, source.channels, source.height, source.width)
+
+
+def inputs_digest(inputs: Tensor) -> str:
+    """sha256 of the float32 bytes of inputs (N, …), row by row."""
+    return hashlib.sha256(inputs.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()

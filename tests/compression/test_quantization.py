@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganpress.checkpoint import load_model, save_model
-from ganpress.compression.calibration import BATCH_SIZE, SATURATION, ActivationRange, calibrate, inputs_digest
+from ganpress.compression.calibration import BATCH_SIZE, SATURATION, ActivationRange, calibrate
 from ganpress.compression.pruning import measure_sparsity, prune_
 from ganpress.compression.quantization import (
     QuantizationConfig,
@@ -16,6 +16,7 @@ from ganpress.compression.quantization import (
     range_to_affine,
 )
 from ganpress.compression.rounding import quantize_weight
+from ganpress.data.inputs import inputs_digest
 from ganpress.errors import ConfigError
 from ganpress.fidelity import compare_outputs
 from ganpress.surgery import deployable

@@ -9,10 +9,9 @@ import torch
 import yaml
 
 from ganpress.checkpoint import file_digest, load_model, save_model
-from ganpress.compression.calibration import inputs_digest
 from ganpress.compression.packing import load_packed
 from ganpress.data.arrays import PreparedMeta
-from ganpress.data.inputs import LatentInputs
+from ganpress.data.inputs import LatentInputs, inputs_digest
 from ganpress.edge.card import read_card
 from ganpress.edge.runtime import OnnxGenerator
 from ganpress.edge.targets import TARGETS
