@@ -27,8 +27,8 @@ class SearchConfig(Section):
     max_parameters: int | None = Field(default=None, ge=1)
     max_bytes: int | None = Field(default=None, ge=1)
     max_latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Milliseconds of one image on one thread: the median where sub-generators are timed; that of the fastest call where
-    they are predicted, as the table holds those."""
+    """Milliseconds of one image on one thread: the median where sub-generators are timed, the least where they are
+    predicted, as their table holds that."""
     latency: LatencySource = "measured"
     """How latency is known, where it is among objectives or limits: every sub-generator is timed, or predicted from a
     table of timed layers. The table pays where a runtime takes seconds to take a network in."""

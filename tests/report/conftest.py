@@ -252,7 +252,7 @@ def _samples(folder: Path, pictures: dict[str, np.ndarray]) -> None:
     header += ["realism_before", "realism_after", "buckets_lost", "class_before", "class_after"]
     rows, worst = [], {}
     for reference, source, change in (("compress/subnet-pruned", "subnet", 1.2), ("export/teacher", "teacher", 0.0)):
-        for sample in range(50):
+        for sample in range(200):
             label = str(sample % 10)
             hurt = change if label == "8" else 0.0
             after = "3" if hurt else label
