@@ -428,3 +428,14 @@ def test_a_run_of_a_matrix_stage_has_its_own_place_as_parameters(tmp_path, item,
         pass
     started = json.loads((run.folder / EVENTS_FILE).read_text().splitlines()[0])
     assert {"generator": "subnet", **own}.items() <= started["params"].items()
+
+
+def test_weights_beside_a_model_file_travel_with_it(tmp_path):
+    folder = tmp_path / "artifacts" / "export" / "x"
+    folder.mkdir(parents=True)
+    for name in ("generator.xml", "generator.bin"):
+        (folder / name).write_text(name)
+    with journalled("export", "x", tmp_path, PARAMS, {}) as run:
+        run.produces_model(folder / "generator.xml", "export", {}, {})
+        copied = {path.name: path.read_text() for path in run.folder.rglob("generator.*")}
+    assert copied == {"generator.xml": "generator.xml", "generator.bin": "generator.bin"}

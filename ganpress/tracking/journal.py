@@ -36,8 +36,8 @@ from ganpress.tracking.recorders import own_recorder, tracking_mode
 from ganpress.tracking.service import check_service, tracking_uri
 
 FAMILIES = {"compress": "compressed", "export": "edge"}
-COMPANIONS = ("card.json", "compression.json")
-"""Small files that travel with a model file when they lie beside it."""
+COMPANIONS = ("card.json", "compression.json", "generator.bin")
+"""Files that travel with a model file when they lie beside it; an OpenVINO model keeps its weights in the last."""
 
 
 def file_md5(path: Path) -> str:
