@@ -13,7 +13,6 @@ from ganpress.metrics.scoring import Generate
 from models.quantized_network import Quantized
 
 TargetName = Literal["onnx", "openvino", "executorch"]
-NumberType = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 class MissingTarget(ConfigError):
