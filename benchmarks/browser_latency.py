@@ -14,17 +14,15 @@ import shutil
 import statistics
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from benchmarks.edge_latency import subject
+from benchmarks.edge_subjects import generator_like_trained
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.demo.generators import EdgeGenerator, choose_pair
 from ganpress.demo.runtime import BrowserRuntime, find_runtime
@@ -34,7 +32,9 @@ from ganpress.edge.card import Lineage, write_card
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.runtime import OnnxGenerator, runtime_version
 from ganpress.edge.verification import Verification
+from ganpress.latency import measure_latency
 from ganpress.seeding import torch_generator
+from models.wdcgan import LATENT
 
 FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
 CACHE = Path(".ganpress") / "browser"
@@ -85,7 +85,8 @@ def main() -> None:
 
 def export_pair(depth: int, size: int, folder: Path) -> tuple[EdgeGenerator, EdgeGenerator]:
     """A W-DCGAN in floats and in 8-bit integers, as exported files with cards."""
-    model, z = subject(f"wdcgan:{depth}", size)
+    model = generator_like_trained(depth, size)
+    z = torch.randn(256, LATENT, generator=torch_generator(0, "benchmark", "inputs"))
     lineage = Lineage(source="random", source_md5="0" * 32, builder="wdcgan_generator")
     proof = Verification(images=1, max_abs_error=0.0, snr_db=None, tolerance=0.1)
     for item, exported in (("teacher", model), ("int8", quantize(model, z, QuantizationConfig(8, 8)))):
@@ -122,7 +123,8 @@ def measure(browser: Any, site: Path, pair: tuple[EdgeGenerator, EdgeGenerator],
         in_browser = page.evaluate(f"demo.measure({runs})")
         for role, native in zip(ROLES, natives, strict=True):
             example = torch.randn(1, *native.input_shape, generator=torch_generator(0, "benchmark", "inputs"))
-            times[role].append((median_ms(native, example, runs), statistics.median(in_browser[role])))
+            latency = measure_latency({role: native}, example, runs, warm_up=3)[role]
+            times[role].append((latency.p50_ms, statistics.median(in_browser[role])))
     page.close()
     server.shutdown()
     server.server_close()
@@ -130,16 +132,6 @@ def measure(browser: Any, site: Path, pair: tuple[EdgeGenerator, EdgeGenerator],
         Row(one.card.number_type, one.card.size_bytes, *(min(column) for column in zip(*times[role], strict=True)))
         for role, one in zip(ROLES, pair, strict=True)
     ]
-
-
-def median_ms(generate: Callable[[Tensor], Tensor], example: Tensor, runs: int) -> float:
-    """Median wall time of one call; the first three are not counted."""
-    times = []
-    for _ in range(runs + 3):
-        start = time.perf_counter()
-        generate(example)
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[3:])
 
 
 def print_bytes(site: Path, runtime: BrowserRuntime) -> None:

@@ -45,7 +45,10 @@ class Protocol:
         Raises:
             DataError: if it makes NaN, or a sample count does not fit the data.
         """
-        with ticker("sweep", self.config.images, "images") as progress:
+        count = self.config.images
+        if isinstance(self.inputs, SourceInputs):
+            count = min(count, len(self.inputs))
+        with ticker("sweep", count, "images") as progress:
             return score_generator(
                 generator,
                 self.judge,
