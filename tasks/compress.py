@@ -11,6 +11,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from ganpress.checkpoint import file_digest, load_model, save_model
+from ganpress.compression.cross_layer import equalize_layers
 from ganpress.compression.mixed_precision import quantize_within, scan_widths
 from ganpress.compression.packing import load_packed, save_packed
 from ganpress.compression.preparation import prepare
@@ -31,7 +32,7 @@ HELD_OUT_IMAGES = 256
 HELD_OUT_VALUES = 2**22
 """Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
 FEWEST_HELD_OUT = 8
-NOT_OF_ROUNDING = {"generator", "sparsity", "width", "max_bytes", "scan"}
+NOT_OF_ROUNDING = {"generator", "sparsity", "width", "equalized", "max_bytes", "scan"}
 """Options of an item that say nothing of how values are rounded."""
 
 
@@ -83,6 +84,8 @@ def compress(
         prune_(model, item.sparsity)
     if item.weight_bits is None and item.activation_bits is None:
         return model, blueprint
+    if item.equalized:
+        model = equalize_layers(model, calibration[:1])
     config = _config(item)
     if item.max_bytes is not None:
         quantized = quantize_within(model, blueprint, calibration, config, item.max_bytes, seed)

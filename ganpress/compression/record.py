@@ -22,6 +22,7 @@ BOUNDS = {
 }
 """Ways of clipping, in words."""
 MORE = {
+    "equalized": "equalized across layers",
     "compensated": "compensated",
     "adaptive": "adaptive",
     "split_share": "outliers split",

@@ -53,11 +53,11 @@ def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
     Raises:
         ConfigError: if the generator cannot be traced, or has no such layer.
     """
-    program = _trace(model, example)
+    program = trace(model, example)
     signature = program.graph_signature
     owners = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     nodes = [node for node in program.graph.nodes if node.target in LAYERS]
-    named = [(node, _owner(node.args[1], owners)) for node in nodes]
+    named = [(node, owner_of(node.args[1], owners)) for node in nodes]
     calls = Counter(name for _, name in named)
     sites: dict[str, Site] = {}
     for node, name in named:
@@ -69,7 +69,12 @@ def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
     return tuple(_without_shared_norms(sites))
 
 
-def _trace(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+def trace(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """The graph of one forward pass in eval mode.
+
+    Raises:
+        ConfigError: if the generator cannot be traced.
+    """
     try:
         with torch.no_grad():
             return torch.export.export(copy.deepcopy(model).eval(), (example,))
@@ -81,7 +86,7 @@ def _trace(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
         ) from None
 
 
-def _owner(node: object, owners: dict[str, str]) -> str | None:
+def owner_of(node: object, owners: dict[str, str]) -> str | None:
     """Dotted name of the module whose parameter or buffer a node is."""
     name = owners.get(node.name) if isinstance(node, fx.Node) else None
     return None if name is None else name.rpartition(".")[0]
@@ -101,7 +106,7 @@ def _quantizable(model: nn.Module, name: str) -> bool:
 def _site(model: nn.Module, node: fx.Node, name: str, owners: dict[str, str]) -> Site:
     site, reader = Site(name), _only_reader(node)
     if reader is not None and reader.target is aten.batch_norm.default:
-        norm = _owner(reader.args[3], owners)  # of the running mean
+        norm = owner_of(reader.args[3], owners)  # of the running mean
         layer = None if norm is None else model.get_submodule(norm)
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             site, reader = replace(site, norm=norm), _only_reader(reader)

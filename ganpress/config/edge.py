@@ -40,6 +40,8 @@ class CompressItem(Section):
     """Whether a descent finds which weights are rounded up and which down (AdaRound); not with `compensated`."""
     split_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of each layer's input channels that are read twice at half their weights: those with the outliers."""
+    equalized: bool = False
+    """Whether channels between two layers are rescaled before rounding so that both layers' weights reach alike."""
     corrected_bias: bool = False
     """Whether biases take the mean rounding error of each output channel off."""
     mean_weight_bits: float | None = Field(default=None, ge=2, le=8)
@@ -59,6 +61,10 @@ class CompressItem(Section):
     def _does_something(self) -> "CompressItem":
         if self.weight_bits is None and self.activation_bits is None and self.sparsity == 0 and self.width == 1:
             raise ValueError("needs weight_bits, activation_bits or sparsity, or a width below 1")
+        if self.equalized and self.weight_bits is None and self.activation_bits is None:
+            raise ValueError(
+                "equalized needs weight_bits or activation_bits: it changes nothing but what rounding does"
+            )
         if self.max_bytes is not None and self.weight_bits is None:
             raise ValueError("max_bytes needs weight_bits, the widest that a layer may have")
         return self

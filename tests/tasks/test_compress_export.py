@@ -29,6 +29,7 @@ PARAMS = {
             "pruned": {"generator": "student/d3", "sparsity": 0.5},
             "both": {"generator": "student/d3", "weight_bits": 4, "activation_bits": 8, "sparsity": 0.5},
             "narrow": {"generator": "student/d3", "weight_bits": 6, "width": 0.67, "scan": True},
+            "even": {"generator": "student/d3", "weight_bits": 8, "activation_bits": 8, "equalized": True},
             "budget": {"generator": "student/d3", "weight_bits": 8, "max_bytes": 7000},
             "tight": {"generator": "student/d3", "weight_bits": 8, "max_bytes": 70},
         },
@@ -128,6 +129,18 @@ def test_channels_are_cut_before_weights_are_rounded(project, monkeypatch):
     record = json.loads((folder / "compression.json").read_text())
     assert record["options"]["width"] == 0.67
     assert all(list(layer["weights"]) == [str(bits) for bits in range(2, 9)] for layer in record["scan"].values())
+
+
+def test_channels_are_equalized_before_weights_are_rounded(project, monkeypatch):
+    codes = {}
+    for item in ("int8", "even"):
+        assert run_stage(monkeypatch, compress, item) == 0
+        generator, _ = load_packed(project / "compress" / item / "generator.ganpack")
+        codes[item] = generator.quantized_layers()[-1].weight
+    record = json.loads((project / "compress" / "even" / "compression.json").read_text())
+    assert record["weight_scheme"] == "symmetric per output channel, largest magnitude, equalized across layers"
+    assert not torch.equal(codes["int8"], codes["even"])
+    assert json.loads((project / "compress" / "even" / "metrics.json").read_text())["snr_db"] > 20
 
 
 def test_the_file_keeps_its_budget(project, monkeypatch, capsys):

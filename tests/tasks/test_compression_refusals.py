@@ -78,6 +78,10 @@ def contents(folder):
         ({"items": {"int8": INT8 | {"activation_bits": 0}}}, "'items.int8.activation_bits' is 0: "),
         ({"items": {"int8": INT8 | {"clipping": "max"}}}, "'items.int8.clipping' is 'max': "),
         ({"items": {"int8": INT8 | {"width": 0}}}, "'items.int8.width' is 0: "),
+        (
+            {"items": {"int8": {"generator": "teacher", "sparsity": 0.5, "equalized": True}}},
+            "items.int8: equalized needs weight_bits or activation_bits",
+        ),
         ({"calibration_images": 0}, "'calibration_images' is 0: "),
     ],
 )
