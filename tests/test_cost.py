@@ -156,7 +156,11 @@ def test_more_than_one_sample_is_refused():
         ("wdcgan:0", {}, "wdcgan:0: every depth scale factor must be at least 1, found 0"),
         ("wdcgan:4_8", {}, "'4_8' has 2 depths; this generator takes 1 or 4"),
         ("wdcgan:big", {}, "'big' is not whole numbers"),
-        ("stylegan:3", {}, "unknown generator 'stylegan'; known: edge_mobile_resnet_9blocks, edge_resnet_9blocks, mobile_resnet_9blocks"),
+        (
+            "stylegan:3",
+            {},
+            "unknown generator 'stylegan'; known: edge_mobile_resnet_9blocks, edge_resnet_9blocks, mobile_resnet_9blocks",
+        ),
         ("wdcgan:4", {"size": "60x60"}, "8, 16, 32, 64, … pixels, found 60"),
         ("wdcgan:4", {"size": "64x32"}, "square images, found 64x32"),
         ("wdcgan:4", {"size": "64"}, "size '64' is not HEIGHTxWIDTH"),
