@@ -159,7 +159,7 @@ def test_more_than_one_sample_is_refused():
         (
             "stylegan:3",
             {},
-            "unknown generator 'stylegan'; known: edge_mobile_resnet_9blocks, edge_resnet_9blocks, mobile_resnet_9blocks",
+            "unknown generator 'stylegan'; known: edge_mobile_resnet_9blocks, edge_resnet_9blocks",
         ),
         ("wdcgan:4", {"size": "60x60"}, "8, 16, 32, 64, … pixels, found 60"),
         ("wdcgan:4", {"size": "64x32"}, "square images, found 64x32"),
