@@ -31,25 +31,31 @@ BLOCKS = (2, 4)
 """Edges of blocks in pixels that are considered."""
 WORTHWHILE = 0.75
 """Largest share of the work before at which a layer is rewritten."""
+MAX_GROWTH = 0.1
+"""Of a file, as a share of all weights. The added zeros of a generator of some 25,000 would outweigh half of it."""
 
 Narrow = nn.Conv2d | nn.ConvTranspose2d | SubpixelConv | QuantizedConv
 
 
 @torch.no_grad()
-def widen_outputs(model: nn.Module, example: Tensor) -> nn.Module:
+def widen_outputs(model: nn.Module, example: Tensor, max_growth: float = MAX_GROWTH) -> nn.Module:
     """Return an equal generator whose layers of few output channels draw blocks of pixels.
 
     Args:
         model: a generator of floats, or one that was quantized layer by layer; it is left as it is.
         example: inputs (N, …); height and width of the result are fixed to theirs.
+        max_growth: most zeros that are added, as a share of all weights; layers that save most for theirs come first.
     """
     rewritten = copy.deepcopy(model).eval()
     layers = [(name, layer) for name, layer in _layers(rewritten) if _block(layer) > 1]
     if not layers:
         return model
     sizes = _input_sizes(rewritten, example[:1], layers)
-    for name, layer in layers:
-        if name in sizes:
+    known = [(name, layer) for name, layer in layers if name in sizes]
+    left = max_growth * sum(tensor.numel() for tensor in rewritten.state_dict().values())
+    for name, layer in sorted(known, key=lambda one: _saved(one[1], sizes[one[0]]) / _added(one[1]), reverse=True):
+        if _added(layer) <= left:
+            left -= _added(layer)
             rewritten.set_submodule(name, _widened(layer, _block(layer), sizes[name]))
     return nn.Sequential(rewritten) if isinstance(rewritten, DeployedWdcgan) else rewritten  # a form of its own
 
@@ -110,13 +116,34 @@ def _geometry(layer: Narrow) -> Geometry:
     return geometry_of(layer) if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) else layer.geometry
 
 
+def _outputs(layer: Narrow) -> int:
+    """Channels of the plain convolution that the layer is."""
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        return layer.out_channels * _geometry(layer).factor ** 2
+    return len(layer.weight)
+
+
+def _inputs(layer: Narrow) -> int:
+    return layer.in_channels if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) else layer.weight.shape[1]
+
+
+def _added(layer: Narrow) -> int:
+    """Zeros that the form in blocks adds."""
+    kernel, block = _geometry(layer).kernel, _block(layer)
+    larger = math.prod(size + block - 1 for size in kernel) * block**2
+    return _outputs(layer) * _inputs(layer) * (larger - math.prod(kernel))
+
+
+def _saved(layer: Narrow, size: Pair) -> float:
+    """Multiply-accumulates of whole vectors that the form in blocks spares."""
+    geometry, outputs = _geometry(layer), _outputs(layer)
+    less = _work(geometry, outputs, 1) - _work(geometry, outputs, _block(layer))
+    return less * _inputs(layer) * math.prod(size)
+
+
 def _block(layer: Narrow) -> int:
     """Edge of the block that takes the least work, 1 where none is much better than single pixels."""
-    geometry = _geometry(layer)
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        outputs = layer.out_channels * geometry.factor**2
-    else:
-        outputs = len(layer.weight)
+    geometry, outputs = _geometry(layer), _outputs(layer)
     best = min(BLOCKS, key=lambda block: _work(geometry, outputs, block))
     return best if _work(geometry, outputs, best) <= WORTHWHILE * _work(geometry, outputs, 1) else 1
 
