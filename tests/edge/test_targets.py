@@ -13,6 +13,8 @@ from ganpress.edge.targets.target import MissingTarget, UnsupportedGenerator
 from ganpress.edge.verification import verify_export
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.fidelity import compare_outputs
+from models.builders import generator_blueprint
+from models.families import Canvas
 
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
 
@@ -198,3 +200,16 @@ def test_profile_adds_up_runs():
     assert profile_of([("Conv", "float32", True, None)]).describe() == (
         "0 of 1 layers in integers, 1 in float32; Conv (float32 x1)"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [installed("openvino")])
+def test_modulated_norms_are_quantized(tmp_path, name):
+    torch.manual_seed(0)
+    model = generator_blueprint("spade:ngf=4 upsampling=normal semantic=3", Canvas(1, 64, 64, reads=3)).build().eval()
+    regions = torch.randn(8, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3).argmax(1)
+    maps = nn.functional.one_hot(regions, 3).permute(0, 3, 1, 2).float()
+    path = tmp_path / f"generator{TARGETS[name].suffix}"
+    TARGETS[name].write(model, path, maps[:2], "int8", maps[:6])
+    assert compare_outputs(model, TARGETS[name].open(path), maps[6:]).snr_db > 10  # 0 where layers do not fit
+    assert TARGETS[name].kernels(path, maps[:1]).integer_layers > 0
