@@ -11,18 +11,17 @@ Three things differ, because runtimes hardly run them in integers, or not at all
 Shapes: N batch, C channels, H W size; c0 … c7 are base channel numbers, see `models.resnet.ResnetSpec`.
 """
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from models.resnet import ResnetSpec, check_image_size
+from models.resnet import ResidualFrame, ResnetFrame, ResnetSpec
 from models.separable import conv3x3
 from models.wdcgan import initialize_weights
 
 UPSAMPLING = 2
 
 
-class EdgeResidualBlock(nn.Module):
-    """x (N, T, h, w) -> x + f(x), where f is two 3x3 convolutions over `hidden` channels; the sum is not activated."""
+class EdgeResidualBlock(ResidualFrame):
+    """Pads by zeros and normalises over the batch."""
 
     def __init__(self, trunk: int, hidden: int, separable: bool, dropout_rate: float) -> None:
         super().__init__()
@@ -30,14 +29,9 @@ class EdgeResidualBlock(nn.Module):
         self.dropout = nn.Dropout(dropout_rate)
         self.conv2 = nn.Sequential(_conv3x3(hidden, trunk, separable), nn.BatchNorm2d(trunk))
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = self.dropout(torch.relu(self.conv1(x)))  # (N, hidden, h, w)
-        change: Tensor = self.conv2(hidden)  # (N, T, h, w)
-        return x + change
 
-
-class EdgeResnetGenerator(nn.Module):
-    """Images (N, C_in, H, W) -> images (N, C_out, H, W) in [-1, 1]; H and W are multiples of 4."""
+class EdgeResnetGenerator(ResnetFrame):
+    """The edge form."""
 
     def __init__(
         self, spec: ResnetSpec, in_channels: int, out_channels: int, separable: bool, dropout_rate: float
@@ -54,21 +48,6 @@ class EdgeResnetGenerator(nn.Module):
         self.up2 = _doubling(spec.up1, spec.up2)
         self.head = nn.Conv2d(spec.up2, out_channels, 7, padding=3)
         self.apply(initialize_weights)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Translate images.
-
-        Raises:
-            ValueError: if their height or width is not a multiple of 4, or below 8.
-        """
-        check_image_size(*images.shape[-2:])
-        x = self.stem(images)  # (N, c0, H, W)
-        x = self.down1(x)  # (N, 2 c1, H/2, W/2)
-        x = self.down2(x)  # (N, 4 c2, H/4, W/4)
-        x = self.blocks(x)  # (N, 4 c2, H/4, W/4)
-        x = self.up1(x)  # (N, 2 c6, H/2, W/2)
-        x = self.up2(x)  # (N, c7, H, W)
-        return torch.tanh(self.head(x))  # (N, C_out, H, W)
 
 
 def _conv3x3(in_channels: int, out_channels: int, separable: bool) -> nn.Module:

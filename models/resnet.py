@@ -87,14 +87,12 @@ def check_image_size(height: int, width: int) -> None:
         raise ValueError(f"a ResNet generator takes heights and widths of 8, 12, 16, … pixels, found {height}x{width}")
 
 
-class ResidualBlock(nn.Module):
+class ResidualFrame(nn.Module):
     """x (N, T, h, w) -> x + f(x), where f is two 3x3 convolutions over `hidden` channels; the sum is not activated."""
 
-    def __init__(self, trunk: int, hidden: int, separable: bool, dropout_rate: float) -> None:
-        super().__init__()
-        self.conv1 = nn.Sequential(nn.ReflectionPad2d(1), conv3x3(trunk, hidden, separable), nn.InstanceNorm2d(hidden))
-        self.dropout = nn.Dropout(dropout_rate)
-        self.conv2 = nn.Sequential(nn.ReflectionPad2d(1), conv3x3(hidden, trunk, separable), nn.InstanceNorm2d(trunk))
+    conv1: nn.Module
+    dropout: nn.Module
+    conv2: nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.dropout(torch.relu(self.conv1(x)))  # (N, hidden, h, w)
@@ -102,8 +100,48 @@ class ResidualBlock(nn.Module):
         return x + change
 
 
-class ResnetGenerator(nn.Module):
-    """Images (N, C_in, H, W) -> images (N, C_out, H, W) in [-1, 1]; H and W are multiples of 4."""
+class ResnetFrame(nn.Module):
+    """Images (N, C_in, H, W) -> images (N, C_out, H, W) in [-1, 1]; H and W are multiples of 4.
+
+    What the forms of this generator share: the order of its parts. Each form makes them.
+    """
+
+    stem: nn.Module
+    down1: nn.Module
+    down2: nn.Module
+    blocks: nn.Module
+    up1: nn.Module
+    up2: nn.Module
+    head: nn.Module
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images.
+
+        Raises:
+            ValueError: if their height or width is not a multiple of 4, or below 8.
+        """
+        check_image_size(*images.shape[-2:])
+        x = self.stem(images)  # (N, c0, H, W)
+        x = self.down1(x)  # (N, 2 c1, H/2, W/2)
+        x = self.down2(x)  # (N, 4 c2, H/4, W/4)
+        x = self.blocks(x)  # (N, 4 c2, H/4, W/4)
+        x = self.up1(x)  # (N, 2 c6, H/2, W/2)
+        x = self.up2(x)  # (N, c7, H, W)
+        return torch.tanh(self.head(x))  # (N, C_out, H, W)
+
+
+class ResidualBlock(ResidualFrame):
+    """Pads by reflection and normalises each image for itself."""
+
+    def __init__(self, trunk: int, hidden: int, separable: bool, dropout_rate: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(nn.ReflectionPad2d(1), conv3x3(trunk, hidden, separable), nn.InstanceNorm2d(hidden))
+        self.dropout = nn.Dropout(dropout_rate)
+        self.conv2 = nn.Sequential(nn.ReflectionPad2d(1), conv3x3(hidden, trunk, separable), nn.InstanceNorm2d(trunk))
+
+
+class ResnetGenerator(ResnetFrame):
+    """The published form."""
 
     def __init__(
         self, spec: ResnetSpec, in_channels: int, out_channels: int, separable: bool, dropout_rate: float
@@ -120,21 +158,6 @@ class ResnetGenerator(nn.Module):
         self.up2 = _normalised(nn.ConvTranspose2d(spec.up1, spec.up2, 3, 2, 1, 1), spec.up2)
         self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(spec.up2, out_channels, 7))
         self.apply(initialize_weights)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Translate images.
-
-        Raises:
-            ValueError: if their height or width is not a multiple of 4, or below 8.
-        """
-        check_image_size(*images.shape[-2:])
-        x = self.stem(images)  # (N, c0, H, W)
-        x = self.down1(x)  # (N, 2 c1, H/2, W/2)
-        x = self.down2(x)  # (N, 4 c2, H/4, W/4)
-        x = self.blocks(x)  # (N, 4 c2, H/4, W/4)
-        x = self.up1(x)  # (N, 2 c6, H/2, W/2)
-        x = self.up2(x)  # (N, c7, H, W)
-        return torch.tanh(self.head(x))  # (N, C_out, H, W)
 
 
 def _normalised(conv: nn.Module, channels: int, reflection: int = 0) -> nn.Sequential:

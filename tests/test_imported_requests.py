@@ -33,12 +33,14 @@ def own_module(tmp_path, monkeypatch):
     sys.modules.pop("my_network", None)
 
 
-def _refused(root, source, message, error=ConfigError, **more):
+def _refusal(root, source, **more):
+    """The one line that an import ends with, which leaves nothing behind."""
     request = ImportRequest(source, more.pop("weights", None), more.pop("example", IMAGE), **more)
-    with pytest.raises(error, match=message) as caught:
+    with pytest.raises((ConfigError, CheckpointError)) as caught:
         import_generator(root, request)
     assert "\n" not in str(caught.value)
     assert not (root / "imported").exists() or list((root / "imported").iterdir()) == []
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def _refused(root, source, message, error=ConfigError, **more):
     ],
 )
 def test_unusable_functions(tmp_path, source, message):
-    _refused(tmp_path, source, message)
+    assert re.search(message, _refusal(tmp_path, source))
 
 
 @pytest.mark.parametrize(
@@ -76,23 +78,22 @@ def test_unusable_functions(tmp_path, source, message):
     ],
 )
 def test_unusable_requests(tmp_path, more, message):
-    _refused(tmp_path, "odd_networks:global_residual", message, **more)
+    assert re.search(message, _refusal(tmp_path, "odd_networks:global_residual", **more))
 
 
 def test_module_with_a_mistake(own_module):
     (own_module / "my_network.py").write_text("def build(:\n")
-    _refused(own_module, "my_network:build", "module 'my_network' cannot be imported from .*SyntaxError")
+    line = _refusal(own_module, "my_network:build")
+    assert re.search("module 'my_network' cannot be imported from .*SyntaxError", line)
 
 
 def test_weights_that_do_not_fit_name_the_first_layer(tmp_path):
     state = build_network("odd_networks:global_residual").state_dict()
     torch.save({**state, "b.weight": torch.zeros(3, 9, 3, 3)}, tmp_path / "w.pt")
-    message = r"'b.weight' is \(3, 9, 3, 3\), this architecture needs \(3, 8, 3, 3\)"
-    _refused(tmp_path, "odd_networks:global_residual", message, CheckpointError, weights=tmp_path / "w.pt")
+    line = _refusal(tmp_path, "odd_networks:global_residual", weights=tmp_path / "w.pt")
+    assert "'b.weight' is (3, 9, 3, 3), this architecture needs (3, 8, 3, 3)" in line
     torch.save({name: tensor for name, tensor in state.items() if name != "a.bias"}, tmp_path / "w.pt")
-    _refused(
-        tmp_path, "odd_networks:global_residual", r"lacks 'a.bias' \(8,\)", CheckpointError, weights=tmp_path / "w.pt"
-    )
+    assert "lacks 'a.bias' (8,)" in _refusal(tmp_path, "odd_networks:global_residual", weights=tmp_path / "w.pt")
 
 
 def test_failed_import_leaves_the_former_one(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
@@ -50,18 +51,30 @@ class OnnxGenerator:
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
         """
-        if inputs.dim() < 2 or inputs.shape[0] == 0 or tuple(inputs.shape[1:]) != self.input_shape:
-            wanted = ", ".join(("N", *map(str, self.input_shape)))
-            raise ConfigError(
-                f"{self.path.name} takes {self._input} ({wanted}) with N >= 1, found {tuple(inputs.shape)}"
-            )
-        values = np.ascontiguousarray(inputs.detach().cpu().numpy(), dtype=np.float32)
+        values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
         (images,) = self._session.run([OUTPUT], {self._input: values})
         return torch.from_numpy(images)
 
     def end_profiling(self) -> str:
         """Close the profile and return its path."""
         return str(self._session.end_profiling())
+
+
+def as_float32(inputs: Tensor, input_shape: tuple[int, ...], taker: str) -> NDArray[np.float32]:
+    """Inputs (N, *input_shape), N >= 1, for a runtime.
+
+    Args:
+        inputs: of any number type, on any device.
+        input_shape: what the file takes.
+        taker: beginning of the message, e.g. `generator.onnx takes z`.
+
+    Raises:
+        ConfigError: if they are anything else.
+    """
+    if inputs.dim() < 2 or inputs.shape[0] == 0 or tuple(inputs.shape[1:]) != input_shape:
+        wanted = ", ".join(("N", *map(str, input_shape)))
+        raise ConfigError(f"{taker} ({wanted}) with N >= 1, found {tuple(inputs.shape)}")
+    return np.ascontiguousarray(inputs.detach().cpu().numpy(), dtype=np.float32)
 
 
 def runtime_version() -> str:

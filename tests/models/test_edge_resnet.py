@@ -23,15 +23,6 @@ def _seed():
 
 
 @pytest.mark.parametrize("separable", [False, True])
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (20, 12), (32, 64)])
-def test_shapes_and_range(separable, height, width):
-    generator = edge_resnet_generator(UNEQUAL, 2, 3, separable)
-    images = generator(torch.randn(2, 2, height, width))
-    assert images.shape == (2, 3, height, width)
-    assert images.abs().max() <= 1
-
-
-@pytest.mark.parametrize("separable", [False, True])
 def test_every_parameter_gets_a_gradient(separable):
     # No bias lies before a normalisation, which would take it away again.
     generator = edge_resnet_generator(UNEQUAL, 3, 3, separable).double()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.builders import Blueprint
+from models.edge_resnet import edge_resnet_generator
 from models.resnet import ResnetSpec, check_image_size, resnet_generator
 
 NAMES = ["stem", "down1", "down2", "blocks", "up1", "up2", "head"]
@@ -17,8 +18,9 @@ def _seed():
 
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (20, 12), (32, 64)])
-def test_shapes_and_range(separable, height, width):
-    generator = resnet_generator(UNEQUAL, 2, 3, separable)
+@pytest.mark.parametrize("build", [resnet_generator, edge_resnet_generator])
+def test_shapes_and_range(build, separable, height, width):
+    generator = build(UNEQUAL, 2, 3, separable)
     images = generator(torch.randn(2, 2, height, width))
     assert images.shape == (2, 3, height, width)
     assert images.abs().max() <= 1

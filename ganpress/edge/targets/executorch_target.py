@@ -10,20 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.config.edge import NUMBER_TYPES
-from ganpress.edge.equalization import equalized
 from ganpress.edge.files import whole_or_nothing
-from ganpress.edge.forms import Form, in_form
+from ganpress.edge.forms import Form
 from ganpress.edge.kernels import KernelProfile, profile_of
 from ganpress.edge.layers import blame
 from ganpress.edge.quiet import quiet
-from ganpress.edge.targets.target import (
-    UnsupportedGenerator,
-    absent_packages,
-    check_request,
-    refuse_quantized,
-    require_installed,
-)
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.edge.runtime import as_float32
+from ganpress.edge.targets.target import Target, UnsupportedGenerator
+from ganpress.errors import CheckpointError
 from ganpress.metrics.scoring import Generate
 
 LARGEST_BATCH = 64
@@ -38,7 +32,7 @@ OPERATOR = re.compile(rb"\b\w+::\w+")
 XNNPACK_TYPES = {"F32": "float32", "F16": "float16", "X32": "float32", "X8": "int8"}
 
 
-class ExecuTorchTarget:
+class ExecuTorchTarget(Target):
     """Files `.pte`, one program each."""
 
     name = "executorch"
@@ -46,33 +40,26 @@ class ExecuTorchTarget:
     number_types = NUMBER_TYPES["executorch"]
     int8_scheme = "torchao PT2E, static: weights symmetric per channel, activations asymmetric per tensor"
 
-    def missing(self) -> str | None:
-        """Command that installs the target, or None where it is installed."""
-        return "uv sync --extra executorch" if absent_packages("executorch", "torchao") else None
+    packages = ("executorch", "torchao")
+    install = "uv sync --extra executorch"
 
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""
         return "native" if number_type == "int8" else "subpixel"
 
-    def write(
+    def _write(
         self,
         model: nn.Module,
         path: Path,
         example: Tensor,
-        number_type: str = "float32",
-        calibration: Tensor | None = None,
-        form: Form | None = None,
+        number_type: str,  # noqa: ARG002 - float32 or int8, which the calibration tells
+        calibration: Tensor | None,
     ) -> tuple[Path, ...]:
-        """See `Target.write`."""
-        check_request(self, number_type, example, calibration)
-        refuse_quantized(self, model)
-        if calibration is not None and number_type == "int8":
-            model = equalized(model, calibration)
-        rewritten = _lowerable(in_form(model, form or self.default_form(number_type), example))
+        rewritten = _lowerable(model)
         try:
             with quiet():
                 program = _export(rewritten, example)
-                if calibration is not None and number_type == "int8":
+                if calibration is not None:
                     program = _export(_quantize(program, calibration), example)
                 content = _lower(program)
         except Exception as error:  # the lowering raises many types
@@ -83,24 +70,13 @@ class ExecuTorchTarget:
             place.write_bytes(content.buffer)
         return (path,)
 
-    def open(self, path: Path, threads: int = 1) -> Generate:
-        """See `Target.open`."""
-        require_installed(self)
+    def _open(self, path: Path, threads: int) -> Generate:
         return ExecuTorchGenerator(path, threads)
 
-    def kernels(self, path: Path, example: Tensor) -> KernelProfile:
-        """See `Target.kernels`."""
-        require_installed(self)
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:
         generator = ExecuTorchGenerator(path, threads=1, profile=True)
         generator(example)
         return generator.profile()
-
-    def version(self) -> str:
-        """See `Target.version`."""
-        require_installed(self)
-        import importlib.metadata
-
-        return f"executorch {importlib.metadata.version('executorch')}"
 
 
 class ExecuTorchGenerator:
@@ -141,10 +117,7 @@ class ExecuTorchGenerator:
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
         """
-        if inputs.dim() < 2 or inputs.shape[0] == 0 or tuple(inputs.shape[1:]) != self.input_shape:
-            wanted = ", ".join(("N", *map(str, self.input_shape)))
-            raise ConfigError(f"{self.path.name} takes ({wanted}) with N >= 1, found {tuple(inputs.shape)}")
-        values = inputs.detach().cpu().float().contiguous()
+        values = torch.from_numpy(as_float32(inputs, self.input_shape, f"{self.path.name} takes"))
         starts = range(0, len(values), self.largest_batch)
         parts = [self._method.execute([values[start : start + self.largest_batch]])[0].clone() for start in starts]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

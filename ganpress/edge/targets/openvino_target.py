@@ -6,14 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ganpress.config.edge import NUMBER_TYPES
-from ganpress.edge.equalization import equalized
 from ganpress.edge.files import whole_or_nothing
-from ganpress.edge.forms import Form, in_form
+from ganpress.edge.forms import Form
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
 from ganpress.edge.graph_passes_openvino import unrounded_outputs
 from ganpress.edge.graph_passes_outputs import widen_outputs
@@ -21,14 +19,9 @@ from ganpress.edge.kernels import KernelProfile, profile_of
 from ganpress.edge.layers import blame
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.quiet import quiet
-from ganpress.edge.targets.target import (
-    UnsupportedGenerator,
-    absent_packages,
-    check_request,
-    refuse_quantized,
-    require_installed,
-)
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.edge.runtime import as_float32
+from ganpress.edge.targets.target import Target, UnsupportedGenerator
+from ganpress.errors import CheckpointError
 from ganpress.metrics.scoring import Generate
 from models.quantized_network import QuantizedNetwork
 
@@ -45,7 +38,7 @@ ONNX_OPERATOR = re.compile(r"([A-Z]\w*)-\d+")
 """E.g. `Det-20`: an operator of ONNX with the version of its definition."""
 
 
-class OpenVinoTarget:
+class OpenVinoTarget(Target):
     """Files `.xml` with their weights in `.bin`.
 
     Transposed convolutions stay: OpenVINO multiplies them in integers as they are, faster than their sub-pixel form.
@@ -58,62 +51,37 @@ class OpenVinoTarget:
     number_types = NUMBER_TYPES["openvino"]
     int8_scheme = "NNCF, static: weights symmetric per channel, activations by histogram, preset performance"
 
-    def missing(self) -> str | None:
-        """Command that installs the target, or None where it is installed."""
-        return "uv sync --extra openvino" if absent_packages("openvino", "nncf") else None
+    packages = ("openvino", "nncf")
+    install = "uv sync --extra openvino"
+    own_integers = (QuantizedNetwork,)
 
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""
         return "subpixel" if number_type == "bfloat16" else "native"
 
-    def write(
-        self,
-        model: nn.Module,
-        path: Path,
-        example: Tensor,
-        number_type: str = "float32",
-        calibration: Tensor | None = None,
-        form: Form | None = None,
+    def _write(
+        self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
     ) -> tuple[Path, ...]:
-        """See `Target.write`."""
-        check_request(self, number_type, example, calibration)
-        integers = isinstance(model, QuantizedNetwork) and number_type == "float32"
-        if not integers:
-            refuse_quantized(self, model)
         import openvino
 
-        if calibration is not None and number_type == "int8":
-            model = equalized(model, calibration)
-        rewritten = (
-            unrounded_outputs(model) if integers else in_form(model, form or self.default_form(number_type), example)
-        )
-        graph = _convert(widen_outputs(rewritten, example), example)
-        if calibration is not None and number_type == "int8":
+        if isinstance(model, QuantizedNetwork):
+            model = unrounded_outputs(model)
+        graph = _convert(widen_outputs(model, example), example)
+        if calibration is not None:
             graph = _quantize(graph, calibration)
         graph.set_rt_info(PRECISION_HINTS[number_type], PRECISION_KEY)
         with whole_or_nothing(path, ".bin") as place:
             openvino.save_model(graph, place, compress_to_fp16=False)
         return (path, path.with_suffix(".bin"))
 
-    def open(self, path: Path, threads: int = 1) -> Generate:
-        """See `Target.open`."""
-        require_installed(self)
+    def _open(self, path: Path, threads: int) -> Generate:
         return OpenVinoGenerator(path, threads)
 
-    def kernels(self, path: Path, example: Tensor) -> KernelProfile:
-        """See `Target.kernels`."""
-        require_installed(self)
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:
         generator = OpenVinoGenerator(path, threads=1, profile=True)
         for _ in range(WARM_UP_CALLS + 1):
             generator(example)
         return generator.profile()
-
-    def version(self) -> str:
-        """See `Target.version`."""
-        require_installed(self)
-        import openvino
-
-        return f"openvino {str(openvino.__version__).partition('-')[0]}"
 
 
 class OpenVinoGenerator:
@@ -159,12 +127,7 @@ class OpenVinoGenerator:
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
         """
-        if inputs.dim() < 2 or inputs.shape[0] == 0 or tuple(inputs.shape[1:]) != self.input_shape:
-            wanted = ", ".join(("N", *map(str, self.input_shape)))
-            raise ConfigError(
-                f"{self.path.name} takes {self._input} ({wanted}) with N >= 1, found {tuple(inputs.shape)}"
-            )
-        values = np.ascontiguousarray(inputs.detach().cpu().numpy(), dtype=np.float32)
+        values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
         self._request.infer({0: values}, share_inputs=True)
         return torch.from_numpy(self._request.get_output_tensor(0).data.copy())
 

@@ -1,12 +1,14 @@
 """What every edge target can do: write a generator as its files, run them, and say which kernels ran."""
 
 import importlib.metadata
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from torch import Tensor, nn
 
-from ganpress.edge.forms import Form
+from ganpress.edge.equalization import equalized
+from ganpress.edge.forms import Form, in_form
 from ganpress.edge.kernels import KernelProfile
 from ganpress.errors import ConfigError
 from ganpress.metrics.scoring import Generate
@@ -23,7 +25,7 @@ class UnsupportedGenerator(ConfigError):
     """A target cannot run an operator of the generator."""
 
 
-class Target(Protocol):
+class Target(ABC):
     """One runtime with its file format."""
 
     name: str
@@ -34,14 +36,20 @@ class Target(Protocol):
     """What `write` can write; `int8` is the target's own post-training quantization."""
     int8_scheme: str
     """How `int8` rounds weights and activations, in words, for the card."""
+    packages: tuple[str, ...]
+    """Distributions that it needs."""
+    install: str
+    """Command that installs them."""
+    own_integers: tuple[type[nn.Module], ...] = ()
+    """Generators quantized by ganpress that `float32` writes in the integers that they have."""
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""
-        ...
+        return self.install if absent_packages(*self.packages) else None
 
+    @abstractmethod
     def default_form(self, number_type: str) -> Form:
         """Form of transposed convolutions that ran faster where it was measured; see `ganpress.edge.choice`."""
-        ...
 
     def write(
         self,
@@ -70,7 +78,19 @@ class Target(Protocol):
             UnsupportedGenerator: if the target cannot run an operator of the generator.
             ConfigError: if the number type or the calibration set does not fit.
         """
-        ...
+        check_request(self, number_type, example, calibration)
+        ranges = calibration if number_type == "int8" else None
+        if isinstance(model, Quantized):
+            if number_type != "float32" or not isinstance(model, self.own_integers):
+                raise ConfigError(
+                    f"the target '{self.name}' writes float generators and quantizes by itself; "
+                    "name the float generator and number_type int8, or take the target 'onnx'"
+                )
+            return self._write(model, path, example, number_type, None)
+        if ranges is not None:
+            model = equalized(model, ranges)
+        model = in_form(model, form or self.default_form(number_type), example)
+        return self._write(model, path, example, number_type, ranges)
 
     def open(self, path: Path, threads: int = 1) -> Generate:
         """Load a written file: inputs (N, …) -> images (N, C, H, W), float32.
@@ -79,11 +99,13 @@ class Target(Protocol):
             MissingTarget: if the target is not installed.
             CheckpointError: if the file is missing, damaged or no generator.
         """
-        ...
+        require_installed(self)
+        return self._open(path, threads)
 
     def kernels(self, path: Path, example: Tensor) -> KernelProfile:
         """Run a written file once on one thread and tell which kernels ran, from the runtime's own profile."""
-        ...
+        require_installed(self)
+        return self._kernels(path, example)
 
     def version(self) -> str:
         """Name and version of the runtime.
@@ -91,7 +113,21 @@ class Target(Protocol):
         Raises:
             MissingTarget: if the target is not installed.
         """
-        ...
+        require_installed(self)
+        runtime = self.packages[0]
+        return f"{runtime} {importlib.metadata.version(runtime).partition('-')[0]}"
+
+    @abstractmethod
+    def _write(
+        self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
+    ) -> tuple[Path, ...]:
+        """As `write`, of a model in its form; `calibration` is given for `int8` and for nothing else."""
+
+    @abstractmethod
+    def _open(self, path: Path, threads: int) -> Generate: ...
+
+    @abstractmethod
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile: ...
 
 
 def require_installed(target: Target) -> None:
@@ -131,16 +167,3 @@ def check_request(target: Target, number_type: str, example: Tensor, calibration
     if calibration.shape[1:] != example.shape[1:]:
         found, wanted = tuple(calibration.shape[1:]), tuple(example.shape[1:])
         raise ConfigError(f"calibration inputs are {found}, the generator takes {wanted}; prepare the data again")
-
-
-def refuse_quantized(target: Target, model: nn.Module) -> None:
-    """Refuse a generator in integers of its own, which only ONNX can hold.
-
-    Raises:
-        ConfigError: if it is one.
-    """
-    if isinstance(model, Quantized):
-        raise ConfigError(
-            f"the target '{target.name}' writes float generators and quantizes by itself; "
-            "name the float generator and number_type int8, or take the target 'onnx'"
-        )
