@@ -28,7 +28,8 @@ from ganpress.demo.generators import EdgeGenerator, choose_pair
 from ganpress.demo.runtime import BrowserRuntime, find_runtime
 from ganpress.demo.server import open_server
 from ganpress.demo.site import ROLES, build_site
-from ganpress.edge.card import Lineage, write_card
+from ganpress.edge.card import Lineage
+from ganpress.edge.card_writing import write_card
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.runtime import OnnxGenerator, runtime_version
 from ganpress.edge.verification import Verification

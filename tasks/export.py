@@ -13,16 +13,8 @@ from ganpress.checkpoint import file_digest, load_model
 from ganpress.config.edge import ExportConfig, ExportItem
 from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import inputs_digest, open_inputs
-from ganpress.edge.card import (
-    Card,
-    CompressionCard,
-    KernelsCard,
-    Lineage,
-    QuantizationCard,
-    SpeedCard,
-    TargetFacts,
-    write_card,
-)
+from ganpress.edge.card import Card, CompressionCard, KernelsCard, Lineage, QuantizationCard, SpeedCard
+from ganpress.edge.card_writing import TargetFacts, write_card
 from ganpress.edge.choice import FormChoice, choose_form
 from ganpress.edge.memory import peak_memory
 from ganpress.edge.targets import TARGETS

@@ -17,7 +17,8 @@ from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.data.arrays import Conditioning
 from ganpress.demo.runtime import FILES_SHA256, BrowserRuntime, find_runtime
 from ganpress.demo.server import open_server
-from ganpress.edge.card import Lineage, write_card
+from ganpress.edge.card import Lineage
+from ganpress.edge.card_writing import write_card
 from ganpress.edge.graph import IR_VERSION, OPSET
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.verification import Verification

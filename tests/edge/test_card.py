@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.card import Lineage, read_card, write_card
+from ganpress.edge.card import Lineage, read_card
+from ganpress.edge.card_writing import write_card
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.verification import verify_export
 from ganpress.errors import CheckpointError

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.edge.card import Lineage, TargetFacts, read_card, write_card
+from ganpress.edge.card import Lineage, read_card
+from ganpress.edge.card_writing import TargetFacts, write_card
 from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import UnsupportedGenerator
 from ganpress.edge.verification import verify_export

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.card import Lineage, TargetFacts, read_card, write_card
+from ganpress.edge.card import Lineage, read_card
+from ganpress.edge.card_writing import TargetFacts, write_card
 from ganpress.edge.kernels import profile_of
 from ganpress.edge.memory import peak_memory
 from ganpress.edge.targets import TARGETS, target
