@@ -72,10 +72,10 @@ def _unconditional(
     resume: Checkpointing,
     log: CurveLog,
 ) -> Trained:
-    """Train a W-DCGAN with a discriminator of the same depth."""
+    """Train a W-DCGAN with a discriminator of the same depth, or of the configured one."""
     images = open_split(prepared(stage), "train")
     shape = {"size": images.size, "channels": images.channels}
-    depth = item.depth or int(item.generator_name.partition(":")[2])
+    depth = config.discriminator_depth or item.depth or int(item.generator_name.partition(":")[2])
     mirror = Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
     trained = train_gan(generator, fresh(stage, mirror), images, config, stage.seed, stage.label, resume, log)
     return Trained(trained.generator, trained.discriminator, mirror, trained.curve)

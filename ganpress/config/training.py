@@ -25,6 +25,8 @@ class AdversaryTraining(Section):
     """WGAN: clip critic weights to [-c, c] after each step (Arjovsky 2017)."""
     gradient_penalty: float | None = Field(default=None, gt=0)
     """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017)."""
+    bf16: bool = False
+    """Convolutions in bfloat16 while training, weights in float32, as in conditional trainings."""
 
     @model_validator(mode="after")
     def _lipschitz(self) -> "AdversaryTraining":
@@ -42,6 +44,8 @@ class GanTraining(AdversaryTraining):
     """Training length in real images shown."""
     batch_size: int = Field(ge=2)
     generator_learning_rate: float = Field(gt=0)
+    discriminator_depth: int | None = Field(default=None, ge=1)
+    """Depth scale factor of the discriminator; null gives it the generator's."""
     discriminator_steps: int = Field(ge=1)
     """Discriminator or critic updates for each generator update."""
     ema_half_life_images: int = Field(ge=0)
@@ -119,6 +123,10 @@ class DistillationTraining(Section):
     """Peak learning rate; it decays to zero along a cosine."""
     beta1: float = Field(ge=0, lt=1)
     ema_half_life_images: int = Field(ge=0)
+    teacher_images: int | None = Field(default=None, ge=1)
+    """Images that the teacher draws once, to be shown again and again; null draws fresh ones for every step."""
+    bf16: bool = False
+    """Convolutions of teacher and student in bfloat16 while training, weights in float32."""
 
 
 AnyDistillation = Annotated[

@@ -1,12 +1,20 @@
-"""How a conditional training computes its networks: precision and memory layout. Both move results by rounding only."""
+"""How a training computes its networks: precision and memory layout. Both move results by rounding only."""
+
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from ganpress.config.translation import Adversarial
+
+class Precise(Protocol):
+    """A training section that names its precision."""
+
+    @property
+    def bf16(self) -> bool:
+        """Whether convolutions run in bfloat16."""
 
 
-def autocast(config: Adversarial, device: torch.device) -> torch.autocast:
+def autocast(config: Precise, device: torch.device) -> torch.autocast:
     """Context of a forward pass: convolutions in bfloat16 where `config.bf16`; weights and optimizers stay float32.
 
     The backward pass goes outside, in the precision that the forward pass chose. So does an optimizer's step: inside,

@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 
 from ganpress.config.training import AdversaryTraining, DistillationTraining
 from ganpress.data.arrays import ImageArray
 from ganpress.losses import distillation_loss, joint_loss
 from ganpress.seeding import torch_generator
+from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import CALIBRATION_LATENTS, Adversary, OnSamples
 from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
 from ganpress.training.schedule import CosineSchedule
+from ganpress.training.teacher_images import TeacherImages
 from models.wdcgan import LATENT
 
 
@@ -35,13 +37,6 @@ class Distilled:
     curve: list[CurvePoint]
 
 
-@torch.no_grad()
-def teach(teacher: nn.Module, batch_size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw fresh latents (N, Z) and return them with the teacher's images (N, C, H, W)."""
-    z = torch.randn((batch_size, LATENT), generator=random)
-    return z, teacher(z)
-
-
 def train_student(
     student: nn.Module,
     teacher: nn.Module,
@@ -59,7 +54,7 @@ def train_student(
         TrainingDiverged: if a loss is not finite.
     """
     random = torch_generator(seed, label, "training")
-    teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    lessons = TeacherImages(teacher, config, seed, label, random)
     student.train().to(memory_format=torch.channels_last)
     optimizer = optim.Adam(student.parameters(), config.learning_rate, (config.beta1, 0.999))
     schedule = CosineSchedule(optimizer, config.learning_rate, config.train_images)
@@ -78,8 +73,9 @@ def train_student(
 
     def step(images_shown: int) -> Losses:
         schedule.set(images_shown)
-        z, wanted = teach(teacher, config.batch_size, random)
-        made = student(z)
+        z, wanted = lessons.next_batch()
+        with autocast(config, z.device):
+            made = student(z).float()
         mse = distillation_loss(made, wanted)
         losses = {"mse": mse.detach()}
         loss = mse

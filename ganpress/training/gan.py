@@ -16,6 +16,7 @@ from ganpress.losses import (
     wgan_generator_loss,
 )
 from ganpress.seeding import torch_generator
+from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Training
 from models.wdcgan import LATENT
@@ -42,7 +43,7 @@ class Adversary:
     def update(self, real: Tensor, fake: Tensor) -> Tensor:
         """Train the discriminator to tell `real` from `fake` (N, C, H, W); returns its detached loss."""
         self.discriminator.requires_grad_(True)
-        loss = self._discriminator_loss(self.discriminator(real), self.discriminator(fake))
+        loss = self._discriminator_loss(self._judged(real), self._judged(fake))
         if self.config.gradient_penalty is not None:
             penalty = gradient_penalty(self.discriminator, real, fake, self._noise)
             loss = loss + self.config.gradient_penalty * penalty
@@ -56,7 +57,12 @@ class Adversary:
     def generator_loss(self, fake: Tensor) -> Tensor:
         """How far `fake` is from passing as real; gradients reach the generator only."""
         self.discriminator.requires_grad_(False)
-        return self._generator_loss(self.discriminator(fake))
+        return self._generator_loss(self._judged(fake))
+
+    def _judged(self, images: Tensor) -> Tensor:
+        with autocast(self.config, images.device):
+            logits: Tensor = self.discriminator(images)
+        return logits.float()
 
 
 @torch.no_grad()
@@ -113,8 +119,8 @@ def train_gan(
             real = next(batches).contiguous(memory_format=torch.channels_last)
             z = torch.randn((config.batch_size, LATENT), generator=random)
             last = phase == config.discriminator_steps - 1
-            with torch.set_grad_enabled(last):  # the last fakes train the generator too
-                fake = generator(z)
+            with torch.set_grad_enabled(last), autocast(config, z.device):  # the last fakes train the generator too
+                fake = generator(z).float()
             discriminator_loss = adversary.update(real, fake.detach())
         # Generator.
         generator_loss = adversary.generator_loss(fake)

@@ -6,11 +6,12 @@ from torch import nn, optim
 from ganpress.config.training import DistillationTraining, SupernetConfig
 from ganpress.losses import distillation_loss
 from ganpress.seeding import torch_generator
-from ganpress.training.distillation import teach
+from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage
 from ganpress.training.gan import OnSamples
 from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
 from ganpress.training.schedule import CosineSchedule
+from ganpress.training.teacher_images import TeacherImages
 from models.elastic import Elastic, Spec
 
 
@@ -25,7 +26,7 @@ def train_supernet(
 ) -> tuple[Elastic, list[CurvePoint]]:
     """Distil `teacher` into every width of `supernet` (Li et al. 2020, section 3.3).
 
-    Each step draws fresh latents, then widths: uniformly, and with the sandwich rule also the largest and the smallest
+    Each step draws latents, then widths: uniformly, and with the sandwich rule also the largest and the smallest
     (Yu and Huang 2019), and adds up their losses. Batch norm runs on batch statistics; a chosen sub-generator gets its
     own by `Elastic.calibrate`.
 
@@ -38,7 +39,7 @@ def train_supernet(
     training_config = config.training
     assert isinstance(training_config, DistillationTraining)  # a section with a framework goes to `distil_supernet`
     random = torch_generator(seed, label, "training")
-    teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    lessons = TeacherImages(teacher, training_config, seed, label, random)
     supernet.train()
     optimizer = optim.Adam(supernet.parameters(), training_config.learning_rate, (training_config.beta1, 0.999))
     schedule = CosineSchedule(optimizer, training_config.learning_rate, training_config.train_images)
@@ -46,11 +47,13 @@ def train_supernet(
 
     def step(images_shown: int) -> Losses:
         schedule.set(images_shown)
-        z, wanted = teach(teacher, training_config.batch_size, random)
+        z, wanted = lessons.next_batch()
         optimizer.zero_grad(set_to_none=True)
         losses = {}
         for name, spec in specs_of_step(supernet, config.sandwich, config.random_specs, random):
-            loss = distillation_loss(supernet(z, spec), wanted)
+            with autocast(training_config, z.device):
+                made = supernet(z, spec).float()
+            loss = distillation_loss(made, wanted)
             loss.backward()
             losses[f"mse_{name}"] = loss.detach()
         optimizer.step()

@@ -1,0 +1,57 @@
+"""What a student of latents learns from: the teacher's images, fresh for every step or drawn once."""
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.config.training import DistillationTraining
+from ganpress.progress import ticker
+from ganpress.seeding import torch_generator
+from ganpress.training.arithmetic import autocast
+from models.wdcgan import LATENT
+
+
+class TeacherImages:
+    """Latents and the teacher's images of them, batch by batch.
+
+    With `config.teacher_images` that many are drawn at the start, kept in float16 (a quarter of a grey level) and shown
+    again and again in random order, so that a teacher of many thousand times the student's work runs once an image
+    instead of once a step. Otherwise every batch is fresh.
+
+    Args:
+        teacher: latents (N, Z) -> images (N, C, H, W); changed to eval mode, without gradients.
+        config: batch size, precision, and how many images are kept.
+        seed, label: what the kept latents depend on, so that a resumed training sees the same.
+        random: the training's own stream, which fresh latents and the order are drawn from.
+    """
+
+    def __init__(
+        self, teacher: nn.Module, config: DistillationTraining, seed: int, label: str, random: torch.Generator
+    ) -> None:
+        self._teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._config, self._random = config, random
+        self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, seed, label)
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Latents (N, Z) and the teacher's images (N, C, H, W) of them, in float32."""
+        count = self._config.batch_size
+        if self._kept is None:
+            z = torch.randn((count, LATENT), generator=self._random)
+            return z, self._images(z)
+        latents, images = self._kept
+        chosen = torch.randint(len(latents), (count,), generator=self._random)
+        return latents[chosen], images[chosen].float().contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def _images(self, z: Tensor) -> Tensor:
+        with autocast(self._config, z.device):
+            images: Tensor = self._teacher(z)
+        return images.float()
+
+    def _draw_all(self, count: int, seed: int, label: str) -> tuple[Tensor, Tensor]:
+        latents = torch.randn((count, LATENT), generator=torch_generator(seed, label, "teacher images"))
+        images = []
+        with ticker(f"{label}, teacher", count, "images") as progress:
+            for z in latents.split(self._config.batch_size):
+                images.append(self._images(z).half())
+                progress.advance(len(z))
+        return latents, torch.cat(images)
