@@ -15,7 +15,7 @@ from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import inputs_digest, open_inputs
 from ganpress.edge.card import Card, CompressionCard, KernelsCard, Lineage, QuantizationCard, SpeedCard
 from ganpress.edge.card_writing import TargetFacts, write_card
-from ganpress.edge.choice import FormChoice, choose_form
+from ganpress.edge.choice import WrittenForm, write_faster_form
 from ganpress.edge.memory import peak_memory
 from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import Target, require_installed
@@ -82,11 +82,12 @@ def _write(
     if number_type == "int8":
         images = open_inputs(stage.artifact("prepare"), "train")
         calibration = images.draw(stage.seed, "export-calibration", config.calibration_images)
-    choice = FormChoice(item.form) if item.form != "auto" else None
-    choice = choice or choose_form(target, model, inputs[:1], number_type, calibration)
-    path = stage.out / f"generator{target.suffix}"
-    files = target.write(model, path, inputs[:2], number_type, calibration, choice.form)
-    facts = TargetFacts(target.version(), item.target, files, number_type, choice.form, choice.milliseconds)
+    path, example = stage.out / f"generator{target.suffix}", inputs[:2]
+    if item.form == "auto":
+        made = write_faster_form(target, model, path, example, number_type, calibration)
+    else:
+        made = WrittenForm(target.write(model, path, example, number_type, calibration, item.form), item.form)
+    facts = TargetFacts(target.version(), item.target, made.files, number_type, made.form, made.milliseconds)
     if calibration is None:
         return facts
     record = CalibrationRecord(len(calibration), inputs_digest(calibration), stage.seed)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ganpress.compression.calibration import ActivationRange, calibrate
 from ganpress.compression.network_quantization import quantize_network
 from ganpress.compression.quantized_blueprint import quantized_blueprint
-from ganpress.compression.rounding import QuantizationConfig, quantize_weight
+from ganpress.compression.rounding import QuantizationConfig, code_book
 from ganpress.data.inputs import inputs_digest
 from ganpress.errors import ConfigError
 from ganpress.surgery import deployable
@@ -77,6 +77,6 @@ def _set_weights_(layer: QuantizedLayer, weight: Tensor, bias: Tensor, config: Q
         layer.weight.copy_(weight)
         return
     choice = (config.clipping, config.per_channel, config.percentile, config.asymmetric_weights)
-    codes, scale = quantize_weight(weight, layer.weight_bits, *choice)
-    layer.weight.copy_(codes)
-    layer.weight_scale.copy_(scale)
+    book = code_book(weight, layer.weight_bits, *choice)
+    layer.weight.copy_(book.round(weight))
+    layer.weight_scale.copy_(book.scale)

@@ -159,20 +159,3 @@ def code_book(
 def _beside(values: Tensor, weight: Tensor) -> Tensor:
     """Values (O,) in as many dimensions as weights (O, …) have."""
     return values.view(-1, *(1,) * (weight.dim() - 1))
-
-
-def quantize_weight(
-    weight: Tensor,
-    bits: int,
-    clipping: Clipping = "none",
-    per_channel: bool = True,
-    percentile: float = PERCENTILE,
-    asymmetric: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Round weights to the nearest codes of a `code_book`, which explains the arguments.
-
-    Returns:
-        Codes (O, …) int8 and scales (O,) float32; real = code * scale.
-    """
-    book = code_book(weight, bits, clipping, per_channel, percentile, asymmetric)
-    return book.round(weight).to(torch.int8), book.scale

@@ -1,20 +1,17 @@
 """`manifest.json` of the page: everything that its scripts know about the generators."""
 
-import colorsys
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ganpress.checkpoint import file_digest
+from ganpress.data.label_colours import hex_colours
 from ganpress.demo.generators import EdgeGenerator, Surface
 from ganpress.edge.runtime import WEIGHT_ROUNDING, only_activations_are_integers, only_weights_are_integers
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-GOLDEN = 0.618034
-"""Steps of the golden ratio around the colour circle keep any number of hues apart."""
-BACKGROUND = "#2e343c"
 
 
 @dataclass(frozen=True)
@@ -103,12 +100,9 @@ def boundary(name: str, shape: tuple[int, ...], limits: tuple[float, float]) -> 
 
 
 def label_entries(surface: Surface) -> tuple[dict[str, str], ...]:
-    """Names and colours of the label classes; the first is dark, as a background."""
-    colours = [BACKGROUND]
-    for index in range(1, len(surface.labels)):
-        red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN % 1, (0.62, 0.78, 0.45)[index % 3], 0.9)
-        colours.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
-    return tuple({"name": name, "colour": colour} for name, colour in zip(surface.labels, colours, strict=False))
+    """Names and colours of the label classes, the colours as in the report."""
+    named = zip(surface.labels, hex_colours(len(surface.labels)), strict=True)
+    return tuple({"name": name, "colour": colour} for name, colour in named)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -22,46 +22,56 @@ CLEARLY_FASTER = 0.9
 
 
 @dataclass(frozen=True)
-class FormChoice:
-    """A form and why it was taken."""
+class WrittenForm:
+    """The files of a generator in one form, and why in that one."""
 
+    files: tuple[Path, ...]
+    """As `Target.write` returns them."""
     form: Form
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     """Median time of each form for one input on one thread; empty where nothing was measured."""
 
 
-def choose_form(
+def write_faster_form(
     target: Target,
     model: nn.Module,
+    path: Path,
     example: Tensor,
     number_type: str = "float32",
     calibration: Tensor | None = None,
     rounds: int = ROUNDS,
-) -> FormChoice:
-    """Write a generator in each form, time the files side by side and take the one that is clearly faster.
+) -> WrittenForm:
+    """Write a generator in each form, time the files side by side and keep those of the form that is clearly faster.
+
+    Each form is written, and calibrated for `int8`, once.
 
     Args:
         target: where it is to run.
         model: a generator; one without transposed convolutions, or in integers of its own, has a single form.
-        example: one input (1, …).
+        path: the file that `target.open` takes; its folder is made.
+        example: inputs (N, …), as for `Target.write`; the first one is timed.
         number_type: one of the target's.
         calibration: inputs (n, …) for `int8`.
         rounds: timed calls of each form.
 
     Raises:
         ConfigError: as `Target.write`.
+        CheckpointError: if the target's runtime cannot load what was written.
     """
-    if isinstance(model, Quantized) or not has_transposed(model):
-        return FormChoice(target.default_form(number_type))
-    with tempfile.TemporaryDirectory(prefix="ganpress-forms-") as folder:
-        runners: dict[str, Generate] = {}
-        for form in FORMS:
-            path = Path(folder) / form / f"generator{target.suffix}"
-            target.write(model, path, example, number_type, calibration, form)
-            runners[form] = target.open(path, threads=1)
-        latency = measure_latency(runners, example, rounds)
-    milliseconds: dict[str, float] = {form: latency[form].p50_ms for form in FORMS}
     default = target.default_form(number_type)
-    fastest = min(FORMS, key=lambda form: milliseconds[form])
-    clear = milliseconds[fastest] < CLEARLY_FASTER * milliseconds[default]
-    return FormChoice(fastest if clear else default, milliseconds)
+    if isinstance(model, Quantized) or not has_transposed(model):
+        return WrittenForm(target.write(model, path, example, number_type, calibration, default), default)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".forms-", dir=path.parent) as folder:
+        written = {
+            form: target.write(model, Path(folder) / form / path.name, example, number_type, calibration, form)
+            for form in FORMS
+        }
+        runners: dict[str, Generate] = {form: target.open(files[0], threads=1) for form, files in written.items()}
+        latency = measure_latency(runners, example[:1], rounds)
+        milliseconds: dict[str, float] = {form: latency[form].p50_ms for form in written}
+        fastest = min(FORMS, key=lambda form: milliseconds[form])
+        form = fastest if milliseconds[fastest] < CLEARLY_FASTER * milliseconds[default] else default
+        for one in reversed(written[form]):  # the one that is opened comes last
+            one.replace(path.with_name(one.name))
+    return WrittenForm(tuple(path.with_name(one.name) for one in written[form]), form, milliseconds)

@@ -14,7 +14,7 @@ from ganpress.compression.layer_rounding import round_layers
 from ganpress.compression.preparation import prepare
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.compression.record import record_compression
-from ganpress.compression.rounding import code_book, quantize_weight
+from ganpress.compression.rounding import code_book
 from ganpress.compression.sensitivity import LayerSensitivity, choose_bits, scan_layers
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.runtime import OnnxGenerator
@@ -112,7 +112,7 @@ def test_compensated_rounding_has_less_output_error(bits, groups):
     geometry = Geometry((3, 3), groups=groups)
     book = code_book(weight, bits)
     codes = round_compensated(weight, book, patch_moments(x, geometry, centred=False))
-    nearest, scale = quantize_weight(weight, bits)
+    nearest, scale = book.round(weight), book.scale
     wanted = geometry.convolve(x, weight, None)
     errors = [
         float((geometry.convolve(x, one * scale[:, None, None, None], None) - wanted).square().mean())
@@ -124,8 +124,9 @@ def test_compensated_rounding_has_less_output_error(bits, groups):
 
 def test_inputs_without_correlation_round_to_the_nearest():
     weight = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(1))
-    codes, _ = quantize_weight(weight, 4)
-    assert torch.equal(round_compensated(weight, code_book(weight, 4), torch.eye(12).double()[None]), codes)
+    book = code_book(weight, 4)
+    codes = round_compensated(weight, book, torch.eye(12).double()[None])
+    assert torch.equal(codes, book.round(weight).to(codes.dtype))
 
 
 def test_centred_moments_do_not_see_what_a_normalisation_takes_off():

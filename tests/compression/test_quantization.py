@@ -15,7 +15,7 @@ from ganpress.compression.quantization import (
     quantized_blueprint,
     range_to_affine,
 )
-from ganpress.compression.rounding import quantize_weight
+from ganpress.compression.rounding import code_book
 from ganpress.data.inputs import inputs_digest
 from ganpress.errors import ConfigError
 from ganpress.fidelity import compare_outputs
@@ -48,7 +48,8 @@ def test_each_channel_has_at_most_two_to_the_bits_levels(trained_like, bits):
 def test_weight_codes_are_the_nearest(bits):
     weight = torch.randn(5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     weight[2] = 0
-    codes, scale = quantize_weight(weight, bits)
+    book = code_book(weight, bits)
+    codes, scale = book.round(weight), book.scale
     error = (codes * scale[:, None, None, None] - weight).abs().amax((1, 2, 3))
     assert torch.all(error <= scale / 2 * (1 + 1e-5))
     assert not codes[2].any()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ganpress.compression.rounding import quantize_weight
+from ganpress.compression.rounding import code_book
 from ganpress.compression.splitting import split_outliers
 from ganpress.errors import ConfigError
 
@@ -37,8 +37,8 @@ def test_rounding_after_splitting_is_nearer(weight):
     split = split_outliers(weight, 0.2)
     errors = []
     for one in (weight, split.weight):
-        codes, scale = quantize_weight(one, 4, per_channel=False)
-        real = codes * scale[:, None, None, None]
+        book = code_book(one, 4, per_channel=False)
+        real = book.round(one) * book.scale[:, None, None, None]
         summed = torch.zeros_like(weight).index_add(1, torch.arange(10) if one is weight else split.channels, real)
         errors.append(float((summed - weight).square().mean()))
     assert errors[1] < 0.6 * errors[0]

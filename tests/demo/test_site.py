@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from ganpress.data.arrays import Conditioning, PreparedMeta
 from ganpress.demo.directions import principal_directions
 from ganpress.demo.generators import Surface, choose_pair, common_surface, find_generator, surface
-from ganpress.demo.manifest import session_settings
+from ganpress.demo.manifest import label_entries, session_settings
 from ganpress.demo.samples import drawn_sources, sample_sources
 from ganpress.demo.site import build_site
 from ganpress.errors import CheckpointError, ConfigError, DataError
+from ganpress.report.labels import label_legend
 
 
 def copy_of(artifacts, tmp_path):
@@ -83,6 +85,13 @@ def test_generators_of_other_data_are_refused(latent_exports, label_exports):
 def test_labels_are_named_after_the_card(label_exports):
     found = surface(find_generator(label_exports, "teacher"))
     assert (found.kind, found.labels, found.input_shape) == ("labels", ("sky", "sea", "sun"), (3, 16, 16))
+
+
+def test_labels_are_coloured_as_in_the_report(label_exports):
+    entries = label_entries(surface(find_generator(label_exports, "teacher")))
+    semantic = Conditioning("semantic", 3, 16, 16, ["sky", "sea", "sun"], {"test": 1})
+    legend = label_legend(semantic, np.arange(3, dtype=np.uint8))
+    assert entries == tuple({"name": one.name, "colour": one.colour} for one in legend)
 
 
 def test_channels_that_no_screen_shows_are_refused(latent_exports, tmp_path):
@@ -196,8 +205,6 @@ def test_drawn_label_map_holds_every_label():
 
 
 def test_samples_are_of_the_test_split_where_it_fits(tmp_path):
-    from ganpress.data.arrays import Conditioning, PreparedMeta
-
     sources = np.random.default_rng(0).integers(0, 256, (20, 3, 20, 24)).astype(np.uint8)
     np.save(tmp_path / "test_sources.npy", sources)
     conditioning = Conditioning("paired", 3, 20, 24, [], {"test": 20})

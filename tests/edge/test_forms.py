@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.edge.choice import choose_form
+from ganpress.edge.choice import write_faster_form
 from ganpress.edge.equalization import equalized
 from ganpress.edge.forms import SubpixelConv, has_transposed, in_form
 from ganpress.edge.targets import TARGETS
@@ -78,10 +78,42 @@ def test_running_statistics_of_an_instance_norm_forbid_equalization(decoder):
     assert equalized(decoder.eval(), random_inputs(2, 3, 8, 8)) is decoder
 
 
-def test_choice_measures_both_forms_and_keeps_the_default_in_a_tie(trained_like):
-    model, z = trained_like("2", 16, 1), torch.zeros(1, 100)
-    choice = choose_form(TARGETS["onnx"], model, z, rounds=3)
-    assert choice.milliseconds.keys() == {"native", "subpixel"}
-    slower = choice.milliseconds["native"] >= 0.9 * choice.milliseconds["subpixel"]
-    assert slower or choice.form == "native"
-    assert choose_form(TARGETS["onnx"], nn.Conv2d(1, 1, 1), torch.zeros(1, 1, 4, 4)).milliseconds == {}
+@pytest.mark.parametrize("number_type", ["float32", "int8"])
+def test_both_forms_are_written_once_and_the_default_stays_in_a_tie(trained_like, tmp_path, monkeypatch, number_type):
+    target, written = TARGETS["onnx"], []
+
+    def write(*arguments):
+        written.append(arguments[-1])
+        return type(target).write(target, *arguments)
+
+    monkeypatch.setattr(target, "write", write)
+    model, z = trained_like("2", 16, 1), torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "edge" / "generator.onnx"
+    made = write_faster_form(target, model, path, z[:2], number_type, z, rounds=3)
+    assert written == ["native", "subpixel"]
+    assert made.milliseconds.keys() == {"native", "subpixel"}
+    default = target.default_form(number_type)
+    other = made.milliseconds["subpixel" if default == "native" else "native"]
+    assert (made.form == default) == (other >= 0.9 * made.milliseconds[default])
+    assert made.files == (path,)
+    assert list(path.parent.iterdir()) == [path]
+    again = tmp_path / "again.onnx"
+    type(target).write(target, model, again, z[:2], number_type, z, made.form)
+    assert path.read_bytes() == again.read_bytes()
+
+
+def test_second_file_of_the_faster_form_comes_with_it(decoder, tmp_path):
+    target = TARGETS["openvino"]
+    if target.missing():
+        pytest.skip(f"needs {target.missing()}")
+    x = random_inputs(2, 3, 8, 8)
+    made = write_faster_form(target, decoder, tmp_path / "generator.xml", x, rounds=3)
+    assert sorted(tmp_path.iterdir()) == sorted(made.files)
+    assert compare_outputs(decoder, target.open(made.files[0]), x).max_abs_error < 1e-4
+
+
+def test_single_form_is_written_and_not_timed(tmp_path):
+    model, path = nn.Conv2d(1, 1, 1), tmp_path / "generator.onnx"
+    made = write_faster_form(TARGETS["onnx"], model, path, torch.zeros(1, 1, 4, 4))
+    assert (made.files, made.form, dict(made.milliseconds)) == ((path,), "native", {})
+    assert path.is_file()

@@ -13,11 +13,12 @@ from PIL import Image
 from ganpress.config.base import read_yaml
 from ganpress.config.params import Params, merge_overlay
 from ganpress.data.arrays import Conditioning
+from ganpress.data.label_colours import palette
 from ganpress.report.chain import Curve, ScoredSubnet, SearchOutcome
 from ganpress.report.content import DataFacts, Gallery, Measured, ReportInputs
 from ganpress.report.gains import gains
 from ganpress.report.headline import headline, summary
-from ganpress.report.labels import colour_labels, label_legend, palette
+from ganpress.report.labels import colour_labels, label_legend
 from ganpress.report.networks import network_names, subnet_name
 from ganpress.report.notation import parse_metric_name
 from ganpress.report.origins import lineage_edges
