@@ -45,7 +45,7 @@ def main() -> None:
     plan = Plan(
         arguments.rounds or (3 if arguments.quick else 7), 1 if arguments.quick else None, tuple(arguments.runtimes)
     )
-    known = subjects(Sources(find_shared(), arguments.artifacts))
+    known = subjects(Sources(find_shared(), arguments.artifacts, arguments.translation))
     for name in arguments.only or known:
         try:
             subject = known[name]()
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(subjects(Sources(None))), help="generators")
     parser.add_argument("--out", type=Path, metavar="CSV", help="where all rows go, too")
     parser.add_argument("--artifacts", type=Path, help="artifacts/ of a run on digits, for a trained W-DCGAN")
+    parser.add_argument("--translation", type=Path, help="artifacts/ of a run on pairs, for a trained ResNet")
     parser.add_argument("--runtimes", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--threads", type=int, default=1)

@@ -15,6 +15,8 @@ from torch.nn import functional
 from ganpress.checkpoint import load_model
 from ganpress.compression.quantization import QuantizationConfig
 from ganpress.cost import generator_cost
+from ganpress.data.inputs import open_inputs
+from ganpress.data.pairs import open_pairs
 from ganpress.errors import DataError
 from ganpress.metrics.inception_score import inception_score
 from ganpress.metrics.judge import load_judge
@@ -29,6 +31,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 TEACHER, COMPRESSED = "resnet-9", "resnet-9 compressed"
 MOBILE = "mobile resnet ngf=32"
 EDGE_FORM = "edge form of it"
+TRANSLATION = "resnet-9 edges2digits"
 LARGE_BATCH = 64
 PICTURE_BATCH = 4
 """Instead of 64 for generators of pictures: the features of 64 pictures of 256x256 take 2 GB a layer, and a call of the
@@ -77,6 +80,8 @@ class Sources:
     """Folder of real data with `generators/`; None where there is none."""
     artifacts: Path | None = None
     """Folder of a run of the chain on digits: `teacher/generator.pt` and `judge/judge.pt`."""
+    translation: Path | None = None
+    """Folder of a run on pairs: `teacher/generator.pt`, one with instance normalisation, and `prepare/`."""
 
 
 def find_shared() -> Path | None:
@@ -94,6 +99,7 @@ def subjects(sources: Sources) -> dict[str, Callable[[], Subject]]:
         "wdcgan digits": lambda: _trained_wdcgan(sources.artifacts),
         TEACHER: lambda: _resnet(TEACHER, "resnet_9blocks:ngf=64", sources, batches=(1, 2)),
         COMPRESSED: lambda: _published(sources),
+        TRANSLATION: lambda: _trained_translation(sources.translation),
         MOBILE: lambda: _resnet(MOBILE, "mobile_resnet_9blocks:ngf=32", sources),
         EDGE_FORM: lambda: _resnet(EDGE_FORM, "edge_mobile_resnet_9blocks:ngf=32", sources),
         "spade small": _spade,
@@ -168,6 +174,24 @@ def _published(sources: Sources) -> Subject:
     pictures = _pictures(sources)
     calibration = torch.cat([pictures[:2], pictures[:2].flip(-1)])
     return Subject(COMPRESSED, model.eval(), calibration, pictures[2:], "published horse2zebra", (1, PICTURE_BATCH))
+
+
+def _trained_translation(artifacts: Path | None) -> Subject:
+    """The teacher of a run on pairs, its images judged by the truth."""
+    if artifacts is None:
+        raise DataError("no trained generator of pairs: name a run's folder with --translation (teacher/ and prepare/)")
+    model, _ = load_model(artifacts / "teacher" / "generator.pt")
+    calibration = open_inputs(artifacts / "prepare", "train").draw(0, "benchmark", 256)
+    pairs = open_pairs(artifacts / "prepare", "validation")
+    rows = torch.arange(min(256, len(pairs)))
+    sources, truth = pairs.batch(rows, rows)
+
+    def psnr(generate: Generate) -> float:
+        error = torch.cat([generate(part) for part in sources.split(LARGE_BATCH)]) - truth
+        return float(-10 * torch.log10(error.square().mean() / 4))
+
+    metric = Metric("PSNR to the truth, dB", psnr)
+    return Subject(TRANSLATION, model.eval(), calibration, sources, "trained", metric=metric)
 
 
 def _spade() -> Subject:

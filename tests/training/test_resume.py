@@ -68,11 +68,11 @@ def wgan_config(**options):
     return GAN.model_copy(update={"objective": "wgan", "discriminator_steps": 2, **options})
 
 
-def student(images, joint):
+def student(images, joint, config=DISTILLATION):
     def run(checkpointing, on_samples):
         term = JointTerm(build(wdcgan_discriminator, 2, 16, 1, True), images, GAN, 0.01) if joint else None
         made, teacher = build(wdcgan_generator, "2", 16, 1), build(wdcgan_generator, "3", 16, 1)
-        return train_student(made, teacher, DISTILLATION, 1, term, "student", checkpointing, on_samples).student
+        return train_student(made, teacher, config, 1, term, "student", checkpointing, on_samples).student
 
     return run
 
@@ -94,7 +94,9 @@ TRAINERS = {
     "gan": gan,
     "wgan-clip": lambda images: gan(images, wgan_config(weight_clip=0.05)),
     "wgan-gp": lambda images: gan(images, wgan_config(gradient_penalty=10.0)),
+    "gan-bf16": lambda images: gan(images, GAN.model_copy(update={"bf16": True})),
     "student-mse": lambda images: student(images, joint=False),
+    "student-kept": lambda images: student(images, False, DISTILLATION.model_copy(update={"teacher_images": 50})),
     "student-joint": lambda images: student(images, joint=True),
     "supernet": supernet,
 }
