@@ -22,9 +22,11 @@ from ganpress.compression.structured_pruning import prune_channels
 from ganpress.config.edge import CompressConfig, CompressItem
 from ganpress.data.inputs import open_inputs
 from ganpress.fidelity import compare_outputs
+from ganpress.input_checks import check_inputs
 from ganpress.seeding import derived_seed
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
+from tasks.former import keeps_former
 from tasks.stage import Stage, require, stage_main
 
 HELD_OUT_IMAGES = 256
@@ -36,6 +38,7 @@ NOT_OF_ROUNDING = {"generator", "sparsity", "width", "equalized", "max_bytes", "
 """Options of an item that say nothing of how values are rounded."""
 
 
+@keeps_former
 def work(stage: Stage, run: StageRun) -> None:
     """Compress one generator and write it beside the record of what was done."""
     config = stage.section(CompressConfig)
@@ -46,6 +49,10 @@ def work(stage: Stage, run: StageRun) -> None:
     prepared = stage.artifact("prepare")
     seed = derived_seed(stage.seed, "compress", "calibration")
     calibration = open_inputs(prepared, "train").draw(seed, "calibration", config.calibration_images)
+    unseen = open_inputs(prepared, "validation")
+    held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
+    check_inputs(original, calibration, "calibration inputs")
+    check_inputs(original, held_out, "inputs of the validation split")
     compressed, blueprint = compress(original, blueprint, item, calibration, seed)
     path, packed = stage.out / "generator.pt", stage.out / "generator.ganpack"
     save_packed(packed, compressed, blueprint)
@@ -53,8 +60,6 @@ def work(stage: Stage, run: StageRun) -> None:
     save_model(path, compressed, blueprint)
     record = _record(original, compressed, item, file_digest(source, "md5"), calibration)
     record.save(stage.out / "compression.json")
-    unseen = open_inputs(prepared, "validation")
-    held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
     snr_db = compare_outputs(original, compressed, held_out).snr_db
     metrics = {
         "size_bytes": path.stat().st_size,

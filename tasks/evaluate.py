@@ -13,7 +13,9 @@ from ganpress.cost import Cost
 from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
 from ganpress.edge.targets import TARGETS
+from ganpress.errors import ConfigError, DataError
 from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
+from ganpress.input_checks import check_inputs
 from ganpress.latency import Latency, measure_latency
 from ganpress.metrics.judge import Judge, load_judge
 from ganpress.metrics.lpips import load_perceptual_distance
@@ -24,6 +26,7 @@ from ganpress.metrics.scoring import Generate
 from ganpress.progress import ticker
 from ganpress.roofline import measure_peaks, roofline_metrics
 from ganpress.tracking import StageRun
+from tasks.former import keeps_former
 from tasks.gallery import write_gallery
 from tasks.machine import write_machine
 from tasks.sample_changes import Step, measure_step, sources_first, step_sources, write_steps
@@ -38,6 +41,7 @@ THROUGHPUT_BATCH = 64
 """Latents of the second latency; one call of it on 256 x 256 sources would take minutes."""
 
 
+@keeps_former
 def work(stage: Stage, run: StageRun) -> None:
     """Measure everything and write metrics.json, generators.csv, samples.csv, pictures and machine.json."""
     config = stage.section(EvaluateConfig)
@@ -50,6 +54,7 @@ def work(stage: Stage, run: StageRun) -> None:
     run.uses_data(test_split)
     inputs = open_inputs(test_split.parent, "test")
     runners = {subject.reference: open_runner(subject, THREADS) for subject in subjects}
+    _check_images(runners, test_split.parent, inputs.draw(stage.seed, PURPOSE, 1))
     reference = _reference(test_split.parent, judge, config, inputs, stage.seed)
     scores, steps = _score_all(runners, judge, reference, config, inputs, stage.seed, step_sources(stage))
     latency = _latencies(runners, config, inputs, stage.seed)
@@ -75,6 +80,28 @@ def work(stage: Stage, run: StageRun) -> None:
     run.log_metrics({f"{name}/{metric}": value for name, row in metrics.items() for metric, value in row.items()})
     for subject in tracked:
         run.measures_model(subject.path, metrics[subject.reference], test_split)
+
+
+def _check_images(runners: Mapping[str, Generate], prepared: Path, example: Tensor) -> None:
+    """Run every generator once, before hours are spent on the first ones.
+
+    Args:
+        runners: generators by reference.
+        prepared: folder of the stage `prepare`.
+        example: one input (1, …) of the test split.
+
+    Raises:
+        ConfigError: naming the generator that does not read this data's inputs, or draws images of another shape.
+    """
+    meta = read_meta(prepared)
+    wanted = meta.channels, meta.size, meta.width
+    for reference, generate in runners.items():
+        drawn = tuple(check_inputs(generate, example, "inputs of the test split", reference).shape[1:])
+        if drawn != wanted:
+            raise ConfigError(
+                f"{reference} draws images {drawn}, the prepared ones are {wanted}; "
+                "prepare the data that it was trained for, or train it on this"
+            )
 
 
 def _reference(
@@ -112,17 +139,20 @@ def _score_all(
             if name == TEACHER or name in sources or name in sources.values():
                 stores[name] = SampleStore(Path(folder) / name)
             teacher = None if name == TEACHER else stores[TEACHER].images
-            scores[name] = score_generator(
-                runners[name],
-                judge,
-                reference,
-                config,
-                seed,
-                inputs,
-                teacher,
-                on_images=progress.advance,
-                samples=stores.get(name),
-            )
+            try:
+                scores[name] = score_generator(
+                    runners[name],
+                    judge,
+                    reference,
+                    config,
+                    seed,
+                    inputs,
+                    teacher,
+                    on_images=progress.advance,
+                    samples=stores.get(name),
+                )
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from None
             if name in sources:
                 steps[name] = measure_step(name, sources[name], stores, scores, seed)
                 if name not in sources.values():

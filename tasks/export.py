@@ -26,6 +26,7 @@ from ganpress.tracking import StageRun
 from models.builders import in_floats
 from models.quantized import CalibrationRecord
 from models.quantized_network import Quantized, QuantizedNetwork
+from tasks.former import keeps_former
 from tasks.stage import Stage, require, stage_main
 
 ENOUGH_SNR_DB = 15.0
@@ -41,6 +42,7 @@ NEEDED_OF_RECORD = ("source", "sparsity", "weight_scheme", "activation_scheme")
 """Without these a compression.json is damaged."""
 
 
+@keeps_former
 def work(stage: Stage, run: StageRun) -> None:
     """Export one generator; a file that differs from torch by more than the tolerance ends the stage."""
     config = stage.section(ExportConfig)

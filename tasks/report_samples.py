@@ -11,7 +11,7 @@ from ganpress.errors import DataError
 from ganpress.metrics.pixels import Uint8
 from ganpress.metrics.sample_changes import class_shares
 from ganpress.report.step_samples import StepSamples
-from tasks.sample_changes import PICTURES, TABLE
+from tasks.sample_files import PICTURES, TABLE
 
 
 def step_samples(evaluated: Path, seed: int) -> list[StepSamples]:

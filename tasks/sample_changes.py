@@ -14,9 +14,9 @@ from ganpress.metrics.sample_changes import Classes, SampleChanges, sample_chang
 from ganpress.metrics.sample_store import SampleStore
 from ganpress.metrics.scores import Scores, metric_name
 from ganpress.tracking import StageRun
+from tasks.sample_files import PICTURES, TABLE
 from tasks.stage import Stage
 
-TABLE, PICTURES = "samples.csv", "samples.npz"
 WORST = 12
 """Samples shown of each step."""
 

@@ -13,6 +13,7 @@ from ganpress.config.sweep import SweepConfig
 from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
 from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
 from ganpress.fidelity import compare_outputs
+from ganpress.input_checks import check_inputs
 from ganpress.metrics.judge import Judge, load_judge
 from ganpress.metrics.score_intervals import interval_metrics
 from ganpress.metrics.scores import Scores
@@ -104,6 +105,7 @@ def _fidelity(stage: Stage, original: nn.Module, compressed: nn.Module) -> dict[
     """SNR to the float generator on inputs that were not calibrated on; none where images are equal."""
     unseen = open_inputs(prepared(stage), "validation")
     held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
+    check_inputs(original, held_out, "inputs of the validation split")
     snr_db = compare_outputs(original, compressed, held_out).snr_db
     return {} if snr_db is None or not math.isfinite(snr_db) else {"snr_db": snr_db}
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.compression.sites import Site, find_sites
-from ganpress.errors import ConfigError
+from ganpress.input_checks import check_inputs
 from ganpress.surgery import plain_convolution
 from models.quantized_network import QuantizedNetwork
 
@@ -34,7 +34,7 @@ def prepare(model: nn.Module, inputs: Tensor) -> Prepared:
             quantized.
     """
     model = copy.deepcopy(model).eval()
-    _check_inputs(model, inputs)
+    check_inputs(model, inputs, "calibration inputs")
     sites = find_sites(model, inputs[:1])
     names = tuple(site.name for site in sites)
     folded = tuple(site.norm for site in sites if site.norm is not None)
@@ -45,13 +45,3 @@ def prepare(model: nn.Module, inputs: Tensor) -> Prepared:
         plain.quantized_layer(site.name).weight.copy_(weight)
         plain.quantized_layer(site.name).bias.copy_(bias)
     return Prepared(model, plain, sites, inputs)
-
-
-def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
-    if inputs.dim() < 2 or inputs.shape[0] == 0:
-        raise ConfigError(f"calibration inputs must be (N, …) with N >= 1, found {tuple(inputs.shape)}")
-    try:
-        model(inputs[:1])
-    except (RuntimeError, ValueError, IndexError) as error:
-        found, reason = tuple(inputs.shape), " ".join(str(error).split())[:200]
-        raise ConfigError(f"calibration inputs {found} do not fit {type(model).__name__}: {reason}") from None

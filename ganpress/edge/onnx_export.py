@@ -77,7 +77,8 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
             dynamic_shapes=({0: batch},),
         )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason, where = " ".join(str(error).split())[:300], blame(model, example, _whole_message(error))
+        messages = _messages(error)
+        reason, where = " ".join(messages[-1].split())[:300], blame(model, example, " ".join(messages))
         if where is not None:
             raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {where} has no form there") from error
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {reason}") from error
@@ -93,13 +94,13 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
     return content
 
 
-def _whole_message(error: BaseException | None) -> str:
-    """What an error and all those behind it say."""
+def _messages(error: BaseException | None) -> list[str]:
+    """What an error and all those behind it say, the first cause last."""
     messages = []
     while error is not None:
         messages.append(str(error))
         error = error.__cause__ or error.__context__
-    return " ".join(messages)
+    return messages
 
 
 def _strip_metadata_(proto: Any) -> None:

@@ -5,12 +5,14 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ganpress.edge.equalization import equalized
 from ganpress.edge.forms import Form, in_form
 from ganpress.edge.kernels import KernelProfile
 from ganpress.errors import ConfigError
+from ganpress.input_checks import check_inputs
 from ganpress.metrics.scoring import Generate
 from models.quantized_network import Quantized
 
@@ -76,9 +78,12 @@ class Target(ABC):
         Raises:
             MissingTarget: if the target is not installed.
             UnsupportedGenerator: if the target cannot run an operator of the generator.
-            ConfigError: if the number type or the calibration set does not fit.
+            ConfigError: if the number type, the inputs or the calibration set does not fit, or the generator's images
+                are not finite.
         """
         check_request(self, number_type, example, calibration)
+        if not bool(torch.isfinite(check_inputs(model, example)).all()):
+            raise ConfigError(f"{type(model).__name__} draws NaN or infinite pixels: it has diverged; train it again")
         ranges = calibration if number_type == "int8" else None
         if isinstance(model, Quantized):
             if number_type != "float32" or not isinstance(model, self.own_integers):
@@ -162,7 +167,8 @@ def check_request(target: Target, number_type: str, example: Tensor, calibration
         return
     if calibration is None or len(calibration) == 0:
         raise ConfigError(
-            f"int8 for '{target.name}' needs calibration inputs, found none; set export.calibration_images"
+            f"int8 for '{target.name}' needs calibration inputs, found none; set export.calibration_images, "
+            "or give the train split more data"
         )
     if calibration.shape[1:] != example.shape[1:]:
         found, wanted = tuple(calibration.shape[1:]), tuple(example.shape[1:])

@@ -1,0 +1,40 @@
+"""Whether inputs are what a generator reads, said before any work is done with them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ganpress.errors import ConfigError
+
+
+@torch.no_grad()
+def check_inputs(
+    generate: Callable[[Tensor], Tensor], inputs: Tensor, role: str = "inputs", name: str | None = None
+) -> Tensor:
+    """Run a generator on the first of its inputs.
+
+    Args:
+        generate: inputs (n, …) -> images (n, C, H, W).
+        inputs: (N, …) that it is to be run on.
+        role: how messages call them, e.g. `calibration inputs`.
+        name: how messages call the generator; None takes its class.
+
+    Returns:
+        The image (1, C, H, W).
+
+    Raises:
+        ConfigError: if there are no inputs, or they do not fit the generator.
+    """
+    if inputs.dim() < 2 or inputs.shape[0] == 0:
+        raise ConfigError(
+            f"{role} must be (N, …) with N >= 1, found {tuple(inputs.shape)}; add data, or give the split more of it"
+        )
+    try:
+        return generate(inputs[:1])
+    except (RuntimeError, ValueError, IndexError) as error:
+        found, reason = tuple(inputs.shape), " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{role} {found} do not fit {name or type(generate).__name__}: {reason}; "
+            "prepare the data that it was trained for, or train it on this"
+        ) from None

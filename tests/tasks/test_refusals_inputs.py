@@ -1,0 +1,140 @@
+"""Calibration sets and splits that are empty or have another shape: one line, exit code 2, and nothing is lost."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ganpress.checkpoint import load_model, save_model
+from ganpress.data.arrays import Conditioning, PreparedMeta
+from models.builders import generator_blueprint
+from models.families import Canvas
+from tasks import compress, export, sweep
+from tasks.stage import stage_main
+
+SIZE, CHANNELS = 16, 3
+COUNTS = {"train": 8, "validation": 6, "test": 6}
+INT8 = {"generator": "teacher", "weight_bits": 8, "activation_bits": 8}
+PARAMS = {
+    "seed": 3,
+    "compress": {"calibration_images": 8, "items": {"int8": INT8}},
+    "export": {
+        "tolerance": 0.02,
+        "verification_images": 4,
+        "calibration_images": 4,
+        "items": {
+            "onnx": {"generator": "teacher"},
+            "openvino": {"generator": "teacher", "target": "openvino"},
+            "executorch": {"generator": "teacher", "target": "executorch"},
+            "int8": {"generator": "teacher", "number_type": "int8"},
+        },
+    },
+    "sweep": {"generator": "teacher", "clipping": ["none"], "bits": [8], "images": 6},
+}
+
+
+def write_split(prepared, split, count, channels=CHANNELS, size=SIZE):
+    random = np.random.default_rng(len(split))
+    np.save(prepared / f"{split}.npy", random.integers(0, 256, (count, CHANNELS, SIZE, SIZE)).astype(np.uint8))
+    np.save(prepared / f"{split}_labels.npy", np.full(count, -1))
+    np.save(prepared / f"{split}_sources.npy", random.integers(0, 256, (count, channels, size, size)).astype(np.uint8))
+
+
+def write_teacher(artifacts, reads=CHANNELS):
+    blueprint = generator_blueprint("mobile_resnet_9blocks:ngf=2", Canvas(CHANNELS, SIZE, SIZE, reads, SIZE, SIZE))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_model(artifacts / "teacher" / "generator.pt", blueprint.build().eval(), blueprint)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Artifacts of a project with paired data and a teacher that reads it."""
+    artifacts = tmp_path / "artifacts"
+    write_teacher(artifacts)
+    prepared = artifacts / "prepare"
+    prepared.mkdir()
+    for split, count in COUNTS.items():
+        write_split(prepared, split, count)
+    source = Conditioning("paired", CHANNELS, SIZE, SIZE, [], COUNTS)
+    PreparedMeta("squares", SIZE, CHANNELS, [], COUNTS, "none", SIZE, source).save(prepared)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANPRESS_TRACKING", "off")
+    monkeypatch.setenv("GANPRESS_THREADS", "1")
+    return artifacts
+
+
+@pytest.fixture
+def refusal(project, monkeypatch, capsys):
+    """(stage module, item) -> the single line of a stage that was refused; what it made before is still there."""
+
+    def run(module, item=None):
+        name = module.__name__.rpartition(".")[2]
+        (project.parent / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+        former = project / name / (item or "")
+        former.mkdir(parents=True, exist_ok=True)
+        for made in ("metrics.json", "generator.onnx"):
+            (former / made).write_text("former")
+        (former / "pictures").mkdir(exist_ok=True)
+        monkeypatch.setattr(sys, "argv", [name, *([item] if item else [])])
+        assert stage_main(name, module.work) == 2
+        assert sorted(path.name for path in former.iterdir()) == ["generator.onnx", "metrics.json", "pictures"]
+        assert {(former / made).read_text() for made in ("metrics.json", "generator.onnx")} == {"former"}
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"{name}: ")
+        return line.removeprefix(f"{name}: ")
+
+    return run
+
+
+ADVICE = "; prepare the data that it was trained for, or train it on this"
+
+
+@pytest.mark.parametrize(("module", "item"), [(compress, "int8"), (sweep, "none-8")])
+def test_calibration_set_of_another_shape(project, refusal, module, item):
+    write_teacher(project, reads=1)
+    line = refusal(module, item)
+    assert line.startswith("calibration inputs (8, 3, 16, 16) do not fit ResnetGenerator: ")
+    assert "to have 1 channels, but got 3 channels instead" in line
+    assert line.endswith(ADVICE)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "executorch"])
+def test_data_of_another_shape_for_every_target(project, refusal, target):
+    write_teacher(project, reads=1)
+    line = refusal(export, target)
+    assert line.startswith("inputs (2, 3, 16, 16) do not fit ResnetGenerator: ")
+    assert line.endswith(ADVICE)
+
+
+def test_calibration_set_that_differs_from_the_test_split(project, refusal):
+    write_split(project / "prepare", "train", 8, size=8)
+    line = refusal(export, "int8")
+    assert line == "calibration inputs are (3, 8, 8), the generator takes (3, 16, 16); prepare the data again"
+
+
+@pytest.mark.parametrize(
+    ("split", "module", "item", "message"),
+    [
+        ("train", compress, "int8", "calibration inputs must be (N, …) with N >= 1, found (0, 3, 16, 16); add data"),
+        ("train", sweep, "none-8", "calibration inputs must be (N, …) with N >= 1, found (0, 3, 16, 16); add data"),
+        ("train", export, "int8", "int8 for 'onnx' needs calibration inputs, found none; "),
+        ("validation", compress, "int8", "inputs of the validation split must be (N, …) with N >= 1, found (0, 3"),
+        ("test", export, "onnx", "inputs must be (N, …) with N >= 1, found (0, 3, 16, 16); add data"),
+    ],
+)
+def test_empty_split(project, refusal, split, module, item, message):
+    write_split(project / "prepare", split, 0)
+    assert refusal(module, item).startswith(message)
+
+
+@pytest.mark.parametrize("item", ["onnx", "int8"])
+def test_diverged_generator_is_not_exported(project, refusal, item):
+    path = project / "teacher" / "generator.pt"
+    model, blueprint = load_model(path)
+    next(model.parameters()).data.fill_(float("nan"))
+    save_model(path, model, blueprint)
+    expected = "ResnetGenerator draws NaN or infinite pixels: it has diverged; train it again"
+    assert refusal(export, item) == expected
