@@ -6,7 +6,8 @@ from typing import Any
 
 from ganpress.checkpoint import file_digest
 from ganpress.edge.card import Card, read_card
-from ganpress.errors import DataError
+from ganpress.edge_files import EDGE_NAMES, find_edge_file
+from ganpress.errors import CheckpointError, DataError
 from ganpress.report.content import Fact, ItemRecord
 from ganpress.report.notation import write_bytes, write_count, write_share
 from tasks.machine import read_machine
@@ -71,24 +72,21 @@ def card_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
     """The card of each edge file, checked against the file; items without a card are left out.
 
     Raises:
-        CheckpointError: if an edge file is not the one its card describes.
+        CheckpointError: if an edge file is missing, or is not the one its card describes.
     """
-    records = []
-    for item in items:
-        found = edge_file(artifacts / "export" / item)
-        if found is not None:
-            records.append(ItemRecord(item, _card(read_card(found), artifacts)))
-    return records
+    folders = {item: artifacts / "export" / item for item in items}
+    return [
+        ItemRecord(item, _card(_read_card(folder), artifacts))
+        for item, folder in folders.items()
+        if (folder / "card.json").exists()
+    ]
 
 
-def edge_file(folder: Path) -> Path | None:
-    """The file that the card in a folder describes; None where there is no card.
-
-    Raises:
-        DataError: if the card is no JSON.
-    """
-    card = read_optional(folder / "card.json")
-    return None if card is None else folder / str(card.get("file", "generator.onnx"))
+def _read_card(folder: Path) -> Card:
+    path = find_edge_file(folder)
+    if path is None:
+        raise CheckpointError(f"{folder} holds a card and no edge file ({', '.join(EDGE_NAMES)}); export again")
+    return read_card(path)
 
 
 def _card(card: Card, artifacts: Path) -> list[Fact]:
@@ -102,6 +100,7 @@ def _card(card: Card, artifacts: Path) -> list[Fact]:
         Fact("numbers", card.number_type, card.format + (f" opset {card.opset}" if card.opset else "")),
         *_run_facts(card),
         Fact("size", write_bytes(card.size_bytes), f"{write_count(card.size_bytes)} bytes"),
+        *_packed_facts(card),
         Fact(
             "largest difference",
             f"{proof.max_abs_error:.2g}",
@@ -111,6 +110,13 @@ def _card(card: Card, artifacts: Path) -> list[Fact]:
         Fact("verified in", card.runtime),
         Fact("md5", card.md5[:8], "the file has this content"),
     ]
+
+
+def _packed_facts(card: Card) -> list[Fact]:
+    if card.packed is None:
+        return []
+    decoded = f"{write_count(card.packed.size_bytes)} bytes, sha256 {card.packed.files[0].sha256[:8]}"
+    return [Fact("decoded at load", write_bytes(card.packed.size_bytes), f"{decoded}; {card.packed.coding}")]
 
 
 def _run_facts(card: Card) -> list[Fact]:

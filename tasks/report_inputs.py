@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ganpress.checkpoint import file_digest
 from ganpress.config.base import read_yaml
 from ganpress.config.params import Params, load_params
+from ganpress.edge_files import find_edge_file
 from ganpress.errors import DataError
 from ganpress.report.chain import (
     Candidate,
@@ -32,7 +33,6 @@ from tasks.report_samples import step_samples
 from tasks.report_sensitivity import sensitivities
 from tasks.report_sweep import sweep_levels
 from tasks.stage import Stage, require
-from tasks.subjects import edge_suffix
 
 T = TypeVar("T")
 
@@ -217,10 +217,8 @@ def _digests(root: Path, params: Params) -> dict[str, str]:
         files[params.candidate.imported] = root / params.candidate.imported / "generator.pt"
     plain = ["teacher", "subnet", *(f"{stage}/{item}" for stage, items in families.items() for item in items)]
     files |= {reference: artifacts / reference / "generator.pt" for reference in plain}
-    files |= {
-        f"export/{item}": artifacts / "export" / item / f"generator{edge_suffix(one.target)}"
-        for item, one in params.export.items.items()
-    }
+    exports = {f"export/{item}": find_edge_file(artifacts / "export" / item) for item in params.export.items}
+    files |= {reference: path for reference, path in exports.items() if path is not None}
     digests = {reference: file_digest(path, "md5") for reference, path in files.items() if path.exists()}
     pinned = root / "data.dvc"
     if pinned.exists():

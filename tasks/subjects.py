@@ -8,9 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from ganpress.checkpoint import load_model
-from ganpress.config.edge import CompressConfig, ExportConfig
+from ganpress.config.edge import CompressConfig, ExportConfig, ExportItem, TargetName
 from ganpress.config.training import ControlConfig, StudentConfig
 from ganpress.cost import Cost, generator_cost
+from ganpress.edge_files import edge_name, parts_of
 from ganpress.errors import ConfigError
 from ganpress.metrics.scoring import Generate
 from models.builders import in_floats
@@ -32,7 +33,7 @@ class Subject:
     """Reference of the plain generator that it is a compressed or exported form of; itself where it is one."""
     model_path: Path
     """Model file of its network: its own, or that of the generator that an edge file was written from."""
-    target: str = "onnx"
+    target: TargetName = "onnx"
     """Runtime of an edge file."""
 
     @property
@@ -41,9 +42,8 @@ class Subject:
 
     @property
     def size_bytes(self) -> int:
-        """Of all files that it consists of: an OpenVINO model keeps its weights in a second one."""
-        beside = self.path.with_suffix(".bin")
-        return self.path.stat().st_size + (beside.stat().st_size if self.target == "openvino" else 0)
+        """On disk, of all files that it consists of."""
+        return sum(one.stat().st_size for one in parts_of(self.path))
 
     @property
     def tracked(self) -> bool:
@@ -61,36 +61,34 @@ def find_subjects(stage: Stage) -> list[Subject]:
         DataError: if a file is missing, naming the stage that makes it.
     """
     compress, export = stage.section(CompressConfig, "compress").items, stage.section(ExportConfig, "export").items
-    targets = {f"export/{item}": one.target for item, one in export.items()}
+    exports = {f"export/{item}": one for item, one in export.items()}
     sources = {f"compress/{item}": one.generator for item, one in compress.items()}
     sources |= {f"export/{item}": one.generator for item, one in export.items()}
     plain = [TEACHER]
     plain += [f"student/{item}" for item in stage.section(StudentConfig, "student").items]
     plain += [f"control/{item}" for item in stage.section(ControlConfig, "control").items]
     plain += [SUBNET]
-    subjects = [_subject(stage, name, sources, plain, targets.get(name)) for name in [*plain, *sources]]
+    subjects = [_subject(stage, name, sources, plain, exports.get(name)) for name in [*plain, *sources]]
     extracted = stage.artifact(SUBNET) / "extracted.pt"
     if extracted.exists() and not filecmp.cmp(extracted, stage.artifact(SUBNET) / "generator.pt", shallow=False):
         subjects.insert(len(plain), Subject(EXTRACTED, extracted, SUBNET, extracted))
     return subjects
 
 
-def _subject(stage: Stage, reference: str, sources: Mapping[str, str], plain: list[str], target: str | None) -> Subject:
+def _subject(
+    stage: Stage, reference: str, sources: Mapping[str, str], plain: list[str], export: ExportItem | None
+) -> Subject:
     base = reference
     while base in sources:
         base = sources[base]
     if base not in plain:
         raise ConfigError(f"{reference} is made of '{base}', which is no generator of this chain: {', '.join(plain)}")
-    model = stage.artifact(sources[reference] if target else reference) / "generator.pt"
-    path = stage.artifact(reference) / f"generator{edge_suffix(target)}" if target else model
-    return Subject(reference, require(path, reference.replace("/", "@")), base, model, target or "onnx")
-
-
-def edge_suffix(target: str) -> str:
-    """Ending of an edge file's name, e.g. `.onnx`."""
-    from ganpress.edge.targets import TARGETS
-
-    return TARGETS[target].suffix
+    made_by = reference.replace("/", "@")
+    if export is None:
+        model = require(stage.artifact(reference) / "generator.pt", made_by)
+        return Subject(reference, model, base, model)
+    path = require(stage.artifact(reference) / edge_name(export.target, export.packed), made_by)
+    return Subject(reference, path, base, stage.artifact(sources[reference]) / "generator.pt", export.target)
 
 
 def open_runner(subject: Subject, threads: int) -> Generate:

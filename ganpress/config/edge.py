@@ -78,12 +78,15 @@ class CompressConfig(Section):
     items: dict[str, CompressItem] = Field(min_length=1)
 
 
-NUMBER_TYPES: dict[str, tuple[str, ...]] = {
+TargetName = Literal["onnx", "openvino", "executorch"]
+NUMBER_TYPES: dict[TargetName, tuple[str, ...]] = {
     "onnx": ("float32", "float16", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
     "executorch": ("float32", "int8"),
 }
 """What each target can write; the targets themselves are above this module in the order of imports."""
+EDGE_SUFFIXES: dict[TargetName, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
+"""Ending of the file that each target opens."""
 
 
 class ExportItem(Section):
@@ -91,12 +94,14 @@ class ExportItem(Section):
 
     generator: str
     """Reference of the generator that is written."""
-    target: Literal["onnx", "openvino", "executorch"] = "onnx"
+    target: TargetName = "onnx"
     """Runtime; `ganpress targets` says which are installed."""
     number_type: Literal["auto", "float32", "float16", "bfloat16", "int8"] = "auto"
     """`auto` writes the generator as it is; `int8` is the target's own quantizer, for float generators."""
     form: Literal["auto", "native", "subpixel"] = "auto"
     """Of transposed convolutions; `auto` times both and takes the faster, except of generators in integers."""
+    packed: bool = False
+    """Whether each file is kept as a Zstandard frame (`generator.onnx.zst`) that is decoded when it is loaded."""
 
     @model_validator(mode="after")
     def _target_has_number_type(self) -> "ExportItem":

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ganpress.edge.card import Card, TensorCard, read_card
+from ganpress.config.edge import EDGE_SUFFIXES
+from ganpress.edge.card import Card, FileCard, TensorCard, read_card
+from ganpress.edge_files import edge_name, find_edge_file
 from ganpress.errors import ConfigError, DataError
+from ganpress.frames import plain_name
 
 InputKind = Literal["latents", "image", "labels"]
-ONNX_FILE = "generator.onnx"
+ONNX_FILES = tuple(edge_name("onnx", packed) for packed in (False, True))
 LABELS = "one-hot labels: "
 """How the card of a semantic generator begins the meaning of its input."""
 SHOWN_CHANNELS = (1, 3)
@@ -17,12 +20,19 @@ SHOWN_CHANNELS = (1, 3)
 
 @dataclass(frozen=True)
 class EdgeGenerator:
-    """An exported ONNX file that is the one its card describes."""
+    """An exported ONNX file, plain or packed, that is the one its card describes."""
 
     reference: str
     """As in the report, `export/teacher`; a path where it was given by path."""
     path: Path
     card: Card
+
+    @property
+    def loaded(self) -> FileCard:
+        """The file that the page loads: decoded where it is packed, for not every browser reads Zstandard."""
+        if self.card.packed is not None:
+            return self.card.packed.files[0]
+        return FileCard(file=self.card.file, sha256=self.card.sha256, size_bytes=self.card.size_bytes)
 
 
 @dataclass(frozen=True)
@@ -61,19 +71,37 @@ def choose_pair(artifacts: Path, original: str | None, compressed: str | None) -
 
 
 def find_generator(artifacts: Path, reference: str) -> EdgeGenerator:
-    """Read one exported generator by reference or path, and check it against its card."""
+    """Read one exported generator by reference or path, and check it against its card.
+
+    Raises:
+        ConfigError: if there is none of that name, or its file is for another runtime than the page's.
+        CheckpointError: as `read_card`.
+    """
     given = Path(reference)
-    if given.suffix == ".onnx":
+    if plain_name(given).endswith(EDGE_SUFFIXES["onnx"]):
         return EdgeGenerator(reference, given, read_card(given))
     name = reference if reference.startswith("export/") else f"export/{reference}"
-    if not (artifacts / name).is_dir():
-        found = ", ".join(_exported(artifacts)) or "none"
+    path = given if given.is_file() else find_edge_file(artifacts / name)
+    if path is not None and path.name in ONNX_FILES:
+        return EdgeGenerator(name, path, read_card(path))
+    found = ", ".join(_exported(artifacts)) or "none"
+    if path is None:
         raise ConfigError(f"no exported generator '{name}'; there are: {found}; or give the path of an .onnx file")
-    return EdgeGenerator(name, artifacts / name / ONNX_FILE, read_card(artifacts / name / ONNX_FILE))
+    raise ConfigError(
+        f"{reference} is {path.name}, which browsers do not run; choose an ONNX file: {found}; or add an item with "
+        "target: onnx to export.items in params.yaml and `ganpress run`"
+    )
+
+
+def _onnx_file(folder: Path) -> Path | None:
+    """The edge file of one export, where it is one for the browser's runtime."""
+    found = find_edge_file(folder)
+    return found if found is not None and found.name in ONNX_FILES else None
 
 
 def _exported(artifacts: Path) -> tuple[str, ...]:
-    return tuple(sorted(f"export/{path.parent.name}" for path in artifacts.glob(f"export/*/{ONNX_FILE}")))
+    folders = sorted(artifacts.glob("export/*"))
+    return tuple(f"export/{folder.name}" for folder in folders if _onnx_file(folder) is not None)
 
 
 def _default_original(artifacts: Path) -> EdgeGenerator:
@@ -103,8 +131,8 @@ def _candidates(artifacts: Path) -> list[EdgeGenerator]:
     found = [find_generator(artifacts, reference) for reference in _exported(artifacts)]
     if not found:
         raise ConfigError(
-            f"nothing to show: {artifacts / 'export'} holds no {ONNX_FILE}; `ganpress run` exports generators, or give "
-            "--original FILE.onnx --compressed FILE.onnx"
+            f"nothing to show: {artifacts / 'export'} holds no {ONNX_FILES[0]}; `ganpress run` exports generators, or "
+            "give --original FILE.onnx --compressed FILE.onnx"
         )
     return found
 

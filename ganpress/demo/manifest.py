@@ -9,6 +9,7 @@ from ganpress.checkpoint import file_digest
 from ganpress.data.label_colours import hex_colours
 from ganpress.demo.generators import EdgeGenerator, Surface
 from ganpress.edge.runtime import WEIGHT_ROUNDING, only_activations_are_integers, only_weights_are_integers
+from ganpress.frames import read_content
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -24,6 +25,8 @@ class GeneratorEntry:
     file: str
     bytes: int
     sha256: str
+    packed_bytes: int | None
+    """On disk where the file came from; None where it is not packed there."""
     number_type: str
     builder: str
     parameters: int
@@ -69,13 +72,14 @@ class Manifest:
 
 def generator_entry(role: str, generator: EdgeGenerator, file: str) -> GeneratorEntry:
     """Describe one generator whose copy is `file`."""
-    card = generator.card
+    card, loaded = generator.card, generator.loaded
     return GeneratorEntry(
         role=role,
         reference=generator.reference,
         file=file,
-        bytes=card.size_bytes,
-        sha256=card.sha256,
+        bytes=loaded.size_bytes,
+        sha256=loaded.sha256,
+        packed_bytes=None if card.packed is None else card.size_bytes,
         number_type=card.number_type,
         builder=card.lineage.builder,
         parameters=card.cost.parameters,
@@ -86,7 +90,7 @@ def generator_entry(role: str, generator: EdgeGenerator, file: str) -> Generator
 
 def session_settings(path: Path) -> dict[str, dict[str, str]]:
     """What the runtime must be told to compute the file's numbers, as `ganpress.edge.runtime` tells it natively."""
-    content = path.read_bytes()
+    content = read_content(path)
     if only_weights_are_integers(content):
         return {"session": {"disable_quant_qdq": "1"}}
     if only_activations_are_integers(content):

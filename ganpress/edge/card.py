@@ -1,5 +1,6 @@
 """The card beside an edge file: what it is, what it was made from, and the proof that it was checked."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -7,10 +8,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganpress.checkpoint import file_digest
+from ganpress.config.edge import TargetName
 from ganpress.edge.graph import OPSET
-from ganpress.edge.targets.target import TargetName
 from ganpress.edge.verification import Verification
 from ganpress.errors import CheckpointError
+from ganpress.frames import CODING, read_content
 from models.quantized import CalibrationRecord
 
 
@@ -95,6 +97,16 @@ class FileCard(CardPart):
     size_bytes: int
 
 
+class PackedCard(CardPart):
+    """The runtime's own files, of which the files on disk are Zstandard frames."""
+
+    coding: str = CODING
+    size_bytes: int
+    """Of all files together, decoded."""
+    files: tuple[FileCard, ...]
+    """Each file, decoded, in the order of those on disk: the one that is opened, then those beside it."""
+
+
 class KernelsCard(CardPart):
     """Which kernels the runtime ran, by its own profile."""
 
@@ -127,9 +139,11 @@ class Card(CardPart):
     sha256: str
     md5: str
     size_bytes: int
-    """Of all files together."""
+    """Of all files together, on disk."""
     beside: tuple[FileCard, ...] = ()
     """Further files that belong to it."""
+    packed: PackedCard | None = None
+    """None where the files on disk are the runtime's own."""
     inputs: tuple[TensorCard, ...]
     outputs: tuple[TensorCard, ...]
     number_type: str
@@ -155,7 +169,7 @@ def read_card(path: Path) -> Card:
 
     Raises:
         CheckpointError: if the card or the file is missing, the card is not readable, or the file is not the one that
-            the card describes.
+            the card describes, or does not decode to it.
     """
     beside = path.with_name("card.json")
     for needed in (beside, path):
@@ -168,8 +182,11 @@ def read_card(path: Path) -> Card:
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CheckpointError(f"{beside} is no readable card: {where}: {first['msg']}; export again") from None
     size = card.size_bytes - sum(one.size_bytes for one in card.beside)
-    for one in (FileCard(file=path.name, sha256=card.sha256, size_bytes=size), *card.beside):
+    files = (FileCard(file=path.name, sha256=card.sha256, size_bytes=size), *card.beside)
+    for one in files:
         _check_file(path.with_name(one.file), one)
+    for one, decoded in zip(files, card.packed.files if card.packed else (), strict=False):
+        _check_decoded(path.with_name(one.file), decoded)
     return card
 
 
@@ -185,3 +202,10 @@ def _check_file(path: Path, expected: FileCard) -> None:
     if found != expected.sha256:
         reason = f"has sha256 {found[:12]}…, its card says {expected.sha256[:12]}…"
         raise CheckpointError(f"{path} {reason}: it was changed after the export; export again")
+
+
+def _check_decoded(path: Path, expected: FileCard) -> None:
+    found = hashlib.sha256(read_content(path)).hexdigest()
+    if found != expected.sha256:
+        reason = f"decodes to sha256 {found[:12]}…, its card says {expected.sha256[:12]}… of {expected.file}"
+        raise CheckpointError(f"{path} {reason}: it was packed of another file; export again")

@@ -1,5 +1,6 @@
 """Writing the card beside an edge file."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from ganpress.checkpoint import file_digest
+from ganpress.config.edge import TargetName
 from ganpress.data.arrays import Conditioning
 from ganpress.edge.card import (
     Card,
@@ -15,14 +17,15 @@ from ganpress.edge.card import (
     FileCard,
     KernelsCard,
     Lineage,
+    PackedCard,
     QuantizationCard,
     SpeedCard,
     TensorCard,
 )
 from ganpress.edge.graph import OPSET, OUTPUT, input_name
 from ganpress.edge.runtime import runtime_version
-from ganpress.edge.targets.target import TargetName
 from ganpress.edge.verification import Verification
+from ganpress.frames import is_frame, plain_name, read_content
 from models.edge_wdcgan import DeployedWdcgan, EdgeWdcgan
 from models.quantized import QuantizedGenerator
 from models.quantized_network import Quantized, float_layers
@@ -58,7 +61,7 @@ def write_card(
     """Describe the edge file `path` in `card.json` beside it.
 
     Args:
-        path: the exported file.
+        path: the exported file, plain or packed.
         model: what was exported.
         example: one input (1, …).
         proof: result of `ganpress.edge.verification.verify_export`.
@@ -84,6 +87,7 @@ def write_card(
         md5=file_digest(path, "md5"),
         size_bytes=path.stat().st_size + sum(one.size_bytes for one in beside),
         beside=beside,
+        packed=_packed((path, *(path.with_name(one.file) for one in beside))) if is_frame(path) else None,
         inputs=(_input_card(example, conditioning),),
         outputs=(TensorCard(name=OUTPUT, shape=("batch", *images.shape[1:]), dtype="float32", values="[-1, 1]"),),
         number_type=number_type(model) if facts.number_type == "float32" else facts.number_type,
@@ -100,6 +104,16 @@ def write_card(
     )
     path.with_name("card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return card
+
+
+def _packed(files: tuple[Path, ...]) -> PackedCard:
+    """What frames decode to."""
+    contents = {plain_name(path): read_content(path) for path in files}
+    decoded = tuple(
+        FileCard(file=name, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+        for name, content in contents.items()
+    )
+    return PackedCard(size_bytes=sum(one.size_bytes for one in decoded), files=decoded)
 
 
 def _input_card(example: torch.Tensor, conditioning: Conditioning | None) -> TensorCard:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
 from ganpress.errors import CheckpointError, ConfigError
+from ganpress.frames import read_content
 
 NO_KERNEL = re.compile(
     r"NOT_IMPLEMENTED.*|No Op registered for.*|\S+ is not a registered function/op|guarantees support for models.*"
@@ -28,7 +29,7 @@ class OnnxGenerator:
         """Load the file.
 
         Args:
-            path: an ONNX file with the input `z` or `source` and the output `images`.
+            path: an ONNX file, plain or packed, with the input `z` or `source` and the output `images`.
             threads: cores to use; None leaves the choice to the runtime.
             profile: beginning of the name of a file that every kernel's time is written to; None writes none.
 
@@ -93,7 +94,7 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
-    content = _read(path)
+    content = read_content(path)
     if only_weights_are_integers(content):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     disabled = [WEIGHT_ROUNDING] if only_activations_are_integers(content) else []
@@ -109,13 +110,6 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
                 "`uv sync --upgrade-package onnxruntime`, or export it again"
             ) from None
         raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason[:200]}; export it again") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; export the generator first") from None
 
 
 def only_weights_are_integers(content: bytes) -> bool:

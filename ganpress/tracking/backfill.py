@@ -15,18 +15,19 @@ import psutil
 import yaml
 
 from ganpress.config.base import read_yaml
+from ganpress.edge_files import EDGE_NAMES, find_edge_file
 from ganpress.errors import DataError
 from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
 from ganpress.tracking.player import JournalPlayer
 from ganpress.tracking.provenance import reference_of, stage_tags
 from ganpress.tracking.recorders import write_stamp
-from ganpress.tracking.registry import EDGE_FILES, edge_file, register_latest_edge_models
+from ganpress.tracking.registry import register_latest_edge_models
 from ganpress.tracking.store import Store, open_store
 
 logger = logging.getLogger("ganpress")
 
-MODEL_FILES = ("generator.pt", "supernet.pt", *EDGE_FILES)
+MODEL_FILES = ("generator.pt", "supernet.pt", *EDGE_NAMES)
 CURRENT_TAG = "current"
 LOCK_SECONDS = 5.0
 """How long a dvc.lock may be half written."""
@@ -79,7 +80,7 @@ def locked_models(root: Path) -> list[LockedModel]:
         stage, _, item = label.partition("@")
         for out in entry.get("outs", []) if stage in FAMILY_ORDER else []:
             path = root / out["path"]
-            file = edge_file(path) if stage == "export" and out["md5"].endswith(".dir") else path
+            file = find_edge_file(path) if stage == "export" and out["md5"].endswith(".dir") else path
             if file is not None and file.name not in MODEL_FILES:
                 continue
             if file is None or dvc_md5(path) != out["md5"]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganpress.config.edge import EDGE_SUFFIXES
+from ganpress.frames import plain_name, read_content
 from ganpress.ranking import is_cost
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
 from ganpress.tracking.provenance import name_of
@@ -111,7 +113,7 @@ def _new_model(store: Store, produced: ModelProduced, journal: Path, origin: Mod
     )
     for file in files:
         store.client.log_model_artifact(model.model_id, str(file))
-    if files[0].suffix == ".onnx":
+    if plain_name(files[0]).endswith(EDGE_SUFFIXES["onnx"]):
         _log_onnx_flavor(store, model.model_id, files[0])
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
@@ -132,7 +134,7 @@ def _lineage_note(store: Store, name: str, parents: list[Any]) -> str:
 
 
 def _log_onnx_flavor(store: Store, model_id: str, file: Path) -> None:
-    """Add MLflow's ONNX flavor, so that `models:/…` loads and predicts with no code of this project."""
+    """Add MLflow's ONNX flavor, decoded, so that `models:/…` loads and predicts with no code of this project."""
     import tempfile
 
     import mlflow.onnx
@@ -143,5 +145,6 @@ def _log_onnx_flavor(store: Store, model_id: str, file: Path) -> None:
         folder = Path(scratch) / "model"
         # Without the list MLflow would install the file into a fresh environment to find out what it needs.
         requirements = [f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"]
-        mlflow.onnx.save_model(onnx.load(file), str(folder), pip_requirements=requirements, save_as_external_data=False)
+        proto = onnx.load_from_string(read_content(file))
+        mlflow.onnx.save_model(proto, str(folder), pip_requirements=requirements, save_as_external_data=False)
         store.client.log_model_artifacts(model_id, str(folder))

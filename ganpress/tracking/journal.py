@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from ganpress.edge_files import parts_of
 from ganpress.tracking.events import (
     EVENTS_FILE,
     DatasetIdentity,
@@ -36,8 +37,8 @@ from ganpress.tracking.recorders import own_recorder, tracking_mode
 from ganpress.tracking.service import check_service, tracking_uri
 
 FAMILIES = {"compress": "compressed", "export": "edge"}
-COMPANIONS = ("card.json", "compression.json", "generator.bin")
-"""Files that travel with a model file when they lie beside it; an OpenVINO model keeps its weights in the last."""
+COMPANIONS = ("card.json", "compression.json")
+"""Files that travel with a model file when they lie beside it, as do all parts of an edge file."""
 
 
 def file_md5(path: Path) -> str:
@@ -104,7 +105,7 @@ class StageRun:
                 md5=file_md5(path),
                 reference=reference_of(path, self._root),
                 family=FAMILIES.get(family, family),
-                files=[self._copy(file) for file in [path, *companions]],
+                files=[self._copy(file) for file in [*parts_of(path), *companions]],
                 params=flat_params(params),
                 metrics=_numbers(metrics),
                 time_ms=_now_ms(),

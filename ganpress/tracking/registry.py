@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.config.base import read_yaml
+from ganpress.edge_files import find_edge_file
 from ganpress.errors import BudgetError, ConfigError
 from ganpress.ranking import Table, best_reference, find_metric
 from ganpress.tracking.catalogue import find_model
@@ -18,13 +19,6 @@ logger = logging.getLogger("ganpress")
 
 ALIAS = "best-under-budget"
 VERSIONS_TAG = "mlflow.modelVersions"
-EDGE_FILES = ("generator.onnx", "generator.xml", "generator.pte")
-"""The file that stands for an edge model, by target."""
-
-
-def edge_file(folder: Path) -> Path | None:
-    """The model file in the folder of one export; None if there is none."""
-    return next((folder / name for name in EDGE_FILES if (folder / name).exists()), None)
 
 
 def registered_name(recipe: str | None = None) -> str:
@@ -86,7 +80,7 @@ def _best(edges: Table, max_bytes: int | None) -> str | None:
 
 def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[str, float]) -> str | None:
     """Return the version of an edge file, made if need be; None if its file or its LoggedModel is not there."""
-    file = edge_file(root / "artifacts" / reference)
+    file = find_edge_file(root / "artifacts" / reference)
     model = find_model(store, file_md5(file), reference) if file else None
     if model is None:
         return None

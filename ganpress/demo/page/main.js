@@ -41,7 +41,7 @@ function describe(manifest) {
   const rows = [
     ['Generator', ({ reference }) => reference],
     ['Number type', ({ number_type: numbers }) => numbers],
-    ['File', (one) => bytes(one.bytes)],
+    ['File', (one) => bytes(one.bytes) + (one.packed_bytes ? ` (${bytes(one.packed_bytes)} packed)` : '')],
     ['Parameters', ({ parameters }) => parameters.toLocaleString('en')],
     ['Multiply-accumulates an image', (one) => macs(one.macs)],
     ['Network', ({ builder }) => builder],

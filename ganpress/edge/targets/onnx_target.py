@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ganpress.config.edge import NUMBER_TYPES
+from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES
 from ganpress.edge.forms import Form
 from ganpress.edge.kernels import KernelProfile
 from ganpress.edge.onnx_export import export_onnx, write_content
@@ -25,7 +25,7 @@ class OnnxTarget(Target):
     """
 
     name = "onnx"
-    suffix = ".onnx"
+    suffix = EDGE_SUFFIXES["onnx"]
     number_types = NUMBER_TYPES["onnx"]
     int8_scheme = (
         "ONNX Runtime, static: weights symmetric per channel, activations asymmetric per tensor, "

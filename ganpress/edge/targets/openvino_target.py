@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.config.edge import NUMBER_TYPES
+from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES
 from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.forms import Form
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
@@ -21,7 +21,9 @@ from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.quiet import quiet
 from ganpress.edge.runtime import as_float32
 from ganpress.edge.targets.target import Target, UnsupportedGenerator
+from ganpress.edge_files import parts_of
 from ganpress.errors import CheckpointError
+from ganpress.frames import is_frame, read_content
 from ganpress.metrics.scoring import Generate
 from models.quantized_network import QuantizedNetwork
 
@@ -47,7 +49,7 @@ class OpenVinoTarget(Target):
     """
 
     name = "openvino"
-    suffix = ".xml"
+    suffix = EDGE_SUFFIXES["openvino"]
     number_types = NUMBER_TYPES["openvino"]
     int8_scheme = "NNCF, static: weights symmetric per channel, activations by histogram, preset performance"
 
@@ -91,7 +93,7 @@ class OpenVinoGenerator:
         """Load the file.
 
         Args:
-            path: an `.xml` file with its `.bin` beside it.
+            path: an `.xml` file with its `.bin` beside it, both plain or both packed.
             threads: cores to use.
             profile: whether the time of each kernel is kept.
 
@@ -100,12 +102,14 @@ class OpenVinoGenerator:
         """
         import openvino
 
-        for needed in (path, path.with_suffix(".bin")):
+        parts = parts_of(path)
+        for needed in parts:
             if not needed.exists():
                 raise CheckpointError(f"{needed} does not exist; export the generator first")
+        source: tuple[Path | bytes, ...] = tuple(map(read_content, parts)) if is_frame(path) else (path,)
         core = openvino.Core()
         try:
-            graph = core.read_model(path)
+            graph = core.read_model(*source)
             precision = graph.get_rt_info(PRECISION_KEY).astype(str)
             options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
             compiled = core.compile_model(graph, "CPU", {**options, "PERF_COUNT": profile})

@@ -3,11 +3,11 @@
 import importlib.metadata
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ganpress.config.edge import TargetName
 from ganpress.edge.equalization import equalized
 from ganpress.edge.forms import Form, in_form
 from ganpress.edge.kernels import KernelProfile
@@ -15,8 +15,6 @@ from ganpress.errors import ConfigError
 from ganpress.input_checks import check_inputs
 from ganpress.metrics.scoring import Generate
 from models.quantized_network import Quantized
-
-TargetName = Literal["onnx", "openvino", "executorch"]
 
 
 class MissingTarget(ConfigError):
@@ -30,10 +28,10 @@ class UnsupportedGenerator(ConfigError):
 class Target(ABC):
     """One runtime with its file format."""
 
-    name: str
+    name: TargetName
     """As in `export.items.X.target`."""
     suffix: str
-    """Of the file that `open` takes."""
+    """Of the file that `write` writes and `open` takes; packed, `.zst` comes behind it."""
     number_types: tuple[str, ...]
     """What `write` can write; `int8` is the target's own post-training quantization."""
     int8_scheme: str
@@ -98,7 +96,7 @@ class Target(ABC):
         return self._write(model, path, example, number_type, ranges)
 
     def open(self, path: Path, threads: int = 1) -> Generate:
-        """Load a written file: inputs (N, …) -> images (N, C, H, W), float32.
+        """Load a written file, which may be packed since: inputs (N, …) -> images (N, C, H, W), float32.
 
         Raises:
             MissingTarget: if the target is not installed.
