@@ -16,10 +16,12 @@ from ganpress.data.inputs import inputs_digest, open_inputs
 from ganpress.edge.card import Card, CompressionCard, KernelsCard, Lineage, QuantizationCard, SpeedCard
 from ganpress.edge.card_writing import TargetFacts, write_card
 from ganpress.edge.choice import WrittenForm, write_faster_form
+from ganpress.edge.files import pack_files
 from ganpress.edge.memory import peak_memory
 from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import Target, require_installed
 from ganpress.edge.verification import Verification, verify_export
+from ganpress.edge_files import edge_name
 from ganpress.errors import DataError, ExportMismatch
 from ganpress.latency import measure_latency
 from ganpress.tracking import StageRun
@@ -84,12 +86,13 @@ def _write(
     if number_type == "int8":
         images = open_inputs(stage.artifact("prepare"), "train")
         calibration = images.draw(stage.seed, "export-calibration", config.calibration_images)
-    path, example = stage.out / f"generator{target.suffix}", inputs[:2]
+    path, example = stage.out / edge_name(item.target), inputs[:2]
     if item.form == "auto":
         made = write_faster_form(target, model, path, example, number_type, calibration)
     else:
         made = WrittenForm(target.write(model, path, example, number_type, calibration, item.form), item.form)
-    facts = TargetFacts(target.version(), item.target, made.files, number_type, made.form, made.milliseconds)
+    files = pack_files(made.files) if item.packed else made.files
+    facts = TargetFacts(target.version(), item.target, files, number_type, made.form, made.milliseconds)
     if calibration is None:
         return facts
     record = CalibrationRecord(len(calibration), inputs_digest(calibration), stage.seed)
@@ -118,8 +121,8 @@ def _kernels(target: Target, path: Path, inputs: Tensor) -> KernelsCard:
 
 
 def _speed(target: Target, path: Path, inputs: Tensor, config: ExportConfig) -> SpeedCard:
-    runners = {target.name: target.open(path, THREADS)}
-    latency = measure_latency(runners, inputs[:1], config.latency_rounds, THREADS)[target.name]
+    runner = target.open(path, THREADS)
+    latency = measure_latency({"file": runner}, inputs[:1], config.latency_rounds, THREADS)["file"]
     return SpeedCard(
         latency_ms_p50=latency.p50_ms,
         latency_ms_p95=latency.p95_ms,
@@ -178,6 +181,8 @@ def _metrics(card: Card) -> dict[str, float]:
         "parameters": card.cost.parameters,
         "macs_exact": card.cost.macs_exact,
     }
+    if card.packed is not None:
+        metrics["decoded_bytes"] = card.packed.size_bytes
     if card.kernels is not None:
         metrics |= {"layers": card.kernels.layers, "integer_layers": card.kernels.integer_layers}
     if card.speed is not None:
