@@ -55,8 +55,10 @@ def _decoded(path: Path, frame: bytes) -> bytes:
 
     try:
         header = zstandard.get_frame_parameters(frame)
-        if not header.has_checksum or header.content_size > LARGEST_CONTENT_BYTES:
-            raise zstandard.ZstdError("its header was not written here")
+        if not header.has_checksum:
+            raise zstandard.ZstdError("it has no checksum")
+        if header.content_size > LARGEST_CONTENT_BYTES:
+            raise zstandard.ZstdError(f"its header says {header.content_size:,} bytes")
         content: bytes = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as error:
         raise CheckpointError(f"{path} is truncated or damaged: {error}; export it again") from None

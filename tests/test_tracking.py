@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import yaml
 
+from ganpress.edge.files import pack_files
 from ganpress.errors import ConfigError, DataError, ServiceUnavailable
+from ganpress.frames import read_content
 from ganpress.tracking import backfill, reconcile, recording, stage_run
 from ganpress.tracking.backfill import dvc_md5, read_lock, reconcile_store
 from ganpress.tracking.catalogue import search_models
@@ -114,6 +116,7 @@ def chain(tmp_path_factory):
         teacher = make_stage(root, "teacher", model=write_model(root, "teacher", b"same"))
         student = make_stage(root, "student/d2", teacher)
         small, large = (write_onnx(root, f"export/{name}", size) for name, size in (("small", 40), ("large", 1000)))
+        (small,) = pack_files((small,))
         make_stage(root, "export/small", student, small)
         make_stage(root, "export/large", teacher, large)
         models = {"teacher": teacher, "student/d2": student, "export/small": small, "export/large": large}
@@ -129,7 +132,7 @@ def chain(tmp_path_factory):
 
 def write_lock(root, models, parents):
     def files(*paths):
-        outs = [path.parent if path.suffix == ".onnx" else path for path in paths]  # an export is its whole folder
+        outs = [path if path.suffix == ".pt" else path.parent for path in paths]  # an export is its whole folder
         return [{"path": str(path.relative_to(root)), "md5": dvc_md5(path)} for path in outs]
 
     stages = {
@@ -217,7 +220,7 @@ def test_alias_names_the_best_edge_file_under_the_budget_and_predicts(chain):
     assert len(client.search_model_versions("name = 'ganpress-edge'")) == 2
     z = np.random.default_rng(0).standard_normal((3, LATENT)).astype(np.float32)
     predicted = mlflow.pyfunc.load_model(version.source).predict({"z": z})["images"]
-    session = onnxruntime.InferenceSession(chain / "artifacts/export/small/generator.onnx")
+    session = onnxruntime.InferenceSession(read_content(chain / "artifacts/export/small/generator.onnx.zst"))
     np.testing.assert_array_equal(predicted, session.run(None, {"z": z})[0])
 
 
@@ -430,12 +433,14 @@ def test_a_run_of_a_matrix_stage_has_its_own_place_as_parameters(tmp_path, item,
     assert {"generator": "subnet", **own}.items() <= started["params"].items()
 
 
-def test_weights_beside_a_model_file_travel_with_it(tmp_path):
+@pytest.mark.parametrize("ending", ["", ".zst"])
+def test_weights_beside_a_model_file_travel_with_it(tmp_path, ending):
     folder = tmp_path / "artifacts" / "export" / "x"
     folder.mkdir(parents=True)
-    for name in ("generator.xml", "generator.bin"):
+    names = [f"generator.xml{ending}", f"generator.bin{ending}"]
+    for name in names:
         (folder / name).write_text(name)
     with journalled("export", "x", tmp_path, PARAMS, {}) as run:
-        run.produces_model(folder / "generator.xml", "export", {}, {})
+        run.produces_model(folder / names[0], "export", {}, {})
         copied = {path.name: path.read_text() for path in run.folder.rglob("generator.*")}
-    assert copied == {"generator.xml": "generator.xml", "generator.bin": "generator.bin"}
+    assert copied == {name: name for name in names}

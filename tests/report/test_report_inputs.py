@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
+from ganpress.checkpoint import file_digest
+from ganpress.edge.card import FileCard, PackedCard, read_card
+from ganpress.edge.files import pack_files
 from ganpress.errors import CheckpointError, DataError
 from ganpress.report.content import ReportInputs
 from tasks.report_inputs import read_inputs
@@ -92,6 +95,35 @@ def test_edge_file_of_another_source_is_told(project: Path) -> None:
     (project / "artifacts" / "subnet" / "generator.pt").write_bytes(b"trained again")
     subnet = next(card for card in read(project).cards if card.item == "subnet")
     assert "NOT the file measured here" in subnet.fact("made from").note
+
+
+def test_packed_edge_file_is_shown_with_both_sizes(project: Path) -> None:
+    path = project / "artifacts" / "export" / "subnet" / "generator.onnx"
+    card, content = read_card(path), path.read_bytes()
+    (packed,) = pack_files((path,))
+    plain = FileCard(file=path.name, sha256=card.sha256, size_bytes=len(content))
+    facts = {
+        "file": packed.name,
+        "sha256": file_digest(packed, "sha256"),
+        "md5": file_digest(packed, "md5"),
+        "size_bytes": packed.stat().st_size,
+        "packed": PackedCard(size_bytes=len(content), files=(plain,)),
+    }
+    path.with_name("card.json").write_text(card.model_copy(update=facts).model_dump_json())
+    subnet = next(card for card in read(project).cards if card.item == "subnet")
+    assert subnet.fact("size").note == f"{packed.stat().st_size:,} bytes"
+    assert subnet.fact("decoded at load").note.startswith(
+        f"{len(content):,} bytes, sha256 {card.sha256[:8]}; Zstandard"
+    )
+    assert read(project).digests["export/subnet"] == facts["md5"]
+
+
+def test_missing_edge_file_is_named(project: Path) -> None:
+    (project / "artifacts" / "export" / "subnet" / "generator.onnx").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"subnet holds a card and no edge file \(generator.onnx, .*; export again"
+    ):
+        read(project)
 
 
 def test_failed_validation_names_its_check(project: Path) -> None:

@@ -15,6 +15,7 @@ from ganpress.data.inputs import LatentInputs, inputs_digest
 from ganpress.edge.card import read_card
 from ganpress.edge.runtime import OnnxGenerator
 from ganpress.edge.targets import TARGETS
+from ganpress.frames import read_content
 from models.builders import Blueprint
 from models.wdcgan import WdcganGenerator
 from tasks import compress, export
@@ -41,6 +42,7 @@ PARAMS = {
             "d3": {"generator": "student/d3"},
             "int8": {"generator": "compress/int8"},
             "control": {"generator": "control/d3"},
+            "packed": {"generator": "compress/int8", "packed": True},
         },
     },
 }
@@ -190,6 +192,19 @@ def test_integer_export_is_the_integer_simulation(project, monkeypatch):
     generator, _ = load_model(project / "compress" / "int8" / "generator.pt")
     z = torch.randn(5, 100, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(OnnxGenerator(path, threads=1)(z), generator(z), rtol=0, atol=generator.output_step)
+
+
+def test_packed_item_is_the_plain_one_of_fewer_bytes(project, monkeypatch):
+    for module, item in ((compress, "int8"), (export, "int8"), (export, "packed")):
+        assert run_stage(monkeypatch, module, item) == 0
+    plain, path = project / "export" / "int8" / "generator.onnx", project / "export" / "packed" / "generator.onnx.zst"
+    assert {one.name for one in path.parent.iterdir()} == {path.name, "card.json", "metrics.json"}
+    card = read_card(path)
+    metrics = json.loads((path.parent / "metrics.json").read_text())
+    assert read_content(path) == plain.read_bytes()
+    assert metrics["size_bytes"] == card.size_bytes == path.stat().st_size < plain.stat().st_size
+    assert metrics["decoded_bytes"] == card.packed.size_bytes == plain.stat().st_size
+    assert (card.verification, card.kernels.layers) == (read_card(plain).verification, card.kernels.integer_layers)
 
 
 def test_file_that_differs_ends_the_stage_and_is_not_left_behind(project, monkeypatch, capsys):

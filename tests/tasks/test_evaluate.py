@@ -14,6 +14,7 @@ import yaml
 from ganpress.checkpoint import load_model, save_model
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.data.arrays import PreparedMeta
+from ganpress.edge.files import pack_files
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.report.content import Fact
@@ -41,7 +42,7 @@ def small_params() -> dict:
     params["compress"]["items"] = {"subnet-int8": {"generator": "subnet", "weight_bits": 8, "activation_bits": 8}}
     params["export"]["items"] = {
         "teacher": {"generator": "teacher"},
-        "int8": {"generator": "compress/subnet-int8"},
+        "int8": {"generator": "compress/subnet-int8", "packed": True},
     }
     params["report"] |= {"sample_images": 5, "interpolation_steps": 3}
     return params
@@ -67,6 +68,7 @@ def chain(tmp_path_factory, tiny_images):
     save_model(artifacts / "compress" / "subnet-int8" / "generator.pt", int8, quantized_blueprint(int8, blueprint))
     export_onnx(plain["teacher"], artifacts / "export" / "teacher" / "generator.onnx", z)
     export_onnx(int8, artifacts / "export" / "int8" / "generator.onnx", z)
+    pack_files((artifacts / "export" / "int8" / "generator.onnx",))
     (artifacts / "prepare").mkdir()
     np.save(artifacts / "prepare" / "test.npy", tiny_images.pixels)
     PreparedMeta("tiny", 16, 1, ["a", "b", "c"], {"test": 60}, "none").save(artifacts / "prepare")
@@ -120,8 +122,9 @@ def test_costs_are_those_of_the_plain_generator_but_bytes_those_of_the_file(metr
     for name in ("parameters", "macs_exact", "macs_torchprofile"):
         assert metrics["export/teacher"][name] == metrics["teacher"][name]
         assert metrics["export/int8"][name] == metrics["compress/subnet-int8"][name] == metrics["subnet"][name]
-    onnx = chain / "artifacts" / "export" / "teacher" / "generator.onnx"
-    assert metrics["export/teacher"]["size_bytes"] == onnx.stat().st_size
+    exports = chain / "artifacts" / "export"
+    assert metrics["export/teacher"]["size_bytes"] == (exports / "teacher" / "generator.onnx").stat().st_size
+    assert metrics["export/int8"]["size_bytes"] == (exports / "int8" / "generator.onnx.zst").stat().st_size
     assert metrics["subnet"]["parameters"] < metrics["student/d2"]["parameters"] < metrics["teacher"]["parameters"]
 
 

@@ -1,0 +1,43 @@
+"""Names of edge files: one is found in a folder, with all that belongs to it."""
+
+from pathlib import Path
+
+import pytest
+
+from ganpress.edge.targets import TARGETS
+from ganpress.edge_files import EDGE_NAMES, edge_name, find_edge_file, parts_of
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", TARGETS)
+def test_file_of_each_target_is_found(tmp_path, name, packed):
+    for other in ("card.json", "metrics.json", "generator.bin", "generator.bin.zst", "generator.pt"):
+        (tmp_path / other).touch()
+    path = tmp_path / edge_name(name, packed)
+    path.touch()
+    assert find_edge_file(tmp_path) == path
+    assert path.name == f"generator{TARGETS[name].suffix}" + (".zst" if packed else "")
+
+
+def test_names_are_one_each():
+    assert len(set(EDGE_NAMES)) == 2 * len(TARGETS)
+
+
+def test_nothing_is_found_where_there_is_nothing(tmp_path):
+    (tmp_path / "generator.pt").touch()
+    assert find_edge_file(tmp_path) is None
+    assert find_edge_file(tmp_path / "gone") is None
+
+
+@pytest.mark.parametrize(
+    ("opened", "parts"),
+    [
+        ("generator.onnx", ["generator.onnx"]),
+        ("generator.pte.zst", ["generator.pte.zst"]),
+        ("d=64.xml", ["d=64.xml", "d=64.bin"]),
+        ("generator.xml.zst", ["generator.xml.zst", "generator.bin.zst"]),
+        ("generator.pt", ["generator.pt"]),
+    ],
+)
+def test_parts_of_a_file(opened, parts):
+    assert parts_of(Path("folder") / opened) == tuple(Path("folder") / name for name in parts)
