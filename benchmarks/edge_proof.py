@@ -5,8 +5,9 @@
 
 All rows of a generator are timed in one process, in turn, in each round. On one thread, the default, the figures are
 medians of process CPU time, which other load on the machine moves little; with more threads they are wall time. `w8a8`
-are integers that ganpress chose, `int8` those of the runtime's own quantizer. Weights called random carry speed and
-bytes over to trained generators; their SNR they do not.
+are integers that ganpress chose, `int8` those of the runtime's own quantizer; `packed` are the bytes of integer files
+that are kept packed (`export.items.X.packed`). Weights called random carry speed and bytes over to trained generators;
+their SNR they do not, and their packed bytes depend on how weights are spread.
 
 The goals are those of the project's third system (docs/compression.md); each is printed with its distance.
 """
@@ -29,7 +30,7 @@ from ganpress.roofline import Peaks, measure_peaks
 
 HEADER = (
     f"{'generator':<21}{'runtime':<12}{'numbers':<9}{'batch':>5}{'ms':>10}{'vs eager':>10}{'bytes':>13}{'smaller':>9}"
-    f"{'SNR':>7}{'PSNR':>7}{'peak':>6}{'metric':>9}{'kept':>7}  integer layers"
+    f"{'packed':>12}{'smaller':>9}{'SNR':>7}{'PSNR':>7}{'peak':>6}{'metric':>9}{'kept':>7}  integer layers"
 )
 
 
@@ -90,13 +91,14 @@ def _line(row: Row) -> str:
         return f"{start}{row.note}"
     return (
         f"{start}{row.batch:>5}{row.latency_ms:>10.3f}{row.speed_up:>9.2f}x{row.size_bytes:>13,}{row.size_ratio:>8.2f}x"
+        f"{_number(row.packed_bytes, ','):>12}{_number(row.packed_ratio, '.2f', 'x'):>9}"
         f"{_number(row.snr_db, '.1f'):>7}{_number(row.psnr_db, '.1f'):>7}{_number(row.peak_share, '.0%'):>6}"
         f"{_number(row.metric, '.3f'):>9}{_number(row.metric_retained, '.1%'):>7}  {row.integer_layers}"
     )
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "" if value is None else format(value, form) + unit
 
 
 def _write(path: Path, rows: list[Row]) -> None:

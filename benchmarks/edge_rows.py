@@ -17,6 +17,7 @@ from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import Target
 from ganpress.errors import GanpressError
 from ganpress.fidelity import batches_of
+from ganpress.frames import frame_of
 from ganpress.metrics.scoring import Generate
 from ganpress.roofline import Peaks
 
@@ -55,6 +56,9 @@ class Row:
     size_bytes: int | None = None
     size_ratio: float | None = None
     """float32 parameters over all files."""
+    packed_bytes: int | None = None
+    """Of the same files packed, see `ganpress.frames`; integers alone."""
+    packed_ratio: float | None = None
     snr_db: float | None = None
     """Of the images, over those of eager torch, on inputs that the ranges were not measured on."""
     psnr_db: float | None = None
@@ -75,6 +79,7 @@ class Form:
     number_type: str
     generate: Generate
     size_bytes: int
+    packed_bytes: int | None
     integer_layers: str
 
 
@@ -101,7 +106,7 @@ class Likeness:
 def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterator[Row]:
     """Write one generator for every runtime, and measure all of them in turn, at each batch size."""
     parameter_bytes = 4 * sum(one.numel() for one in subject.model.parameters())
-    forms = [Form(EAGER, "float32", subject.model, parameter_bytes, "")]
+    forms = [Form(EAGER, "float32", subject.model, parameter_bytes, None, "")]
     macs = subject.macs
     for form in _forms(subject, folder, peaks.threads, plan.runtimes):
         if isinstance(form, Form):
@@ -126,6 +131,8 @@ def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterato
                 latencies[0] / latency,
                 form.size_bytes,
                 parameter_bytes / form.size_bytes,
+                form.packed_bytes,
+                parameter_bytes / form.packed_bytes if form.packed_bytes is not None else None,
                 likeness.snr_db,
                 likeness.psnr_db,
                 macs * batch / latency / 1e6 / peaks.gmacs(multiplied),
@@ -182,7 +189,8 @@ def _write(target: Target, number_type: str, model: nn.Module, subject: Subject,
     profile = target.kernels(path, example[:1])
     layers = f"{profile.integer_layers} of {profile.layers}" if number_type != "float32" else ""
     size = sum(file.stat().st_size for file in files)
-    return Form(target.name, number_type, target.open(path, threads), size, layers)
+    packed = sum(len(frame_of(file.read_bytes())) for file in files) if number_type != "float32" else None
+    return Form(target.name, number_type, target.open(path, threads), size, packed, layers)
 
 
 def _repeated(inputs: Tensor, count: int) -> Tensor:
