@@ -53,6 +53,19 @@ def test_unknown_reference_is_refused_with_those_there_are(latent_exports):
         choose_pair(latent_exports, "d9", None)
 
 
+def test_file_of_another_runtime_is_refused_with_those_that_fit(latent_exports, tmp_path):
+    artifacts = copy_of(latent_exports, tmp_path)
+    phone = artifacts / "export" / "phone" / "generator.pte"
+    phone.parent.mkdir()
+    phone.write_bytes(b"a program of ExecuTorch")
+    for reference in ("phone", "export/phone", str(phone)):
+        with pytest.raises(ConfigError) as refused:
+            choose_pair(artifacts, None, reference)
+        assert str(refused.value).startswith(f"{reference} is generator.pte, which browsers do not run; choose an ONNX")
+        assert "export/int8, export/stored-int8, export/teacher; or add an item with target: onnx" in str(refused.value)
+    assert choose_pair(artifacts, None, None)[1].reference == "export/int8"  # and it is not chosen by itself
+
+
 def test_nothing_exported_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match=r"nothing to show: .*export holds no generator.onnx; `ganpress run` exports"):
         choose_pair(tmp_path, None, None)

@@ -1,0 +1,199 @@
+"""The stages evaluate and sweep on what cannot be measured: one line, exit code 2, the former measurements kept."""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ganpress.checkpoint import load_model, save_model
+from ganpress.data.arrays import PreparedMeta
+from ganpress.edge import onnx_export
+from ganpress.edge.targets import TARGETS
+from models.builders import Blueprint
+from tasks import evaluate, export, sweep
+from tasks.stage import stage_main
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+MODELS = ("teacher", "student/d2", "control/d2", "subnet", "compress/pruned")
+IMAGES, REAL = 40, 60
+EXPORTED = {"onnx": {"generator": "teacher", "form": "native"}}
+WRITTEN = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+
+
+def params(**sections):
+    content = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
+    changes = {
+        "evaluate": {"images": IMAGES, "neighbours": 3, "kid_subset_size": 20, "kid_subsets": 2, "is_splits": 2},
+        "sweep": {"generator": "subnet", "clipping": ["none"], "bits": [8], "images": IMAGES},
+        "student": {"items": {"d2": {"depth": 2, "loss": "mse"}}},
+        "control": {"items": {"d2": {"depth": 2}}},
+        "compress": {"calibration_images": 8, "items": {"pruned": {"generator": "subnet", "sparsity": 0.5}}},
+        "export": {"tolerance": 1e-3, "verification_images": 2, "latency_rounds": 3, "items": EXPORTED},
+    }
+    return content | {name: content[name] | more | sections.get(name, {}) for name, more in changes.items()}
+
+
+def run(module, item=None, **sections):
+    """Exit code of a stage, run in the working directory."""
+    name = module.__name__.rpartition(".")[2]
+    Path("params.yaml").write_text(yaml.safe_dump(params(**sections)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANPRESS_TRACKING", "off")
+        patch.setenv("GANPRESS_THREADS", "1")
+        patch.setattr(sys, "argv", [name, *([item] if item else [])])
+        patch.setattr(export, "peak_memory", lambda *_: None)  # starts a process that imports torch
+        return stage_main(name, module.work)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory, trained_like, tiny_images):
+    """A project whose generators can all be measured, edge files included."""
+    root = tmp_path_factory.mktemp("chain")
+    artifacts = root / "artifacts"
+    blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
+    for reference in MODELS:
+        save_model(artifacts / reference / "generator.pt", trained_like("2", 16, 1), blueprint)
+    judge = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_model(artifacts / "judge" / "judge.pt", judge.build(), judge)
+    (artifacts / "prepare").mkdir()
+    for split in ("train", "validation", "test"):
+        np.save(artifacts / "prepare" / f"{split}.npy", tiny_images.pixels)
+        np.save(artifacts / "prepare" / f"{split}_labels.npy", tiny_images.labels)
+    counts = dict.fromkeys(("train", "validation", "test"), REAL)
+    PreparedMeta("tiny", 16, 1, ["a", "b", "c"], counts, "none").save(artifacts / "prepare")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for item in EXPORTED:
+            assert run(export, item) == 0
+    for folder in ("evaluate", "sweep/none-8"):
+        (artifacts / folder).mkdir(parents=True)
+        (artifacts / folder / "metrics.json").write_text("former")
+    return root
+
+
+@pytest.fixture
+def artifacts(chain, tmp_path, monkeypatch):
+    """Of a copy of the chain, which is the working directory."""
+    root = shutil.copytree(chain, tmp_path / "chain")
+    monkeypatch.chdir(root)
+    return root / "artifacts"
+
+
+@pytest.fixture
+def refusal(artifacts, capfd):
+    """(stage module, item, section=…) -> the single line of a stage that was refused."""
+
+    def refused(module, item=None, **sections):
+        name = module.__name__.rpartition(".")[2]
+        former = artifacts / name / (item or "")
+        before = {path.name: path.read_bytes() for path in former.iterdir()}
+        assert before
+        assert run(module, item, **sections) == 2
+        assert {path.name: path.read_bytes() for path in former.iterdir()} == before
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith(f"{name}: ")
+        return line.removeprefix(f"{name}: ")
+
+    return refused
+
+
+def write_diverged(path):
+    model, blueprint = load_model(path)
+    next(model.parameters()).data.fill_(float("nan"))
+    save_model(path, model, blueprint)
+
+
+def test_generator_that_draws_nan_is_named(artifacts, refusal):
+    write_diverged(artifacts / "control" / "d2" / "generator.pt")
+    line = refusal(evaluate)
+    assert line == "control/d2: the generator makes NaN or infinite pixels; it has diverged or its weights are damaged"
+
+
+def test_judge_that_sees_nan_is_told_from_generators(artifacts, refusal):
+    write_diverged(artifacts / "judge" / "judge.pt")
+    for module, item in ((evaluate, None), (sweep, "none-8")):
+        assert refusal(module, item).startswith("the reference features hold NaN or infinity in 60 of 60 samples; ")
+
+
+def test_diverged_generator_is_not_swept(artifacts, refusal):
+    write_diverged(artifacts / "subnet" / "generator.pt")
+    assert "[nan, nan]" in refusal(sweep, "none-8")
+
+
+def test_fewer_generated_images_than_neighbours(refusal):
+    few = {"images": 5, "neighbours": 5, "kid_subset_size": 4}
+    expected = "5 samples have at most 4 neighbours each, 5 are asked for; lower evaluate.neighbours or give it more"
+    assert refusal(evaluate, evaluate=few).startswith(f"teacher: {expected}")
+    assert refusal(sweep, "none-8", evaluate=few, sweep={"images": 5}).startswith(expected)
+
+
+def test_fewer_real_images_than_neighbours(refusal):
+    expected = f"{REAL} samples have at most 59 neighbours each, 60 are asked for; lower evaluate.neighbours"
+    assert refusal(evaluate, evaluate={"neighbours": 60}).startswith(expected)
+    assert refusal(sweep, "none-8", evaluate={"neighbours": 60}).startswith(expected)
+
+
+@pytest.mark.parametrize("bits", [1, 9])
+def test_bits_of_a_level_out_of_range(refusal, bits):
+    line = refusal(sweep, "none-8", sweep={"bits": [8, bits]})
+    assert line.startswith(f"params.yaml: sweep: 'bits.1' is {bits}: ")
+
+
+@pytest.mark.parametrize("reference", ["student/d2/generator.pt", "judge/judge.pt"])
+def test_truncated_model_file(artifacts, refusal, reference):
+    path = artifacts / reference
+    path.write_bytes(path.read_bytes()[:-400])
+    assert refusal(evaluate).startswith(f"{path} is damaged or not a weights file: ")
+
+
+def as_by_a_newer_runtime(path, known, unknown):
+    """Put an operator that no version has into an edge file, whose card describes it as it then is."""
+    content = path.read_bytes()
+    assert known in content
+    path.write_bytes(content := content.replace(known, unknown))
+    card = json.loads(path.with_name("card.json").read_text())
+    card |= {name: hashlib.new(name, content).hexdigest() for name in ("sha256", "md5")}
+    path.with_name("card.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize("item", [*EXPORTED, pytest.param("openvino", marks=pytest.mark.slow)])
+def test_edge_file_that_is_not_the_one_that_was_written(artifacts, refusal, item):
+    """Cut off, changed, and by a version whose runtime knows more operators."""
+    if item == "openvino" and (needed := TARGETS[item].missing()):
+        pytest.skip(f"needs {needed}")
+    items = EXPORTED | {item: {"generator": "teacher", "target": item, "form": "native"}}
+    assert run(export, item, export={"items": items}) == 0
+    runtime = {"onnx": "onnxruntime", "openvino": "openvino"}[item]
+    paths = [artifacts / "export" / item / f"generator{suffix}" for suffix in WRITTEN[item]]
+    for path in paths:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-40])
+        expected = f"{path} has {len(whole) - 40:,} bytes, its card says {len(whole):,}: truncated; export again"
+        assert refusal(evaluate, export={"items": items}) == expected
+        path.write_bytes(whole[:-41] + bytes([whole[-41] ^ 1]) + whole[-40:])
+        line = refusal(evaluate, export={"items": items})
+        assert line.endswith("it was changed after the export; export again")
+        path.write_bytes(whole)
+    as_by_a_newer_runtime(paths[0], b"Tanh", b"Tanx")
+    line = refusal(evaluate, export={"items": items})
+    assert line.startswith(f"{paths[0]} needs a kernel that {runtime} ")
+    assert "Tanx" in line
+    assert line.endswith(f"`uv sync --upgrade-package {runtime}`, or export it again")
+
+
+def test_export_for_a_runtime_without_the_kernel(artifacts, refusal, monkeypatch):
+    write = onnx_export.write_content
+    monkeypatch.setattr(
+        onnx_export, "write_content", lambda path, content: write(path, content.replace(b"Tanh", b"Tanx"))
+    )
+    line = refusal(export, "onnx")
+    assert "needs a kernel that onnxruntime " in line
+    assert "Tanx" in line
