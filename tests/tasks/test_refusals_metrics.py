@@ -15,13 +15,15 @@ from ganpress.checkpoint import load_model, save_model
 from ganpress.data.arrays import PreparedMeta
 from ganpress.edge import onnx_export
 from ganpress.edge.targets import TARGETS
-from models.builders import Blueprint
-from tasks import evaluate, export, sweep
+from models.builders import Blueprint, generator_blueprint
+from models.families import Canvas
+from tasks import compress, evaluate, export, search, sweep
 from tasks.stage import stage_main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODELS = ("teacher", "student/d2", "control/d2", "subnet", "compress/pruned")
 IMAGES, REAL = 40, 60
+ADVICE = "prepare the data that it was trained for, or train it on this"
 EXPORTED = {"onnx": {"generator": "teacher", "form": "native"}}
 WRITTEN = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 
@@ -73,9 +75,10 @@ def chain(tmp_path_factory, trained_like, tiny_images):
         patch.chdir(root)
         for item in EXPORTED:
             assert run(export, item) == 0
-    for folder in ("evaluate", "sweep/none-8"):
+    for folder in ("evaluate", "sweep/none-8", "search", "supernet"):
         (artifacts / folder).mkdir(parents=True)
         (artifacts / folder / "metrics.json").write_text("former")
+    shutil.copy(artifacts / "teacher" / "generator.pt", artifacts / "supernet" / "supernet.pt")
     return root
 
 
@@ -147,11 +150,35 @@ def test_bits_of_a_level_out_of_range(refusal, bits):
     assert line.startswith(f"params.yaml: sweep: 'bits.1' is {bits}: ")
 
 
-@pytest.mark.parametrize("reference", ["student/d2/generator.pt", "judge/judge.pt"])
-def test_truncated_model_file(artifacts, refusal, reference):
+@pytest.mark.parametrize(
+    ("module", "item", "reference"),
+    [
+        (evaluate, None, "student/d2/generator.pt"),
+        (evaluate, None, "judge/judge.pt"),
+        (sweep, "none-8", "subnet/generator.pt"),
+        (compress, "pruned", "subnet/generator.pt"),
+        (export, "onnx", "teacher/generator.pt"),
+        (search, None, "supernet/supernet.pt"),
+    ],
+)
+def test_truncated_model_file(artifacts, refusal, module, item, reference):
     path = artifacts / reference
     path.write_bytes(path.read_bytes()[:-400])
-    assert refusal(evaluate).startswith(f"{path} is damaged or not a weights file: ")
+    assert refusal(module, item).startswith(f"{path} is damaged or not a weights file: ")
+
+
+def test_generator_of_other_images_is_named_before_any_is_measured(artifacts, refusal):
+    larger = Blueprint("wdcgan_generator", {"spec": "2", "size": 32, "channels": 1})
+    save_model(artifacts / "student" / "d2" / "generator.pt", larger.build().eval(), larger)
+    assert refusal(evaluate) == f"student/d2 draws images (1, 32, 32), the prepared ones are (1, 16, 16); {ADVICE}"
+
+
+def test_generator_of_other_inputs_is_named_before_any_is_measured(artifacts, refusal):
+    pictures = generator_blueprint("mobile_resnet_9blocks:ngf=2", Canvas(1, 16, 16, 1, 16, 16))
+    save_model(artifacts / "control" / "d2" / "generator.pt", pictures.build().eval(), pictures)
+    line = refusal(evaluate)
+    assert line.startswith("inputs of the test split (1, 100) do not fit control/d2: ")
+    assert line.endswith(f"; {ADVICE}")
 
 
 def as_by_a_newer_runtime(path, known, unknown):
