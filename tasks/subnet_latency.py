@@ -2,7 +2,9 @@
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+import os
+import platform
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,16 @@ from torch import Tensor, nn
 
 from ganpress.config.search import LatencyRuntime, SearchConfig
 from ganpress.data.inputs import open_inputs
+from ganpress.edge.layer_graph import drawn
 from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import require_installed
-from ganpress.errors import ConfigError
+from ganpress.edge.written_form import WrittenForm
 from ganpress.latency import Latency, measure_latency
 from ganpress.metrics.scoring import Generate
 from ganpress.progress import ticker
 from ganpress.search.latency_prediction import LatencyPredictor, sample_specs
 from ganpress.search.latency_table import Deploy, LatencyTable
-from ganpress.search.layers import Layer, trace_layers
+from ganpress.search.layers import Layer, LayerNetwork, trace_layers
 from ganpress.search.score_book import ScoreBook
 from ganpress.search.search import MeasureLatency
 from models.builders import Blueprint, subnet_blueprint
@@ -30,6 +33,12 @@ from tasks.stage import Stage
 
 SAMPLE = "sample_latency_ms"
 """Quantity of the score book: a sub-generator timed whole for the table."""
+CALIBRATION_INPUTS = 2
+"""Inputs that `int8` takes its ranges from: they do not change the time."""
+FROM_ONNX = ("onnx", "openvino")
+"""Targets that read ONNX graphs, so that layers can be drawn for them."""
+TABLE_FORMAT = "2"
+"""Of the table's files; another one when the same layer would be measured otherwise."""
 
 
 def subnet_timer(
@@ -53,7 +62,8 @@ def subnet_timer(
     if not config.measures_latency:
         return None
     one = open_inputs(prepared(stage), "validation").draw(stage.seed, "latency", 1)
-    deploy = deployer(config.latency_runtime, scratch)
+    ranges = open_inputs(prepared(stage), "train").draw(stage.seed, "latency-calibration", CALIBRATION_INPUTS)
+    deploy = deployer(config.latency_runtime, scratch, config.latency_number_type, ranges)
 
     def network_of(spec: Spec) -> nn.Module:
         return subnet_blueprint(blueprint, spec).build().eval()
@@ -65,10 +75,12 @@ def subnet_timer(
     if config.latency == "measured":
         return lambda spec: timed(spec).p50_ms
 
-    def trace(spec: Spec) -> tuple[Layer, ...]:
-        return trace_layers(lambda: network_of(spec), one.shape)
+    written = written_form(config.latency_runtime, config.latency_number_type)
 
-    table = LatencyTable(deploy, config.latency_repeats, table_file(stage, config.latency_runtime))
+    def trace(spec: Spec) -> tuple[Layer, ...]:
+        return trace_layers(lambda: written(network_of(spec), torch.empty(one.shape)), one.shape)
+
+    table = LatencyTable(deploy, config.latency_repeats, table_file(stage, config))
     specs = sample_specs(space, config.latency_samples, stage.seed)
     with ticker("latency table", len(specs), "subnets") as progress:
         for spec in specs:
@@ -78,33 +90,61 @@ def subnet_timer(
     return LatencyPredictor(trace, table, {spec: book.get(spec, SAMPLE) or 0.0 for spec in specs})
 
 
-def deployer(runtime: LatencyRuntime, scratch: Path) -> Deploy:
-    """Return what puts a network into a runtime of one thread, float32.
+def number_types(runtime: LatencyRuntime) -> tuple[str, ...]:
+    """What a runtime can be timed in."""
+    return ("float32",) if runtime == "torch" else TARGETS[runtime].number_types
+
+
+def written_form(runtime: LatencyRuntime, number_type: str) -> Callable[[nn.Module, Tensor], nn.Module]:
+    """Return what rewrites a network as the runtime gets it; torch gets it as it is."""
+    return (lambda network, _: network) if runtime == "torch" else WrittenForm(TARGETS[runtime], number_type)
+
+
+def deployer(
+    runtime: LatencyRuntime, scratch: Path, number_type: str = "float32", calibration: Tensor | None = None
+) -> Deploy:
+    """Return what puts a network into a runtime of one thread.
+
+    Args:
+        runtime: `torch`, or a target of `export`.
+        scratch: a folder for its files; each one is deleted when it is loaded.
+        number_type: one of the runtime's.
+        calibration: inputs (n, …) that the ranges of `int8` are taken from; those of single layers are random.
 
     Raises:
         MissingTarget: if the runtime is not installed.
-        ConfigError: if it is unknown.
     """
     if runtime == "torch":
         return lambda network, _example: network
-    if runtime not in TARGETS:
-        raise ConfigError(f"search.latency_runtime '{runtime}' is no target; known: torch, {', '.join(TARGETS)}")
     target, numbers = TARGETS[runtime], itertools.count()
     require_installed(target)
 
     def deploy(network: nn.Module, example: Tensor) -> Generate:
-        path = scratch / f"{next(numbers)}{target.suffix}"
-        target.write(network, path, example)
-        return target.open(path, threads=1)
+        path, numbers_of, ranges = scratch / f"{next(numbers)}{target.suffix}", number_type, calibration
+        if isinstance(network, LayerNetwork):
+            ranges, numbers_of = example, number_type if network.layer.calls else "float32"
+            network = drawn(network, example) if target.name in FROM_ONNX else network
+        files = target.write(network, path, example, numbers_of, ranges)
+        runner = target.open(path, threads=1)
+        for file in files:
+            file.unlink()
+        return runner
 
     return deploy
 
 
-def table_file(stage: Stage, runtime: LatencyRuntime) -> Path:
-    """Where measured layers are kept: one file for each processor and version of the runtime."""
+def table_file(stage: Stage, config: SearchConfig) -> Path:
+    """Where measured layers are kept: one file for each machine, version of the runtime, and way to measure.
+
+    Numbers of another machine, or of another runtime, lie in another file. That a machine has become slower or faster
+    since is met by the fit to sub-generators that each search times anew, and shows in the error that it reports.
+    """
+    runtime = config.latency_runtime
     version = f"torch {torch.__version__}" if runtime == "torch" else TARGETS[runtime].version()
-    digest = hashlib.sha256(f"{processor_name()}/{version}".encode()).hexdigest()
-    return stage.checkpoints.parent / "latency" / f"{runtime}-{digest[:16]}.jsonl"
+    machine = (platform.node(), processor_name(), str(os.cpu_count()))
+    facts = (TABLE_FORMAT, *machine, version, config.latency_number_type, str(config.latency_repeats))
+    digest = hashlib.sha256("/".join(facts).encode()).hexdigest()
+    return stage.checkpoints.parent / "latency" / f"{runtime}-{config.latency_number_type}-{digest[:16]}.jsonl"
 
 
 def prediction_facts(predictor: LatencyPredictor, config: SearchConfig) -> Mapping[str, Any]:
@@ -116,6 +156,7 @@ def prediction_facts(predictor: LatencyPredictor, config: SearchConfig) -> Mappi
         "latency_error_p90": error.p90,
         **rank,
         "latency_runtime": config.latency_runtime,
+        "latency_number_type": config.latency_number_type,
         "latency_layers": predictor.layers,
         "latency_samples": [
             {"spec": str(one.spec), "measured_ms": one.measured_ms, "predicted_ms": one.predicted_ms}

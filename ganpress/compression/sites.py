@@ -53,6 +53,8 @@ def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
     Raises:
         ConfigError: if the generator cannot be traced, or has no such layer.
     """
+    if not any(isinstance(layer, QUANTIZABLE) for layer in model.modules()):
+        raise _nothing_to_quantize(model)
     program = trace(model, example)
     signature = program.graph_signature
     owners = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -65,8 +67,12 @@ def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
             continue
         sites[name] = _site(model, node, name, owners) if calls[name] == 1 else Site(name)
     if not sites:
-        raise ConfigError(f"{type(model).__name__} has no convolution or linear layer that can be quantized")
+        raise _nothing_to_quantize(model)
     return tuple(_without_shared_norms(sites))
+
+
+def _nothing_to_quantize(model: nn.Module) -> ConfigError:
+    return ConfigError(f"{type(model).__name__} has no convolution or linear layer that can be quantized")
 
 
 def trace(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.edge import NUMBER_TYPES
 from ganpress.config.training import AnyDistillation, QuickMetric
 
 Objective = Literal["macs", "parameters", "bytes", "latency"]
@@ -33,7 +34,10 @@ class SearchConfig(Section):
     """How latency is known, where it is among objectives or limits: every sub-generator is timed, or predicted from a
     table of timed layers. The table pays where a runtime takes seconds to take a network in."""
     latency_runtime: LatencyRuntime = "torch"
-    """What sub-generators are timed in, float32: eager torch, or a target of `export`."""
+    """What sub-generators are timed in: eager torch, or a target of `export`."""
+    latency_number_type: str = "float32"
+    """What they compute in, as `export.items.X.number_type`. `int8` is the target's own quantization, whose ranges are
+    taken from few inputs: they decide the images, not the time."""
     latency_samples: int = Field(default=12, ge=6)
     """Sub-generators that are timed whole for the table: its factors are fitted to them and its error is told by them,
     each left out in turn."""
@@ -69,6 +73,16 @@ class SearchConfig(Section):
             raise ValueError("a budget is needed: max_macs, max_parameters, max_bytes or max_latency_ms")
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"objectives must differ, found {list(self.objectives)}")
+        return self
+
+    @model_validator(mode="after")
+    def _number_type(self) -> "SearchConfig":
+        allowed = ("float32",) if self.latency_runtime == "torch" else NUMBER_TYPES[self.latency_runtime]
+        if self.latency_number_type not in allowed:
+            raise ValueError(
+                f"latency_number_type of '{self.latency_runtime}' is {', '.join(allowed)}, "
+                f"found '{self.latency_number_type}'"
+            )
         return self
 
 

@@ -7,6 +7,7 @@ is measured: `ganpress.edge.choice`.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -40,8 +41,14 @@ class SubpixelConv(nn.Module):
         return self.geometry.rearrange(functional.relu(x) if self.relu else x)
 
 
-def in_form(model: nn.Module, form: Form, example: Tensor) -> nn.Module:
+def in_form(model: nn.Module, form: Form, example: Tensor, sites: Sequence[Site] | None = None) -> nn.Module:
     """Return an equal generator in a form, with batch normalisations folded; the given one is left as it is.
+
+    Args:
+        model: a generator.
+        form: of its transposed convolutions.
+        example: inputs (N, …) that its layers are found with.
+        sites: its layers where they are known, as those of a generator of another width; finding them takes a second.
 
     Raises:
         ConfigError: if the generator cannot be traced.
@@ -51,7 +58,7 @@ def in_form(model: nn.Module, form: Form, example: Tensor) -> nn.Module:
         return deployable(folded) if form == "subpixel" else folded
     rewritten = copy.deepcopy(model).eval()
     try:
-        sites = find_sites(rewritten, example)
+        sites = find_sites(rewritten, example) if sites is None else sites
     except ConfigError:  # nothing that could be rewritten, or not traceable: the exporter says why
         return rewritten
     for site in sites:

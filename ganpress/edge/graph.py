@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 OPSET = 20
 IR_VERSION = 10
@@ -46,15 +46,17 @@ class GraphWriter:
         self._nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def to_bytes(self, input_shape: Sequence[int | str], output_shape: Sequence[int | str]) -> bytes:
-        """Close the graph z -> images, check it and serialise it; the same graph gives the same bytes."""
+    def to_bytes(
+        self, input_shape: Sequence[int | str], output_shape: Sequence[int | str], source: str = INPUT
+    ) -> bytes:
+        """Close the graph `source` -> images, check it and serialise it; the same graph gives the same bytes."""
         import onnx
         from onnx import TensorProto, helper
 
         graph = helper.make_graph(
             self._nodes,
             "generator",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, list(input_shape))],
+            [helper.make_tensor_value_info(source, TensorProto.FLOAT, list(input_shape))],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, list(output_shape))],
             self._initializers,
         )
@@ -63,6 +65,14 @@ class GraphWriter:
         onnx.checker.check_model(model, full_check=True)
         content: bytes = model.SerializeToString(deterministic=True)
         return content
+
+
+class DrawnModule(nn.Module):
+    """A module that draws its own ONNX graph, which spares the seconds that torch.onnx takes."""
+
+    def onnx_graph(self) -> bytes:
+        """The graph, serialised: `input_name` -> `OUTPUT`, the batch dynamic."""
+        raise NotImplementedError
 
 
 def input_name(example: Tensor) -> str:

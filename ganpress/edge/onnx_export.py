@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.edge.files import whole_or_nothing
-from ganpress.edge.graph import OPSET, OUTPUT, input_name
+from ganpress.edge.graph import OPSET, OUTPUT, DrawnModule, input_name
 from ganpress.edge.graph_passes_codes import pad_codes_
 from ganpress.edge.graph_passes_outputs import widen_outputs
 from ganpress.edge.layers import blame
@@ -45,6 +45,8 @@ def export_onnx(model: nn.Module, path: Path, example: Tensor) -> None:
 
 def graph_content(model: nn.Module, example: Tensor) -> bytes:
     """Serialise the graph of a generator; see `export_onnx`."""
+    if isinstance(model, DrawnModule):
+        return model.onnx_graph()
     if isinstance(model, WdcganGenerator):
         model = fold_batch_norm(model)
     if isinstance(model, EdgeWdcgan | FoldedWdcgan | QuantizedGenerator):

@@ -79,6 +79,7 @@ class LatencyPredictor:
                 "set search.latency to 'measured' for so small a space"
             )
         self._trace, self._table = trace, table
+        table.fill(layer for spec in measured for layer in trace(spec))
         rows, times = np.array([self._parts(spec) for spec in measured]), np.array(list(measured.values()))
         self._factors = _fit(rows, times)
         samples = []
@@ -99,8 +100,10 @@ class LatencyPredictor:
 
     def _parts(self, spec: Spec) -> NDArray[np.float64]:
         """(3,): 1, milliseconds of products, milliseconds of all else."""
+        layers = self._trace(spec)
+        self._table.fill(layers)
         products = others = 0.0
-        for layer in self._trace(spec):
+        for layer in layers:
             if layer.multiplies:
                 products += self._table.milliseconds(layer)
             else:

@@ -7,7 +7,7 @@ timed once as a network of its own, and a network's latency is predicted from th
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,11 +15,14 @@ from torch import Tensor, nn
 
 from ganpress.latency import measure_latency
 from ganpress.metrics.scoring import Generate
-from ganpress.search.layers import Layer, LayerNetwork
+from ganpress.search.layers import IDLE, Layer, LayerNetwork
 from ganpress.seeding import torch_generator
 
 Deploy = Callable[[nn.Module, Tensor], Generate]
 """Puts a network, in eval mode, into a runtime of one thread; the tensor is an example of its inputs (1, …)."""
+
+SIDE_BY_SIDE = 16
+"""Layers that are timed in turn, so that whatever else the machine does meets all of them alike."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +31,15 @@ class LatencyTable:
     """Milliseconds of each layer for one sample, beyond those of a network that does nothing.
 
     Args:
-        deploy: puts a layer into the runtime.
+        deploy: puts a layer, a `LayerNetwork`, into the runtime.
         rounds: timed calls of each layer; the fastest counts, because other load can only slow a call down.
         path: file of JSON lines that measured layers are kept in, so that the next search finds them; it must belong to
-            one machine and one runtime. None keeps nothing.
+            one machine, one runtime and one number of rounds. None keeps nothing.
     """
 
     def __init__(self, deploy: Deploy, rounds: int, path: Path | None = None) -> None:
         self._deploy, self._rounds, self._path = deploy, rounds, path
         self._known: dict[str, float] = {}
-        self._idle_ms: float | None = None
         self.measured = 0
         """Layers that this object has timed."""
         if path is not None and path.exists():
@@ -53,18 +55,32 @@ class LatencyTable:
         Raises:
             GanpressError: where the runtime cannot run the layer.
         """
-        key = layer.key
-        if key not in self._known:
-            if self._idle_ms is None:
-                self._idle_ms = self._time(_Nothing(), (1, 1, 1, 1))
-            network = LayerNetwork(layer, torch_generator(0, "latency table", key)).eval()
-            self._keep(key, max(0.0, self._time(network, layer.input_shape) - self._idle_ms))
-        return self._known[key]
+        self.fill([layer])
+        return self._known[layer.key]
 
-    def _time(self, network: nn.Module, input_shape: tuple[int, ...]) -> float:
-        example = torch.rand(input_shape, generator=torch_generator(0, "latency table", "input"))
+    def fill(self, layers: Iterable[Layer]) -> None:
+        """Measure the layers that are not known yet, some of them side by side.
+
+        Raises:
+            GanpressError: where the runtime cannot run a layer.
+        """
+        wanted = list({layer.key: layer for layer in layers if layer.key not in self._known}.values())
+        for start in range(0, len(wanted), SIDE_BY_SIDE):
+            idle, *times = self._time([IDLE, *wanted[start : start + SIDE_BY_SIDE]])
+            for layer, milliseconds in zip(wanted[start:], times, strict=False):
+                self._keep(layer.key, max(0.0, milliseconds - idle))
+
+    def _time(self, layers: Sequence[Layer]) -> list[float]:
+        """Milliseconds of a call of each layer, timed in turn."""
+        runners = {layer.key: self._runner(layer) for layer in layers}
+        timed = measure_latency(runners, torch.empty(1), self._rounds)
+        return [timed[layer.key].least_ms for layer in layers]
+
+    def _runner(self, layer: Layer) -> Generate:
+        network = LayerNetwork(layer, torch_generator(0, "latency table", layer.key)).eval()
+        example = torch.rand(layer.input_shape, generator=torch_generator(0, "latency table", "input"))
         runner = self._deploy(network, example)
-        return measure_latency({"layer": runner}, example, self._rounds)["layer"].least_ms
+        return lambda _: runner(example)
 
     def _keep(self, key: str, milliseconds: float) -> None:
         self._known[key] = milliseconds
@@ -85,10 +101,3 @@ class LatencyTable:
             self._known[str(entry["layer"])] = float(entry["ms"])
         except (ValueError, TypeError, KeyError):
             logger.warning("%s has a line that cannot be read; its layer is measured again", self._path)
-
-
-class _Nothing(nn.Module):
-    """What a call costs in which nothing is computed."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :1, :1, :1]

@@ -54,6 +54,8 @@ class Call:
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     named: dict[str, Any]
+    result: tuple[int, ...]
+    """Shape of what it computes."""
 
     def __str__(self) -> str:
         words = [_text(value) for value in self.arguments]
@@ -66,11 +68,16 @@ class Call:
         leaves = pytree.tree_leaves((self.arguments, self.named))
         return [leaf for leaf in leaves if isinstance(leaf, Operand)]
 
+    def filled(self, values: Iterator[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Its arguments, by place and by name, with the next of `values` in each operand's place."""
+        filled: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(
+            lambda leaf: next(values) if isinstance(leaf, Operand) else leaf, (self.arguments, self.named)
+        )
+        return filled
+
     def run(self, tensors: Iterator[Tensor]) -> Tensor:
         """Call the function with the next of `tensors` in each operand's place."""
-        arguments, named = pytree.tree_map(
-            lambda leaf: next(tensors) if isinstance(leaf, Operand) else leaf, (self.arguments, self.named)
-        )
+        arguments, named = self.filled(tensors)
         result = self.function(*arguments, **named)
         first: Tensor = pytree.tree_leaves(result)[0]
         return first
@@ -101,7 +108,13 @@ class Layer:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of what it computes from; the larger one of several."""
+        if not self.calls:
+            return (1, 1, 1, 1)
         return max((one.shape for one in self.calls[0].operands if one.computed), key=math.prod)
+
+
+IDLE = Layer(())
+"""Computes nothing: what a call into a runtime costs by itself."""
 
 
 def trace_layers(build: Callable[[], nn.Module], input_shape: Sequence[int]) -> tuple[Layer, ...]:
@@ -170,17 +183,22 @@ class _Recorder(TorchFunctionMode):
         if not sources or not made:
             return result
         name = getattr(func, "__name__", str(func)).strip("_")
-        if name in FREE or not made[0].is_floating_point():
+        if name in FREE or _only_indexes(name, tensors, made) or not made[0].is_floating_point():
             maker = sources[0]
         else:
             maker = len(self.recorded)
-            self.recorded.append(_Recorded(Call(name, func, arguments, named), sources))
+            self.recorded.append(_Recorded(Call(name, func, arguments, named, tuple(made[0].shape)), sources))
         for tensor in made:
             self._keep(tensor, maker)
         return result
 
     def _operand(self, leaf: Any) -> Any:
         return Operand(tuple(leaf.shape), id(leaf) in self._makers) if isinstance(leaf, Tensor) else leaf
+
+
+def _only_indexes(name: str, taken: Sequence[Tensor], made: Sequence[Tensor]) -> bool:
+    """Whether an index keeps every number, as `x[:, :, None, None]` does."""
+    return name == "getitem" and taken[0].numel() == made[0].numel()
 
 
 def _grouped(recorded: Sequence[_Recorded]) -> Iterator[Layer]:
@@ -229,7 +247,7 @@ class LayerNetwork(nn.Module):
 
     def __init__(self, layer: Layer, generator: torch.Generator) -> None:
         super().__init__()
-        self._calls = layer.calls
+        self.layer = layer
         shape, taken = layer.input_shape, False
         self._fed: list[list[str | None]] = []
         for number, call in enumerate(layer.calls):
@@ -244,13 +262,23 @@ class LayerNetwork(nn.Module):
                 fed.append(name)
             self._fed.append(fed)
 
+    def steps(self) -> Iterator[tuple[Call, list[Tensor | None]]]:
+        """Each call with its operands; None is what the call before computed, at first the input."""
+        for call, fed in zip(self.layer.calls, self._fed, strict=True):
+            yield call, [None if name is None else self.get_buffer(name) for name in fed]
+
     def forward(self, x: Tensor) -> Tensor:
-        for call, fed in zip(self._calls, self._fed, strict=True):
-            tensors = [x if name is None else self._constant(call, name, x) for name in fed]
-            x = call.run(iter(tensors))
+        for call, constants in self.steps():
+            pairs = zip(constants, call.operands, strict=True)
+            x = call.run(iter([_viewed(x, of) if one is None else _beside(x, one, call) for one, of in pairs]))
         return x[(slice(None), *(slice(0, 1) for _ in x.shape[1:]))]
 
-    def _constant(self, call: Call, name: str, x: Tensor) -> Tensor:
-        """A constant; what is put beside `x` must have as many samples."""
-        tensor = self.get_buffer(name)
-        return tensor.expand(len(x), *tensor.shape[1:]) if call.name in ("cat", "concat", "stack") else tensor
+
+def _viewed(x: Tensor, operand: Operand) -> Tensor:
+    """What was computed, in the shape in which it is read: views between calls are no calls."""
+    return x if x.shape[1:] == operand.shape[1:] else x.reshape(len(x), *operand.shape[1:])
+
+
+def _beside(x: Tensor, constant: Tensor, call: Call) -> Tensor:
+    """A constant; what is put beside `x` must have as many samples."""
+    return constant.expand(len(x), *constant.shape[1:]) if call.name in ("cat", "concat", "stack") else constant

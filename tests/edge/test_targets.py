@@ -114,7 +114,7 @@ def test_file_that_is_no_model_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_absent_packages_end_in_the_install_command(trained_like, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(target.importlib.metadata, "distributions", lambda: [])
+    monkeypatch.setattr(target.importlib.metadata, "distributions", lambda **_: [])
     command = TARGETS[name].missing()
     assert command.startswith("uv sync")
     with pytest.raises(MissingTarget, match=rf"the target '{name}' is not installed; run `{command}`"):

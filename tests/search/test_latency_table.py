@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from ganpress.errors import ConfigError
@@ -30,9 +29,9 @@ class CountedTable(LatencyTable):
         super().__init__(lambda network, example: network, rounds=3, path=path)
         self.asked = []
 
-    def _time(self, network, input_shape):
-        self.asked.append(input_shape)
-        return 0.5 + np.prod(input_shape) / 100
+    def _time(self, layers):
+        self.asked.append([layer.input_shape for layer in layers])
+        return [0.5 + np.prod(layer.input_shape) / 100 for layer in layers]
 
 
 def table_times(spec):
@@ -50,8 +49,19 @@ def test_each_layer_is_timed_once_and_less_what_an_empty_call_takes():
     table = CountedTable()
     times = [table.milliseconds(layer) for layer in trace(Spec((2, 4))) for _ in range(2)]
     assert times[::2] == times[1::2] == pytest.approx([1.91, 0.71, 0.71])
-    assert len(table.asked) == 4  # the first is the empty call
+    assert [first for first, *_ in table.asked] == [(1, 1, 1, 1)] * 3  # the empty call, each time beside the layer
     assert table.measured == len(table) == 3
+
+
+def test_layers_are_timed_side_by_side_with_the_empty_call():
+    table = CountedTable()
+    layers = [layer for width in range(1, 9) for layer in trace(Spec((width, 4)))]
+    table.fill([*layers, *layers])
+    distinct = len({layer.key for layer in layers})
+    assert [len(shapes) for shapes in table.asked] == [17, distinct - 16 + 1]
+    assert len(table) == distinct
+    table.fill(layers)
+    assert len(table.asked) == 2
 
 
 def test_timed_layers_are_found_again(tmp_path):
@@ -119,31 +129,3 @@ def test_samples_hold_the_ends_of_the_space_and_no_spec_twice():
     assert len(chosen) == len(set(chosen)) == 10
     assert chosen == sample_specs(SPACE, 10, seed=3) != sample_specs(SPACE, 10, seed=4)
     assert sample_specs(SPACE, 99, seed=3) == [SPACE[index] for index in range(len(SPACE))]
-
-
-@pytest.mark.slow
-def test_the_table_ranks_networks_as_onnx_runtime_runs_them(tmp_path):
-    from ganpress.edge.targets import TARGETS
-    from ganpress.latency import measure_latency
-
-    target = TARGETS["onnx"]
-
-    def deploy(network, example):
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.onnx"
-        target.write(network.eval(), path, example)
-        return target.open(path, 1)
-
-    def wide(spec):
-        first, second = (8 * number for number in spec.numbers)
-        layers = (nn.Conv2d(3, first, 3), nn.ReLU(), nn.Conv2d(first, second, 3), nn.ReLU(), nn.Conv2d(second, 3, 3))
-        return nn.Sequential(*layers)
-
-    image = torch.rand(1, 3, 64, 64)
-    specs = sample_specs(SPACE, 8, seed=0)
-    measured = measure_latency({str(spec): deploy(wide(spec), image) for spec in specs}, image, rounds=20)
-    predictor = LatencyPredictor(
-        lambda spec: trace_layers(lambda: wide(spec), image.shape),
-        LatencyTable(deploy, rounds=20),
-        {spec: measured[str(spec)].p50_ms for spec in specs},
-    )
-    assert predictor.error.rank_correlation > 0.8

@@ -98,7 +98,7 @@ def test_options_out_of_range_leave_the_former_result(project, run, capsys, chan
 
 @pytest.mark.parametrize("name", ["openvino", "executorch"])
 def test_absent_target_ends_in_the_install_command(run, project, monkeypatch, capsys, name):
-    monkeypatch.setattr(target.importlib.metadata, "distributions", lambda: [])
+    monkeypatch.setattr(target.importlib.metadata, "distributions", lambda **_: [])
     former = project / "export" / "edge"
     former.mkdir(parents=True)
     (former / "card.json").write_text("former")

@@ -146,8 +146,7 @@ def require_installed(target: Target) -> None:
 
 def absent_packages(*distributions: str) -> list[str]:
     """Those of the named distributions that are not installed."""
-    installed = {str(one.metadata["Name"]).lower() for one in importlib.metadata.distributions()}
-    return [name for name in distributions if name not in installed]
+    return [name for name in distributions if not any(importlib.metadata.distributions(name=name))]
 
 
 def check_request(target: Target, number_type: str, example: Tensor, calibration: Tensor | None) -> None:
