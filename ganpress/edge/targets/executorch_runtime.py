@@ -1,0 +1,88 @@
+"""A `.pte` file as a generator."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganpress.edge.kernels import KernelProfile
+from ganpress.edge.quiet import quiet
+from ganpress.edge.runtime import as_float32
+from ganpress.edge.targets.executorch_profile import read_profile
+from ganpress.errors import CheckpointError
+from ganpress.frames import is_frame, read_content
+
+NO_KERNEL = "error: 0x:14"
+"""What ExecuTorch says of a program with an operator that this version of it does not know (`OperatorMissing`)."""
+OPERATOR = re.compile(rb"\b\w+::\w+")
+"""Name of an operator in a program's bytes, e.g. `aten::cumsum`."""
+
+
+class ExecuTorchGenerator:
+    """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by ExecuTorch on the CPU."""
+
+    def __init__(self, path: Path, threads: int = 1, profile: bool = False) -> None:
+        """Load the file.
+
+        Args:
+            path: a `.pte` file, plain or packed.
+            threads: cores to use. ExecuTorch has one pool for the whole process: what was opened last decides.
+            profile: whether the time of each kernel is kept.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged, or not a generator.
+        """
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist; export the generator first")
+        source = read_content(path) if is_frame(path) else path
+        with quiet():
+            from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+            from executorch.runtime import Runtime
+
+            _unsafe_reset_threadpool(threads)
+            try:
+                self._program = Runtime.get().load_program(source, enable_etdump=profile)
+                self._method = self._program.load_method("forward")
+                tensor = self._method.metadata.input_tensor_meta(0)
+            except Exception as error:  # the runtime raises many types for damaged files
+                raise _refusal(path, " ".join(str(error).split())[:200]) from None
+        self.path = path
+        self.largest_batch, *shape = tensor.sizes()
+        self.input_shape = tuple(shape)
+        """Of one input: (Z,) or (C, H, W)."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run a batch of any size, in parts where the program takes less.
+
+        Raises:
+            ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
+        """
+        values = torch.from_numpy(as_float32(inputs, self.input_shape, f"{self.path.name} takes"))
+        starts = range(0, len(values), self.largest_batch)
+        parts = [self._method.execute([values[start : start + self.largest_batch]])[0].clone() for start in starts]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def profile(self) -> KernelProfile:
+        """Kernels of the calls so far."""
+        return read_profile(self._program)
+
+
+def known_operators() -> set[str]:
+    """Names of the operators that the installed runtime has a kernel for, e.g. `aten::add.out`."""
+    from executorch.runtime import Runtime
+
+    with quiet():
+        return set(Runtime.get().operator_registry.operator_names)
+
+
+def _refusal(path: Path, reason: str) -> CheckpointError:
+    if NO_KERNEL not in reason:
+        return CheckpointError(f"{path} cannot be loaded by ExecuTorch: {reason}; export it again")
+    known = {name.partition(".")[0] for name in known_operators()}
+    unknown = sorted({name.decode() for name in OPERATOR.findall(read_content(path))} - known)
+    return CheckpointError(
+        f"{path} needs a kernel that executorch {importlib.metadata.version('executorch')} has not: "
+        f"{', '.join(unknown)}; `uv sync --upgrade-package executorch`, or export it again"
+    )

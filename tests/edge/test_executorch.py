@@ -1,0 +1,53 @@
+"""Conditional generators on ExecuTorch: XNNPACK runs all of it, in floats and in integers."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ganpress.edge.kernels import profile_of
+from ganpress.edge.targets import TARGETS
+from ganpress.edge.targets.executorch_profile import portable_operators
+from ganpress.fidelity import compare_outputs
+from models.builders import generator_blueprint
+from models.families import Canvas
+
+TARGET = TARGETS["executorch"]
+pytestmark = [
+    pytest.mark.slow,  # importing and lowering take a quarter of a minute each
+    pytest.mark.skipif(TARGET.missing() is not None, reason=f"needs {TARGET.missing()}"),
+]
+
+
+def pictures(images, channels, size):
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.randn(images, channels, size // 8, size // 8, generator=random)
+    return functional.interpolate(coarse, size=size, mode="bilinear").tanh()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "in_integers", "snr_db"),
+    [
+        ("resnet_9blocks:ngf=4", 32, 24, 20),
+        ("mobile_resnet_9blocks:ngf=4", 32, 24, 20),  # its 18 depthwise layers stay in floats
+        ("spade:ngf=4 upsampling=normal semantic=3", 64, None, 15),
+    ],
+)
+def test_xnnpack_runs_all_of_a_conditional_generator(tmp_path, name, size, in_integers, snr_db):
+    torch.manual_seed(0)
+    model = generator_blueprint(name, Canvas(3, size, size, reads=3)).build().eval()
+    inputs = pictures(5, 3, size)
+    for number_type, near in (("float32", 90), ("int8", snr_db)):
+        path = tmp_path / f"{number_type}.pte"
+        TARGET.write(model, path, inputs[:2], number_type, inputs[3:])
+        assert compare_outputs(model, TARGET.open(path), inputs[:3]).snr_db > near
+        profile = TARGET.kernels(path, inputs[:1])
+        assert portable_operators(profile) == ()
+        wanted = 0 if number_type == "float32" else in_integers
+        assert profile.integer_layers == (profile.layers if wanted is None else wanted)
+
+
+def test_portable_kernels_are_told_from_xnnpacks():
+    profile = profile_of(
+        [("Convolution", "float32", True, 3.0), ("index.Tensor_out", "float32", False, 1.0)],
+    )
+    assert portable_operators(profile) == ("index.Tensor_out",)
