@@ -13,6 +13,7 @@ from ganpress.compression.packing import load_packed
 from ganpress.data.arrays import PreparedMeta
 from ganpress.data.inputs import LatentInputs, inputs_digest
 from ganpress.edge.card import read_card
+from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.runtime import OnnxGenerator
 from ganpress.edge.targets import TARGETS
 from ganpress.frames import read_content
@@ -195,16 +196,17 @@ def test_integer_export_is_the_integer_simulation(project, monkeypatch):
 
 
 def test_packed_item_is_the_plain_one_of_fewer_bytes(project, monkeypatch):
-    for module, item in ((compress, "int8"), (export, "int8"), (export, "packed")):
+    for module, item in ((compress, "int8"), (export, "packed")):
         assert run_stage(monkeypatch, module, item) == 0
-    plain, path = project / "export" / "int8" / "generator.onnx", project / "export" / "packed" / "generator.onnx.zst"
+    plain, path = project / "generator.onnx", project / "export" / "packed" / "generator.onnx.zst"
+    export_onnx(load_model(project / "compress" / "int8" / "generator.pt")[0], plain, torch.zeros(2, 100))
     assert {one.name for one in path.parent.iterdir()} == {path.name, "card.json", "metrics.json"}
     card = read_card(path)
     metrics = json.loads((path.parent / "metrics.json").read_text())
     assert read_content(path) == plain.read_bytes()
     assert metrics["size_bytes"] == card.size_bytes == path.stat().st_size < plain.stat().st_size
     assert metrics["decoded_bytes"] == card.packed.size_bytes == plain.stat().st_size
-    assert (card.verification, card.kernels.layers) == (read_card(plain).verification, card.kernels.integer_layers)
+    assert card.kernels.layers == card.kernels.integer_layers > 0
 
 
 def test_file_that_differs_ends_the_stage_and_is_not_left_behind(project, monkeypatch, capsys):
