@@ -149,14 +149,13 @@ def table_file(stage: Stage, config: SearchConfig) -> Path:
 
 def prediction_facts(predictor: LatencyPredictor, config: SearchConfig) -> Mapping[str, Any]:
     """What `best.json` says of the predictor: its errors, and the samples that tell them."""
-    error = predictor.error
+    error, runtime, numbers = predictor.error, config.latency_runtime, config.latency_number_type
     rank = {} if error.rank_correlation is None else {"latency_rank_correlation": error.rank_correlation}
     return {
         "latency_error_median": error.median,
         "latency_error_p90": error.p90,
         **rank,
-        "latency_runtime": config.latency_runtime,
-        "latency_number_type": config.latency_number_type,
+        "latency_runtime": runtime if numbers == "float32" else f"{runtime} {numbers}",
         "latency_layers": predictor.layers,
         "latency_samples": [
             {"spec": str(one.spec), "measured_ms": one.measured_ms, "predicted_ms": one.predicted_ms}
