@@ -1,4 +1,4 @@
-"""Whether inputs are what a generator reads, said before any work is done with them."""
+"""Whether a generator reads its inputs and draws images, said before any work is done with them."""
 
 from collections.abc import Callable
 
@@ -38,3 +38,19 @@ def check_inputs(
             f"{role} {found} do not fit {name or type(generate).__name__}: {reason}; "
             "prepare the data that it was trained for, or train it on this"
         ) from None
+
+
+def check_generator(
+    generate: Callable[[Tensor], Tensor], inputs: Tensor, role: str = "inputs", name: str | None = None
+) -> Tensor:
+    """As `check_inputs`, and the image is finite.
+
+    Raises:
+        ConfigError: as `check_inputs`, or if the generator draws NaN or infinity.
+    """
+    image = check_inputs(generate, inputs, role, name)
+    if not bool(torch.isfinite(image).all()):
+        raise ConfigError(
+            f"{name or type(generate).__name__} draws NaN or infinite pixels: it has diverged; train it again"
+        )
+    return image

@@ -22,7 +22,7 @@ from ganpress.compression.structured_pruning import prune_channels
 from ganpress.config.edge import CompressConfig, CompressItem
 from ganpress.data.inputs import open_inputs
 from ganpress.fidelity import compare_outputs
-from ganpress.input_checks import check_inputs
+from ganpress.input_checks import check_generator, check_inputs
 from ganpress.seeding import derived_seed
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
@@ -51,7 +51,7 @@ def work(stage: Stage, run: StageRun) -> None:
     calibration = open_inputs(prepared, "train").draw(seed, "calibration", config.calibration_images)
     unseen = open_inputs(prepared, "validation")
     held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
-    check_inputs(original, calibration, "calibration inputs")
+    check_generator(original, calibration, "calibration inputs")
     check_inputs(original, held_out, "inputs of the validation split")
     compressed, blueprint = compress(original, blueprint, item, calibration, seed)
     path, packed = stage.out / "generator.pt", stage.out / "generator.ganpack"

@@ -15,7 +15,7 @@ from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
 from ganpress.edge.targets import TARGETS
 from ganpress.errors import ConfigError, DataError
 from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
-from ganpress.input_checks import check_inputs
+from ganpress.input_checks import check_generator
 from ganpress.latency import Latency, measure_latency
 from ganpress.metrics.judge import Judge, load_judge
 from ganpress.metrics.lpips import load_perceptual_distance
@@ -91,12 +91,12 @@ def _check_images(runners: Mapping[str, Generate], prepared: Path, example: Tens
         example: one input (1, …) of the test split.
 
     Raises:
-        ConfigError: naming the generator that does not read this data's inputs, or draws images of another shape.
+        ConfigError: naming the generator that does not read this data's inputs, or draws no images or others.
     """
     meta = read_meta(prepared)
     wanted = meta.channels, meta.size, meta.width
     for reference, generate in runners.items():
-        drawn = tuple(check_inputs(generate, example, "inputs of the test split", reference).shape[1:])
+        drawn = tuple(check_generator(generate, example, "inputs of the test split", reference).shape[1:])
         if drawn != wanted:
             raise ConfigError(
                 f"{reference} draws images {drawn}, the prepared ones are {wanted}; "

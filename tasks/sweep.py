@@ -13,7 +13,7 @@ from ganpress.config.sweep import SweepConfig
 from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
 from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
 from ganpress.fidelity import compare_outputs
-from ganpress.input_checks import check_inputs
+from ganpress.input_checks import check_generator, check_inputs
 from ganpress.metrics.judge import Judge, load_judge
 from ganpress.metrics.score_intervals import interval_metrics
 from ganpress.metrics.scores import Scores
@@ -73,6 +73,7 @@ def work(stage: Stage, run: StageRun) -> None:
     seed = derived_seed(stage.seed, "compress", "calibration")  # as `compress` draws them, so that numbers agree
     calibration_images = stage.section(CompressConfig, "compress").calibration_images
     calibration = open_inputs(data, "train").draw(seed, "calibration", calibration_images)
+    check_generator(original, calibration, "calibration inputs")
     compressed = pack_level(original, blueprint, level, calibration, seed)
     protocol = _protocol(stage, config)
     before, after = (protocol.score(one) for one in (original, compressed.model))

@@ -145,6 +145,16 @@ def test_own_integers_are_for_onnx_alone(trained_like, tmp_path, name):
         TARGETS[name].write(quantized, tmp_path / "x", latents(1))
 
 
+def test_generator_in_training_mode_is_left_as_it_is(tmp_path):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    TARGETS["onnx"].write(
+        model, tmp_path / "x.onnx", torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    )
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
 class Bessel(nn.Module):
     def forward(self, x):
         return torch.special.bessel_j0(x)

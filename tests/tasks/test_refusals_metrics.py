@@ -116,8 +116,7 @@ def write_diverged(path):
 
 def test_generator_that_draws_nan_is_named(artifacts, refusal):
     write_diverged(artifacts / "control" / "d2" / "generator.pt")
-    line = refusal(evaluate)
-    assert line == "control/d2: the generator makes NaN or infinite pixels; it has diverged or its weights are damaged"
+    assert refusal(evaluate) == "control/d2 draws NaN or infinite pixels: it has diverged; train it again"
 
 
 def test_judge_that_sees_nan_is_told_from_generators(artifacts, refusal):
@@ -126,9 +125,24 @@ def test_judge_that_sees_nan_is_told_from_generators(artifacts, refusal):
         assert refusal(module, item).startswith("the reference features hold NaN or infinity in 60 of 60 samples; ")
 
 
-def test_diverged_generator_is_not_swept(artifacts, refusal):
+@pytest.mark.parametrize(("module", "item"), [(compress, "pruned"), (sweep, "none-8")])
+def test_diverged_generator_is_not_compressed(artifacts, refusal, module, item):
     write_diverged(artifacts / "subnet" / "generator.pt")
-    assert "[nan, nan]" in refusal(sweep, "none-8")
+    assert refusal(module, item) == "WdcganGenerator draws NaN or infinite pixels: it has diverged; train it again"
+
+
+def test_generator_that_draws_nan_later_on_is_named(artifacts, refusal, monkeypatch):
+    opened = evaluate.open_runner
+
+    def open_runner(subject, threads):
+        runner = opened(subject, threads)
+        if subject.reference != "control/d2":
+            return runner
+        return lambda z: runner(z) if len(z) == 1 else runner(z) * float("nan")
+
+    monkeypatch.setattr(evaluate, "open_runner", open_runner)
+    expected = "control/d2: the generator makes NaN or infinite pixels; it has diverged or its weights are damaged"
+    assert refusal(evaluate) == expected
 
 
 def test_fewer_generated_images_than_neighbours(refusal):

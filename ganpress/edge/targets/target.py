@@ -1,10 +1,10 @@
 """What every edge target can do: write a generator as its files, run them, and say which kernels ran."""
 
+import copy
 import importlib.metadata
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from ganpress.config.edge import TargetName
@@ -12,7 +12,7 @@ from ganpress.edge.equalization import equalized
 from ganpress.edge.forms import Form, in_form
 from ganpress.edge.kernels import KernelProfile
 from ganpress.errors import ConfigError
-from ganpress.input_checks import check_inputs
+from ganpress.input_checks import check_generator
 from ganpress.metrics.scoring import Generate
 from models.quantized_network import Quantized
 
@@ -80,8 +80,7 @@ class Target(ABC):
                 are not finite.
         """
         check_request(self, number_type, example, calibration)
-        if not bool(torch.isfinite(check_inputs(model, example)).all()):
-            raise ConfigError(f"{type(model).__name__} draws NaN or infinite pixels: it has diverged; train it again")
+        check_generator(copy.deepcopy(model).eval(), example)
         ranges = calibration if number_type == "int8" else None
         if isinstance(model, Quantized):
             if number_type != "float32" or not isinstance(model, self.own_integers):
