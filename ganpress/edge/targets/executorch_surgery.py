@@ -6,56 +6,48 @@ are loops without vectors. Each operator here is written in terms of those that 
 (`executorch.backends.xnnpack.partition.config`). It is the graph of `torch.export` that is rewritten, so that it does
 not matter whether a generator calls a module or a function.
 
+What takes an operator's place is a function of this module, which becomes operators when the graph is exported again.
+Until then a quantizer sees no arithmetic to round in it.
+
 Shapes: N batch, C channels, H W size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
 aten = torch.ops.aten
 
+ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
 BORDERS = ("reflect", "replicate")
 GROUPED_CHANNELS = 16
 """Channels that are made larger together; with one each XNNPACK's transposed convolution is four times slower."""
 
 
-def merge_downsampling_(graph: fx.GraphModule) -> None:
-    """Let convolutions read every k-th pixel themselves, where their input is a picture made smaller by a whole k.
-
-    Resizing to the nearest pixel by k keeps pixels 0, k, 2 k, …; a convolution of stride s, dilation d and padding p
-    of what is kept is the convolution of the picture itself with k s, k d and k p. SPADE reads its label map so in each
-    of its layers.
+def rewrite_(graph: fx.GraphModule) -> None:
+    """Write operators that XNNPACK does not take in terms of others.
 
     Args:
-        graph: as `torch.export` makes it, with shapes; changed in place.
+        graph: as `torch.export` makes it, with shapes; changed in place, and has to be exported again.
     """
     for node in list(graph.graph.nodes):
-        if node.target is not aten.conv2d.default:
-            continue
-        factor = _downsampling(node.args[0])
-        if factor is None:
-            continue
-        smaller, weight, bias, stride, padding, dilation, groups = _convolution(node)
-        steps = ([k * one for k, one in zip(factor, _pair(each), strict=True)] for each in (stride, padding, dilation))
-        node.args = (smaller.args[0], weight, bias, *steps, groups)
+        if node.target is aten.conv2d.default:
+            _merge_downsampling_(node)
     graph.graph.eliminate_dead_code()
-    graph.recompile()
-
-
-def rewrite_(graph: fx.GraphModule) -> None:
-    """Write operators that XNNPACK does not take in terms of others; `graph` has to be exported again.
-
-    Args:
-        graph: as `torch.export` makes it or PT2E has quantized it; changed in place.
-    """
-    for node in graph.graph.nodes:
-        if node.op == "call_function":
-            node.target = REWRITINGS.get(node.target, node.target)
+    for node in list(graph.graph.nodes):
+        if node.target is aten.pad.default:
+            node.target = pad
+        elif node.target is aten.instance_norm.default:
+            _rewrite_norm_(graph, node)
+        elif node.target is aten.upsample_nearest2d.vec:
+            _rewrite_resizing_(graph, node)
+        elif node.target in ARITHMETIC and node.meta["val"].is_floating_point():
+            # an integer would become a tensor of integers that a portable kernel converts
+            node.args = tuple(float(one) if isinstance(one, int) else one for one in node.args)
+    graph.graph.eliminate_dead_code()
     graph.recompile()
 
 
@@ -66,23 +58,20 @@ def instance_norm(
     running_mean: Tensor | None,
     running_var: Tensor | None,
     use_input_stats: bool,
-    momentum: float,
-    eps: float,
-    cudnn_enabled: bool = False,  # noqa: ARG001
+    eps: Tensor,
 ) -> Tensor:
     """Instance normalisation (Ulyanov et al. 2016, eq. 5) by means and products, (N, C, H, W) -> (N, C, H, W).
 
     The variance is that of the centred values, by a second pass: a mean of squares less a squared mean would cancel
-    where a channel's mean is far from zero. All constants have four axes, so that the layout of pictures fits them.
+    where a channel's mean is far from zero. All constants have four axes, `eps` (1, 1, 1, 1), so that the layout of
+    pictures fits them.
     """
-    if x.dim() != 4 or not (use_input_stats or (running_mean is not None and running_var is not None)):
-        return functional.instance_norm(x, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
     if use_input_stats or running_mean is None or running_var is None:
         centred = x - x.mean((2, 3), keepdim=True)
         variance = (centred * centred).mean((2, 3), keepdim=True)  # (N, C, 1, 1)
     else:
         centred, variance = x - _channels(running_mean), _channels(running_var)
-    result = centred * torch.rsqrt(variance + _constant(np.full((1, 1, 1, 1), eps), x))
+    result = centred * torch.rsqrt(variance + eps)
     if weight is not None:
         result = result * _channels(weight)
     return result if bias is None else result + _channels(bias)
@@ -96,38 +85,16 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
     return _framed(_framed(x, 2, top, bottom, mode), 3, left, right, mode)
 
 
-def upsample_nearest2d(x: Tensor, output_size: Sequence[int] | None, scale_factors: Sequence[float] | None) -> Tensor:
-    """Resizing to the nearest pixel, (N, C, H, W) -> (N, C, a H, b W); for whole a and b by a transposed convolution.
+def enlarge(x: Tensor, kernel: Tensor) -> Tensor:
+    """Repeat pixels, (N, C, H, W) -> (N, C, a H, b W), by the transposed convolution with `repeating_kernel`."""
+    return functional.conv_transpose2d(x, kernel, stride=kernel.shape[2:], groups=x.shape[1] // kernel.shape[1])
 
-    Its kernel is a x b ones for each channel with itself. Channels go in groups, which XNNPACK multiplies faster than
-    one by one.
-    """
-    if output_size is None:
-        assert scale_factors is not None  # the operator has one of both
-        sizes = [int(size * scale) for size, scale in zip(x.shape[2:], scale_factors, strict=True)]
-    else:
-        sizes = list(output_size)
-    height, width = (size // before for size, before in zip(sizes, x.shape[2:], strict=True))
-    if [height * x.shape[2], width * x.shape[3]] != sizes:
-        return functional.interpolate(x, sizes, mode="nearest")
-    channels = x.shape[1]
+
+def repeating_kernel(channels: int, height: int, width: int) -> Tensor:
+    """Ones from each channel to itself: (C, channels of a group, a, b). Groups, because all with all would be C * C."""
     together = next(count for count in (GROUPED_CHANNELS, 8, 4, 2, 1) if channels % count == 0)
-    ones = np.eye(together)[:, :, None, None] * np.ones((height, width))
-    kernel = _constant(np.tile(ones, (channels // together, 1, 1, 1)), x)
-    return functional.conv_transpose2d(x, kernel, stride=(height, width), groups=channels // together)
-
-
-REWRITINGS: dict[object, Callable[..., Tensor]] = {
-    aten.instance_norm.default: instance_norm,
-    aten.pad.default: pad,
-    aten.upsample_nearest2d.vec: upsample_nearest2d,
-}
-"""What takes the place of each operator, with its arguments."""
-
-
-def _constant(values: "np.ndarray[Any, np.dtype[np.float64]]", like: Tensor) -> Tensor:
-    """A constant of the graph, in its type from the start: XNNPACK takes no weights that are converted in the graph."""
-    return torch.tensor(values if like.dtype == torch.float64 else values.astype(np.float32))
+    kernel = torch.eye(together).repeat(channels // together, 1)
+    return kernel[:, :, None, None].expand(-1, -1, height, width).contiguous()
 
 
 def _channels(values: Tensor) -> Tensor:
@@ -147,26 +114,72 @@ def _framed(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     return torch.cat(parts, axis) if len(parts) > 1 else x
 
 
-def _downsampling(node: object) -> tuple[int, ...] | None:
-    """By which whole numbers a node makes its pictures smaller; None where it does not, or does not by whole ones."""
-    if not isinstance(node, fx.Node) or node.target is not aten.upsample_nearest2d.vec:
-        return None
-    arguments: tuple[Any, ...] = (*node.args, None)
-    picture, _, scales = arguments[:3]
-    before, after = picture.meta["val"].shape[2:], node.meta["val"].shape[2:]
+def _merge_downsampling_(node: fx.Node) -> None:
+    """Let a convolution read every k-th pixel itself, where its input is a picture made smaller by a whole k.
+
+    Resizing to the nearest pixel by k keeps pixels 0, k, 2 k, …; a convolution of stride s, dilation d and padding p
+    of what is kept is the convolution of the picture itself with k s, k d and k p. SPADE reads its label map so in each
+    of its layers.
+    """
+    arguments: tuple[Any, ...] = (*node.args, *(None, 1, 0, 1, 1)[len(node.args) - 2 :])
+    smaller, weight, bias, *steps, groups = arguments  # steps: stride, padding, dilation
+    if smaller.target is not aten.upsample_nearest2d.vec:
+        return
+    after, before = _sizes(smaller)
     factors = tuple(old // new for old, new in zip(before, after, strict=True))
-    if any(k * new != old for k, old, new in zip(factors, before, after, strict=True)) or max(factors) == 1:
-        return None
-    exact = scales is None or all(scale == 1 / k for scale, k in zip(scales, factors, strict=True))
-    return factors if exact else None
+    if any(k * new != old for k, old, new in zip(factors, before, after, strict=True)) or not _exact(smaller, factors):
+        return
+    steps = [[k * one for k, one in zip(factors, _pair(each), strict=True)] for each in steps]
+    node.args = (smaller.args[0], weight, bias, *steps, groups)
 
 
-def _convolution(node: fx.Node) -> tuple[Any, ...]:
-    """Arguments of a conv2d, the defaults with them: input, weight, bias, stride, padding, dilation, groups."""
-    return (*node.args, *(None, 1, 0, 1, 1)[len(node.args) - 2 :])
+def _rewrite_norm_(graph: fx.GraphModule, node: fx.Node) -> None:
+    arguments: tuple[Any, ...] = node.args
+    *first, _, eps, _ = arguments  # without momentum and the choice of a library
+    values = arguments[0].meta["val"]
+    if values.dim() == 4:
+        node.target = instance_norm
+        node.args = (*first, _constant(graph, node, torch.full((1, 1, 1, 1), eps, dtype=values.dtype)))
+
+
+def _rewrite_resizing_(graph: fx.GraphModule, node: fx.Node) -> None:
+    """Enlarge by whole numbers; any other resizing stays."""
+    picture: Any = node.args[0]
+    after, before = _sizes(node)
+    factors = tuple(new // old for new, old in zip(after, before, strict=True))
+    if any(k * old != new for k, old, new in zip(factors, before, after, strict=True)):
+        return
+    if max(factors) == 1:
+        node.replace_all_uses_with(picture)
+        return
+    values = picture.meta["val"]
+    kernel = repeating_kernel(values.shape[1], *factors).to(values.dtype)
+    node.args = (picture, _constant(graph, node, kernel))
+    node.target = enlarge
+
+
+def _sizes(node: fx.Node) -> tuple[Sequence[int], Sequence[int]]:
+    """Height and width of what a resizing puts out and takes in."""
+    picture: Any = node.args[0]
+    return node.meta["val"].shape[2:], picture.meta["val"].shape[2:]
+
+
+def _exact(node: fx.Node, factors: Sequence[int]) -> bool:
+    """Whether the scales of a resizing, where it has any, are one over whole numbers."""
+    arguments: tuple[Any, ...] = (*node.args, None)
+    scales = arguments[2]
+    return scales is None or all(scale == 1 / k for scale, k in zip(scales, factors, strict=True))
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     if isinstance(value, int):
         return value, value
     return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
+
+
+def _constant(graph: fx.GraphModule, before: fx.Node, value: Tensor) -> fx.Node:
+    """Keep a value with the graph: XNNPACK takes no weights that the graph makes."""
+    name = f"{before.name}_constant"
+    graph.register_buffer(name, value)
+    with graph.graph.inserting_before(before):
+        return graph.graph.get_attr(name)

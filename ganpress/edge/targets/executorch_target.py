@@ -15,7 +15,7 @@ from ganpress.edge.layers import blame
 from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.executorch_quantization import quantized
 from ganpress.edge.targets.executorch_runtime import ExecuTorchGenerator, known_operators
-from ganpress.edge.targets.executorch_surgery import merge_downsampling_, rewrite_
+from ganpress.edge.targets.executorch_surgery import rewrite_
 from ganpress.edge.targets.target import Target, UnsupportedGenerator
 from ganpress.metrics.scoring import Generate
 
@@ -85,16 +85,10 @@ def _lowerable(model: nn.Module) -> nn.Module:
 
 
 def _rewritten(model: nn.Module, example: Tensor, calibration: Tensor | None) -> Any:
-    """A generator as a program of operators that XNNPACK takes, in integers where there are calibration inputs.
-
-    Normalisations are rewritten after the quantization: the quantizer would round the arithmetic inside them.
-    """
+    """A generator as a program of operators that XNNPACK takes, in integers where there are calibration inputs."""
     graph: Any = _export(model, example).module()
-    merge_downsampling_(graph)
-    if calibration is not None:
-        graph = quantized(graph, calibration)
     rewrite_(graph)
-    return _export(graph, example)
+    return _export(graph if calibration is None else quantized(graph, calibration), example)
 
 
 def _export(model: nn.Module, example: Tensor) -> Any:
