@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ganpress.compression.activations import LayerRanges, measure_ranges, run_hooked
+from ganpress.compression.activations import measure_ranges, run_hooked
 from ganpress.compression.adaptive_rounding import round_adaptive
 from ganpress.compression.compensation import patch_moments, round_compensated
 from ganpress.compression.histograms import affine
+from ganpress.compression.layer_ranges import LayerRanges
 from ganpress.compression.preparation import Prepared
 from ganpress.compression.rounding import CodeBook, QuantizationConfig, code_book
 from ganpress.compression.sites import Site

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, fx, nn
 
+from ganpress.compression.flows import readers_of
 from ganpress.errors import ConfigError
 from models.quantized_geometry import geometry_of
 from models.quantized_network import QUANTIZABLE
@@ -39,6 +40,10 @@ class Site:
     """Batch normalisation that follows at once and nowhere else, so that it can be folded."""
     follower: Follower | None = None
     """What alone reads the layer's output, behind `norm`; None where it is something else, or several."""
+    readers: tuple[str, ...] = ()
+    """Layers that alone read the output, behind `norm`, with nothing between that does not commute with rounding; empty
+    where anything else reads it.
+    """
 
 
 def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
@@ -61,11 +66,10 @@ def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
     nodes = [node for node in program.graph.nodes if node.target in LAYERS]
     named = [(node, owner_of(node.args[1], owners)) for node in nodes]
     calls = Counter(name for _, name in named)
-    sites: dict[str, Site] = {}
-    for node, name in named:
-        if name is None or not _quantizable(model, name):
-            continue
-        sites[name] = _site(model, node, name, owners) if calls[name] == 1 else Site(name)
+    layers = {node: name for node, name in named if name is not None and _quantizable(model, name)}
+    sites = {}
+    for node, name in layers.items():
+        sites[name] = _site(model, node, layers, owners) if calls[name] == 1 else Site(name)
     if not sites:
         raise _nothing_to_quantize(model)
     return tuple(_without_shared_norms(sites))
@@ -109,14 +113,15 @@ def _quantizable(model: nn.Module, name: str) -> bool:
     return True
 
 
-def _site(model: nn.Module, node: fx.Node, name: str, owners: dict[str, str]) -> Site:
-    site, reader = Site(name), _only_reader(node)
+def _site(model: nn.Module, node: fx.Node, layers: dict[fx.Node, str], owners: dict[str, str]) -> Site:
+    site, reader = Site(layers[node]), _only_reader(node)
     if reader is not None and reader.target is aten.batch_norm.default:
         norm = owner_of(reader.args[3], owners)  # of the running mean
         layer = None if norm is None else model.get_submodule(norm)
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            site, reader = replace(site, norm=norm), _only_reader(reader)
-    return replace(site, follower=FOLLOWERS.get(reader.target) if reader is not None else None)
+            site, node, reader = replace(site, norm=norm), reader, _only_reader(reader)
+    follower = FOLLOWERS.get(reader.target) if reader is not None else None
+    return replace(site, follower=follower, readers=readers_of(node, layers))
 
 
 def _only_reader(node: fx.Node) -> fx.Node | None:

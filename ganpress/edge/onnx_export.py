@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.graph import OPSET, OUTPUT, DrawnModule, input_name
 from ganpress.edge.graph_passes_codes import pad_codes_
+from ganpress.edge.graph_passes_flows import pass_codes_, share_scale_
 from ganpress.edge.graph_passes_outputs import widen_outputs
 from ganpress.edge.layers import blame
 from ganpress.edge.onnx_surgery import keep_channel_scales_
@@ -88,6 +89,8 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
     proto = program.model_proto
     _strip_metadata_(proto)
+    share_scale_(proto)
+    pass_codes_(proto)
     keep_channel_scales_(proto)
     pad_codes_(proto)
     if proto.ByteSize() > LARGEST_FILE_BYTES:

@@ -25,7 +25,7 @@ def keep_channel_scales_(proto: Any) -> None:
     constants = {one.name: one for one in graph.initializer}
     decoders = {node.output[0]: node for node in graph.node if _decodes_channels(node, constants)}
     decoded = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    names = _fresh_names(graph)
+    names = fresh_names(graph)
 
     def constant(array: Any) -> str:
         name = next(names)
@@ -77,7 +77,8 @@ def _written_out(
     ]
 
 
-def _fresh_names(graph: Any) -> Iterator[str]:
+def fresh_names(graph: Any) -> Iterator[str]:
+    """Names that no tensor of the graph has."""
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
     taken |= {one.name for one in graph.initializer}
     return (name for name in (f"r{place}" for place in range(10**9)) if name not in taken)

@@ -88,8 +88,8 @@ def test_the_resnets_transposed_convolution_needs_no_crop():
 
 def test_sites_are_found_with_what_follows_them(small):
     assert find_sites(small, inputs(1, 6)) == (
-        Site("linear"),
-        Site("up", norm="norm", follower="relu"),
+        Site("linear", readers=("up",)),
+        Site("up", norm="norm", follower="relu", readers=("shuffled",)),
         Site("shuffled"),
         Site("head", follower="tanh"),
     )
