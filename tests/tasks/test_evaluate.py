@@ -303,6 +303,17 @@ def test_an_unknown_source_is_refused(chain):
         find_subjects(stage_of(chain, export=export))
 
 
+def test_a_truncated_packed_file_is_refused(chain, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(chain, broken)
+    path = broken / "artifacts" / "export" / "int8" / "generator.onnx.zst"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(
+        CheckpointError, match=r"int8/generator\.onnx\.zst is truncated or damaged: .*; export it again$"
+    ):
+        work(stage_of(broken), StageRun(broken, None, ""))
+
+
 def test_a_damaged_generator_leaves_earlier_results_alone(chain, evaluated, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(chain, broken)
