@@ -94,7 +94,7 @@ def main() -> None:
                 if number_type in number_types(runtime):
                     row = measure(SPACES[name], runtime, number_type, options)
                     print("| " + " | ".join([name, f"{runtime} {number_type}", *row.cells]) + " |", flush=True)
-                    if options.verbose:
+                    if options.each:
                         _print_samples(row.error)
 
 
@@ -148,7 +148,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runtimes", nargs="+", default=["onnx", "openvino"], choices=runtimes)
     parser.add_argument("--number-types", nargs="+", default=["float32", "int8"])
     parser.add_argument("--spaces", nargs="+", default=["wdcgan", "mobile_resnet"], choices=spaces)
-    parser.add_argument("--verbose", action="store_true", help="print each sample")
+    parser.add_argument("--each", action="store_true", help="print each sample")
     for name, default in (("samples", 10), ("rounds", 20), ("predictions", 10)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()

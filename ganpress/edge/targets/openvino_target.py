@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES
 from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.forms import Form
-from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
+from ganpress.edge.graph import INPUT, OUTPUT, SOURCE, DrawnModule
 from ganpress.edge.graph_passes_openvino import unrounded_outputs
 from ganpress.edge.graph_passes_outputs import widen_outputs
 from ganpress.edge.kernels import KernelProfile, profile_of
@@ -176,6 +176,8 @@ def _convert(model: nn.Module, example: Tensor) -> Any:
     """
     import openvino
 
+    if isinstance(model, DrawnModule):  # the converter takes ten times as long for a layer
+        return openvino.Core().read_model(model.onnx_graph())
     with tempfile.TemporaryDirectory(prefix="ganpress-openvino-") as folder:
         path = Path(folder) / "generator.onnx"
         export_onnx(model, path, example)
