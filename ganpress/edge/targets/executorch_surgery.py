@@ -44,9 +44,8 @@ def rewrite_(graph: fx.GraphModule) -> None:
             _rewrite_norm_(graph, node)
         elif node.target is aten.upsample_nearest2d.vec:
             _rewrite_resizing_(graph, node)
-        elif node.target in ARITHMETIC and node.meta["val"].is_floating_point():
-            # an integer would become a tensor of integers that a portable kernel converts
-            node.args = tuple(float(one) if isinstance(one, int) else one for one in node.args)
+        elif node.target in ARITHMETIC:
+            _rewrite_number_(graph, node)
     graph.graph.eliminate_dead_code()
     graph.recompile()
 
@@ -140,6 +139,18 @@ def _rewrite_norm_(graph: fx.GraphModule, node: fx.Node) -> None:
     if values.dim() == 4:
         node.target = instance_norm
         node.args = (*first, _constant(graph, node, torch.full((1, 1, 1, 1), eps, dtype=values.dtype)))
+
+
+def _rewrite_number_(graph: fx.GraphModule, node: fx.Node) -> None:
+    """Write a number that is added or multiplied with four axes; with none it would change the layout of pictures."""
+    values = node.meta["val"]
+    if values.dim() == 4 and values.is_floating_point():
+        node.args = tuple(
+            _constant(graph, node, torch.full((1, 1, 1, 1), one, dtype=values.dtype))
+            if isinstance(one, int | float)
+            else one
+            for one in node.args
+        )
 
 
 def _rewrite_resizing_(graph: fx.GraphModule, node: fx.Node) -> None:
