@@ -37,7 +37,9 @@ class QuantizationConfig:
     symmetric: bool = False
     """Whether the bounds of activations are as far below zero as above it."""
     per_channel: bool = True
-    """Whether each channel has a scale of its own; integer kernels of weights and outputs allow it at no cost."""
+    """Whether each channel of weights has a scale of its own, which costs integer kernels nothing, and each channel of
+    outputs that gain by it, see `ganpress.compression.activations`.
+    """
     channel_inputs: bool = False
     """Whether each channel of a layer's input has one, too, moved into the weights."""
     asymmetric_weights: bool = False

@@ -29,7 +29,7 @@ class CompressItem(Section):
     symmetric: bool = False
     """Whether activations are bounded as far below zero as above it."""
     per_channel: bool = True
-    """Whether each channel of weights and outputs has a scale of its own."""
+    """Whether each channel of weights, and of outputs that an instance normalisation reads, has a scale of its own."""
     channel_inputs: bool = False
     """Whether each channel of a layer's input has one, too."""
     asymmetric_weights: bool = False
