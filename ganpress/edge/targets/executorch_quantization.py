@@ -1,13 +1,10 @@
 """Integers for XNNPACK by torchao's PT2E quantization: ranges of calibration, or of each image.
 
-Static ranges let integers go from layer to layer. Where an instance normalisation stands behind the convolutions, there
-is nothing to gain from that, because it needs floats: each output would be rounded to one scale a tensor only to be
-made a float again. There the ranges are dynamic: each layer rounds its input to the values that this image has,
-multiplies integers and gives floats. Nothing lies beyond such a range, and outputs are not rounded at all. XNNPACK has
-no depthwise convolution of dynamic ranges; these stay in floats.
-
-Where one activation is multiplied by another, as in SPADE's normalisation, convolutions have static ranges, and what
-lies between them is floats.
+Static ranges let integers go from layer to layer. Where a normalisation of each image, or one modulated by another
+layer, stands behind the convolutions, there is nothing to gain from that, because it needs floats: each output would be
+rounded to one scale a tensor only to be made a float again. There the ranges are dynamic: each layer rounds its input
+to the values that this image has, multiplies integers and gives floats. Nothing lies beyond such a range, and outputs
+are not rounded at all. XNNPACK has no depthwise convolution of dynamic ranges; these stay in floats.
 """
 
 from typing import Any
@@ -15,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ganpress.edge.targets.executorch_surgery import ARITHMETIC, instance_norm
+from ganpress.edge.targets.executorch_surgery import instance_norm
 
 aten = torch.ops.aten
 
@@ -33,15 +30,11 @@ def quantized(graph: fx.GraphModule, calibration: Tensor) -> fx.GraphModule:
     )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    nodes = list(graph.graph.nodes)
-    dynamic = any(node.target is instance_norm for node in nodes)
+    dynamic = any(_needs_floats(node) for node in graph.graph.nodes)
     if dynamic:
         _hide_activations_(graph)
     config: Any = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
-    quantizer = XNNPACKQuantizer().set_global(config)
-    if any(_modulates(node) for node in nodes):
-        quantizer.set_filter_function(lambda node: node.target not in ARITHMETIC)
-    observed = prepare_pt2e(graph, quantizer)
+    observed = prepare_pt2e(graph, XNNPACKQuantizer().set_global(config))
     with torch.no_grad():
         for place in range(1 if dynamic else len(calibration)):
             observed(calibration[place : place + 1])
@@ -49,8 +42,10 @@ def quantized(graph: fx.GraphModule, calibration: Tensor) -> fx.GraphModule:
     return result
 
 
-def _modulates(node: fx.Node) -> bool:
-    """Whether a node multiplies one activation by another, as SPADE's normalisation does."""
+def _needs_floats(node: fx.Node) -> bool:
+    """Whether a node is an instance normalisation, or multiplies one activation by another as SPADE's norms do."""
+    if node.target is instance_norm:
+        return True
     factors = [one for one in node.all_input_nodes if one.op == "call_function"]
     return node.target is aten.mul.Tensor and len(factors) == 2
 
