@@ -121,21 +121,22 @@ class _Flow:
 
     def _moves(self, node: Any) -> bool:
         if node.op_type == "Resize":
-            return any(one.name == "mode" and one.s == b"nearest" for one in node.attribute) or not any(
-                one.name == "mode" for one in node.attribute
-            )
+            return _mode(node, b"nearest") == b"nearest"
         if node.op_type == "Pad":
-            mode = next((one.s for one in node.attribute if one.name == "mode"), b"constant")
-            filling = self._arrays.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(())
-            return mode in COPYING_PADS or (mode == b"constant" and filling is not None and not filling.any())
+            return _mode(node, b"constant") in COPYING_PADS or self._pads_zeros(node)
         return node.op_type == "Relu" or (node.op_type in MOVING and len(node.output) == 1)
+
+    def _pads_zeros(self, node: Any) -> bool:
+        if len(node.input) < 3 or not node.input[2]:
+            return True
+        return node.input[2] in self._arrays and not self._arrays[node.input[2]].any()
 
     def _bounded(self, codes: str, zero: int) -> str:
         """Codes not below that of zero: all of them, where zero is the lowest code."""
         return codes if zero == 0 else self._add("Clip", [codes, self._constant(np.uint8(zero))])
 
     def _moved(self, node: Any, inputs: list[str], zero: int) -> str:
-        if node.op_type == "Pad" and not any(one.s in COPYING_PADS for one in node.attribute if one.name == "mode"):
+        if node.op_type == "Pad" and _mode(node, b"constant") not in COPYING_PADS:
             inputs[2:3] = [self._constant(np.uint8(zero))]
         moved = self._add(node.op_type, inputs)
         self.nodes[-1].attribute.extend(node.attribute)
@@ -154,6 +155,10 @@ class _Flow:
         result = next(self._names)
         self.nodes.append(helper.make_node(operator, inputs, [result]))
         return result
+
+
+def _mode(node: Any, default: bytes) -> bytes:
+    return next((bytes(one.s) for one in node.attribute if one.name == "mode"), default)
 
 
 def _read(nodes: list[Any], outputs: set[str]) -> Iterator[Any]:
