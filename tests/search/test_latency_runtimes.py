@@ -44,13 +44,13 @@ RUNTIMES = [
 
 
 def product():
-    """The layer of a convolution, its batch normalisation and activation; its network; an input."""
+    """A layer that outlasts an idle call (convolution, batch normalisation, activation); its network; an input."""
 
     def block():
         return nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU())
 
-    (layer,) = trace_layers(block, (1, 16, 8, 8))
-    return layer, LayerNetwork(layer, torch.Generator().manual_seed(0)).eval(), torch.rand(1, 16, 8, 8)
+    (layer,) = trace_layers(block, (1, 16, 64, 64))
+    return layer, LayerNetwork(layer, torch.Generator().manual_seed(0)).eval(), torch.rand(1, 16, 64, 64)
 
 
 @pytest.mark.parametrize(("name", "number_type"), RUNTIMES)
