@@ -258,14 +258,15 @@ class LayerNetwork(nn.Module):
                     fed.append(None)
                     continue
                 name = f"constant_{number}_{place}"
-                self.register_buffer(name, 0.5 + torch.rand(operand.shape, generator=generator))
+                value = 0.5 + torch.rand(operand.shape, generator=generator)
+                self.register_parameter(name, nn.Parameter(value, requires_grad=False))
                 fed.append(name)
             self._fed.append(fed)
 
     def steps(self) -> Iterator[tuple[Call, list[Tensor | None]]]:
         """Each call with its operands; None is what the call before computed, at first the input."""
         for call, fed in zip(self.layer.calls, self._fed, strict=True):
-            yield call, [None if name is None else self.get_buffer(name) for name in fed]
+            yield call, [None if name is None else self.get_parameter(name) for name in fed]
 
     def forward(self, x: Tensor) -> Tensor:
         for call, constants in self.steps():
