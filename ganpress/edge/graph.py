@@ -1,5 +1,6 @@
 """A small writer of ONNX graphs: only what a runtime needs goes into the file."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,12 +68,12 @@ class GraphWriter:
         return content
 
 
-class DrawnModule(nn.Module):
+class DrawnModule(nn.Module, ABC):
     """A module that draws its own ONNX graph, which spares the seconds that torch.onnx takes."""
 
+    @abstractmethod
     def onnx_graph(self) -> bytes:
         """The graph, serialised: `input_name` -> `OUTPUT`, the batch dynamic."""
-        raise NotImplementedError
 
 
 def input_name(example: Tensor) -> str:

@@ -58,7 +58,7 @@ def pass_codes_(proto: Any) -> int:
 def share_scale_(proto: Any) -> None:
     """Decode with one scale and one zero point where those of all channels are the same.
 
-    ONNX Runtime decodes by channels last, where it has moved the graph to that order, at a thirteenth of the speed.
+    ONNX Runtime decodes one scale a channel slowly where it has moved the graph to channels last.
     """
     from onnx import numpy_helper
 

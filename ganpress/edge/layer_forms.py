@@ -47,18 +47,18 @@ def _pair(value: int | Sequence[int]) -> list[int]:
     return values * 2 if len(values) == 1 else values
 
 
+def _window(weight: Tensor, stride: Any, dilation: Any) -> dict[str, Any]:
+    """What a convolution sees, as ONNX's attributes."""
+    return {"kernel_shape": list(weight.shape[2:]), "strides": _pair(stride), "dilations": _pair(dilation)}
+
+
 def _conv2d(
     writer: GraphWriter, input: Value, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     dilation: Any = 1, groups: int = 1,
 ) -> str:  # fmt: skip
     parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
-    sizes: dict[str, Any] = {
-        "kernel_shape": list(weight.shape[2:]),
-        "strides": _pair(stride),
-        "dilations": _pair(dilation),
-    }
     pads = _pair(padding) * 2 if not isinstance(padding, str) else _pads_by_name(padding, weight, _pair(dilation))
-    return writer.add("Conv", input.name, *parameters, pads=pads, group=groups, **sizes)
+    return writer.add("Conv", input.name, *parameters, pads=pads, group=groups, **_window(weight, stride, dilation))
 
 
 def _pads_by_name(padding: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
@@ -73,13 +73,9 @@ def _conv_transpose2d(
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
 ) -> str:  # fmt: skip
     parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
-    sizes: dict[str, Any] = {
-        "kernel_shape": list(weight.shape[2:]),
-        "strides": _pair(stride),
-        "dilations": _pair(dilation),
-    }
-    sizes |= {"pads": _pair(padding) * 2, "output_padding": _pair(output_padding)}
-    return writer.add("ConvTranspose", input.name, *parameters, group=groups, **sizes)
+    sizes: dict[str, Any] = {"pads": _pair(padding) * 2, "output_padding": _pair(output_padding)}
+    window = _window(weight, stride, dilation)
+    return writer.add("ConvTranspose", input.name, *parameters, group=groups, **sizes, **window)
 
 
 def _linear(writer: GraphWriter, input: Value, weight: Tensor, bias: Tensor | None = None) -> str:

@@ -259,6 +259,7 @@ class LayerNetwork(nn.Module):
                     continue
                 name = f"constant_{number}_{place}"
                 value = 0.5 + torch.rand(operand.shape, generator=generator)
+                # No buffers: torchao's quantizer gives those of a traced graph their names once more, and fails.
                 self.register_parameter(name, nn.Parameter(value, requires_grad=False))
                 fed.append(name)
             self._fed.append(fed)

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from ganpress.imported.card import load_imported
 from ganpress.imported.importing import ImportRequest, import_generator
 from ganpress.search.latency_prediction import LatencyPredictor, sample_specs
 from ganpress.search.latency_table import LatencyTable
-from ganpress.search.layers import IDLE, LayerNetwork, trace_layers
+from ganpress.search.layers import IDLE, Layer, LayerNetwork, trace_layers
 from models.builders import elastic_blueprint, elastic_of, generator_blueprint, subnet_blueprint
 from models.families import Canvas
 from tasks import subnet_latency
@@ -99,8 +100,20 @@ class ShapeTable(LatencyTable):
         ]
 
 
-def check_predictions(blueprint, shape):
-    """Latency of sub-generators is the sum of their layers, all of which are drawn; returns the layers' names."""
+@dataclass(frozen=True)
+class Predicted:
+    """A sub-generator that the predictor has not seen, between the smallest and the largest of its space."""
+
+    latency: float
+    true: float
+    smallest: float
+    largest: float
+    layers: tuple[Layer, ...]
+    """Of the smallest."""
+
+
+def predict_one(blueprint, shape):
+    """Predict a sub-generator's latency, in a space where it is the sum of what its layers take."""
     written = WrittenForm(TARGETS["onnx"], "float32")
 
     def trace(spec):
@@ -113,13 +126,14 @@ def check_predictions(blueprint, shape):
     true = {spec: 1 + 2 * sum(map(table.milliseconds, trace(spec))) for spec in specs}
     predictor = LatencyPredictor(trace, table, dict(list(true.items())[:6]))
     unseen = specs[6]
-    assert predictor(unseen) == pytest.approx(true[unseen])
-    assert true[space.smallest] < true[unseen] < true[space.largest]
-    return trace(space.smallest)
+    ends = (true[space.smallest], true[space.largest])
+    return Predicted(predictor(unseen), true[unseen], *ends, trace(space.smallest))
 
 
 def test_a_family_is_a_space_with_latency():
-    check_predictions(elastic_blueprint("unet_32", UNET, ((2, 4, 8),)), (1, 3, 32, 32))
+    one = predict_one(elastic_blueprint("unet_32", UNET, ((2, 4, 8),)), (1, 3, 32, 32))
+    assert one.latency == pytest.approx(one.true)
+    assert one.smallest < one.true < one.largest
 
 
 @pytest.mark.parametrize(
@@ -129,7 +143,10 @@ def test_an_imported_network_is_a_space_with_latency(tmp_path, monkeypatch, fact
     monkeypatch.setattr(sys, "path", [str(FOREIGN), *sys.path])
     import_generator(tmp_path, ImportRequest(factory, None, shape, "mine"))
     _, imported = load_imported(tmp_path, "mine")
-    for layer in check_predictions(elastic_of(imported, ((25, 50, 100),)), shape):
+    one = predict_one(elastic_of(imported, ((25, 50, 100),)), shape)
+    assert one.latency == pytest.approx(one.true)
+    assert one.smallest < one.true < one.largest
+    for layer in one.layers:
         network = LayerNetwork(layer, torch.Generator().manual_seed(0)).eval()
         assert drawn(network, torch.rand(layer.input_shape)) is not network
 
