@@ -99,21 +99,23 @@ def _squared_radii(features: Floats, centre: Float64, neighbours: int, block: in
         if rows == columns:
             np.fill_diagonal(tile, np.inf)
         else:
-            smallest[columns] = _merge(smallest[columns], np.ascontiguousarray(tile.T))
-        smallest[rows] = _merge(smallest[rows], tile)
+            _merge(smallest[columns], tile.T)
+        _merge(smallest[rows], tile)
     radii: Float64 = smallest.max(axis=1)
     return radii
 
 
-def _merge(smallest: Float64, tile: Float64) -> Float64:
-    """Return the k smallest of each row of two tables (n, k) and (n, block)."""
-    k = smallest.shape[1]
-    if tile.shape[1] > k:
-        tile.partition(k - 1, axis=1)
-        tile = tile[:, :k]
-    joined = np.concatenate([smallest, tile], axis=1)
-    kept: Float64 = np.partition(joined, k - 1, axis=1)[:, :k]
-    return kept
+def _merge(smallest: Float64, tile: Float64) -> None:
+    """Keep in `smallest` (n, k) the k smallest of each of its rows and the same row of `tile` (n, block).
+
+    The further the matrix is read, the fewer rows a tile has anything nearer for; only those are sorted.
+    """
+    nearer = np.flatnonzero(tile.min(axis=1) < smallest.max(axis=1))
+    if len(nearer):
+        k = smallest.shape[1]
+        joined = np.concatenate([smallest[nearer], tile[nearer]], axis=1)
+        joined.partition(k - 1, axis=1)
+        smallest[nearer] = joined[:, :k]
 
 
 def _squared_distances(x: Float64, y: Float64) -> Float64:
