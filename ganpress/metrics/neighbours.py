@@ -5,15 +5,12 @@ sample lies in a ball when its distance is *strictly* below the radius, as in th
 """
 
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import numpy as np
 
-from ganpress.errors import DataError
+from ganpress.metrics.distances import Frame, blocks, lower_bounds, pairs_below
 from ganpress.metrics.inputs import Float64, Floats, Matrix, as_matrix, same_columns
-
-BLOCK = 256
-"""Samples on each side of a tile of distances: small enough that a tile stays in the cache while it is compared."""
+from ganpress.metrics.nearest import BLOCK, squared_radii
 
 
 @dataclass(frozen=True)
@@ -21,9 +18,7 @@ class Neighbourhood:
     """A reference set with the ball around each sample, computed once and used for every generator."""
 
     features: Floats
-    """(N, F), as given: tiles are cast to float64 and centred when their turn comes."""
-    centre: Float64
-    """(F,) mean of the reference. Distances by inner products lose a common offset's digits; centring keeps them."""
+    """(N, F), as given."""
     squared_radii: Float64
     """(N,) squared distance to the k-th nearest other sample."""
     neighbours: int
@@ -50,8 +45,7 @@ def neighbourhood(reference: Matrix, neighbours: int, block: int = BLOCK) -> Nei
         DataError: if it has no more samples than k, or holds NaN.
     """
     features = as_matrix(reference, "the reference features", 2)
-    centre: Float64 = features.mean(axis=0, dtype=np.float64)
-    return Neighbourhood(features, centre, _squared_radii(features, centre, neighbours, block), neighbours)
+    return Neighbourhood(features, squared_radii(features, neighbours, block), neighbours)
 
 
 def neighbour_scores(reference: Neighbourhood, generated: Matrix, block: int = BLOCK) -> NeighbourScores:
@@ -62,73 +56,22 @@ def neighbour_scores(reference: Neighbourhood, generated: Matrix, block: int = B
     """
     fake = as_matrix(generated, "the generated features", 2)
     same_columns(reference.features, fake)
-    real, real_radii = reference.features, reference.squared_radii
-    fake_radii = _squared_radii(fake, reference.centre, reference.neighbours, block)
-    precise, recalled = np.zeros(len(fake), dtype=bool), np.zeros(len(real), dtype=bool)
-    nearest, in_balls = np.full(len(real), np.inf), 0
-    for rows in _blocks(len(real), block):
-        here = real[rows] - reference.centre
-        for columns in _blocks(len(fake), block):
-            distances = _squared_distances(here, fake[columns] - reference.centre)
-            inside = distances < real_radii[rows, None]
-            precise[columns] |= inside.any(axis=0)
-            in_balls += int(np.count_nonzero(inside))
-            recalled[rows] |= (distances < fake_radii[columns]).any(axis=1)
-            np.minimum(nearest[rows], distances.min(axis=1), out=nearest[rows])
+    real, frame = reference.features, Frame.around(reference.features, fake)
+    real_radii, fake_radii = reference.squared_radii[:, None], squared_radii(fake, reference.neighbours, block)[None]
+    precise, recalled, covered = np.zeros(len(fake), bool), np.zeros(len(real), bool), np.zeros(len(real), bool)
+    in_balls = 0
+    for rows in blocks(len(real), block):
+        left = frame.panel(real[rows])
+        for columns in blocks(len(fake), block):
+            right = frame.panel(fake[columns])
+            bounds = lower_bounds(left, right)
+            holding, held = pairs_below(frame, left, right, bounds, real_radii[rows])
+            precise[columns][held], covered[rows][holding] = True, True
+            in_balls += len(held)
+            recalled[rows][pairs_below(frame, left, right, bounds, fake_radii[:, columns])[0]] = True
     return NeighbourScores(
         precision=float(precise.mean()),
         recall=float(recalled.mean()),
         density=in_balls / (reference.neighbours * len(fake)),
-        coverage=float((nearest < real_radii).mean()),
+        coverage=float(covered.mean()),
     )
-
-
-def _squared_radii(features: Floats, centre: Float64, neighbours: int, block: int) -> Float64:
-    """Return the squared distance (N,) of each sample to its k-th nearest other sample.
-
-    The matrix of distances is symmetric, so each tile above the diagonal serves its rows and its columns.
-    """
-    if not 1 <= neighbours < len(features):
-        raise DataError(
-            f"{len(features)} samples have at most {len(features) - 1} neighbours each, {neighbours} are asked for; "
-            "lower evaluate.neighbours or give it more images"
-        )
-    smallest = np.full((len(features), neighbours), np.inf)
-    for rows, columns in combinations_with_replacement(_blocks(len(features), block), 2):
-        tile = _squared_distances(features[rows] - centre, features[columns] - centre)
-        if rows == columns:
-            np.fill_diagonal(tile, np.inf)
-        else:
-            _merge(smallest[columns], tile.T)
-        _merge(smallest[rows], tile)
-    radii: Float64 = smallest.max(axis=1)
-    return radii
-
-
-def _merge(smallest: Float64, tile: Float64) -> None:
-    """Keep in `smallest` (n, k) the k smallest of each of its rows and the same row of `tile` (n, block).
-
-    The further the matrix is read, the fewer rows a tile has anything nearer for; only those are sorted.
-    """
-    nearer = np.flatnonzero(tile.min(axis=1) < smallest.max(axis=1))
-    if len(nearer):
-        k = smallest.shape[1]
-        joined = np.concatenate([smallest[nearer], tile[nearer]], axis=1)
-        joined.partition(k - 1, axis=1)
-        smallest[nearer] = joined[:, :k]
-
-
-def _squared_distances(x: Float64, y: Float64) -> Float64:
-    """Squared distances (n, m) of rows, at the cost of one matrix product."""
-    norms: Float64 = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1)
-    distances: Float64 = x @ y.T
-    distances *= -2.0
-    distances += norms
-    # What is left of equal rows is rounding of the size of their norms; it must be 0, or ties fall by chance.
-    norms *= 4 * np.sqrt(x.shape[1]) * np.finfo(np.float64).eps
-    distances[distances <= norms] = 0.0
-    return distances
-
-
-def _blocks(count: int, block: int) -> list[slice]:
-    return [slice(start, min(start + block, count)) for start in range(0, count, block)]
