@@ -5,15 +5,13 @@
 section 3.1). With that share taken off it is a lower bound, and few pairs are left that two bounds do not decide.
 """
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
-
-from ganpress.metrics.inputs import Float64, Floats
-
-Indices = NDArray[np.intp]
+import torch
+from torch import Tensor
 
 CHUNK = 256
 """Features summed by one product: the error of a sum grows with its length, not with the number of features."""
@@ -25,62 +23,70 @@ NUMBERS = 2**20
 class Panel:
     """Samples (n, F) of a set, prepared for `lower_bounds`."""
 
-    features: Floats
+    features: Tensor
     """(n, F), as given."""
-    scaled: Floats
+    scaled: Tensor
     """(n, F) about the frame's centre, in its scale and the precision of the bounds."""
-    norms: Float64
-    """(n,) squared norms of the scaled samples."""
-    slack: Float64
-    """(n,) what a pair's squared distance may be off by is at most the sum of its two."""
+    norms: Tensor
+    """(n,) float64, squared norms of the scaled samples."""
+    slack: Tensor
+    """(n,) float64: what a pair's squared distance may be off by is at most the sum of its two."""
 
 
 @dataclass(frozen=True)
 class Frame:
     """A centre and a scale that bring all numbers of the sets within -1 … 1: in float32 none overflows there."""
 
-    centre: Floats
+    centre: Tensor
     """(F,) about the mean: products lose the digits of an offset that all samples share."""
     scale: float
     """A power of two, by which multiplying rounds nothing."""
 
     @classmethod
-    def around(cls, *sets: Floats) -> "Frame":
+    def around(cls, *sets: Tensor) -> "Frame":
         """Return the frame of some sets (N, F), centred on the first."""
-        centre = sets[0].mean(axis=0, dtype=np.float64).astype(sets[0].dtype)
-        largest = max(float(np.abs(part[rows] - centre).max()) for part in sets for rows in blocks(len(part), CHUNK))
-        return cls(centre, float(2.0 ** -np.ceil(np.log2(largest))) if largest > 0 else 1.0)
+        centre = sets[0].mean(dim=0, dtype=torch.float64).to(sets[0])
+        largest = max(float((part[rows] - centre).abs().max()) for part in sets for rows in blocks(len(part), CHUNK))
+        return cls(centre, 2.0 ** -math.ceil(math.log2(largest)) if largest > 0 else 1.0)
 
-    def panel(self, features: Floats, precision: DTypeLike = np.float32) -> Panel:
+    def panel(self, features: Tensor, precision: torch.dtype = torch.float32) -> Panel:
         """Prepare samples (n, F)."""
-        scaled = ((features - self.centre) * features.dtype.type(self.scale)).astype(precision, copy=False)
-        norms = np.linalg.vecdot(scaled, scaled).astype(np.float64)
-        count, numbers = scaled.shape[1], np.finfo(scaled.dtype)
+        scaled = ((features - self.centre) * self.scale).to(precision)
+        norms = torch.linalg.vecdot(scaled, scaled).double()
+        count, numbers = scaled.shape[1], torch.finfo(precision)
         roundings = min(count, CHUNK) + count // CHUNK + 24  # of a chunk's sum, of chunks, of the rest
-        slack = roundings * numbers.epsneg * norms + count * float(numbers.tiny)
+        slack = roundings * numbers.eps / 2 * norms + count * numbers.tiny
         return Panel(features, scaled, norms, slack)
 
-    def scaled(self, squared: Float64) -> Float64:
+    def scaled(self, squared: Tensor) -> Tensor:
         """Bring squared distances into the frame's scale."""
         return squared * self.scale**2
 
 
-def lower_bounds(left: Panel, right: Panel) -> Floats:
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Let no product of float32 be taken in TF32 or bfloat16, as a user may allow: its bounds would not hold."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def lower_bounds(left: Panel, right: Panel) -> Tensor:
     """Bound the squared distances (n, m) of two panels from below, in their frame's scale.
 
-    They are too low by at most twice the two samples' slack.
+    They are too low by at most twice the two samples' slack, in `full_precision`.
     """
-    starts = range(0, left.scaled.shape[1], CHUNK)
-    bounds: Floats = left.scaled[:, :CHUNK] @ right.scaled[:, :CHUNK].T
-    for start in starts[1:]:
-        bounds += left.scaled[:, start : start + CHUNK] @ right.scaled[:, start : start + CHUNK].T
-    bounds *= -2
-    bounds += (left.norms - left.slack).astype(bounds.dtype)[:, None]
-    bounds += (right.norms - right.slack).astype(bounds.dtype)
-    return bounds
+    precision = left.scaled.dtype
+    bounds = (right.norms - right.slack).to(precision).expand(len(left.scaled), -1)
+    for part in blocks(left.scaled.shape[1], CHUNK):
+        bounds = torch.addmm(bounds, left.scaled[:, part], right.scaled[:, part].T, alpha=-2)
+    return bounds.add_((left.norms - left.slack).to(precision)[:, None])
 
 
-def pairs_below(frame: Frame, left: Panel, right: Panel, bounds: Floats, limits: Float64) -> tuple[Indices, Indices]:
+def pairs_below(frame: Frame, left: Panel, right: Panel, bounds: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
     """Return the pairs (rows, columns) of two panels whose squared distance is strictly below a limit.
 
     Args:
@@ -88,30 +94,30 @@ def pairs_below(frame: Frame, left: Panel, right: Panel, bounds: Floats, limits:
         left: n samples.
         right: m samples.
         bounds: (n, m) by `lower_bounds`.
-        limits: (n, 1) or (1, m) squared distances, unscaled.
+        limits: (n, 1) or (1, m) squared distances, unscaled, float64.
     """
     scaled = frame.scaled(limits)
-    above = np.nextafter(scaled.astype(bounds.dtype), np.inf, dtype=bounds.dtype)
-    near = np.flatnonzero(bounds < above)
-    rows, columns = np.divmod(near, bounds.shape[1])
-    upper = bounds.reshape(-1)[near] + 2 * (left.slack[rows] + right.slack[columns])
-    below = upper < np.broadcast_to(scaled, bounds.shape)[rows, columns]
-    unsure = np.flatnonzero(~below)
-    found = squared_distances(left.features, rows[unsure], right.features, columns[unsure])
-    below[unsure] = found < np.broadcast_to(limits, bounds.shape)[rows[unsure], columns[unsure]]
+    above = torch.nextafter(scaled.to(bounds), torch.tensor(math.inf).to(bounds))
+    rows, columns = (bounds < above).nonzero(as_tuple=True)
+    upper = bounds[rows, columns] + 2 * (left.slack[rows] + right.slack[columns])
+    below = upper < scaled.expand_as(bounds)[rows, columns]
+    unsure = (~below).nonzero()[:, 0]
+    rows_, columns_ = rows[unsure], columns[unsure]
+    found = squared_distances(left.features, rows_, right.features, columns_)
+    below[unsure] = found < limits.expand_as(bounds)[rows_, columns_]
     return rows[below], columns[below]
 
 
-def squared_distances(first: Floats, rows: Indices, second: Floats, columns: Indices) -> Float64:
+def squared_distances(first: Tensor, rows: Tensor, second: Tensor, columns: Tensor) -> Tensor:
     """Squared distances (n,) of the pairs `first[rows]`, `second[columns]`, in float64 and by differences.
 
     A pair has the same distance whatever it is asked with, and equal samples have none.
     """
-    found = np.empty(len(rows))
+    found = torch.empty(len(rows), dtype=torch.float64, device=first.device)
     for part in blocks(len(rows), max(1, NUMBERS // first.shape[1])):
-        difference = first[rows[part]].astype(np.float64)
+        difference = first[rows[part]].double()
         difference -= second[columns[part]]
-        found[part] = np.square(difference, out=difference).sum(axis=1)
+        found[part] = difference.square_().sum(dim=1)
     return found
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,7 +37,23 @@ def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Floats:
     return matrix
 
 
-def same_columns(first: Floats, second: Floats) -> None:
+def as_tensor(features: Matrix, name: str, min_rows: int = 1) -> Tensor:
+    """Return features (N, F) as a float tensor where they are; float32 and float64 of the processor are not copied.
+
+    Raises:
+        DataError: if they are not two-dimensional, fewer than `min_rows`, or hold NaN or infinity.
+    """
+    if isinstance(features, Tensor) and features.device.type != "cpu":
+        sound = features.ndim == 2 and features.shape[1] > 0 and len(features) >= min_rows
+        if sound and bool(torch.isfinite(features).all()):
+            return features.detach() if features.dtype == torch.float64 else features.detach().float()
+    matrix = as_matrix(features, name, min_rows)
+    if matrix.dtype not in (np.float32, np.float64):
+        matrix = matrix.astype(np.float32)
+    return torch.from_numpy(matrix if matrix.flags.writeable else matrix.copy())
+
+
+def same_columns(first: Floats | Tensor, second: Floats | Tensor) -> None:
     """Check that two sets of features came out of the same network.
 
     Raises:

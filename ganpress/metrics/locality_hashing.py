@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ganpress.errors import DataError
-from ganpress.metrics.inputs import Matrix, as_matrix, same_columns
+from ganpress.metrics.inputs import Matrix, as_tensor, same_columns
 from ganpress.seeding import torch_generator
 
 BLOCK = 1024
@@ -138,22 +138,6 @@ def blocks(features: Features, name: str) -> Iterator[Tensor]:
     if not waiting:
         raise DataError(f"{name}: found no batches; give more images")
     yield torch.cat(waiting)
-
-
-def as_tensor(features: Matrix, name: str, min_rows: int = 1) -> Tensor:
-    """Return features (N, F) as a float tensor where they are; float32 and float64 of the processor are not copied.
-
-    Raises:
-        DataError: if they are not two-dimensional, fewer than `min_rows`, or hold NaN or infinity.
-    """
-    if isinstance(features, Tensor) and features.device.type != "cpu":
-        sound = features.ndim == 2 and features.shape[1] > 0 and len(features) >= min_rows
-        if sound and bool(torch.isfinite(features).all()):
-            return features.detach() if features.dtype == torch.float64 else features.detach().float()
-    matrix = as_matrix(features, name, min_rows)
-    if matrix.dtype not in (np.float32, np.float64):
-        matrix = matrix.astype(np.float32)
-    return torch.from_numpy(matrix if matrix.flags.writeable else matrix.copy())
 
 
 def enough(found: int, needed: int, name: str) -> None:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.metrics.buckets import bucket_sizes, bucket_tiles
-from ganpress.metrics.inputs import Float64, Matrix
-from ganpress.metrics.locality_hashing import HashFamily, as_tensor, enough, fit_family, fitted
+from ganpress.metrics.inputs import Float64, Matrix, as_tensor
+from ganpress.metrics.locality_hashing import HashFamily, enough, fit_family, fitted
 from ganpress.metrics.lsh import GROUPS
 
 

@@ -6,10 +6,11 @@ sample lies in a ball when its distance is *strictly* below the radius, as in th
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from ganpress.metrics.distances import Frame, blocks, lower_bounds, pairs_below
-from ganpress.metrics.inputs import Float64, Floats, Matrix, as_matrix, same_columns
+from ganpress.metrics.distances import Frame, blocks, full_precision, lower_bounds, pairs_below
+from ganpress.metrics.inputs import Matrix, as_tensor, same_columns
 from ganpress.metrics.nearest import BLOCK, squared_radii
 
 
@@ -17,10 +18,10 @@ from ganpress.metrics.nearest import BLOCK, squared_radii
 class Neighbourhood:
     """A reference set with the ball around each sample, computed once and used for every generator."""
 
-    features: Floats
+    features: Tensor
     """(N, F), as given."""
-    squared_radii: Float64
-    """(N,) squared distance to the k-th nearest other sample."""
+    squared_radii: Tensor
+    """(N,) float64, squared distance to the k-th nearest other sample."""
     neighbours: int
 
 
@@ -44,21 +45,23 @@ def neighbourhood(reference: Matrix, neighbours: int, block: int = BLOCK) -> Nei
     Raises:
         DataError: if it has no more samples than k, or holds NaN.
     """
-    features = as_matrix(reference, "the reference features", 2)
+    features = as_tensor(reference, "the reference features", 2)
     return Neighbourhood(features, squared_radii(features, neighbours, block), neighbours)
 
 
+@full_precision()
 def neighbour_scores(reference: Neighbourhood, generated: Matrix, block: int = BLOCK) -> NeighbourScores:
     """Score generated features (M, F) against a prepared reference.
 
     Raises:
         DataError: if M is not above k, features hold NaN, or their number differs from the reference's.
     """
-    fake = as_matrix(generated, "the generated features", 2)
-    same_columns(reference.features, fake)
-    real, frame = reference.features, Frame.around(reference.features, fake)
+    real = reference.features
+    fake = as_tensor(generated, "the generated features", 2).to(real.device)
+    same_columns(real, fake)
+    frame = Frame.around(real, fake)
     real_radii, fake_radii = reference.squared_radii[:, None], squared_radii(fake, reference.neighbours, block)[None]
-    precise, recalled, covered = np.zeros(len(fake), bool), np.zeros(len(real), bool), np.zeros(len(real), bool)
+    precise, recalled, covered = (torch.zeros(len(x), dtype=torch.bool, device=x.device) for x in (fake, real, real))
     in_balls = 0
     for rows in blocks(len(real), block):
         left = frame.panel(real[rows])
@@ -70,8 +73,8 @@ def neighbour_scores(reference: Neighbourhood, generated: Matrix, block: int = B
             in_balls += len(held)
             recalled[rows][pairs_below(frame, left, right, bounds, fake_radii[:, columns])[0]] = True
     return NeighbourScores(
-        precision=float(precise.mean()),
-        recall=float(recalled.mean()),
+        precision=float(precise.double().mean()),
+        recall=float(recalled.double().mean()),
         density=in_balls / (reference.neighbours * len(fake)),
-        coverage=float(covered.mean()),
+        coverage=float(covered.double().mean()),
     )

@@ -4,7 +4,8 @@ import torch
 
 from ganpress.errors import DataError
 from ganpress.metrics.buckets import bucket_sizes, bucket_tiles, occupancy
-from ganpress.metrics.locality_hashing import BLOCK, as_tensor, blocks, fit_family, fitted
+from ganpress.metrics.inputs import as_tensor
+from ganpress.metrics.locality_hashing import BLOCK, blocks, fit_family, fitted
 
 
 def features(count: int, seed: int = 0, size: int = 16) -> np.ndarray:

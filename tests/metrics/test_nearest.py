@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from ganpress.metrics.distances import Frame, lower_bounds, pairs_below, squared_distances
 from ganpress.metrics.nearest import squared_radii
@@ -37,57 +39,71 @@ SETS = {
 }
 
 
+def tensor(features: np.ndarray) -> Tensor:
+    return torch.from_numpy(features)
+
+
 def by_differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     first, second = first.astype(np.longdouble), second.astype(np.longdouble)
     return np.stack([np.square(row - second).sum(axis=1) for row in first])
 
 
-@pytest.mark.parametrize("precision", [np.float32, np.float64])
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", SETS)
 def test_bounds_hold(name, precision):
     features = SETS[name]
-    frame = Frame.around(features)
-    left, right = frame.panel(features[:150], precision), frame.panel(features[150:], precision)
+    frame = Frame.around(tensor(features))
+    left, right = (frame.panel(tensor(half), precision) for half in (features[:150], features[150:]))
     exact = by_differences(features[:150], features[150:]) * np.longdouble(frame.scale) ** 2
     bounds = lower_bounds(left, right)
     assert bounds.dtype == precision
-    assert (bounds <= exact).all()
-    assert (exact <= bounds + 2 * (left.slack[:, None] + right.slack)).all()
+    assert (bounds.numpy() <= exact).all()
+    assert (exact <= (bounds + 2 * (left.slack[:, None] + right.slack)).numpy()).all()
 
 
 def test_bounds_say_something():
     # what is taken off is a ten-thousandth of the distances, so that almost all pairs are decided without float64
-    frame = Frame.around(SETS["spread"])
-    left, right = frame.panel(SETS["spread"][:150]), frame.panel(SETS["spread"][150:])
-    assert (2 * (left.slack[:, None] + right.slack) < 1e-4 * lower_bounds(left, right)).mean() > 0.99
+    features = tensor(SETS["spread"])
+    frame = Frame.around(features)
+    left, right = frame.panel(features[:150]), frame.panel(features[150:])
+    assert (2 * (left.slack[:, None] + right.slack) < 1e-4 * lower_bounds(left, right)).double().mean() > 0.99
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_pairs_below_a_limit_are_those_by_differences(name):
-    features = SETS[name]
-    first, second = features[:150], features[150:]
-    frame = Frame.around(features)
+    first, second = tensor(SETS[name][:150]), tensor(SETS[name][150:])
+    frame = Frame.around(first, second)
     left, right = frame.panel(first), frame.panel(second)
-    everything = np.divmod(np.arange(len(first) * len(second)), len(second))
-    exact = squared_distances(first, everything[0], second, everything[1]).reshape(len(first), -1)
-    limits = np.median(exact, axis=1, keepdims=True)  # of one of the pairs, which must then not be below it
-    found = np.zeros(exact.shape, bool)
+    rows, columns = torch.ones(len(first), len(second)).nonzero(as_tuple=True)
+    exact = squared_distances(first, rows, second, columns).reshape(len(first), -1)
+    limits = exact.median(dim=1, keepdim=True).values  # of one of the pairs, which must then not be below it
+    found = torch.zeros(exact.shape, dtype=torch.bool)
     found[pairs_below(frame, left, right, lower_bounds(left, right), limits)] = True
-    assert (found == (exact < limits)).all()
+    assert torch.equal(found, exact < limits)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("name", SETS)
 def test_radii_are_those_by_differences(name, k):
-    features = SETS[name]
-    distances = by_differences(features, features)
+    distances = by_differences(SETS[name], SETS[name])
     np.fill_diagonal(distances, np.inf)
     expected = np.sort(distances, axis=1)[:, k - 1].astype(float)
-    np.testing.assert_allclose(squared_radii(features, k, block=64), expected, rtol=1e-12)
+    np.testing.assert_allclose(squared_radii(tensor(SETS[name]), k, block=64), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6])
 def test_radii_of_hardly_more_samples_than_neighbours(count):
     features = spread(count, 4)
     expected = np.sort(by_differences(features, features), axis=1)[:, -1].astype(float)
-    np.testing.assert_allclose(squared_radii(features, count - 1), expected, rtol=1e-12)
+    np.testing.assert_allclose(squared_radii(tensor(features), count - 1), expected, rtol=1e-12)
+
+
+def test_products_that_a_user_allows_to_be_rough_are_not():
+    features = tensor(SETS["tight clusters"])
+    plain, before = squared_radii(features, 3), torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(squared_radii(features, 3), plain)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
