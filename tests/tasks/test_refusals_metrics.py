@@ -6,13 +6,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 import yaml
 
 from ganpress.checkpoint import load_model, save_model
-from ganpress.data.arrays import PreparedMeta
 from ganpress.edge import onnx_export
 from ganpress.edge.targets import TARGETS
 from models.builders import Blueprint, generator_blueprint
@@ -22,7 +19,7 @@ from tasks.stage import stage_main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODELS = ("teacher", "student/d2", "control/d2", "subnet", "compress/pruned")
-IMAGES, REAL = 40, 60
+IMAGES = 40
 ADVICE = "prepare the data that it was trained for, or train it on this"
 EXPORTED = {"onnx": {"generator": "teacher", "form": "native"}}
 WRITTEN = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
@@ -54,23 +51,15 @@ def run(module, item=None, **sections):
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory, trained_like, tiny_images):
+def chain(tmp_path_factory, trained_like, write_prepared, write_judge):
     """A project whose generators can all be measured, edge files included."""
     root = tmp_path_factory.mktemp("chain")
     artifacts = root / "artifacts"
+    write_prepared(artifacts)
+    write_judge(artifacts)
     blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
     for reference in MODELS:
         save_model(artifacts / reference / "generator.pt", trained_like("2", 16, 1), blueprint)
-    judge = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_model(artifacts / "judge" / "judge.pt", judge.build(), judge)
-    (artifacts / "prepare").mkdir()
-    for split in ("train", "validation", "test"):
-        np.save(artifacts / "prepare" / f"{split}.npy", tiny_images.pixels)
-        np.save(artifacts / "prepare" / f"{split}_labels.npy", tiny_images.labels)
-    counts = dict.fromkeys(("train", "validation", "test"), REAL)
-    PreparedMeta("tiny", 16, 1, ["a", "b", "c"], counts, "none").save(artifacts / "prepare")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for item in EXPORTED:
@@ -153,7 +142,7 @@ def test_fewer_generated_images_than_neighbours(refusal):
 
 
 def test_fewer_real_images_than_neighbours(refusal):
-    expected = f"{REAL} samples have at most 59 neighbours each, 60 are asked for; lower evaluate.neighbours"
+    expected = "60 samples have at most 59 neighbours each, 60 are asked for; lower evaluate.neighbours"
     assert refusal(evaluate, evaluate={"neighbours": 60}).startswith(expected)
     assert refusal(sweep, "none-8", evaluate={"neighbours": 60}).startswith(expected)
 

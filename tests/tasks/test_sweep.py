@@ -12,7 +12,7 @@ import yaml
 from ganpress.checkpoint import save_model
 from ganpress.compression_sweep import pack_float, pack_level
 from ganpress.config.sweep import SweepPoint
-from ganpress.data.arrays import Conditioning, PreparedMeta, read_meta
+from ganpress.data.arrays import Conditioning, read_meta
 from ganpress.data.inputs import canvas_of
 from models.builders import Blueprint, generator_blueprint
 from models.quantized import QuantizedLayer
@@ -38,28 +38,20 @@ PARAMS = {
 
 
 def levels_of(model):
-    """Distinct codes of each output channel, at most."""
+    """Codes from the smallest to the largest of an output channel, at most, for each layer."""
     kinds = QuantizedLayer | QuantizedConv
-    weights = [module.weight for module in model.modules() if isinstance(module, kinds)]
-    return [max(len(channel.unique()) for channel in weight) for weight in weights]
+    weights = [module.weight.int().flatten(1) for module in model.modules() if isinstance(module, kinds)]
+    return [int((weight.amax(1) - weight.amin(1)).max()) + 1 for weight in weights]
 
 
 @pytest.fixture
-def project(trained_like, tiny_images, tmp_path, monkeypatch):
+def project(trained_like, write_prepared, write_judge, tmp_path, monkeypatch):
     """A project with a sub-generator, a judge and prepared data; the working directory of the stages."""
     artifacts = tmp_path / "artifacts"
+    write_prepared(artifacts)
+    write_judge(artifacts)
     blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
     save_model(artifacts / "subnet" / "generator.pt", trained_like("3", 16, 1), blueprint)
-    judge = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        save_model(artifacts / "judge" / "judge.pt", judge.build(), judge)
-    (artifacts / "prepare").mkdir()
-    for split in ("train", "validation", "test"):
-        np.save(artifacts / "prepare" / f"{split}.npy", tiny_images.pixels)
-        np.save(artifacts / "prepare" / f"{split}_labels.npy", tiny_images.labels)
-    counts = {"train": 60, "validation": 60, "test": 60}
-    PreparedMeta("tiny", 16, 1, ["a", "b", "c"], counts, "none").save(artifacts / "prepare")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANPRESS_THREADS", "1")
@@ -121,7 +113,7 @@ def test_no_channel_has_more_levels_than_its_bits_allow(trained_like, bits):
     calibration = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
     packed = pack_level(model, blueprint, SweepPoint("aciq", bits), calibration, seed=1)
     assert isinstance(packed.model, Quantized)
-    assert max(levels_of(packed.model)) <= 2**bits
+    assert 2 ** (bits - 1) < max(levels_of(packed.model)) <= 2**bits
     assert packed.model.activation_bits == bits
 
 

@@ -5,14 +5,12 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from ganpress.checkpoint import load_model
 from ganpress.config.base import read_yaml
 from ganpress.config.params import merge_overlay
-from ganpress.data.arrays import PreparedMeta
 from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError
 from ganpress.tracking import StageRun
 from models.elastic import Spec
@@ -60,15 +58,9 @@ def execute(root: Path, module, name: str, item: str | None = None, **changes) -
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory, tiny_images):
+def chain(tmp_path_factory, write_prepared):
     root = tmp_path_factory.mktemp("training")
-    prepared = root / "artifacts" / "prepare"
-    prepared.mkdir(parents=True)
-    for split in ("train", "validation", "test"):
-        np.save(prepared / f"{split}.npy", tiny_images.pixels)
-        np.save(prepared / f"{split}_labels.npy", tiny_images.labels)
-    counts = dict.fromkeys(("train", "validation", "test"), len(tiny_images))
-    PreparedMeta("tiny", 16, 1, ["a", "b", "c"], counts, "none").save(prepared)
+    write_prepared(root / "artifacts")
     for module, name, item in ORDER:
         execute(root, module, name, item)
     return root

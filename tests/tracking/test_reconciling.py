@@ -1,0 +1,87 @@
+"""dvc.lock and the store: what the lock holds and the store lacks is recorded, and only then."""
+
+import pytest
+import yaml
+
+from ganpress.errors import DataError, ServiceUnavailable
+from ganpress.tracking import backfill, reconcile, recorders
+from ganpress.tracking.backfill import read_lock, reconcile_store
+from ganpress.tracking.events import journals_folder
+from ganpress.tracking.recorders import is_reconciled, write_stamp
+
+
+def test_a_wiped_store_is_filled_again_from_dvc_lock(chain, tmp_path):
+    wiped = chain.copy(tmp_path / "copy", "mlflow")
+    assert not is_reconciled(wiped.root)
+    reconcile_store(wiped.root)
+    assert is_reconciled(wiped.root)
+    runs, models = wiped.runs(), wiped.models()
+    assert set(models) == {"teacher", "student@d2", "export@small", "export@large"}
+    assert all(runs[name].data.tags["backfilled"] == "true" for name in models)
+    assert models["student@d2"].tags["parent.name"] == "teacher"
+    numbers = {(one.key, one.value) for one in models["export@small"].metrics}
+    assert {("is_10_judge", 7.0), ("size_bytes", 900.0)} <= numbers
+    assert {one.model_id for one in runs["flow"].inputs.model_inputs} == {one.model_id for one in models.values()}
+    best = wiped.store.client.get_model_version_by_alias("ganpress-edge", "best-under-budget")
+    assert best.tags["reference"] == "export/small"
+    before = len(wiped.search())
+    reconcile_store(wiped.root)
+    assert len(wiped.search()) == before + 1  # the flow's own run, nothing recorded twice
+    (wiped.root / "dvc.lock").write_text((wiped.root / "dvc.lock").read_text() + "\n")
+    assert not is_reconciled(wiped.root)
+
+
+def test_a_store_without_our_run_is_not_reconciled(chain, tmp_path):
+    project = chain.copy(tmp_path / "copy")
+    run_id = project.runs()["teacher"].info.run_id
+    write_stamp(project.root, run_id)
+    assert is_reconciled(project.root)
+    project.store.client.delete_run(run_id)
+    assert not is_reconciled(project.root)
+    write_stamp(project.root, "never recorded")
+    assert not is_reconciled(project.root)
+    write_stamp(project.root, project.runs()["student@d2"].info.run_id)
+    assert is_reconciled(project.root)
+    (journals_folder(project.root) / recorders.STAMP_FILE).write_text("{broken")
+    assert not is_reconciled(project.root)
+
+
+def test_reconciling_nothing_costs_nothing(chain, tmp_path, monkeypatch):
+    project = chain.copy(tmp_path / "copy")
+    started = []
+    monkeypatch.setattr(recorders, "_start", lambda *arguments, **_: started.append(arguments))
+    monkeypatch.setattr(recorders, "_wait", lambda _: None)
+    reconcile(project.root, "flow-8")
+    assert started == [(project.root, "--reconcile")]
+    reconcile_store(project.root)
+    reconcile(project.root, "flow-8")
+    assert len(started) == 1
+
+
+def test_a_store_that_cannot_be_made_is_said(project, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/tracking.db")
+    with pytest.raises(ServiceUnavailable, match="the MLflow store .*file cannot be made"):
+        reconcile_store(project.root)
+
+
+def test_a_lock_that_dvc_is_writing_is_read_when_it_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "dvc.lock"
+    whole = yaml.safe_dump({"stages": {"teacher": {"outs": [{"path": "a", "md5": "b"}]}}})
+    # Half a key, half a list that is valid YAML, all of it.
+    states = iter(["stages:\n  teach", whole[: whole.index("md5")], whole])
+    path.write_text("stages:\n  teacher: {}\n  te")
+
+    def dvc_goes_on(_seconds):
+        path.write_text(next(states, whole))
+
+    monkeypatch.setattr(backfill.time, "sleep", dvc_goes_on)
+    assert read_lock(path) == yaml.safe_load(whole)
+
+
+@pytest.mark.parametrize(("text", "reason"), [("a: [1", "cannot be read"), ("[1]", "it holds a list, not stages")])
+def test_a_damaged_lock_is_said(tmp_path, monkeypatch, text, reason):
+    (tmp_path / "dvc.lock").write_text(text)
+    monkeypatch.setattr(backfill, "LOCK_SECONDS", 0.1)
+    with pytest.raises(DataError, match=f"dvc.lock .*{reason}.*restore it from git, or delete it and run again"):
+        read_lock(tmp_path / "dvc.lock")
