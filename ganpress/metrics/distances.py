@@ -52,9 +52,11 @@ class Frame:
     def panel(self, features: Tensor, precision: torch.dtype = torch.float32) -> Panel:
         """Prepare samples (n, F)."""
         scaled = ((features - self.centre) * self.scale).to(precision)
-        norms = torch.linalg.vecdot(scaled, scaled).double()
         count, numbers = scaled.shape[1], torch.finfo(precision)
-        roundings = min(count, CHUNK) + count // CHUNK + 24  # of a chunk's sum, of chunks, of the rest
+        parts = [scaled[:, part] for part in blocks(count, CHUNK)]
+        norms = torch.stack([torch.linalg.vecdot(part, part).double() for part in parts]).sum(dim=0)
+        # of a chunk's sums of products and of squares, of the sums of chunks, of samples and what else there is
+        roundings = 2 * (min(count, CHUNK) + len(parts)) + 24
         slack = roundings * numbers.eps / 2 * norms + count * numbers.tiny
         return Panel(features, scaled, norms, slack)
 
