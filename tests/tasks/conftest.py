@@ -1,14 +1,34 @@
-"""What stages read that measure generators: prepared images, and a judge of them."""
+"""One stage run in this process, and what stages read that measure generators: prepared data, and a judge of it."""
+
+import sys
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from ganpress.checkpoint import save_model
-from ganpress.data.arrays import PreparedMeta
+from ganpress.data.arrays import SPLITS, UNLABELLED, Conditioning, PreparedMeta
 from models.builders import Blueprint
+from tasks.stage import stage_main
 
-SPLITS = ("train", "validation", "test")
+
+@pytest.fixture(scope="session")
+def run_stage():
+    """(root, stage module, item, params) -> exit code, run there as DVC does; `params` are written there first."""
+
+    def run(root, module, item=None, params=None):
+        name = module.__name__.rpartition(".")[2]
+        if params is not None:
+            (root / "params.yaml").write_text(yaml.safe_dump(params))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(root)
+            patch.setenv("GANPRESS_TRACKING", "off")
+            patch.setenv("GANPRESS_THREADS", "1")
+            patch.setattr(sys, "argv", [name, *([item] if item else [])])
+            return stage_main(name, module.work)
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +43,24 @@ def write_prepared(tiny_images):
             np.save(folder / f"{split}_labels.npy", tiny_images.labels)
         counts = dict.fromkeys(SPLITS, len(tiny_images))
         PreparedMeta("tiny", 16, 1, ["a", "b", "c"], counts, "none").save(folder)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_pairs():
+    """(prepared, name, {split: (targets, sources)}, pairing, label_names) -> None: leaves there such prepared data."""
+
+    def write(prepared, name, splits, pairing="paired", label_names=()):
+        prepared.mkdir(parents=True, exist_ok=True)
+        for split, (targets, sources) in splits.items():
+            np.save(prepared / f"{split}.npy", targets)
+            np.save(prepared / f"{split}_labels.npy", np.full(len(targets), UNLABELLED, np.int64))
+            np.save(prepared / f"{split}_sources.npy", sources)
+        (_, channels, size, width), (_, reads, *shape) = (images.shape for images in splits["train"])
+        counts, source_counts = ({split: len(pair[side]) for split, pair in splits.items()} for side in (0, 1))
+        source = Conditioning(pairing, len(label_names) or reads, *shape, list(label_names), source_counts)
+        PreparedMeta(name, size, channels, [], counts, "none", width, source).save(prepared)
 
     return write
 

@@ -1,8 +1,6 @@
 """The stages compress and export, run as the pipeline runs them, in this process."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +18,6 @@ from ganpress.frames import read_content
 from models.builders import Blueprint
 from models.wdcgan import WdcganGenerator
 from tasks import compress, export
-from tasks.stage import stage_main
 
 PARAMS = {
     "seed": 3,
@@ -50,8 +47,8 @@ PARAMS = {
 
 
 @pytest.fixture
-def project(trained_like, tmp_path, monkeypatch):
-    """A project with a teacher, a student and a control; the working directory of the stages."""
+def project(trained_like, tmp_path):
+    """Artifacts of a project with a teacher, a student and a control."""
     for number, reference in enumerate(("teacher", "student/d3", "control/d3")):
         model = trained_like("3", 16, 1)
         with torch.no_grad():
@@ -62,19 +59,11 @@ def project(trained_like, tmp_path, monkeypatch):
     prepared.mkdir()
     PreparedMeta("digits", 16, 1, [], {"train": 8, "validation": 8, "test": 8}, "none").save(prepared)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GANPRESS_TRACKING", "off")
-    monkeypatch.setenv("GANPRESS_THREADS", "1")
     return tmp_path / "artifacts"
 
 
-def run_stage(monkeypatch, module, item):
-    monkeypatch.setattr(sys, "argv", [module.__name__, item])
-    return stage_main(module.__name__.rpartition(".")[2], module.work)
-
-
-def test_int8_records_its_calibration_and_its_quality(project, monkeypatch):
-    assert run_stage(monkeypatch, compress, "int8") == 0
+def test_int8_records_its_calibration_and_its_quality(project, run_stage):
+    assert run_stage(project.parent, compress, "int8") == 0
     folder = project / "compress" / "int8"
     record, metrics = (json.loads((folder / name).read_text()) for name in ("compression.json", "metrics.json"))
     generator, blueprint = load_model(folder / "generator.pt", "quantized_wdcgan")
@@ -93,8 +82,8 @@ def test_int8_records_its_calibration_and_its_quality(project, monkeypatch):
     assert metrics["snr_db"] > 20
 
 
-def test_pruned_generator_stays_a_plain_one(project, monkeypatch):
-    assert run_stage(monkeypatch, compress, "pruned") == 0
+def test_pruned_generator_stays_a_plain_one(project, run_stage):
+    assert run_stage(project.parent, compress, "pruned") == 0
     folder = project / "compress" / "pruned"
     generator, _ = load_model(folder / "generator.pt", "wdcgan_generator")
     assert isinstance(generator, WdcganGenerator)
@@ -104,15 +93,15 @@ def test_pruned_generator_stays_a_plain_one(project, monkeypatch):
     assert json.loads((folder / "metrics.json").read_text())["sparsity"] == pytest.approx(0.5, abs=0.01)
 
 
-def test_pruning_comes_before_quantization(project, monkeypatch):
-    assert run_stage(monkeypatch, compress, "both") == 0
+def test_pruning_comes_before_quantization(project, run_stage):
+    assert run_stage(project.parent, compress, "both") == 0
     record = json.loads((project / "compress" / "both" / "compression.json").read_text())
     assert all(layer["sparsity"] >= 0.5 - 1 / layer["weights"] for layer in record["layers"])
     assert record["weight_bits"] == 4
 
 
-def test_the_evaluated_generator_is_what_the_packed_file_holds(project, monkeypatch):
-    assert run_stage(monkeypatch, compress, "both") == 0
+def test_the_evaluated_generator_is_what_the_packed_file_holds(project, run_stage):
+    assert run_stage(project.parent, compress, "both") == 0
     folder = project / "compress" / "both"
     packed, blueprint = load_packed(folder / "generator.ganpack")
     generator, found = load_model(folder / "generator.pt")
@@ -124,8 +113,8 @@ def test_the_evaluated_generator_is_what_the_packed_file_holds(project, monkeypa
     assert metrics["float_macs_share"] == 0
 
 
-def test_channels_are_cut_before_weights_are_rounded(project, monkeypatch):
-    assert run_stage(monkeypatch, compress, "narrow") == 0
+def test_channels_are_cut_before_weights_are_rounded(project, run_stage):
+    assert run_stage(project.parent, compress, "narrow") == 0
     folder = project / "compress" / "narrow"
     _, blueprint = load_model(folder / "generator.pt")
     assert blueprint.arguments["widths"] == [4, 2]
@@ -134,10 +123,10 @@ def test_channels_are_cut_before_weights_are_rounded(project, monkeypatch):
     assert all(list(layer["weights"]) == [str(bits) for bits in range(2, 9)] for layer in record["scan"].values())
 
 
-def test_channels_are_equalized_before_weights_are_rounded(project, monkeypatch):
+def test_channels_are_equalized_before_weights_are_rounded(project, run_stage):
     codes = {}
     for item in ("int8", "even"):
-        assert run_stage(monkeypatch, compress, item) == 0
+        assert run_stage(project.parent, compress, item) == 0
         generator, _ = load_packed(project / "compress" / item / "generator.ganpack")
         codes[item] = generator.quantized_layers()[-1].weight
     record = json.loads((project / "compress" / "even" / "compression.json").read_text())
@@ -146,20 +135,20 @@ def test_channels_are_equalized_before_weights_are_rounded(project, monkeypatch)
     assert json.loads((project / "compress" / "even" / "metrics.json").read_text())["snr_db"] > 20
 
 
-def test_the_file_keeps_its_budget(project, monkeypatch, capsys):
-    assert run_stage(monkeypatch, compress, "budget") == 0
+def test_the_file_keeps_its_budget(project, run_stage, capsys):
+    assert run_stage(project.parent, compress, "budget") == 0
     folder = project / "compress" / "budget"
     assert (folder / "generator.ganpack").stat().st_size <= 7000
     assert json.loads((folder / "compression.json").read_text())["layer_bits"]
-    assert run_stage(monkeypatch, compress, "tight") == 2
+    assert run_stage(project.parent, compress, "tight") == 2
     assert "max_bytes is 70, but the smallest packed file found has" in capsys.readouterr().err
 
 
-def test_same_seed_same_bytes(project, monkeypatch):
+def test_same_seed_same_bytes(project, run_stage):
     digests = []
     for _ in range(2):
-        assert run_stage(monkeypatch, compress, "int8") == 0
-        assert run_stage(monkeypatch, export, "int8") == 0
+        assert run_stage(project.parent, compress, "int8") == 0
+        assert run_stage(project.parent, export, "int8") == 0
         files = sorted((*project.glob("compress/int8/*"), *project.glob("export/int8/*.onnx")))
         card = json.loads((project / "export" / "int8" / "card.json").read_text())
         lasting = {name: value for name, value in card.items() if name not in ("speed", "kernels")}
@@ -168,8 +157,8 @@ def test_same_seed_same_bytes(project, monkeypatch):
     assert digests[0] == digests[1]
 
 
-def test_float_export_is_proven_and_knows_its_teacher(project, monkeypatch):
-    assert run_stage(monkeypatch, export, "d3") == 0
+def test_float_export_is_proven_and_knows_its_teacher(project, run_stage):
+    assert run_stage(project.parent, export, "d3") == 0
     card = read_card(project / "export" / "d3" / "generator.onnx")
     assert card.lineage.source == "student/d3"
     assert card.lineage.source_md5 == file_digest(project / "student" / "d3" / "generator.pt", "md5")
@@ -180,14 +169,14 @@ def test_float_export_is_proven_and_knows_its_teacher(project, monkeypatch):
     assert metrics["parameters"] == card.cost.parameters
 
 
-def test_control_has_no_teacher(project, monkeypatch):
-    assert run_stage(monkeypatch, export, "control") == 0
+def test_control_has_no_teacher(project, run_stage):
+    assert run_stage(project.parent, export, "control") == 0
     assert read_card(project / "export" / "control" / "generator.onnx").lineage.teacher_md5 is None
 
 
-def test_integer_export_is_the_integer_simulation(project, monkeypatch):
-    assert run_stage(monkeypatch, compress, "int8") == 0
-    assert run_stage(monkeypatch, export, "int8") == 0
+def test_integer_export_is_the_integer_simulation(project, run_stage):
+    assert run_stage(project.parent, compress, "int8") == 0
+    assert run_stage(project.parent, export, "int8") == 0
     path = project / "export" / "int8" / "generator.onnx"
     assert read_card(path).number_type == "w8a8"
     generator, _ = load_model(project / "compress" / "int8" / "generator.pt")
@@ -195,9 +184,9 @@ def test_integer_export_is_the_integer_simulation(project, monkeypatch):
     torch.testing.assert_close(OnnxGenerator(path, threads=1)(z), generator(z), rtol=0, atol=generator.output_step)
 
 
-def test_packed_item_is_the_plain_one_of_fewer_bytes(project, monkeypatch):
+def test_packed_item_is_the_plain_one_of_fewer_bytes(project, run_stage):
     for module, item in ((compress, "int8"), (export, "packed")):
-        assert run_stage(monkeypatch, module, item) == 0
+        assert run_stage(project.parent, module, item) == 0
     plain, path = project / "generator.onnx", project / "export" / "packed" / "generator.onnx.zst"
     export_onnx(load_model(project / "compress" / "int8" / "generator.pt")[0], plain, torch.zeros(2, 100))
     assert {one.name for one in path.parent.iterdir()} == {path.name, "card.json", "metrics.json"}
@@ -209,36 +198,33 @@ def test_packed_item_is_the_plain_one_of_fewer_bytes(project, monkeypatch):
     assert card.kernels.layers == card.kernels.integer_layers > 0
 
 
-def test_file_that_differs_ends_the_stage_and_is_not_left_behind(project, monkeypatch, capsys):
+def test_file_that_differs_ends_the_stage_and_is_not_left_behind(project, run_stage, capsys):
     params = PARAMS | {"export": PARAMS["export"] | {"tolerance": 1e-12}}
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert run_stage(monkeypatch, export, "d3") == 2
+    assert run_stage(project.parent, export, "d3", params) == 2
     assert "allowed is 1e-12 (export.tolerance" in capsys.readouterr().err
     assert not list((project / "export" / "d3").iterdir())
 
 
-def test_missing_generator_names_its_stage(project, monkeypatch, capsys):
+def test_missing_generator_names_its_stage(project, run_stage, capsys):
     (project / "student" / "d3" / "generator.pt").unlink()
-    assert run_stage(monkeypatch, compress, "int8") == 2
+    assert run_stage(project.parent, compress, "int8") == 2
     assert "generator.pt is missing; run `dvc repro student@d3`" in capsys.readouterr().err
 
 
-def test_truncated_generator_is_refused(project, monkeypatch, capsys):
+def test_truncated_generator_is_refused(project, run_stage, capsys):
     source = project / "student" / "d3" / "generator.pt"
     source.write_bytes(source.read_bytes()[:3000])
-    assert run_stage(monkeypatch, export, "d3") == 2
+    assert run_stage(project.parent, export, "d3") == 2
     assert "is damaged or not a weights file" in capsys.readouterr().err
 
 
 @pytest.mark.slow  # NNCF calibrates twice, once for each form
-def test_openvino_item_is_written_by_its_own_quantizer_and_proven(project, monkeypatch):
+def test_openvino_item_is_written_by_its_own_quantizer_and_proven(project, run_stage):
     if TARGETS["openvino"].missing():
         pytest.skip(f"needs {TARGETS['openvino'].missing()}")
-    params = yaml.safe_load((project.parent / "params.yaml").read_text())
     item = {"generator": "student/d3", "target": "openvino", "number_type": "int8"}
-    params["export"] = {**params["export"], "min_snr_db": 5, "calibration_images": 16, "items": {"ov": item}}
-    (project.parent / "params.yaml").write_text(yaml.safe_dump(params))
-    assert run_stage(monkeypatch, export, "ov") == 0
+    changes = {"min_snr_db": 5, "calibration_images": 16, "items": {"ov": item}}
+    assert run_stage(project.parent, export, "ov", PARAMS | {"export": PARAMS["export"] | changes}) == 0
     path = project / "export" / "ov" / "generator.xml"
     card = read_card(path)
     assert (card.format, card.number_type, card.opset) == ("openvino", "int8", None)

@@ -1,15 +1,13 @@
 """The stages compress and export on conditional data: pictures or label maps in, pictures out."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from ganpress.checkpoint import load_model, save_model
-from ganpress.data.arrays import Conditioning, PreparedMeta, read_meta
+from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import canvas_of, open_inputs
 from ganpress.edge.card import read_card
 from ganpress.edge.graph import SOURCE
@@ -18,7 +16,6 @@ from ganpress.fidelity import compare_outputs
 from models.builders import generator_blueprint
 from models.quantized_network import QuantizedNetwork
 from tasks import compress, export
-from tasks.stage import stage_main
 
 KINDS = {
     "resnet": ("paired", "mobile_resnet_9blocks:ngf=4", 32),
@@ -35,21 +32,16 @@ ITEMS = {
 EXPORTED = {"int8": {"generator": "compress/int8"}, "float": {"generator": "teacher"}}
 
 
-def prepare(folder, pairing, size):
+def blocks(labels, size):
     """Targets of three colours; sources of one colour, or label maps of coarse blocks with ids that are ignored."""
-    random = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    labels = pairing == "semantic"
+    random, splits = np.random.default_rng(0), {}
     for split, count in COUNTS.items():
         coarse = random.integers(0, CLASSES if labels else 256, (count, 1 if labels else 3, 8, 8)).astype(np.uint8)
         sources = coarse.repeat(size // 8, 2).repeat(size // 8, 3)
         if labels:
             sources[:, :, :3] = 255
-        np.save(folder / f"{split}_sources.npy", sources)
-        np.save(folder / f"{split}.npy", random.integers(0, 256, (count, 3, size, size)).astype(np.uint8))
-    names = [f"class {place}" for place in range(CLASSES)] if labels else []
-    source = Conditioning(pairing, len(names) or 3, size, size, names, COUNTS)
-    PreparedMeta("blocks", size, 3, [], COUNTS, "none", size, source).save(folder)
+        splits[split] = random.integers(0, 256, (count, 3, size, size)).astype(np.uint8), sources
+    return splits
 
 
 def lively(model, inputs):
@@ -60,21 +52,15 @@ def lively(model, inputs):
     return model.eval()
 
 
-def run_stage(root, module, item):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setenv("GANPRESS_THREADS", "1")
-        patch.setattr(sys, "argv", [module.__name__, item])
-        assert stage_main(module.__name__.rpartition(".")[2], module.work) == 0
-
-
 @pytest.fixture(scope="module", params=KINDS)
-def project(request, tmp_path_factory):
+def project(request, tmp_path_factory, write_pairs, run_stage):
     """Artifacts of a conditional chain up to its teacher, compressed; generators are not trained."""
     pairing, name, size = KINDS[request.param]
     root = tmp_path_factory.mktemp(request.param)
     prepared = root / "artifacts" / "prepare"
-    prepare(prepared, pairing, size)
+    labels = pairing == "semantic"
+    names = [f"class {place}" for place in range(CLASSES)] if labels else []
+    write_pairs(prepared, "blocks", blocks(labels, size), pairing, names)
     blueprint = generator_blueprint(name, canvas_of(read_meta(prepared)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -85,9 +71,8 @@ def project(request, tmp_path_factory):
         "compress": {"calibration_images": 8, "items": ITEMS},
         "export": {"tolerance": 1e-3, "verification_images": 4, "items": EXPORTED},
     }
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
     for item in ITEMS:
-        run_stage(root, compress, item)
+        assert run_stage(root, compress, item, params) == 0
     return root / "artifacts"
 
 
@@ -123,8 +108,8 @@ def test_every_layer_loses_its_share_of_weights(project):
 
 @pytest.mark.slow  # torch's exporter takes seconds; tests/compression exports each kind of layer
 @pytest.mark.parametrize("item", EXPORTED)
-def test_edge_file_reads_sources_and_draws_what_torch_draws(project, item):
-    run_stage(project.parent, export, item)
+def test_edge_file_reads_sources_and_draws_what_torch_draws(project, run_stage, item):
+    assert run_stage(project.parent, export, item) == 0
     path = project / "export" / item / "generator.onnx"
     card = read_card(path)
     exported, inputs = OnnxGenerator(path, threads=1), held_out(project)

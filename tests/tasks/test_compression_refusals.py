@@ -1,11 +1,9 @@
 """Bad input of the stages compress and export: one line, exit code 2, and what was there before is still there."""
 
 import shutil
-import sys
 
 import pytest
 import torch
-import yaml
 
 from ganpress.checkpoint import save_model
 from ganpress.config.edge import CompressItem
@@ -16,7 +14,6 @@ from ganpress.errors import CheckpointError
 from models.builders import Blueprint
 from models.quantized import CalibrationRecord
 from tasks import compress, export
-from tasks.stage import stage_main
 from tasks.subjects import Subject, open_runner
 
 INT8 = {"generator": "teacher", "weight_bits": 8, "activation_bits": 8, "clipping": "mse", "scan": False}
@@ -40,28 +37,23 @@ PARAMS = {
 
 @pytest.fixture
 def project(trained_like, tmp_path, monkeypatch):
-    """A project with a teacher; the working directory of the stages. Its artifacts."""
+    """Artifacts of a project with a teacher."""
     blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
     save_model(tmp_path / "artifacts" / "teacher" / "generator.pt", trained_like("3", 16, 1), blueprint)
     prepared = tmp_path / "artifacts" / "prepare"
     prepared.mkdir()
     PreparedMeta("digits", 16, 1, [], {"train": 8, "validation": 8, "test": 8}, "none").save(prepared)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GANPRESS_TRACKING", "off")
-    monkeypatch.setenv("GANPRESS_THREADS", "1")
     monkeypatch.setattr(export, "peak_memory", lambda *_: None)  # starts a process that imports torch
     return tmp_path / "artifacts"
 
 
 @pytest.fixture
-def run(project, monkeypatch):
+def run(project, run_stage):
     """(stage module, item, section=…) -> exit code."""
 
     def execute(module, item, **sections):
         params = PARAMS | {name: PARAMS[name] | more for name, more in sections.items()}
-        (project.parent / "params.yaml").write_text(yaml.safe_dump(params))
-        monkeypatch.setattr(sys, "argv", [module.__name__, item])
-        return stage_main(module.__name__.rpartition(".")[2], module.work)
+        return run_stage(project.parent, module, item, params)
 
     return execute
 

@@ -11,7 +11,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from ganpress.checkpoint import save_model
-from ganpress.data.arrays import Conditioning, PreparedMeta, read_meta
+from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import canvas_of, open_inputs
 from ganpress.edge.graph import OUTPUT, SOURCE
 from ganpress.errors import ConfigError, DataError, QualityGateFailed
@@ -49,10 +49,9 @@ def stage_of(root, name, pairing, **changes):
     return Stage(name, None, root, params(pairing) | changes)
 
 
-def prepare(folder, pairing):
+def squares(pairing):
     """Targets: a bright square on noise. Sources: its inverse, or where it is (label 1; 255 in the first row)."""
-    random = np.random.default_rng(0)
-    folder.mkdir(parents=True)
+    random, splits = np.random.default_rng(0), {}
     counts = SOURCES if pairing == "unpaired" else TARGETS
     for split, count in TARGETS.items():
         pixels = random.integers(0, 60, (count, 1, SIZE, SIZE)).astype(np.uint8)
@@ -62,12 +61,8 @@ def prepare(folder, pairing):
         sources = (pixels > 127).astype(np.uint8) if pairing == "semantic" else 255 - pixels
         if pairing == "semantic":
             sources[:, :, 0] = 255
-        np.save(folder / f"{split}.npy", pixels)
-        np.save(folder / f"{split}_labels.npy", np.full(count, -1, np.int64))
-        np.save(folder / f"{split}_sources.npy", sources[: counts[split]])
-    names = [f"class {place}" for place in range(CLASSES)] if pairing == "semantic" else []
-    source = Conditioning(pairing, len(names) or 1, SIZE, SIZE, names, counts)
-    PreparedMeta("squares", SIZE, 1, [], TARGETS, "none", SIZE, source).save(folder)
+        splits[split] = pixels, sources[: counts[split]]
+    return splits
 
 
 def write_edge_file(path, channels):
@@ -84,11 +79,12 @@ def write_edge_file(path, channels):
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def chain(request, tmp_path_factory):
+def chain(request, tmp_path_factory, write_pairs):
     """(pairing, root) of a chain whose judge is trained and whose generators are not, evaluated."""
     pairing, root = request.param, tmp_path_factory.mktemp(request.param)
     artifacts = root / "artifacts"
-    prepare(artifacts / "prepare", pairing)
+    names = [f"class {place}" for place in range(CLASSES)] if pairing == "semantic" else []
+    write_pairs(artifacts / "prepare", "squares", squares(pairing), pairing, names)
     canvas = canvas_of(read_meta(artifacts / "prepare"))
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -87,28 +87,22 @@ def execute(root: Path, module, name: str, item: str | None = None, **changes) -
     return stage.out
 
 
-def write_patches(prepared: Path) -> None:
+def patches_of_a_photo() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """32x32 patches of a photograph, and the same at a quarter of the size."""
     photo = load_sample_image("china.jpg")
-    random = np.random.default_rng(0)
+    random, splits = np.random.default_rng(0), {}
     for split in SPLITS:
         corners = random.integers(0, (photo.shape[0] - 32, photo.shape[1] - 32), (32, 2))
         patches = [photo[top : top + 32, left : left + 32] for top, left in corners]
         small = [np.asarray(Image.fromarray(patch).resize((8, 8), Image.Resampling.BICUBIC)) for patch in patches]
-        np.save(prepared / f"{split}.npy", np.stack(patches).transpose(0, 3, 1, 2))
-        np.save(prepared / f"{split}_sources.npy", np.stack(small).transpose(0, 3, 1, 2))
-        np.save(prepared / f"{split}_labels.npy", np.full(32, -1))
-    counts = dict.fromkeys(SPLITS, 32)
-    conditioning = Conditioning("paired", 3, 8, 8, [], counts)
-    PreparedMeta("patches", 32, 3, [], counts, "none", conditioning=conditioning).save(prepared)
+        splits[split] = tuple(np.stack(images).transpose(0, 3, 1, 2) for images in (patches, small))
+    return splits
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory):
+def chain(tmp_path_factory, write_pairs):
     root = tmp_path_factory.mktemp("imported_chain")
-    prepared = root / "artifacts" / "prepare"
-    prepared.mkdir(parents=True)
-    write_patches(prepared)
+    write_pairs(root / "artifacts" / "prepare", "patches", patches_of_a_photo())
     shutil.copy(CHECKOUT / "tests" / "foreign" / "srgan.py", root / "users_srgan.py")
     request = ImportRequest("users_srgan:build_small", None, (1, 3, 8, 8), "srgan", None, (0, 1), (0, 1))
     import_generator(root, request)

@@ -1,18 +1,13 @@
 """Calibration sets and splits that are empty or have another shape: one line, exit code 2, and nothing is lost."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from ganpress.checkpoint import load_model, save_model
-from ganpress.data.arrays import Conditioning, PreparedMeta
 from models.builders import generator_blueprint
 from models.families import Canvas
 from tasks import compress, export, sweep
-from tasks.stage import stage_main
 
 SIZE, CHANNELS = 16, 3
 COUNTS = {"train": 8, "validation": 6, "test": 6}
@@ -35,13 +30,6 @@ PARAMS = {
 }
 
 
-def write_split(prepared, split, count, channels=CHANNELS, size=SIZE):
-    random = np.random.default_rng(len(split))
-    np.save(prepared / f"{split}.npy", random.integers(0, 256, (count, CHANNELS, SIZE, SIZE)).astype(np.uint8))
-    np.save(prepared / f"{split}_labels.npy", np.full(count, -1))
-    np.save(prepared / f"{split}_sources.npy", random.integers(0, 256, (count, channels, size, size)).astype(np.uint8))
-
-
 def write_teacher(artifacts, reads=CHANNELS):
     blueprint = generator_blueprint("mobile_resnet_9blocks:ngf=2", Canvas(CHANNELS, SIZE, SIZE, reads, SIZE, SIZE))
     with torch.random.fork_rng(devices=[]):
@@ -50,36 +38,27 @@ def write_teacher(artifacts, reads=CHANNELS):
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, write_pairs):
     """Artifacts of a project with paired data and a teacher that reads it."""
     artifacts = tmp_path / "artifacts"
     write_teacher(artifacts)
-    prepared = artifacts / "prepare"
-    prepared.mkdir()
-    for split, count in COUNTS.items():
-        write_split(prepared, split, count)
-    source = Conditioning("paired", CHANNELS, SIZE, SIZE, [], COUNTS)
-    PreparedMeta("squares", SIZE, CHANNELS, [], COUNTS, "none", SIZE, source).save(prepared)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GANPRESS_TRACKING", "off")
-    monkeypatch.setenv("GANPRESS_THREADS", "1")
+    noise = np.random.default_rng(0).integers(0, 256, (2, max(COUNTS.values()), CHANNELS, SIZE, SIZE)).astype(np.uint8)
+    write_pairs(artifacts / "prepare", "noise", {split: noise[:, :count] for split, count in COUNTS.items()})
     return artifacts
 
 
 @pytest.fixture
-def refusal(project, monkeypatch, capsys):
+def refusal(project, run_stage, capsys):
     """(stage module, item) -> the single line of a stage that was refused; what it made before is still there."""
 
     def run(module, item=None):
         name = module.__name__.rpartition(".")[2]
-        (project.parent / "params.yaml").write_text(yaml.safe_dump(PARAMS))
         former = project / name / (item or "")
         former.mkdir(parents=True, exist_ok=True)
         for made in ("metrics.json", "generator.onnx"):
             (former / made).write_text("former")
         (former / "pictures").mkdir(exist_ok=True)
-        monkeypatch.setattr(sys, "argv", [name, *([item] if item else [])])
-        assert stage_main(name, module.work) == 2
+        assert run_stage(project.parent, module, item, PARAMS) == 2
         assert sorted(path.name for path in former.iterdir()) == ["generator.onnx", "metrics.json", "pictures"]
         assert {(former / made).read_text() for made in ("metrics.json", "generator.onnx")} == {"former"}
         (line,) = capsys.readouterr().err.splitlines()
@@ -110,7 +89,8 @@ def test_data_of_another_shape_for_every_target(project, refusal, target):
 
 
 def test_calibration_set_that_differs_from_the_test_split(project, refusal):
-    write_split(project / "prepare", "train", 8, size=8)
+    path = project / "prepare" / "train_sources.npy"
+    np.save(path, np.load(path)[:, :, :8, :8])
     line = refusal(export, "int8")
     assert line == "calibration inputs are (3, 8, 8), the generator takes (3, 16, 16); prepare the data again"
 
@@ -126,7 +106,8 @@ def test_calibration_set_that_differs_from_the_test_split(project, refusal):
     ],
 )
 def test_empty_split(project, refusal, split, module, item, message):
-    write_split(project / "prepare", split, 0)
+    for path in (project / "prepare").glob(f"{split}*.npy"):
+        np.save(path, np.load(path)[:0])
     assert refusal(module, item).startswith(message)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from ganpress.edge.targets import TARGETS
 from models.builders import Blueprint, generator_blueprint
 from models.families import Canvas
 from tasks import compress, evaluate, export, search, sweep
-from tasks.stage import stage_main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODELS = ("teacher", "student/d2", "control/d2", "subnet", "compress/pruned")
@@ -38,20 +36,20 @@ def params(**sections):
     return content | {name: content[name] | more | sections.get(name, {}) for name, more in changes.items()}
 
 
-def run(module, item=None, **sections):
-    """Exit code of a stage, run in the working directory."""
-    name = module.__name__.rpartition(".")[2]
-    Path("params.yaml").write_text(yaml.safe_dump(params(**sections)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GANPRESS_TRACKING", "off")
-        patch.setenv("GANPRESS_THREADS", "1")
-        patch.setattr(sys, "argv", [name, *([item] if item else [])])
-        patch.setattr(export, "peak_memory", lambda *_: None)  # starts a process that imports torch
-        return stage_main(name, module.work)
+@pytest.fixture(scope="module")
+def run(run_stage):
+    """(root, stage module, item, section=…) -> exit code."""
+
+    def execute(root, module, item=None, **sections):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(export, "peak_memory", lambda *_: None)  # starts a process that imports torch
+            return run_stage(root, module, item, params(**sections))
+
+    return execute
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory, trained_like, write_prepared, write_judge):
+def chain(tmp_path_factory, trained_like, write_prepared, write_judge, run):
     """A project whose generators can all be measured, edge files included."""
     root = tmp_path_factory.mktemp("chain")
     artifacts = root / "artifacts"
@@ -60,10 +58,8 @@ def chain(tmp_path_factory, trained_like, write_prepared, write_judge):
     blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
     for reference in MODELS:
         save_model(artifacts / reference / "generator.pt", trained_like("2", 16, 1), blueprint)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        for item in EXPORTED:
-            assert run(export, item) == 0
+    for item in EXPORTED:
+        assert run(root, export, item) == 0
     for folder in ("evaluate", "sweep/none-8", "search", "supernet"):
         (artifacts / folder).mkdir(parents=True)
         (artifacts / folder / "metrics.json").write_text("former")
@@ -72,15 +68,13 @@ def chain(tmp_path_factory, trained_like, write_prepared, write_judge):
 
 
 @pytest.fixture
-def artifacts(chain, tmp_path, monkeypatch):
-    """Of a copy of the chain, which is the working directory."""
-    root = shutil.copytree(chain, tmp_path / "chain")
-    monkeypatch.chdir(root)
-    return root / "artifacts"
+def artifacts(chain, tmp_path):
+    """Of a copy of the chain."""
+    return shutil.copytree(chain, tmp_path / "chain") / "artifacts"
 
 
 @pytest.fixture
-def refusal(artifacts, capfd):
+def refusal(artifacts, run, capfd):
     """(stage module, item, section=…) -> the single line of a stage that was refused."""
 
     def refused(module, item=None, **sections):
@@ -88,7 +82,7 @@ def refusal(artifacts, capfd):
         former = artifacts / name / (item or "")
         before = {path.name: path.read_bytes() for path in former.iterdir()}
         assert before
-        assert run(module, item, **sections) == 2
+        assert run(artifacts.parent, module, item, **sections) == 2
         assert {path.name: path.read_bytes() for path in former.iterdir()} == before
         (line,) = capfd.readouterr().err.splitlines()
         assert line.startswith(f"{name}: ")
@@ -195,12 +189,12 @@ def as_by_a_newer_runtime(path, known, unknown):
 
 
 @pytest.mark.parametrize("item", [*EXPORTED, pytest.param("openvino", marks=pytest.mark.slow)])
-def test_edge_file_that_is_not_the_one_that_was_written(artifacts, refusal, item):
+def test_edge_file_that_is_not_the_one_that_was_written(artifacts, run, refusal, item):
     """Cut off, changed, and by a version whose runtime knows more operators."""
     if item == "openvino" and (needed := TARGETS[item].missing()):
         pytest.skip(f"needs {needed}")
     items = EXPORTED | {item: {"generator": "teacher", "target": item, "form": "native"}}
-    assert run(export, item, export={"items": items}) == 0
+    assert run(artifacts.parent, export, item, export={"items": items}) == 0
     runtime = {"onnx": "onnxruntime", "openvino": "openvino"}[item]
     paths = [artifacts / "export" / item / f"generator{suffix}" for suffix in WRITTEN[item]]
     for path in paths:

@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 from ganpress.checkpoint import save_model
-from ganpress.data.arrays import Conditioning, PreparedMeta
+from ganpress.data.arrays import SPLITS
 from ganpress.edge.targets import TARGETS
 from models.builders import Blueprint
 
@@ -48,18 +48,14 @@ def bessel():
 def determinant():
     return Network(Determinant())
 """
-COUNTS = {"train": 4, "validation": 4, "test": 4}
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path, write_pairs):
     """Root of a project with a module of the user's and data of 8 x 8 pixels."""
     (tmp_path / "users_networks.py").write_text(NETWORKS)
-    prepared = tmp_path / "artifacts" / "prepare"
-    prepared.mkdir(parents=True)
-    for split, count in COUNTS.items():
-        np.save(prepared / f"{split}_sources.npy", np.zeros((count, 3, 8, 8), np.uint8))
-    PreparedMeta("zeros", 8, 3, [], COUNTS, "none", 8, Conditioning("paired", 3, 8, 8, [], COUNTS)).save(prepared)
+    zeros = np.zeros((4, 3, 8, 8), np.uint8)
+    write_pairs(tmp_path / "artifacts" / "prepare", "zeros", dict.fromkeys(SPLITS, (zeros, zeros)))
     return tmp_path
 
 

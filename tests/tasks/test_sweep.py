@@ -1,8 +1,6 @@
 """The stage sweep, run as the pipeline runs it, in this process."""
 
 import json
-import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +10,13 @@ import yaml
 from ganpress.checkpoint import save_model
 from ganpress.compression_sweep import pack_float, pack_level
 from ganpress.config.sweep import SweepPoint
-from ganpress.data.arrays import Conditioning, read_meta
+from ganpress.data.arrays import SPLITS, read_meta
 from ganpress.data.inputs import canvas_of
 from models.builders import Blueprint, generator_blueprint
 from models.quantized import QuantizedLayer
 from models.quantized_layers import QuantizedConv
 from models.quantized_network import Quantized
 from tasks import sweep
-from tasks.stage import stage_main
 
 IMAGES = 40
 PARAMS = {
@@ -45,31 +42,24 @@ def levels_of(model):
 
 
 @pytest.fixture
-def project(trained_like, write_prepared, write_judge, tmp_path, monkeypatch):
-    """A project with a sub-generator, a judge and prepared data; the working directory of the stages."""
+def project(trained_like, write_prepared, write_judge, tmp_path):
+    """Artifacts of a project with a sub-generator, a judge and prepared data."""
     artifacts = tmp_path / "artifacts"
     write_prepared(artifacts)
     write_judge(artifacts)
     blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
     save_model(artifacts / "subnet" / "generator.pt", trained_like("3", 16, 1), blueprint)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GANPRESS_THREADS", "1")
     return artifacts
-
-
-def run_stage(monkeypatch, *item):
-    monkeypatch.setattr(sys, "argv", ["sweep", *item])
-    return stage_main("sweep", sweep.work)
 
 
 def metrics_of(project, item):
     return json.loads((project / "sweep" / item / "metrics.json").read_text())
 
 
-def test_levels_are_measured_beside_the_same_float_generator(project, monkeypatch):
+def test_levels_are_measured_beside_the_same_float_generator(project, run_stage):
     for item in ("mse-2", "mse-8"):
-        assert run_stage(monkeypatch, item) == 0
+        assert run_stage(project.parent, sweep, item) == 0
     few, many = (metrics_of(project, item) for item in ("mse-2", "mse-8"))
     assert few["float"] == many["float"]
     assert few["float"]["fid_retained"] == 1
@@ -80,28 +70,25 @@ def test_levels_are_measured_beside_the_same_float_generator(project, monkeypatc
     assert few["float_layers"] == many["float_layers"] == 0
     assert not [name for name in (*few, *few["float"]) if "teacher" in name]
     whole = (project / "sweep" / "mse-8" / "metrics.json").read_bytes()
-    assert run_stage(monkeypatch, "mse-8") == 0
+    assert run_stage(project.parent, sweep, "mse-8") == 0
     assert (project / "sweep" / "mse-8" / "metrics.json").read_bytes() == whole
 
 
-def test_methods_differ(project, monkeypatch):
+def test_methods_differ(project, run_stage):
     for item in ("none-2", "mse-2"):
-        assert run_stage(monkeypatch, item) == 0
+        assert run_stage(project.parent, sweep, item) == 0
     assert metrics_of(project, "none-2")["snr_db"] < metrics_of(project, "mse-2")["snr_db"]
 
 
-def test_conditional_generators_are_measured_against_their_truth(project, monkeypatch):
-    random, counts = np.random.default_rng(0), {"train": 60, "validation": 60, "test": 60}
-    for split in counts:
-        sources = random.integers(0, 256, (60, 3, 16, 16)).astype(np.uint8)
-        np.save(project / "prepare" / f"{split}_sources.npy", sources)
-    meta = read_meta(project / "prepare")
-    replace(meta, classes=[], conditioning=Conditioning("paired", 3, 16, 16, [], counts)).save(project / "prepare")
+def test_conditional_generators_are_measured_against_their_truth(project, run_stage, write_pairs, tiny_images):
+    sources = np.random.default_rng(0).integers(0, 256, (3, 60, 3, 16, 16)).astype(np.uint8)
+    pairs = {split: (tiny_images.pixels, of_split) for split, of_split in zip(SPLITS, sources, strict=True)}
+    write_pairs(project / "prepare", "tiny", pairs)
     blueprint = generator_blueprint("mobile_resnet_9blocks:ngf=4", canvas_of(read_meta(project / "prepare")))
     with torch.random.fork_rng():
         torch.manual_seed(1)
         save_model(project / "subnet" / "generator.pt", blueprint.build(), blueprint)
-    assert run_stage(monkeypatch, "none-8") == 0
+    assert run_stage(project.parent, sweep, "none-8") == 0
     found = metrics_of(project, "none-8")
     assert found["snr_db"] > 10
     assert found[f"psnr_{IMAGES}_test"] == pytest.approx(found["float"][f"psnr_{IMAGES}_test"], rel=0.1)
@@ -132,14 +119,14 @@ def test_the_float_file_keeps_every_bit(trained_like):
         (("kl-2",), "sweep: sweep has no level 'kl-2'; levels"),
     ],
 )
-def test_unknown_levels_are_refused(project, monkeypatch, capsys, item, message):
-    assert run_stage(monkeypatch, *item) == 2
+def test_unknown_levels_are_refused(project, run_stage, capsys, item, message):
+    assert run_stage(project.parent, sweep, *item) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
-def test_a_missing_generator_is_named_with_its_stage(project, monkeypatch, capsys):
+def test_a_missing_generator_is_named_with_its_stage(project, run_stage, capsys):
     (project / "subnet" / "generator.pt").unlink()
-    assert run_stage(monkeypatch, "mse-2") == 2
+    assert run_stage(project.parent, sweep, "mse-2") == 2
     assert "run `dvc repro subnet` or `ganpress run` first" in capsys.readouterr().err
