@@ -15,6 +15,10 @@ from torch import Tensor
 
 CHUNK = 256
 """Features summed by one product: the error of a sum grows with its length, not with the number of features."""
+CENTRED_ON = 1024
+"""Samples, at most, whose mean is the centre: it need not be the mean of all."""
+GROUP = 8
+"""Blocks that stay prepared while all others pass."""
 NUMBERS = 2**20
 """Numbers in float64 that are held while pairs are settled."""
 
@@ -45,7 +49,8 @@ class Frame:
     @classmethod
     def around(cls, *sets: Tensor) -> "Frame":
         """Return the frame of some sets (N, F), centred on the first."""
-        centre = sets[0].mean(dim=0, dtype=torch.float64).to(sets[0])
+        some = sets[0][:: -(-len(sets[0]) // CENTRED_ON)]
+        centre = some.mean(dim=0, dtype=torch.float64).to(some)
         largest = max(float((part[rows] - centre).abs().max()) for part in sets for rows in blocks(len(part), CHUNK))
         return cls(centre, 2.0 ** -math.ceil(math.log2(largest)) if largest > 0 else 1.0)
 
@@ -65,6 +70,20 @@ class Frame:
         return squared * self.scale**2
 
 
+def tiles(
+    frame: Frame, first: Tensor, second: Tensor | None, block: int
+) -> Iterator[tuple[slice, Panel, slice, Panel]]:
+    """Yield rows of one set (N, F) with columns of another (M, F), by blocks; of a set alone, each pair of them once."""
+    others = first if second is None else second
+    for group in blocks(len(others), GROUP * block):
+        prepared = [(columns, frame.panel(others[columns])) for columns in blocks(group.stop, block, group.start)]
+        for rows in blocks(group.stop if second is None else len(first), block):
+            left = frame.panel(first[rows])
+            for columns, right in prepared:
+                if second is not None or rows.start <= columns.start:
+                    yield rows, left, columns, right
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Let no product of float32 be taken in TF32 or bfloat16, as a user may allow: its bounds would not hold."""
@@ -82,7 +101,7 @@ def lower_bounds(left: Panel, right: Panel) -> Tensor:
     They are too low by at most twice the two samples' slack, in `full_precision`.
     """
     precision = left.scaled.dtype
-    bounds = (right.norms - right.slack).to(precision).expand(len(left.scaled), -1)
+    bounds = (right.norms - right.slack).to(precision)[None]
     for part in blocks(left.scaled.shape[1], CHUNK):
         bounds = torch.addmm(bounds, left.scaled[:, part], right.scaled[:, part].T, alpha=-2)
     return bounds.add_((left.norms - left.slack).to(precision)[:, None])

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ganpress.errors import DataError
-from ganpress.metrics.distances import Frame, blocks, full_precision, lower_bounds, squared_distances
+from ganpress.metrics.distances import Frame, blocks, full_precision, lower_bounds, squared_distances, tiles
 
 BLOCK = 512
 """Samples on each side of a tile of distances: a tile stays in the cache while it is compared."""
@@ -29,15 +29,13 @@ def squared_radii(features: Tensor, neighbours: int, block: int = BLOCK) -> Tens
         )
     frame = Frame.around(features)
     found = torch.full((len(features), neighbours + SPARE), NOTHING, device=features.device)
-    for rows in blocks(len(features), block):
-        left = frame.panel(features[rows])
-        for columns in blocks(len(features), block, rows.start):
-            bounds = lower_bounds(left, left if rows == columns else frame.panel(features[columns]))
-            if rows == columns:
-                bounds.fill_diagonal_(torch.inf)
-            else:
-                _keep_nearest(found[columns], bounds.T, rows)
-            _keep_nearest(found[rows], bounds, columns)
+    for rows, left, columns, right in tiles(frame, features, None, block):
+        bounds = lower_bounds(left, right)
+        if rows == columns:
+            bounds.fill_diagonal_(torch.inf)
+        else:
+            _keep_nearest(found[columns], bounds.T, rows)
+        _keep_nearest(found[rows], bounds, columns)
     everything = torch.arange(len(features), device=features.device)
     radii = _kth_distances(features, everything, found & 0xFFFFFFFF, neighbours, found == NOTHING)
     missed = ((frame.scaled(radii) > _bounds_of(found).amax(dim=1)) & (radii > 0)).nonzero()[:, 0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganpress.metrics.distances import Frame, blocks, full_precision, lower_bounds, pairs_below
+from ganpress.metrics.distances import Frame, full_precision, lower_bounds, pairs_below, tiles
 from ganpress.metrics.inputs import Matrix, as_tensor, same_columns
 from ganpress.metrics.nearest import BLOCK, squared_radii
 
@@ -63,15 +63,12 @@ def neighbour_scores(reference: Neighbourhood, generated: Matrix, block: int = B
     real_radii, fake_radii = reference.squared_radii[:, None], squared_radii(fake, reference.neighbours, block)[None]
     precise, recalled, covered = (torch.zeros(len(x), dtype=torch.bool, device=x.device) for x in (fake, real, real))
     in_balls = 0
-    for rows in blocks(len(real), block):
-        left = frame.panel(real[rows])
-        for columns in blocks(len(fake), block):
-            right = frame.panel(fake[columns])
-            bounds = lower_bounds(left, right)
-            holding, held = pairs_below(frame, left, right, bounds, real_radii[rows])
-            precise[columns][held], covered[rows][holding] = True, True
-            in_balls += len(held)
-            recalled[rows][pairs_below(frame, left, right, bounds, fake_radii[:, columns])[0]] = True
+    for rows, left, columns, right in tiles(frame, real, fake, block):
+        bounds = lower_bounds(left, right)
+        holding, held = pairs_below(frame, left, right, bounds, real_radii[rows])
+        precise[columns][held], covered[rows][holding] = True, True
+        in_balls += len(held)
+        recalled[rows][pairs_below(frame, left, right, bounds, fake_radii[:, columns])[0]] = True
     return NeighbourScores(
         precision=float(precise.double().mean()),
         recall=float(recalled.double().mean()),
