@@ -73,7 +73,7 @@ class Frame:
 def tiles(
     frame: Frame, first: Tensor, second: Tensor | None, block: int
 ) -> Iterator[tuple[slice, Panel, slice, Panel]]:
-    """Yield rows of one set (N, F) with columns of another (M, F), by blocks; of a set alone, each pair of them once."""
+    """Yield rows of one set (N, F) with columns of another (M, F), by blocks; of one alone, each two blocks once."""
     others = first if second is None else second
     for group in blocks(len(others), GROUP * block):
         prepared = [(columns, frame.panel(others[columns])) for columns in blocks(group.stop, block, group.start)]
