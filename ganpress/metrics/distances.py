@@ -2,7 +2,7 @@
 
 `|x - y|^2 = |x|^2 + |y|^2 - 2 x.y` is one matrix product. In float32 it is off by at most a known share of
 `|x|^2 + |y|^2`: n products, summed in any order, are off by at most n roundings of their absolute sum (Higham 2002,
-section 3.1). With that share taken off it is a lower bound, and few pairs are left that two bounds do not decide.
+section 3.1). With that share taken off it is a lower bound, and few pairs are left that bounds do not decide.
 """
 
 import math
@@ -16,7 +16,11 @@ from torch import Tensor
 CHUNK = 256
 """Features summed by one product: the error of a sum grows with its length, not with the number of features."""
 CENTRED_ON = 1024
-"""Samples, at most, whose mean is the centre: it need not be the mean of all."""
+"""Samples, at most, whose medians are the centre: any point is sound, one amid the samples gives the best bounds."""
+LARGEST_EXPONENT = 126
+"""Of a scale in float32."""
+DENSE = 16
+"""Where more than one pair in so many of a tile is undecided in float32, the tile is taken in float64."""
 GROUP = 8
 """Blocks that stay prepared while all others pass."""
 NUMBERS = 2**20
@@ -42,27 +46,29 @@ class Frame:
     """A centre and a scale that bring all numbers of the sets within -1 … 1: in float32 none overflows there."""
 
     centre: Tensor
-    """(F,) about the mean: products lose the digits of an offset that all samples share."""
+    """(F,) amid the samples: products lose the digits of an offset that all of them share."""
     scale: float
-    """A power of two, by which multiplying rounds nothing."""
+    """A power of two: multiplying by it rounds nothing; what underflows is in the slack."""
 
     @classmethod
     def around(cls, *sets: Tensor) -> "Frame":
-        """Return the frame of some sets (N, F), centred on the first."""
-        some = sets[0][:: -(-len(sets[0]) // CENTRED_ON)]
-        centre = some.mean(dim=0, dtype=torch.float64).to(some)
-        largest = max(float((part[rows] - centre).abs().max()) for part in sets for rows in blocks(len(part), CHUNK))
-        return cls(centre, 2.0 ** -math.ceil(math.log2(largest)) if largest > 0 else 1.0)
+        """Return the frame of some sets (N, F), centred on the first: on its medians, which no outlier moves."""
+        centre = sets[0][:: -(-len(sets[0]) // CENTRED_ON)].median(dim=0).values
+        largest = max(
+            float((part[rows].double() - centre).abs().max()) for part in sets for rows in blocks(len(part), CHUNK)
+        )
+        return cls(centre, 2.0 ** min(LARGEST_EXPONENT, -math.ceil(math.log2(largest))) if largest > 0 else 1.0)
 
     def panel(self, features: Tensor, precision: torch.dtype = torch.float32) -> Panel:
-        """Prepare samples (n, F)."""
-        scaled = ((features - self.centre) * self.scale).to(precision)
+        """Prepare samples (n, F) for bounds in float32 or float64."""
+        exact = features.to(torch.promote_types(features.dtype, precision))
+        scaled = (exact * self.scale - self.centre.to(exact) * self.scale).to(precision)
         count, numbers = scaled.shape[1], torch.finfo(precision)
         parts = [scaled[:, part] for part in blocks(count, CHUNK)]
         norms = torch.stack([torch.linalg.vecdot(part, part).double() for part in parts]).sum(dim=0)
         # of a chunk's sums of products and of squares, of the sums of chunks, of samples and what else there is
         roundings = 2 * (min(count, CHUNK) + len(parts)) + 24
-        slack = roundings * numbers.eps / 2 * norms + count * numbers.tiny
+        slack = roundings * numbers.eps / 2 * norms + 4 * count * numbers.tiny
         return Panel(features, scaled, norms, slack)
 
     def scaled(self, squared: Tensor) -> Tensor:
@@ -87,12 +93,16 @@ def tiles(
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Let no product of float32 be taken in TF32 or bfloat16, as a user may allow: its bounds would not hold."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # untyped
+    before = [one.fp32_precision for one in products]
     try:
-        yield
+        for one in products:
+            one.fp32_precision = "ieee"
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for one, value in zip(products, before, strict=True):
+            one.fp32_precision = value
 
 
 def lower_bounds(left: Panel, right: Panel) -> Tensor:
@@ -100,10 +110,11 @@ def lower_bounds(left: Panel, right: Panel) -> Tensor:
 
     They are too low by at most twice the two samples' slack, in `full_precision`.
     """
-    precision = left.scaled.dtype
-    bounds = (right.norms - right.slack).to(precision)[None]
-    for part in blocks(left.scaled.shape[1], CHUNK):
-        bounds = torch.addmm(bounds, left.scaled[:, part], right.scaled[:, part].T, alpha=-2)
+    precision, parts = left.scaled.dtype, list(blocks(left.scaled.shape[1], CHUNK))
+    products = left.scaled[:, parts[0]] @ right.scaled[:, parts[0]].T
+    for part in parts[1:]:
+        products += left.scaled[:, part] @ right.scaled[:, part].T
+    bounds = torch.add((right.norms - right.slack).to(precision), products, alpha=-2)
     return bounds.add_((left.norms - left.slack).to(precision)[:, None])
 
 
@@ -119,13 +130,17 @@ def pairs_below(frame: Frame, left: Panel, right: Panel, bounds: Tensor, limits:
     """
     scaled = frame.scaled(limits)
     above = torch.nextafter(scaled.to(bounds), torch.tensor(math.inf).to(bounds))
+    above = above.masked_fill(scaled == 0, -math.inf)  # nothing is nearer than a copy
     rows, columns = (bounds < above).nonzero(as_tuple=True)
     upper = bounds[rows, columns] + 2 * (left.slack[rows] + right.slack[columns])
     below = upper < scaled.expand_as(bounds)[rows, columns]
     unsure = (~below).nonzero()[:, 0]
-    rows_, columns_ = rows[unsure], columns[unsure]
-    found = squared_distances(left.features, rows_, right.features, columns_)
-    below[unsure] = found < limits.expand_as(bounds)[rows_, columns_]
+    if len(unsure) > bounds.numel() // DENSE and bounds.dtype == torch.float32:
+        left, right = (frame.panel(one.features, torch.float64) for one in (left, right))
+        return pairs_below(frame, left, right, lower_bounds(left, right), limits)
+    some_rows, some_columns = rows[unsure], columns[unsure]
+    found = squared_distances(left.features, some_rows, right.features, some_columns)
+    below[unsure] = found < limits.expand_as(bounds)[some_rows, some_columns]
     return rows[below], columns[below]
 
 
@@ -136,9 +151,14 @@ def squared_distances(first: Tensor, rows: Tensor, second: Tensor, columns: Tens
     """
     found = torch.empty(len(rows), dtype=torch.float64, device=first.device)
     for part in blocks(len(rows), max(1, NUMBERS // first.shape[1])):
-        difference = first[rows[part]].double()
-        difference -= second[columns[part]]
-        found[part] = difference.square_().sum(dim=1)
+        squares = first[rows[part]].double()
+        squares -= second[columns[part]]
+        squares.square_()
+        while squares.shape[1] > 1:  # in halves: the order of a built-in sum depends on how many rows there are
+            half = -(-squares.shape[1] // 2)
+            squares[:, : squares.shape[1] - half] += squares[:, half:]
+            squares = squares[:, :half]
+        found[part] = squares[:, 0]
     return found
 
 

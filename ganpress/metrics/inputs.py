@@ -25,7 +25,10 @@ def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Floats:
     Raises:
         DataError: if it is not two-dimensional, has fewer than `min_rows` rows, or holds NaN or infinity.
     """
-    matrix: Floats = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # which has no bfloat16
+    matrix: Floats = np.asarray(values)
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         raise DataError(f"{name} must be a matrix (samples, columns), found shape {matrix.shape}")
     if len(matrix) < min_rows:
@@ -38,19 +41,21 @@ def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Floats:
 
 
 def as_tensor(features: Matrix, name: str, min_rows: int = 1) -> Tensor:
-    """Return features (N, F) as a float tensor where they are; float32 and float64 of the processor are not copied.
+    """Return features (N, F) as a float32 or float64 tensor where they are, or on the processor if that has no float64.
+
+    What torch can read as it is, is not copied.
 
     Raises:
         DataError: if they are not two-dimensional, fewer than `min_rows`, or hold NaN or infinity.
     """
-    if isinstance(features, Tensor) and features.device.type != "cpu":
+    if isinstance(features, Tensor) and features.device.type not in ("cpu", "mps"):
         sound = features.ndim == 2 and features.shape[1] > 0 and len(features) >= min_rows
         if sound and bool(torch.isfinite(features).all()):
             return features.detach() if features.dtype == torch.float64 else features.detach().float()
     matrix = as_matrix(features, name, min_rows)
-    if matrix.dtype not in (np.float32, np.float64):
-        matrix = matrix.astype(np.float32)
-    return torch.from_numpy(matrix if matrix.flags.writeable else matrix.copy())
+    precision = np.float64 if matrix.dtype == np.float64 else np.float32
+    shared = matrix.dtype.isnative and matrix.flags.writeable and min(matrix.strides) >= 0
+    return torch.from_numpy(np.array(matrix, precision, copy=None if shared else True))
 
 
 def same_columns(first: Floats | Tensor, second: Floats | Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The distance of each sample to its k-th nearest other sample, exact and in O(N k + block^2) memory."""
+"""The distance of each sample to its k-th nearest other sample, exact and in O(N (k + block) + F block) memory."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,10 @@ BLOCK = 512
 """Samples on each side of a tile of distances: a tile stays in the cache while it is compared."""
 SPARE = 2
 """Samples kept beyond the k nearest. Where the last one's bound is above the k-th distance, none was missed."""
-NOTHING = int(torch.tensor(torch.inf).view(torch.int32)) << 32
+MISSED_BLOCK = 128
+"""Rows that are taken in float64 at a time, against all samples."""
+NOTHING = 0x7F800000 << 32
+"""What is found at first: the bits of infinity."""
 
 
 @full_precision()
@@ -39,7 +42,7 @@ def squared_radii(features: Tensor, neighbours: int, block: int = BLOCK) -> Tens
     everything = torch.arange(len(features), device=features.device)
     radii = _kth_distances(features, everything, found & 0xFFFFFFFF, neighbours, found == NOTHING)
     missed = ((frame.scaled(radii) > _bounds_of(found).amax(dim=1)) & (radii > 0)).nonzero()[:, 0]
-    for part in blocks(len(missed), block):
+    for part in blocks(len(missed), MISSED_BLOCK):
         radii[missed[part]] = _radii_in_float64(frame, features, missed[part], neighbours, block)
     return radii
 
@@ -77,13 +80,13 @@ def _kth_distances(features: Tensor, rows: Tensor, partners: Tensor, k: int, abs
 def _radii_in_float64(frame: Frame, features: Tensor, rows: Tensor, k: int, block: int) -> Tensor:
     """`squared_radii` (n,) of samples that many lie about, too close together for float32; the last, for float64."""
     left = frame.panel(features[rows], torch.float64)
-    panels = (frame.panel(features[columns], torch.float64) for columns in blocks(len(features), block))
-    bounds = torch.cat([lower_bounds(left, right) for right in panels], dim=1)
+    bounds = torch.empty(len(rows), len(features), dtype=torch.float64, device=features.device)
+    for columns in blocks(len(features), block):
+        bounds[:, columns] = lower_bounds(left, frame.panel(features[columns], torch.float64))
     bounds.scatter_(1, rows[:, None], torch.inf)
     nearest = bounds.topk(k + SPARE, dim=1, largest=False)
     radii = _kth_distances(features, rows, nearest.indices, k)
     for row in ((frame.scaled(radii) > nearest.values[:, -1]) & (radii > 0)).nonzero()[:, 0]:
-        everything = torch.arange(len(features), device=features.device)
-        others = everything[everything != rows[row]]
-        radii[row] = _kth_distances(features, rows[row][None], others[None], k)[0]
+        nearer = (bounds[row] <= frame.scaled(radii[row])).nonzero()[:, 0]
+        radii[row] = _kth_distances(features, rows[row][None], nearer[None], k)[0]
     return radii

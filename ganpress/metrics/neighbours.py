@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage by k nearest neighbours, exact and in O(N * block) memory.
+"""Precision, recall, density and coverage by k nearest neighbours, exact; in memory see `nearest`.
 
 Precision and recall are those of Kynkäänniemi et al. (2019), density and coverage those of Naeem et al. (2020). A
 sample lies in a ball when its distance is *strictly* below the radius, as in the reference implementation `prdc`.

@@ -4,7 +4,6 @@ import torch
 
 from ganpress.errors import DataError
 from ganpress.metrics.buckets import bucket_sizes, bucket_tiles, occupancy
-from ganpress.metrics.inputs import as_tensor
 from ganpress.metrics.locality_hashing import BLOCK, blocks, fit_family, fitted
 
 
@@ -76,17 +75,6 @@ def test_blocks_do_not_depend_on_the_batches(batch):
     found = list(blocks((whole[start : start + batch] for start in range(0, len(whole), batch)), "x"))
     assert [len(block) for block in found] == [len(block) for block in expected]
     assert torch.equal(torch.cat(found), torch.from_numpy(whole))
-
-
-@pytest.mark.parametrize(("dtype", "expected"), [("f4", torch.float32), ("f8", torch.float64), ("f2", torch.float32)])
-def test_precision_follows_the_features(dtype, expected):
-    assert as_tensor(features(5).astype(dtype), "x").dtype == expected
-
-
-def test_arrays_that_are_read_only_are_taken():
-    array = features(5)
-    array.flags.writeable = False
-    assert torch.equal(as_tensor(array, "x"), torch.from_numpy(array.copy()))
 
 
 def test_the_width_brings_a_measure_to_its_target():
