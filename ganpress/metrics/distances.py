@@ -23,7 +23,7 @@ DENSE = 16
 """Where more than one pair in so many of a tile is undecided in float32, the tile is taken in float64."""
 GROUP = 8
 """Blocks that stay prepared while all others pass."""
-NUMBERS = 2**20
+NUMBERS = 2**18
 """Numbers in float64 that are held while pairs are settled."""
 
 
