@@ -61,8 +61,8 @@ class Frame:
 
     def panel(self, features: Tensor, precision: torch.dtype = torch.float32) -> Panel:
         """Prepare samples (n, F) for bounds in float32 or float64."""
-        exact = features.to(torch.promote_types(features.dtype, precision))
-        scaled = (exact * self.scale - self.centre.to(exact) * self.scale).to(precision)
+        widest = torch.promote_types(torch.promote_types(features.dtype, self.centre.dtype), precision)
+        scaled = (features.to(widest) * self.scale - self.centre.to(widest) * self.scale).to(precision)
         count, numbers = scaled.shape[1], torch.finfo(precision)
         parts = [scaled[:, part] for part in blocks(count, CHUNK)]
         norms = torch.stack([torch.linalg.vecdot(part, part).double() for part in parts]).sum(dim=0)

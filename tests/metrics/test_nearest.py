@@ -134,6 +134,17 @@ def test_scores_of_awkward_sets_are_those_by_differences(name):
     )
 
 
+@pytest.mark.parametrize("types", [(np.float32, np.float64), (np.float64, np.float32)])
+def test_sets_of_two_precisions_have_one_centre(types):
+    first, second = (tensor((spread(100, 48, seed) + 1e4).astype(one)) for seed, one in enumerate(types))
+    frame = Frame.around(first, second)
+    left, right = frame.panel(first), frame.panel(second)
+    exact = by_differences(first.numpy(), second.numpy()) * np.longdouble(frame.scale) ** 2
+    bounds = lower_bounds(left, right)
+    assert (bounds.numpy() <= exact).all()
+    assert (exact <= (bounds + 2 * (left.slack[:, None] + right.slack)).numpy()).all()
+
+
 def test_a_pair_has_one_distance_whatever_it_is_asked_with():
     features = tensor(spread(200, 700).astype(np.float32))
     rows, columns = torch.arange(100), torch.arange(100, 200)
