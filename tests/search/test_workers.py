@@ -99,11 +99,19 @@ class Started(Exception):
     pass
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_workers_start_by_themselves_only_where_the_work_is_long(tmp_path, monkeypatch):
     def start(pool):
         raise Started
 
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(ScoringPool, "_started", start)
     specs = [SPACE[index] for index in range(6)]
     with ScoringPool(TraceScorer(tmp_path / "short"), None, 10) as pool:
