@@ -24,7 +24,7 @@ DENSE = 16
 GROUP = 8
 """Blocks that stay prepared while all others pass."""
 NUMBERS = 2**18
-"""Numbers in float64 that are held while pairs are settled."""
+"""Numbers that are held in float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Frame:
         """Return the frame of some sets (N, F), centred on the first: on its medians, which no outlier moves."""
         centre = sets[0][:: -(-len(sets[0]) // CENTRED_ON)].median(dim=0).values
         largest = max(
-            float((part[rows].double() - centre).abs().max()) for part in sets for rows in blocks(len(part), CHUNK)
+            float((part[rows].double() - centre).abs().max())
+            for part in sets
+            for rows in blocks(len(part), _rows_at_once(part))
         )
         return cls(centre, 2.0 ** min(LARGEST_EXPONENT, -math.ceil(math.log2(largest))) if largest > 0 else 1.0)
 
@@ -150,7 +152,7 @@ def squared_distances(first: Tensor, rows: Tensor, second: Tensor, columns: Tens
     A pair has the same distance whatever it is asked with, and equal samples have none.
     """
     found = torch.empty(len(rows), dtype=torch.float64, device=first.device)
-    for part in blocks(len(rows), max(1, NUMBERS // first.shape[1])):
+    for part in blocks(len(rows), _rows_at_once(first)):
         squares = first[rows[part]].double()
         squares -= second[columns[part]]
         squares.square_()
@@ -160,6 +162,10 @@ def squared_distances(first: Tensor, rows: Tensor, second: Tensor, columns: Tens
             squares = squares[:, :half]
         found[part] = squares[:, 0]
     return found
+
+
+def _rows_at_once(features: Tensor) -> int:
+    return max(1, NUMBERS // features.shape[1])
 
 
 def blocks(count: int, size: int, start: int = 0) -> Iterator[slice]:

@@ -10,7 +10,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def run_stage(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def start_stage(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "GANPRESS_TRACKING": "off"} | variables
     return subprocess.run(
         [sys.executable, "-m", *arguments], cwd=root, env=environment, capture_output=True, text=True, timeout=120
@@ -31,7 +31,7 @@ def only_line(process: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_missing_input_is_one_line_and_exit_code_2(root):
-    line = only_line(run_stage(root, "tasks.teacher"))
+    line = only_line(start_stage(root, "tasks.teacher"))
     assert line.startswith("teacher: ")
     assert line.endswith("judge.pt is missing; run `dvc repro judge` or `ganpress run` first")
 
@@ -39,21 +39,23 @@ def test_missing_input_is_one_line_and_exit_code_2(root):
 def test_unknown_key_in_the_own_section(root):
     text = (root / "params.yaml").read_text().replace("exhaustive_limit:", "exhaustive_limt:")
     (root / "params.yaml").write_text(text)
-    assert "unknown key 'exhaustive_limt' (allowed here: " in only_line(run_stage(root, "tasks.search"))
+    assert "unknown key 'exhaustive_limt' (allowed here: " in only_line(start_stage(root, "tasks.search"))
 
 
 def test_too_many_items(root):
-    assert "takes at most one item, got: d8 d16" in only_line(run_stage(root, "tasks.candidate", "d8", "d16"))
+    assert "takes at most one item, got: d8 d16" in only_line(start_stage(root, "tasks.candidate", "d8", "d16"))
 
 
 def test_bad_thread_count(root):
     assert "GANPRESS_THREADS must be a whole number above 0, found 'many'" in only_line(
-        run_stage(root, "tasks.teacher", GANPRESS_THREADS="many")
+        start_stage(root, "tasks.teacher", GANPRESS_THREADS="many")
     )
 
 
 def test_no_params(tmp_path):
-    assert "params.yaml does not exist; run from the project's root" in only_line(run_stage(tmp_path, "tasks.teacher"))
+    assert "params.yaml does not exist; run from the project's root" in only_line(
+        start_stage(tmp_path, "tasks.teacher")
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
