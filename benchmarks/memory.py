@@ -69,7 +69,7 @@ class Peak:
 
 def prepare(folder: Path, _images: int, size: int) -> None:
     """Raw idx files to arrays on the disk, as the stage does."""
-    config = PrepareConfig(size=size, channels=1, validation_fraction=0.1)
+    config = PrepareConfig(image_size=size, channels=1, validation_fraction=0.1)
     prepare_images(open_raw(folder / "data"), config, 1, folder)
 
 

@@ -49,5 +49,5 @@ def _check_shapes(stage: Stage, generator: nn.Module, there: Canvas) -> None:
     if drawn != wanted:
         raise ConfigError(
             f"{stage.label}: the imported generator draws {drawn} of a source {there.source_shape}, targets are "
-            f"{wanted}; set prepare.size and prepare.source_size to its sizes"
+            f"{wanted}; set prepare.image_size and prepare.source_size to its sizes"
         )

@@ -64,6 +64,8 @@ class Stage:
 def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
     """Run one stage from the command line (`python -m tasks.<name> [item]`) and return its exit code.
 
+    Without an item on the command line, DVC_STAGE names it, which DVC sets.
+
     0: done. 2: the user can mend it, one line on stderr says how.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -88,11 +90,21 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
 def _read_stage(name: str, arguments: list[str]) -> Stage:
     if len(arguments) > 1:
         raise ConfigError(f"takes at most one item, got: {' '.join(arguments)}")
+    item = arguments[0] if arguments else _item_of_dvc(name)
     root = Path.cwd()
     params = read_yaml(root / "params.yaml")
     if not isinstance(params.get("seed"), int):
         raise ConfigError(f"params.yaml: seed must be a whole number, found {params.get('seed')!r}")
-    return Stage(name, arguments[0] if arguments else None, root, params)
+    return Stage(name, item, root, params)
+
+
+def _item_of_dvc(name: str) -> str | None:
+    """The item that DVC runs this stage for, from DVC_STAGE (`candidate@d8`).
+
+    An item's name comes from params.yaml, and DVC hands commands to a shell, so no name stands in a command of dvc.yaml.
+    """
+    stage, _, item = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
+    return item if stage == name and item else None
 
 
 def _set_threads() -> None:

@@ -54,7 +54,7 @@ def test_recipe_replaces_items_and_merges_the_rest(content):
             r"unknown key 'student\.items\.d2-mse\.aplha' \(allowed here: alpha, depth",
         ),
         ("candidate.items.d8.depth", 0, r"'candidate\.items\.d8\.depth' is 0: .*greater than or equal to 1"),
-        ("prepare.size", 28, r"'prepare\.size' is 28: .*16, 32, 64, 128 or 256"),
+        ("prepare.image_size", 28, r"'prepare\.image_size' is 28: .*16, 32, 64, 128 or 256"),
         ("supernet.widths", [4, 2], r"widths must be ascending and at least 1, found \[4, 2\]"),
         ("search.max_parameters", None, "a budget is needed: max_macs, max_parameters, max_bytes or max_latency_ms"),
         ("candidate.training.weight_clip", 0.01, "objective 'gan' takes neither weight_clip nor gradient_penalty"),

@@ -47,7 +47,7 @@ def framework_of(params: Params) -> str | None:
 def canvas_of(params: Params) -> Canvas:
     """What the recipe's generators read and draw."""
     prepare, training = params.prepare, params.candidate.training
-    plain = Canvas(prepare.channels, prepare.size, prepare.target_width)
+    plain = Canvas(prepare.channels, prepare.image_size, prepare.target_width)
     if not isinstance(training, TranslationTraining):
         return plain
     if is_semantic(params):

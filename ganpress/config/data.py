@@ -43,13 +43,13 @@ class ValidateConfig(Section):
 class PrepareConfig(Section):
     """How raw images become arrays."""
 
-    size: Literal[16, 32, 64, 128, 256]
+    image_size: Literal[16, 32, 64, 128, 256]
     """Height in pixels after the resize, and width where `width` is None."""
     width: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
     """Width in pixels after the resize; None: square."""
     channels: Literal[1, 3]
     source_size: int | None = Field(default=None, ge=4, le=256)
-    """Height of the sources of conditional data; None: as the targets. 16 with size 64 is x4 super-resolution."""
+    """Height of the sources of conditional data; None: as the targets. 16 with image_size 64 is x4 super-resolution."""
     source_channels: Literal[1, 3] | None = None
     """Channels of the sources of conditional data; None: as `channels`. Label maps are not asked."""
     validation_fraction: float = Field(gt=0, lt=0.5)
@@ -60,19 +60,19 @@ class PrepareConfig(Section):
     @model_validator(mode="after")
     def _check_source_size(self) -> Self:
         small = self.source_size
-        if small is not None and (self.size % small or self.target_width % (self.size // small)):
+        if small is not None and (self.image_size % small or self.target_width % (self.image_size // small)):
             raise ValueError(
-                f"source_size {small} is no whole part of the targets' {self.size}x{self.target_width} pixels"
+                f"source_size {small} is no whole part of the targets' {self.image_size}x{self.target_width} pixels"
             )
         return self
 
     @property
     def target_width(self) -> int:
         """Width of the targets in pixels."""
-        return self.width or self.size
+        return self.width or self.image_size
 
     @property
     def source_shape(self) -> tuple[int, int]:
         """Height and width of the sources in pixels, in the targets' proportions."""
-        height = self.source_size or self.size
-        return height, self.target_width * height // self.size
+        height = self.source_size or self.image_size
+        return height, self.target_width * height // self.image_size

@@ -65,7 +65,7 @@ def prepare_pairs(raw: RawPairs, config: PrepareConfig, seed: int, out: Path) ->
 
 def _write_paired(raw: RawPairs, plan: SplitPlan, config: PrepareConfig, out: Path, sources: SplitFiles) -> None:
     """Write both sides in one pass."""
-    shape = (config.size, config.target_width)
+    shape = (config.image_size, config.target_width)
     targets = SplitFiles(out, plan, (config.channels, *shape))
     with targets, ticker("prepare", len(plan.split), "pairs") as progress:
         for number, source, target in raw.matched():

@@ -168,7 +168,7 @@ def prepare_images(raw: RawImages, config: PrepareConfig, seed: int, out: Path) 
 
 def write_images(raw: RawImages, plan: SplitPlan, config: PrepareConfig, out: Path) -> None:
     """Write `<split>.npy` and `<split>_labels.npy`."""
-    shape = (config.size, config.target_width)
+    shape = (config.image_size, config.target_width)
     files = SplitFiles(out, plan, (config.channels, *shape))
     with files, ticker("prepare", len(plan.split), "images") as progress:
         for number, image in enumerate(raw):
@@ -189,8 +189,8 @@ def write_labels(plan: SplitPlan, out: Path) -> None:
 
 def target_meta(raw: RawImages, plan: SplitPlan, config: PrepareConfig) -> PreparedMeta:
     """Describe the (target) images; not saved yet."""
-    resize = RESIZE if config.target_width == config.size else RESIZE_OBLONG
+    resize = RESIZE if config.target_width == config.image_size else RESIZE_OBLONG
     classes = list(raw.classes)
     return PreparedMeta(
-        raw.source, config.size, config.channels, classes, plan.counts(), resize, width=config.target_width
+        raw.source, config.image_size, config.channels, classes, plan.counts(), resize, width=config.target_width
     )

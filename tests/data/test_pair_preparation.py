@@ -16,7 +16,7 @@ from ganpress.data.pairs import open_pairs
 from ganpress.data.sources import import_data
 from ganpress.errors import DataError
 
-CONFIG = PrepareConfig(size=16, channels=1, validation_fraction=0.2)
+CONFIG = PrepareConfig(image_size=16, channels=1, validation_fraction=0.2)
 
 
 def changed(**changes):
@@ -63,7 +63,7 @@ def test_crop_of_a_larger_source_is_that_of_its_target(make_pairs, tmp_path):
 
 
 def test_sources_of_super_resolution_are_smaller(make_pairs, tmp_path):
-    meta = prepare_data(make_pairs((32, 32), lambda target: target), changed(size=32, source_size=8), 1, tmp_path)
+    meta = prepare_data(make_pairs((32, 32), lambda target: target), changed(image_size=32, source_size=8), 1, tmp_path)
     assert (meta.conditioning.height, meta.conditioning.width) == (8, 8)
     pairs = open_pairs(tmp_path, "train")
     means = pairs.targets.pixels.mean(axis=(1, 2, 3))

@@ -12,7 +12,7 @@ from ganpress.data.preparation import plan_splits, prepare_images
 from ganpress.data.raw import open_raw
 from ganpress.errors import DataError
 
-CONFIG = PrepareConfig(size=16, channels=1, validation_fraction=0.2)
+CONFIG = PrepareConfig(image_size=16, channels=1, validation_fraction=0.2)
 
 
 def changed(**changes):
@@ -32,7 +32,7 @@ def test_splits_have_the_planned_sizes(prepared):
 
 
 def test_every_raw_image_lands_in_one_place_with_its_label(digits, tmp_path):
-    prepare_images(open_raw(digits), changed(size=32), 1, tmp_path)
+    prepare_images(open_raw(digits), changed(image_size=32), 1, tmp_path)
     expected = sorted((fit_image(image.decode(), (32, 32), 1).tobytes(), image.label) for image in open_raw(digits))
     found = []
     for split in SPLITS:

@@ -38,7 +38,7 @@ def test_real_set_passes_the_gate_and_is_prepared(shared_data, tmp_path, source,
         min_class_share=0.9,
     )
     validate_images(raw, config, tmp_path).require_success(tmp_path)
-    meta = prepare_images(raw, PrepareConfig(size=32, channels=channels, validation_fraction=0.1), 1, tmp_path)
+    meta = prepare_images(raw, PrepareConfig(image_size=32, channels=channels, validation_fraction=0.1), 1, tmp_path)
     assert meta.counts == {"train": counts["train"] * 9 // 10, "validation": counts["train"] // 10, "test": 10_000}
     assert open_split(tmp_path, "train").pixels.shape == (meta.counts["train"], channels, 32, 32)
 

@@ -39,7 +39,7 @@ def params_of(recipe):
 def small_canvas(recipe):
     """The recipe's canvas, 64 pixels high."""
     prepare = params_of(recipe).prepare
-    return Canvas(3, 64, 64 * prepare.target_width // prepare.size, PUBLISHED[recipe][1])
+    return Canvas(3, 64, 64 * prepare.target_width // prepare.image_size, PUBLISHED[recipe][1])
 
 
 def random_data(canvas, pairing):
