@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from ganpress.checkpoint import file_digest, load_model, save_model
+from ganpress.checkpoint import file_digest, save_model
 from ganpress.compression.cross_layer import equalize_layers
 from ganpress.compression.mixed_precision import quantize_within, scan_widths
 from ganpress.compression.packing import load_packed, save_packed
@@ -27,7 +27,8 @@ from ganpress.seeding import derived_seed
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
 from tasks.former import keeps_former
-from tasks.stage import Stage, require, stage_main
+from tasks.made_as_told import load_generator
+from tasks.stage import Stage, stage_main
 
 HELD_OUT_IMAGES = 256
 """Inputs, never calibrated on, that the difference to the original is measured on."""
@@ -43,8 +44,8 @@ def work(stage: Stage, run: StageRun) -> None:
     """Compress one generator and write it beside the record of what was done."""
     config = stage.section(CompressConfig)
     item = stage.chosen(config.items)
-    source = require(stage.artifact(item.generator) / "generator.pt", item.generator.replace("/", "@"))
-    original, blueprint = load_model(source)
+    source = stage.artifact(item.generator) / "generator.pt"
+    original, blueprint = load_generator(stage, item.generator)
     run.uses_model(source)
     prepared = stage.artifact("prepare")
     seed = derived_seed(stage.seed, "compress", "calibration")

@@ -53,7 +53,7 @@ def work(stage: Stage, run: StageRun) -> None:
     test_split = require(stage.artifact("prepare") / "test.npy", "prepare")
     run.uses_data(test_split)
     inputs = open_inputs(test_split.parent, "test")
-    runners = {subject.reference: open_runner(subject, THREADS) for subject in subjects}
+    runners = {subject.reference: open_runner(stage, subject, THREADS) for subject in subjects}
     _check_images(runners, test_split.parent, inputs.draw(stage.seed, PURPOSE, 1))
     reference = _reference(test_split.parent, judge, config, inputs, stage.seed)
     scores, steps = _score_all(runners, judge, reference, config, inputs, stage.seed, step_sources(stage))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.checkpoint import file_digest, load_model
+from ganpress.checkpoint import file_digest
 from ganpress.config.edge import ExportConfig, ExportItem
 from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import inputs_digest, open_inputs
@@ -29,7 +29,8 @@ from models.builders import in_floats
 from models.quantized import CalibrationRecord
 from models.quantized_network import Quantized, QuantizedNetwork
 from tasks.former import keeps_former
-from tasks.stage import Stage, require, stage_main
+from tasks.made_as_told import load_generator
+from tasks.stage import Stage, stage_main
 
 ENOUGH_SNR_DB = 15.0
 """Of a generator with floats between its integer layers, runtime against simulation; see `verify_export`.
@@ -51,8 +52,8 @@ def work(stage: Stage, run: StageRun) -> None:
     item = stage.chosen(config.items)
     target = TARGETS[item.target]
     require_installed(target)
-    source = require(stage.artifact(item.generator) / "generator.pt", item.generator.replace("/", "@"))
-    model, blueprint = load_model(source)
+    source = stage.artifact(item.generator) / "generator.pt"
+    model, blueprint = load_generator(stage, item.generator)
     run.uses_model(source)
     prepared = stage.artifact("prepare")
     inputs = open_inputs(prepared, "test").draw(stage.seed, "export-verification", config.verification_images)

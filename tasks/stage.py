@@ -73,6 +73,7 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
     try:
         stage = _read_stage(name, sys.argv[1:])
         _set_threads()
+        _check_inputs(stage)
         stage.out.mkdir(parents=True, exist_ok=True)
         with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
             work(stage, run)
@@ -98,10 +99,24 @@ def _read_stage(name: str, arguments: list[str]) -> Stage:
     return Stage(name, item, root, params)
 
 
+BEFORE_PREPARED = ("validate", "prepare")
+"""Stages that do not read prepared data."""
+
+
+def _check_inputs(stage: Stage) -> None:
+    """Refuse prepared data that was made with other parameters than this stage reads in params.yaml."""
+    if stage.name in BEFORE_PREPARED or "prepare" not in stage.params:
+        return
+    from ganpress.config.data import PrepareConfig
+    from ganpress.data.prepared_check import check_prepared
+
+    check_prepared(stage.artifact("prepare"), stage.section(PrepareConfig, "prepare"))
+
+
 def _item_of_dvc(name: str) -> str | None:
     """The item that DVC runs this stage for, from DVC_STAGE (`candidate@d8`).
 
-    An item's name comes from params.yaml, and DVC hands commands to a shell, so no name stands in a command of dvc.yaml.
+    An item's name comes from params.yaml and DVC hands commands to a shell, so dvc.yaml names none in a command.
     """
     stage, _, item = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
     return item if stage == name and item else None

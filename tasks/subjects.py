@@ -15,6 +15,7 @@ from ganpress.edge_files import edge_name, parts_of
 from ganpress.errors import ConfigError
 from ganpress.metrics.scoring import Generate
 from models.builders import in_floats
+from tasks.made_as_told import check_as_told
 from tasks.stage import Stage, require
 
 TEACHER = "teacher"
@@ -91,10 +92,11 @@ def _subject(
     return Subject(reference, path, base, stage.artifact(sources[reference]) / "generator.pt", export.target)
 
 
-def open_runner(subject: Subject, threads: int) -> Generate:
+def open_runner(stage: Stage, subject: Subject, threads: int) -> Generate:
     """Load a generator into the runtime that it is meant for: torch eager, or its target for edge files.
 
     Raises:
+        DataError: if a trained generator is another one than its item in params.yaml asks for.
         MissingTarget: if the target of an edge file is not installed.
         CheckpointError: if the file cannot be read, or an edge file is not the one that its card describes.
     """
@@ -105,7 +107,8 @@ def open_runner(subject: Subject, threads: int) -> Generate:
         if subject.path.with_name("card.json").exists():  # runtimes load changed weights without a word
             read_card(subject.path)
         return TARGETS[subject.target].open(subject.path, threads)
-    generator, _ = load_model(subject.path)
+    generator, blueprint = load_model(subject.path)
+    check_as_told(stage, subject.reference, blueprint)
     return generator
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ganpress.checkpoint import load_model
 from ganpress.compression_sweep import PackedGenerator, pack_float, pack_level
 from ganpress.config.edge import CompressConfig, EvaluateConfig
 from ganpress.config.sweep import SweepConfig
@@ -22,6 +21,7 @@ from ganpress.seeding import derived_seed
 from ganpress.tracking import StageRun
 from tasks.compress import held_out_count
 from tasks.generator_training import prepared, write_json
+from tasks.made_as_told import load_generator
 from tasks.stage import Stage, require, stage_main
 
 FLOAT = "float"
@@ -65,9 +65,8 @@ def work(stage: Stage, run: StageRun) -> None:
     """Compress, measure, write metrics.json: the level's numbers, and the float generator's under `float`."""
     config = stage.section(SweepConfig)
     level = config.point(stage.item)
-    source = require(stage.artifact(config.generator) / "generator.pt", config.generator.replace("/", "@"))
-    original, blueprint = load_model(source)
-    run.uses_model(source)
+    original, blueprint = load_generator(stage, config.generator)
+    run.uses_model(stage.artifact(config.generator) / "generator.pt")
     data = prepared(stage)
     run.uses_data(require(data / "test.npy", "prepare"))
     seed = derived_seed(stage.seed, "compress", "calibration")  # as `compress` draws them, so that numbers agree

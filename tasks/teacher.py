@@ -5,13 +5,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganpress.checkpoint import load_model
 from ganpress.config.training import CandidateConfig, TeacherConfig
 from ganpress.ranking import higher_is_better
 from ganpress.tracking import StageRun
 from tasks.generator_training import parameter_count, write_json
+from tasks.made_as_told import load_generator
 from tasks.scoring import quick_scoring
-from tasks.stage import Stage, require, stage_main
+from tasks.stage import Stage, stage_main
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,8 @@ def work(stage: Stage, run: StageRun) -> None:
     scorer = quick_scoring(stage, config.metric, config.images).open()
     scored = []
     for item, settings in items.items():
-        path = require(_folder(stage, item) / "generator.pt", f"candidate@{item}")
-        run.uses_model(path)
-        generator, _ = load_model(path)
+        generator, _ = load_generator(stage, f"candidate/{item}")
+        run.uses_model(_folder(stage, item) / "generator.pt")
         name = "imported" if settings.imported else settings.generator_name
         scored.append(ScoredCandidate(item, name, settings.depth, parameter_count(generator), scorer(generator)))
     sign = 1 if higher_is_better(config.metric) else -1

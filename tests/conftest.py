@@ -30,6 +30,16 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 os.environ.setdefault("GANPRESS_TRACKING", "off")  # a recorder costs 6 CPU seconds; tests of tracking switch it on
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked `needs_target(NAME)` where that export target's extra is not installed."""
+    for mark in item.iter_markers("needs_target"):
+        from ganpress.edge.targets import TARGETS
+
+        needed = TARGETS[mark.args[0]].missing()
+        if needed is not None:
+            pytest.skip(f"needs {needed}: uv sync --extra {mark.args[0]}")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets beside the checkout; skips where there is none."""

@@ -69,6 +69,6 @@ def verify_export(
         raise ExportMismatch(
             f"{path} differs from torch by up to {difference.max_abs_error:.3g} per pixel, allowed is {tolerance:.3g} "
             f"(export.tolerance; images in [-1, 1], SNR {snr}, {len(inputs)} inputs). Raise the tolerance only if the "
-            "difference is meant; an integer file that differs on a processor without VNNI needs weight_bits 7"
+            "difference is meant"
         )
     return Verification(len(inputs), difference.max_abs_error, difference.snr_db, tolerance)

@@ -20,9 +20,8 @@ from models.families import Canvas
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
 
 
-def installed(name):
-    found = TARGETS[name].missing()
-    return pytest.param(name, marks=pytest.mark.skipif(found is not None, reason=f"needs {found}"))
+def installed(name, *marks):
+    return pytest.param(name, marks=[*marks, pytest.mark.needs_target(name)])
 
 
 def latents(images, seed=0):
@@ -37,7 +36,7 @@ def write(name, model, folder, number_type, example=None):
     return path
 
 
-@pytest.mark.parametrize("name", [installed("onnx"), installed("openvino")])
+@pytest.mark.parametrize("name", ["onnx", installed("openvino")])
 def test_floats_are_torchs(trained_like, tmp_path, name):
     model = trained_like("4", 16, 1)
     path = write(name, model, tmp_path, "float32")
@@ -48,10 +47,8 @@ def test_floats_are_torchs(trained_like, tmp_path, name):
     assert sum(kernel.share for kernel in profile.kernels) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name", [installed("onnx"), pytest.param("openvino", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["onnx", installed("openvino", pytest.mark.slow)])
 def test_int8_runs_every_layer_in_integers_at_a_quarter_of_the_bytes(trained_like, tmp_path, name):
-    if TARGETS[name].missing():
-        pytest.skip(f"needs {TARGETS[name].missing()}")
     model = trained_like("16", 32, 1)
     path = write(name, model, tmp_path, "int8")
     assert compare_outputs(model, TARGETS[name].open(path), latents(32, seed=3)).snr_db > 20

@@ -14,6 +14,7 @@ from ganpress.errors import CheckpointError
 from models.builders import Blueprint
 from models.quantized import CalibrationRecord
 from tasks import compress, export
+from tasks.stage import Stage
 from tasks.subjects import Subject, open_runner
 
 INT8 = {"generator": "teacher", "weight_bits": 8, "activation_bits": 8, "clipping": "mse", "scan": False}
@@ -121,12 +122,13 @@ def test_changed_edge_file_is_not_measured(project, run):
     assert run(export, "float") == 0
     path = project / "export" / "float" / "generator.onnx"
     subject = Subject("export/float", path, "teacher", project / "teacher" / "generator.pt")
-    assert open_runner(subject, 1)(torch.zeros(2, 100)).shape == (2, 1, 16, 16)
+    stage = Stage("evaluate", None, project.parent, PARAMS)
+    assert open_runner(stage, subject, 1)(torch.zeros(2, 100)).shape == (2, 1, 16, 16)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="it was changed after the export; export again"):
-        open_runner(subject, 1)
+        open_runner(stage, subject, 1)
 
 
 def test_card_lists_every_choice_of_the_compression(project, run):

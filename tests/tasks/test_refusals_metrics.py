@@ -26,6 +26,7 @@ WRITTEN = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 def params(**sections):
     content = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
     changes = {
+        "prepare": {"image_size": 16},
         "evaluate": {"images": IMAGES, "neighbours": 3, "kid_subset_size": 20, "kid_subsets": 2, "is_splits": 2},
         "sweep": {"generator": "subnet", "clipping": ["none"], "bits": [8], "images": IMAGES},
         "student": {"items": {"d2": {"depth": 2, "loss": "mse"}}},
@@ -117,8 +118,8 @@ def test_diverged_generator_is_not_compressed(artifacts, refusal, module, item):
 def test_generator_that_draws_nan_later_on_is_named(artifacts, refusal, monkeypatch):
     opened = evaluate.open_runner
 
-    def open_runner(subject, threads):
-        runner = opened(subject, threads)
+    def open_runner(stage, subject, threads):
+        runner = opened(stage, subject, threads)
         if subject.reference != "control/d2":
             return runner
         return lambda z: runner(z) if len(z) == 1 else runner(z) * float("nan")
@@ -166,15 +167,15 @@ def test_truncated_model_file(artifacts, refusal, module, item, reference):
 
 def test_generator_of_other_images_is_named_before_any_is_measured(artifacts, refusal):
     larger = Blueprint("wdcgan_generator", {"spec": "2", "size": 32, "channels": 1})
-    save_model(artifacts / "student" / "d2" / "generator.pt", larger.build().eval(), larger)
-    assert refusal(evaluate) == f"student/d2 draws images (1, 32, 32), the prepared ones are (1, 16, 16); {ADVICE}"
+    save_model(artifacts / "subnet" / "generator.pt", larger.build().eval(), larger)
+    assert refusal(evaluate) == f"subnet draws images (1, 32, 32), the prepared ones are (1, 16, 16); {ADVICE}"
 
 
 def test_generator_of_other_inputs_is_named_before_any_is_measured(artifacts, refusal):
     pictures = generator_blueprint("mobile_resnet_9blocks:ngf=2", Canvas(1, 16, 16, 1, 16, 16))
-    save_model(artifacts / "control" / "d2" / "generator.pt", pictures.build().eval(), pictures)
+    save_model(artifacts / "subnet" / "generator.pt", pictures.build().eval(), pictures)
     line = refusal(evaluate)
-    assert line.startswith("inputs of the test split (1, 100) do not fit control/d2: ")
+    assert line.startswith("inputs of the test split (1, 100) do not fit subnet: ")
     assert line.endswith(f"; {ADVICE}")
 
 

@@ -13,7 +13,6 @@ from torch import nn
 
 from ganpress.checkpoint import save_model
 from ganpress.data.arrays import SPLITS
-from ganpress.edge.targets import TARGETS
 from models.builders import Blueprint
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -73,8 +72,7 @@ def write_imported(root, factory, monkeypatch):
 
 
 def installed(target, *marks):
-    needed = TARGETS[target].missing()
-    return pytest.param(target, marks=[*marks, pytest.mark.skipif(needed is not None, reason=f"needs {needed}")])
+    return pytest.param(target, marks=[*marks, pytest.mark.needs_target(target)])
 
 
 MESSAGES = {
