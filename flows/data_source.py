@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from ganpress.config.data import DataConfig
-from ganpress.data.card import DatasetCard, display_name, read_card, with_place
+from ganpress.data.card import DatasetCard, display_name, is_bundled, read_card, with_place
 from ganpress.errors import DataError
+from ganpress.whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,50 @@ def read_pin(root: Path) -> DataPin | None:
         raise DataError(f"{path} is damaged ({reason}); restore it with git, or delete it and run again") from None
 
 
-def ensure_data(root: Path, config: DataConfig) -> None:
+def ensure_data(root: Path, config: DataConfig, replace: bool = False) -> None:
     """Make data/ hold what `config` names, pinned by data.dvc; does nothing, in milliseconds, where it already does.
+
+    Args:
+        root: holds data/ and data.dvc.
+        config: the data section.
+        replace: whether data of another source may be replaced, see `check_replacement`.
 
     Raises:
         ConfigError: if the source is unknown.
-        DataError: if data/ was not made by ganpress, the import fails, or it gives other bytes than data.dvc pins for
-            the same source; data/ and data.dvc are then as they were.
+        DataError: if data/ was not made by ganpress or holds data of another source that must stay, the import fails,
+            or it gives other bytes than data.dvc pins for the same source; data/ and data.dvc are then as they were.
     """
     if _is_in_place(root, config.source):
         return
+    if not replace:
+        check_replacement(root, config.source)
     from filelock import FileLock
 
     (root / ".ganpress").mkdir(exist_ok=True)
     with FileLock(root / ".ganpress" / "data.lock"):
         if not _is_in_place(root, config.source):  # another run may have made it meanwhile
             _make(root, config)
+
+
+def check_replacement(root: Path, source: str) -> None:
+    """Refuse to put `source` in the place of data that somebody added; data that ships with a dependency may go.
+
+    Raises:
+        ConfigError: if `source` is unknown.
+        DataError: naming what is there and both ways out.
+    """
+    pin, card = read_pin(root), read_card(root / "data")
+    pinned = None if pin is None else pin.source
+    there = pinned or (None if card is None else card.source)
+    if there is None or _is_same(root, there, source) or is_bundled(there):
+        return
+    from ganpress.data.sources import check_source
+
+    check_source(source)
+    raise DataError(
+        f"data/ holds {there}, but params.yaml asks for {source}; nothing was replaced. To run on what is there set "
+        f"data.source to {there}; to replace it run `ganpress run --replace-data` or `ganpress data add {source}`"
+    )
 
 
 def _is_in_place(root: Path, source: str) -> bool:
@@ -95,7 +124,7 @@ def _make(root: Path, config: DataConfig) -> None:
     if found.pin.md5 != pin.md5:
         # Left in place, the other bytes would pass for the pinned ones in the next run.
         _remove(root / "data")
-        (root / "data.dvc").write_text(pinned, encoding="utf-8")
+        write_whole(root / "data.dvc", pinned)
         raise DataError(
             f"data.dvc pins {config.source} with md5 {pin.md5}, but importing it here gives {found.pin.md5}; get the "
             f"pinned images (`dvc pull data.dvc`), or pin yours: `ganpress data add {config.source}`"
@@ -177,7 +206,7 @@ def pin_data(root: Path, source: str) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if (content.get("meta") or {}).get("source") != source:
         content["meta"] = {**(content.get("meta") or {}), "source": source}
-        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        write_whole(path, yaml.safe_dump(content, sort_keys=False))
 
 
 def _dvc(root: Path, *arguments: str) -> None:

@@ -51,6 +51,7 @@ def ganpress_pipeline(
     settings: list[str] | None = None,
     jobs: int | None = None,
     stage_timeout_s: float | None = None,
+    replace_data: bool = False,
 ) -> State[Any]:
     """Bring the chain up to date.
 
@@ -62,6 +63,7 @@ def ganpress_pipeline(
         settings: `section.key=value` laid over that, likewise.
         jobs: stages side by side; None takes one for each core.
         stage_timeout_s: limit of one stage's wall time.
+        replace_data: let the source that params.yaml asks for take the place of other data in data/.
 
     Returns:
         A completed state that holds the `StageResult` of each stage, or a failed one that holds the error.
@@ -70,7 +72,7 @@ def ganpress_pipeline(
     export_environment(root)
     try:
         workspace = make_workspace(root, recipe, settings or ())
-        ensure_inputs(workspace)
+        ensure_inputs(workspace, replace_data)
         graph = read_graph(workspace.root)
         chosen = graph.select(stages or (), from_stage)
         run = _Run(workspace, graph, chosen, force, check_jobs(jobs), stage_timeout_s)
@@ -91,12 +93,16 @@ def check_jobs(jobs: int | None) -> int:
     return jobs or min(cores(), MAX_JOBS)
 
 
-def ensure_inputs(workspace: Workspace) -> None:
-    """Make data/ as the data section says, if any stage reads it."""
+def ensure_inputs(workspace: Workspace, replace_data: bool = False) -> None:
+    """Make data/ as the data section says, if any stage reads it.
+
+    A workspace of its own holds nothing of the user's; in the main one data of another source stay unless
+    `replace_data` says otherwise.
+    """
     if (workspace.root / "data.dvc").exists() or _reads_data(workspace.root):
         from flows.data_source import ensure_data
 
-        ensure_data(workspace.root, workspace.data)
+        ensure_data(workspace.root, workspace.data, replace_data or workspace.isolated)
         if workspace.imports:
             from flows.imported_pin import ensure_imported
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
+from ganpress.whole_files import write_whole
 
 PACKAGES = ("ganpress", "models", "tasks")
 OBSERVERS = ("ganpress/tracking", "ganpress/progress.py")
@@ -83,7 +84,7 @@ def write_sources(root: Path) -> list[str]:
     if changed:
         buffer = io.StringIO()
         _yaml().dump(content, buffer)
-        path.write_text(buffer.getvalue(), encoding="utf-8")
+        write_whole(path, buffer.getvalue())
     return changed
 
 

@@ -23,6 +23,7 @@ from ganpress.config.data import DataConfig
 from ganpress.config.params import Params, load_params, merge_overlay
 from ganpress.data.card import with_place
 from ganpress.errors import ConfigError
+from ganpress.whole_files import write_whole
 
 OWN_FILES = frozenset({"params.yaml", "dvc.lock", "data.dvc"})
 """What a worktree keeps for itself; every other file follows the main workspace."""
@@ -172,7 +173,7 @@ def _dump(content: dict[str, Any]) -> str:
 
 def _write_if_changed(path: Path, text: str) -> None:
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
 
 
 def _add_worktree(workspace: Workspace) -> None:

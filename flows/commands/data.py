@@ -27,19 +27,26 @@ def add(
         typer.Option(help="Local copy: a folder with the source's files at any depth, or its archive; else download."),
     ] = None,
 ) -> None:
-    """Write a data set into data/ and pin it with DVC; on any failure data/ stays as it was."""
+    """Write a data set into data/, pin it with DVC, and let params.yaml ask for it, so that the next run runs on it.
+
+    On any failure data/ and params.yaml stay as they were.
+    """
     from flows.data_source import add_data
     from flows.environment import find_root
+    from flows.params_file import set_data
     from ganpress.config.data import DataConfig
 
     root = find_root()
-    config = DataConfig(source=_from_root(source, root), path=None if path is None else str(path.resolve()))
+    _configured_source(root)  # a params.yaml that cannot be read is refused before data/ changes
+    config = DataConfig(source=_from_root(source, root), path=None if path is None else _seen_from(root, path))
     added = add_data(root, config)
     typer.echo(f"data/ holds {_counts(added.card.counts)} of {added.card.source}{_kind(added.card)}")
     same = added.former is not None and added.former.md5 == added.pin.md5
     size = f"{added.pin.files} files, {added.pin.size_bytes / 2**20:,.1f} MiB"
     typer.echo(f"data.dvc pins {size}, md5 {added.pin.md5} ({'as before' if same else 'new'})")
-    typer.echo(_next_step(root, config.source))
+    for change in set_data(root, config):
+        typer.echo(change)
+    typer.echo("next: commit data.dvc and params.yaml with git, then `ganpress run`")
 
 
 @data.command()
@@ -68,11 +75,12 @@ def _from_root(source: str, root: Path) -> str:
     """Make the path in a source, given from here, mean the same seen from the root."""
     from ganpress.data.card import with_place
 
-    def seen(path: str) -> str:
-        place = Path(path).expanduser().resolve()
-        return str(place.relative_to(root) if place.is_relative_to(root) else place)
+    return with_place(source, lambda path: _seen_from(root, Path(path)))
 
-    return with_place(source, seen)
+
+def _seen_from(root: Path, path: Path) -> str:
+    place = path.expanduser().resolve()
+    return str(place.relative_to(root) if place.is_relative_to(root) else place)
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -88,15 +96,6 @@ def _kind(card: "DatasetCard") -> str:
         "semantic": f", each with a map of {len(card.label_names)} labels",
     }
     return classes + sources[card.pairing]
-
-
-def _next_step(root: Path, source: str) -> str:
-    if _configured_source(root) == source:
-        return "next: commit data.dvc with git, then `ganpress run`"
-    return (
-        f"next: params.yaml asks for {_configured_source(root)}, and `ganpress run` would bring that back; "
-        f"set data.source to {source} there (or use a recipe), then commit data.dvc with git and run"
-    )
 
 
 def _configured_source(root: Path) -> str:

@@ -1,9 +1,12 @@
 """`ganpress run`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from flows.worktree import Workspace
 
 Recipe = Annotated[
     str | None, typer.Option("--recipe", "-r", help="Name of a file in recipes/, or a path; lies over params.yaml.")
@@ -24,6 +27,9 @@ def run(
     set_: Settings = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Stages side by side; default: cores.")] = None,
     stage_timeout_s: Annotated[float | None, typer.Option(help="Seconds after which a stage is stopped.")] = None,
+    replace_data: Annotated[
+        bool, typer.Option("--replace-data", help="Let the source in params.yaml replace other data in data/.")
+    ] = False,
 ) -> None:
     """Bring the chain up to date: run what changed, keep what did not.
 
@@ -36,12 +42,31 @@ def run(
     export_environment(root)
     reuse_bytecode(root)
     settings = list(set_ or ())
-    find_workspace(root, recipe, settings)
+    workspace = find_workspace(root, recipe, settings)
+    _check_data(workspace, replace_data)
     if dry_run:
         _show_plan(root, stage, from_stage, force, recipe, settings)
         return
     check_services(root)
-    _run_flow(root, stage, from_stage, force, recipe, settings, jobs, stage_timeout_s)
+    _run_flow(root, stage, from_stage, force, recipe, settings, jobs, stage_timeout_s, replace_data)
+
+
+def _check_data(workspace: "Workspace", replace_data: bool) -> None:
+    """Say which data a workspace of its own brings; refuse at once what would replace the user's."""
+    from flows.data_source import check_replacement
+    from ganpress.config.base import read_yaml
+
+    if not workspace.isolated:
+        if not replace_data:
+            check_replacement(workspace.root, workspace.data.source)
+        return
+    own = (read_yaml(workspace.main / "params.yaml").get("data") or {}).get("source")
+    if own != workspace.params.data.source:
+        brought = f"recipe {workspace.recipe}" if workspace.recipe else "--set"
+        typer.echo(
+            f"{brought} brings data of its own, {workspace.params.data.source}, into a workspace of its own; "
+            f"data/ of this project stays as it is ({own})"
+        )
 
 
 def _show_plan(
@@ -65,6 +90,7 @@ def _run_flow(
     settings: list[str],
     jobs: int | None,
     stage_timeout_s: float | None,
+    replace_data: bool,
 ) -> None:
     """Run the Prefect flow in this process; the error of a failed run is raised."""
     import os
@@ -85,7 +111,7 @@ def _run_flow(
             if server is not None:
                 server.wait_until_ready()
             state = ganpress_pipeline(
-                stages, from_stage, force, recipe, settings, jobs, stage_timeout_s, return_state=True
+                stages, from_stage, force, recipe, settings, jobs, stage_timeout_s, replace_data, return_state=True
             )
         if state.is_failed():
             state.result()

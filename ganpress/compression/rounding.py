@@ -21,8 +21,8 @@ class QuantizationConfig:
     """Bit widths and how codes are chosen. Runtimes have integer kernels where both widths are set.
 
     On x86 processors without VNNI instructions 8-bit weights can overflow the 16-bit sums of ONNX Runtime's kernels.
-    ganpress runs files with the setting `session.x64quantprecision`, which avoids that; whoever runs a file elsewhere on
-    such a processor sets it too, or takes `weight_bits=7`.
+    ganpress runs files with the setting `session.x64quantprecision`, which avoids that; whoever runs a file elsewhere
+    on such a processor sets it too, or takes `weight_bits=7`.
     """
 
     weight_bits: int | None

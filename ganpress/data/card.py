@@ -14,6 +14,8 @@ PATH_KINDS = ("folder", "pairs", "unpaired", "semantic")
 """Sources that name a place: `<kind>:<path>`, for pairs also `pairs:<path>:AB` or `:BA`."""
 DERIVED_KINDS = ("edges", "segments", "superres", "domains")
 """Sources that are made from another one: `<kind>:<base>`, for domains `domains:<base>:<classes>:<classes>`."""
+BUNDLED = ("digits", "scenes")
+"""Sources that ship with a dependency: they can be made again anywhere, at any time."""
 DIRECTIONS = ("AB", "BA")
 SOURCE_FOLDER, TARGET_FOLDER = "source", "target"
 """Below `data/`, where there is a pairing: what a conditional generator reads, and what it shall draw."""
@@ -92,6 +94,14 @@ def with_place(source: str, change: Callable[[str], str]) -> str:
         return source
     path, direction = split_direction(rest) if kind == "pairs" else (rest, None)
     return ":".join([kind, change(path), *([direction] if direction else [])])
+
+
+def is_bundled(source: str) -> bool:
+    """Whether a source, or the one that it is derived from, ships with a dependency."""
+    kind, colon, rest = source.partition(":")
+    if colon and kind in DERIVED_KINDS:
+        return is_bundled(rest.rsplit(":", 2)[0] if kind == "domains" else rest)
+    return source in BUNDLED
 
 
 def split_direction(place: str) -> tuple[str, str | None]:

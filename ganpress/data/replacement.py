@@ -22,7 +22,7 @@ def replacing(destination: Path) -> Iterator[tuple[Path, Path]]:
     if not parent.is_dir():
         raise DataError(f"{parent} does not exist; run from the project's root")
     prefix = f".{destination.name}.importing-"
-    _remove_leftovers(parent, prefix)
+    _clean_leftovers(destination, prefix)
     work = parent / f"{prefix}{os.getpid()}"
     target, scratch, former = work / "target", work / "scratch", work / "former"
     try:
@@ -41,9 +41,14 @@ def replacing(destination: Path) -> Iterator[tuple[Path, Path]]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _remove_leftovers(parent: Path, prefix: str) -> None:
-    """Remove what a killed import left; one that still runs keeps its own."""
-    for leftover in parent.glob(f"{prefix}*"):
+def _clean_leftovers(destination: Path, prefix: str) -> None:
+    """Remove what a killed import left; one that still runs keeps its own.
+
+    An import that was killed between its two renames left the former folder inside, and it goes back to its place.
+    """
+    for leftover in destination.parent.glob(f"{prefix}*"):
         pid = leftover.name.removeprefix(prefix)
         if not pid.isdecimal() or int(pid) == os.getpid() or not psutil.pid_exists(int(pid)):
+            if (leftover / "former").exists() and not destination.exists():
+                (leftover / "former").rename(destination)
             shutil.rmtree(leftover, ignore_errors=True)

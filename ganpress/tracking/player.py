@@ -24,6 +24,7 @@ from ganpress.tracking.events import (
     Started,
 )
 from ganpress.tracking.store import Store
+from ganpress.whole_files import write_whole
 
 STATE_FILE = "played.json"
 BATCH = 500
@@ -75,7 +76,7 @@ class JournalPlayer:
         if not self.ended and not alive and self._state.run_id:
             self._store.client.set_terminated(self._state.run_id, "KILLED")
             self._state.status = "KILLED"
-        (self._folder / STATE_FILE).write_text(json.dumps(asdict(self._state)))
+        write_whole(self._folder / STATE_FILE, json.dumps(asdict(self._state)))
 
     def remove(self) -> None:
         """Delete the journal."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from ganpress.errors import ConfigError
 from ganpress.tracking.events import journals_folder
 from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
+from ganpress.whole_files import write_whole
 
 logger = logging.getLogger("ganpress")
 
@@ -161,7 +162,7 @@ def write_stamp(root: Path, run_id: str) -> None:
     folder = journals_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     stamp = {"state": reconcilable_state(root), "run_id": run_id}
-    (folder / STAMP_FILE).write_text(json.dumps(stamp), encoding="utf-8")
+    write_whole(folder / STAMP_FILE, json.dumps(stamp))
 
 
 def _store_holds(uri: str, run_id: str) -> bool:

@@ -59,9 +59,33 @@ def test_deleted_data_comes_back_from_dvcs_cache(project):
     assert (project / "data" / "images.zip").read_bytes() == content
 
 
+def test_data_that_somebody_added_are_replaced_only_when_asked(project):
+    former = (project / "data.dvc").read_text()
+    expected = (
+        r"data/ holds folder:faces, but params\.yaml asks for folder:cats; nothing was replaced\. To run on what is "
+    )
+    with pytest.raises(
+        DataError, match=expected + r"there set data\.source to folder:faces; to replace it run `ganpress "
+    ):
+        ensure_data(project, CATS)
+    assert (project / "data.dvc").read_text() == former
+    assert read_card(project / "data").source == "folder:faces"
+    (project / "data.dvc").unlink()  # added, and never pinned
+    with pytest.raises(DataError, match="data/ holds folder:faces"):
+        ensure_data(project, DataConfig(source="digits"))
+
+
+def test_data_that_ship_with_a_dependency_are_replaced(project):
+    shutil.rmtree(project / "data")
+    (project / "data.dvc").unlink()
+    ensure_data(project, DataConfig(source="edges:digits"))
+    ensure_data(project, CATS)
+    assert read_pin(project).source == "folder:cats"
+
+
 def test_another_source_replaces_data_and_pin(project):
     former = read_pin(project)
-    ensure_data(project, CATS)
+    ensure_data(project, CATS, replace=True)
     assert read_card(project / "data").source == "folder:cats"
     pin = read_pin(project)
     assert (pin.source, pin.md5 != former.md5) == ("folder:cats", True)
@@ -84,7 +108,7 @@ def test_pinning_again_keeps_what_the_user_wrote_into_data_dvc(project):
     content = yaml.safe_load((project / "data.dvc").read_text())
     content["meta"]["licence"] = "CC0"
     (project / "data.dvc").write_text(yaml.safe_dump(content))
-    ensure_data(project, CATS)
+    ensure_data(project, CATS, replace=True)
     assert yaml.safe_load((project / "data.dvc").read_text())["meta"] == {"source": "folder:cats", "licence": "CC0"}
 
 
@@ -121,13 +145,17 @@ def test_data_in_place_costs_no_heavy_import(project):
 
 def test_command_line_adds_shows_and_says_what_is_next(project, monkeypatch):
     (project / "dvc.yaml").write_text("stages: {}\n")
-    (project / "params.yaml").write_text("data: {source: digits}\n")
+    (project / "params.yaml").write_text("# mine\ndata:\n  source: digits  # as shipped\n  path: null\n\nseed: 1\n")
     monkeypatch.chdir(project / "faces")
     added = CliRunner().invoke(app, ["data", "add", "folder:../cats"])
     assert added.exit_code == 0, added.output
     assert "data/ holds 3 unsplit images of folder:cats, unlabelled" in added.output
     assert f"md5 {read_pin(project).md5} (new)" in added.output
-    assert "params.yaml asks for digits" in added.output
+    assert "params.yaml: data.source digits -> folder:cats" in added.output
+    assert "next: commit data.dvc and params.yaml with git, then `ganpress run`" in added.output
+    text = "# mine\ndata:\n  source: folder:cats # as shipped\n  path:\n\nseed: 1\n"
+    assert (project / "params.yaml").read_text().replace("  #", " #").replace("path: null", "path:") == text
+    ensure_data(project, CATS)  # what was added is what a run takes
     shown = CliRunner().invoke(app, ["data", "show"])
     assert "data.dvc pins folder:cats" in shown.output
     assert "data/ is exactly that" in shown.output
@@ -137,6 +165,7 @@ def test_command_line_adds_shows_and_says_what_is_next(project, monkeypatch):
 
 def test_command_line_gives_one_line_for_a_bad_source(project, monkeypatch, capsys):
     (project / "dvc.yaml").write_text("stages: {}\n")
+    (project / "params.yaml").write_text("data: {source: digits}\n")
     monkeypatch.chdir(project)
     monkeypatch.setattr(sys, "argv", ["ganpress", "data", "add", "folder:nowhere"])
     with pytest.raises(SystemExit) as ended:
@@ -154,7 +183,7 @@ def test_source_derived_from_a_folder_is_added_shown_and_then_left_alone(project
     added = CliRunner().invoke(app, ["data", "add", "edges:folder:../cats"])
     assert added.exit_code == 0, added.output
     assert "data/ holds 3 unsplit images of edges:folder:cats, unlabelled, each with its source" in added.output
-    assert "next: commit data.dvc with git, then `ganpress run`" in added.output
+    assert "params.yaml: " not in added.output
     assert read_pin(project).source == "edges:folder:cats"
     before = (project / "data.dvc").stat().st_mtime_ns
     shutil.rmtree(project / "cats")  # a second import would fail
