@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganpress.edge.runtime import session_options
 from ganpress.errors import ConfigError
 from ganpress.latency import torch_threads
 from ganpress.seeding import numpy_generator
@@ -122,9 +123,9 @@ def _integer_product(weights: NDArray[np.int8], threads: int) -> Any:
         [numpy_helper.from_array(weights, "b")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), session_options(threads), providers=["CPUExecutionProvider"]
+    )
 
 
 def _fastest_nanoseconds(run: Callable[[], object]) -> float:

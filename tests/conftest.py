@@ -38,6 +38,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         needed = TARGETS[mark.args[0]].missing()
         if needed is not None:
             pytest.skip(f"needs {needed}: uv sync --extra {mark.args[0]}")
+    if item.get_closest_marker("needs_vnni") and not has_vnni():
+        pytest.skip("needs a processor with VNNI: without it OpenVINO's sums of 8-bit products overflow")
+
+
+def has_vnni() -> bool:
+    """Whether the processor adds products of 8-bit numbers in 32 bits; True where it is none of x86 or does not say."""
+    place = Path("/proc/cpuinfo")
+    flags = place.read_text() if place.exists() else ""
+    return "flags" not in flags or "vnni" in flags
 
 
 @pytest.fixture(scope="session")

@@ -88,16 +88,29 @@ def runtime_version() -> str:
     return str(onnxruntime.__version__)
 
 
-def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
+def session_options(threads: int | None = None) -> Any:
+    """Options (`onnxruntime.SessionOptions`) that every session shares: only errors are logged, 8-bit sums are exact.
+
+    x86 processors without VNNI sum products of 8-bit codes in 16 bits, which overflow and clip without a word;
+    `EXACT_SUMS` takes kernels that do not. Where there is VNNI, or no x86, it changes nothing.
+
+    Args:
+        threads: cores to use; None leaves the choice to the runtime.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
-    # x86 processors without VNNI sum products of 8-bit codes in 16 bits, which overflow and clip without a word. This
-    # setting takes kernels that do not; where there is VNNI, or no x86, it changes nothing.
+    options.log_severity_level = 3
     options.add_session_config_entry(EXACT_SUMS, "1")
     if threads is not None:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
+    return options
+
+
+def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
+    import onnxruntime
+
+    options = session_options(threads)
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     content = read_content(path)

@@ -10,6 +10,7 @@ from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.edge.graph_passes_codes import _exchange_, pad_codes_
 from ganpress.edge.graph_passes_openvino import unrounded_outputs
 from ganpress.edge.onnx_export import traced_graph
+from ganpress.edge.runtime import session_options
 from ganpress.fidelity import compare_outputs
 from models.quantized_layers import QuantizedConv
 from models.resnet import resnet_generator
@@ -24,8 +25,7 @@ def subject(request):
 
 
 def run(proto, sources):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options = session_options()
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: sources.numpy()})[0]
 
@@ -79,17 +79,18 @@ def test_a_padding_that_is_read_twice_or_adds_zeros_stays():
 def test_unrounded_outputs_are_nearer_to_the_float_generator(subject):
     model, quantized, sources = subject
     before = compare_outputs(model, quantized, sources).snr_db
-    proto = onnx.load_from_string(traced_graph(unrounded_outputs(quantized), sources))
-    after = compare_outputs(model, lambda x: torch.from_numpy(run(proto, x)), sources).snr_db
+    network = unrounded_outputs(quantized)
+    after = compare_outputs(model, network, sources).snr_db
     assert after > before
     assert all(layer.target is not None for layer in quantized.modules() if isinstance(layer, QuantizedConv))
-    assert all(
-        layer.target is None for layer in unrounded_outputs(quantized).modules() if isinstance(layer, QuantizedConv)
-    )
+    assert all(layer.target is None for layer in network.modules() if isinstance(layer, QuantizedConv))
 
 
+@pytest.mark.needs_target("openvino")
+@pytest.mark.needs_vnni
 def test_openvino_multiplies_every_layer_in_integers(subject):
-    openvino = pytest.importorskip("openvino", reason="uv sync --extra openvino")
+    import openvino
+
     model, quantized, sources = subject
     graph = openvino.Core().read_model(traced_graph(unrounded_outputs(quantized), sources))
     compiled = openvino.Core().compile_model(graph, "CPU", {"PERF_COUNT": True, "INFERENCE_PRECISION_HINT": "f32"})

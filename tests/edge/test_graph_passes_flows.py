@@ -14,6 +14,7 @@ from torch.nn import functional
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.edge.graph_passes_flows import pass_codes_, share_scale_
 from ganpress.edge.onnx_export import traced_graph
+from ganpress.edge.runtime import session_options
 
 X = np.random.default_rng(0).uniform(-1, 1, (2, 4, 6, 6)).astype(np.float32)
 WIDTHS = np.array([0, 0, 1, 1, 0, 0, 1, 2])
@@ -48,8 +49,8 @@ def graph(middle, zero=100, last="scale"):
 
 
 def run(proto, x=X, level=onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.graph_optimization_level = 3, level
+    options = session_options()
+    options.graph_optimization_level = level
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 

@@ -301,16 +301,24 @@ def test_student_learns_the_truth_and_the_teachers_features():
     assert error < 0.5 * untrained
 
 
-def losses_of_first_step(memory_format=torch.contiguous_format, **options):
+def first_step(memory_format=torch.contiguous_format, **options):
     arguments = generator(3, 1), discriminator(), pairs(), config(train_images=4, **options), TAPS, 1
-    return distil_translation(generator(2), *arguments, memory_format=memory_format).curve[0].losses
+    return distil_translation(generator(2), *arguments, memory_format=memory_format)
 
 
-@pytest.mark.parametrize("other", [{"bf16": True}, {"memory_format": torch.channels_last}])
-def test_other_arithmetic_moves_the_losses_a_little(other):
-    exact, moved_losses = losses_of_first_step(), losses_of_first_step(**other)
-    assert moved_losses == pytest.approx(exact, rel=0.05)
-    assert moved_losses != exact
+def test_bf16_moves_the_losses_a_little():
+    exact, moved = first_step().curve[0].losses, first_step(bf16=True).curve[0].losses
+    assert moved == pytest.approx(exact, rel=0.05)
+    assert moved != exact
+
+
+def test_another_memory_format_reaches_the_network_and_hardly_moves_the_losses():
+    """Whether it moves them at all is the processor's choice of kernels."""
+    exact, other = first_step(), first_step(memory_format=torch.channels_last)
+    assert other.curve[0].losses == pytest.approx(exact.curve[0].losses, rel=0.05)
+    weights = [one for one in other.student.parameters() if one.dim() == 4 and min(one.shape[1:]) > 1]
+    assert weights
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in weights)
 
 
 def test_bf16_is_for_training_only():
