@@ -35,6 +35,7 @@ def check_everything(root: Path) -> list[Finding]:
         check_python,
         check_packages,
         check_git,
+        check_state,
         check_dvc,
         check_data,
         check_disk,
@@ -95,6 +96,17 @@ def check_git(root: Path) -> Iterator[Finding]:
         yield Finding("git", "warn", f"{state.sha[:10]} with uncommitted edits: runs are tagged git.dirty; commit them")
     else:
         yield Finding("git", "ok", state.sha[:10])
+
+
+def check_state(root: Path) -> Iterator[Finding]:
+    """What runs leave for each other is whole."""
+    from flows.state_files import FIX, find_damage
+
+    damaged = list(find_damage(root))
+    for one in damaged:
+        yield Finding("state", "mend", f"{one.path} is damaged ({one.words}); {FIX} {one.remedy}")
+    if not damaged:
+        yield Finding("state", "ok", "no state file is damaged")
 
 
 def check_dvc(root: Path) -> Iterator[Finding]:

@@ -112,6 +112,10 @@ def read_graph(root: Path) -> StageGraph:
     except NotDvcRepoError:
         raise ConfigError(f"{root} is no DVC project; run `dvc init` there, or change into the checkout") from None
     except DvcException as error:
+        from flows.state_files import explain
+
+        if damaged := explain(root):
+            raise damaged from None
         cause = f": {error.__cause__}" if error.__cause__ else ""
         raise ConfigError(f"dvc.yaml cannot be used: {' '.join(f'{error}{cause}'.split())}") from None
 

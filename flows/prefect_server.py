@@ -19,6 +19,7 @@ from filelock import FileLock
 from flows.ports import HOST, answers, require_free_port
 from flows.stage_process import SupervisedProcess
 from ganpress.errors import ServiceUnavailable
+from ganpress.whole_files import mark_made, remove_half_made
 
 POLL_S = 0.05
 SEND_TIMEOUT_S = 5.0
@@ -55,6 +56,8 @@ class PrefectServer:
         # Two servers that make the database's tables at once would both fail.
         self._starting = FileLock(home / "server-start.lock")
         self._starting.acquire()
+        remove_half_made(home / "prefect.db", "flow_run")
+        self._database = home / "prefect.db"
         self._process = SupervisedProcess(
             _server_command(port), home, _server_environment(self.api_url, standing), self._last_lines.append
         )
@@ -74,6 +77,7 @@ class PrefectServer:
                 if time.monotonic() > deadline:
                     raise ServiceUnavailable(f"the local Prefect server did not answer within {limit_s:.0f} s")
                 time.sleep(POLL_S)
+            mark_made(self._database)
         finally:
             self._starting.release()
 

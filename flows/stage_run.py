@@ -11,6 +11,7 @@ from typing import Literal
 from filelock import BaseFileLock, FileLock, Timeout
 
 from flows.stage_process import TIMED_OUT, Watchdog
+from flows.state_files import heal_locks
 
 Action = Literal["ran", "restored", "skipped"]
 
@@ -101,6 +102,8 @@ def run_stage(
             code = watchdog.run(command, root, env, transcript.add, timeout_s)
             if code == 0:
                 return StageEnd(transcript.action, None)
+            if heal_locks(root):  # another DVC was killed while it wrote its table of locks
+                continue
             if _BUSY not in transcript.dvc_error:
                 return StageEnd(transcript.action, _cause(transcript, code, timeout_s))
             # Another flow runs a stage that reads this one's outputs: it has made them already, or will be done soon.

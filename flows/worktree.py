@@ -92,8 +92,10 @@ def make_workspace(root: Path, recipe: str | None = None, settings: Sequence[str
     content = _merged(workspace.main, recipe, settings)
     workspace.root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.root.with_suffix(".lock")):
-        if not (workspace.root / ".git").exists():
+        if not _is_worktree(workspace.root):
             _add_worktree(workspace)
+        if not (workspace.root / ".dvc" / "config.local").is_file():  # killed while it was made
+            _share_cache(workspace.main, workspace.root)
         _follow_main(workspace)
         _write_if_changed(workspace.root / "params.yaml", _dump(content))
     return workspace
@@ -176,16 +178,29 @@ def _write_if_changed(path: Path, text: str) -> None:
         write_whole(path, text)
 
 
+def _is_worktree(root: Path) -> bool:
+    """Whether git knows `root` as a worktree: its `.git` is a file that names an existing folder."""
+    try:
+        _, _, place = (root / ".git").read_text(encoding="utf-8").strip().partition("gitdir: ")
+        return bool(place) and (Path(place) / "HEAD").is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _add_worktree(workspace: Workspace) -> None:
-    """Check HEAD out into the workspace's folder and let its DVC use the main cache."""
+    """Check HEAD out into the workspace's folder.
+
+    A folder that is no worktree is what a killed creation or a moved project left behind. It is made anew; all that it
+    held is in DVC's cache, and what DVC knew of it goes along.
+    """
     main, root = workspace.main, workspace.root
-    _git(main, "worktree", "prune")
-    # A folder without .git is what a killed creation left behind.
+    former = root / "dvc.lock" if (root / "dvc.lock").is_file() else main / "dvc.lock"
+    locked = former.read_bytes() if former.is_file() else None
     shutil.rmtree(root, ignore_errors=True)
+    _git(main, "worktree", "prune")
     _git(main, "worktree", "add", "--quiet", "--force", "--detach", str(root), "HEAD")
-    if (main / "dvc.lock").is_file():
-        shutil.copy2(main / "dvc.lock", root / "dvc.lock")
-    _share_cache(main, root)
+    if locked is not None:
+        write_whole(root / "dvc.lock", locked)
 
 
 def _share_cache(main: Path, root: Path) -> None:

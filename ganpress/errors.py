@@ -37,5 +37,9 @@ class ServiceUnavailable(GanpressError):
     """A tracking server, Prefect API or port cannot be used."""
 
 
+class StateDamaged(GanpressError):
+    """A file between two runs is empty, cut off or noise, and a person must decide about it."""
+
+
 class WorkerDied(GanpressError):
     """A process that did part of the work was killed."""

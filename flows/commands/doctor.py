@@ -8,7 +8,10 @@ STYLES = {"ok": "green", "warn": "yellow", "mend": "bold red"}
 
 
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Rewrite the source files among dvc.yaml's deps.")] = False,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Put damaged state files aside; rewrite dvc.yaml's sources."),
+    ] = False,
 ) -> None:
     """Check versions, git, DVC, stores and ports, and say what to do; exit code 2 if something must be done."""
     from rich import box
@@ -19,10 +22,14 @@ def doctor(
     from flows.console import make_console
     from flows.environment import export_environment, find_root
     from flows.source_dependencies import write_sources
+    from flows.state_files import find_damage
 
     root = find_root()
     export_environment(root)
     if fix:
+        for damage in find_damage(root):
+            damage.mend()
+            typer.echo(f"{damage.path} was damaged ({damage.words}): {damage.remedy}")
         for stage in write_sources(root):
             typer.echo(f"dvc.yaml: source files of stage {stage} rewritten")
     table = Table("check", "", "finding", box=box.SIMPLE_HEAD)

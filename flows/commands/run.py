@@ -36,13 +36,17 @@ def run(
     With --recipe or --set the run gets a workspace of its own, and yours stays as it is.
     """
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
+    from flows.state_files import heal_and_say
     from flows.worktree import find_workspace
 
     root = find_root()
     export_environment(root)
     reuse_bytecode(root)
     settings = list(set_ or ())
+    heal_and_say(root)
     workspace = find_workspace(root, recipe, settings)
+    if workspace.isolated:
+        heal_and_say(workspace.root)
     _check_data(workspace, replace_data)
     if dry_run:
         _show_plan(root, stage, from_stage, force, recipe, settings)

@@ -28,6 +28,7 @@ def serve(
 
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
     from flows.prefect_server import local_prefect
+    from flows.state_files import heal_and_say
     from flows.worktree import find_workspace
 
     if (cron is None) == (interval is None):
@@ -40,6 +41,7 @@ def serve(
     export_environment(root)
     reuse_bytecode(root)
     settings = list(set_ or ())
+    heal_and_say(root)
     find_workspace(root, recipe, settings)
     check_services(root)
     with local_prefect(port, standing=True) as server:

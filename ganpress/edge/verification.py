@@ -69,7 +69,7 @@ def verify_export(
         raise ExportMismatch(
             f"{path} differs from torch by up to {difference.max_abs_error:.3g} per pixel, allowed is {tolerance:.3g} "
             f"(export.tolerance; images in [-1, 1], SNR {snr}, {len(inputs)} inputs). Raise the tolerance only if the "
-            "difference is meant; on x86 processors without VNNI, where sums of 8-bit products overflow in OpenVINO, an "
-            "integer file needs weight_bits 7 there"
+            "difference is meant; OpenVINO's sums of 8-bit products overflow on x86 processors without VNNI: take "
+            "weight_bits 7 there"
         )
     return Verification(len(inputs), difference.max_abs_error, difference.snr_db, tolerance)

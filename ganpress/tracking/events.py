@@ -5,7 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from ganpress.errors import GanpressError
+
 EVENTS_FILE = "events.jsonl"
+
+
+class JournalDamaged(GanpressError):
+    """A journal holds a line that no stage wrote."""
 
 
 def journals_folder(root: Path) -> Path:

@@ -15,8 +15,10 @@ from ganpress.tracking.events import (
     DatasetIdentity,
     DataUsed,
     Ended,
+    Event,
     FileLogged,
     ImageLogged,
+    JournalDamaged,
     MetricsLogged,
     ModelMeasured,
     ModelProduced,
@@ -48,8 +50,7 @@ class JournalPlayer:
 
     def __init__(self, store: Store, folder: Path) -> None:
         self._store, self._folder = store, folder
-        state = folder / STATE_FILE
-        self._state = _State(**json.loads(state.read_text())) if state.exists() else _State()
+        self._state = _read_state(folder / STATE_FILE)
         self._metrics: list[MetricsLogged] = []
 
     @property
@@ -73,8 +74,9 @@ class JournalPlayer:
                 self._play_line(line)
                 self._state.offset += len(line)
         self._flush_metrics()
-        if not self.ended and not alive and self._state.run_id:
-            self._store.client.set_terminated(self._state.run_id, "KILLED")
+        if not self.ended and not alive:
+            if self._state.run_id:
+                self._store.client.set_terminated(self._state.run_id, "KILLED")
             self._state.status = "KILLED"
         write_whole(self._folder / STATE_FILE, json.dumps(asdict(self._state)))
 
@@ -87,9 +89,10 @@ class JournalPlayer:
             with (self._folder / EVENTS_FILE).open("rb") as journal:
                 first = journal.readline()
             if not first.endswith(b"\n"):
-                return True
-            started = EVENT.validate_json(first)
-            assert isinstance(started, Started)
+                return _named_process_lives(self._folder)
+            started = self._read_event(first)
+            if not isinstance(started, Started):
+                raise JournalDamaged(f"{self._folder / EVENTS_FILE} does not begin with the start of a run")
             self._state.pid, self._state.process_started = started.pid, started.process_started
         try:
             process = psutil.Process(self._state.pid)
@@ -98,8 +101,14 @@ class JournalPlayer:
         except psutil.NoSuchProcess:
             return False
 
+    def _read_event(self, line: bytes) -> Event:
+        try:
+            return EVENT.validate_json(line)
+        except ValueError:
+            raise JournalDamaged(f"{self._folder / EVENTS_FILE} holds a line that is no event") from None
+
     def _play_line(self, line: bytes) -> None:
-        event = EVENT.validate_json(line)
+        event = self._read_event(line)
         if isinstance(event, MetricsLogged):
             self._metrics.append(event)
             if sum(len(one.values) for one in self._metrics) >= BATCH:
@@ -122,11 +131,19 @@ class JournalPlayer:
         if self._state.run_id:
             return
         client = self._store.client
+        self._forget_former(event)
         run = client.create_run(self._store.experiment_id, event.time_ms, dict(event.tags), event.name)
         self._state.run_id, self._state.name, self._state.tags = run.info.run_id, event.name, dict(event.tags)
         from mlflow.entities import Param
 
         client.log_batch(self._state.run_id, params=[Param(name, value) for name, value in event.params.items()])
+
+    def _forget_former(self, event: Started) -> None:
+        """Delete the run that was begun from this journal before the note of how far it was played got lost."""
+        query = f"tags.`process.pid` = '{event.pid}' AND attributes.start_time = {event.time_ms}"
+        for former in self._store.client.search_runs([self._store.experiment_id], query):
+            if former.info.run_name == event.name:
+                self._store.client.delete_run(former.info.run_id)
 
     def _flush_metrics(self) -> None:
         from mlflow.entities import Metric
@@ -201,3 +218,17 @@ class JournalPlayer:
             client.set_tag(self._state.run_id, "error", event.error[:5000])
         client.set_terminated(self._state.run_id, event.status, event.time_ms)
         self._state.status = event.status
+
+
+def _read_state(path: Path) -> _State:
+    """How far a journal was played; from the start where the note is not there or damaged."""
+    try:
+        return _State(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return _State()
+
+
+def _named_process_lives(folder: Path) -> bool:
+    """Whether the process whose number ends a journal's name is there; for a journal without a whole first line."""
+    pid = folder.name.rpartition("-")[2]
+    return pid.isdecimal() and psutil.pid_exists(int(pid))

@@ -1,4 +1,4 @@
-"""The recorder process: `python -m ganpress.tracking.recorder ROOT [--journal J | --follow | --reconcile]`.
+"""The recorder process: `python -m ganpress.tracking.recorder ROOT [--journal J | --follow | --reconcile | --prepare]`.
 
 It lives as long as its standard input is open: end of file means "record what there is, then end".
 """
@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ganpress.errors import GanpressError
-from ganpress.tracking.events import EVENTS_FILE, journals_folder
-from ganpress.tracking.recorders import POLL_SECONDS
+from ganpress.tracking.events import EVENTS_FILE, JournalDamaged, journals_folder
+from ganpress.tracking.recorders import DAMAGED, POLL_SECONDS
 
 logger = logging.getLogger("ganpress")
 
@@ -48,9 +48,15 @@ def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool])
 
 
 def record_all(root: Path) -> None:
-    """Play all journals as far as they go, parents before children."""
+    """Play all journals as far as they go, parents before children; one that cannot be read is put aside."""
     for folder in _journals(root):
-        record_journal(root, folder, lambda: False)
+        try:
+            record_journal(root, folder, lambda: False)
+        except JournalDamaged as error:
+            aside = folder.parents[1] / DAMAGED / folder.name
+            aside.parent.mkdir(exist_ok=True)
+            folder.rename(aside)
+            logger.warning("tracking: %s; it was put aside to %s, and the outputs of its stage stay", error, aside)
 
 
 @contextmanager
@@ -99,6 +105,7 @@ def main() -> int:
     parser.add_argument("--journal", type=Path)
     parser.add_argument("--follow", action="store_true")
     parser.add_argument("--reconcile", action="store_true")
+    parser.add_argument("--prepare", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     closed = threading.Event()
@@ -118,6 +125,10 @@ def main() -> int:
 
 def _work(arguments: argparse.Namespace, closed: threading.Event) -> None:
     root: Path = arguments.root
+    if arguments.prepare:
+        from ganpress.tracking.store import open_store
+
+        open_store(root)
     if arguments.journal is not None:
         record_journal(root, arguments.journal, lambda: not closed.wait(POLL_SECONDS))
         return

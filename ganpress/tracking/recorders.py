@@ -114,6 +114,10 @@ class _Watch:
                 return
 
 
+DAMAGED = "tracking-damaged"
+"""Folder below .ganpress/ for journals that nobody can read."""
+
+
 def has_pending(root: Path) -> bool:
     """Whether any journal waits for a recorder."""
     folder = journals_folder(root)
@@ -121,9 +125,10 @@ def has_pending(root: Path) -> bool:
 
 
 def record_pending(root: Path) -> None:
-    """Record what stages left in their journals, if anything."""
-    if has_pending(root):
-        _wait(_start(root))
+    """Record what stages left in their journals, if anything; make the store where it is a file and is not there."""
+    database = sqlite_path(tracking_uri(root))
+    if has_pending(root) or (database is not None and not database.exists()):
+        _wait(_start(root, "--prepare"))
 
 
 def reconcile(root: Path, flow_run_id: str | None = None, recipe: str | None = None) -> None:

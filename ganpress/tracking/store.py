@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
+from ganpress.whole_files import mark_made, remove_half_made
 
 EXPERIMENT = "ganpress"
 DEFAULTS = {
@@ -50,7 +51,10 @@ def _open(uri: str) -> Store:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # a warning for each model that pip is absent
-    with _creation_lock(uri):
+    database = sqlite_path(uri)
+    with _creation_lock(database):
+        if database is not None:
+            remove_half_made(database, "runs")
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         experiment_id = (
@@ -58,12 +62,13 @@ def _open(uri: str) -> Store:
             if experiment
             else client.create_experiment(EXPERIMENT, artifact_location=_artifact_location(uri))
         )
+        if database is not None:
+            mark_made(database)
     return Store(client, experiment_id)
 
 
-def _creation_lock(uri: str) -> contextlib.AbstractContextManager[object]:
+def _creation_lock(database: Path | None) -> contextlib.AbstractContextManager[object]:
     """Let one process at a time make the schema: several at once crash on each other's half-made tables."""
-    database = sqlite_path(uri)
     if database is None:
         return contextlib.nullcontext()
     from filelock import FileLock
