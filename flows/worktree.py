@@ -92,7 +92,7 @@ def make_workspace(root: Path, recipe: str | None = None, settings: Sequence[str
     content = _merged(workspace.main, recipe, settings)
     workspace.root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.root.with_suffix(".lock")):
-        if not _is_worktree(workspace.root):
+        if not _is_worktree(workspace):
             _add_worktree(workspace)
         if not (workspace.root / ".dvc" / "config.local").is_file():  # killed while it was made
             _share_cache(workspace.main, workspace.root)
@@ -178,13 +178,17 @@ def _write_if_changed(path: Path, text: str) -> None:
         write_whole(path, text)
 
 
-def _is_worktree(root: Path) -> bool:
-    """Whether git knows `root` as a worktree: its `.git` is a file that names an existing folder."""
+def _is_worktree(workspace: Workspace) -> bool:
+    """Whether the workspace's folder is a worktree of this very checkout, which a copied or moved one is not."""
     try:
-        _, _, place = (root / ".git").read_text(encoding="utf-8").strip().partition("gitdir: ")
-        return bool(place) and (Path(place) / "HEAD").is_file()
+        _, _, place = (workspace.root / ".git").read_text(encoding="utf-8").strip().partition("gitdir: ")
+        known = Path(place).is_absolute() and (Path(place) / "HEAD").is_file()
     except (OSError, ValueError):
         return False
+    if not known:
+        return False
+    ours = _git(workspace.main, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
+    return Path(place).resolve().is_relative_to(Path(ours).resolve())
 
 
 def _add_worktree(workspace: Workspace) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ganpress.errors import ConfigError
 from ganpress.tracking.events import journals_folder
+from ganpress.tracking.moved import follow_move
 from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
 from ganpress.whole_files import write_whole
 
@@ -127,6 +128,8 @@ def has_pending(root: Path) -> bool:
 def record_pending(root: Path) -> None:
     """Record what stages left in their journals, if anything; make the store where it is a file and is not there."""
     database = sqlite_path(tracking_uri(root))
+    if database is not None:
+        follow_move(database)
     if has_pending(root) or (database is not None and not database.exists()):
         _wait(_start(root, "--prepare"))
 

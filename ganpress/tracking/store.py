@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganpress.tracking.moved import EXPERIMENT, artifacts_of, follow_move
 from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
 from ganpress.whole_files import mark_made, remove_half_made
 
-EXPERIMENT = "ganpress"
 DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -55,6 +55,7 @@ def _open(uri: str) -> Store:
     with _creation_lock(database):
         if database is not None:
             remove_half_made(database, "runs")
+            follow_move(database)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         experiment_id = (
@@ -79,4 +80,4 @@ def _creation_lock(database: Path | None) -> contextlib.AbstractContextManager[o
 def _artifact_location(uri: str) -> str | None:
     """Artifacts lie beside the SQLite file; a server chooses for itself."""
     database = sqlite_path(uri)
-    return None if database is None else str((database.parent / "artifacts").resolve())
+    return None if database is None else str(artifacts_of(database))
