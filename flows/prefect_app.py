@@ -1,4 +1,4 @@
-"""Prefect's server as `flows.prefect_server` starts it: Prefect's own application behind the guard, and a door for browsers.
+"""Prefect's server as `flows.prefect_server` starts it: Prefect's own behind the guard, and a door for browsers.
 
 Prefect asks for its secret by itself (PREFECT_SERVER_API_AUTH_STRING), in the header of each request and in the first
 message of each WebSocket. Its page keeps the secret in the browser's storage for this origin, port included, where no

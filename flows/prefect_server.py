@@ -123,9 +123,7 @@ class PrefectServer:
 
 
 @contextmanager
-def local_prefect(
-    port: int | None = None, standing: bool = False, host: str = HOST
-) -> Iterator[PrefectServer | None]:
+def local_prefect(port: int | None = None, standing: bool = False, host: str = HOST) -> Iterator[PrefectServer | None]:
     """Start a server unless PREFECT_API_URL names one, and point Prefect at it; stop it after the block.
 
     To be entered before `prefect` is imported, which reads its environment once.

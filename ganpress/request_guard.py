@@ -79,11 +79,11 @@ class Guard:
     def _is_logged_in(self, authorization: Iterable[str]) -> bool:
         given = [_basic(one) for one in authorization]
         # Every pair is compared, so that the time tells nothing.
-        return any([hmac.compare_digest(one, login.encode()) for one in given for login in self.logins])
+        return sum(hmac.compare_digest(one, login.encode()) for one in given for login in self.logins) > 0
 
 
 def _is_own_page(method: str, headers: Mapping[str, list[str]]) -> bool:
-    """Whether the browser, if it is one, sends this for the server's own page, its user, or a link that was followed."""
+    """Whether a browser sends this for the server's own page, its user, or a link that was followed; others may, too."""
     if set(headers.get("sec-fetch-site", ())) <= {"same-origin", "none"}:
         return True
     followed = headers.get("sec-fetch-mode") == ["navigate"] and headers.get("sec-fetch-dest") == ["document"]
@@ -131,8 +131,8 @@ def check_host(host: str, login: str | None) -> None:
     if login is None and not is_loopback(host):
         raise ConfigError(
             f"--host {host} can be reached from other machines, and no login is configured; set "
-            f"{LOGIN_VARIABLE}=user:password (a password of at least {SHORTEST_PASSWORD} characters), or keep {LOOPBACK} "
-            "and use a tunnel (docs/security.md)"
+            f"{LOGIN_VARIABLE}=user:password (a password of at least {SHORTEST_PASSWORD} characters), or keep "
+            f"{LOOPBACK} and use a tunnel (docs/security.md)"
         )
 
 
@@ -177,6 +177,6 @@ def configured_login(environment: Mapping[str, str]) -> str | None:
         raise ConfigError(f"{LOGIN_VARIABLE} is no login; write user:password, or unset it")
     if len(password) < SHORTEST_PASSWORD:
         raise ConfigError(
-            f"the password in {LOGIN_VARIABLE} has {len(password)} characters; it must have at least {SHORTEST_PASSWORD}"
+            f"the password in {LOGIN_VARIABLE} has {len(password)} characters; it needs at least {SHORTEST_PASSWORD}"
         )
     return login
