@@ -9,6 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.ports import answers
 from flows.prefect_secret import SERVER_VARIABLE, VARIABLE, offer_secret
 from ganpress.errors import ConfigError, ServiceUnavailable
 from ganpress.request_guard import LOGIN_VARIABLE, basic
@@ -168,7 +169,9 @@ def _check_answers(url: str, variable: str, address: str) -> None:
 
 
 def _check_lets_in(address: str) -> None:
-    """Ask Prefect's API for something that needs its secret; whatever else goes wrong, its own client will say."""
+    """Ask a Prefect server whose health is open for what needs its secret; its own client says what else is wrong."""
+    if os.environ.get("PREFECT_API_KEY") or not answers(f"{address.rstrip('/')}/health"):
+        return
     secret = os.environ.get(VARIABLE)
     request = urllib.request.Request(
         f"{address.rstrip('/')}/admin/version", headers={"Authorization": basic(secret)} if secret else {}

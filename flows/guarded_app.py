@@ -13,11 +13,12 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HOST_VARIABLE, PORT_VARIABLE = "GANPRESS_SERVER_HOST", "GANPRESS_SERVER_PORT"
 HEADERS = (
-    (b"content-security-policy", b"frame-ancestors 'self'"),
+    (b"content-security-policy", b"frame-ancestors 'self'; connect-src 'self' blob: data:"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
 )
-"""Added where the application says nothing itself: no other origin's page may show or load what is here."""
+"""Added where the application says nothing itself: no other origin's page may show or load what is here, and a page that
+is shown from here reports to nobody else."""
 
 
 def guard_variables(host: str, port: int) -> dict[str, str]:

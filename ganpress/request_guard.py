@@ -83,7 +83,7 @@ class Guard:
 
 
 def _is_own_page(method: str, headers: Mapping[str, list[str]]) -> bool:
-    """Whether a browser sends this for the server's own page, its user, or a link that was followed; others may, too."""
+    """Whether no browser sends this, or for the server's own page, its user, or a link that was followed."""
     if set(headers.get("sec-fetch-site", ())) <= {"same-origin", "none"}:
         return True
     followed = headers.get("sec-fetch-mode") == ["navigate"] and headers.get("sec-fetch-dest") == ["document"]
