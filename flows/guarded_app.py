@@ -17,8 +17,8 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
 )
-"""Added where the application says nothing itself: no other origin's page may show or load what is here, and a page that
-is shown from here reports to nobody else."""
+"""Added where the application says nothing itself: no other origin's page may show or load what is here, and
+a page that is shown from here reports to nobody else."""
 
 
 def guard_variables(host: str, port: int) -> dict[str, str]:
