@@ -55,8 +55,6 @@ ATTACK = """async ({target, paths, socket, start}) => {
   });
   told.script = await element('script', 'src', target + paths[0]);
   told.image = await element('img', 'src', target + paths[1]);
-  const sheet = document.createElement('link');
-  sheet.rel = 'stylesheet';
   told.socket = socket === null ? 'blocked' : await new Promise(resolve => {
     const one = new WebSocket(target.replace('http', 'ws') + socket, ['prefect']);
     one.onopen = () => resolve('open');
@@ -101,9 +99,9 @@ def foreign_port():
         server.shutdown()
 
 
-def attacks(browser, foreign_port, port, **options):
+def attacks(context, foreign_port, port, **options):
     """What each attempt of a foreign page got, from two foreign origins, at two names of the server."""
-    page = browser.new_page()
+    page = context.new_page()
     for here in ("127.0.0.1", "localhost"):
         page.goto(f"http://{here}:{foreign_port}/")
         for there in ("127.0.0.1", "localhost"):
@@ -172,7 +170,7 @@ def test_served_chain_is_shown_to_its_user_and_started_by_nobody_else(toy, proje
         deployment = found[0]["id"]
         runs = call(port, "/api/flow_runs/count", {}, key)
 
-        page = chromium.new_page()
+        page = chromium.new_context().new_page()
         page.goto(link)
         page.get_by_text("scheduled", exact=False).first.wait_for(timeout=60_000)
         assert page.url == f"http://127.0.0.1:{port}/deployments"
@@ -230,7 +228,7 @@ def test_pages_of_ui_are_shown_to_their_user_and_read_by_nobody_else(toy, projec
     shutil.copy(ROOT / "mlflow" / "server.env", project / "mlflow")
     port, prefect_port = free_port(), free_port()
     with started(project, "ui", "--port", str(port), "--prefect-port", str(prefect_port)) as said:
-        page = chromium.new_page()
+        page = chromium.new_context().new_page()
         elsewhere = []
         page.on("request", lambda one: None if f"127.0.0.1:{port}" in one.url else elsewhere.append(one.url))
         page.goto(re.search(rf"http://127\.0\.0\.1:{port}/\S+", said)[0])
