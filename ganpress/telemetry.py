@@ -12,6 +12,7 @@ SWITCHED_OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # from 1.30 on ONNX Runtime reports from Linux, too; it reads this when it is loaded
 }
 """Environment variables, of which each library reads its own; a value that the user set stays."""
 REPORTERS = ("openvino_telemetry",)

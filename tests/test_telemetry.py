@@ -77,6 +77,24 @@ def test_dvc_is_told_by_the_project(tmp_path):
     assert "check_update = false" in text
 
 
+SESSION = """
+import numpy, onnxruntime
+from onnx import TensorProto, helper
+ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in "xy"]
+graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", ends[:1], ends[1:])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": numpy.ones((1, 3), numpy.float32)})
+"""
+
+
+def test_onnx_runtime_keeps_no_reports(tmp_path):
+    """It sends unseen by Python, from a database below the home folder: without that there is nothing to send."""
+    ended, places = reached(tmp_path, "-c", f"from ganpress.telemetry import switch_off; switch_off()\n{SESSION}")
+    assert ended.returncode == 0, ended.stderr
+    assert places == []
+    assert not list(tmp_path.rglob("onnxruntime*"))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs the extra openvino")
 def test_quantization_by_nncf_reports_to_nobody(tmp_path):

@@ -12,6 +12,7 @@ from torch import Tensor
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.frames import read_content
+from ganpress.telemetry import switch_off
 
 NO_KERNEL = re.compile(
     r"NOT_IMPLEMENTED.*|No Op registered for.*|\S+ is not a registered function/op|guarantees support for models.*"
@@ -80,12 +81,14 @@ def as_float32(inputs: Tensor, input_shape: tuple[int, ...], taker: str) -> NDAr
 
 def runtime_version() -> str:
     """Version of ONNX Runtime."""
+    switch_off()
     import onnxruntime
 
     return str(onnxruntime.__version__)
 
 
 def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
+    switch_off()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
