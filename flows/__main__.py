@@ -16,6 +16,7 @@ from flows.commands.status import status
 from flows.commands.targets import targets
 from flows.commands.ui import ui
 from ganpress.errors import GanpressError
+from ganpress.telemetry import switch_off
 
 app = typer.Typer(
     name="ganpress",
@@ -33,6 +34,7 @@ if isinstance(data, typer.Typer):
 
 def main() -> None:
     """Run a command; a `GanpressError` is one line on stderr and exit code 2."""
+    switch_off()
     try:
         app()
     except GanpressError as error:

@@ -9,11 +9,17 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.ports import answers
+from flows.prefect_secret import SERVER_VARIABLE, VARIABLE, offer_secret
 from ganpress.errors import ConfigError, ServiceUnavailable
+from ganpress.request_guard import LOGIN_VARIABLE, basic
+from ganpress.telemetry import SWITCHED_OFF
 
 WORKTREES = Path(".ganpress") / "worktrees"
 SERVICE_TIMEOUT_S = 3.0
 SERVICE_ATTEMPTS = 2
+SECRETS = frozenset({VARIABLE, SERVER_VARIABLE, LOGIN_VARIABLE})
+"""Variables that no stage needs and none is given."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,7 @@ def main_root(root: Path) -> Path:
 def environment(root: Path) -> dict[str, str]:
     """Return the defaults for every process of a run (`root`: the main checkout; all paths are absolute)."""
     return {
-        # MLflow takes only the word `true`, Prefect 1, true or yes.
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "GX_ANALYTICS_ENABLED": "false",
-        "DVC_NO_ANALYTICS": "1",
+        **SWITCHED_OFF,
         "PREFECT_HOME": str(root / ".prefect"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow' / 'tracking.db'}",
@@ -66,6 +67,7 @@ def export_environment(root: Path) -> None:
     """Put the defaults into this process's environment, before prefect or mlflow are imported; the user's own win."""
     for name, value in environment(main_root(root)).items():
         os.environ.setdefault(name, value)
+    offer_secret(os.environ)
     # `python -m tasks.<stage>` in dvc.yaml must mean this interpreter, also when its bin/ was never activated.
     interpreter = str(Path(sys.executable).parent)
     paths = os.environ.get("PATH", os.defpath).split(os.pathsep)
@@ -114,7 +116,11 @@ def stage_environment(root: Path, jobs: int, flow_run_id: str | None, recipe: st
         "GANPRESS_GIT_DIRTY": str(git.dirty).lower(),
     }
     # A stage talks to DVC and MLflow only, and must not take itself for a part of somebody's Prefect run.
-    return {name: value for name, value in values.items() if value and not name.startswith("PREFECT__")}
+    return {
+        name: value
+        for name, value in values.items()
+        if value and not name.startswith("PREFECT__") and name not in SECRETS
+    }
 
 
 def git_state(root: Path) -> GitState:
@@ -146,6 +152,7 @@ def check_services(root: Path) -> None:
     prefect = os.environ.get("PREFECT_API_URL", "")
     if prefect.startswith(("http://", "https://")):
         _check_answers(f"{prefect.rstrip('/')}/health", "PREFECT_API_URL", prefect)
+        _check_lets_in(prefect)
 
 
 def _check_answers(url: str, variable: str, address: str) -> None:
@@ -159,6 +166,28 @@ def _check_answers(url: str, variable: str, address: str) -> None:
         f"{variable}={address} does not answer ({reason}); start it (`prefect server start`), correct the address, "
         f"or unset {variable} to work without a standing server"
     )
+
+
+def _check_lets_in(address: str) -> None:
+    """Ask a Prefect server whose health is open for what needs its secret; its own client says what else is wrong."""
+    if os.environ.get("PREFECT_API_KEY") or not answers(f"{address.rstrip('/')}/health"):
+        return
+    secret = os.environ.get(VARIABLE)
+    request = urllib.request.Request(
+        f"{address.rstrip('/')}/admin/version", headers={"Authorization": basic(secret)} if secret else {}
+    )
+    try:
+        urllib.request.urlopen(request, timeout=SERVICE_TIMEOUT_S).close()
+    except urllib.error.HTTPError as error:
+        if error.code not in (401, 403):
+            return
+        given = "refuses the secret in" if secret else "asks for a secret, and none is in"
+        raise ServiceUnavailable(
+            f"PREFECT_API_URL={address} {given} {VARIABLE}; export it as the command that started the server printed "
+            "(docs/operations.md), or unset PREFECT_API_URL to work without a standing server"
+        ) from None
+    except (OSError, ValueError):
+        return
 
 
 def _refusal(url: str) -> str | None:

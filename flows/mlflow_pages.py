@@ -5,6 +5,7 @@ logged with the run that made it too, so saved views of that table are the pages
 """
 
 import json
+import os
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from flows.ports import LOCAL
 from ganpress.errors import ConfigError
 from ganpress.ranking import Table, find_metric, higher_is_better
+from ganpress.request_guard import basic, configured_login
 
 MODEL_TRAINING = "workflowType=machine_learning"
 """Without it the pages open for chat applications, where models are hidden."""
@@ -154,6 +156,8 @@ def _newest_generators(address: str, experiment: str) -> Table:
 
 def _call(url: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    login = configured_login(os.environ)
+    headers = {"Content-Type": "application/json"} | ({"Authorization": basic(login)} if login else {})
+    request = urllib.request.Request(url, data, headers)
     with LOCAL.open(request, timeout=30) as answer:
         return json.load(answer)

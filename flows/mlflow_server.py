@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.ports import answers, require_free_port
+from flows.guarded_app import guard_variables
+from flows.mlflow_app import NAME
+from flows.ports import HOST, answers, require_free_port
 from flows.stage_process import SupervisedProcess
 from ganpress.errors import ServiceUnavailable
+from ganpress.request_guard import authority, check_host, configured_login, is_loopback
 from ganpress.tracking.service import sqlite_path
 
-HOST = "127.0.0.1"
 START_SECONDS = 180.0
 POLL_SECONDS = 0.2
 
@@ -21,15 +23,23 @@ POLL_SECONDS = 0.2
 class MlflowServer:
     """An MLflow server that ends with this process."""
 
-    def __init__(self, root: Path, port: int, uri: str) -> None:
-        """Start it; it answers some seconds later. `uri` names the store, a SQLite file."""
-        self.address = f"http://{HOST}:{port}"
+    def __init__(self, root: Path, port: int, uri: str, host: str = HOST) -> None:
+        """Start it; it answers some seconds later. `uri` names the store, a SQLite file.
+
+        Raises:
+            ConfigError: if others can reach `host`, and there is no login.
+        """
+        check_host(host, configured_login(os.environ))
+        self.address = f"http://{authority(host, port)}"
         self._last_lines: deque[str] = deque(maxlen=20)
         environment = {**server_variables(root / "mlflow" / "server.env"), **os.environ}
         # The server is the store's front, not a client of one.
         environment.pop("MLFLOW_TRACKING_URI", None)
-        command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1", "--host", HOST]
-        command += ["--port", str(port), "--backend-store-uri", uri]
+        environment |= guard_variables(host, port)
+        if not is_loopback(host):  # MLflow's own check knows no names but the loopback's; the guard's is stricter
+            environment["MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"] = "true"
+        command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1", "--app-name", NAME]
+        command += ["--host", host, "--port", str(port), "--backend-store-uri", uri]
         command += ["--artifacts-destination", str(_artifacts(root, uri))]
         self._process = SupervisedProcess(command, root, environment, self._last_lines.append)
 
@@ -58,13 +68,13 @@ class MlflowServer:
 
 
 @contextmanager
-def mlflow_server(root: Path, port: int, uri: str) -> Iterator[MlflowServer]:
+def mlflow_server(root: Path, port: int, uri: str, host: str = HOST) -> Iterator[MlflowServer]:
     """Start a server of the store `uri`; stop it after the block.
 
     Raises:
         ServiceUnavailable: if `port` is in use.
     """
-    server = MlflowServer(root, require_free_port(port, "--port"), uri)
+    server = MlflowServer(root, require_free_port(port, "--port", host), uri, host)
     try:
         yield server
     finally:

@@ -15,6 +15,7 @@ from prefect import flow, task
 from prefect.cache_policies import CachePolicy
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
+from prefect.runtime import deployment as current_deployment
 from prefect.runtime import flow_run as current_flow_run
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -22,12 +23,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.console import Outcome, RunConsole, StageResult
 from flows.dvc_graph import CleanStages, StageGraph, read_graph
 from flows.environment import cores, export_environment, find_root, stage_environment
+from flows.parameters import MAX_JOBS, check_parameters
 from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
 from flows.worktree import Workspace, make_workspace
 from ganpress.errors import ConfigError, GanpressError
-
-MAX_JOBS = 64
 
 
 class StageFailed(GanpressError):
@@ -40,6 +40,7 @@ class StageFailed(GanpressError):
         self.results = tuple(results)
 
 
+# Prefect's own check of parameters converts ("3" is a number, 1 is true) and tells in many lines; ours does neither.
 @flow(  # type: ignore[untyped-decorator]
     name="ganpress", task_runner=ThreadPoolTaskRunner(max_workers=MAX_JOBS), validate_parameters=False
 )
@@ -71,7 +72,21 @@ def ganpress_pipeline(
     root = find_root()
     export_environment(root)
     try:
+        check_parameters(
+            root,
+            served=current_deployment.id is not None,
+            stages=stages,
+            from_stage=from_stage,
+            force=force,
+            recipe=recipe,
+            settings=settings,
+            jobs=jobs,
+            stage_timeout_s=stage_timeout_s,
+            replace_data=replace_data,
+        )
         workspace = make_workspace(root, recipe, settings or ())
+        if stages or from_stage:  # a wrong name must not wait for the data
+            read_graph(workspace.root).select(stages or (), from_stage)
         ensure_inputs(workspace, replace_data)
         graph = read_graph(workspace.root)
         chosen = graph.select(stages or (), from_stage)

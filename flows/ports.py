@@ -4,8 +4,9 @@ import socket
 import urllib.request
 
 from ganpress.errors import ServiceUnavailable
+from ganpress.request_guard import LOOPBACK
 
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens addresses of this machine: never through a proxy, whatever the environment says."""
 
@@ -19,24 +20,25 @@ def answers(url: str) -> bool:
         return False
 
 
-def require_free_port(port: int, option: str) -> int:
-    """Return `port`.
+def require_free_port(port: int, option: str, host: str = HOST) -> int:
+    """Return `port` of `host`.
 
     Raises:
         ServiceUnavailable: if it is in use or no port; `option` names the way to choose another.
     """
-    reason = port_refusal(port)
+    reason = port_refusal(port, host)
     if reason is not None:
-        raise ServiceUnavailable(f"port {port} cannot be used ({reason}); choose another with {option}")
+        where = f"port {port}" if host == HOST else f"port {port} of --host {host}"
+        raise ServiceUnavailable(f"{where} cannot be used ({reason}); choose another with {option}")
     return port
 
 
-def port_refusal(port: int) -> str | None:
-    """Why nothing can listen on `port`; None if something can."""
-    with socket.socket() as one:
+def port_refusal(port: int, host: str = HOST) -> str | None:
+    """Why nothing can listen on `port` of `host`; None if something can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((HOST, port))
+            one.bind((host, port))
         except OverflowError:
             return "not a port number"
         except OSError as error:

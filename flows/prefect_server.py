@@ -6,6 +6,8 @@ under a supervisor, and starts while this process still imports Prefect and read
 
 import logging
 import os
+import secrets
+import shlex
 import socket
 import sys
 import time
@@ -16,9 +18,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from flows.guarded_app import guard_variables
 from flows.ports import HOST, answers, require_free_port
+from flows.prefect_app import DOOR, TICKET_VARIABLE
+from flows.prefect_secret import NAME, SERVER_VARIABLE, VARIABLE, secret_of
 from flows.stage_process import SupervisedProcess
 from ganpress.errors import ServiceUnavailable
+from ganpress.request_guard import authority, check_host, configured_login, is_loopback
 from ganpress.whole_files import mark_made, remove_half_made
 
 POLL_S = 0.05
@@ -41,26 +47,56 @@ IDLE_SERVICES = (
 class PrefectServer:
     """A Prefect server that ends with this process."""
 
-    def __init__(self, port: int, standing: bool) -> None:
+    def __init__(self, port: int, standing: bool, host: str = HOST) -> None:
         """Start the server; it answers some seconds later.
 
         Args:
             port: a free port of this machine.
             standing: with the user interface and the services that a schedule needs; else only the API.
+            host: where it listens.
+
+        Raises:
+            ConfigError: if others can reach `host`, and there is no login.
+            ServiceUnavailable: if the secret of the API cannot be kept.
         """
-        self.address = f"http://{HOST}:{port}"
+        check_host(host, configured_login(os.environ))
+        self.address = f"http://{authority(host, port)}"
         self.api_url = f"{self.address}/api"
         self._last_lines: deque[str] = deque(maxlen=20)
         home = Path(os.environ["PREFECT_HOME"])
-        home.mkdir(parents=True, exist_ok=True)
+        self.secret = secret_of(home)
+        """What its clients must send; it is no part of a command line, a log or a printed line."""
+        self._secret_file, self._ticket = home / NAME, secrets.token_urlsafe(32)
+        # The page asks where it is opened; at loopback that has one name, to which the door leads.
+        page_asks = self.api_url if is_loopback(host) else "/api"
+        variables = {
+            SERVER_VARIABLE: self.secret,
+            TICKET_VARIABLE: self._ticket,
+            # Prefect's own answer to pages of other origins would be `*`.
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.address,
+            **guard_variables(host, port),
+        }
         # Two servers that make the database's tables at once would both fail.
         self._starting = FileLock(home / "server-start.lock")
         self._starting.acquire()
         remove_half_made(home / "prefect.db", "flow_run")
         self._database = home / "prefect.db"
         self._process = SupervisedProcess(
-            _server_command(port), home, _server_environment(self.api_url, standing), self._last_lines.append
+            _server_command(host, port),
+            home,
+            _server_environment(page_asks, standing) | variables,
+            self._last_lines.append,
         )
+
+    def link(self, page: str) -> str:
+        """Return the link that opens a page in the first browser that follows it, and later in the same browser."""
+        return f"{self.address}/{page}?{DOOR.decode()}#{self._ticket}"
+
+    @property
+    def instruction(self) -> str:
+        """How `prefect` finds the server from another shell."""
+        export = f'export PREFECT_API_URL={self.api_url} {VARIABLE}="$(cat {shlex.quote(str(self._secret_file))})"'
+        return f"`prefect` in another shell: {export}"
 
     def wait_until_ready(self) -> None:
         """Return when the server answers.
@@ -91,24 +127,28 @@ class PrefectServer:
 
 
 @contextmanager
-def local_prefect(port: int | None = None, standing: bool = False) -> Iterator[PrefectServer | None]:
+def local_prefect(port: int | None = None, standing: bool = False, host: str = HOST) -> Iterator[PrefectServer | None]:
     """Start a server unless PREFECT_API_URL names one, and point Prefect at it; stop it after the block.
 
     To be entered before `prefect` is imported, which reads its environment once.
 
     Raises:
-        ServiceUnavailable: if `port` is in use.
+        ServiceUnavailable: if `port` is in use, or the secret of the API cannot be kept.
     """
     if os.environ.get("PREFECT_API_URL"):
         yield None
         return
-    server = PrefectServer(_free_port() if port is None else require_free_port(port, "--port"), standing)
-    os.environ["PREFECT_API_URL"] = server.api_url
+    server = PrefectServer(_free_port() if port is None else require_free_port(port, "--port", host), standing, host)
+    before = os.environ.get(VARIABLE)
+    os.environ.update({"PREFECT_API_URL": server.api_url, VARIABLE: server.secret})
     try:
         yield server
         _send_what_is_left()
     finally:
         os.environ.pop("PREFECT_API_URL", None)
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
         server.stop()
 
 
@@ -123,16 +163,16 @@ def _send_what_is_left() -> None:
     EventsWorker.drain_all(timeout=SEND_TIMEOUT_S)
 
 
-def _server_command(port: int) -> list[str]:
-    app = "prefect.server.api.server:create_app"
-    options = ["--host", HOST, "--port", str(port), "--log-level", "error", "--lifespan", "on"]
-    return [sys.executable, "-P", "-m", "uvicorn", "--factory", app, *options]
+def _server_command(host: str, port: int) -> list[str]:
+    app = ["--app-dir", str(Path(__file__).resolve().parents[1]), "flows.prefect_app:create_app"]
+    options = ["--host", host, "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    return [sys.executable, "-P", "-m", "uvicorn", "--factory", *app, *options]
 
 
-def _server_environment(api_url: str, standing: bool) -> dict[str, str]:
+def _server_environment(page_asks: str, standing: bool) -> dict[str, str]:
     """Return the environment that tells the server what it is, and its page where to ask (else: port 4200)."""
     if standing:
-        return {"PREFECT_SERVER_UI_API_URL": api_url, **os.environ}
+        return {"PREFECT_SERVER_UI_API_URL": page_asks, **os.environ}
     temporary = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     idle = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in IDLE_SERVICES}
     return {**os.environ, **temporary, **idle}

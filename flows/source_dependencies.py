@@ -11,8 +11,9 @@ from ganpress.errors import ConfigError
 from ganpress.whole_files import write_whole
 
 PACKAGES = ("ganpress", "models", "tasks")
-OBSERVERS = ("ganpress/tracking", "ganpress/progress.py")
-"""Watch a stage and cannot change its outputs (docs/design.md, section 3); what they import counts for nobody."""
+OBSERVERS = ("ganpress/tracking", "ganpress/progress.py", "ganpress/telemetry.py")
+"""Watch a stage or keep watchers from it, and cannot change its outputs (docs/design.md, section 3); what they import
+counts for nobody."""
 
 
 @dataclass(frozen=True)

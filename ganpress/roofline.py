@@ -19,6 +19,7 @@ from ganpress.edge.runtime import session_options
 from ganpress.errors import ConfigError
 from ganpress.latency import torch_threads
 from ganpress.seeding import numpy_generator
+from ganpress.telemetry import switch_off
 
 SIZES = (256, 384, 512)
 """Rows and columns of the matrices, for each thread's share: small enough for a cache, large enough for full speed."""
@@ -111,6 +112,7 @@ def _integer_rate(size: int, threads: int) -> float:
 
 def _integer_product(weights: NDArray[np.int8], threads: int) -> Any:
     """Product of uint8 (n, n) and constant int8 weights (n, n), which the runtime packs once."""
+    switch_off()
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 

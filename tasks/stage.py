@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ganpress.config.base import Section, parse_section, read_yaml
 from ganpress.errors import ConfigError, DataError, GanpressError
+from ganpress.telemetry import switch_off
 from ganpress.tracking import StageRun, stage_run
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -71,6 +72,7 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ganpress").setLevel(logging.INFO)  # libraries report every small thing at this level
     try:
+        switch_off()  # `dvc repro` has not done it
         stage = _read_stage(name, sys.argv[1:])
         _set_threads()
         _check_inputs(stage)

@@ -19,6 +19,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 CLONE_MARK = "GANPRESS_TEST_CHAIN"
 """Environment variable by which a test knows the processes of its clone."""
 
+FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
+"""Of the browser; it runs as root in containers, and asks nobody outside for anything."""
+
 # A test runner that was started in the background ignores these, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -156,3 +159,16 @@ def ganpress(
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: uv sync --group dev")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium on the PATH")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program, headless=True, args=FLAGS.split())
+        yield browser
+        browser.close()

@@ -1,5 +1,6 @@
 """`ganpress demo`."""
 
+import os
 import signal
 import tempfile
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Annotated
 import typer
 
 from flows.commands.run import Recipe, Settings
+from flows.commands.ui import Host
+from ganpress.request_guard import LOOPBACK, authority, check_host, configured_login
 
 
 def demo(
@@ -25,6 +28,7 @@ def demo(
         Path | None,
         typer.Option(metavar="PATH", help="Local onnxruntime-web 1.30.0, tarball or folder; default: npm, once."),
     ] = None,
+    host: Host = LOOPBACK,
     recipe: Recipe = None,
     set_: Settings = None,
 ) -> None:
@@ -36,10 +40,11 @@ def demo(
     from ganpress.demo.runtime import find_runtime
     from ganpress.demo.site import build_site
 
+    check_host(host, configured_login(os.environ))
     root = find_root()
     artifacts = (find_workspace(root, recipe, set_ or ()).root if recipe or set_ else root) / "artifacts"
     if out is None:
-        require_free_port(port, "--port")
+        require_free_port(port, "--port", host)
     first, second = choose_pair(artifacts, original, compressed)
     common_surface(first, second)  # before anything is fetched
     found = find_runtime(main_root(root) / ".ganpress" / "browser", runtime)
@@ -53,15 +58,15 @@ def demo(
     try:
         with tempfile.TemporaryDirectory(prefix="ganpress-demo-") as folder:
             site = build_site(first, second, found, artifacts / "prepare", Path(folder) / "site")
-            _serve(site.folder, port, f"{second.reference} beside {first.reference}")
+            _serve(site.folder, host, port, f"{second.reference} beside {first.reference}")
     except KeyboardInterrupt:
         typer.echo("the page ended")
 
 
-def _serve(folder: Path, port: int, title: str) -> None:
-    from ganpress.demo.server import HOST, open_server
+def _serve(folder: Path, host: str, port: int, title: str) -> None:
+    from ganpress.demo.server import open_server
 
-    with open_server(folder, port) as server:
-        typer.echo(f"{title}:  http://{HOST}:{server.server_port}/")
+    with open_server(folder, port, host, configured_login(os.environ)) as server:
+        typer.echo(f"{title}:  http://{authority(host, server.server_port)}/")
         typer.echo("Ctrl-C ends it.")
         server.serve_forever()

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from ganpress.request_guard import LOOPBACK, check_host, configured_login
+
 if TYPE_CHECKING:
     from flows.mlflow_pages import Page
 
 LIVENESS_SECONDS = 1.0
+Host = Annotated[str, typer.Option(help="Where to listen; another than this machine's own needs GANPRESS_LOGIN.")]
 
 
 def ui(
@@ -22,24 +25,26 @@ def ui(
     budget: Annotated[
         str | None, typer.Option(help="Largest file on the first page, e.g. 100kB; default: evaluate.max_bytes.")
     ] = None,
+    host: Host = LOOPBACK,
 ) -> None:
     """Show all generators (MLflow) and all flow runs (Prefect) in the browser, until Ctrl-C."""
     from flows.environment import export_environment, find_root
     from flows.ports import require_free_port
     from ganpress.tracking import check_service, record_pending, tracking_uri
 
+    check_host(host, configured_login(os.environ))
     root = find_root()
     export_environment(root)
     _max_bytes(root, budget)
-    require_free_port(port, "--port")
-    require_free_port(prefect_port, "--prefect-port")
+    require_free_port(port, "--port", host)
+    require_free_port(prefect_port, "--prefect-port", host)
     check_service(tracking_uri(root))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
         record_pending(root)
         with ExitStack() as servers:
-            _serve(root, port, prefect_port, budget, servers)
+            _serve(root, (port, prefect_port), host, budget, servers)
     except KeyboardInterrupt:
         typer.echo("both servers ended")
 
@@ -51,7 +56,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _serve(root: Path, port: int, prefect_port: int, budget: str | None, servers: ExitStack) -> None:
+def _serve(root: Path, ports: tuple[int, int], host: str, budget: str | None, servers: ExitStack) -> None:
+    """Start MLflow and Prefect at `ports`, print the links, and wait."""
     from flows.mlflow_pages import Page, pages
     from flows.mlflow_server import mlflow_server
     from flows.prefect_server import local_prefect
@@ -60,15 +66,18 @@ def _serve(root: Path, port: int, prefect_port: int, budget: str | None, servers
 
     uri = tracking_uri(root)
     typer.echo("starting MLflow and Prefect; this takes some seconds")
-    prefect = servers.enter_context(local_prefect(prefect_port, standing=True))
-    tracking = servers.enter_context(mlflow_server(root, port, uri)) if sqlite_path(uri) else None
+    prefect = servers.enter_context(local_prefect(ports[1], standing=True, host=host))
+    tracking = servers.enter_context(mlflow_server(root, ports[0], uri, host)) if sqlite_path(uri) else None
     if prefect:
         prefect.wait_until_ready()
     if tracking:
         tracking.wait_until_ready()
-    prefect_address = prefect.address if prefect else os.environ["PREFECT_API_URL"].rstrip("/").removesuffix("/api")
+    named = os.environ["PREFECT_API_URL"].rstrip("/").removesuffix("/api")
     links = pages(tracking.address if tracking else uri.rstrip("/"), _max_bytes(root, budget))
-    _print_links([*links, Page("flow runs (Prefect)", f"{prefect_address}/runs")])
+    _print_links([*links, Page("flow runs (Prefect)", prefect.link("runs") if prefect else f"{named}/runs")])
+    if prefect:
+        typer.echo(prefect.instruction)
+    typer.echo("\nCtrl-C ends both servers.")
     while tracking is None or tracking.alive:
         time.sleep(LIVENESS_SECONDS)
     typer.echo("the MLflow server ended by itself; stopping", err=True)
@@ -90,4 +99,4 @@ def _print_links(links: "list[Page]") -> None:
     typer.echo("")
     for page in links:
         typer.echo(f"  {page.title:<{width}}  {page.link}")
-    typer.echo("\nCtrl-C ends both servers.")
+    typer.echo("")

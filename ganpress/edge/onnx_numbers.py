@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ganpress.edge.graph import input_name
 from ganpress.edge.onnx_export import graph_content
 from ganpress.edge.quiet import quiet
+from ganpress.telemetry import switch_off
 
 INSIDE_PERCENT = 99.99
 """Of each activation's values inside its range: gains 6 dB over the full range on generators with instance norms."""
@@ -61,6 +62,7 @@ def integer_content(model: nn.Module, example: Tensor, calibration: Tensor) -> b
     Raises:
         ConfigError: if the model cannot be written as ONNX.
     """
+    switch_off()
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 

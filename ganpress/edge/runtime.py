@@ -12,6 +12,7 @@ from torch import Tensor
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.frames import read_content
+from ganpress.telemetry import switch_off
 
 NO_KERNEL = re.compile(
     r"NOT_IMPLEMENTED.*|No Op registered for.*|\S+ is not a registered function/op|guarantees support for models.*"
@@ -83,6 +84,7 @@ def as_float32(inputs: Tensor, input_shape: tuple[int, ...], taker: str) -> NDAr
 
 def runtime_version() -> str:
     """Version of ONNX Runtime."""
+    switch_off()
     import onnxruntime
 
     return str(onnxruntime.__version__)
@@ -97,6 +99,7 @@ def session_options(threads: int | None = None) -> Any:
     Args:
         threads: cores to use; None leaves the choice to the runtime.
     """
+    switch_off()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,7 +1,6 @@
 """Generators for the page, and a real browser to look at it."""
 
 import os
-import shutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,6 @@ from ganpress.errors import ServiceUnavailable
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
-FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
 SEMANTIC = Conditioning("semantic", 3, 16, 16, ["sky", "sea", "sun"], {"test": 1})
 
 
@@ -157,19 +155,6 @@ def browser_runtime():
         return find_runtime(CHECKOUT / ".ganpress" / "browser", Path(named) if named else None)
     except ServiceUnavailable as error:
         pytest.skip(f"no runtime for browsers: {error}")
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """A headless Chromium; skips where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: uv sync --group dev")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium on the PATH")
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program, headless=True, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The server of the page, and the command around it."""
 
+import http.client
 import os
 import socket
 import subprocess
@@ -8,11 +9,13 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from ganpress.demo.server import open_server
-from ganpress.errors import ServiceUnavailable
+from ganpress.errors import ConfigError, ServiceUnavailable
+from ganpress.request_guard import basic
 
 ROOT = Path(__file__).resolve().parents[2]
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -89,3 +92,67 @@ def test_command_with_nothing_exported_is_one_line(tmp_path):
     line = refused(tmp_path, "--out", str(tmp_path / "site"))
     assert line.startswith("ganpress: nothing to show: ")
     assert not (tmp_path / "site").exists()
+
+
+def asked(address, path="/", **headers):
+    """Ask by a plain connection, which sends what it is told, and return status, headers and content."""
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+    connection.putrequest("GET", path, skip_host=True)
+    for name, value in ({"Host": place.netloc} | headers).items():
+        if value is not None:
+            connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"Host": None},
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1"},
+        {"Host": "127.0.0.1:1"},
+        {"Origin": "null"},
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    ],
+    ids=str,
+)
+def test_foreign_pages_and_names_are_refused(address, foreign):
+    for path in ("/", "/main.js", "/original.onnx"):
+        status, headers, content = asked(address, path, **foreign)
+        assert status == 403
+        assert b"original.onnx" not in content
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_own_page_and_links_are_answered(address):
+    own = {"Origin": address.rstrip("/"), "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for headers in ({}, own, link, {"Host": urlsplit(address).netloc.replace("127.0.0.1", "localhost")}):
+        status, answered, _ = asked(address, **headers)
+        assert status == 200
+        assert answered["Content-Security-Policy"] == "frame-ancestors 'none'"
+        assert answered["X-Content-Type-Options"] == "nosniff"
+
+
+def test_login(tmp_path):
+    (tmp_path / "index.html").write_text("page")
+    login = "ann:correct horse battery"
+    with open_server(tmp_path, 0, "0.0.0.0", login) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        status, headers, _ = asked(address)
+        assert (status, headers["WWW-Authenticate"][:5]) == (401, "Basic")
+        assert asked(address, Authorization=basic("ann:wrong horse battery"))[0] == 401
+        assert asked(address, Authorization=basic(login))[::2] == (200, b"page")
+        assert asked(address, Authorization=basic(login), Host=f"evil.example:{server.server_port}")[0] == 403
+        server.shutdown()
+
+
+def test_other_hosts_need_a_login(tmp_path):
+    with pytest.raises(ConfigError, match=r"--host 0\.0\.0\.0 can be reached from other machines"):
+        open_server(tmp_path, 0, "0.0.0.0")

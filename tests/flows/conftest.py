@@ -7,11 +7,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flows.console import StageResult
 from flows.environment import environment
+
+if TYPE_CHECKING:
+    from flows.prefect_server import PrefectServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -192,8 +196,8 @@ def done(done_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="session")
-def prefect_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API address of a server that stands for the whole session."""
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["PrefectServer"]:
+    """A server that stands for the whole session."""
     from flows.prefect_server import local_prefect
 
     with pytest.MonkeyPatch.context() as patch:
@@ -207,22 +211,24 @@ def prefect_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert server is not None
             server.wait_until_ready()
             refresh_global_settings_context()  # Prefect may have been imported before
-            patch.delenv("PREFECT_API_URL")  # other tests want to know nothing of it
-            yield server.api_url
+            for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+                patch.delenv(name)  # other tests want to know nothing of it
+            yield server
 
 
 @pytest.fixture
-def prefect_api(prefect_address: str, tmp_path: Path) -> Iterator[str]:
+def prefect_api(prefect_server: "PrefectServer", tmp_path: Path) -> Iterator[str]:
     """Let this process use the session's server, with result records of this test alone."""
     from prefect.settings import PREFECT_HOME, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
     home = tmp_path / "prefect"
     with temporary_settings({PREFECT_HOME: home, PREFECT_LOCAL_STORAGE_PATH: home / "storage"}):
-        yield prefect_address
+        yield prefect_server.api_url
 
 
 @pytest.fixture
-def prefect_variable(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def prefect_variable(prefect_api: str, prefect_server: "PrefectServer", monkeypatch: pytest.MonkeyPatch) -> str:
     """The same for processes that a test starts."""
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", prefect_server.secret)
     return prefect_api

@@ -1,223 +1,104 @@
-"""Every parameter, changed alone: DVC runs exactly the stages that declare it, and restores what no other value made.
+"""What a flow takes from a server: only checked parameters, and recipes from inside the project."""
 
-The graph is the real dvc.yaml and the values are the real params.yaml. The commands are replaced by one that writes
-down the parameters of its stage, so that each output says which values it was made with.
-"""
-
-import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+import os
 
 import pytest
-import yaml
 
-from ganpress.config.params import Params
+from flows.parameters import check_parameters, check_recipe_inside
+from flows.pipeline import ganpress_pipeline
+from ganpress.errors import ConfigError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-
-RECORD = """\
-import json, os, pathlib
-stage = json.load(open(os.environ["PLAN"]))[os.environ["DVC_STAGE"]]
-log = open(os.environ["PLAN"] + ".log", "a")
-log.write(os.environ["DVC_STAGE"] + "\\n")
-content = json.load(open("params.json"))
-def find(dotted):
-    value = content
-    for key in dotted.split("."):
-        value = value[key]
-    return value
-made = json.dumps({name: find(name) for name in stage["params"]}, sort_keys=True)
-for out in stage["outs"]:
-    path = pathlib.Path(out)
-    if path.suffix:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        path.mkdir(parents=True, exist_ok=True)
-        path = path / "made.json"
-    path.write_text(made)
-"""
-
-
-def read_params() -> dict:
-    """params.yaml with every default written out, so that parameters that it leaves away are changed, too."""
-    return Params.model_validate(yaml.safe_load((CHECKOUT / "params.yaml").read_text())).model_dump(
-        mode="json", by_alias=True
-    )
-
-
-def leaves(content: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Paths of all values that are no mapping."""
-    if not isinstance(content, dict):
-        return [path]
-    return [leaf for key, value in content.items() for leaf in leaves(value, (*path, key))]
-
-
-ALL = read_params()
-LEAVES = [leaf for leaf in leaves(ALL) if leaf[0] != "data" and leaf[-1] != "generator"]
-"""A changed `generator` is another graph, and the data section is DVC's only in the report; data.dvc follows it."""
-
-
-def changed(value: object) -> object:
-    """Another value that DVC can tell from this one; whether it makes sense is not asked."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int | float):
-        return value + 1
-    if isinstance(value, list):
-        return [*value, value[-1]] if value and not isinstance(value[-1], str) else [*value, "more"]
-    return 1 if value is None else f"{value}-other"
+RIGHT = [
+    {},
+    {"stages": ["first", "many@a"], "force": True},
+    {"from_stage": "many"},
+    {"recipe": "small", "settings": ["teacher.images=500"]},
+    {"jobs": 1, "stage_timeout_s": 0.5},
+    {"jobs": 64, "stage_timeout_s": 10},
+    {"stages": [], "settings": []},
+    {"recipe": "recipes/small.yaml"},
+]
+WRONG = [
+    ({"stages": "first"}, "stages"),
+    ({"stages": [1]}, "stages"),
+    ({"stages": [""]}, "stages"),
+    ({"stages": ["first"] * 1001}, "stages"),
+    ({"stages": {"first": 1}}, "stages"),
+    ({"stages": ["first"], "from_stage": "last"}, "exclude each other"),
+    ({"from_stage": ["first"]}, "from_stage"),
+    ({"from_stage": "x" * 10_001}, "from_stage"),
+    ({"force": "yes"}, "force"),
+    ({"force": 1}, "force"),
+    ({"force": None}, "force"),
+    ({"recipe": 7}, "recipe"),
+    ({"recipe": ""}, "recipe"),
+    ({"recipe": ["small"]}, "recipe"),
+    ({"settings": "teacher.images=5"}, "settings"),
+    ({"settings": [{"teacher": 5}]}, "settings"),
+    ({"settings": [None]}, "settings"),
+    ({"jobs": "3"}, "jobs"),
+    ({"jobs": 0}, "jobs"),
+    ({"jobs": 65}, "jobs"),
+    ({"jobs": 2.0}, "jobs"),
+    ({"jobs": True}, "jobs"),
+    ({"stage_timeout_s": 0}, "stage_timeout_s"),
+    ({"stage_timeout_s": -1}, "stage_timeout_s"),
+    ({"stage_timeout_s": float("nan")}, "stage_timeout_s"),
+    ({"stage_timeout_s": float("inf")}, "stage_timeout_s"),
+    ({"stage_timeout_s": "10"}, "stage_timeout_s"),
+    ({"stage_timeout_s": True}, "stage_timeout_s"),
+    ({"unknown": 1}, "unknown"),
+]
 
 
-class Recorded:
-    """A project whose stages write down what they were told."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.content = root, json.loads(json.dumps(ALL))
-
-    def write(self) -> None:
-        text = json.dumps(self.content)
-        (self.root / "params.yaml").write_text(text)  # JSON is YAML
-        (self.root / "params.json").write_text(text)
-
-    def plan(self) -> dict[str, dict[str, list[str]]]:
-        """Of each stage: the parameters that it declares, and its outputs."""
-        from dvc.repo import Repo
-
-        with Repo(str(self.root)) as repo:
-            return {
-                stage.name: {
-                    "params": [one for dep in stage.deps for one in getattr(dep, "params", [])],
-                    "outs": [out.def_path for out in stage.outs],
-                }
-                for stage in repo.index.stages
-                if stage.cmd
-            }
-
-    def changed_stages(self, repo: object) -> set[str]:
-        """Stages that DVC would run because of their own parameters."""
-        params = [(stage.name, dep) for stage in repo.index.stages for dep in stage.deps if hasattr(dep, "params")]
-        return {name for name, dep in params if dep.workspace_status()}
-
-    def reproduce(self) -> list[str]:
-        """`dvc repro`; returns the stages that were executed, not those that were restored."""
-        log = self.root / "plan.json.log"
-        log.unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=self.root, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return log.read_text().split() if log.exists() else []
-
-    def made_with(self, stage: dict[str, list[str]]) -> dict[str, object]:
-        """What the first output of a stage says."""
-        path = self.root / stage["outs"][0]
-        return json.loads((path if path.is_file() else path / "made.json").read_text())
+@pytest.mark.parametrize("given", RIGHT, ids=str)
+def test_right_parameters(toy, given):
+    check_parameters(toy.root, served=True, **given)
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """The project after a whole run."""
-    root = tmp_path_factory.mktemp("recorded")
-    content = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())
-    for entry in content["stages"].values():
-        body = entry.get("do", entry)
-        body["cmd"] = f"{sys.executable} record.py"
-        body["deps"] = [dep for dep in body.get("deps", []) if not dep.endswith(".py") and "templates" not in dep]
-        body["deps"] = [dep for dep in body["deps"] if not dep.startswith(("data", "${candidate.imported}"))]
-    (root / "dvc.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    (root / "record.py").write_text(RECORD)
-    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
-        subprocess.run(command, cwd=root, check=True)
-    project = Recorded(root)
-    project.write()
-    plan = project.plan()
-    (root / "plan.json").write_text(json.dumps(plan))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAN", str(root / "plan.json"))
-        assert sorted(project.reproduce()) == sorted(plan)
-        yield project
+@pytest.mark.parametrize(("given", "named"), WRONG, ids=lambda value: str(value)[:40])
+def test_wrong_parameters_are_one_line(toy, given, named):
+    with pytest.raises(ConfigError, match=named) as raised:
+        check_parameters(toy.root, served=False, **given)
+    assert "\n" not in str(raised.value)
 
 
-def covers(declared: str, leaf: tuple[str, ...]) -> bool:
-    parts = tuple(declared.split("."))
-    return leaf[: len(parts)] == parts
+@pytest.mark.parametrize("kind", ["absolute", "relative", "dotted name", "link", "link to a folder"])
+def test_recipe_outside_of_the_project_is_the_users_own_only(toy, tmp_path, kind):
+    (tmp_path / "mine.yaml").write_text("teacher: {images: 500}\n")
+    (toy.root / "recipes" / "linked.yaml").symlink_to(tmp_path / "mine.yaml")
+    (toy.root / "recipes" / "folder").symlink_to(tmp_path)
+    recipe = {
+        "absolute": str(tmp_path / "mine.yaml"),
+        "relative": "../mine.yaml",
+        "dotted name": "../../mine",
+        "link": "linked",
+        "link to a folder": "folder/mine",
+    }[kind]
+    check_parameters(toy.root, served=False, recipe=recipe)
+    with pytest.raises(ConfigError, match="lies outside of the project"):
+        check_parameters(toy.root, served=True, recipe=recipe)
 
 
-def with_changed(content: dict, leaf: tuple[str, ...]) -> dict:
-    *parents, last = leaf
-    copy = json.loads(json.dumps(content))
-    place = copy
-    for key in parents:
-        place = place[key]
-    place[last] = changed(place[last])
-    return copy
+@pytest.mark.parametrize("recipe", ["none", "recipes", "/dev/null", "a\0b", "x" * 5000, "small\n"])
+def test_recipe_that_is_none(toy, recipe):
+    with pytest.raises(ConfigError, match="no recipe"):
+        check_recipe_inside(toy.root, recipe)
 
 
-@pytest.mark.slow  # two minutes of CPU
-def test_every_parameter_is_a_reason_for_exactly_the_stages_that_declare_it(recorded):
-    from dvc.repo import Repo
-
-    plan, wrong = recorded.plan(), {}
-    with Repo(str(recorded.root)) as repo:
-        for leaf in LEAVES:
-            if leaf[0] == "sweep" and leaf[1] in ("clipping", "bits"):
-                continue  # another matrix has other stages
-            recorded.content = with_changed(ALL, leaf)
-            recorded.write()
-            expected = {name for name, stage in plan.items() if any(covers(one, leaf) for one in stage["params"])}
-            assert expected, f"no stage reads {'.'.join(leaf)}"
-            found = recorded.changed_stages(repo)
-            if found != expected:
-                wrong[".".join(leaf)] = sorted(found ^ expected)
-    recorded.content = ALL
-    recorded.write()
-    assert wrong == {}
-    assert len(LEAVES) > 150
+def test_recipe_of_a_link_to_the_project(toy, tmp_path):
+    (tmp_path / "link").symlink_to(toy.root)
+    check_recipe_inside(tmp_path / "link", "small")
+    check_recipe_inside(tmp_path / "link", str(toy.root / "recipes" / "small.yaml"))
 
 
-@pytest.mark.slow
-def test_no_parameters_value_is_restored_for_another(recorded, tmp_path):
-    """With a warm run cache: there, back, and there again; every output was made with the value that is set."""
-    plan = recorded.plan()
-    for leaf in LEAVES:
-        if leaf[0] == "sweep" and leaf[1] in ("clipping", "bits"):
-            continue
-        readers = [name for name, stage in plan.items() if any(covers(one, leaf) for one in stage["params"])]
-        for content, may_run in ((with_changed(ALL, leaf), True), (ALL, False), (with_changed(ALL, leaf), False)):
-            recorded.content = content
-            recorded.write()
-            ran = recorded.reproduce()
-            assert may_run == bool(ran), (leaf, ran)
-            for name in readers:
-                told = {one: _find(content, one) for one in plan[name]["params"]}
-                assert recorded.made_with(plan[name]) == told, (leaf, name)
-    recorded.content = ALL
-    recorded.write()
-    recorded.reproduce()
-
-
-def _find(content: object, dotted: str) -> object:
-    for key in dotted.split("."):
-        content = content[key]
-    return content
-
-
-def test_a_parameter_with_a_name_that_dvc_leaves_out_would_be_restored_for_another(recorded, tmp_path):
-    """Why no parameter may be called so: the run cache takes two values for one (treeverse/dvc#10296)."""
-    root = tmp_path / "stale"
-    root.mkdir()
-    stage = {"cmd": "cp params.yaml out.txt", "deps": ["in.txt"], "params": ["p"], "outs": ["out.txt"]}
-    for name in ("size", "image_size"):
-        (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": stage}}))
-        (root / "in.txt").write_text("in")
-        for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet", "--force"]):
-            subprocess.run(command, cwd=root, check=True)
-        for value in (32, 64):
-            (root / "params.yaml").write_text(f"p: {{{name}: {value}}}\n")
-            subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=root, check=True)
-        # If this fails for `size`, DVC has mended it and the guard on names can go.
-        assert (root / "out.txt").read_text() == f"p: {{{name}: {32 if name == 'size' else 64}}}\n"
-        shutil.rmtree(root / ".dvc")
-        (root / "dvc.lock").unlink()
+@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.parametrize("given", [{"jobs": "3"}, {"settings": ["teacher.images=-4"]}, {"stages": ["nope"]}], ids=str)
+def test_flow_with_a_wrong_parameter_fails_in_one_line_and_starts_nothing(toy, given, monkeypatch):
+    state = ganpress_pipeline(**given, return_state=True)
+    assert (state.type.value, "\n" in state.message) == ("FAILED", False)
+    with pytest.raises(ConfigError):
+        state.result()
+    assert toy.executed() == []
+    assert not os.path.lexists(toy.root / ".ganpress" / "worktrees")
+    assert not (toy.root / "data").exists()

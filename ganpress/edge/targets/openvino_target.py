@@ -25,6 +25,7 @@ from ganpress.edge_files import parts_of
 from ganpress.errors import CheckpointError
 from ganpress.frames import is_frame, read_content
 from ganpress.metrics.scoring import Generate
+from ganpress.telemetry import switch_off
 from models.quantized_network import QuantizedNetwork
 
 PRECISION_KEY = ["ganpress", "precision"]
@@ -203,6 +204,7 @@ def _quantize(graph: Any, calibration: Tensor) -> Any:
 
     Ranges by histogram: the mean and max-min estimators cost 3 dB on generators with instance normalisation.
     """
+    switch_off()
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
