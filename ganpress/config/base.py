@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ganpress.config.yaml_text import parse_yaml, read_text, shown
 from ganpress.errors import ConfigError
 
 
@@ -26,13 +26,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: if the file is missing, is not YAML, or is not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_text(path), str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run from the project's root or name an existing file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a mapping of sections, found {type(content).__name__}")
+        found = "nothing" if content is None else type(content).__name__
+        raise ConfigError(f"{path} must hold a mapping of sections, found {found}")
     return content
 
 
