@@ -104,9 +104,12 @@ def ensure_inputs(workspace: Workspace) -> None:
 
 
 def _reads_data(root: Path) -> bool:
-    from ganpress.config.base import read_yaml
+    from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
 
-    stages = read_yaml(root / "dvc.yaml").get("stages") or {}
+    path = root / "dvc.yaml"
+    content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    stages = stages if isinstance(stages, dict) else {}
     bodies = [body.get("do", body) for body in stages.values() if isinstance(body, dict)]
     return any(Path(str(dep)).parts[:1] == ("data",) for body in bodies for dep in body.get("deps", ()))
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section, parse, read_yaml
+from ganpress.config.bounds import Seed
 from ganpress.config.data import DataConfig, PrepareConfig, ValidateConfig
 from ganpress.config.edge import CompressConfig, EvaluateConfig, ExportConfig, ReportConfig
 from ganpress.config.judge import JudgeConfig
@@ -28,7 +29,7 @@ from models.names import split_name
 class Params(Section):
     """All sections of params.yaml."""
 
-    seed: int = Field(ge=0)
+    seed: Seed
     data: DataConfig
     validate_: ValidateConfig = Field(alias="validate")
     prepare: PrepareConfig

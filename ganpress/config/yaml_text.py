@@ -38,7 +38,9 @@ BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": F
 INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.[0-9]+(?:[eE][-+][0-9]+)?)")
 NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-NUMBER_OF_SOME = re.compile(r"[-+]?(?:0[bB][01_]+|0[oO]?[0-7_]+|0[xX][0-9a-fA-F_]+|[0-9._][0-9._:]*(?:[eE][-+]?[0-9_]+)?)")
+NUMBER_OF_SOME = re.compile(
+    r"[-+]?(?:0[bB][01_]+|0[oO]?[0-7_]+|0[xX][0-9a-fA-F_]+|[0-9._][0-9._:]*(?:[eE][-+]?[0-9_]+)?)"
+)
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 CONTROL_OF_DVC = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """DVC's own files may hold commands of several lines."""
@@ -118,7 +120,9 @@ def parse_yaml(text: str, origin: str, limits: _Limits = OF_THE_USER) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise ConfigError(f"{origin}{_place(mark)}: this is not valid YAML: {' '.join(reason.split())}") from None
+        place = _place(mark).removeprefix(", ")
+        reason = " ".join(reason.split())
+        raise ConfigError(f"{origin} is not valid YAML: {f'{place}: ' if place else ''}{reason}") from None
     except RecursionError:  # only PyYAML's own parser, where there is no libyaml
         raise ConfigError(f"{origin}: mappings and lists lie deeper than {MAX_DEPTH} in each other") from None
 
@@ -156,9 +160,22 @@ def shown(value: object, limit: int = 80) -> str:
     """Return a value as a message shows it: on one line, no longer than `limit` characters."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 300:
         return f"a number of about {int(value.bit_length() * 0.30103) + 1:,} digits"
-    text = value if isinstance(value, Path) else repr(value)
-    text = CONTROL.sub("?", str(text))
+    if isinstance(value, Path):
+        text = str(value)
+    else:
+        text = YAML_WORDS.get(repr(value), "") if value is None or isinstance(value, bool) else _repr(value)
+    text = CONTROL.sub("?", text)
     return text if len(text) <= limit else f"{text[: limit - 20]}… ({len(text):,} characters)"
+
+
+YAML_WORDS = {"True": "true", "False": "false", "None": "null"}
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # a number inside it is too long for Python to write
+        return f"a {type(value).__name__} with a number of thousands of digits"
 
 
 def _short(digits: str) -> str:
