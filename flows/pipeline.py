@@ -22,12 +22,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.console import Outcome, RunConsole, StageResult
 from flows.dvc_graph import CleanStages, StageGraph, read_graph
 from flows.environment import cores, export_environment, find_root, stage_environment
+from flows.options import MAX_JOBS, check_between
+from flows.preflight import RunRequest, prepare
 from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
-from flows.worktree import Workspace, make_workspace
-from ganpress.errors import ConfigError, GanpressError
-
-MAX_JOBS = 64
+from flows.worktree import Workspace
+from ganpress.errors import GanpressError
 
 
 class StageFailed(GanpressError):
@@ -69,11 +69,10 @@ def ganpress_pipeline(
     root = find_root()
     export_environment(root)
     try:
-        workspace = make_workspace(root, recipe, settings or ())
-        ensure_inputs(workspace)
-        graph = read_graph(workspace.root)
-        chosen = graph.select(stages or (), from_stage)
-        run = _Run(workspace, graph, chosen, force, check_jobs(jobs), stage_timeout_s)
+        ready = prepare(root, RunRequest(stages, from_stage, force, recipe, settings, jobs, stage_timeout_s))
+        workspace = ready.workspace
+        graph = read_graph(workspace.root) if ensure_inputs(workspace) else ready.graph
+        run = _Run(workspace, graph, ready.chosen, force, check_jobs(jobs), stage_timeout_s)
         results = run.to_the_end()
     except GanpressError as error:
         return Failed(message=str(error), data=error)
@@ -84,15 +83,15 @@ def check_jobs(jobs: int | None) -> int:
     """Return the number of stages that may run side by side.
 
     Raises:
-        ConfigError: if it is not positive.
+        ConfigError: if it is out of bounds.
     """
-    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
-        raise ConfigError(f"--jobs is {jobs}; it must be between 1 and {MAX_JOBS}")
+    check_between("--jobs", jobs, 1, MAX_JOBS)
     return jobs or min(cores(), MAX_JOBS)
 
 
-def ensure_inputs(workspace: Workspace) -> None:
-    """Make data/ as the data section says, if any stage reads it."""
+def ensure_inputs(workspace: Workspace) -> bool:
+    """Make data/ as the data section says, if any stage reads it; tell whether anything may have changed."""
+    before = _inputs(workspace.root)
     if (workspace.root / "data.dvc").exists() or _reads_data(workspace.root):
         from flows.data_source import ensure_data
 
@@ -101,6 +100,13 @@ def ensure_inputs(workspace: Workspace) -> None:
             from flows.imported_pin import ensure_imported
 
             ensure_imported(workspace.root, workspace.main, workspace.imports)
+    return before != _inputs(workspace.root) or workspace.imports is not None
+
+
+def _inputs(root: Path) -> list[bytes | None]:
+    """What says which data is there: its pin and its card."""
+    paths = (root / "data.dvc", root / "data" / "dataset.json")
+    return [path.read_bytes() if path.is_file() else None for path in paths]
 
 
 def _reads_data(root: Path) -> bool:

@@ -116,7 +116,7 @@ def _merged(main: Path, recipe: str | None, settings: Sequence[str]) -> dict[str
     return {section: _with_files_of(main, one) for section, one in content.items()}
 
 
-FILES_OF_THE_USER = frozenset({"weights", "perceptual_weights"})
+FILES_OF_THE_USER = frozenset({"weights", "perceptual_weights", "lpips_weights"})
 """Keys whose values are files beside the main checkout's, which a stage in a worktree would not find."""
 
 

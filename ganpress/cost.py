@@ -1,7 +1,6 @@
 """What a generator costs to store and to run: parameters, multiply-accumulates, bytes."""
 
 import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ganpress.config.image_size import MAX_CHANNELS, parse_size
 from ganpress.config.yaml_text import shown
 from ganpress.errors import ConfigError
 from models.builders import generator_blueprint
@@ -137,9 +137,6 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-MAX_PIXELS = 16_384
-"""Each way, of an image whose cost is counted."""
-MAX_CHANNELS = 4096
 MOST_MACS_ON_CPU = 3 * 10**10
 """Above this, counting without computing is the faster way, though its first use costs 3.4 CPU seconds of imports."""
 
@@ -160,7 +157,7 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
     except ValueError as error:
         raise ConfigError(str(error)) from None
     default = family.default_canvas
-    height, width = (default.height, default.width) if size is None else _parse_size(size)
+    height, width = (default.height, default.width) if size is None else parse_size(size)
     if channels is not None and not 1 <= channels <= MAX_CHANNELS:
         raise ConfigError(f"channels must be 1 to {MAX_CHANNELS:,}, found {shown(channels)}")
     drawn = channels or default.channels
@@ -195,12 +192,3 @@ def _counted(name: str, family: Family, canvas: Canvas) -> Cost:
         with NoInitialisation():
             generator = blueprint.build()
     return generator_cost(generator, torch.zeros(family.input_shape(canvas), device=device))
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]{1,9})[xX]([0-9]{1,9})", text)
-    if match is None or 0 in (sizes := (int(match[1]), int(match[2]))):
-        raise ConfigError(f"size {shown(text)} is not HEIGHTxWIDTH in pixels, e.g. 64x64")
-    if max(sizes) > MAX_PIXELS:
-        raise ConfigError(f"size {text} is beyond {MAX_PIXELS:,} pixels each way; give a smaller one")
-    return sizes

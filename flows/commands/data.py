@@ -30,10 +30,12 @@ def add(
     """Write a data set into data/ and pin it with DVC; on any failure data/ stays as it was."""
     from flows.data_source import add_data
     from flows.environment import find_root
+    from ganpress.config.base import parse
     from ganpress.config.data import DataConfig
 
     root = find_root()
-    config = DataConfig(source=_from_root(source, root), path=None if path is None else str(path.resolve()))
+    asked = parse({"source": source, "path": None if path is None else str(path.resolve())}, DataConfig, "data add")
+    config = asked.model_copy(update={"source": _from_root(asked.source, root)})
     added = add_data(root, config)
     typer.echo(f"data/ holds {_counts(added.card.counts)} of {added.card.source}{_kind(added.card)}")
     same = added.former is not None and added.former.md5 == added.pin.md5

@@ -5,8 +5,13 @@ from typing import Annotated
 
 import typer
 
+from flows.options import MAX_JOBS, MIN_TIMEOUT_S, STAGE_NAME, YEAR_S, between, one_line
+
 Recipe = Annotated[
-    str | None, typer.Option("--recipe", "-r", help="Name of a file in recipes/, or a path; lies over params.yaml.")
+    str | None,
+    typer.Option(
+        "--recipe", "-r", help="Name of a file in recipes/, or a path; lies over params.yaml.", callback=one_line()
+    ),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value (YAML) over params.yaml; repeatable.")
@@ -15,15 +20,26 @@ Settings = Annotated[
 
 def run(
     stage: Annotated[
-        list[str] | None, typer.Option("--stage", "-s", help="Only this stage and nothing upstream; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--stage", "-s", help="Only this stage and nothing upstream; repeatable.", callback=one_line(STAGE_NAME)
+        ),
     ] = None,
-    from_stage: Annotated[str | None, typer.Option("--from", help="This stage and everything downstream.")] = None,
+    from_stage: Annotated[
+        str | None, typer.Option("--from", help="This stage and everything downstream.", callback=one_line(STAGE_NAME))
+    ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Run the chosen stages even if clean.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would run, and why.")] = False,
     recipe: Recipe = None,
     set_: Settings = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Stages side by side; default: cores.")] = None,
-    stage_timeout_s: Annotated[float | None, typer.Option(help="Seconds after which a stage is stopped.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", help="Stages side by side; default: cores.", callback=between(1, MAX_JOBS)),
+    ] = None,
+    stage_timeout_s: Annotated[
+        float | None,
+        typer.Option(help="Seconds after which a stage is stopped.", callback=between(MIN_TIMEOUT_S, YEAR_S, " s")),
+    ] = None,
 ) -> None:
     """Bring the chain up to date: run what changed, keep what did not.
 
@@ -47,13 +63,12 @@ def run(
 def _show_plan(
     root: Path, stages: list[str] | None, from_stage: str | None, force: bool, recipe: str | None, settings: list[str]
 ) -> None:
-    """Print what a run would do; only its workspace is made."""
+    """Print what a run would do, or refuse what a run would; only its workspace is made."""
     from flows.commands.status import show_graph
-    from flows.dvc_graph import read_graph
-    from flows.worktree import make_workspace
+    from flows.preflight import RunRequest, prepare
 
-    graph = read_graph(make_workspace(root, recipe, settings).root)
-    show_graph(graph, graph.select(stages or (), from_stage), force)
+    ready = prepare(root, RunRequest(stages, from_stage, force, recipe, settings))
+    show_graph(ready.graph, ready.chosen, force)
 
 
 def _run_flow(
@@ -76,12 +91,10 @@ def _run_flow(
     try:
         with local_prefect() as server:
             # All this happens while the server starts.
-            from flows.dvc_graph import read_graph
-            from flows.pipeline import check_jobs, ganpress_pipeline
-            from flows.worktree import make_workspace
+            from flows.pipeline import ganpress_pipeline
+            from flows.preflight import RunRequest, prepare
 
-            check_jobs(jobs)
-            read_graph(make_workspace(root, recipe, settings).root).select(stages or (), from_stage)
+            prepare(root, RunRequest(stages, from_stage, force, recipe, settings, jobs, stage_timeout_s))
             if server is not None:
                 server.wait_until_ready()
             state = ganpress_pipeline(

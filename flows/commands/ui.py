@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.options import between
+
 if TYPE_CHECKING:
     from flows.mlflow_pages import Page
 
@@ -17,8 +19,8 @@ LIVENESS_SECONDS = 1.0
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect.")] = 4200,
+    port: Annotated[int, typer.Option(help="Port of MLflow.", callback=between(1, 65_535))] = 5000,
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect.", callback=between(1, 65_535))] = 4200,
     budget: Annotated[
         str | None, typer.Option(help="Largest file on the first page, e.g. 100kB; default: evaluate.max_bytes.")
     ] = None,
@@ -77,12 +79,12 @@ def _serve(root: Path, port: int, prefect_port: int, budget: str | None, servers
 
 def _max_bytes(root: Path, budget: str | None) -> int | None:
     from flows.commands.compare import parse_bytes
-    from ganpress.config.base import read_yaml
+    from ganpress.config.base import parse_section, read_yaml
+    from ganpress.config.edge import EvaluateConfig
 
     if budget is not None:
         return parse_bytes(budget)
-    declared = read_yaml(root / "params.yaml").get("evaluate", {}).get("max_bytes")
-    return None if declared is None else int(declared)
+    return parse_section(read_yaml(root / "params.yaml"), "evaluate", EvaluateConfig, "params.yaml").max_bytes
 
 
 def _print_links(links: "list[Page]") -> None:

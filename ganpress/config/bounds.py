@@ -39,6 +39,14 @@ def _whole(value: object) -> object:
     return value
 
 
+def _source(name: object) -> object:
+    """Refuse endless derivations (`edges:edges:…`) before anything follows them."""
+    if isinstance(name, str) and name.count(":") > MAX_COLONS:
+        raise ValueError(f"a data source has at most {MAX_COLONS} colons, found {name.count(':'):,}")
+    return name
+
+
+MAX_COLONS = 32
 _LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 _LAYER = r"^[A-Za-z0-9_.]+$"
 _REFERENCE = rf"^(?:teacher|subnet|(?:candidate|student|control|compress|export)/{ITEM_PATTERN})$"
@@ -55,7 +63,7 @@ ItemName = Annotated[str, BeforeValidator(_item), Field(max_length=64)]
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=_LINE)]
 """One line for people."""
 FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=_LINE)]
-SourceName = Annotated[str, Field(min_length=1, max_length=4096, pattern=_LINE)]
+SourceName = Annotated[str, BeforeValidator(_source), Field(min_length=1, max_length=4096, pattern=_LINE)]
 GeneratorName = Annotated[str, Field(min_length=1, max_length=4096, pattern=_LINE)]
 """`family:spec`; `models.names` bounds the numbers in it."""
 LayerName = Annotated[str, Field(min_length=1, max_length=256, pattern=_LAYER)]

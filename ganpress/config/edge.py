@@ -105,6 +105,18 @@ NUMBER_TYPES: dict[TargetName, tuple[str, ...]] = {
     "executorch": ("float32", "int8"),
 }
 """What each target can write; the targets themselves are above this module in the order of imports."""
+TARGET_PACKAGES: dict[TargetName, tuple[str, ...]] = {
+    "onnx": ("onnxruntime", "onnx", "onnxscript"),
+    "openvino": ("openvino", "nncf"),
+    "executorch": ("executorch", "torchao"),
+}
+"""Distributions that each target needs."""
+TARGET_EXTRAS: dict[TargetName, str] = {
+    "onnx": "uv sync",
+    "openvino": "uv sync --extra openvino",
+    "executorch": "uv sync --extra executorch",
+}
+"""Command that installs them."""
 EDGE_SUFFIXES: dict[TargetName, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
 """Ending of the file that each target opens."""
 
