@@ -158,7 +158,7 @@ def _with_setting(content: dict[str, Any], setting: str) -> dict[str, Any]:
             f"{name}: {len(setting):,} characters are more than the {MAX_SETTING:,} that one --set may have; "
             "write a recipe and give it with --recipe"
         )
-    return _with_value(content, keys, parse_yaml(text, f"{name}: the value"), name)
+    return _with_value(content, keys, parse_yaml(text, f"{name}: the value", wrong="is not YAML"), name)
 
 
 def _brief(text: str) -> str:

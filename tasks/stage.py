@@ -93,7 +93,7 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
 
 def _read_stage(name: str, arguments: list[str]) -> Stage:
     if len(arguments) > 1:
-        raise ConfigError(f"takes at most one item, got {len(arguments)}: {shown(' '.join(arguments))}")
+        raise ConfigError(f"takes at most one item, got: {shown(' '.join(arguments))[1:-1]}")
     item = arguments[0] if arguments else _item_of_dvc(name)
     root = Path.cwd()
     if item is not None and not is_item_name(item):

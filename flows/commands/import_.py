@@ -69,7 +69,7 @@ def _parse_shape(text: str) -> tuple[int, ...]:
     from ganpress.errors import ConfigError
 
     if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9}){1,5}", text):
-        raise ConfigError(f"--example-input {shown(text)} is not two to six numbers joined by 'x', e.g. 1x3x256x256")
+        raise ConfigError(f"--example-input {shown(text)} is not numbers joined by 'x', two to six, e.g. 1x3x256x256")
     shape = tuple(map(int, text.split("x")))
     if not 1 <= math.prod(shape) <= MAX_INPUT_VALUES:
         raise ConfigError(

@@ -63,7 +63,7 @@ def serve(
     set_: Settings = None,
     port: Annotated[
         int,
-        typer.Option(help="Port of the Prefect server, unless PREFECT_API_URL names one.", callback=between(1, 65_535)),
+        typer.Option(help="Port of the Prefect server, unless PREFECT_API_URL names one.", callback=between(0, 65_535)),
     ] = DEFAULT_PORT,
     name: Annotated[str, typer.Option(help="Name of the schedule in Prefect.", callback=check_name)] = "scheduled",
 ) -> None:

@@ -19,8 +19,8 @@ LIVENESS_SECONDS = 1.0
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="Port of MLflow.", callback=between(1, 65_535))] = 5000,
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect.", callback=between(1, 65_535))] = 4200,
+    port: Annotated[int, typer.Option(help="Port of MLflow.", callback=between(0, 65_535))] = 5000,
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect.", callback=between(0, 65_535))] = 4200,
     budget: Annotated[
         str | None, typer.Option(help="Largest file on the first page, e.g. 100kB; default: evaluate.max_bytes.")
     ] = None,

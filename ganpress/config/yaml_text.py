@@ -95,13 +95,14 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
         ) from None
 
 
-def parse_yaml(text: str, origin: str, limits: _Limits = OF_THE_USER) -> Any:
+def parse_yaml(text: str, origin: str, limits: _Limits = OF_THE_USER, wrong: str = "is not valid YAML") -> Any:
     """Turn one YAML document into mappings, lists, text, numbers, booleans and None.
 
     Args:
         text: the document.
         origin: what opens the message of an error: the file, or the option that `text` came from.
         limits: `OF_THE_USER`, or `OF_DVC` for dvc.yaml, dvc.lock and pins, which DVC writes.
+        wrong: what a message says of a text that is no YAML at all.
 
     Raises:
         ConfigError: with line and column, if it is not YAML, beyond a limit, or holds what is not taken: a tag, a
@@ -122,7 +123,7 @@ def parse_yaml(text: str, origin: str, limits: _Limits = OF_THE_USER) -> Any:
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         place = _place(mark).removeprefix(", ")
         reason = " ".join(reason.split())
-        raise ConfigError(f"{origin} is not valid YAML: {f'{place}: ' if place else ''}{reason}") from None
+        raise ConfigError(f"{origin} {wrong}: {f'{place}: ' if place else ''}{reason}") from None
     except RecursionError:  # only PyYAML's own parser, where there is no libyaml
         raise ConfigError(f"{origin}: mappings and lists lie deeper than {MAX_DEPTH} in each other") from None
 
