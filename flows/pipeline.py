@@ -23,7 +23,7 @@ from flows.console import Outcome, RunConsole, StageResult
 from flows.dvc_graph import CleanStages, StageGraph, read_graph
 from flows.environment import cores, export_environment, find_root, stage_environment
 from flows.options import MAX_JOBS, check_between
-from flows.preflight import RunRequest, prepare
+from flows.preflight import RunRequest, prepare, reads_data
 from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
 from flows.worktree import Workspace
@@ -92,7 +92,7 @@ def check_jobs(jobs: int | None) -> int:
 def ensure_inputs(workspace: Workspace) -> bool:
     """Make data/ as the data section says, if any stage reads it; tell whether anything may have changed."""
     before = _inputs(workspace.root)
-    if (workspace.root / "data.dvc").exists() or _reads_data(workspace.root):
+    if reads_data(workspace.root):
         from flows.data_source import ensure_data
 
         ensure_data(workspace.root, workspace.data)
@@ -107,17 +107,6 @@ def _inputs(root: Path) -> list[bytes | None]:
     """What says which data is there: its pin and its card."""
     paths = (root / "data.dvc", root / "data" / "dataset.json")
     return [path.read_bytes() if path.is_file() else None for path in paths]
-
-
-def _reads_data(root: Path) -> bool:
-    from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
-
-    path = root / "dvc.yaml"
-    content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
-    stages = content.get("stages") if isinstance(content, dict) else None
-    stages = stages if isinstance(stages, dict) else {}
-    bodies = [body.get("do", body) for body in stages.values() if isinstance(body, dict)]
-    return any(Path(str(dep)).parts[:1] == ("data",) for body in bodies for dep in body.get("deps", ()))
 
 
 def _final_state(results: Sequence[StageResult]) -> State[Any]:

@@ -109,7 +109,7 @@ def check_needs(workspace: Workspace, to_run: Collection[str] | None = None) -> 
         _require_target(key, target)
     if "candidate" in families and workspace.imports:
         _require_imported(workspace, workspace.imports)
-    if families & {"validate", "prepare"}:
+    if reads_data(workspace.root if workspace.root.is_dir() else workspace.main):
         _require_source(workspace)
 
 
@@ -119,7 +119,7 @@ def _every_stage(params: Params) -> set[str]:
 
 
 STAGES_WITH_NEEDS = (
-    "validate", "prepare", "judge", "candidate", "student", "control", "supernet", "search", "subnet", "evaluate"
+    "judge", "candidate", "student", "control", "supernet", "search", "subnet", "evaluate"
 )  # fmt: skip
 
 
@@ -172,3 +172,17 @@ def _require_source(workspace: Workspace) -> None:
         from ganpress.data.sources import check_source
 
         check_source(source)
+
+
+def reads_data(root: Path) -> bool:
+    """Whether data/ is pinned, or any stage of dvc.yaml reads it."""
+    from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
+
+    if (root / "data.dvc").exists():
+        return True
+    path = root / "dvc.yaml"
+    content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    stages = stages if isinstance(stages, dict) else {}
+    bodies = [body.get("do", body) for body in stages.values() if isinstance(body, dict)]
+    return any(Path(str(dep)).parts[:1] == ("data",) for body in bodies for dep in body.get("deps", ()))

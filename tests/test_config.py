@@ -113,3 +113,13 @@ def test_files_that_are_no_params(tmp_path):
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="must hold a mapping of sections, found list"):
         read_yaml(broken)
+
+
+@pytest.mark.parametrize("where", ["params.yaml", "params.yaml + recipe old", "params.yaml + --set prepare.size=64"])
+def test_the_old_name_of_the_image_size_is_told(where, content):
+    content["prepare"] = {"size": 32, **content["prepare"]}
+    with pytest.raises(ConfigError, match=r"'prepare\.size' is called 'prepare\.image_size' now; rename the key$"):
+        parse(content, Params, where)
+    del content["prepare"]["image_size"]
+    with pytest.raises(ConfigError, match=r"'prepare\.size' is called 'prepare\.image_size' now; rename the key$"):
+        parse(content, Params, where)
