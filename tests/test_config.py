@@ -61,6 +61,11 @@ def test_recipe_replaces_items_and_merges_the_rest(content):
         ("candidate.training.objective", "wgan", "needs exactly one of weight_clip and gradient_penalty"),
         ("compress.items.subnet-int8", {"generator": "subnet"}, "needs weight_bits, activation_bits or sparsity"),
         ("seed", -1, "'seed' is -1"),
+        ("teacher.metric", "miou", "teacher.metric is 'miou', which needs judge.kind 'segmenter'"),
+        ("search.metric", "psnr", "search.metric is 'psnr', which needs data with a target"),
+        ("control.items.d2", {"spec": "wdcgan:2_4"}, "it is one number or 3, joined by '_'"),
+        ("control.items.d2", {"spec": "wdcgan:x"}, "control.items.d2 has the spec 'x'"),
+        ("prepare.width", 64, "makes square images; leave prepare.width out"),
         ("control.items", {}, r"'control\.items' is \{\}: .*at least 1 item"),
         (
             "export.items.subnet",
