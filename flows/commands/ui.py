@@ -79,12 +79,14 @@ def _serve(root: Path, port: int, prefect_port: int, budget: str | None, servers
 
 def _max_bytes(root: Path, budget: str | None) -> int | None:
     from flows.commands.compare import parse_bytes
-    from ganpress.config.base import parse_section, read_yaml
-    from ganpress.config.edge import EvaluateConfig
+    from ganpress.config.base import parse, read_yaml
+    from ganpress.config.edge import ByteBudget
 
     if budget is not None:
         return parse_bytes(budget)
-    return parse_section(read_yaml(root / "params.yaml"), "evaluate", EvaluateConfig, "params.yaml").max_bytes
+    section = read_yaml(root / "params.yaml").get("evaluate")
+    declared = section.get("max_bytes") if isinstance(section, dict) else None
+    return parse({"max_bytes": declared}, ByteBudget, "params.yaml: evaluate").max_bytes
 
 
 def _print_links(links: "list[Page]") -> None:

@@ -158,6 +158,12 @@ class ExportConfig(Section):
     items: dict[ItemName, ExportItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
+class ByteBudget(Section):
+    """The budget of the section `evaluate` alone, for who needs nothing else of it."""
+
+    max_bytes: Bytes | None = None
+
+
 class EvaluateConfig(Section):
     """Measurement of every generator of the chain."""
 
