@@ -1,6 +1,9 @@
 """The command line: `ganpress …`, the same as `python -m flows …`."""
 
+import errno
+import os
 import sys
+from typing import Any, NoReturn
 
 import typer
 
@@ -15,9 +18,12 @@ from flows.commands.serve import serve
 from flows.commands.status import status
 from flows.commands.targets import targets
 from flows.commands.ui import ui
+from ganpress.config.yaml_text import shown
 from ganpress.errors import GanpressError
 from ganpress.telemetry import switch_off
 
+ClickException: Any = typer.BadParameter.__mro__[2]
+"""Base of all wrong usage; typer carries click along under a private name."""
 app = typer.Typer(
     name="ganpress",
     help="From versioned data to a compressed edge generator, with proof.",
@@ -33,13 +39,45 @@ if isinstance(data, typer.Typer):
 
 
 def main() -> None:
-    """Run a command; a `GanpressError` is one line on stderr and exit code 2."""
+    """Run a command; what the user can mend is one line on stderr and exit code 2."""
     switch_off()
     try:
-        app()
+        code = app(standalone_mode=False)
+    except typer.BadParameter as error:
+        _refuse(shown(error.format_message(), MAX_MESSAGE)[1:-1])
+    except ClickException as error:  # an unknown option or command: typer's own words, with the usage
+        from typer.rich_utils import rich_format_error
+
+        rich_format_error(error)
+        raise SystemExit(error.exit_code) from None
     except GanpressError as error:
-        print(f"ganpress: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("ganpress: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # `ganpress status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in OF_THE_USER:
+            raise
+        _refuse(f"{shown(error.filename or 'a file')}: {error.strerror}; mend that and run again")
+    except UnicodeError as error:
+        _refuse(f"text that is not UTF-8 was found ({' '.join(str(error).split())[:200]}); write it in UTF-8")
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+MAX_MESSAGE = 400
+OF_THE_USER = frozenset({
+    errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.ELOOP, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
+})  # fmt: skip
+"""Errors of the system that come from a place or name that the user gave, or that only the user can mend."""
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"ganpress: {message}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ganpress.config.data import DataConfig
+from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, dump_yaml, parse_yaml, read_text
 from ganpress.data.card import DatasetCard, display_name, is_bundled, read_card, with_place
-from ganpress.errors import DataError
+from ganpress.errors import ConfigError, DataError
 from ganpress.whole_files import write_whole
 
 
@@ -36,13 +35,13 @@ def read_pin(root: Path) -> DataPin | None:
     """
     path = root / "data.dvc"
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
         out = content["outs"][0]
         source = (content.get("meta") or {}).get("source")
         return DataPin(str(out["md5"]), int(out.get("size", 0)), int(out.get("nfiles", 0)), source)
     except FileNotFoundError:
         return None
-    except (yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (ConfigError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is damaged ({reason}); restore it with git, or delete it and run again") from None
 
@@ -203,10 +202,10 @@ def pin_data(root: Path, source: str) -> None:
         _dvc(root, "init", "--quiet", *([] if (root / ".git").exists() else ["--no-scm"]))
     _dvc(root, "add", "--quiet", "data")
     path = root / "data.dvc"
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
     if (content.get("meta") or {}).get("source") != source:
         content["meta"] = {**(content.get("meta") or {}), "source": source}
-        write_whole(path, yaml.safe_dump(content, sort_keys=False))
+        write_whole(path, dump_yaml(content))
 
 
 def _dvc(root: Path, *arguments: str) -> None:

@@ -23,11 +23,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.console import Outcome, RunConsole, StageResult
 from flows.dvc_graph import CleanStages, StageGraph, read_graph
 from flows.environment import cores, export_environment, find_root, stage_environment
-from flows.parameters import MAX_JOBS, check_parameters
+from flows.options import MAX_JOBS, check_between
+from flows.parameters import check_parameters
+from flows.preflight import RunRequest, prepare, reads_data
 from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
-from flows.worktree import Workspace, make_workspace
-from ganpress.errors import ConfigError, GanpressError
+from flows.worktree import Workspace
+from ganpress.errors import GanpressError
 
 
 class StageFailed(GanpressError):
@@ -84,13 +86,11 @@ def ganpress_pipeline(
             stage_timeout_s=stage_timeout_s,
             replace_data=replace_data,
         )
-        workspace = make_workspace(root, recipe, settings or ())
-        if stages or from_stage:  # a wrong name must not wait for the data
-            read_graph(workspace.root).select(stages or (), from_stage)
-        ensure_inputs(workspace, replace_data)
-        graph = read_graph(workspace.root)
-        chosen = graph.select(stages or (), from_stage)
-        run = _Run(workspace, graph, chosen, force, check_jobs(jobs), stage_timeout_s)
+        request = RunRequest(stages, from_stage, force, recipe, settings, jobs, stage_timeout_s, replace_data)
+        ready = prepare(root, request)
+        workspace = ready.workspace
+        graph = read_graph(workspace.root) if ensure_inputs(workspace, replace_data) else ready.graph
+        run = _Run(workspace, graph, ready.chosen, force, check_jobs(jobs), stage_timeout_s)
         results = run.to_the_end()
     except GanpressError as error:
         return Failed(message=str(error), data=error)
@@ -101,20 +101,20 @@ def check_jobs(jobs: int | None) -> int:
     """Return the number of stages that may run side by side.
 
     Raises:
-        ConfigError: if it is not positive.
+        ConfigError: if it is out of bounds.
     """
-    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
-        raise ConfigError(f"--jobs is {jobs}; it must be between 1 and {MAX_JOBS}")
+    check_between("--jobs", jobs, 1, MAX_JOBS)
     return jobs or min(cores(), MAX_JOBS)
 
 
-def ensure_inputs(workspace: Workspace, replace_data: bool = False) -> None:
-    """Make data/ as the data section says, if any stage reads it.
+def ensure_inputs(workspace: Workspace, replace_data: bool = False) -> bool:
+    """Make data/ as the data section says, if any stage reads it; tell whether anything may have changed.
 
     A workspace of its own holds nothing of the user's; in the main one data of another source stay unless
     `replace_data` says otherwise.
     """
-    if (workspace.root / "data.dvc").exists() or _reads_data(workspace.root):
+    before = _inputs(workspace.root)
+    if reads_data(workspace.root):
         from flows.data_source import ensure_data
 
         ensure_data(workspace.root, workspace.data, replace_data or workspace.isolated)
@@ -122,14 +122,13 @@ def ensure_inputs(workspace: Workspace, replace_data: bool = False) -> None:
             from flows.imported_pin import ensure_imported
 
             ensure_imported(workspace.root, workspace.main, workspace.imports)
+    return before != _inputs(workspace.root) or workspace.imports is not None
 
 
-def _reads_data(root: Path) -> bool:
-    from ganpress.config.base import read_yaml
-
-    stages = read_yaml(root / "dvc.yaml").get("stages") or {}
-    bodies = [body.get("do", body) for body in stages.values() if isinstance(body, dict)]
-    return any(Path(str(dep)).parts[:1] == ("data",) for body in bodies for dep in body.get("deps", ()))
+def _inputs(root: Path) -> list[bytes | None]:
+    """What says which data is there: its pin and its card."""
+    paths = (root / "data.dvc", root / "data" / "dataset.json")
+    return [path.read_bytes() if path.is_file() else None for path in paths]
 
 
 def _final_state(results: Sequence[StageResult]) -> State[Any]:

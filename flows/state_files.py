@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flows.environment import main_root
-from ganpress.errors import StateDamaged
+from ganpress.config.yaml_text import OF_DVC, parse_yaml
+from ganpress.errors import ConfigError, StateDamaged
 from ganpress.tracking.service import sqlite_path, tracking_uri
 from ganpress.whole_files import put_aside, sqlite_damage, write_whole
 
@@ -182,8 +181,8 @@ def _content_damage(name: str, text: str) -> str | None:
     if name not in _NEEDED:
         return None
     try:
-        content: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        content: Any = parse_yaml(text, "it", OF_DVC)
+    except ConfigError as error:
         return " ".join(str(error).split())[:200]
     needed = _NEEDED[name]
     if not isinstance(content, dict) or not content.get(needed):

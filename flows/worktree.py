@@ -14,17 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock
 
 from flows.environment import WORKTREES, main_root
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.data import DataConfig
 from ganpress.config.params import Params, load_params, merge_overlay
+from ganpress.config.yaml_text import MAX_DEPTH, dump_yaml, parse_yaml, shown
 from ganpress.data.card import with_place
 from ganpress.errors import ConfigError
 from ganpress.whole_files import write_whole
 
+MAX_SETTING = 4096
+"""Characters of one `--set`."""
+MAX_SETTINGS = 1000
+MAX_NAMED = 8
+"""Settings that a message repeats."""
+MAX_SHOWN = 120
+"""Characters of a recipe's name or a setting that a message repeats."""
 OWN_FILES = frozenset({"params.yaml", "dvc.lock", "data.dvc"})
 """What a worktree keeps for itself; every other file follows the main workspace."""
 
@@ -97,11 +104,13 @@ def make_workspace(root: Path, recipe: str | None = None, settings: Sequence[str
         if not (workspace.root / ".dvc" / "config.local").is_file():  # killed while it was made
             _share_cache(workspace.main, workspace.root)
         _follow_main(workspace)
-        _write_if_changed(workspace.root / "params.yaml", _dump(content))
+        _write_if_changed(workspace.root / "params.yaml", dump_yaml(content))
     return workspace
 
 
 def _merged(main: Path, recipe: str | None, settings: Sequence[str]) -> dict[str, Any]:
+    if len(settings) > MAX_SETTINGS:
+        raise ConfigError(f"--set is given {len(settings):,} times, at most {MAX_SETTINGS:,} are read; write a recipe")
     content = read_yaml(main / "params.yaml")
     if recipe is not None:
         content = merge_overlay(content, read_yaml(find_recipe(main, recipe)))
@@ -110,7 +119,7 @@ def _merged(main: Path, recipe: str | None, settings: Sequence[str]) -> dict[str
     return {section: _with_files_of(main, one) for section, one in content.items()}
 
 
-FILES_OF_THE_USER = frozenset({"weights", "perceptual_weights"})
+FILES_OF_THE_USER = frozenset({"weights", "perceptual_weights", "lpips_weights"})
 """Keys whose values are files beside the main checkout's, which a stage in a worktree would not find."""
 
 
@@ -130,47 +139,54 @@ def find_recipe(main: Path, recipe: str) -> Path:
     Raises:
         ConfigError: if there is none.
     """
-    for path in (main / "recipes" / f"{recipe}.yaml", Path(recipe), main / recipe):
-        if path.is_file():
+    places = (main / "recipes" / f"{recipe}.yaml", Path(recipe), main / recipe)
+    for path in places if recipe else ():
+        if _is_file_at(path):
             return path
     known = sorted(path.stem for path in (main / "recipes").glob("*.yaml"))
-    raise ConfigError(f"no recipe '{recipe}'; name one of recipes/ ({', '.join(known) or 'none yet'}) or a YAML file")
+    raise ConfigError(
+        f"no recipe '{_brief(recipe)}'; name one of recipes/ ({', '.join(known) or 'none yet'}) or a YAML file"
+    )
 
 
 def _with_setting(content: dict[str, Any], setting: str) -> dict[str, Any]:
     """Return `content` with one `a.b.c=value`."""
     dotted, equals, text = setting.partition("=")
     keys = dotted.strip().split(".")
-    if not equals or not all(keys):
-        raise ConfigError(f"--set {setting}: write section.key=value, for example --set teacher.images=500")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting}: the value is not YAML: {' '.join(str(error).split())}") from None
-    return _with_value(content, keys, value, setting)
+    name = f"--set {_brief(setting)}"
+    if not equals or not all(keys) or len(keys) > MAX_DEPTH:
+        raise ConfigError(f"{name}: write section.key=value, for example --set teacher.images=500")
+    if len(setting) > MAX_SETTING:
+        raise ConfigError(
+            f"{name}: {len(setting):,} characters are more than the {MAX_SETTING:,} that one --set may have; "
+            "write a recipe and give it with --recipe"
+        )
+    return _with_value(content, keys, parse_yaml(text, f"{name}: the value", wrong="is not YAML"), name)
 
 
-def _with_value(content: Any, keys: Sequence[str], value: Any, setting: str) -> dict[str, Any]:
+def _brief(text: str) -> str:
+    """Return a user's text as a message shows it, without quotes."""
+    return shown(text)[1:-1] if len(text) <= MAX_SHOWN else shown(text, MAX_SHOWN)
+
+
+def _with_value(content: Any, keys: Sequence[str], value: Any, name: str) -> dict[str, Any]:
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise ConfigError(f"--set {setting}: '{keys[0]}' cannot be set below the value {content!r}")
+        raise ConfigError(f"{name}: '{keys[0]}' cannot be set below the value {shown(content)}")
     rest = keys[1:]
-    return {**content, keys[0]: _with_value(content.get(keys[0]), rest, value, setting) if rest else value}
+    return {**content, keys[0]: _with_value(content.get(keys[0]), rest, value, name) if rest else value}
 
 
 def _origin(recipe: str | None, settings: Sequence[str]) -> str:
-    parts = ["params.yaml", *([f"recipe {recipe}"] if recipe else []), *(f"--set {setting}" for setting in settings)]
-    return " + ".join(parts)
+    shown_settings = [f"--set {_brief(setting)}" for setting in settings[:MAX_NAMED]]
+    more = [f"{len(settings) - MAX_NAMED} more"] if len(settings) > MAX_NAMED else []
+    return " + ".join(["params.yaml", *([f"recipe {_brief(recipe)}"] if recipe else []), *shown_settings, *more])
 
 
 def _digest(content: dict[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _dump(content: dict[str, Any]) -> str:
-    return yaml.safe_dump(content, sort_keys=False)
 
 
 def _write_if_changed(path: Path, text: str) -> None:
@@ -235,6 +251,13 @@ def _sources(root: Path) -> set[str]:
     """Return the tracked files and the modules that git does not know yet, as paths below `root`."""
     new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", "*.py")
     return set(filter(None, (_git(root, "ls-files", "-z", "--cached") + new).split("\0")))
+
+
+def _is_file_at(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for any file, or a folder that must not be read
+        return False
 
 
 def _is_file(path: Path) -> bool:

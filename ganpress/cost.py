@@ -1,7 +1,6 @@
 """What a generator costs to store and to run: parameters, multiply-accumulates, bytes."""
 
 import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ganpress.config.image_size import MAX_CHANNELS, parse_size
+from ganpress.config.yaml_text import shown
 from ganpress.errors import ConfigError
 from models.builders import generator_blueprint
 from models.elastic import NoInitialisation
@@ -156,9 +157,9 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
     except ValueError as error:
         raise ConfigError(str(error)) from None
     default = family.default_canvas
-    height, width = (default.height, default.width) if size is None else _parse_size(size)
-    if channels is not None and channels < 1:
-        raise ConfigError(f"channels must be at least 1, found {channels}")
+    height, width = (default.height, default.width) if size is None else parse_size(size)
+    if channels is not None and not 1 <= channels <= MAX_CHANNELS:
+        raise ConfigError(f"channels must be 1 to {MAX_CHANNELS:,}, found {shown(channels)}")
     drawn = channels or default.channels
     try:
         return _counted(name, family, Canvas(drawn, height, width, _reads(name, family, drawn)))
@@ -191,10 +192,3 @@ def _counted(name: str, family: Family, canvas: Canvas) -> Cost:
         with NoInitialisation():
             generator = blueprint.build()
     return generator_cost(generator, torch.zeros(family.input_shape(canvas), device=device))
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
-    if match is None or 0 in (sizes := (int(match[1]), int(match[2]))):
-        raise ConfigError(f"size '{text}' is not HEIGHTxWIDTH in pixels, e.g. 64x64")
-    return sizes

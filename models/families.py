@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.base_channels import COUNT
+from models.names import check_name
 from models.resnet import check_image_size
 from models.spade import SpadeSpec
 from models.unet import check_image_size as check_unet_size
@@ -161,10 +162,11 @@ def find_family(name: str) -> tuple[str, Family, str]:
     """Take a generator's name apart: family name, family, spec text (the family's default where it is left out).
 
     Raises:
-        ValueError: if the family is unknown.
+        ValueError: if the family is unknown, or the name is beyond the bounds of `check_name`.
     """
+    check_name(name)
     family_name, _, spec = name.partition(":")
     if family_name not in FAMILIES:
-        raise ValueError(f"unknown generator '{family_name}'; known: {', '.join(sorted(FAMILIES))}")
+        raise ValueError(f"unknown generator '{family_name[:40]}'; known: {', '.join(sorted(FAMILIES))}")
     family = FAMILIES[family_name]
     return family_name, family, spec or family.default_spec

@@ -3,19 +3,23 @@
 import errno
 import logging
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ganpress.config.base import Section, parse_section, read_yaml
+from ganpress.config.base import Section, parse, parse_section, read_yaml
+from ganpress.config.bounds import ITEM_RULE, Seed, is_item_name
+from ganpress.config.yaml_text import shown
 from ganpress.errors import ConfigError, DataError, GanpressError
 from ganpress.telemetry import switch_off
 from ganpress.tracking import StageRun, stage_run
 
 SectionT = TypeVar("SectionT", bound=Section)
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Stage:
     @property
     def checkpoints(self) -> Path:
         """Folder of training checkpoints: outside the outs, which DVC deletes before a run."""
-        return Path(os.environ.get("GANPRESS_CHECKPOINTS", self.root / ".ganpress" / "checkpoints"))
+        return Path(os.environ.get("GANPRESS_CHECKPOINTS") or self.root / ".ganpress" / "checkpoints")
 
     def artifact(self, reference: str) -> Path:
         """Path of anything below artifacts/, e.g. ``artifact("student/d2-mse") / "generator.pt"``."""
@@ -92,12 +96,14 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
 
 def _read_stage(name: str, arguments: list[str]) -> Stage:
     if len(arguments) > 1:
-        raise ConfigError(f"takes at most one item, got: {' '.join(arguments)}")
+        raise ConfigError(f"takes at most one item, got: {shown(' '.join(arguments))[1:-1]}")
     item = arguments[0] if arguments else _item_of_dvc(name)
     root = Path.cwd()
+    if item is not None and not is_item_name(item):
+        raise ConfigError(f"there is no item {shown(item)}; a name of an item is {ITEM_RULE}")
     params = read_yaml(root / "params.yaml")
-    if not isinstance(params.get("seed"), int):
-        raise ConfigError(f"params.yaml: seed must be a whole number, found {params.get('seed')!r}")
+    parse({"seed": params.get("seed")}, _Seeded, "params.yaml")
+    _check_item_names(params)
     return Stage(name, item, root, params)
 
 
@@ -115,10 +121,25 @@ def _check_inputs(stage: Stage) -> None:
     check_prepared(stage.artifact("prepare"), stage.section(PrepareConfig, "prepare"))
 
 
+class _Seeded(Section):
+    """What every stage reads."""
+
+    seed: Seed
+
+
+def _check_item_names(params: Mapping[str, Any]) -> None:
+    """Refuse a wrong name of any stage's items: `dvc repro` alone makes folders of them before anybody else looks."""
+    for stage, section in params.items():
+        items = section.get("items") if isinstance(section, dict) else None
+        for name in items if isinstance(items, dict) else ():
+            if not is_item_name(name):
+                raise ConfigError(f"params.yaml: {stage}.items has {shown(name)}; a name of an item is {ITEM_RULE}")
+
+
 def _item_of_dvc(name: str) -> str | None:
     """The item that DVC runs this stage for, from DVC_STAGE (`candidate@d8`).
 
-    An item's name comes from params.yaml and DVC hands commands to a shell, so dvc.yaml names none in a command.
+    An item's name comes from params.yaml, and DVC hands commands to a shell, so dvc.yaml's commands hold no name.
     """
     stage, _, item = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
     return item if stage == name and item else None
@@ -129,8 +150,10 @@ def _set_threads() -> None:
     threads = os.environ.get("GANPRESS_THREADS")
     if threads is None:
         return
-    if not threads.isdigit() or int(threads) < 1:
-        raise ConfigError(f"GANPRESS_THREADS must be a whole number above 0, found '{threads}'")
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", threads) or int(threads) > MAX_THREADS:
+        raise ConfigError(
+            f"GANPRESS_THREADS must be a whole number above 0, found {shown(threads)} (at most {MAX_THREADS})"
+        )
     import torch
 
     torch.set_num_threads(int(threads))

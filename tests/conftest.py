@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from ganpress.data.arrays import ImageArray
 from models.wdcgan import WdcganGenerator, wdcgan_generator
@@ -31,6 +32,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 os.environ.setdefault("GANPRESS_TRACKING", "off")  # a recorder costs 6 CPU seconds; tests of tracking switch it on
+
+# The same examples in every run, and no folder of earlier ones; the slow tier's look for new ones.
+settings.register_profile("ganpress", database=None, deadline=None, derandomize=True)
+settings.load_profile("ganpress")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

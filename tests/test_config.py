@@ -61,6 +61,11 @@ def test_recipe_replaces_items_and_merges_the_rest(content):
         ("candidate.training.objective", "wgan", "needs exactly one of weight_clip and gradient_penalty"),
         ("compress.items.subnet-int8", {"generator": "subnet"}, "needs weight_bits, activation_bits or sparsity"),
         ("seed", -1, "'seed' is -1"),
+        ("teacher.metric", "miou", "teacher.metric is 'miou', which needs judge.kind 'segmenter'"),
+        ("search.metric", "psnr", "search.metric is 'psnr', which needs data with a target"),
+        ("control.items.d2", {"spec": "wdcgan:2_4"}, "it is one number or 3, joined by '_'"),
+        ("control.items.d2", {"spec": "wdcgan:x"}, "control.items.d2 has the spec 'x'"),
+        ("prepare.width", 64, "makes square images; leave prepare.width out"),
         ("control.items", {}, r"'control\.items' is \{\}: .*at least 1 item"),
         (
             "export.items.subnet",
@@ -113,3 +118,13 @@ def test_files_that_are_no_params(tmp_path):
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="must hold a mapping of sections, found list"):
         read_yaml(broken)
+
+
+@pytest.mark.parametrize("where", ["params.yaml", "params.yaml + recipe old", "params.yaml + --set prepare.size=64"])
+def test_the_old_name_of_the_image_size_is_told(where, content):
+    content["prepare"] = {"size": 32, **content["prepare"]}
+    with pytest.raises(ConfigError, match=r"'prepare\.size' is called 'prepare\.image_size' now; rename the key$"):
+        parse(content, Params, where)
+    del content["prepare"]["image_size"]
+    with pytest.raises(ConfigError, match=r"'prepare\.size' is called 'prepare\.image_size' now; rename the key$"):
+        parse(content, Params, where)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from flows.commands.run import Recipe, Settings
+from flows.options import one_line
+from ganpress.config.yaml_text import shown
 from ganpress.errors import ConfigError, DataError
 from ganpress.ranking import (
     Table,
@@ -23,6 +25,10 @@ COST_FAMILIES = ("size_bytes", "parameters")
 UNCONDITIONAL_FAMILIES = ("is", "is_retained", "fid", "kid", "precision", "recall")
 CONDITIONAL_FAMILIES = ("macs_exact", "miou", "miou_retained", "pixel_accuracy", "fid", "fid_retained", "psnr", "ssim")
 SPEED_FAMILIES = ("latency_ms_p50",)
+METRIC_NAME = 200
+SIZE_CHARACTERS = 64
+"""Characters of a metric's name and of a size."""
+MAX_SIZE = 2**50
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "kib": 2**10, "mib": 2**20}
 
 
@@ -30,12 +36,19 @@ def compare(
     sort: Annotated[
         str | None,
         typer.Option(
-            help="Metric to sort by, in full or by family (`fid`); default: IS, for conditional generators mIoU or FID."
+            help="Metric to sort by, in full or by family (`fid`); default: IS; of conditional generators mIoU or FID.",
+            callback=one_line(METRIC_NAME),
         ),
     ] = None,
-    budget: Annotated[str | None, typer.Option(help="Largest file, e.g. 100kB, 64KiB, 1.5MB, 90000.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Largest file, e.g. 100kB, 64KiB, 1.5MB, 90000.", callback=one_line(SIZE_CHARACTERS)),
+    ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="Show this metric instead of the default columns; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Show this metric instead of the default columns; repeatable.", callback=one_line(METRIC_NAME)
+        ),
     ] = None,
     edge: Annotated[bool, typer.Option("--edge", help="Only edge files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -43,11 +56,12 @@ def compare(
     set_: Settings = None,
 ) -> None:
     """Compare all generators; the first row is the best one that fits the budget."""
+    limit = None if budget is None else parse_bytes(budget)
     table = _read_table(_artifacts(recipe, list(set_ or ())) / "evaluate" / "metrics.json")
     if edge:
         table = {reference: row for reference, row in table.items() if reference.startswith("export/")}
     by = find_metric(table, sort)
-    kept = within_budget(table, None if budget is None else parse_bytes(budget))
+    kept = within_budget(table, limit)
     order = sorted_references(kept, by)
     columns = [find_metric(table, one) for one in metric] if metric else _default_columns(table, by)
     if as_json:
@@ -66,10 +80,13 @@ def parse_bytes(text: str) -> int:
     Raises:
         ConfigError: if it is none.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].lower() not in UNITS:
-        raise ConfigError(f"'{text}' is no size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB")
-    return int(float(match[1]) * UNITS[match[2].lower()])
+        raise ConfigError(f"{shown(text)} is no size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB")
+    size = int(float(match[1]) * UNITS[match[2].lower()])
+    if size > MAX_SIZE:
+        raise ConfigError(f"{shown(text)} is beyond the largest size that is taken, {MAX_SIZE:,} bytes; give less")
+    return size
 
 
 def _artifacts(recipe: str | None, settings: list[str]) -> Path:

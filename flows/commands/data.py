@@ -34,11 +34,13 @@ def add(
     from flows.data_source import add_data
     from flows.environment import find_root
     from flows.params_file import set_data
+    from ganpress.config.base import parse
     from ganpress.config.data import DataConfig
 
     root = find_root()
     _configured_source(root)  # a params.yaml that cannot be read is refused before data/ changes
-    config = DataConfig(source=_from_root(source, root), path=None if path is None else _seen_from(root, path))
+    asked = parse({"source": source, "path": None if path is None else _seen_from(root, path)}, DataConfig, "data add")
+    config = asked.model_copy(update={"source": _from_root(asked.source, root)})
     added = add_data(root, config)
     typer.echo(f"data/ holds {_counts(added.card.counts)} of {added.card.source}{_kind(added.card)}")
     same = added.former is not None and added.former.md5 == added.pin.md5

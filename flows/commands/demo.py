@@ -10,17 +10,23 @@ import typer
 
 from flows.commands.run import Recipe, Settings
 from flows.commands.ui import Host
+from flows.options import between, one_line
 from ganpress.request_guard import LOOPBACK, authority, check_host, configured_login
+
+REFERENCE = one_line()
+PORT = between(0, 65_535)
 
 
 def demo(
     original: Annotated[
-        str | None, typer.Option(metavar="REF", help="Exported generator or .onnx file; default: the teacher.")
+        str | None,
+        typer.Option(metavar="REF", help="Exported generator or .onnx file; default: the teacher.", callback=REFERENCE),
     ] = None,
     compressed: Annotated[
-        str | None, typer.Option(metavar="REF", help="Likewise; default: the smallest integer file.")
+        str | None,
+        typer.Option(metavar="REF", help="Likewise; default: the smallest integer file.", callback=REFERENCE),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", callback=PORT)] = 8000,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the site there, for any web server, and end.")
     ] = None,

@@ -1,20 +1,32 @@
 """`ganpress import`."""
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.options import one_line
+from ganpress.config.yaml_text import shown
+
 if TYPE_CHECKING:
     from ganpress.imported.card import ImportCard
+
+
+MAX_INPUT_VALUES = 2**27
+"""Of one example input: half a gigabyte of float32."""
+MAX_VALUE = 1_000_000
+"""Of black and white, either side of zero."""
 
 
 def import_(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="module:function that builds your network, or with --keys a family, resnet_9blocks."
+            metavar="SOURCE",
+            help="module:function that builds your network, or with --keys a family, resnet_9blocks.",
+            callback=one_line(),
         ),
     ],
     weights: Annotated[
@@ -27,7 +39,10 @@ def import_(
     input_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Black and white as it reads them.")] = "-1,1",
     output_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Black and white as it draws them.")] = "-1,1",
     keys: Annotated[
-        str | None, typer.Option(help="Whose names the tensors have: cyclegan, gan_compression, pix2pix_unet.")
+        str | None,
+        typer.Option(
+            help="Whose names the tensors have: cyclegan, gan_compression, pix2pix_unet.", callback=one_line(64)
+        ),
     ] = None,
 ) -> None:
     """Bring in a generator that was trained elsewhere; your module's code is run, so import only what you trust."""
@@ -53,9 +68,14 @@ def import_(
 def _parse_shape(text: str) -> tuple[int, ...]:
     from ganpress.errors import ConfigError
 
-    if not re.fullmatch(r"\d{1,9}(x\d{1,9})+", text):
-        raise ConfigError(f"--example-input '{text}' is not numbers joined by 'x', e.g. 1x3x256x256")
-    return tuple(map(int, text.split("x")))
+    if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9}){1,5}", text):
+        raise ConfigError(f"--example-input {shown(text)} is not numbers joined by 'x', two to six, e.g. 1x3x256x256")
+    shape = tuple(map(int, text.split("x")))
+    if not 1 <= math.prod(shape) <= MAX_INPUT_VALUES:
+        raise ConfigError(
+            f"--example-input {text} has {math.prod(shape):,} values; it must have 1 to {MAX_INPUT_VALUES:,}"
+        )
+    return shape
 
 
 def _parse_range(option: str, text: str) -> tuple[float, float]:
@@ -64,7 +84,11 @@ def _parse_range(option: str, text: str) -> tuple[float, float]:
     try:
         low, high = map(float, text.split(","))
     except ValueError:
-        raise ConfigError(f"{option} '{text}' is not two numbers LOW,HIGH, e.g. 0,1") from None
+        raise ConfigError(f"{option} {shown(text)} is not two numbers LOW,HIGH, e.g. 0,1") from None
+    if not -MAX_VALUE <= low < high <= MAX_VALUE:
+        raise ConfigError(
+            f"{option} {shown(text)}: black and white are ascending, between {-MAX_VALUE:,} and {MAX_VALUE:,}"
+        )
     return low, high
 
 

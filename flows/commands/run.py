@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.options import MAX_JOBS, MIN_TIMEOUT_S, STAGE_NAME, YEAR_S, between, one_line
+
 if TYPE_CHECKING:
+    from flows.preflight import RunRequest
     from flows.worktree import Workspace
 
 Recipe = Annotated[
-    str | None, typer.Option("--recipe", "-r", help="Name of a file in recipes/, or a path; lies over params.yaml.")
+    str | None,
+    typer.Option(
+        "--recipe", "-r", help="Name of a file in recipes/, or a path; lies over params.yaml.", callback=one_line()
+    ),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value (YAML) over params.yaml; repeatable.")
@@ -18,15 +24,26 @@ Settings = Annotated[
 
 def run(
     stage: Annotated[
-        list[str] | None, typer.Option("--stage", "-s", help="Only this stage and nothing upstream; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--stage", "-s", help="Only this stage and nothing upstream; repeatable.", callback=one_line(STAGE_NAME)
+        ),
     ] = None,
-    from_stage: Annotated[str | None, typer.Option("--from", help="This stage and everything downstream.")] = None,
+    from_stage: Annotated[
+        str | None, typer.Option("--from", help="This stage and everything downstream.", callback=one_line(STAGE_NAME))
+    ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Run the chosen stages even if clean.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would run, and why.")] = False,
     recipe: Recipe = None,
     set_: Settings = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Stages side by side; default: cores.")] = None,
-    stage_timeout_s: Annotated[float | None, typer.Option(help="Seconds after which a stage is stopped.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", help="Stages side by side; default: cores.", callback=between(1, MAX_JOBS)),
+    ] = None,
+    stage_timeout_s: Annotated[
+        float | None,
+        typer.Option(help="Seconds after which a stage is stopped.", callback=between(MIN_TIMEOUT_S, YEAR_S, " s")),
+    ] = None,
     replace_data: Annotated[
         bool, typer.Option("--replace-data", help="Let the source in params.yaml replace other data in data/.")
     ] = False,
@@ -36,34 +53,30 @@ def run(
     With --recipe or --set the run gets a workspace of its own, and yours stays as it is.
     """
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
+    from flows.preflight import RunRequest
     from flows.state_files import heal_and_say
     from flows.worktree import find_workspace
 
     root = find_root()
     export_environment(root)
     reuse_bytecode(root)
-    settings = list(set_ or ())
     heal_and_say(root)
-    workspace = find_workspace(root, recipe, settings)
+    request = RunRequest(stage, from_stage, force, recipe, list(set_ or ()), jobs, stage_timeout_s, replace_data)
+    workspace = find_workspace(root, recipe, request.settings or ())
     if workspace.isolated:
         heal_and_say(workspace.root)
-    _check_data(workspace, replace_data)
+        _say_data(workspace)
     if dry_run:
-        _show_plan(root, stage, from_stage, force, recipe, settings)
+        _show_plan(root, request)
         return
     check_services(root)
-    _run_flow(root, stage, from_stage, force, recipe, settings, jobs, stage_timeout_s, replace_data)
+    _run_flow(root, request)
 
 
-def _check_data(workspace: "Workspace", replace_data: bool) -> None:
-    """Say which data a workspace of its own brings; refuse at once what would replace the user's."""
-    from flows.data_source import check_replacement
+def _say_data(workspace: "Workspace") -> None:
+    """Say that a recipe brings data of its own, if it does."""
     from ganpress.config.base import read_yaml
 
-    if not workspace.isolated:
-        if not replace_data:
-            check_replacement(workspace.root, workspace.data.source)
-        return
     own = (read_yaml(workspace.main / "params.yaml").get("data") or {}).get("source")
     if own != workspace.params.data.source:
         brought = f"recipe {workspace.recipe}" if workspace.recipe else "--set"
@@ -73,31 +86,19 @@ def _check_data(workspace: "Workspace", replace_data: bool) -> None:
         )
 
 
-def _show_plan(
-    root: Path, stages: list[str] | None, from_stage: str | None, force: bool, recipe: str | None, settings: list[str]
-) -> None:
-    """Print what a run would do; only its workspace is made."""
+def _show_plan(root: Path, request: "RunRequest") -> None:
+    """Print what a run would do, or refuse what a run would; only its workspace is made."""
     from flows.commands.status import show_graph
-    from flows.dvc_graph import read_graph
-    from flows.worktree import make_workspace
+    from flows.preflight import prepare
 
-    graph = read_graph(make_workspace(root, recipe, settings).root)
-    show_graph(graph, graph.select(stages or (), from_stage), force)
+    ready = prepare(root, request)
+    show_graph(ready.graph, ready.chosen, request.force)
 
 
-def _run_flow(
-    root: Path,
-    stages: list[str] | None,
-    from_stage: str | None,
-    force: bool,
-    recipe: str | None,
-    settings: list[str],
-    jobs: int | None,
-    stage_timeout_s: float | None,
-    replace_data: bool,
-) -> None:
+def _run_flow(root: Path, request: "RunRequest") -> None:
     """Run the Prefect flow in this process; the error of a failed run is raised."""
     import os
+    from dataclasses import asdict
 
     from flows.prefect_server import local_prefect
 
@@ -106,17 +107,13 @@ def _run_flow(
     try:
         with local_prefect() as server:
             # All this happens while the server starts.
-            from flows.dvc_graph import read_graph
-            from flows.pipeline import check_jobs, ganpress_pipeline
-            from flows.worktree import make_workspace
+            from flows.pipeline import ganpress_pipeline
+            from flows.preflight import prepare
 
-            check_jobs(jobs)
-            read_graph(make_workspace(root, recipe, settings).root).select(stages or (), from_stage)
+            prepare(root, request)
             if server is not None:
                 server.wait_until_ready()
-            state = ganpress_pipeline(
-                stages, from_stage, force, recipe, settings, jobs, stage_timeout_s, replace_data, return_state=True
-            )
+            state = ganpress_pipeline(**asdict(request), return_state=True)
         if state.is_failed():
             state.result()
     except KeyboardInterrupt:

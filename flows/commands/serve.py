@@ -1,30 +1,74 @@
 """`ganpress serve`."""
 
+import re
 from typing import Annotated, Any
 
 import typer
 
 from flows.commands.run import Recipe, Settings
 from flows.commands.ui import Host
+from flows.options import YEAR_S, between, one_line
+from ganpress.config.yaml_text import shown
 from ganpress.errors import ConfigError
 from ganpress.request_guard import LOOPBACK, check_host, configured_login
 
 DEFAULT_PORT = 4200
 MIN_INTERVAL_S = 1.0
+SECONDS = between(MIN_INTERVAL_S, YEAR_S, " s")
+CRON_CHARACTERS = 200
+CRON_FIELDS = 5
+MAX_NAME = 100
+
+
+def check_name(value: str) -> str:
+    """Check the name of a schedule: it stands in addresses and in Prefect's own names."""
+    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{MAX_NAME - 1}}}", value):
+        raise ConfigError(
+            f"--name is {shown(value)}; it must be 1 to {MAX_NAME} letters, digits, spaces, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
+    return value
+
+
+def check_cron(cron: str) -> None:
+    """Check that `cron` has five fields and that its time comes.
+
+    Raises:
+        ConfigError: if not.
+    """
+    from datetime import UTC, datetime
+
+    from prefect._vendor.croniter import croniter
+
+    try:
+        if len(cron.split()) != CRON_FIELDS:
+            raise ValueError("not five fields")
+        croniter(cron, datetime.now(UTC)).get_next()
+    except (ValueError, KeyError, OverflowError):  # croniter's own errors are ValueErrors
+        raise ConfigError(
+            f"--cron '{cron}' is no cron expression, or of a time that never comes; give five fields (minute hour day "
+            'month weekday), for example "0 3 * * *" or "*/30 * * * *"'
+        ) from None
 
 
 def serve(
     cron: Annotated[
-        str | None, typer.Option(help='When, as five cron fields: "0 3 * * *" is every night at three.')
+        str | None,
+        typer.Option(
+            help='When, as five cron fields: "0 3 * * *" is every night at three.', callback=one_line(CRON_CHARACTERS)
+        ),
     ] = None,
-    interval: Annotated[float | None, typer.Option(help="Or every so many seconds.")] = None,
+    interval: Annotated[
+        float | None, typer.Option(help="Or every so many seconds.", callback=between(MIN_INTERVAL_S, YEAR_S, " s"))
+    ] = None,
     recipe: Recipe = None,
     set_: Settings = None,
     port: Annotated[
-        int, typer.Option(help="Port of the Prefect server, unless PREFECT_API_URL names one.")
+        int,
+        typer.Option(help="Port of the Prefect server, unless PREFECT_API_URL names one.", callback=between(0, 65_535)),
     ] = DEFAULT_PORT,
     host: Host = LOOPBACK,
-    name: Annotated[str, typer.Option(help="Name of the schedule in Prefect.")] = "scheduled",
+    name: Annotated[str, typer.Option(help="Name of the schedule in Prefect.", callback=check_name)] = "scheduled",
 ) -> None:
     """Run the chain on a schedule until interrupted; what is up to date stays `Cached`."""
     import os
@@ -32,13 +76,14 @@ def serve(
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
     from flows.parameters import check_recipe_inside
     from flows.prefect_server import local_prefect
+    from flows.preflight import RunRequest, check_needs, check_request
     from flows.state_files import heal_and_say
     from flows.worktree import find_workspace
 
     if (cron is None) == (interval is None):
         raise ConfigError('say when: either --cron "0 3 * * *" or --interval SECONDS')
-    if interval is not None and interval < MIN_INTERVAL_S:
-        raise ConfigError(f"--interval is {interval:g} s; it must be at least {MIN_INTERVAL_S:g} s")
+    if cron is not None:
+        check_cron(cron)
     check_host(host, configured_login(os.environ))
     root = find_root()
     # Every scheduled run is a process that starts where this one stands.
@@ -48,7 +93,9 @@ def serve(
     settings = list(set_ or ())
     heal_and_say(root)
     check_recipe_inside(root, recipe)
-    find_workspace(root, recipe, settings)
+    request = RunRequest(recipe=recipe, settings=settings)
+    check_request(request)
+    check_needs(find_workspace(root, recipe, settings))
     check_services(root)
     with local_prefect(port, standing=True, host=host) as server:
         schedule = _schedule(cron, interval)
@@ -61,25 +108,15 @@ def serve(
 
 
 def _schedule(cron: str | None, interval: float | None) -> Any:
-    """Return Prefect's schedule.
-
-    Raises:
-        ConfigError: if `cron` is no cron expression.
-    """
+    """Return Prefect's schedule."""
     from datetime import timedelta
 
     from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
-    if cron is None:
-        assert interval is not None
-        return IntervalSchedule(interval=timedelta(seconds=interval))
-    try:
+    if cron is not None:
         return CronSchedule(cron=cron)
-    except ValueError:
-        raise ConfigError(
-            f"--cron '{cron}' is no cron expression; give five fields (minute hour day month weekday), "
-            'for example "0 3 * * *" or "*/30 * * * *"'
-        ) from None
+    assert interval is not None
+    return IntervalSchedule(interval=timedelta(seconds=interval))
 
 
 def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any]) -> None:

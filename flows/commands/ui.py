@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.options import between
 from ganpress.request_guard import LOOPBACK, check_host, configured_login
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ Host = Annotated[str, typer.Option(help="Where to listen; another than this mach
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="Port of MLflow.")] = 5000,
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect.")] = 4200,
+    port: Annotated[int, typer.Option(help="Port of MLflow.", callback=between(0, 65_535))] = 5000,
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect.", callback=between(0, 65_535))] = 4200,
     budget: Annotated[
         str | None, typer.Option(help="Largest file on the first page, e.g. 100kB; default: evaluate.max_bytes.")
     ] = None,
@@ -86,12 +87,14 @@ def _serve(root: Path, ports: tuple[int, int], host: str, budget: str | None, se
 
 def _max_bytes(root: Path, budget: str | None) -> int | None:
     from flows.commands.compare import parse_bytes
-    from ganpress.config.base import read_yaml
+    from ganpress.config.base import parse, read_yaml
+    from ganpress.config.edge import ByteBudget
 
     if budget is not None:
         return parse_bytes(budget)
-    declared = read_yaml(root / "params.yaml").get("evaluate", {}).get("max_bytes")
-    return None if declared is None else int(declared)
+    section = read_yaml(root / "params.yaml").get("evaluate")
+    declared = section.get("max_bytes") if isinstance(section, dict) else None
+    return parse({"max_bytes": declared}, ByteBudget, "params.yaml: evaluate").max_bytes
 
 
 def _print_links(links: "list[Page]") -> None:

@@ -2,18 +2,31 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ganpress.config.bounds import PATTERNS
+from ganpress.config.yaml_text import parse_yaml, read_text, shown
 from ganpress.errors import ConfigError
 
 
 class Section(BaseModel):
-    """A section of params.yaml: frozen, every key declared, unknown keys refused."""
+    """A section of params.yaml: frozen, every key declared, unknown keys and values of another type refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    Strict: `true` is no number, 3.0 no whole number, "3" neither; 3 is a number, but NaN and infinity are none.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        strict=True,
+        allow_inf_nan=False,
+        str_max_length=4096,
+    )
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+    """Keys that had another name before -> their name now."""
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -26,13 +39,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: if the file is missing, is not YAML, or is not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_text(path), str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run from the project's root or name an existing file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a mapping of sections, found {type(content).__name__}")
+        found = "nothing" if content is None else type(content).__name__
+        raise ConfigError(f"{path} must hold a mapping of sections, found {found}")
     return content
 
 
@@ -52,27 +64,44 @@ def parse(content: Any, section: type[SectionT], origin: str) -> SectionT:
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {'; '.join(_explain(item, section) for item in error.errors())}") from None
+        reasons = list(dict.fromkeys(filter(None, (_explain(item, section) for item in error.errors()))))
+        more = [f"and {len(reasons) - MAX_REASONS} more"] if len(reasons) > MAX_REASONS else []
+        raise ConfigError(f"{origin}: {'; '.join([*reasons[:MAX_REASONS], *more])}") from None
 
 
-TAGS = frozenset({"conditional", "unconditional"})
-"""Parts of pydantic's locations that name a member of a union and no key."""
+MAX_REASONS = 8
+"""Of a message; who made more mistakes has a page to read already."""
+TAGS = frozenset({"conditional", "unconditional", "[key]"})
+"""Parts of pydantic's locations that name a member of a union, or a key itself, and no key on the way."""
 
 
-def _explain(item: Any, section: type[BaseModel]) -> str:
-    location = tuple(part for part in item["loc"] if part not in TAGS)
-    where = ".".join(str(part) for part in location)
+def _explain(item: Any, section: type[BaseModel]) -> str | None:
+    """Return what is wrong in words; None where another error of the same section says it."""
+    where = shown(".".join(str(part) for part in item["loc"] if part not in TAGS), 200)[1:-1]
     if item["type"] == "value_error":  # our own words; pydantic's input would be the whole section
         return f"{where}: {item['ctx']['error']}" if where else str(item["ctx"]["error"])
-    if item["type"] == "extra_forbidden":
-        return f"unknown key '{where}' (allowed here: {', '.join(_siblings(item['loc'], section))})"
+    if item["type"] in ("extra_forbidden", "missing"):
+        return _explain_key(item, where, _section_at(item["loc"], section))
+    pattern = item.get("ctx", {}).get("pattern")
+    return f"'{where}' is {shown(item['input'])}: {PATTERNS.get(pattern, item['msg'])}"
+
+
+def _explain_key(item: Any, where: str, section: type[BaseModel]) -> str | None:
+    """Say that a key is missing or unknown, or has another name now."""
+    key, renamed = str(item["loc"][-1]), getattr(section, "RENAMED", {})
     if item["type"] == "missing":
-        return f"key '{where}' is missing"
-    return f"'{where}' is {item['input']!r}: {item['msg']}"
+        is_renamed = isinstance(item["input"], dict) and any(
+            old in item["input"] for old, new in renamed.items() if new == key
+        )
+        return None if is_renamed else f"key '{where}' is missing"
+    if key in renamed:
+        above = where.removesuffix(key)
+        return f"'{where}' is called '{above}{renamed[key]}' now; rename the key"
+    return f"unknown key '{where}' (allowed here: {', '.join(sorted(section.model_fields))})"
 
 
-def _siblings(location: tuple[str | int, ...], section: type[BaseModel]) -> list[str]:
-    """Return the keys allowed beside the last part of `location`, walking through nested sections and dicts."""
+def _section_at(location: tuple[str | int, ...], section: type[BaseModel]) -> type[BaseModel]:
+    """Return the section that holds the last part of `location`, walking through nested sections and dicts."""
     current: Any = section
     for part in location[:-1]:
         if isinstance(current, type) and issubclass(current, BaseModel):
@@ -82,5 +111,4 @@ def _siblings(location: tuple[str | int, ...], section: type[BaseModel]) -> list
         arguments = getattr(current, "__args__", ())
         models = [one for one in arguments if isinstance(one, type) and issubclass(one, BaseModel)]
         current = models[0] if models else current
-    fields = getattr(current, "model_fields", section.model_fields)
-    return sorted(fields)
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else section

@@ -1,60 +1,66 @@
 """Sections about data: where it comes from, what must hold, how it is prepared."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.bounds import Channels, FilePath, Images, ImageSize, Pixels, Share, ShareBelowHalf, SourceName
+
+SomeChannels = Annotated[tuple[Channels, ...], Field(strict=False, min_length=1, max_length=2)]
 
 
 class DataConfig(Section):
     """Raw data that a run starts from."""
 
-    source: str
+    source: SourceName
     """Plain images: `digits`, `mnist`, `fashion-mnist`, `cifar10`, `celeba`, `folder:<path>`.
     Paired: `edges2shoes`, `maps`, `facades`, `pairs:<path>` (`:AB` or `:BA`), `edges:<base>`, `superres:<base>`.
     Unpaired: `horse2zebra`, `unpaired:<path>`, `scenes`, `domains:<base>:<classes>:<classes>`.
     Semantic: `cityscapes`, `semantic:<path>`, `segments:<base>`.
     A base is a source of plain images; docs/data.md has the layouts."""
-    path: str | None = None
+    path: FilePath | None = None
     """Local copy to import from; None downloads where the source allows it."""
 
 
 class ValidateConfig(Section):
     """Expectations on the image manifest; the thresholds of the data gate."""
 
-    min_images: int = Field(ge=1)
-    min_size: int = Field(ge=1)
+    min_images: Images
+    min_size: Pixels
     """Smallest allowed width and height in pixels."""
-    channels: tuple[Literal[1, 3], ...] = Field(min_length=1)
+    channels: SomeChannels
     """Allowed numbers of colour channels; of the targets, where there are sources."""
-    source_channels: tuple[Literal[1, 3], ...] | None = Field(default=None, min_length=1)
+    source_channels: SomeChannels | None = None
     """The same for the sources of conditional data; None: as `channels`. Label maps have one channel in any case."""
-    max_duplicate_fraction: float = Field(ge=0, le=1)
+    max_duplicate_fraction: Share
     """Allowed share of images whose pixels equal another image's, within or across splits."""
-    max_leaked_fraction: float = Field(ge=0, le=1)
+    max_leaked_fraction: Share
     """Allowed share of test images that also occur in train."""
-    max_flat_fraction: float = Field(ge=0, le=1)
+    max_flat_fraction: Share
     """Allowed share of images without any contrast."""
-    min_class_share: float = Field(ge=0, le=1)
+    min_class_share: Share
     """Smallest class's share of the train images, relative to an even share; 0 for unlabelled data."""
 
 
 class PrepareConfig(Section):
     """How raw images become arrays."""
 
-    image_size: Literal[16, 32, 64, 128, 256]
+    RENAMED: ClassVar[Mapping[str, str]] = {"size": "image_size"}
+
+    image_size: ImageSize
     """Height in pixels after the resize, and width where `width` is None."""
     width: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
     """Width in pixels after the resize; None: square."""
-    channels: Literal[1, 3]
+    channels: Channels
     source_size: int | None = Field(default=None, ge=4, le=256)
     """Height of the sources of conditional data; None: as the targets. 16 with image_size 64 is x4 super-resolution."""
-    source_channels: Literal[1, 3] | None = None
+    source_channels: Channels | None = None
     """Channels of the sources of conditional data; None: as `channels`. Label maps are not asked."""
-    validation_fraction: float = Field(gt=0, lt=0.5)
+    validation_fraction: ShareBelowHalf
     """Share of train held out for search and teacher selection."""
-    max_train_images: int | None = Field(default=None, ge=1)
+    max_train_images: Images | None = None
     """Use only so many train images (chosen by seed), of each domain where unpaired; None uses all."""
 
     @model_validator(mode="after")

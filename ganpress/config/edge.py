@@ -5,6 +5,26 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.bounds import (
+    MAX_ITEMS,
+    Bits,
+    Bytes,
+    Decibels,
+    FilePath,
+    Images,
+    ItemName,
+    MeanBits,
+    Neighbours,
+    PartialShare,
+    Parts,
+    Percentile,
+    PixelDifference,
+    PositiveShare,
+    Reference,
+    Repeats,
+    ScoredImages,
+    Text,
+)
 
 Clipping = Literal["none", "mse", "aciq", "kl", "percentile"]
 
@@ -12,19 +32,19 @@ Clipping = Literal["none", "mse", "aciq", "kl", "percentile"]
 class CompressItem(Section):
     """One post-training compression of one generator."""
 
-    generator: str
+    generator: Reference
     """Reference of the generator, e.g. `subnet` or `student/d4-mse`."""
-    weight_bits: int | None = Field(default=None, ge=2, le=8)
+    weight_bits: Bits | None = None
     """Bits of weights; None leaves them in float. W-DCGAN generators pass integers from layer to layer unless an option
     below needs the layer-by-layer form that all others have: channel_inputs, compensated, adaptive, split_share,
     corrected_bias, mean_weight_bits, min_snr_db, max_bytes."""
-    activation_bits: int | None = Field(default=None, ge=2, le=8)
+    activation_bits: Bits | None = None
     """Bits of activations, asymmetric per tensor, calibrated; None leaves them in float."""
     clipping: Clipping = "none"
     """Of weights: what the largest code stands for."""
     activation_clipping: Clipping | None = None
     """Of activations; None takes `none` for W-DCGAN generators and `mse` for all others."""
-    percentile: float = Field(default=99.99, gt=50, le=100)
+    percentile: Percentile = 99.99
     """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
     symmetric: bool = False
     """Whether activations are bounded as far below zero as above it."""
@@ -38,21 +58,21 @@ class CompressItem(Section):
     """Whether each rounded weight makes up for the errors of those before."""
     adaptive: bool = False
     """Whether a descent finds which weights are rounded up and which down (AdaRound); not with `compensated`."""
-    split_share: float = Field(default=0.0, ge=0, lt=1)
+    split_share: PartialShare = 0.0
     """Share of each layer's input channels that are read twice at half their weights: those with the outliers."""
     equalized: bool = False
     """Whether channels between two layers are rescaled before rounding so that both layers' weights reach alike."""
     corrected_bias: bool = False
     """Whether biases take the mean rounding error of each output channel off."""
-    mean_weight_bits: float | None = Field(default=None, ge=2, le=8)
+    mean_weight_bits: MeanBits | None = None
     """Mean over all weights where layers get widths of their own, 2 to `weight_bits`."""
-    max_bytes: int | None = Field(default=None, ge=1)
+    max_bytes: Bytes | None = None
     """Most bytes of the packed file; layers get the widths, 2 to `weight_bits`, that harm least within them."""
-    min_snr_db: float | None = None
+    min_snr_db: Decibels | None = None
     """Layers stay in floats until the images of the calibration inputs are that near."""
-    width: float = Field(default=1.0, gt=0, le=1)
+    width: PositiveShare = 1.0
     """Share of each layer's channels that stays, the most important ones; comes before all else."""
-    sparsity: float = Field(default=0.0, ge=0, lt=1)
+    sparsity: PartialShare = 0.0
     """Share of the smallest weights of each layer set to zero."""
     scan: bool = False
     """Whether to measure what each width does to each layer alone, for the record and the report."""
@@ -73,9 +93,9 @@ class CompressItem(Section):
 class CompressConfig(Section):
     """Post-training compression without fine-tuning."""
 
-    calibration_images: int = Field(ge=1)
+    calibration_images: Images
     """Latents that the activation ranges are measured on."""
-    items: dict[str, CompressItem] = Field(min_length=1)
+    items: dict[ItemName, CompressItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 TargetName = Literal["onnx", "openvino", "executorch"]
@@ -85,6 +105,18 @@ NUMBER_TYPES: dict[TargetName, tuple[str, ...]] = {
     "executorch": ("float32", "int8"),
 }
 """What each target can write; the targets themselves are above this module in the order of imports."""
+TARGET_PACKAGES: dict[TargetName, tuple[str, ...]] = {
+    "onnx": ("onnxruntime", "onnx", "onnxscript"),
+    "openvino": ("openvino", "nncf"),
+    "executorch": ("executorch", "torchao"),
+}
+"""Distributions that each target needs."""
+TARGET_EXTRAS: dict[TargetName, str] = {
+    "onnx": "uv sync",
+    "openvino": "uv sync --extra openvino",
+    "executorch": "uv sync --extra executorch",
+}
+"""Command that installs them."""
 EDGE_SUFFIXES: dict[TargetName, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
 """Ending of the file that each target opens."""
 
@@ -92,7 +124,7 @@ EDGE_SUFFIXES: dict[TargetName, str] = {"onnx": ".onnx", "openvino": ".xml", "ex
 class ExportItem(Section):
     """One edge file."""
 
-    generator: str
+    generator: Reference
     """Reference of the generator that is written."""
     target: TargetName = "onnx"
     """Runtime; `ganpress targets` says which are installed."""
@@ -114,40 +146,46 @@ class ExportItem(Section):
 class ExportConfig(Section):
     """Edge files; quantized generators become integer graphs."""
 
-    tolerance: float = Field(gt=0)
+    tolerance: PixelDifference
     """Largest allowed absolute difference to torch, images in [-1, 1]."""
-    min_snr_db: float = 15.0
+    min_snr_db: Decibels = 15.0
     """What proves a file of fewer bits than its generator: SNR of its images to torch's, in decibels."""
-    verification_images: int = Field(ge=1)
-    calibration_images: int = Field(default=256, ge=1)
+    verification_images: Images
+    calibration_images: Images = 256
     """Training inputs that `int8` takes its ranges from."""
-    latency_rounds: int = Field(default=50, ge=3)
+    latency_rounds: Repeats = 50
     """Timed calls for the card."""
-    items: dict[str, ExportItem] = Field(min_length=1)
+    items: dict[ItemName, ExportItem] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+class ByteBudget(Section):
+    """The budget of the section `evaluate` alone, for who needs nothing else of it."""
+
+    max_bytes: Bytes | None = None
 
 
 class EvaluateConfig(Section):
     """Measurement of every generator of the chain."""
 
-    images: int = Field(ge=2)
+    images: ScoredImages
     """Generated images for each generator; a conditional one draws one for each test source, and no more."""
-    neighbours: int = Field(ge=1)
+    neighbours: Neighbours
     """k of precision, recall, density and coverage."""
-    kid_subsets: int = Field(ge=1)
-    kid_subset_size: int = Field(ge=2)
-    is_splits: int = Field(ge=1)
-    latency_repeats: int = Field(ge=3)
+    kid_subsets: Parts
+    kid_subset_size: ScoredImages
+    is_splits: Parts
+    latency_repeats: Repeats
     """Timed rounds; every generator is timed once in each round, in turn."""
-    lpips_weights: str | None = None
+    lpips_weights: FilePath | None = None
     """Local file of LPIPS on SqueezeNet 1.1 (docs/metrics.md says how to make it); None leaves LPIPS out."""
-    max_bytes: int | None = Field(default=None, ge=1)
+    max_bytes: Bytes | None = None
     """Budget of the registered alias `best-under-budget`; None takes the best of all edge files."""
 
 
 class ReportConfig(Section):
     """The report page."""
 
-    title: str
+    title: Text
     sample_images: int = Field(ge=1, le=64)
     """Latents shown through each generator."""
     interpolation_steps: int = Field(ge=2, le=32)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.bounds import FilePath, ImagesShown, LearningRate, Share, StatisticsBatchSize
 
 JudgeKind = Literal["classifier", "domains", "rotations", "segmenter", "inception", "squeezenet"]
 
@@ -20,16 +21,18 @@ class JudgeConfig(Section):
     """
 
     kind: JudgeKind
-    weights: str | None = None
+    weights: FilePath | None = None
     """Local file: Inception's weights (None lets torch's cache hold them), SqueezeNet's, or a segmentation network as
     TorchScript (`.pt`) or `torch.export` program (`.pt2`): images in [-1, 1] -> logits of the label classes."""
-    width: int = Field(ge=4)
-    features: int = Field(ge=8)
-    train_images: int = Field(ge=1)
+    width: int = Field(ge=4, le=4096)
+    """Channels of the first layer."""
+    features: int = Field(ge=8, le=65_536)
+    """Length of the feature vector that metrics compare."""
+    train_images: ImagesShown
     """Training length in images shown."""
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0)
-    min_accuracy: float = Field(ge=0, le=1)
+    batch_size: StatisticsBatchSize
+    learning_rate: LearningRate
+    min_accuracy: Share
     """Accuracy on the test split below which the judge is refused; that of pixels for a segmenter."""
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """The whole of params.yaml, for those who must check it at once."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section, parse, read_yaml
+from ganpress.config.bounds import Seed
 from ganpress.config.data import DataConfig, PrepareConfig, ValidateConfig
 from ganpress.config.edge import CompressConfig, EvaluateConfig, ExportConfig, ReportConfig
 from ganpress.config.judge import JudgeConfig
@@ -28,7 +30,7 @@ from models.names import split_name
 class Params(Section):
     """All sections of params.yaml."""
 
-    seed: int = Field(ge=0)
+    seed: Seed
     data: DataConfig
     validate_: ValidateConfig = Field(alias="validate")
     prepare: PrepareConfig
@@ -67,6 +69,7 @@ class Params(Section):
                     found = f"evaluate.{key} is {getattr(self.evaluate, key)}"
                     raise ValueError(f"{found}; it must be below {name}.images = {images}")
         self._one_kind_of_data()
+        self._metrics_can_be_measured()
         joint = any(item.loss == "joint" for item in self.student.items.values())
         objectives = self.student.adversarial.objective, self.candidate.training.objective
         if joint and objectives[0] != objectives[1]:
@@ -100,16 +103,40 @@ class Params(Section):
                 )
         self._known_generators(bool(conditional))
 
+    def _metrics_can_be_measured(self) -> None:
+        """The metric that generators are chosen by belongs to the judge and to the kind of data."""
+        conditional = kind_of_training(self.candidate.training) == CONDITIONAL
+        for name, metric in (("teacher", self.teacher.metric), ("search", self.search.metric)):
+            if metric == "miou" and self.judge.kind != "segmenter":
+                raise ValueError(
+                    f"{name}.metric is 'miou', which needs judge.kind 'segmenter'; it is '{self.judge.kind}'"
+                )
+            if metric == "psnr" and not conditional:
+                raise ValueError(f"{name}.metric is 'psnr', which needs data with a target for every source")
+
+    def _fits_images(self, where: str, spec: str) -> None:
+        """A W-DCGAN's spec has one number, or one for each of its levels; its images are square."""
+        levels = (self.prepare.image_size // 4).bit_length() - 1
+        if self.prepare.target_width != self.prepare.image_size:
+            raise ValueError(f"{where} is a W-DCGAN, which makes square images; leave prepare.width out")
+        if spec and not (re.fullmatch(r"[0-9]+(?:_[0-9]+)*", spec) and len(spec.split("_")) in (1, levels)):
+            raise ValueError(
+                f"{where} has the spec '{spec[:80]}'; for images of prepare.image_size {self.prepare.image_size} it is "
+                f"one number or {levels}, joined by '_'"
+            )
+
     def _known_generators(self, conditional: bool) -> None:
         items = {f"{stage}.items.{name}": item.generator_name for stage, name, item in self._generator_items()}
         for where, name in items.items() | {("supernet.family", self.supernet.family)}:
             try:
-                family, _ = split_name(name)
+                family, spec = split_name(name)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
             if CONDITIONAL_FAMILIES[family] != conditional:
                 kind = "conditional" if conditional else "unconditional"
                 raise ValueError(f"{where} is '{name}', but the training sections are for {kind} data")
+            if family == "wdcgan":
+                self._fits_images(where, spec)
 
     def _generator_items(self) -> Iterator[tuple[str, str, GeneratorItem]]:
         for stage, items in (("student", self.student.items), ("control", self.control.items)):

@@ -1,10 +1,11 @@
 """Sections about finding and extracting a sub-generator."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.bounds import Bytes, Milliseconds, Operations, PositiveShare, Repeats, ScoredImages
 from ganpress.config.edge import NUMBER_TYPES
 from ganpress.config.training import AnyDistillation, QuickMetric
 
@@ -12,22 +13,23 @@ Objective = Literal["macs", "parameters", "bytes", "latency"]
 """What a sub-generator costs; the score is always the other objective."""
 LatencySource = Literal["measured", "table"]
 LatencyRuntime = Literal["torch", "onnx", "openvino", "executorch"]
+NumberType = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 class SearchConfig(Section):
     """Search over sub-generators under a hard budget (systems.md section 2)."""
 
     metric: QuickMetric
-    images: int = Field(ge=2)
+    images: ScoredImages
     """Images that each sub-generator is scored on, against the validation split."""
-    calibration_images: int = Field(ge=2)
+    calibration_images: ScoredImages
     """Inputs that re-calibrate the normalisation statistics of each sub-generator."""
-    objectives: tuple[Objective, ...] = Field(default=("macs",), min_length=1)
+    objectives: Annotated[tuple[Objective, ...], Field(strict=False, min_length=1, max_length=4)] = ("macs",)
     """Costs that the front trades against the score. `latency` is timed, the others are counted."""
-    max_macs: int | None = Field(default=None, ge=1)
-    max_parameters: int | None = Field(default=None, ge=1)
-    max_bytes: int | None = Field(default=None, ge=1)
-    max_latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_macs: Operations | None = None
+    max_parameters: Operations | None = None
+    max_bytes: Bytes | None = None
+    max_latency_ms: Milliseconds | None = None
     """Milliseconds of one image on one thread: the median where sub-generators are timed, the least where they are
     predicted, as their table holds that."""
     latency: LatencySource = "measured"
@@ -35,25 +37,25 @@ class SearchConfig(Section):
     table of timed layers. The table pays where a runtime takes seconds to take a network in."""
     latency_runtime: LatencyRuntime = "torch"
     """What sub-generators are timed in: eager torch, or a target of `export`."""
-    latency_number_type: str = "float32"
+    latency_number_type: NumberType = "float32"
     """What they compute in, as `export.items.X.number_type`. `int8` is the target's own quantization, whose ranges are
     taken from few inputs: they decide the images, not the time."""
-    latency_samples: int = Field(default=12, ge=6)
+    latency_samples: int = Field(default=12, ge=6, le=10_000)
     """Sub-generators that are timed whole for the table: its factors are fitted to them and its error is told by them,
     each left out in turn."""
-    latency_repeats: int = Field(default=30, ge=3)
+    latency_repeats: Repeats = 30
     """Timed calls of each sub-generator or layer; without latency among objectives and limits nothing is timed."""
-    exhaustive_limit: int = Field(ge=1)
+    exhaustive_limit: int = Field(ge=1, le=10_000_000)
     """Spaces up to this size are searched exhaustively, larger ones by NSGA-II."""
-    population: int = Field(default=100, ge=4)
+    population: int = Field(default=100, ge=4, le=100_000)
     """Sub-generators of a generation; 100 as published."""
-    generations: int = Field(ge=1)
+    generations: int = Field(ge=1, le=100_000)
     """With NSGA-II at most population x generations sub-generators are scored, each once."""
-    parent_fraction: float = Field(default=0.25, gt=0, le=1)
+    parent_fraction: PositiveShare = 0.25
     """Share of a generation, the best, that has children; 0.25 as published. The whole first front always has."""
-    mutation_fraction: float = Field(default=0.5, gt=0, le=1)
+    mutation_fraction: PositiveShare = 0.5
     """Share of the children that mutate; 0.5 as published."""
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=1024)
     """Processes that score, one thread each. None: all cores of the stage, where their start pays off."""
 
     @property

@@ -6,10 +6,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.bounds import Bits, Reference, ScoredImages
 from ganpress.config.edge import Clipping
 from ganpress.errors import ConfigError
-
-Bits = Annotated[int, Field(ge=2, le=8)]
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,13 @@ class SweepPoint:
 class SweepConfig(Section):
     """One generator at every clipping method and bit width: each pair is a stage, `sweep@mse-4`."""
 
-    generator: str
+    generator: Reference
     """Reference of a float generator, e.g. `subnet` or `student/d4-mse`."""
-    clipping: tuple[Clipping, ...] = Field(min_length=1)
+    clipping: Annotated[tuple[Clipping, ...], Field(strict=False, min_length=1, max_length=5)]
     """Of weights and of activations alike."""
-    bits: tuple[Bits, ...] = Field(min_length=1)
+    bits: Annotated[tuple[Bits, ...], Field(strict=False, min_length=1, max_length=7)]
     """Weights and activations have the same."""
-    images: int = Field(ge=2)
+    images: ScoredImages
     """Generated images at each level; a conditional generator draws one for each test source, and no more."""
 
     @property

@@ -5,6 +5,24 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.bounds import (
+    MAX_ITEMS,
+    Depth,
+    GeneratorName,
+    HalfLife,
+    Images,
+    ImagesShown,
+    ImportedFolder,
+    ItemName,
+    LearningRate,
+    Momentum,
+    PositiveWeight,
+    ScoredImages,
+    ShareInside,
+    StatisticsBatchSize,
+    Steps,
+    Width,
+)
 from ganpress.config.translation import (
     CONDITIONAL,
     UNCONDITIONAL,
@@ -19,11 +37,11 @@ class AdversaryTraining(Section):
 
     objective: Literal["gan", "wgan"]
     """`gan`: non-saturating DCGAN loss; `wgan`: critic loss with weight clipping or a gradient penalty."""
-    discriminator_learning_rate: float = Field(gt=0)
-    beta1: float = Field(ge=0, lt=1)
-    weight_clip: float | None = Field(default=None, gt=0)
+    discriminator_learning_rate: LearningRate
+    beta1: Momentum
+    weight_clip: PositiveWeight | None = None
     """WGAN: clip critic weights to [-c, c] after each step (Arjovsky 2017)."""
-    gradient_penalty: float | None = Field(default=None, gt=0)
+    gradient_penalty: PositiveWeight | None = None
     """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017)."""
     bf16: bool = False
     """Convolutions in bfloat16 while training, weights in float32, as in conditional trainings."""
@@ -40,15 +58,15 @@ class AdversaryTraining(Section):
 class GanTraining(AdversaryTraining):
     """Adversarial training of one generator, shared by candidates and controls."""
 
-    train_images: int = Field(ge=1)
+    train_images: ImagesShown
     """Training length in real images shown."""
-    batch_size: int = Field(ge=2)
-    generator_learning_rate: float = Field(gt=0)
-    discriminator_depth: int | None = Field(default=None, ge=1)
+    batch_size: StatisticsBatchSize
+    generator_learning_rate: LearningRate
+    discriminator_depth: Depth | None = None
     """Depth scale factor of the discriminator; null gives it the generator's."""
-    discriminator_steps: int = Field(ge=1)
+    discriminator_steps: Steps
     """Discriminator or critic updates for each generator update."""
-    ema_half_life_images: int = Field(ge=0)
+    ema_half_life_images: HalfLife
     """Half-life of the exponential moving average of generator weights, in images; 0 switches it off."""
 
 
@@ -62,9 +80,9 @@ AnyTraining = Annotated[
 class GeneratorItem(Section):
     """A generator, by exactly one of its two names."""
 
-    depth: int | None = Field(default=None, ge=1)
+    depth: Depth | None = None
     """W-DCGAN's depth scale factor."""
-    spec: str | None = None
+    spec: GeneratorName | None = None
     """Any family's `family:spec`, as `ganpress cost` reads it."""
 
     @model_validator(mode="after")
@@ -96,9 +114,9 @@ class CandidateConfig(Section):
     """The teacher family: one GAN for each depth or spec."""
 
     training: AnyTraining
-    imported: str = Field(default="imported/README.md", pattern=r"^imported/[\w.-]+$")
+    imported: ImportedFolder = "imported/README.md"
     """Folder of an imported generator, e.g. `imported/srgan`, for the items that take it; the default names none."""
-    items: dict[str, CandidateItem] = Field(min_length=1)
+    items: dict[ItemName, CandidateItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 QuickMetric = Literal["is", "fid", "kid", "miou", "psnr"]
@@ -109,21 +127,21 @@ class TeacherConfig(Section):
     """How the best candidate is chosen."""
 
     metric: QuickMetric
-    images: int = Field(ge=2)
+    images: ScoredImages
     """Generated images that each candidate is scored on, against the validation split."""
 
 
 class DistillationTraining(Section):
     """Training of a student from the teacher's images, or jointly with a discriminator."""
 
-    train_images: int = Field(ge=1)
+    train_images: ImagesShown
     """Training length in latents shown."""
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0)
+    batch_size: StatisticsBatchSize
+    learning_rate: LearningRate
     """Peak learning rate; it decays to zero along a cosine."""
-    beta1: float = Field(ge=0, lt=1)
-    ema_half_life_images: int = Field(ge=0)
-    teacher_images: int | None = Field(default=None, ge=1)
+    beta1: Momentum
+    ema_half_life_images: HalfLife
+    teacher_images: Images | None = None
     """Images that the teacher draws once, to be shown again and again; null draws fresh ones for every step."""
     bf16: bool = False
     """Convolutions of teacher and student in bfloat16 while training, weights in float32."""
@@ -141,7 +159,7 @@ class StudentItem(GeneratorItem):
 
     loss: Literal["mse", "joint", "gan_compression"]
     """`mse` and `joint` distil from latents; `gan_compression` is the full objective of student.training."""
-    alpha: float = Field(default=0.0001, gt=0, lt=1)
+    alpha: ShareInside = 0.0001
     """Weight of the adversarial term of the joint loss (eq. 4)."""
 
 
@@ -151,28 +169,32 @@ class StudentConfig(Section):
     training: AnyDistillation
     adversarial: AdversaryTraining
     """How the joint loss trains the discriminator that it inherits from the teacher: one update a step."""
-    items: dict[str, StudentItem] = Field(min_length=1)
+    items: dict[ItemName, StudentItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 class ControlConfig(Section):
     """Regular GANs of the students' sizes, trained without a teacher."""
 
     training: AnyTraining
-    items: dict[str, GeneratorItem] = Field(min_length=1)
+    items: dict[ItemName, GeneratorItem] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+Choices = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=256)]
+"""Numbers that one place of a spec may take."""
 
 
 class SupernetConfig(Section):
     """The once-for-all generator distilled from the teacher."""
 
-    family: str = "wdcgan"
+    family: GeneratorName = "wdcgan"
     """Generator family, with the options of its spec text where it has any: `mobile_spade:upsampling=normal`."""
-    widths: tuple[tuple[int, ...], ...] = Field(min_length=1)
+    widths: Annotated[tuple[Choices, ...], Field(strict=False, min_length=1, max_length=1024)]
     """Numbers that each place of a spec may take, ascending: one list for all places, or one list a place."""
     initial: Literal["random", "teacher"] = "random"
     """`teacher`: the widest network starts as the teacher, its channels ordered by importance."""
     sandwich: bool
     """Train the largest and smallest sub-generator in each step beside the random ones."""
-    random_specs: int = Field(ge=1)
+    random_specs: Steps
     """Sub-generators sampled uniformly in each step."""
     training: AnyDistillation
 

@@ -1,10 +1,25 @@
 """Sections about training conditional generators: teachers and controls, and distillation by GAN Compression."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
+from ganpress.config.bounds import (
+    BatchSize,
+    FilePath,
+    HalfLife,
+    ImagesShown,
+    LayerName,
+    Layers,
+    LearningRate,
+    LossWeight,
+    Momentum,
+    PoolImages,
+    Share,
+    ShareInside,
+    Width,
+)
 
 Objective = Literal["vanilla", "lsgan", "hinge"]
 
@@ -12,24 +27,24 @@ Objective = Literal["vanilla", "lsgan", "hinge"]
 class Adversarial(Section):
     """What training against a patch discriminator takes, in teachers and in distillation alike."""
 
-    train_images: int = Field(ge=1)
+    train_images: ImagesShown
     """Training length in source images shown."""
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    discriminator_learning_rate: float = Field(gt=0)
+    batch_size: BatchSize
+    learning_rate: LearningRate
+    discriminator_learning_rate: LearningRate
     """Another one than the generator's is the two time-scale update rule."""
-    beta1: float = Field(ge=0, lt=1)
-    beta2: float = Field(default=0.999, gt=0, lt=1)
-    decay_fraction: float = Field(default=0.5, ge=0, le=1)
+    beta1: Momentum
+    beta2: ShareInside = 0.999
+    decay_fraction: Share = 0.5
     """Share of the training, its last part, over which the learning rates fall linearly to zero."""
     objective: Objective
     """`vanilla`: cross-entropy; `lsgan`: least squares (CycleGAN); `hinge` (GauGAN, and paired GAN Compression)."""
-    lambda_feature_matching: float = Field(default=0, ge=0)
+    lambda_feature_matching: LossWeight = 0
     """Weight of the distance between the discriminator's features of real and made images (paired data)."""
-    lambda_perceptual: float = Field(default=0, ge=0)
-    perceptual_weights: str | None = None
+    lambda_perceptual: LossWeight = 0
+    perceptual_weights: FilePath | None = None
     """Local file of VGG19 or SqueezeNet weights, needed where lambda_perceptual is above 0; nothing is downloaded."""
-    ema_half_life_images: int = Field(default=0, ge=0)
+    ema_half_life_images: HalfLife = 0
     bf16: bool = False
     """Convolutions in bfloat16 while training, weights in float32: faster and smaller on GPUs and on CPUs with AMX or
     AVX512-BF16, slower on others. The trained generator is float32 as ever."""
@@ -46,16 +61,16 @@ class TranslationTraining(Adversarial):
 
     framework: Literal["pix2pix", "cyclegan", "spade"]
     """`pix2pix` for paired, `cyclegan` for unpaired, `spade` for semantic data."""
-    ndf: int = Field(ge=1)
+    ndf: Width
     """Channels of the discriminator's first layer."""
-    discriminator_layers: int = Field(default=3, ge=1)
-    discriminator_scales: int = Field(default=1, ge=1)
-    lambda_recon: float = Field(default=0, ge=0)
+    discriminator_layers: Layers = 3
+    discriminator_scales: Layers = 1
+    lambda_recon: LossWeight = 0
     """pix2pix: weight of the L1 distance to the truth."""
-    lambda_cycle: float = Field(default=0, ge=0)
-    lambda_identity: float = Field(default=0, ge=0)
+    lambda_cycle: LossWeight = 0
+    lambda_identity: LossWeight = 0
     """CycleGAN: weight of the identity loss relative to lambda_cycle."""
-    pool_images: int = Field(default=0, ge=0)
+    pool_images: PoolImages = 0
     """CycleGAN: made images that each discriminator's history holds; 0 shows it the newest only."""
 
     @model_validator(mode="after")
@@ -76,15 +91,15 @@ class FeatureDistillation(Adversarial):
     """Distillation of a conditional student, supernet or sub-generator (Li et al. 2020, section 3.1)."""
 
     framework: Literal["gan_compression"]
-    lambda_adversarial: float = Field(default=1, ge=0)
+    lambda_adversarial: LossWeight = 1
     """0 trains without a discriminator, as a teacher that was imported without one must."""
-    lambda_recon: float = Field(ge=0)
+    lambda_recon: LossWeight
     """Weight of the distance to the truth (paired) or to the teacher's image (unpaired)."""
-    lambda_distill: float = Field(ge=0)
+    lambda_distill: LossWeight
     """Weight of the distance of intermediate features to the teacher's."""
     distance: Literal["l1", "l2"] = "l1"
     """Of the reconstruction term."""
-    taps: tuple[str, ...] | None = None
+    taps: Annotated[tuple[LayerName, ...], Field(strict=False, max_length=64)] | None = None
     """Layers whose features are matched; None takes the family's published ones."""
 
 

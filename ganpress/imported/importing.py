@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ganpress.channel_groups import FoundGroups, find_groups
 from ganpress.checkpoint import file_digest, load_model, load_weights_, save_model
+from ganpress.config.yaml_text import shown
 from ganpress.cost import generator_cost
 from ganpress.errors import ConfigError
 from ganpress.imported.card import CARD, FOLDER, MODEL, GroupSummary, ImportCard, source_digest
@@ -24,7 +25,7 @@ from models.builders import Blueprint
 from models.families import Family, find_family
 from models.imported import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def import_generator(root: Path, request: ImportRequest) -> ImportCard:
 def _checked_name(request: ImportRequest) -> str:
     name = request.source.partition(":")[0].rpartition(".")[2] if request.name is None else request.name
     if not NAME.fullmatch(name):
-        raise ConfigError(f"the name of an imported generator is letters, digits, '_' and '-', found '{name}'")
+        found = f"found {shown(name)} (at most 64, a letter or digit first)"
+        raise ConfigError(f"the name of an imported generator is letters, digits, '_' and '-', {found}")
     return name
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from ganpress.config.base import read_yaml
+from ganpress.config.yaml_text import OF_DVC, parse_yaml
 from ganpress.edge_files import EDGE_NAMES, find_edge_file
-from ganpress.errors import DataError
+from ganpress.errors import ConfigError, DataError
 from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
 from ganpress.tracking.player import JournalPlayer
@@ -60,11 +60,11 @@ def read_lock(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         if text == before or time.monotonic() > deadline:
             try:
-                content = yaml.safe_load(text) or {}
+                content = parse_yaml(text, path.name, OF_DVC) or {}
                 if isinstance(content, dict):
                     return content
                 reason = f"it holds a {type(content).__name__}, not stages"
-            except yaml.YAMLError as error:
+            except ConfigError as error:
                 reason = " ".join(str(error).split())
             if time.monotonic() > deadline:
                 raise DataError(f"{path} cannot be read ({reason}); restore it from git, or delete it and run again")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
+from ganpress.errors import ConfigError
 
 PARAMETER_CHARACTERS = 6000
 """MLflow's limit of a parameter's value."""
@@ -51,9 +52,10 @@ def stage_tags(label: str, root: Path) -> dict[str, str]:
 def data_md5(root: Path) -> str | None:
     """The digest of raw data that data.dvc pins; None without one."""
     try:
-        content = yaml.safe_load((root / "data.dvc").read_text(encoding="utf-8"))
+        path = root / "data.dvc"
+        content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
         return str(content["outs"][0]["md5"])
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+    except (OSError, ConfigError, KeyError, IndexError, TypeError):
         return None
 
 

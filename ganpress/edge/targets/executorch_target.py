@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES
+from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES, TARGET_EXTRAS, TARGET_PACKAGES
 from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.forms import Form
 from ganpress.edge.kernels import KernelProfile
@@ -35,8 +35,8 @@ class ExecuTorchTarget(Target):
         "of each image where instance normalisations stand between the layers"
     )
 
-    packages = ("executorch", "torchao")
-    install = "uv sync --extra executorch"
+    packages = TARGET_PACKAGES["executorch"]
+    install = TARGET_EXTRAS["executorch"]
 
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""

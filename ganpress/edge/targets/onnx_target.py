@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES
+from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES, TARGET_EXTRAS, TARGET_PACKAGES
 from ganpress.edge.forms import Form
 from ganpress.edge.kernels import KernelProfile
 from ganpress.edge.onnx_export import export_onnx, write_content
@@ -32,8 +32,8 @@ class OnnxTarget(Target):
         f"percentile {INSIDE_PERCENT}"
     )
 
-    packages = ("onnxruntime", "onnx", "onnxscript")
-    install = "uv sync"
+    packages = TARGET_PACKAGES["onnx"]
+    install = TARGET_EXTRAS["onnx"]
     own_integers = (QuantizedGenerator, QuantizedNetwork)
 
     def default_form(self, number_type: str) -> Form:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES
+from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES, TARGET_EXTRAS, TARGET_PACKAGES
 from ganpress.edge.files import whole_or_nothing
 from ganpress.edge.forms import Form
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE, DrawnModule
@@ -54,8 +54,8 @@ class OpenVinoTarget(Target):
     number_types = NUMBER_TYPES["openvino"]
     int8_scheme = "NNCF, static: weights symmetric per channel, activations by histogram, preset performance"
 
-    packages = ("openvino", "nncf")
-    install = "uv sync --extra openvino"
+    packages = TARGET_PACKAGES["openvino"]
+    install = TARGET_EXTRAS["openvino"]
     own_integers = (QuantizedNetwork,)
 
     def default_form(self, number_type: str) -> Form:

@@ -1,0 +1,92 @@
+"""Bounds of what stands on the command line: callbacks of typer's options, each a `ConfigError` of one line."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+
+from ganpress.config.yaml_text import CONTROL, shown
+from ganpress.errors import ConfigError
+
+MAX_TEXT = 4096
+MAX_JOBS = 64
+"""Stages side by side."""
+MIN_TIMEOUT_S = 0.01
+YEAR_S = 366 * 24 * 3600
+STAGE_NAME = 160
+"""Characters of a stage's name, its item included."""
+
+Check = Callable[[typer.CallbackParam, Any], Any]
+
+
+def between(least: float, most: float, unit: str = "") -> Check:
+    """A callback for numbers, whole or not; NaN is outside of all bounds."""
+
+    def check(param: typer.CallbackParam, value: Any) -> Any:
+        if value is not None and not least <= value <= most:
+            both = f"between {_bound(least)}{unit} and {_bound(most)}{unit}"
+            allowed = f"at least {_bound(least)}{unit}" if unit and value < least else both
+            raise ConfigError(f"{_name(param)} is {_number(value)}{unit}; it must be {allowed}")
+        return value
+
+    return check
+
+
+def check_between(name: str, value: float | None, least: float, most: float) -> None:
+    """Check a number that did not come through an option, e.g. a flow's parameter.
+
+    Raises:
+        ConfigError: if it is no number, or outside of its bounds.
+    """
+    if value is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:
+        raise ConfigError(f"{name} is {_number(value)}; it must be between {_bound(least)} and {_bound(most)}")
+
+
+def one_line(most: int = MAX_TEXT) -> Check:
+    """A callback for text, or a list of texts: not empty, on one line, at most `most` characters."""
+
+    def check(param: typer.CallbackParam, value: Any) -> Any:
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if text is not None:
+                check_text(_name(param), str(text), most)
+        return value
+
+    return check
+
+
+def check_text(name: str, text: str, most: int = MAX_TEXT) -> None:
+    """Refuse text that is empty, too long, or holds control characters.
+
+    Raises:
+        ConfigError: naming the option or argument.
+    """
+    if not text.strip():
+        raise ConfigError(f"{name} is empty; give it a value or leave it out")
+    if len(text) > most:
+        raise ConfigError(f"{name} has {len(text):,} characters; it may have at most {most:,}")
+    if CONTROL.search(text):
+        raise ConfigError(f"{name} holds control characters: {shown(text)}; leave them out")
+
+
+def check_texts(name: str, texts: Sequence[Any] | None, most: int = MAX_TEXT) -> None:
+    """Check a list of texts that did not come through an option."""
+    for text in texts or ():
+        if not isinstance(text, str):
+            raise ConfigError(f"{name} is {shown(text)}; it must be text")
+        check_text(name, text, most)
+
+
+def _name(param: typer.CallbackParam) -> str:
+    long = [name for name in param.opts if name.startswith("--")]
+    return long[0] if long else str(param.metavar or param.name or "the argument")
+
+
+def _bound(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else shown(value)

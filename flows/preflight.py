@@ -1,0 +1,194 @@
+"""The check of a whole run before its first stage: `run`, `run --dry-run`, `serve` and the flow refuse the same."""
+
+import importlib.metadata
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.data_source import check_replacement
+from flows.dvc_graph import StageGraph, read_graph
+from flows.options import MAX_JOBS, MIN_TIMEOUT_S, STAGE_NAME, YEAR_S, check_between, check_text, check_texts
+from flows.worktree import Workspace, make_workspace
+from ganpress.config.edge import TARGET_EXTRAS, TARGET_PACKAGES, TargetName
+from ganpress.config.params import Params
+from ganpress.config.translation import Adversarial
+from ganpress.config.yaml_text import shown
+from ganpress.errors import ConfigError
+
+MAX_THREADS = 4096
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run was asked for; see `flows.pipeline.ganpress_pipeline`."""
+
+    stages: Sequence[str] | None = None
+    from_stage: str | None = None
+    force: bool = False
+    recipe: str | None = None
+    settings: Sequence[str] | None = None
+    jobs: int | None = None
+    stage_timeout_s: float | None = None
+    replace_data: bool = False
+
+
+@dataclass(frozen=True)
+class ReadyRun:
+    """A run that nothing known before its first stage speaks against."""
+
+    workspace: Workspace
+    graph: StageGraph
+    chosen: tuple[str, ...]
+    """Stages, in order."""
+
+
+def prepare(root: Path, request: RunRequest) -> ReadyRun:
+    """Check a run and make its workspace.
+
+    Only what the chosen stages will really need is asked for: a clean `export` needs no runtime.
+
+    Raises:
+        ConfigError: if a parameter, recipe, setting, option, variable or stage is wrong, or a file, a runtime or an
+            imported generator that one of the stages needs is not there.
+    """
+    check_request(request)
+    workspace = make_workspace(root, request.recipe, request.settings or ())
+    graph = read_graph(workspace.root)
+    chosen = graph.select(request.stages or (), request.from_stage)
+    to_run = {name for name in chosen if request.force or graph[name].need == "run"}
+    check_needs(workspace, to_run, request.replace_data)
+    return ReadyRun(workspace, graph, chosen)
+
+
+def check_request(request: RunRequest) -> None:
+    """Check options and variables, wherever they come from.
+
+    Raises:
+        ConfigError: naming the first one that is wrong.
+    """
+    check_between("--jobs", request.jobs, 1, MAX_JOBS)
+    check_between("--stage-timeout-s", request.stage_timeout_s, MIN_TIMEOUT_S, YEAR_S)
+    check_texts("--stage", request.stages, STAGE_NAME)
+    check_texts("--set", request.settings, 2**20)
+    for option, text in (("--from", request.from_stage), ("--recipe", request.recipe)):
+        if text is not None:
+            check_text(option, text)
+    _check_environment()
+
+
+def _check_environment() -> None:
+    from ganpress.tracking.recorders import tracking_mode
+
+    tracking_mode()
+    threads = os.environ.get("GANPRESS_THREADS")
+    if threads is not None and not (re.fullmatch("[1-9][0-9]{0,3}", threads) and int(threads) <= MAX_THREADS):
+        raise ConfigError(
+            f"GANPRESS_THREADS must be a whole number above 0, found {shown(threads)} (at most {MAX_THREADS})"
+        )
+    checkpoints = os.environ.get("GANPRESS_CHECKPOINTS")
+    if checkpoints and Path(checkpoints).exists() and not Path(checkpoints).is_dir():
+        raise ConfigError(f"GANPRESS_CHECKPOINTS is {shown(checkpoints)}, which is no folder; name one, or unset it")
+
+
+def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, replace_data: bool = False) -> None:
+    """Check that what stages need beside each other's outputs is there.
+
+    Args:
+        workspace: the run's; it need not be made yet.
+        to_run: stages that would be executed, `export@teacher` or `judge`; None: whatever the parameters name.
+        replace_data: whether data of another source in data/ may be replaced.
+
+    Raises:
+        ConfigError: if a file of weights, a runtime, a data source or an imported generator is missing or unknown.
+        DataError: if data that somebody added would be replaced.
+    """
+    to_run = _every_stage(workspace.params) if to_run is None else to_run
+    families = {name.partition("@")[0] for name in to_run}
+    for stage, key, path in _weights(workspace.params):
+        if stage in families and not (workspace.root / path).is_file():
+            raise ConfigError(f"{key} is {shown(path)}, and there is no such file; correct it, or put the file there")
+    for key, target in _targets(workspace.params, to_run):
+        _require_target(key, target)
+    if "candidate" in families and workspace.imports:
+        _require_imported(workspace, workspace.imports)
+    if reads_data(workspace.root if workspace.root.is_dir() else workspace.main):
+        _require_source(workspace)
+        if not workspace.isolated and not replace_data:
+            check_replacement(workspace.root, workspace.data.source)
+
+
+def _every_stage(params: Params) -> set[str]:
+    """Names of all stages of a whole chain that need anything beside each other's outputs."""
+    return {*STAGES_WITH_NEEDS, *(f"export@{name}" for name in params.export.items)}
+
+
+STAGES_WITH_NEEDS = (
+    "judge", "candidate", "student", "control", "supernet", "search", "subnet", "evaluate"
+)  # fmt: skip
+
+
+def _weights(params: Params) -> Iterator[tuple[str, str, str]]:
+    """Stage, key and path of each file of weights that the parameters name."""
+    trainings = {
+        ("candidate", "candidate.training"): params.candidate.training,
+        ("student", "student.training"): params.student.training,
+        ("control", "control.training"): params.control.training,
+        ("supernet", "supernet.training"): params.supernet.training,
+        ("subnet", "subnet.fine_tuning"): params.subnet.fine_tuning,
+    }
+    found = [("judge", "judge.weights", params.judge.weights)]
+    found.append(("evaluate", "evaluate.lpips_weights", params.evaluate.lpips_weights))
+    for (stage, section), training in trainings.items():
+        path = training.perceptual_weights if isinstance(training, Adversarial) and training.lambda_perceptual else None
+        found.append((stage, f"{section}.perceptual_weights", path))
+    yield from ((stage, key, path) for stage, key, path in found if path is not None)
+
+
+def _targets(params: Params, to_run: Collection[str]) -> Iterator[tuple[str, TargetName]]:
+    for name, item in params.export.items.items():
+        if f"export@{name}" in to_run:
+            yield f"export.items.{name}.target", item.target
+    if "search" in to_run and params.search.measures_latency and params.search.latency_runtime != "torch":
+        yield "search.latency_runtime", params.search.latency_runtime
+
+
+def _require_target(key: str, target: TargetName) -> None:
+    absent = [name for name in TARGET_PACKAGES[target] if not any(importlib.metadata.distributions(name=name))]
+    if absent:
+        raise ConfigError(
+            f"{key} is '{target}', which is not installed ({', '.join(absent)}); run `{TARGET_EXTRAS[target]}`, or "
+            "choose another one of `ganpress targets`"
+        )
+
+
+def _require_imported(workspace: Workspace, folder: str) -> None:
+    if not (workspace.main / f"{folder}.dvc").is_file() and not (workspace.root / folder).is_dir():
+        raise ConfigError(
+            f"candidate.imported is {folder}, and there is no imported generator; bring it in with `ganpress import`"
+        )
+
+
+def _require_source(workspace: Workspace) -> None:
+    from ganpress.data.card import display_name, read_card
+
+    card, source = read_card(workspace.root / "data"), workspace.data.source
+    if card is None or card.source != display_name(source):
+        from ganpress.data.sources import check_source
+
+        check_source(source)
+
+
+def reads_data(root: Path) -> bool:
+    """Whether data/ is pinned, or any stage of dvc.yaml reads it."""
+    from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
+
+    if (root / "data.dvc").exists():
+        return True
+    path = root / "dvc.yaml"
+    content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    stages = stages if isinstance(stages, dict) else {}
+    bodies = [body.get("do", body) for body in stages.values() if isinstance(body, dict)]
+    return any(Path(str(dep)).parts[:1] == ("data",) for body in bodies for dep in body.get("deps", ()))

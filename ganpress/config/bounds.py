@@ -1,0 +1,124 @@
+"""Types of parameters: each with both of its bounds, its unit, and no value that only looks like one.
+
+Bounds are generous: above what any real use has had, and below what no machine could hold or no schedule could end.
+Sections are strict (`ganpress.config.base.Section`): `true` is no number, `3.0` no whole number, "3" neither.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+LEFT_OUT_BY_DVC = frozenset({"size", "nfiles"})
+"""Keys that DVC's run cache leaves out of what it compares (treeverse/dvc#10296): no parameter may bear such a name,
+or DVC restores the output of another value. A test reads DVC's own list."""
+ITEM_PATTERN = r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?"
+ITEM_RULE = (
+    "1 to 64 lower-case letters, digits, '-' and '_', with a letter or digit at both ends, and neither "
+    f"{' nor '.join(sorted(LEFT_OUT_BY_DVC))}"
+)
+MAX_ITEMS = 256
+"""Of one stage with variants."""
+
+
+def is_item_name(name: object) -> bool:
+    """Whether an item of a stage may be called `name`: it becomes a folder, a DVC stage and an MLflow run."""
+    return isinstance(name, str) and re.fullmatch(ITEM_PATTERN, name) is not None and name not in LEFT_OUT_BY_DVC
+
+
+def _item(name: object) -> object:
+    if not is_item_name(name):
+        raise ValueError(f"a name of an item is {ITEM_RULE}")
+    return name
+
+
+def _whole(value: object) -> object:
+    """Refuse what equals a whole number in Python and is none: `true` and `1.0`."""
+    if isinstance(value, bool | float):
+        raise ValueError(f"must be a whole number, found {str(value).lower()}")
+    return value
+
+
+def _source(name: object) -> object:
+    """Refuse endless derivations (`edges:edges:…`) before anything follows them."""
+    if isinstance(name, str) and name.count(":") > MAX_COLONS:
+        raise ValueError(f"a data source has at most {MAX_COLONS} colons, found {name.count(':'):,}")
+    return name
+
+
+MAX_COLONS = 32
+_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+_LAYER = r"^[A-Za-z0-9_.]+$"
+_REFERENCE = rf"^(?:teacher|subnet|(?:candidate|student|control|compress|export)/{ITEM_PATTERN})$"
+_IMPORTED = r"^imported/[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?:\.md)?$"
+PATTERNS = {
+    _LINE: "must be one line without control characters",
+    _LAYER: "must be the name of a layer, letters, digits, '_' and '.'",
+    _REFERENCE: f"must be teacher, subnet, student/X, control/X or compress/X; X is {ITEM_RULE}",
+    _IMPORTED: "must be imported/X, where X is 1 to 64 letters, digits, '-' and '_' and begins with a letter or digit",
+}
+"""What the patterns mean, for messages."""
+
+ItemName = Annotated[str, BeforeValidator(_item), Field(max_length=64)]
+Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=_LINE)]
+"""One line for people."""
+FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=_LINE)]
+SourceName = Annotated[str, BeforeValidator(_source), Field(min_length=1, max_length=4096, pattern=_LINE)]
+GeneratorName = Annotated[str, Field(min_length=1, max_length=4096, pattern=_LINE)]
+"""`family:spec`; `models.names` bounds the numbers in it."""
+LayerName = Annotated[str, Field(min_length=1, max_length=256, pattern=_LAYER)]
+Reference = Annotated[str, Field(max_length=96, pattern=_REFERENCE)]
+"""A generator of the chain: `teacher`, `subnet`, `student/d4-mse`."""
+ImportedFolder = Annotated[str, Field(max_length=96, pattern=_IMPORTED)]
+
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Images = Annotated[int, Field(ge=1, le=10_000_000)]
+"""Images, latents or inputs that lie in memory or on disk at once."""
+ScoredImages = Annotated[int, Field(ge=2, le=10_000_000)]
+"""Images that a distribution is estimated from."""
+ImagesShown = Annotated[int, Field(ge=1, le=100_000_000_000)]
+"""Training length."""
+HalfLife = Annotated[int, Field(ge=0, le=100_000_000_000)]
+"""Of an exponential moving average, in images shown; 0 switches it off."""
+PoolImages = Annotated[int, Field(ge=0, le=1_000_000)]
+"""Made images that a history holds; 0 keeps none."""
+BatchSize = Annotated[int, Field(ge=1, le=65_536)]
+"""Images of one step."""
+StatisticsBatchSize = Annotated[int, Field(ge=2, le=65_536)]
+"""Likewise, where a normalisation takes its statistics over the batch."""
+Steps = Annotated[int, Field(ge=1, le=1000)]
+"""Updates or draws within one step of training."""
+LearningRate = Annotated[float, Field(ge=1e-12, le=10)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+LossWeight = Annotated[float, Field(ge=0, le=1_000_000)]
+PositiveWeight = Annotated[float, Field(ge=1e-12, le=1_000_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PartialShare = Annotated[float, Field(ge=0, lt=1)]
+PositiveShare = Annotated[float, Field(ge=1e-6, le=1)]
+ShareBelowHalf = Annotated[float, Field(ge=1e-6, lt=0.5)]
+ShareInside = Annotated[float, Field(ge=1e-12, lt=1)]
+Percentile = Annotated[float, Field(gt=50, le=100)]
+Width = Annotated[int, Field(ge=1, le=4096)]
+"""A number in a spec: channels before a layer's own factor, or percent of an imported network's."""
+Depth = Annotated[int, Field(ge=1, le=2048)]
+"""W-DCGAN's depth scale factor."""
+Layers = Annotated[int, Field(ge=1, le=16)]
+Pixels = Annotated[int, Field(ge=1, le=65_536)]
+Bits = Annotated[int, Field(ge=2, le=8)]
+MeanBits = Annotated[float, Field(ge=2, le=8)]
+Bytes = Annotated[int, Field(ge=1, le=2**50)]
+Operations = Annotated[int, Field(ge=1, le=10**18)]
+"""Multiply-accumulates, or parameters."""
+Milliseconds = Annotated[float, Field(ge=1e-6, le=10_000_000)]
+Decibels = Annotated[float, Field(ge=-200, le=200)]
+PixelDifference = Annotated[float, Field(ge=1e-9, le=2)]
+"""Between images in [-1, 1]."""
+Repeats = Annotated[int, Field(ge=3, le=1_000_000)]
+"""Timed calls or rounds."""
+Neighbours = Annotated[int, Field(ge=1, le=10_000)]
+Parts = Annotated[int, Field(ge=1, le=100_000)]
+"""Subsets or splits that a metric is averaged over."""
+ImageSize = Annotated[Literal[16, 32, 64, 128, 256], BeforeValidator(_whole)]
+"""Height in pixels."""
+Channels = Annotated[Literal[1, 3], BeforeValidator(_whole)]
+"""Of an image: grey or colour."""

@@ -1,0 +1,111 @@
+"""What `run` would refuse, `run --dry-run` refuses: before the first stage, with one line."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.preflight import RunRequest, check_needs, check_request
+from flows.worktree import Workspace
+from ganpress.config.base import parse, read_yaml
+from ganpress.config.edge import TARGET_EXTRAS, TARGET_PACKAGES
+from ganpress.config.params import Params, merge_overlay
+from ganpress.edge.targets import TARGETS
+from ganpress.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def workspace(root, **changes):
+    content = merge_overlay(read_yaml(ROOT / "params.yaml"), changes)
+    return Workspace(root, root, None, parse(content, Params, "params.yaml"))
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name in ("dvc.yaml", "params.yaml", "data.dvc"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_the_default_has_all_it_needs(project):
+    check_needs(workspace(project))
+
+
+SQUEEZENET = {"kind": "squeezenet", "weights": "absent.pth"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages", "message"),
+    [
+        ({"judge": SQUEEZENET}, {"judge"}, "judge.weights is '.*absent.pth', and there is no such file"),
+        ({"evaluate": {"lpips_weights": "no.pt"}}, {"evaluate"}, "evaluate.lpips_weights is 'no.pt'"),
+        ({"data": {"source": "nothing"}}, set(), "data source 'nothing' is unknown"),
+        ({"data": {"source": "edges:scenes"}}, set(), "edges are made from plain images"),
+        (
+            {"candidate": {"imported": "imported/gone", "items": {"x": {"imported": True}}}},
+            {"candidate@x"},
+            "there is no imported generator; bring it in",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_first(project, changes, stages, message):
+    with pytest.raises(ConfigError, match=message):
+        check_needs(workspace(project, **changes), stages)
+
+
+def test_a_stage_that_will_not_run_needs_nothing(project):
+    check_needs(workspace(project, judge=SQUEEZENET), {"teacher"})
+
+
+def test_a_runtime_that_is_not_installed_is_said_before_training(project, monkeypatch):
+    monkeypatch.setitem(TARGET_PACKAGES, "openvino", ("a-package-that-nobody-has",))
+    item = {"items": {"subnet": {"generator": "subnet", "target": "openvino"}}}
+    with pytest.raises(ConfigError, match=r"export.items.subnet.target is 'openvino', .*uv sync --extra openvino"):
+        check_needs(workspace(project, export=item), {"export@subnet"})
+    check_needs(workspace(project, export=item), {"judge"})
+
+
+def test_targets_are_described_once():
+    for name, target in TARGETS.items():
+        assert target.packages == TARGET_PACKAGES[name]
+        assert target.install == TARGET_EXTRAS[name]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"jobs": 0}, {"jobs": 65}, {"jobs": True}, {"jobs": "2"}, {"stage_timeout_s": float("nan")},
+        {"stage_timeout_s": 0}, {"stage_timeout_s": -1}, {"stage_timeout_s": float("inf")}, {"recipe": ""},
+        {"from_stage": "a\0b"}, {"stages": [""]}, {"stages": [3]}, {"settings": [None]}, {"settings": ["a\nb"]},
+    ],
+)  # fmt: skip
+def test_a_flow_checks_its_parameters_too(wrong):
+    with pytest.raises(ConfigError):
+        check_request(dataclasses.replace(RunRequest(), **wrong))
+
+
+@pytest.mark.parametrize(("name", "value"), [("GANPRESS_THREADS", "many"), ("GANPRESS_THREADS", "9" * 5000),
+    ("GANPRESS_THREADS", "-1"), ("GANPRESS_THREADS", ""), ("GANPRESS_TRACKING", "yes"),
+    ("GANPRESS_CHECKPOINTS", __file__)])  # fmt: skip
+def test_variables_are_checked_first(name, value, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=name):
+        check_request(RunRequest())
+
+
+@pytest.mark.parametrize("name", ["d2; touch PWNED #", "$(touch PWNED)", "size", "../x", "a b", "x" * 300, ""])
+def test_no_stage_starts_beside_a_wrong_name(name, tmp_path):
+    text = (ROOT / "params.yaml").read_text().replace("    d2: {depth: 2}", f"    '{name}': {{depth: 2}}")
+    (tmp_path / "params.yaml").write_text(text)
+    for module in ("tasks.validate", "tasks.teacher"):
+        ended = subprocess.run(
+            [sys.executable, "-m", module], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
+        assert ended.returncode == 2
+        assert "control.items has" in ended.stderr
+        assert len(ended.stderr.strip().splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
