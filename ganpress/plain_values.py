@@ -29,11 +29,21 @@ def read_json(path: Path, largest: int = LARGEST_JSON_BYTES) -> Any:
         OSError: if it cannot be opened.
         ValueError: if it is too large, not UTF-8 or no JSON.
     """
+    return parse_json(read_bounded(path, largest))
+
+
+def read_bounded(path: Path, largest: int = LARGEST_JSON_BYTES) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ValueError: if it is too large.
+    """
     with path.open("rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it has more than {largest:,} bytes")
-    return parse_json(content)
+    return content
 
 
 def parse_json(content: bytes) -> Any:

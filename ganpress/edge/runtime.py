@@ -1,6 +1,7 @@
 """Exported generators in ONNX Runtime, called like torch ones."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
-from ganpress.errors import CheckpointError, ConfigError
-from ganpress.frames import read_content
+from ganpress.errors import CheckpointError, ConfigError, shown
+from ganpress.onnx_files import read_onnx
 
 NO_KERNEL = re.compile(
     r"NOT_IMPLEMENTED.*|No Op registered for.*|\S+ is not a registered function/op|guarantees support for models.*"
@@ -43,7 +44,7 @@ class OnnxGenerator:
                 f"{path} is no generator: it needs '{INPUT}' or '{SOURCE}' -> '{OUTPUT}', found {found}"
             )
         self.path, self._input = path, found[0]
-        self.input_shape: tuple[int, ...] = tuple(map(int, self._session.get_inputs()[0].shape[1:]))
+        self.input_shape: tuple[int, ...] = fixed_sizes(self._session.get_inputs()[0].shape, path)
         """Of one input: (Z,) or (C, H, W)."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -53,12 +54,29 @@ class OnnxGenerator:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
         """
         values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
-        (images,) = self._session.run([OUTPUT], {self._input: values})
+        try:
+            (images,) = self._session.run([OUTPUT], {self._input: values})
+        except Exception as error:  # the runtime raises many types for graphs that do not compute
+            reason = shown(" ".join(str(error).split()), 200)
+            raise CheckpointError(f"{self.path} cannot be run by ONNX Runtime: {reason}; export it again") from None
         return torch.from_numpy(images)
 
     def end_profiling(self) -> str:
         """Close the profile and return its path."""
         return str(self._session.end_profiling())
+
+
+def fixed_sizes(shape: Sequence[object], path: Path) -> tuple[int, ...]:
+    """Sizes of one input, those behind the batch.
+
+    Raises:
+        CheckpointError: if there are none, or one is not fixed.
+    """
+    sizes = tuple(one for one in shape[1:] if isinstance(one, int) and one > 0)
+    if not sizes or len(sizes) != len(shape) - 1:
+        found = ", ".join(map(shown, shape))
+        raise CheckpointError(f"{path} is no generator: the sizes of its input must be fixed, found ({found})")
+    return sizes
 
 
 def as_float32(inputs: Tensor, input_shape: tuple[int, ...], taker: str) -> NDArray[np.float32]:
@@ -94,7 +112,7 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
-    content = read_content(path)
+    content = read_onnx(path)
     if only_weights_are_integers(content):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     disabled = [WEIGHT_ROUNDING] if only_activations_are_integers(content) else []
@@ -106,10 +124,11 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
         reason = " ".join(str(error).split())
         if lacking := NO_KERNEL.search(reason):
             raise CheckpointError(
-                f"{path} needs a kernel that onnxruntime {runtime_version()} has not: {lacking[0][:200]}; "
+                f"{path} needs a kernel that onnxruntime {runtime_version()} has not: {shown(lacking[0], 200)}; "
                 "`uv sync --upgrade-package onnxruntime`, or export it again"
             ) from None
-        raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason[:200]}; export it again") from None
+        line = f"{path} cannot be loaded by ONNX Runtime: {shown(reason, 200)}; export it again"
+        raise CheckpointError(line) from None
 
 
 def only_weights_are_integers(content: bytes) -> bool:

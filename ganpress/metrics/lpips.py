@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.checkpoint import load_weights_, load_weights_only
+from ganpress.checkpoint import load_weights_, load_weights_only, named_tensors
 from ganpress.errors import CheckpointError, DataError
 from ganpress.metrics.inputs import Float64
 from ganpress.pixels import uint8_to_images
@@ -83,7 +83,8 @@ def load_perceptual_distance(path: Path) -> PerceptualDistance:
         raise CheckpointError(f"{path} must hold 'backbone' and 'heads' of LPIPS on SqueezeNet 1.1 (docs/metrics.md)")
     network = squeezenet1_1(weights=None)
     load_weights_(network, content["backbone"], f"{path}: backbone")
-    heads = [content["heads"].get(f"lin{place}.model.1.weight") for place in range(len(TAPS))]
+    named = named_tensors(content["heads"], f"{path}: heads")
+    heads = [named.get(f"lin{place}.model.1.weight") for place in range(len(TAPS))]
     for place, (head, channels) in enumerate(zip(heads, CHANNELS, strict=True)):
         if head is None or head.numel() != channels:
             found = "missing" if head is None else tuple(head.shape)

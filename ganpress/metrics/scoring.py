@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganpress.config.training import QuickMetric
+from ganpress.data.arrays import load_array
 from ganpress.errors import ConfigError, DataError
 from ganpress.metrics.frechet import (
     FeatureStatistics,
@@ -73,12 +74,7 @@ def array_batches(array_path: Path, batch_size: int = BATCH) -> Iterator[Tensor]
     Raises:
         DataError: if the file is missing, damaged or no array of images.
     """
-    try:
-        array = np.load(array_path, mmap_mode="r")
-    except FileNotFoundError:
-        raise DataError(f"{array_path} is missing; run `dvc repro prepare` first") from None
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{array_path} is damaged ({error}); run `dvc repro --force prepare`") from None
+    array = load_array(array_path, memory_mapped=True)
     if array.ndim != 4 or array.dtype != np.uint8 or len(array) == 0:
         raise DataError(f"{array_path} must hold uint8 images (N, C, H, W), found {array.dtype} {array.shape}")
     batch_size = max(1, min(batch_size, BATCH_NUMBERS // array[0].size))

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ganpress.edge.kernels import KernelProfile
 from ganpress.edge.quiet import quiet
-from ganpress.edge.runtime import as_float32
+from ganpress.edge.runtime import as_float32, fixed_sizes
 from ganpress.edge.targets.executorch_profile import read_profile
-from ganpress.errors import CheckpointError
+from ganpress.errors import CheckpointError, shown
 from ganpress.frames import is_frame, read_content
 
 NO_KERNEL = "error: 0x:14"
@@ -45,12 +45,12 @@ class ExecuTorchGenerator:
             try:
                 self._program = Runtime.get().load_program(source, enable_etdump=profile)
                 self._method = self._program.load_method("forward")
-                tensor = self._method.metadata.input_tensor_meta(0)
+                sizes = list(self._method.metadata.input_tensor_meta(0).sizes())
             except Exception as error:  # the runtime raises many types for damaged files
-                raise _refusal(path, " ".join(str(error).split())[:200]) from None
+                raise _refusal(path, shown(" ".join(str(error).split()), 200)) from None
         self.path = path
-        self.largest_batch, *shape = tensor.sizes()
-        self.input_shape = tuple(shape)
+        self.input_shape = fixed_sizes(sizes, path)
+        self.largest_batch = max(1, sizes[0])
         """Of one input: (Z,) or (C, H, W)."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
