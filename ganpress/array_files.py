@@ -17,7 +17,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read every array of a `.npz` file.
 
     Raises:
-        OSError: if it cannot be opened.
+        OSError: if it is missing.
         ValueError: if it is damaged, holds anything but plain arrays, or unpacks to more than a file of its size may.
     """
     largest = largest_content(path.stat().st_size)
@@ -29,7 +29,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                     f"it holds more than {MOST_ARRAYS:,} arrays, or unpacks to more than {largest:,} bytes"
                 )
             return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
-    except (ValueError, OSError):
+    except (ValueError, FileNotFoundError):
         raise
     except Exception:  # a damaged zip raises many types
         raise ValueError("it is no whole archive of arrays") from None

@@ -98,9 +98,8 @@ class ImageArray:
         if pixels.ndim != 4 or pixels.dtype != np.uint8:
             raise DataError(f"{name}: images must be uint8 (N, C, H, W), found {pixels.dtype} {pixels.shape}")
         if labels.shape != (len(pixels),) or labels.dtype.kind not in "iu":
-            raise DataError(
-                f"{name}: {len(pixels)} images but labels {labels.dtype} of shape {labels.shape}; prepare again"
-            )
+            found = f"labels of shape {labels.shape} and type {labels.dtype}"
+            raise DataError(f"{name}: {len(pixels)} images but {found}; prepare again")
         self.pixels, self.labels, self.name = pixels, labels, name
 
     def __len__(self) -> int:

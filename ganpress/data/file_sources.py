@@ -20,8 +20,9 @@ from ganpress.data.image_files import (
     read_picture_file,
     write_zip,
 )
+from ganpress.data.limits import LARGEST_TEXT_BYTES
 from ganpress.data.raw import SPLIT_FOLDERS, open_raw
-from ganpress.errors import DataError
+from ganpress.errors import DataError, shown
 
 ARCHIVE_NAME = "images.zip"
 CIFAR_FOLDER = "cifar-10-batches-py"

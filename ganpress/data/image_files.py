@@ -1,6 +1,7 @@
 """Image files in a folder tree or in a zip: listing, decoding, packing."""
 
 import io
+import logging
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".p
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Of Pillow. It takes a file for what its bytes say, whatever its name, and would start Ghostscript for PostScript."""
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it writes about damaged files to stderr; `decode` says enough
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Earliest time a zip can hold; a fixed one makes equal images equal bytes."""
 

@@ -84,13 +84,15 @@ def load_perceptual_distance(path: Path) -> PerceptualDistance:
     network = squeezenet1_1(weights=None)
     load_weights_(network, content["backbone"], f"{path}: backbone")
     named = named_tensors(content["heads"], f"{path}: heads")
-    heads = [named.get(f"lin{place}.model.1.weight") for place in range(len(TAPS))]
-    for place, (head, channels) in enumerate(zip(heads, CHANNELS, strict=True)):
-        if head is None or head.numel() != channels:
+    heads = []
+    for place, channels in enumerate(CHANNELS):
+        name = f"lin{place}.model.1.weight"
+        head = named.get(name)
+        if head is None or head.numel() != channels or not head.is_floating_point():
             found = "missing" if head is None else tuple(head.shape)
-            name = f"lin{place}.model.1.weight"
             raise CheckpointError(f"{path}: heads: '{name}' is {found}, needed is (1, {channels}, 1, 1)")
-    return PerceptualDistance(network.features, [head.flatten() for head in heads])
+        heads.append(head.flatten())
+    return PerceptualDistance(network.features, heads)
 
 
 def _unit(x: Tensor) -> Tensor:
