@@ -33,7 +33,7 @@ LARGEST_FACT = 2**63
 FACTS = frozenset({"calibration"})
 MOST_ARGUMENTS = 200_000
 """Values in one blueprint."""
-MODULES_PER_TENSOR, MODULES_BESIDE = 8, 4_096
+MODULES_PER_TENSOR, MODULES_BESIDE = 8, 256
 """A network may have this many modules for each tensor in the file, and these besides."""
 
 Shapes = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]

@@ -45,7 +45,7 @@ def load_model(path: Path, expected_builder: str | None = None) -> tuple[nn.Modu
     content = load_weights_only(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a ganpress model file (no '{FORMAT}' header)")
-    if content.get("version") != FORMAT_VERSION:
+    if type(content.get("version")) is not int or content["version"] != FORMAT_VERSION:
         found = shown(content.get("version"))
         raise CheckpointError(f"{path} has format version {found}, this program reads {FORMAT_VERSION}")
     blueprint = read_blueprint(content.get("builder"), content.get("arguments"), str(path))

@@ -70,11 +70,11 @@ def _mutate_tensor(tensor: torch.Tensor, draw: random.Random) -> object:
         lambda: tensor[None],
         lambda: torch.zeros(1, dtype=tensor.dtype).expand(10**6),
         lambda: torch.zeros(1, dtype=tensor.dtype).expand(10**5, 10**5, 10**3),
-        lambda: tensor.to_sparse() if tensor.dim() else tensor,
+        lambda: tensor.to_sparse() if tensor.dim() and tensor.device.type == "cpu" else tensor,
         lambda: torch.empty(10**9, device="meta"),
         lambda: tensor.flatten()[:0],
     )
-    return draw.choice(makers)()
+    return tensor if tensor.layout != torch.strided else draw.choice(makers)()
 
 
 def _anything(value: object, draw: random.Random) -> object:
