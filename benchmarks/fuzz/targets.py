@@ -70,6 +70,10 @@ def _models(folder: Path) -> list[bytes]:
     return [(folder / f"{number}.pt").read_bytes() for number in range(len(BLUEPRINTS))]
 
 
+def _judges(folder: Path) -> list[bytes]:
+    return _models(folder)[1:2]
+
+
 def _torch_values(content: bytes, draw: random.Random) -> bytes:
     if draw.random() < 0.3:
         return mutate_bytes(content, draw)
@@ -295,7 +299,7 @@ LINES = _facts({"spec": "1_2", "score": 0.5, "layer": "x", "ms": 1.0})
 TARGETS_BY_NAME: dict[str, Target] = {
     "model": Target("g.pt", _models, load_model, _torch_values),
     "weights": Target("w.pth", _weights, read_state, _torch_values),
-    "judge": Target("judge.pt", _models, load_judge, _torch_values),
+    "judge": Target("judge.pt", _judges, load_judge, _torch_values),
     "checkpoint": Target("c.pt", _checkpoint, _resume, _torch_values),
     "packed": Target("g.ganpack", _packed, load_packed, _packed_values),
     "frame": Target("generator.onnx.zst", _onnx_frames, read_content),

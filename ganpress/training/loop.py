@@ -146,13 +146,21 @@ class Training:
         try:
             for name, part in self.state.items():
                 part.load_state_dict(content["state"][name])
-            shown, points = content["images_shown"], fit(content["curve"], list[tuple[int, dict[str, float]]], "curve")
-            self.images_shown = fit(shown, int, "images_shown")
+            points = fit(content["curve"], list[tuple[int, dict[str, float]]], "curve")
+            self.images_shown = content["images_shown"]
+            if (
+                not 0 < self.images_shown <= self.total_images + self.images_per_step
+                or points[-1][0] != self.images_shown
+            ):
+                raise ValueError("a length that this training never has")
         except Exception:  # modules, optimizers and random streams each raise types of their own
             raise CheckpointError(
                 f"{self.checkpointing.path} does not hold the state of this training; delete it to start anew"
             ) from None
         self.curve = [CurvePoint(images, losses) for images, losses in points]
+
+    def _is_possible(self, images: int) -> bool:
+        return 0 < images <= self.total_images + self.images_per_step
 
     def _note(self) -> str:
         if not self.curve:

@@ -35,6 +35,9 @@ KERNEL_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "i
 WARM_UP_CALLS = 2
 NO_KERNEL = ("doesn't contain the operation", "from unsupported opset")
 """What OpenVINO says of an operator, or an operator set, that this version of it does not know."""
+XML_START_BYTES = 1024
+XML_START = re.compile(rb'\s*(<\?xml[^<>]*\?>)?\s*<net( \w+="[^"<>]*")*? version="1[01]"[^<>]*>\s*<layers>')
+"""How OpenVINO begins its files."""
 UNCONVERTED = re.compile(r"No conversion rule found for operations: (.*)")
 ONNX_OPERATOR = re.compile(r"([A-Z]\w*)-\d+")
 """E.g. `Det-20`: an operator of ONNX with the version of its definition."""
@@ -157,18 +160,20 @@ class OpenVinoGenerator:
 
 
 def _check_form(path: Path, content: Path | bytes) -> None:
-    """Refuse what is no `.xml`: OpenVINO would take an ONNX graph of that name, and read its weights from other files.
+    """Refuse what is not OpenVINO's own XML.
+
+    OpenVINO would try other formats under that name, and of an ONNX graph read the weights from other files.
 
     Raises:
-        CheckpointError: if the file does not begin as XML.
+        CheckpointError: if the root of the file is no `net` of a known version, or it declares entities.
     """
     if isinstance(content, Path):
         with content.open("rb") as file:
-            start = file.read(256)
+            start = file.read(XML_START_BYTES)
     else:
-        start = content[:256]
-    if not start.lstrip().startswith((b"<?xml", b"<net")):
-        raise CheckpointError(f"{path} cannot be loaded by OpenVINO: it does not begin as XML; export it again")
+        start = content[:XML_START_BYTES]
+    if not XML_START.match(start):
+        raise CheckpointError(f"{path} cannot be loaded by OpenVINO: it does not begin as its XML; export it again")
 
 
 def _number_type(execution: str) -> str:
