@@ -154,7 +154,7 @@ def _load_inception(weights: Path) -> Any:
 
 
 def _load_program(weights: Path) -> Callable[[Tensor], Any]:
-    """Load a TorchScript or exported program; neither format holds Python code."""
+    """Load a TorchScript or exported program: code that runs as the user, who names it in params.yaml and trusts it."""
     try:
         if weights.suffix == ".pt2":
             exported: Callable[[Tensor], Any] = torch.export.load(weights).module()

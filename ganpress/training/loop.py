@@ -147,11 +147,8 @@ class Training:
             for name, part in self.state.items():
                 part.load_state_dict(content["state"][name])
             points = fit(content["curve"], list[tuple[int, dict[str, float]]], "curve")
-            self.images_shown = content["images_shown"]
-            if (
-                not 0 < self.images_shown <= self.total_images + self.images_per_step
-                or points[-1][0] != self.images_shown
-            ):
+            self.images_shown = points[-1][0]
+            if self.images_shown != content["images_shown"] or not self._is_possible(self.images_shown):
                 raise ValueError("a length that this training never has")
         except Exception:  # modules, optimizers and random streams each raise types of their own
             raise CheckpointError(
