@@ -128,6 +128,8 @@ class _Detached:
         self._file_bytes = file_bytes
         self._stored = self._shown = self._values = 0
         self._blocks: dict[tuple[int, int], torch.UntypedStorage] = {}
+        self._copies: dict[int, Tensor] = {}
+        """Made here, by identity: a dict that stands in two places is met twice."""
 
     def copy(self, value: Any, depth: int = 0) -> Any:
         """The same value with tensors of its own."""
@@ -147,6 +149,8 @@ class _Detached:
         return type(value)(self.copy(one, depth + 1) for one in value) if type(value) in (list, tuple) else value
 
     def _copy_tensor(self, tensor: Tensor) -> Tensor:
+        if id(tensor) in self._copies:
+            return tensor
         self._check(tensor)
         storage = tensor.untyped_storage()
         place = storage.data_ptr(), storage.nbytes()
@@ -157,7 +161,10 @@ class _Detached:
             self._blocks[place] = storage.clone()  # type: ignore[no-untyped-call]
         copied = torch.empty(0, dtype=tensor.dtype)
         copied.set_(self._blocks[place], tensor.storage_offset(), tensor.shape, tensor.stride())
-        return torch.nn.Parameter(copied, tensor.requires_grad) if isinstance(tensor, torch.nn.Parameter) else copied
+        if isinstance(tensor, torch.nn.Parameter):
+            copied = torch.nn.Parameter(copied, tensor.requires_grad)
+        self._copies[id(copied)] = copied
+        return copied
 
     def _check(self, tensor: Tensor) -> None:
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:

@@ -216,6 +216,8 @@ def test_honest_files_come_back(tmp_path, legacy):
     value |= {"p": nn.Parameter(weight.clone()), "facts": {"lr": 0.1, "steps": [1, 2], "at": (1, "x", None, True)}}
     torch.save(value, tmp_path / "f.pt", _use_new_zipfile_serialization=not legacy)
     read = load_weights_only(tmp_path / "f.pt")
+    torch.save({"one": (state := {"x": torch.ones(9)}), "other": state}, tmp_path / "twice.pt")
+    assert load_weights_only(tmp_path / "twice.pt")["other"]["x"].tolist() == [1.0] * 9
     (tmp_path / "f.pt").write_bytes(b"\0" * 4096)  # what was read is no part of the file any more
     assert read["facts"] == value["facts"]
     assert all(torch.equal(read[name], value[name]) for name in value if name != "facts")

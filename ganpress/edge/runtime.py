@@ -107,7 +107,7 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # what goes wrong is raised, too, and said once
     if threads is not None:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
     if profile is not None:
@@ -118,7 +118,7 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
     disabled = [WEIGHT_ROUNDING] if only_activations_are_integers(content) else []
     try:
         return onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
+            content, options, ["CPUExecutionProvider"], disabled_optimizers=disabled, enable_fallback=0
         )
     except Exception as error:  # the runtime raises many types for damaged files
         reason = " ".join(str(error).split())
