@@ -1,4 +1,4 @@
-"""Archives of arrays (`.npz`) that the program wrote and somebody may have changed: read in bounded memory."""
+"""Files of arrays (`.npy`, `.npz`) that the program wrote and somebody may have changed: read in bounded memory."""
 
 import zipfile
 from pathlib import Path
@@ -11,6 +11,24 @@ from numpy.typing import NDArray
 from ganpress.frames import largest_content
 
 MOST_ARRAYS = 20_000
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Map a `.npy` file into memory; its header is compared with the size of the file before anything is read.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        ValueError: if it is truncated, or no array of numbers.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except Exception:  # a damaged header raises many types, with advice to read it unguarded
+        array = None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufb":
+        raise ValueError("it is cut off, or holds no plain array")
+    return array
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganpress.array_files import map_array
 from ganpress.data.card import Pairing
 from ganpress.errors import DataError, shown
 from ganpress.pixels import uint8_to_images
@@ -162,13 +163,9 @@ def load_array(path: Path, memory_mapped: bool) -> NDArray[Any]:
         DataError: if it is missing, truncated or no array of numbers.
     """
     try:
-        # Mapped first: numpy then compares the header with the size of the file before it takes any memory.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_array(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro prepare` or `ganpress run` first") from None
-    except Exception:  # a damaged header raises many types, with advice to read it unguarded
-        array = None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufb":
-        reason = "it is cut off, or holds no plain array"
-        raise DataError(f"{path} is damaged ({reason}); delete artifacts/prepare and run `dvc repro prepare`")
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); delete artifacts/prepare and run `dvc repro prepare`") from None
     return array if memory_mapped else np.array(array)

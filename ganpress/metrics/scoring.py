@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganpress.array_files import map_array
 from ganpress.config.training import QuickMetric
-from ganpress.data.arrays import load_array
 from ganpress.errors import ConfigError, DataError
 from ganpress.metrics.frechet import (
     FeatureStatistics,
@@ -74,7 +74,12 @@ def array_batches(array_path: Path, batch_size: int = BATCH) -> Iterator[Tensor]
     Raises:
         DataError: if the file is missing, damaged or no array of images.
     """
-    array = load_array(array_path, memory_mapped=True)
+    try:
+        array = map_array(array_path)
+    except FileNotFoundError:
+        raise DataError(f"{array_path} is missing; run `dvc repro prepare` first") from None
+    except ValueError as error:
+        raise DataError(f"{array_path} is damaged ({error}); run `dvc repro --force prepare`") from None
     if array.ndim != 4 or array.dtype != np.uint8 or len(array) == 0:
         raise DataError(f"{array_path} must hold uint8 images (N, C, H, W), found {array.dtype} {array.shape}")
     batch_size = max(1, min(batch_size, BATCH_NUMBERS // array[0].size))
