@@ -41,6 +41,8 @@ from ganpress.weight_keys import read_state
 from models.builders import Blueprint, elastic_blueprint
 from models.families import Canvas
 
+WEIGHTS: list[bytes] = []
+"""What belongs to the OpenVINO file that is changed."""
 Mutate = Callable[[bytes, random.Random], bytes]
 
 
@@ -123,6 +125,8 @@ def _exported(name: str) -> Callable[[Path], list[bytes]]:
     def seeds(folder: Path) -> list[bytes]:
         path = folder / f"generator{TARGETS[name].suffix}"
         TARGETS[name].write(WDCGAN.build().eval(), path, torch.zeros(2, 100))
+        if name == "openvino":
+            WEIGHTS.append(path.with_suffix(".bin").read_bytes())
         return [path.read_bytes()]
 
     return seeds
@@ -131,7 +135,7 @@ def _exported(name: str) -> Callable[[Path], list[bytes]]:
 def _open_edge(name: str) -> Callable[[Path], object]:
     def read(path: Path) -> object:
         if name == "openvino":
-            path.with_suffix(".bin").write_bytes(bytes(50_000))
+            path.with_suffix(".bin").write_bytes(WEIGHTS[0])
         return TARGETS[name].open(path)(torch.zeros(1, 100))
 
     return read

@@ -61,7 +61,11 @@ class ExecuTorchGenerator:
         """
         values = torch.from_numpy(as_float32(inputs, self.input_shape, f"{self.path.name} takes"))
         starts = range(0, len(values), self.largest_batch)
-        parts = [self._method.execute([values[start : start + self.largest_batch]])[0].clone() for start in starts]
+        try:
+            parts = [self._method.execute([values[start : start + self.largest_batch]])[0].clone() for start in starts]
+        except Exception as error:  # the runtime raises many types for programs that do not compute
+            reason = shown(" ".join(str(error).split()), 200)
+            raise CheckpointError(f"{self.path} cannot be run by ExecuTorch: {reason}; export it again") from None
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def profile(self) -> KernelProfile:
