@@ -66,7 +66,7 @@ WRONG_ARGUMENTS = [
     ("wdcgan_generator", OWN | {"size": True}, "'size' must be a whole number"),
     ("wdcgan_generator", OWN | {"size": -16}, "found -16"),
     ("wdcgan_generator", OWN | {"channels": -1}, "describe no network"),
-    ("wdcgan_generator", {"spec": "65535", "size": 64, "channels": 65535}, "it belongs to another architecture"),
+    ("wdcgan_generator", {"spec": "65535", "size": 64, "channels": 65535}, "this architecture needs (524280,)"),
     ("wdcgan_discriminator", OWN | {"channels": 10**9}, f"up to {LARGEST_NUMBER:,}"),
     ("unet_generator", UNET | {"downs": 65_000}, "more than"),
     ("patch_discriminator", {"in_channels": 1, "ndf": 64, "layers": 65_000}, "more than"),
