@@ -5,6 +5,7 @@ What holds no work is put aside at once. What does is named in one line, with th
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from ganpress.errors import ConfigError, StateDamaged
 from ganpress.tracking.service import sqlite_path, tracking_uri
 from ganpress.whole_files import put_aside, sqlite_damage, write_whole
 
+MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 FIX = "`ganpress doctor --fix`"
 
 
@@ -189,8 +191,10 @@ def _content_damage(name: str, text: str) -> str | None:
         return f"it has no '{needed}'"
     entries = content[needed]
     if name == "data.dvc":
-        whole = isinstance(entries, list) and all(isinstance(one, dict) and one.get("md5") for one in entries)
-        return None if whole else "it names no digest"
+        whole = isinstance(entries, list) and all(
+            isinstance(one, dict) and MD5.fullmatch(str(one.get("md5"))) and one.get("path") for one in entries
+        )
+        return None if whole else "it names no whole digest and path"
     whole = isinstance(entries, dict) and all(isinstance(one, dict) and "cmd" in one for one in entries.values())
     return None if whole else "its last stage is cut off"
 

@@ -11,7 +11,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ganpress.errors import CheckpointError
+from ganpress.blueprint_files import build_checked, check_shapes, read_blueprint, shapes_of
+from ganpress.errors import CheckpointError, shown
+from ganpress.torch_files import read_torch_file
 from models.builders import Blueprint
 
 FORMAT = "ganpress-model"
@@ -43,19 +45,18 @@ def load_model(path: Path, expected_builder: str | None = None) -> tuple[nn.Modu
     content = load_weights_only(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a ganpress model file (no '{FORMAT}' header)")
-    if content["version"] != FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format version {content['version']}, this program reads {FORMAT_VERSION}")
-    blueprint = Blueprint(content["builder"], content["arguments"])
+    if type(content.get("version")) is not int or content["version"] != FORMAT_VERSION:
+        found = shown(content.get("version"))
+        raise CheckpointError(f"{path} has format version {found}, this program reads {FORMAT_VERSION}")
+    blueprint = read_blueprint(content.get("builder"), content.get("arguments"), str(path))
     if expected_builder is not None and blueprint.builder != expected_builder:
         raise CheckpointError(f"{path} holds a '{blueprint.builder}', but a '{expected_builder}' is needed here")
-    try:
-        model = blueprint.build()
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be rebuilt: {error}") from None
-    load_weights_(model, content["state_dict"], str(path))
+    state = named_tensors(content.get("state_dict"), str(path))
     # torch does not look at the checksums of its archive: without this a flipped bit would go unseen.
     expected = content.get("sha256")  # files of before have none
-    if expected is not None and expected != _content_digest(blueprint, content["state_dict"]):
+    model = build_checked(blueprint, {name: (one.dtype, tuple(one.shape)) for name, one in state.items()}, str(path))
+    load_weights_(model, state, str(path))
+    if expected is not None and expected != _content_digest(blueprint, state):
         raise CheckpointError(f"{path} was changed after it was written: its digest does not fit; make it again")
     return model.eval(), blueprint
 
@@ -69,38 +70,42 @@ def _content_digest(blueprint: Blueprint, state: Mapping[str, torch.Tensor]) -> 
     return digest.hexdigest()
 
 
-def load_weights_(model: nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
-    """Copy `state` into `model`, in place.
+def named_tensors(content: object, origin: str) -> dict[str, torch.Tensor]:
+    """Check that what a file holds is a state_dict.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing, unexpected or of another shape.
+        CheckpointError: if it is anything but named tensors.
     """
-    own = model.state_dict()
-    for name, tensor in own.items():
-        if name not in state:
-            raise CheckpointError(f"{origin} lacks '{name}' {tuple(tensor.shape)}; it belongs to another architecture")
-        if state[name].shape != tensor.shape:
-            found, needed = tuple(state[name].shape), tuple(tensor.shape)
-            raise CheckpointError(f"{origin}: '{name}' is {found}, this architecture needs {needed}")
-    for name in state:
-        if name not in own:
-            raise CheckpointError(f"{origin} holds '{name}', which this architecture does not have")
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{origin} holds no named tensors: save `model.state_dict()`")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise CheckpointError(f"{origin} holds a {type(value).__name__} under '{shown(name)}', not a tensor")
+    return content
+
+
+def load_weights_(model: nn.Module, state: object, origin: str) -> None:
+    """Copy `state`, named tensors, into `model`, in place.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing, unexpected, of another shape or kind of number.
+    """
+    own, state = model.state_dict(), named_tensors(state, origin)
+    shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
+    for name, (dtype, shape) in shapes.items():  # floats of another precision are converted, whole numbers are not
+        if name in own and dtype.is_floating_point and own[name].dtype.is_floating_point:
+            shapes[name] = own[name].dtype, shape
+    check_shapes(shapes_of(model), shapes, origin)
     model.load_state_dict(state)
 
 
 def load_weights_only(path: Path) -> object:
-    """Load tensors and plain values from a torch file, refusing pickled code.
+    """Load tensors and plain values from a torch file, refusing pickled code; see `ganpress.torch_files`.
 
     Raises:
         CheckpointError: if the file is missing, truncated or holds anything else.
     """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist") from None
-    except Exception as error:  # torch raises many types for damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is damaged or not a weights file: {reason}") from None
+    return read_torch_file(path)
 
 
 def save_atomically(path: Path, content: object) -> None:

@@ -43,3 +43,13 @@ class StateDamaged(GanpressError):
 
 class WorkerDied(GanpressError):
     """A process that did part of the work was killed."""
+
+
+LONGEST_QUOTE = 120
+"""Characters of a stranger's text that a message repeats."""
+
+
+def shown(text: object, longest: int = LONGEST_QUOTE) -> str:
+    """A text from a file as a message may repeat it: printable, on one line, not long."""
+    printable = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(text)[: longest + 1])
+    return printable if len(printable) <= longest else f"{printable[:longest]}…"

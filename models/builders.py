@@ -10,6 +10,7 @@ from models.discriminators import multiscale_discriminator, patch_discriminator
 from models.edge_resnet import edge_resnet_generator
 from models.edge_wdcgan import DeployedWdcgan, edge_wdcgan, folded_wdcgan
 from models.elastic import Elastic, Kept, Spec, WidthSpace
+from models.factory_pins import require_pinned
 from models.families import Argument, Canvas, find_family
 from models.imported import imported_generator, imported_kept
 from models.judge import classifier, pretext_classifier, segmenter
@@ -32,8 +33,10 @@ class Blueprint:
         """Build the module with fresh weights.
 
         Raises:
-            ValueError: if the builder is unknown.
+            ValueError: if the builder is unknown, or it runs a function of a user's that is not pinned.
         """
+        if self.builder == "imported":
+            require_pinned(str(self.arguments["factory"]))
         if self.builder not in BUILDERS:
             raise ValueError(f"unknown builder '{self.builder}'; known: {', '.join(sorted(BUILDERS))}")
         return BUILDERS[self.builder](**self.arguments)

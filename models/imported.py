@@ -1,24 +1,23 @@
 """A user's own generator, rebuilt by the user's own function: `my_module:build_generator`.
 
 This is the one door through which ganpress runs code that is not its own. The function is imported by name from the
-working directory or from an installed package, each time a model file that names it is loaded; so a model file is to be
-trusted as far as the modules in the directory where it is loaded. The file itself holds tensors and plain values only.
+working directory or from an installed package, each time a model file that names it is loaded; `Blueprint.build` lets
+through only functions whose sources are pinned, see `models.factory_pins`. The file itself holds tensors and plain
+values only.
 """
 
 import copy
 import importlib
-import inspect
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.elastic import Kept, Spec
+from models.factory_pins import look_here, split_factory
 from models.families import Argument
 from models.thinning import ChannelGroup, Slot, kept_indices, thin_
 
@@ -80,13 +79,8 @@ def load_factory(factory: str) -> Callable[[], nn.Module]:
     Raises:
         ValueError: if the text is malformed, or there is no such module or function, or importing it fails.
     """
-    module_name, colon, function_name = factory.partition(":")
-    if not colon or not module_name or not function_name.isidentifier():
-        raise ValueError(f"'{factory}' does not name a function; write module:function, e.g. my_module:build_generator")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-        importlib.invalidate_caches()
+    module_name, function_name = split_factory(factory)
+    here = look_here()
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -97,18 +91,6 @@ def load_factory(factory: str) -> Callable[[], nn.Module]:
             f"module '{module_name}' ({getattr(module, '__file__', '?')}) has no function '{function_name}'"
         )
     return function  # type: ignore[no-any-return]
-
-
-def factory_file(factory: str) -> Path | None:
-    """The file that defines a user's function; None where it is in none.
-
-    Raises:
-        ValueError: if it cannot be imported.
-    """
-    try:
-        return Path(inspect.getfile(inspect.unwrap(load_factory(factory))))
-    except TypeError:  # a builtin, or a callable object
-        return None
 
 
 def build_network(factory: str) -> nn.Module:

@@ -22,8 +22,9 @@ from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import Target, require_installed
 from ganpress.edge.verification import Verification, verify_export
 from ganpress.edge_files import edge_name
-from ganpress.errors import DataError, ExportMismatch
+from ganpress.errors import DataError, ExportMismatch, shown
 from ganpress.latency import measure_latency
+from ganpress.plain_values import read_json
 from ganpress.tracking import StageRun
 from models.builders import in_floats
 from models.quantized import CalibrationRecord
@@ -158,11 +159,11 @@ def _compression_record(stage: Stage, reference: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(path)
         return record | {name: record[name] for name in NEEDED_OF_RECORD}
-    except (KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         made_by = reference.replace("/", "@")
-        raise DataError(f"{path} is damaged ({error}); delete it and run `dvc repro {made_by}`") from None
+        raise DataError(f"{path} is damaged ({shown(error)}); delete it and run `dvc repro {made_by}`") from None
 
 
 def _teacher_md5(stage: Stage, reference: str) -> str | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from ganpress.errors import DataError
+from ganpress.errors import DataError, shown
+from ganpress.plain_values import read_json
 from ganpress.roofline import Peaks
 
 FILE = "machine.json"
@@ -62,18 +63,18 @@ def read_peaks(folder: Path) -> Peaks | None:
         return None
     try:
         return Peaks(int(peaks["threads"]), {str(name): float(rate) for name, rate in peaks["gmacs_per_s"].items()})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(folder / FILE, f"{PEAKS}: {type(error).__name__}: {error}") from None
 
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise _damaged(path, str(error)) from None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, shown(error)) from None
     if not isinstance(facts, dict):
         raise _damaged(path, "texts by name are needed")
     return facts

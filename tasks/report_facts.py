@@ -1,13 +1,13 @@
 """Lists of facts for the report: compression records, edge cards, machine."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ganpress.checkpoint import file_digest
 from ganpress.edge.card import Card, read_card
 from ganpress.edge_files import EDGE_NAMES, find_edge_file
-from ganpress.errors import CheckpointError, DataError
+from ganpress.errors import CheckpointError, DataError, shown
+from ganpress.plain_values import read_json
 from ganpress.report.content import Fact, ItemRecord
 from ganpress.report.notation import write_bytes, write_count, write_share
 from tasks.machine import read_machine
@@ -31,9 +31,9 @@ def read_optional(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}); delete it and run `dvc repro` for its stage") from None
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({shown(error)}); delete it and run `dvc repro` for its stage") from None
     return content if isinstance(content, dict) else None
 
 

@@ -1,7 +1,6 @@
 """Everything below artifacts/ as the report's content. What is absent stays absent; what is damaged is named."""
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,11 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ganpress.array_files import read_arrays
 from ganpress.checkpoint import file_digest
 from ganpress.config.base import read_yaml
 from ganpress.config.params import Params, load_params
 from ganpress.edge_files import find_edge_file
-from ganpress.errors import DataError
+from ganpress.errors import DataError, shown
+from ganpress.plain_values import read_json as read_whole
 from ganpress.report.chain import (
     Candidate,
     Curve,
@@ -80,9 +81,9 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: if the file holds anything else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _damaged(path, error) from None
+        content = read_whole(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, shown(error)) from None
     if not isinstance(content, dict):
         raise _damaged(path, f"an object is needed, found {type(content).__name__}")
     return content
@@ -98,8 +99,8 @@ def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
         return None
     try:
         return read(path)
-    except (ValueError, KeyError, IndexError) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from None
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, csv.Error) as error:
+        raise _damaged(path, shown(f"{type(error).__name__}: {error}")) from None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -112,15 +113,14 @@ def _gallery(path: Path) -> Gallery:
     given: dict[str, NDArray[np.uint8]] = {}
     if path.exists():
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                for key in archive.files:
-                    kind, _, reference = key.partition("/")
-                    if reference:
-                        pictures[kind][reference] = archive[key]
-                    else:
-                        given[key] = archive[key]
-        except (ValueError, KeyError, OSError, EOFError) as error:
-            raise _damaged(path, error) from None
+            for key, value in read_arrays(path).items():
+                kind, _, reference = key.partition("/")
+                if reference:
+                    pictures[kind][reference] = value
+                else:
+                    given[key] = value
+        except (ValueError, KeyError) as error:
+            raise _damaged(path, shown(error)) from None
     return Gallery(**pictures, source=given.get("source"), truth=given.get("truth"))
 
 

@@ -3,11 +3,11 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from ganpress.errors import DataError
+from ganpress.array_files import read_arrays
+from ganpress.errors import DataError, shown
 from ganpress.metrics.pixels import Uint8
 from ganpress.metrics.sample_changes import class_shares
 from ganpress.report.step_samples import StepSamples
@@ -32,10 +32,10 @@ def step_samples(evaluated: Path, seed: int) -> list[StepSamples]:
             by_step: dict[str, list[dict[str, str]]] = {}
             for row in csv.DictReader(file):
                 by_step.setdefault(row["generator"], []).append(row)
-        with np.load(pictures, allow_pickle=False) as archive:
-            return [_step(rows, archive, seed) for rows in by_step.values()]
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
-        reason = f"{type(error).__name__}: {error}"
+        archive = read_arrays(pictures)
+        return [_step(rows, archive, seed) for rows in by_step.values()]
+    except (ValueError, KeyError, OSError, TypeError, csv.Error) as error:
+        reason = shown(f"{type(error).__name__}: {error}")
         raise DataError(f"{table} or {pictures.name} is damaged ({reason}); run `dvc repro --force evaluate`") from None
 
 

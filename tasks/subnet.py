@@ -1,6 +1,6 @@
 """Stage `subnet`: the best sub-generator as a network of its own, bit for bit, then fine-tuned if asked for."""
 
-import json
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -10,13 +10,14 @@ from ganpress.config.search import SearchConfig, SubnetConfig
 from ganpress.config.training import AnyDistillation
 from ganpress.config.translation import FeatureDistillation
 from ganpress.data.pairs import open_pairs
-from ganpress.errors import CheckpointError
+from ganpress.errors import CheckpointError, DataError, shown
+from ganpress.plain_values import fit, read_json
 from ganpress.tracking import StageRun
 from ganpress.training.distillation import Distilled, train_student
 from ganpress.training.feature_distillation import distil_translation
 from ganpress.training.loop import Checkpointing
 from models.builders import Blueprint, subnet_blueprint
-from models.elastic import Elastic, Spec
+from models.elastic import Elastic, Spec, WidthSpace
 from tasks.generator_training import CurveLog, checkpointing, deliver, last_losses, load_teacher, prepared, write_curve
 from tasks.search import calibration_inputs, load_supernet
 from tasks.stage import Stage, require, stage_main
@@ -28,8 +29,7 @@ def work(stage: Stage, run: StageRun) -> None:
     config = stage.section(SubnetConfig)
     supernet_file = require(stage.artifact("supernet") / "supernet.pt", "supernet")
     supernet, elastic = load_supernet(supernet_file)
-    best = json.loads(require(stage.artifact("search") / "best.json", "search").read_text(encoding="utf-8"))
-    spec = Spec.parse(best["spec"], supernet.space.places)
+    spec = _best(require(stage.artifact("search") / "best.json", "search"), supernet.space)
     run.uses_model(supernet_file)
     extracted = _extract(stage, supernet, spec)
     blueprint = subnet_blueprint(elastic, spec)
@@ -52,6 +52,22 @@ def work(stage: Stage, run: StageRun) -> None:
     facts = {"fine_tuning_images": tuned.curve[-1].images} | last_losses(tuned.curve)
     deliver(stage, run, tuned.student, blueprint, facts, params)
     resume.path.unlink(missing_ok=True)
+
+
+def _best(path: Path, space: WidthSpace) -> Spec:
+    """The spec that the search chose.
+
+    Raises:
+        DataError: if its file is damaged, or of another supernet.
+    """
+    try:
+        spec = Spec.parse(fit(read_json(path)["spec"], str, "'spec'"), space.places)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = shown(error) if isinstance(error, ValueError) else "a field is missing or wrong"
+        raise DataError(f"{path} is damaged ({reason}); run `dvc repro --force search`") from None
+    if spec not in space:
+        raise DataError(f"{path} names {shown(spec)}, which this supernet has not; run `dvc repro --force search`")
+    return spec
 
 
 def _fine_tune(

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ import torch
 import zstandard
 from torch import Tensor, nn
 
-from ganpress.checkpoint import load_weights_
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.blueprint_files import build_checked, check_shapes, read_blueprint, shapes_of
+from ganpress.compression.packed_header import Entry, read_header
+from ganpress.errors import CheckpointError, ConfigError, shown
+from ganpress.frames import decode_frame, largest_content
 from models.builders import Blueprint
 from models.quantized import QuantizedLayer
 from models.quantized_layers import QuantizedConv
@@ -29,21 +31,6 @@ MAGIC = b"GANPACK2"
 DIGEST_BYTES = 32
 LEVEL = 22
 """The slowest of Zstandard: a second for a million weights."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """How one tensor is stored."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    """Of numpy: `float32`, `int8`, `uint8`, `int64`."""
-    bits: int | None
-    """Of each code where they are packed, else None."""
-    entropy_coded: bool
-    length: int
-    """Bytes in the file."""
 
 
 def pack_codes(codes: Tensor, bits: int) -> bytes:
@@ -154,12 +141,15 @@ def load_packed(path: Path) -> tuple[nn.Module, Blueprint]:
     """Read a packed generator, in eval mode; every tensor is the one that was saved.
 
     Raises:
-        CheckpointError: if the file is missing, truncated, changed, or not a packed generator.
+        CheckpointError: if the file is missing, truncated, changed, no packed generator, or larger inside than
+            `ganpress.frames.largest_content` allows a file of its size.
     """
     try:
         whole = path.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
     if not whole.startswith(MAGIC):
         raise CheckpointError(f"{path} is no packed generator (no '{MAGIC.decode()}' at its start)")
@@ -167,21 +157,24 @@ def load_packed(path: Path) -> tuple[nn.Module, Blueprint]:
         raise CheckpointError(f"{path} is truncated or was changed: its digest does not fit; pack it again")
     try:
         return _decoded(content, str(path))
-    except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path} cannot be decoded: {error}; pack it again") from None
 
 
 def _decoded(content: bytes, origin: str) -> tuple[nn.Module, Blueprint]:
-    start = len(MAGIC) + 4
-    end = start + int.from_bytes(content[len(MAGIC) : start], "little")
-    described = json.loads(_decompress(content[start:end]))
-    blueprint, state = Blueprint(**described["blueprint"]), {}
-    for values in described["tensors"]:
-        entry = Entry(*values)
-        state[entry.name] = _decode(entry, content[end : end + entry.length])
-        end += entry.length
-    model = blueprint.build()
-    load_weights_(model, state, origin)
+    builder, arguments, entries, start = read_header(content, len(MAGIC))
+    largest = largest_content(len(content))
+    total = sum(entry.plain_bytes for entry in entries)
+    if total > largest:
+        raise ValueError(f"it decodes to {total:,} bytes, {largest:,} are allowed for a file of this size")
+    blueprint = read_blueprint(builder, arguments, origin)
+    stored = {entry.name: (getattr(torch, entry.dtype), entry.shape) for entry in entries}
+    model = build_checked(blueprint, stored, origin)
+    check_shapes(shapes_of(model), stored, origin)
+    state = model.state_dict()
+    for entry in entries:  # one after the other, so that no second copy of all of them is needed
+        state[entry.name].copy_(_decode(entry, content[start : start + entry.length]))
+        start += entry.length
     return model.eval(), blueprint
 
 
@@ -204,8 +197,12 @@ def _encode(name: str, tensor: Tensor, bits: int | None) -> tuple[Entry, bytes]:
 
 def _decode(entry: Entry, content: bytes) -> Tensor:
     if entry.bits is not None and not entry.entropy_coded:
+        if len(content) - entry.packed_bytes not in (0, entry.shape[0] if entry.shape else 0):
+            raise ValueError(f"'{shown(entry.name)}' has not the bytes of its codes")
         return unpack_codes(content, entry.bits, entry.shape)
-    plain = _decompress(content) if entry.entropy_coded else content
+    plain = decode_frame(content, entry.plain_bytes) if entry.entropy_coded else content
+    if len(plain) != entry.plain_bytes:
+        raise ValueError(f"'{shown(entry.name)}' has {len(plain):,} bytes, its shape needs {entry.plain_bytes:,}")
     values = np.frombuffer(plain, entry.dtype).reshape(entry.shape)
     return torch.from_numpy(values.copy())
 
@@ -213,8 +210,3 @@ def _decode(entry: Entry, content: bytes) -> Tensor:
 def _compress(content: bytes) -> bytes:
     compressed: bytes = zstandard.ZstdCompressor(level=LEVEL).compress(content)
     return compressed
-
-
-def _decompress(content: bytes) -> bytes:
-    plain: bytes = zstandard.ZstdDecompressor().decompress(content)
-    return plain

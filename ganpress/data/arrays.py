@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganpress.array_files import map_array
 from ganpress.data.card import Pairing
-from ganpress.errors import DataError
+from ganpress.errors import DataError, shown
 from ganpress.pixels import uint8_to_images
+from ganpress.plain_values import dataclass_of, read_json
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -76,14 +78,12 @@ def read_meta(prepared_dir: Path) -> PreparedMeta:
     """
     path = prepared_dir / "meta.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("conditioning") is not None:
-            content["conditioning"] = Conditioning(**content["conditioning"])
-        return PreparedMeta(**content)
+        return dataclass_of(PreparedMeta, read_json(path))
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro prepare` or `ganpress run` first") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete artifacts/prepare and run `dvc repro prepare`") from None
+    except (OSError, ValueError) as error:
+        reason = f"({shown(error, 200)}); delete artifacts/prepare and run `dvc repro prepare`"
+        raise DataError(f"{path} is damaged {reason}") from None
 
 
 class ImageArray:
@@ -98,8 +98,9 @@ class ImageArray:
     def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], name: str = "images") -> None:
         if pixels.ndim != 4 or pixels.dtype != np.uint8:
             raise DataError(f"{name}: images must be uint8 (N, C, H, W), found {pixels.dtype} {pixels.shape}")
-        if labels.shape != (len(pixels),):
-            raise DataError(f"{name}: {len(pixels)} images but labels of shape {labels.shape}; prepare again")
+        if labels.shape != (len(pixels),) or labels.dtype.kind not in "iu":
+            found = f"labels of shape {labels.shape} and type {labels.dtype}"
+            raise DataError(f"{name}: {len(pixels)} images but {found}; prepare again")
         self.pixels, self.labels, self.name = pixels, labels, name
 
     def __len__(self) -> int:
@@ -159,12 +160,12 @@ def load_array(path: Path, memory_mapped: bool) -> NDArray[Any]:
     """Open an array of the prepare stage.
 
     Raises:
-        DataError: if it is missing, truncated or no array.
+        DataError: if it is missing, truncated or no array of numbers.
     """
     try:
-        return np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)  # type: ignore[no-any-return]
+        array = map_array(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro prepare` or `ganpress run` first") from None
-    except (ValueError, EOFError) as error:
-        reason = str(error) or "it ends too early"
-        raise DataError(f"{path} is damaged ({reason}); delete artifacts/prepare and run `dvc repro prepare`") from None
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); delete artifacts/prepare and run `dvc repro prepare`") from None
+    return array if memory_mapped else np.array(array)

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ganpress.errors import DataError
+from ganpress.errors import DataError, shown
+from ganpress.plain_values import dataclass_of, read_json
 
 CARD_NAME = "dataset.json"
 FOLDER_PREFIX = "folder:"
@@ -65,11 +66,11 @@ def read_card(folder: Path) -> DatasetCard | None:
     """
     path = folder / CARD_NAME
     try:
-        return DatasetCard(**json.loads(path.read_text(encoding="utf-8")))
+        return dataclass_of(DatasetCard, read_json(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); run `ganpress data add <source>` again") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({shown(error, 200)}); run `ganpress data add <source>` again") from None
 
 
 def display_name(source: str) -> str:

@@ -4,20 +4,28 @@ DVC handles one large file in a moment, 60,000 small ones in minutes; and a zip 
 """
 
 import io
-import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ganpress.data.card import FOLDER_PREFIX, DatasetCard, display_name
 from ganpress.data.file_tree import open_tree
-from ganpress.data.image_files import folder_members, image_names, is_image_name, open_zip, write_zip
+from ganpress.data.image_files import (
+    folder_members,
+    image_names,
+    is_image_name,
+    open_zip,
+    read_member,
+    read_picture_file,
+    write_zip,
+)
+from ganpress.data.limits import LARGEST_TEXT_BYTES
 from ganpress.data.raw import SPLIT_FOLDERS, open_raw
-from ganpress.errors import DataError
+from ganpress.errors import DataError, shown
 
 ARCHIVE_NAME = "images.zip"
+CIFAR_FOLDER = "cifar-10-batches-py"
 CIFAR_COUNTS = {"train": 50_000, "test": 10_000}
 CIFAR_ADVICE = (
     "get cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, or a tar archive or folder of images "
@@ -57,7 +65,7 @@ def write_cifar10(path: Path, target: Path, scratch: Path) -> DatasetCard:
     Raises:
         DataError: if nothing of it is there, the archive is cut off, or images are missing.
     """
-    if (batches := _first(path, "cifar-10-batches-py")) is not None:
+    if (batches := _first(path, CIFAR_FOLDER)) is not None:
         write_zip(target / ARCHIVE_NAME, torchvision_members(batches.parent))
     elif (pickled := _first(path, "cifar-10-python.tar.gz")) is not None:
         write_zip(target / ARCHIVE_NAME, torchvision_members(_unpacked(pickled, scratch)))
@@ -109,11 +117,12 @@ def _above_splits(names: list[str]) -> str:
 
 
 def _unpacked(archive: Path, scratch: Path) -> Path:
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(scratch, filter="data")
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{archive} is cut off or damaged ({error}); get it again") from None
+    """Unpack the files of torchvision's CIFAR-10, and nothing else, below `scratch`."""
+    with open_tree(archive, scratch) as tree:
+        for name in tree.below(CIFAR_FOLDER).names:
+            place = scratch / CIFAR_FOLDER / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(tree.read(f"{CIFAR_FOLDER}/{name}"))
     return scratch
 
 
@@ -156,7 +165,7 @@ def write_celeba(path: Path, target: Path) -> DatasetCard:
     names = sorted(_partition(listing))
     if folder is not None and folder.is_dir():
         _check_listed(names, set(image_names(folder)), folder)
-        members = ((f"{split}/{name}", (folder / name).read_bytes()) for split, name in names)
+        members = ((f"{split}/{name}", read_picture_file(folder / name)) for split, name in names)
         write_zip(target / ARCHIVE_NAME, members)
     else:
         with open_zip(archive or path) as packed:
@@ -169,13 +178,24 @@ def write_celeba(path: Path, target: Path) -> DatasetCard:
 def _partition(listing: Path) -> list[tuple[str, str]]:
     """Read (split, name) of each line `000001.jpg 0`."""
     pairs = []
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(listing).splitlines(), 1):
         if not (words := line.split()):
             continue
         if len(words) != 2 or words[1] not in CELEBA_SPLITS:
-            raise DataError(f"{listing}, line {number}: expected '<image> 0|1|2', found '{line}'")
+            raise DataError(f"{listing}, line {number}: expected '<image> 0|1|2', found '{shown(line)}'")
         pairs.append((CELEBA_SPLITS[words[1]], words[0]))
     return pairs
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(LARGEST_TEXT_BYTES + 1)
+    if len(content) > LARGEST_TEXT_BYTES:
+        raise DataError(f"{path} has more than the {LARGEST_TEXT_BYTES:,} bytes that are allowed for a list")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 (byte {error.start:,}); get it again") from None
 
 
 def _check_listed(names: list[tuple[str, str]], present: set[str], where: Path) -> None:
@@ -191,4 +211,4 @@ def _zip_members(
     packed: zipfile.ZipFile, names: list[tuple[str, str]], inside: dict[str, str]
 ) -> Iterator[tuple[str, bytes]]:
     for split, name in names:
-        yield f"{split}/{name}", packed.read(inside[name])
+        yield f"{split}/{name}", read_member(packed, inside[name])

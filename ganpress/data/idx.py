@@ -5,6 +5,7 @@ Format: big-endian int32 magic (2051: uint8 images, 2049: uint8 labels), int32 s
 """
 
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,10 +17,11 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from ganpress.data.limits import LARGEST_PICTURE_PIXELS, MOST_LABELS
 from ganpress.errors import DataError
 
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
-CHUNK_IMAGES = 1024
+CHUNK_IMAGES, CHUNK_BYTES = 1024, 2**26
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class IdxHeader:
     @property
     def item_bytes(self) -> int:
         """Bytes of one image or label."""
-        return int(np.prod(self.shape[1:], dtype=np.int64))
+        return math.prod(self.shape[1:])
 
     @property
     def file_bytes(self) -> int:
@@ -52,8 +54,10 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield file  # type: ignore[misc]
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a readable gzip file ({error}); get it again") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise DataError(f"{path} is not a readable gzip file; get it again") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def read_header(path: Path, magic: int) -> IdxHeader:
@@ -76,7 +80,18 @@ def _header(file: IO[bytes], path: Path, magic: int) -> IdxHeader:
         raise DataError(f"{path} is no idx file of {kind}: expected magic {magic}, found {start}")
     if len(head) < needed:
         raise DataError(f"{path} is truncated: expected at least {needed} bytes, found {len(head)}; get it again")
-    return IdxHeader(found, struct.unpack(f">{dimensions}I", head[4:]))
+    return _checked(IdxHeader(found, struct.unpack(f">{dimensions}I", head[4:])), path)
+
+
+def _checked(header: IdxHeader, path: Path) -> IdxHeader:
+    """Refuse a header of images without pixels, or of more than a picture or a list of labels may have."""
+    if not 0 < header.item_bytes <= LARGEST_PICTURE_PIXELS:
+        shape = " x ".join(f"{size:,}" for size in header.shape[1:])
+        limit = f"1 to {LARGEST_PICTURE_PIXELS:,} pixels"
+        raise DataError(f"{path} says that its images have {shape} pixels; allowed are {limit}; get it again")
+    if len(header.shape) == 1 and header.shape[0] > MOST_LABELS:
+        raise DataError(f"{path} says that it has {header.shape[0]:,} labels; allowed are {MOST_LABELS:,}")
+    return header
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
@@ -92,7 +107,8 @@ def _read(file: IO[bytes], size: int) -> bytes:
 
 
 def idx_chunks(path: Path, magic: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the items of an idx file, up to 1024 at once: uint8 (n, H, W) or (n,); memory does not grow with the file.
+    """Yield the items of an idx file, up to 1024 at once: uint8 (n, H, W) or (n,); memory does not grow with the
+    file.
 
     Raises:
         DataError: if the file is damaged, ends before its last item, or goes on after it.
@@ -101,7 +117,8 @@ def idx_chunks(path: Path, magic: int) -> Iterator[NDArray[np.uint8]]:
         header = _header(file, path, magic)
         done = 0
         while done < header.shape[0]:
-            count = min(CHUNK_IMAGES, header.shape[0] - done)
+            most = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // header.item_bytes))
+            count = min(most, header.shape[0] - done)
             content = _read(file, count * header.item_bytes)
             if len(content) < count * header.item_bytes:
                 found = len(header.to_bytes()) + done * header.item_bytes + len(content)

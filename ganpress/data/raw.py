@@ -1,7 +1,6 @@
 """Raw images below `data/`, whatever the format, one after the other."""
 
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from ganpress.data.card import Layout, read_card
 from ganpress.data.idx import IMAGES_MAGIC, idx_chunks, read_header, read_labels
-from ganpress.data.image_files import decode, image_names, is_image_name, open_zip
+from ganpress.data.image_files import decode, image_names, is_image_name, open_zip, read_member, read_picture_file
 from ganpress.errors import DataError
 
 RawSplit = Literal["train", "test", "unsplit"]
@@ -149,15 +148,11 @@ def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _decode_member(archive: zipfile.ZipFile, name: str) -> NDArray[np.uint8]:
-    try:
-        content = archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{name} cannot be read from {archive.filename} ({error})") from None
-    return decode(content, name)
+    return decode(read_member(archive, name), name)
 
 
 def _decode_file(folder: Path, name: str) -> NDArray[np.uint8]:
-    return decode((folder / name).read_bytes(), name)
+    return decode(read_picture_file(folder / name), name)
 
 
 def _open_zip(folder: Path, source: str) -> RawImages:

@@ -1,17 +1,15 @@
 """Sources of label maps with their images: Cityscapes, and a user's own."""
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ganpress.data.card import IGNORED, DatasetCard
 from ganpress.data.file_tree import FileTree, open_tree
-from ganpress.data.image_files import ZipPacker, encode_png, is_image_name
+from ganpress.data.image_files import ZipPacker, encode_png, is_image_name, opened_picture
 from ganpress.data.pair_sources import check_counts, describe_pairs, target_folders
 from ganpress.data.raw import SPLIT_FOLDERS
 from ganpress.errors import DataError
@@ -144,15 +142,8 @@ def decode_label_map(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         DataError: if it can't be read, is coloured (its ids can't be known), or has ids above 255.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            values = np.asarray(
-                opened if opened.mode in ("L", "P", "1") or "I" in opened.mode else opened.convert("RGB")
-            )
-    except MemoryError:
-        raise
-    except Exception as error:  # as image_files.decode
-        raise DataError(f"{name} cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
+    with opened_picture(content, name) as opened:
+        values = np.asarray(opened if opened.mode in ("L", "P", "1") or "I" in opened.mode else opened.convert("RGB"))
     if values.ndim == 3:
         if (values != values[:, :, :1]).any():
             raise DataError(f"{name} is a coloured picture; expected a label map of one channel with ids 0 to 254")

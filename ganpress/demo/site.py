@@ -18,7 +18,7 @@ from ganpress.demo.runtime import PACKAGE, VERSION, BrowserRuntime
 from ganpress.demo.samples import sample_sources
 from ganpress.edge.runtime import OnnxGenerator
 from ganpress.errors import ConfigError
-from ganpress.frames import read_content
+from ganpress.onnx_files import read_onnx
 
 DIRECTIONS = 8
 """Sliders of a latent generator."""
@@ -60,7 +60,7 @@ def build_site(
             shutil.copyfile(path, folder / "runtime" / path.name)
         entries = []
         for role, generator in zip(ROLES, (original, compressed), strict=True):
-            (folder / f"{role}.onnx").write_bytes(read_content(generator.path))
+            (folder / f"{role}.onnx").write_bytes(read_onnx(generator.path))
             entries.append(generator_entry(role, generator, f"{role}.onnx"))
         samples = _write_samples(surface, original, prepared, folder)
         Manifest(

@@ -11,8 +11,9 @@ from ganpress.checkpoint import file_digest
 from ganpress.config.edge import TargetName
 from ganpress.edge.graph import OPSET
 from ganpress.edge.verification import Verification
-from ganpress.errors import CheckpointError
+from ganpress.errors import CheckpointError, shown
 from ganpress.frames import CODING, read_content
+from ganpress.plain_values import read_bounded
 from models.quantized import CalibrationRecord
 
 
@@ -176,11 +177,14 @@ def read_card(path: Path) -> Card:
         if not needed.exists():
             raise CheckpointError(f"{needed} does not exist; export the generator again")
     try:
-        card = Card.model_validate_json(beside.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CheckpointError(f"{beside} is no readable card: {where}: {first['msg']}; export again") from None
+        card = Card.model_validate_json(read_bounded(beside))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = shown(".".join(map(str, first["loc"])) or "the file")
+        raise CheckpointError(f"{beside} is no readable card: {where}: {shown(first['msg'])}; export again") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{beside} is no readable card: {shown(error)}; export again") from None
+    _check_names(card, beside)
     size = card.size_bytes - sum(one.size_bytes for one in card.beside)
     files = (FileCard(file=path.name, sha256=card.sha256, size_bytes=size), *card.beside)
     for one in files:
@@ -188,6 +192,14 @@ def read_card(path: Path) -> Card:
     for one, decoded in zip(files, card.packed.files if card.packed else (), strict=False):
         _check_decoded(path.with_name(one.file), decoded)
     return card
+
+
+def _check_names(card: Card, beside: Path) -> None:
+    """Refuse a card that names files elsewhere."""
+    names = (card.file, *(one.file for one in (*card.beside, *(card.packed.files if card.packed else ()))))
+    wrong = next((name for name in names if Path(name).name != name or not name.isprintable()), None)
+    if wrong is not None:
+        raise CheckpointError(f"{beside} names '{shown(wrong)}', which is no file beside it; export again")
 
 
 def _check_file(path: Path, expected: FileCard) -> None:

@@ -1,6 +1,7 @@
 """Exported generators in ONNX Runtime, called like torch ones."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
-from ganpress.errors import CheckpointError, ConfigError
-from ganpress.frames import read_content
+from ganpress.errors import CheckpointError, ConfigError, shown
+from ganpress.onnx_files import read_onnx
 from ganpress.telemetry import switch_off
 
 NO_KERNEL = re.compile(
@@ -47,7 +48,7 @@ class OnnxGenerator:
                 f"{path} is no generator: it needs '{INPUT}' or '{SOURCE}' -> '{OUTPUT}', found {found}"
             )
         self.path, self._input = path, found[0]
-        self.input_shape: tuple[int, ...] = tuple(map(int, self._session.get_inputs()[0].shape[1:]))
+        self.input_shape: tuple[int, ...] = fixed_sizes(self._session.get_inputs()[0].shape, path)
         """Of one input: (Z,) or (C, H, W)."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -57,12 +58,29 @@ class OnnxGenerator:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
         """
         values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
-        (images,) = self._session.run([OUTPUT], {self._input: values})
+        try:
+            (images,) = self._session.run([OUTPUT], {self._input: values})
+        except Exception as error:  # the runtime raises many types for graphs that do not compute
+            reason = shown(" ".join(str(error).split()), 200)
+            raise CheckpointError(f"{self.path} cannot be run by ONNX Runtime: {reason}; export it again") from None
         return torch.from_numpy(images)
 
     def end_profiling(self) -> str:
         """Close the profile and return its path."""
         return str(self._session.end_profiling())
+
+
+def fixed_sizes(shape: Sequence[object], path: Path) -> tuple[int, ...]:
+    """Sizes of one input, those behind the batch.
+
+    Raises:
+        CheckpointError: if there are none, or one is not fixed.
+    """
+    sizes = tuple(one for one in shape[1:] if isinstance(one, int) and one > 0)
+    if not sizes or len(sizes) != len(shape) - 1:
+        found = ", ".join(map(shown, shape))
+        raise CheckpointError(f"{path} is no generator: the sizes of its input must be fixed, found ({found})")
+    return sizes
 
 
 def as_float32(inputs: Tensor, input_shape: tuple[int, ...], taker: str) -> NDArray[np.float32]:
@@ -91,7 +109,7 @@ def runtime_version() -> str:
 
 
 def session_options(threads: int | None = None) -> Any:
-    """Options (`onnxruntime.SessionOptions`) that every session shares: only errors are logged, 8-bit sums are exact.
+    """Options (`onnxruntime.SessionOptions`) that every session shares: nothing is logged, 8-bit sums are exact.
 
     x86 processors without VNNI sum products of 8-bit codes in 16 bits, which overflow and clip without a word;
     `EXACT_SUMS` takes kernels that do not. Where there is VNNI, or no x86, it changes nothing.
@@ -103,7 +121,7 @@ def session_options(threads: int | None = None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised, too, and said once
     options.add_session_config_entry(EXACT_SUMS, "1")
     if threads is not None:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
@@ -116,22 +134,23 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
     options = session_options(threads)
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
-    content = read_content(path)
+    content = read_onnx(path)
     if only_weights_are_integers(content):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     disabled = [WEIGHT_ROUNDING] if only_activations_are_integers(content) else []
     try:
         return onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
+            content, options, ["CPUExecutionProvider"], disabled_optimizers=disabled, enable_fallback=0
         )
     except Exception as error:  # the runtime raises many types for damaged files
         reason = " ".join(str(error).split())
         if lacking := NO_KERNEL.search(reason):
             raise CheckpointError(
-                f"{path} needs a kernel that onnxruntime {runtime_version()} has not: {lacking[0][:200]}; "
+                f"{path} needs a kernel that onnxruntime {runtime_version()} has not: {shown(lacking[0], 200)}; "
                 "`uv sync --upgrade-package onnxruntime`, or export it again"
             ) from None
-        raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime: {reason[:200]}; export it again") from None
+        line = f"{path} cannot be loaded by ONNX Runtime: {shown(reason, 200)}; export it again"
+        raise CheckpointError(line) from None
 
 
 def only_weights_are_integers(content: bytes) -> bool:

@@ -2,21 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from ganpress.channel_groups import Refusal
 from ganpress.checkpoint import file_digest, load_model
 from ganpress.cost import Cost
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.errors import CheckpointError, ConfigError, shown
+from ganpress.import_pins import CARD, FOLDER, LARGEST_CARD_BYTES, card_sources
+from ganpress.plain_values import dataclass_of, parse_json, read_json
 from models.builders import Blueprint
-from models.imported import Range, factory_file
+from models.factory_pins import changed_source, find_source, pin_factory, split_factory
+from models.imported import Range
 
-FOLDER = "imported"
-MODEL, CARD = "generator.pt", "import.json"
+MODEL = "generator.pt"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class ImportCard:
     groups: list[GroupSummary]
     """The channel groups of a user's network, in the order of a spec's numbers; [] for a known architecture."""
     not_thinned: list[Refusal]
+    modules: dict[str, str] = field(default_factory=dict)
+    """Name of a module -> sha256, of every file beside the user's module that it imports; {} in cards of before."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -61,13 +64,7 @@ class ImportCard:
     @classmethod
     def from_json(cls, text: str) -> "ImportCard":
         """The inverse of `to_json`."""
-        content: dict[str, Any] = json.loads(text)
-        content["input_range"] = tuple(content["input_range"])
-        content["output_range"] = tuple(content["output_range"])
-        content["cost"] = Cost(**content["cost"])
-        content["groups"] = [GroupSummary(**group) for group in content["groups"]]
-        content["not_thinned"] = [Refusal(**refusal) for refusal in content["not_thinned"]]
-        return cls(**content)
+        return dataclass_of(cls, parse_json(text.encode()), CARD)
 
 
 def load_imported(root: Path, name: str) -> tuple[nn.Module, Blueprint]:
@@ -84,10 +81,9 @@ def load_imported(root: Path, name: str) -> tuple[nn.Module, Blueprint]:
         known = ", ".join(imported_names(root)) or "none yet"
         raise ConfigError(f"no imported generator '{name}' (imported: {known}); bring it in with `ganpress import`")
     card = read_card(root, name)
-    generator, blueprint = load_model(folder / MODEL)
-    if blueprint.builder == "imported":
-        _check_source(card, blueprint)
-    return generator, blueprint
+    if card.source_sha256 is not None:
+        _check_source(card)
+    return load_model(folder / MODEL)
 
 
 def read_card(root: Path, name: str) -> ImportCard:
@@ -98,11 +94,11 @@ def read_card(root: Path, name: str) -> ImportCard:
     """
     path = root / FOLDER / name / CARD
     try:
-        return ImportCard.from_json(path.read_text(encoding="utf-8"))
+        return dataclass_of(ImportCard, read_json(path, LARGEST_CARD_BYTES), CARD)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; import the generator again") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({type(error).__name__}); import the generator again") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({shown(error)}); import the generator again") from None
 
 
 def imported_names(root: Path) -> Sequence[str]:
@@ -111,15 +107,19 @@ def imported_names(root: Path) -> Sequence[str]:
 
 
 def source_digest(factory: str) -> str | None:
-    """sha256 of the file that defines a user's function; None where it has none."""
-    path = factory_file(factory)
+    """sha256 of the file of a user's module, found without importing it; None where it has none."""
+    path = find_source(split_factory(factory)[0])
     return None if path is None else file_digest(path, "sha256")
 
 
-def _check_source(card: ImportCard, blueprint: Blueprint) -> None:
-    factory = str(blueprint.arguments["factory"])
-    if source_digest(factory) != card.source_sha256:
+def _check_source(card: ImportCard) -> None:
+    """Pin what the card says, if the user's files still are what it says."""
+    sources = card_sources(card.source, card.source_sha256, card.modules)
+    assert sources is not None
+    reason = changed_source(card.source, sources)
+    if reason is not None:
         raise ConfigError(
-            f"{FOLDER}/{card.name}: {factory_file(factory)} has changed since the import, so the network may be "
-            "another; import it again with `ganpress import`, or restore the file"
+            f"{FOLDER}/{card.name}: {reason}, so the network may be another; import it again with `ganpress import`, "
+            "or restore the file"
         )
+    pin_factory(card.source, sources)

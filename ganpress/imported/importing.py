@@ -16,12 +16,14 @@ from ganpress.checkpoint import file_digest, load_model, load_weights_, save_mod
 from ganpress.config.yaml_text import shown
 from ganpress.cost import generator_cost
 from ganpress.errors import ConfigError
-from ganpress.imported.card import CARD, FOLDER, MODEL, GroupSummary, ImportCard, source_digest
+from ganpress.import_pins import CARD, FOLDER, allow_factory
+from ganpress.imported.card import MODEL, GroupSummary, ImportCard, source_digest
 from ganpress.imported.checks import check_network
 from ganpress.imported.trials import try_groups
 from ganpress.weight_keys import import_generator as read_known_generator
 from ganpress.weight_keys import read_state
 from models.builders import Blueprint
+from models.factory_pins import sources_of
 from models.families import Family, find_family
 from models.imported import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
 
@@ -111,6 +113,7 @@ def _users_network(request: ImportRequest) -> _Made:
     _check_range("--input-range", request.input_range)
     _check_range("--output-range", request.output_range)
     network = build_network(request.source).eval()
+    allow_factory(request.source)
     if request.weights is not None:
         _load_weights_(network, request.weights)
     generator = ImportedGenerator(network, request.input_range, request.output_range).eval()
@@ -182,6 +185,7 @@ def _card(name: str, request: ImportRequest, made: _Made, images: Tensor) -> Imp
         cost=generator_cost(made.generator, made.example),
         groups=groups,
         not_thinned=list(made.found.refused),
+        modules=sources_of(request.source) if own else {},
     )
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ganpress.checkpoint import load_weights_, load_weights_only
 from ganpress.errors import CheckpointError, ConfigError, DataError
+from ganpress.metrics.exported_programs import check_exported
 from ganpress.metrics.judge_output import JudgeOutput, judge_output, weights_digest
 from ganpress.pixels import images_to_uint8, uint8_to_images
 
@@ -154,13 +155,16 @@ def _load_inception(weights: Path) -> Any:
 
 
 def _load_program(weights: Path) -> Callable[[Tensor], Any]:
-    """Load a TorchScript or exported program; neither format holds Python code."""
+    """Load a TorchScript or exported program: code that runs as the user, who names it in params.yaml and trusts it."""
     try:
         if weights.suffix == ".pt2":
+            check_exported(weights)
             exported: Callable[[Tensor], Any] = torch.export.load(weights).module()
             return exported
         script: Callable[[Tensor], Any] = torch.jit.load(str(weights), map_location="cpu").eval()  # type: ignore[no-untyped-call]
         return script
+    except CheckpointError:
+        raise
     except Exception as error:  # both loaders raise many types for damaged files
         raise CheckpointError(
             f"{weights} is no segmentation network ({_last_line(error)}); save it by torch.jit.save as .pt, or by "

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganpress.checkpoint import load_model, load_weights_only, save_atomically
 from ganpress.config.judge import JudgeConfig
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.errors import CheckpointError, ConfigError, shown
 from ganpress.metrics.external_judges import (
     GivenSegmenterJudge,
     InceptionJudge,
@@ -123,11 +123,14 @@ def save_external_judge(path: Path, judge: ExternalJudge, weights: str | None) -
     save_atomically(path, {"format": FORMAT, "kind": judge.name, "weights": weights, "digest": judge.digest})
 
 
-def _load_reference(path: Path, content: dict[str, str]) -> Judge:
-    judge = load_external_judge(content.get("kind", "inception"), content["weights"])
-    if judge.digest != content["digest"]:
+def _load_reference(path: Path, content: dict[str, object]) -> Judge:
+    kind, weights, digest = content.get("kind", "inception"), content.get("weights"), content.get("digest")
+    if not isinstance(kind, str) or not isinstance(weights, str | None) or not isinstance(digest, str):
+        raise CheckpointError(f"{path} is no judge: a field is missing or wrong; run `dvc repro --force judge`")
+    judge = load_external_judge(kind, weights)
+    if judge.digest != digest:
         raise CheckpointError(
-            f"{judge.weights} has the digest {judge.digest}, {path} was made with {content['digest']}; put the "
+            f"{judge.weights} has the digest {judge.digest}, {path} was made with {shown(digest)}; put the "
             "weights back or run `dvc repro --force judge`"
         )
     return judge

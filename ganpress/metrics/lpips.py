@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.checkpoint import load_weights_, load_weights_only
+from ganpress.checkpoint import load_weights_, load_weights_only, named_tensors
 from ganpress.errors import CheckpointError, DataError
 from ganpress.metrics.inputs import Float64
 from ganpress.pixels import uint8_to_images
@@ -83,13 +83,16 @@ def load_perceptual_distance(path: Path) -> PerceptualDistance:
         raise CheckpointError(f"{path} must hold 'backbone' and 'heads' of LPIPS on SqueezeNet 1.1 (docs/metrics.md)")
     network = squeezenet1_1(weights=None)
     load_weights_(network, content["backbone"], f"{path}: backbone")
-    heads = [content["heads"].get(f"lin{place}.model.1.weight") for place in range(len(TAPS))]
-    for place, (head, channels) in enumerate(zip(heads, CHANNELS, strict=True)):
-        if head is None or head.numel() != channels:
+    named = named_tensors(content["heads"], f"{path}: heads")
+    heads = []
+    for place, channels in enumerate(CHANNELS):
+        name = f"lin{place}.model.1.weight"
+        head = named.get(name)
+        if head is None or head.numel() != channels or not head.is_floating_point():
             found = "missing" if head is None else tuple(head.shape)
-            name = f"lin{place}.model.1.weight"
             raise CheckpointError(f"{path}: heads: '{name}' is {found}, needed is (1, {channels}, 1, 1)")
-    return PerceptualDistance(network.features, [head.flatten() for head in heads])
+        heads.append(head.flatten())
+    return PerceptualDistance(network.features, heads)
 
 
 def _unit(x: Tensor) -> Tensor:

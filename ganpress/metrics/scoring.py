@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganpress.array_files import map_array
 from ganpress.config.training import QuickMetric
 from ganpress.errors import ConfigError, DataError
 from ganpress.metrics.frechet import (
@@ -74,10 +75,10 @@ def array_batches(array_path: Path, batch_size: int = BATCH) -> Iterator[Tensor]
         DataError: if the file is missing, damaged or no array of images.
     """
     try:
-        array = np.load(array_path, mmap_mode="r")
+        array = map_array(array_path)
     except FileNotFoundError:
         raise DataError(f"{array_path} is missing; run `dvc repro prepare` first") from None
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         raise DataError(f"{array_path} is damaged ({error}); run `dvc repro --force prepare`") from None
     if array.ndim != 4 or array.dtype != np.uint8 or len(array) == 0:
         raise DataError(f"{array_path} must hold uint8 images (N, C, H, W), found {array.dtype} {array.shape}")

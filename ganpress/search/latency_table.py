@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganpress.latency import measure_latency
 from ganpress.metrics.scoring import Generate
+from ganpress.plain_values import fit, parse_json
 from ganpress.search.layers import IDLE, Layer, LayerNetwork
 from ganpress.seeding import torch_generator
 
@@ -43,7 +44,7 @@ class LatencyTable:
         self.measured = 0
         """Layers that this object has timed."""
         if path is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 self._read(line)
 
     def __len__(self) -> int:
@@ -97,7 +98,10 @@ class LatencyTable:
     def _read(self, line: str) -> None:
         """Take one line; one that a kill cut short is left alone and its layer measured again."""
         try:
-            entry = json.loads(line)
-            self._known[str(entry["layer"])] = float(entry["ms"])
-        except (ValueError, TypeError, KeyError):
+            entry = fit(parse_json(line.encode()), dict[str, str | float], "a line")
+            milliseconds = float(fit(entry["ms"], float, "'ms'"))
+            if milliseconds < 0:
+                raise ValueError("a time below 0")
+            self._known[fit(entry["layer"], str, "'layer'")] = milliseconds
+        except (ValueError, KeyError):
             logger.warning("%s has a line that cannot be read; its layer is measured again", self._path)

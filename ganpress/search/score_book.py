@@ -5,6 +5,7 @@ import os
 import threading
 from pathlib import Path
 
+from ganpress.plain_values import fit, parse_json
 from models.elastic import Spec
 
 
@@ -20,7 +21,7 @@ class ScoreBook:
         self._values: dict[tuple[str, str], float] = {}
         self._lock = threading.Lock()
         if path is not None and path.exists():
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8", errors="replace")
             for line in text.splitlines():
                 self._read(line)
             if text and not text.endswith("\n"):
@@ -48,11 +49,12 @@ class ScoreBook:
 
     def _read(self, line: str) -> None:
         try:
-            entry = json.loads(line)
-            spec = entry.pop("spec")
-        except (ValueError, TypeError, AttributeError, KeyError):
+            entry = fit(parse_json(line.encode()), dict[str, str | float], "a line")
+            spec = fit(entry.pop("spec"), str, "'spec'")
+            values = {(spec, quantity): float(fit(value, float, quantity)) for quantity, value in entry.items()}
+        except (ValueError, KeyError):
             return
-        self._values.update({(spec, quantity): value for quantity, value in entry.items()})
+        self._values.update(values)
 
     def _append(self, text: str) -> None:
         assert self._path is not None

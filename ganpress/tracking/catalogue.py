@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.config.edge import EDGE_SUFFIXES
-from ganpress.frames import plain_name, read_content
+from ganpress.frames import plain_name
+from ganpress.onnx_files import read_onnx
 from ganpress.ranking import is_cost
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
 from ganpress.tracking.provenance import name_of
@@ -145,6 +146,6 @@ def _log_onnx_flavor(store: Store, model_id: str, file: Path) -> None:
         folder = Path(scratch) / "model"
         # Without the list MLflow would install the file into a fresh environment to find out what it needs.
         requirements = [f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"]
-        proto = onnx.load_from_string(read_content(file))
+        proto = onnx.load_from_string(read_onnx(file))
         mlflow.onnx.save_model(proto, str(folder), pip_requirements=requirements, save_as_external_data=False)
         store.client.log_model_artifacts(model_id, str(folder))

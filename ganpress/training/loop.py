@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganpress.checkpoint import load_weights_only, save_atomically
 from ganpress.errors import CheckpointError, TrainingDiverged
+from ganpress.plain_values import fit
 from ganpress.progress import ticker
 
 Losses = Mapping[str, Tensor]
@@ -142,10 +143,21 @@ class Training:
             raise CheckpointError(
                 f"{self.checkpointing.path} is the checkpoint of another training; delete it to start anew"
             )
-        for name, part in self.state.items():
-            part.load_state_dict(content["state"][name])
-        self.images_shown = content["images_shown"]
-        self.curve = [CurvePoint(images, dict(losses)) for images, losses in content["curve"]]
+        try:
+            for name, part in self.state.items():
+                part.load_state_dict(content["state"][name])
+            points = fit(content["curve"], list[tuple[int, dict[str, float]]], "curve")
+            self.images_shown = points[-1][0]
+            if self.images_shown != content["images_shown"] or not self._is_possible(self.images_shown):
+                raise ValueError("a length that this training never has")
+        except Exception:  # modules, optimizers and random streams each raise types of their own
+            raise CheckpointError(
+                f"{self.checkpointing.path} does not hold the state of this training; delete it to start anew"
+            ) from None
+        self.curve = [CurvePoint(images, losses) for images, losses in points]
+
+    def _is_possible(self, images: int) -> bool:
+        return 0 < images <= self.total_images + self.images_per_step
 
     def _note(self) -> str:
         if not self.curve:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganpress.checkpoint import load_weights_only
+from ganpress.checkpoint import load_weights_only, named_tensors
 from ganpress.errors import CheckpointError
 
 Preprocessing = Literal["torchvision", "caffe"]
@@ -119,7 +119,7 @@ def _load_features(path: Path) -> tuple[_FeatureNetwork, nn.Sequential]:
     state = load_weights_only(path)
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds no state_dict but a {type(state).__name__}; save `network.state_dict()`")
-    found = {key: value for key, value in state.items() if str(key).startswith("features.")}
+    found = {key: value for key, value in named_tensors(state, str(path)).items() if key.startswith("features.")}
     for network in _NETWORKS:
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             features = getattr(models, network.name)(weights=None).features

@@ -11,7 +11,7 @@ from ganpress.errors import CheckpointError
 from ganpress.training.distillation import JointTerm, train_student
 from ganpress.training.gan import train_gan
 from ganpress.training.judge import train_judge
-from ganpress.training.loop import Checkpointing
+from ganpress.training.loop import Checkpointing, Training
 from ganpress.training.supernet import train_supernet
 from models.builders import elastic_blueprint
 from models.families import Canvas
@@ -164,3 +164,21 @@ def test_truncated_checkpoint_is_refused(images, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged.*; delete it to start this training anew"):
         gan(images)(Checkpointing(path, "one", pause_seconds=0), None)
+
+
+@pytest.mark.parametrize("images", [-(2**63), -1, 0, 10**9, None, "4", 2.5, True])
+@pytest.mark.parametrize("field", ["images_shown", "curve"])
+def test_a_checkpoint_of_an_impossible_length_is_refused(tmp_path, field, images):
+    """Found by the fuzzer: a negative number trained without end, a large one not at all."""
+    layer = torch.nn.Linear(1, 1)
+    training = Training("x", lambda _: {}, {"layer": layer}, 4, 4, Checkpointing(tmp_path / "c.pt", "x"))
+    content = {
+        "identity": "x",
+        "images_shown": 4,
+        "curve": [[4, {"loss": 0.5}]],
+        "state": {"layer": layer.state_dict()},
+    }
+    content[field] = images if field == "images_shown" else [[images, {"loss": 0.5}]]
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match="does not hold the state of this training; delete it to start anew"):
+        training.run()

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ganpress.edge.kernels import KernelProfile
 from ganpress.edge.quiet import quiet
-from ganpress.edge.runtime import as_float32
+from ganpress.edge.runtime import as_float32, fixed_sizes
 from ganpress.edge.targets.executorch_profile import read_profile
-from ganpress.errors import CheckpointError
+from ganpress.errors import CheckpointError, shown
 from ganpress.frames import is_frame, read_content
 
 NO_KERNEL = "error: 0x:14"
@@ -45,12 +45,12 @@ class ExecuTorchGenerator:
             try:
                 self._program = Runtime.get().load_program(source, enable_etdump=profile)
                 self._method = self._program.load_method("forward")
-                tensor = self._method.metadata.input_tensor_meta(0)
+                sizes = list(self._method.metadata.input_tensor_meta(0).sizes())
             except Exception as error:  # the runtime raises many types for damaged files
-                raise _refusal(path, " ".join(str(error).split())[:200]) from None
+                raise _refusal(path, shown(" ".join(str(error).split()), 200)) from None
         self.path = path
-        self.largest_batch, *shape = tensor.sizes()
-        self.input_shape = tuple(shape)
+        self.input_shape = fixed_sizes(sizes, path)
+        self.largest_batch = max(1, sizes[0])
         """Of one input: (Z,) or (C, H, W)."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -61,7 +61,11 @@ class ExecuTorchGenerator:
         """
         values = torch.from_numpy(as_float32(inputs, self.input_shape, f"{self.path.name} takes"))
         starts = range(0, len(values), self.largest_batch)
-        parts = [self._method.execute([values[start : start + self.largest_batch]])[0].clone() for start in starts]
+        try:
+            parts = [self._method.execute([values[start : start + self.largest_batch]])[0].clone() for start in starts]
+        except Exception as error:  # the runtime raises many types for programs that do not compute
+            reason = shown(" ".join(str(error).split()), 200)
+            raise CheckpointError(f"{self.path} cannot be run by ExecuTorch: {reason}; export it again") from None
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def profile(self) -> KernelProfile:

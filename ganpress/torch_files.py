@@ -1,0 +1,177 @@
+"""Reading files of `torch.save` that a stranger may have made: tensors and plain values, in bounded memory and time.
+
+torch's own restricted reader (`weights_only=True`) runs no code. It does believe what a file says of itself, though:
+a record may be compressed a thousandfold, a tensor may claim more than its record holds or show one number a billion
+times, and a short program of allowed calls may build a value of any size. So the names and numbers in a file are looked
+at before torch reads it, records are mapped rather than unpacked, and what comes out is measured before it is used.
+"""
+
+import io
+import pickletools
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpress.errors import CheckpointError, shown
+
+LARGEST_PICKLE_BYTES = 4 * 2**20
+"""Of the names and plain values in a file; a tensor takes about 200 bytes of it."""
+MOST_RECORDS = 50_000
+"""Tensors and other entries of the archive."""
+LONGEST_NUMBER_BYTES = 16
+"""Of a whole number in a file."""
+MOST_SHARING = 8
+"""Times that the tensors of a file together may be larger than what the file stores: tied weights are stored once."""
+MOST_VALUES = 2_000_000
+"""Entries of all lists, tuples and dicts in a file."""
+DEEPEST_VALUE = 64
+"""Lists, tuples and dicts inside each other."""
+ZIP_MAGIC, SAFETENSORS = b"PK\x03\x04", ".safetensors"
+LEGACY_PICKLES = 5
+"""Of a file of before PyTorch 1.6: magic number, version, machine, content, keys of the tensors; then their bytes."""
+KNOWN_CALLS = frozenset(
+    (
+        *("collections OrderedDict", "torch Size", "torch device", "torch Tensor"),
+        *("torch.nn.parameter Parameter", "torch.nn.parameter Buffer", "torch._tensor _rebuild_from_type_v2"),
+        *(f"torch._utils _rebuild_{name}" for name in ("tensor", "tensor_v2", "parameter", "parameter_with_state")),
+    )
+)
+"""Names that a file of tensors and plain values holds, beside number types and storages."""
+
+
+class _Refused(Exception):
+    """Why a file is not read, in words."""
+
+
+def read_torch_file(path: Path) -> object:
+    """Load tensors and plain values, refusing pickled code; the tensors are copies, not parts of the file.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, holds anything else, or is larger inside than it should be.
+    """
+    try:
+        with path.open("rb") as file:
+            archived = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+        if path.suffix != SAFETENSORS:
+            _check_archive(path) if archived else _check_legacy(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archived)
+        return _Detached(path.stat().st_size).copy(content)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist") from None
+    except _Refused as error:
+        raise CheckpointError(f"{path} is damaged or not a weights file: {error}") from None
+    except Exception:  # torch raises many types for damaged files; what it says would advise to read the file unguarded
+        reason = "it holds no tensors and plain values that can be read; save `model.state_dict()`"
+        raise CheckpointError(f"{path} is damaged or not a weights file: {reason}") from None
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        if len(records) > MOST_RECORDS:
+            raise _Refused(f"it has {len(records):,} records, {MOST_RECORDS:,} are allowed")
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise _Refused("its records are compressed, which torch.save never does; save it again")
+        total, size = sum(record.file_size for record in records), path.stat().st_size
+        if total > size:
+            raise _Refused(f"its records claim {total:,} bytes, the file has {size:,}")
+        pickles = [record for record in records if record.filename.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise _Refused("it has no record data.pkl")
+        if pickles[0].file_size > LARGEST_PICKLE_BYTES:
+            raise _too_large(pickles[0].file_size)
+        _check_pickle(io.BytesIO(archive.read(pickles[0])))
+
+
+def _check_legacy(path: Path) -> None:
+    """Look at a file of before PyTorch 1.6: pickles one after the other."""
+    with path.open("rb") as file:
+        for _ in range(LEGACY_PICKLES):
+            _check_pickle(file)
+
+
+def _too_large(size: int) -> _Refused:
+    return _Refused(f"its names and values take {size:,} bytes, {LARGEST_PICKLE_BYTES:,} are allowed")
+
+
+def _check_pickle(file: Any) -> None:
+    """Read the steps of one pickle without taking any, up to its end."""
+    start = file.tell()
+    for operation, argument, position in pickletools.genops(file):
+        if position is not None and position - start > LARGEST_PICKLE_BYTES:
+            raise _too_large(position - start)
+        if operation.name == "GLOBAL" and not _is_known(str(argument)):
+            name = shown(str(argument).replace(" ", "."))
+            raise _Refused(f"it holds {name}, and only tensors and plain values are read; save `model.state_dict()`")
+        if operation.name.startswith("LONG") and abs(int(argument or 0)).bit_length() > 8 * LONGEST_NUMBER_BYTES:
+            raise _Refused(f"it holds a number of more than {LONGEST_NUMBER_BYTES} bytes")
+
+
+def _is_known(name: str) -> bool:
+    module, _, own = name.partition(" ")
+    if module in ("torch", "torch.storage") and own.endswith("Storage"):
+        return True
+    return name in KNOWN_CALLS or (module == "torch" and isinstance(getattr(torch, own, None), torch.dtype))
+
+
+class _Detached:
+    """Copies what was read, measured: each stored block once, and the values around it.
+
+    Args:
+        file_bytes: size of the file, which no file's tensors can exceed but by sharing.
+    """
+
+    def __init__(self, file_bytes: int) -> None:
+        self._file_bytes = file_bytes
+        self._stored = self._shown = self._values = 0
+        self._blocks: dict[tuple[int, int], torch.UntypedStorage] = {}
+        self._copies: dict[int, Tensor] = {}
+        """Made here, by identity: a dict that stands in two places is met twice."""
+
+    def copy(self, value: Any, depth: int = 0) -> Any:
+        """The same value with tensors of its own."""
+        if isinstance(value, Tensor):
+            return self._copy_tensor(value)
+        if not isinstance(value, dict | list | tuple):
+            return value
+        self._values += len(value)
+        if depth > DEEPEST_VALUE or self._values > MOST_VALUES:
+            raise _Refused(f"its values are nested deeper than {DEEPEST_VALUE}, or more than {MOST_VALUES:,}")
+        if isinstance(value, dict):
+            for key, one in value.items():
+                if isinstance(key, Tensor):
+                    raise _Refused("it has a tensor for a name")
+                value[key] = self.copy(one, depth + 1)
+            return value
+        return type(value)(self.copy(one, depth + 1) for one in value) if type(value) in (list, tuple) else value
+
+    def _copy_tensor(self, tensor: Tensor) -> Tensor:
+        if id(tensor) in self._copies:
+            return tensor
+        self._check(tensor)
+        storage = tensor.untyped_storage()
+        place = storage.data_ptr(), storage.nbytes()
+        if place not in self._blocks:
+            self._stored += storage.nbytes()
+            if self._stored > self._file_bytes:
+                raise _Refused(f"its tensors claim more than the {self._file_bytes:,} bytes of the file")
+            self._blocks[place] = storage.clone()  # type: ignore[no-untyped-call]
+        copied = torch.empty(0, dtype=tensor.dtype)
+        copied.set_(self._blocks[place], tensor.storage_offset(), tensor.shape, tensor.stride())
+        if isinstance(tensor, torch.nn.Parameter):
+            copied = torch.nn.Parameter(copied, tensor.requires_grad)
+        self._copies[id(copied)] = copied
+        return copied
+
+    def _check(self, tensor: Tensor) -> None:
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise _Refused("it holds a sparse, quantized or empty kind of tensor; save plain ones")
+        size = tensor.numel() * tensor.element_size()
+        self._shown += size
+        if size > tensor.untyped_storage().nbytes():
+            raise _Refused(f"a tensor of {tuple(tensor.shape)} shows numbers several times; save it with .contiguous()")
+        if self._shown > MOST_SHARING * self._file_bytes:
+            raise _Refused(f"its tensors are more than {MOST_SHARING} times as large as the file")

@@ -1,0 +1,222 @@
+"""Which functions of a user's a model file may name: those whose sources are pinned, compared before any is imported.
+
+A model file of an imported generator holds the text `module:function`. Importing a module runs its code, and that of
+the packages that it lies in, so a file of a stranger's must not choose what is imported. A *pin* is the digest of
+each source file that an import of the function reads: its module, the packages above it, and the modules beside it
+that these import. All are found on Python's search path without importing anything.
+"""
+
+import ast
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+Sources = Mapping[str, str]
+"""Name of a module -> sha256 of its file."""
+
+OWN_PACKAGES = frozenset({"flows", "ganpress", "models", "tasks"})
+"""This project's own code is no part of a user's sources."""
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+LARGEST_SOURCE_BYTES = 16 * 2**20
+MOST_SOURCES = 1_000
+"""Files that one pin may hold."""
+
+_pinned: dict[str, list[Sources]] = {}
+_verified: set[str] = set()
+
+
+def split_factory(factory: str) -> tuple[str, str]:
+    """Take `module:function` apart.
+
+    Raises:
+        ValueError: if it is not written so.
+    """
+    module, colon, function = factory.partition(":")
+    if not colon or not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(
+            f"{factory[:100]!r} does not name a function; write module:function, e.g. my_module:build_generator"
+        )
+    return module, function
+
+
+def look_here() -> str:
+    """Put the working directory first on Python's search path, as `python -m` does, and return it."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+        importlib.invalidate_caches()
+    return here
+
+
+def find_source(module: str) -> Path | None:
+    """The file that `import module` would run, found without importing it or the packages above it; None without one.
+
+    A built-in module and a package without `__init__.py` have no file.
+    """
+    path: list[str] | None = None
+    found = None
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        if count > 1 and path is None:
+            return None  # the part above is a module, not a package
+        name = ".".join(parts[:count])
+        specs = (finder.find_spec(name, path) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        found = next((spec for spec in specs if spec is not None), None)
+        if found is None:
+            return None
+        path = _locations(found.submodule_search_locations)
+    return Path(found.origin) if found is not None and found.has_location and found.origin else None
+
+
+def _locations(found: list[str] | None) -> list[str] | None:
+    if found is None:
+        return None
+    try:
+        return list(found)
+    except KeyError:  # a package without __init__.py inside another one asks the other, which is not imported
+        return list(getattr(found, "_path", []))
+
+
+def sources_of(factory: str) -> dict[str, str]:
+    """The pin of a function: digests of its module, the packages above it, and the modules beside it that they import.
+
+    Raises:
+        ValueError: if the text is malformed, the module has no file, or the files are too many, too large or no Python.
+    """
+    module, _ = split_factory(factory)
+    look_here()
+    start = find_source(module)
+    if start is None:
+        raise ValueError(f"module '{module}' has no source file that could be pinned")
+    inside = _neighbourhood(module, start)
+    found: dict[str, str] = {}
+    waiting = list(_with_parents(module))
+    while waiting:
+        name = waiting.pop()
+        path = None if name in found else find_source(name)
+        if path is None or not _belongs(name, path, inside):
+            continue
+        if len(found) == MOST_SOURCES:
+            raise ValueError(f"module '{module}' imports more than {MOST_SOURCES:,} files beside it")
+        content = _content(path)
+        found[name] = hashlib.sha256(content).hexdigest()
+        if path.suffix == ".py":
+            waiting += _imports(name, path, content)
+    return dict(sorted(found.items()))
+
+
+def _neighbourhood(module: str, path: Path) -> str | Path:
+    """What counts as beside a module: its own package where it is installed, else the folder that it is found in."""
+    top = module.partition(".")[0]
+    if INSTALLED & set(path.parts) or Path(sys.base_prefix) in path.parents:
+        return top
+    return path.parents[module.count(".") + (path.stem == "__init__")]
+
+
+def _belongs(name: str, path: Path, inside: str | Path) -> bool:
+    top = name.partition(".")[0]
+    if top in OWN_PACKAGES:
+        return False
+    return top == inside if isinstance(inside, str) else inside in path.parents and not INSTALLED & set(path.parts)
+
+
+def _with_parents(module: str) -> Iterator[str]:
+    parts = module.split(".")
+    return (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
+def _content(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST_SOURCE_BYTES:
+        raise ValueError(f"{path} has more than {LARGEST_SOURCE_BYTES:,} bytes: too large for a source file")
+    return path.read_bytes()
+
+
+def _imports(name: str, path: Path, content: bytes) -> list[str]:
+    """Every module that a source file may import, anywhere in it."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []  # it cannot be imported either, and the import says why
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [one for alias in node.names for one in _with_parents(alias.name)]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            found += [*_with_parents(origin), *(f"{origin}.{alias.name}" for alias in node.names)]
+    return [one for one in dict.fromkeys(found) if one and ".." not in one and not one.endswith("*")]
+
+
+def changed_source(factory: str, sources: Sources) -> str | None:
+    """What differs from a pin, in words; None where every file that an import runs is the pinned one.
+
+    Raises:
+        ValueError: if `factory` is malformed.
+    """
+    module, _ = split_factory(factory)
+    look_here()
+    for name in _with_parents(module):
+        path = find_source(name)
+        if path is not None and name not in sources:
+            return f"{path} was not there at the import"
+    if module not in sources:
+        return f"module '{module}' is not found"
+    for name, digest in sources.items():
+        path = find_source(name)
+        if path is None:
+            return f"module '{name}' is not found"
+        if hashlib.sha256(_content(path)).hexdigest() != digest:
+            return f"{path} has changed since the import"
+    return None
+
+
+def pin_factory(factory: str, sources: Sources) -> None:
+    """Let model files that are loaded by this process name `factory`, while its sources are these."""
+    known = _pinned.setdefault(factory, [])
+    if sources not in known:
+        known.append(dict(sources))
+
+
+def check_pins(factory: str) -> str | None:
+    """Compare the sources of `factory` with its pins, importing nothing.
+
+    Returns:
+        None where one of the pins holds; else what is wrong with the last one, or an empty text where there is no pin.
+    """
+    reason = ""
+    for sources in _pinned.get(factory, ()):
+        found = changed_source(factory, sources)
+        if found is None:
+            _verified.add(factory)
+            return None
+        reason = found
+    _verified.discard(factory)
+    return reason
+
+
+def require_pinned(factory: str) -> None:
+    """Refuse a function that is not pinned, before it is imported; one that was checked in this process passes at once.
+
+    Raises:
+        ValueError: saying what to do.
+    """
+    if factory in _verified:
+        return
+    reason = check_pins(factory)
+    if reason is not None:
+        raise ValueError(refusal(factory, reason))
+
+
+def refusal(factory: str, reason: str) -> str:
+    """One line about a function that is not to be imported."""
+    shown = factory[:100] if factory.isprintable() else ascii(factory)[:100]
+    if reason:
+        return f"'{shown}': {reason}; nothing was run: restore it, or run `ganpress import {shown} …` again"
+    return (
+        f"it is built by '{shown}', code that is not pinned in this project, and nothing of it was run; if you trust "
+        f"it, run `ganpress import {shown} …`"
+    )

@@ -1,0 +1,139 @@
+"""Packed files and frames with a digest that fits and content that does not; their memory is bounded by their size."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+import zstandard
+
+from ganpress.compression.packing import MAGIC, load_packed, save_packed
+from ganpress.compression.pruning import prune_
+from ganpress.errors import CheckpointError
+from ganpress.frames import FREE_CONTENT_BYTES, frame_of, largest_content, read_content
+from models.builders import Blueprint
+
+BLUEPRINT = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
+
+
+def _compressed(content):
+    return zstandard.ZstdCompressor(level=19).compress(content)
+
+
+def _write(path, header, rest=b""):
+    coded = header if isinstance(header, bytes) else _compressed(json.dumps(header).encode())
+    whole = MAGIC + len(coded).to_bytes(4, "little") + coded + rest
+    path.write_bytes(whole + hashlib.sha256(whole).digest())
+    return path
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Header and tensors of a packed file."""
+    save_packed(tmp_path / "g", BLUEPRINT.build().eval(), BLUEPRINT)
+    content = (tmp_path / "g").read_bytes()
+    end = len(MAGIC) + 4 + int.from_bytes(content[len(MAGIC) : len(MAGIC) + 4], "little")
+    header = zstandard.ZstdDecompressor().decompress(content[len(MAGIC) + 4 : end])
+    return json.loads(header), content[end:-32]
+
+
+def _refusal(path, read=load_packed):
+    with pytest.raises(CheckpointError) as caught:
+        read(path)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+def test_honest_parts_are_read(tmp_path, parts):
+    load_packed(_write(tmp_path / "f", *parts))
+
+
+@pytest.mark.parametrize("field", range(6))
+@pytest.mark.parametrize("value", [None, -1, 0, 2**40, 1e300, "x\n", True, [], [-1], [2**31], [99999] * 5, {}, "O"])
+def test_wrong_entries(tmp_path, parts, field, value):
+    header, rest = parts
+    if header["tensors"][1][field] != value:
+        header["tensors"][1][field] = value
+        _refusal(_write(tmp_path / "f", header, rest))
+
+
+@pytest.mark.parametrize("header", [{}, [], 3, {"blueprint": []}, {"tensors": []}, {"blueprint": {}, "tensors": [[]]}])
+def test_wrong_headers(tmp_path, header):
+    _refusal(_write(tmp_path / "f", header))
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"noise", _compressed(b"[" * 10**5), _compressed(b"9" * 10**5), _compressed(b"\xff")]
+)
+def test_headers_that_are_no_json(tmp_path, header):
+    assert "cannot be decoded: " in _refusal(_write(tmp_path / "f", header))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda rows: rows[1:], lambda rows: [*rows, rows[0]], lambda rows: [], lambda rows: rows * 50]
+)
+def test_other_numbers_of_tensors(tmp_path, parts, change):
+    header, rest = parts
+    _refusal(_write(tmp_path / "f", header | {"tensors": change(header["tensors"])}, rest))
+
+
+def _zeros(spec):
+    """A packed file of zeros, of a network of any size: some kilobytes."""
+    blueprint = {"builder": "wdcgan_generator", "arguments": {"spec": spec, "size": 64, "channels": 1}}
+    with torch.device("meta"):
+        state = Blueprint(**blueprint).build().state_dict()
+    coded = {name: _compressed(bytes(one.numel() * one.element_size())) for name, one in state.items()}
+    rows = [
+        [name, list(one.shape), str(one.dtype).removeprefix("torch."), None, True, len(coded[name])]
+        for name, one in state.items()
+    ]
+    return {"blueprint": blueprint, "tensors": rows}, b"".join(coded.values())
+
+
+def test_a_small_file_takes_no_more_memory_than_its_size_allows(tmp_path):
+    load_packed(_write(tmp_path / "small", *_zeros("32")))
+    path = _write(tmp_path / "large", *_zeros("256"))
+    assert path.stat().st_size < 10_000
+    assert "it decodes to 189,330,468 bytes, 7" in _refusal(path)
+
+
+def test_a_frame_inside_that_is_larger_than_its_tensor(tmp_path, parts):
+    header, rest = parts
+    row = header["tensors"][0]
+    bomb = _compressed(bytes(10**8))
+    header["tensors"][0] = [*row[:4], True, len(bomb)]
+    assert "its header says 100,000,000 bytes" in _refusal(_write(tmp_path / "f", header, bomb + rest[row[5] :]))
+
+
+def test_highly_pruned_generators_are_read(tmp_path, trained_like):
+    model = trained_like("64", 64, 1)
+    prune_(model, 0.999)
+    blueprint = Blueprint("wdcgan_generator", {"spec": "64", "size": 64, "channels": 1})
+    save_packed(tmp_path / "g", model, blueprint)
+    loaded, _ = load_packed(tmp_path / "g")
+    assert all(torch.equal(one, loaded.state_dict()[name]) for name, one in model.state_dict().items())
+
+
+@pytest.mark.parametrize("megabytes", [65, 2_000])
+def test_frames_of_nothing_but_zeros(tmp_path, megabytes):
+    coder = zstandard.ZstdCompressor(write_checksum=True).compressobj(size=megabytes * 2**20)
+    frame = b"".join(coder.compress(bytes(2**20)) for _ in range(megabytes)) + coder.flush()
+    path = tmp_path / "generator.onnx.zst"
+    path.write_bytes(frame)
+    if megabytes * 2**20 <= largest_content(len(frame)):
+        assert len(read_content(path)) == megabytes * 2**20
+    else:
+        assert "bytes, " in _refusal(path, read_content)
+        assert len(frame) < 200_000
+
+
+def test_frames_without_a_size_are_refused(tmp_path):
+    coder = zstandard.ZstdCompressor(write_checksum=True).compressobj()
+    (tmp_path / "g.onnx.zst").write_bytes(coder.compress(b"x" * 100) + coder.flush())
+    assert "does not say how large it is" in _refusal(tmp_path / "g.onnx.zst", read_content)
+
+
+def test_frames_up_to_the_free_size_are_read(tmp_path):
+    (tmp_path / "g.onnx.zst").write_bytes(frame_of(bytes(2**20)))
+    assert len(read_content(tmp_path / "g.onnx.zst")) == 2**20
+    assert largest_content(0) == FREE_CONTENT_BYTES

@@ -1,0 +1,18 @@
+"""A short run of the kept fuzzer: the same inputs each time, so that a test that passes says something."""
+
+import pytest
+
+from benchmarks.fuzz.running import run_target
+from benchmarks.fuzz.targets import TARGETS_BY_NAME
+
+LONG = ("openvino", "executorch")
+"""Their packages may be absent, and writing the first file takes seconds; `python -m benchmarks.fuzz` runs them."""
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS_BY_NAME if name not in LONG])
+def test_readers_take_changed_files_or_refuse_them_in_one_line(tmp_path, capsys, name):
+    counts = run_target(name, seconds=60, seed=0, findings=tmp_path, inputs=12)
+    assert counts.findings == 0, capsys.readouterr().out
+    assert counts.inputs == 12
+    assert counts.refused > 0 or name == "lines"  # a line that cannot be read is measured again
+    assert counts.accepted > 0  # the first input is an honest file
