@@ -69,7 +69,7 @@ def workspace_of(clone: Path, title: str) -> Path:
 def test_each_recipe_makes_its_own(names, tmp_path, clone_checkout, ganpress, request):
     settings = []
     if "mnist" in names[0]:
-        settings = ["--set", f"data.path={request.getfixturevalue('shared_data') / 'MNIST'}"]
+        settings = ["--set", "data.path=" + str(request.getfixturevalue("shared_data") / "MNIST")]
     made: dict[str, list[dict[str, str]]] = {name: [] for name in names}
     for order in (names, names[::-1]):
         clone = clone_checkout(tmp_path / "-".join(order))

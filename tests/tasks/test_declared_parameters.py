@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from tasks import made_as_told, stage, subjects
 from tasks.stage import Stage, stage_main
 
 RECIPES = ("smoke", "smoke_paired", "smoke_unpaired", "smoke_semantic")
-SOURCES = {"smoke": "digits"}
 
 
 class Reads:
@@ -49,7 +47,7 @@ class Reads:
 
 
 @pytest.fixture
-def reads(monkeypatch) -> Iterator[Reads]:
+def reads(monkeypatch) -> Reads:
     """What stages of this process read; their checks of stale inputs look at more than they use, and are left out."""
     reads = Reads()
     section_of, get = Stage.section, Section.__getattribute__
@@ -68,7 +66,7 @@ def reads(monkeypatch) -> Iterator[Reads]:
     monkeypatch.setattr(stage, "_check_inputs", lambda _stage: None)
     for module in (made_as_told, subjects):
         monkeypatch.setattr(module, "check_as_told", lambda *_: None)
-    yield reads
+    return reads
 
 
 def declared(root: Path) -> dict[str, list[str]]:
