@@ -11,6 +11,7 @@ from ganpress.edge.kernels import KernelProfile
 from ganpress.edge.quiet import quiet
 from ganpress.edge.runtime import as_float32, fixed_sizes
 from ganpress.edge.targets.executorch_profile import read_profile
+from ganpress.edge.targets.executorch_trial import require_trial
 from ganpress.errors import CheckpointError, shown
 from ganpress.frames import is_frame, read_content
 
@@ -36,6 +37,7 @@ class ExecuTorchGenerator:
         """
         if not path.exists():
             raise CheckpointError(f"{path} does not exist; export the generator first")
+        require_trial(path)
         source = read_content(path) if is_frame(path) else path
         with quiet():
             from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool

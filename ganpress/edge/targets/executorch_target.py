@@ -16,6 +16,7 @@ from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.executorch_quantization import quantized
 from ganpress.edge.targets.executorch_runtime import ExecuTorchGenerator, known_operators
 from ganpress.edge.targets.executorch_surgery import rewrite_
+from ganpress.edge.targets.executorch_trial import is_sound
 from ganpress.edge.targets.target import Target, UnsupportedGenerator
 from ganpress.metrics.scoring import Generate
 
@@ -60,6 +61,7 @@ class ExecuTorchTarget(Target):
         _check_kernels(content, rewritten, example)
         with whole_or_nothing(path) as place:
             place.write_bytes(content.buffer)
+        is_sound(content.buffer)
         return (path,)
 
     def _open(self, path: Path, threads: int) -> Generate:
