@@ -117,13 +117,11 @@ def test_openvino_names_the_operator_that_it_cannot_run_and_its_layer(tmp_path):
 @SLOW
 @pytest.mark.needs_target("executorch")
 def test_a_program_that_would_abort_the_process_is_refused_in_one_line(trained_like, tmp_path):
-    """ExecuTorch ends the process when it words an error with a name that is no text; another process finds that out."""
+    """ExecuTorch ends its process when it words an error with a name that is no text; another process finds out."""
     path = tmp_path / "generator.pte"
     TARGETS["executorch"].write(trained_like("2", 16, 1), path, torch.randn(2, 100), "float32")
     content = path.read_bytes()
     assert b"XnnpackBackend" in content
     path.write_bytes(content.replace(b"XnnpackBackend", b"\xff" * len("XnnpackBackend")))
-    with pytest.raises(
-        CheckpointError, match=r"is damaged: ExecuTorch ended by signal 6; export it again|cannot be loaded"
-    ):
+    with pytest.raises(CheckpointError, match=r"is damaged: ExecuTorch ended by signal 6|cannot be loaded"):
         TARGETS["executorch"].open(path)
