@@ -171,9 +171,9 @@ def test_more_than_one_sample_is_refused():
         ("spade:ngf=4 semantic=0", {}, "semantic must be a whole number of at least 1, found '0'"),
         ("spade", {"size": "256x500"}, "multiples of 64, above 64x64; found 256x500"),
         ("sub_mobile_spade:32_32_64_32_32_32_32_24 (ngf=48)", {}, "64 channels do not fit into a supernet of ngf=48"),
-        ("spade:ngf=9999999999", {}, "torch cannot hold a generator of these numbers: "),
-        ("resnet_9blocks", {"size": "4000000000x4000000000"}, "torch cannot hold a generator of these numbers: "),
-        ("wdcgan:4", {"channels": 0}, "channels must be at least 1, found 0"),
+        ("spade:ngf=9999999999", {}, "a number in a generator's spec is at most 4,096, found 9999999999"),
+        ("resnet_9blocks", {"size": "4000000000x4000000000"}, "size '4000000000x4000000000' is not HEIGHTxWIDTH"),
+        ("wdcgan:4", {"channels": 0}, "channels must be 1 to 4,096, found 0"),
     ],
 )
 def test_bad_names_are_one_line(name, options, message):

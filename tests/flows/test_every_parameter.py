@@ -178,7 +178,7 @@ def test_every_parameter_is_a_reason_for_exactly_the_stages_that_declare_it(reco
 
 
 @pytest.mark.slow
-def test_no_parameters_value_is_restored_for_another(recorded, tmp_path):
+def test_no_parameters_value_is_restored_for_another(recorded):
     """With a warm run cache: there, back, and there again; every output was made with the value that is set."""
     plan = recorded.plan()
     for leaf in LEAVES:
@@ -204,7 +204,7 @@ def _find(content: object, dotted: str) -> object:
     return content
 
 
-def test_a_parameter_with_a_name_that_dvc_leaves_out_would_be_restored_for_another(recorded, tmp_path):
+def test_a_parameter_with_a_name_that_dvc_leaves_out_would_be_restored_for_another(tmp_path):
     """Why no parameter may be called so: the run cache takes two values for one (treeverse/dvc#10296)."""
     root = tmp_path / "stale"
     root.mkdir()

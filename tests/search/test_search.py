@@ -185,7 +185,7 @@ def test_values_survive_a_kill(tmp_path):
         ({"objectives": []}, "at least 1 item"),
         ({"objectives": ["time"]}, "'macs', 'parameters', 'bytes' or 'latency'"),
         ({"workers": 0}, "greater than or equal to 1"),
-        ({"parent_fraction": 0.0}, "greater than 0"),
+        ({"parent_fraction": 0.0}, "greater than or equal to 0.000001"),
     ],
 )
 def test_wrong_settings_are_refused_by_message(changes, message):

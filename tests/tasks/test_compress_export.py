@@ -199,9 +199,9 @@ def test_packed_item_is_the_plain_one_of_fewer_bytes(project, run_stage):
 
 
 def test_file_that_differs_ends_the_stage_and_is_not_left_behind(project, run_stage, capsys):
-    params = PARAMS | {"export": PARAMS["export"] | {"tolerance": 1e-12}}
+    params = PARAMS | {"export": PARAMS["export"] | {"tolerance": 1e-9}}
     assert run_stage(project.parent, export, "d3", params) == 2
-    assert "allowed is 1e-12 (export.tolerance" in capsys.readouterr().err
+    assert "allowed is 1e-09 (export.tolerance" in capsys.readouterr().err
     assert not list((project / "export" / "d3").iterdir())
 
 

@@ -24,7 +24,7 @@ def project(tmp_path):
         Image.fromarray(random.integers(0, 256, (10, 8), dtype=np.uint8)).save(path)
     params = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
     params["validate"]["min_images"] = 40
-    params["prepare"]["size"] = 16
+    params["prepare"]["image_size"] = 16
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path
 

@@ -37,8 +37,9 @@ def params(pairing):
     content = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     content["judge"] |= {"kind": KINDS[pairing], "train_images": 64, "batch_size": 8, "width": 4, "min_accuracy": 0}
     content["evaluate"] |= {"images": 22, "kid_subset_size": 10, "kid_subsets": 2, "is_splits": 2, "latency_repeats": 3}
-    content["student"]["items"] = {"s": {"depth": 2, "loss": "mse"}}
-    content["control"]["items"] = {"c": {"depth": 2}}
+    spec = {name: f"mobile_resnet_9blocks:ngf={width}" for name, width in PLAIN.items()}
+    content["student"]["items"] = {"s": {"spec": spec["student/s"], "loss": "mse"}}
+    content["control"]["items"] = {"c": {"spec": spec["control/c"]}}
     content["compress"]["items"] = {"p": {"generator": "subnet", "sparsity": 0.5}}
     content["export"]["items"] = {"e": {"generator": "teacher"}}
     content["report"] |= {"sample_images": 5}

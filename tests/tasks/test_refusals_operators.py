@@ -11,9 +11,9 @@ import torch
 import yaml
 from torch import nn
 
-from ganpress.checkpoint import save_model
+from ganpress.checkpoint import load_model, save_model
 from ganpress.data.arrays import SPLITS
-from models.builders import Blueprint
+from ganpress.imported.importing import ImportRequest, import_generator
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NETWORKS = """
@@ -62,9 +62,8 @@ def write_imported(root, factory, monkeypatch):
     """The teacher is the user's network as `ganpress import` writes it."""
     monkeypatch.chdir(root)
     monkeypatch.syspath_prepend(root)
-    example = {"example": [1, 3, 8, 8], "input_range": [-1, 1], "output_range": [-1, 1]}
-    blueprint = Blueprint("imported", {"factory": f"users_networks:{factory}", "spec": "100", "groups": {}} | example)
-    model = blueprint.build().eval()
+    import_generator(root, ImportRequest(f"users_networks:{factory}", None, (1, 3, 8, 8)))
+    model, blueprint = load_model(root / "imported" / "users_networks" / "generator.pt")
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             torch.nn.init.dirac_(layer.weight)

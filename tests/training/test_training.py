@@ -140,7 +140,9 @@ def test_recalibrated_statistics_normalise():
 
 def test_divergence_names_term_step_and_checkpoint(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    config = gan_config(objective="wgan", weight_clip=1e30, discriminator_learning_rate=1e30, train_images=64000)
+    config = gan_config(objective="wgan", weight_clip=1.0, train_images=64000).model_copy(
+        update={"weight_clip": 1e30, "discriminator_learning_rate": 1e30}
+    )
     with pytest.raises(TrainingDiverged, match=r"\w+_loss became (nan|-?inf) between [\d,]+ and [\d,]+ images; lower"):
         train_gan(
             wdcgan_generator("2", 16, 1),

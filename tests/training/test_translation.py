@@ -293,7 +293,7 @@ def test_fewer_images_than_a_batch_are_refused():
 
 def test_divergence_is_told():
     with pytest.raises(TrainingDiverged, match=r"t: \w+ became (nan|inf).*lower the learning rate"):
-        run("pix2pix", config("pix2pix", learning_rate=1e30))
+        run("pix2pix", config("pix2pix").model_copy(update={"learning_rate": 1e30}))
 
 
 def test_feature_weights_that_are_missing_are_told(tmp_path):
