@@ -195,8 +195,19 @@ def _content_damage(name: str, text: str) -> str | None:
             isinstance(one, dict) and MD5.fullmatch(str(one.get("md5"))) and one.get("path") for one in entries
         )
         return None if whole else "it names no whole digest and path"
-    whole = isinstance(entries, dict) and all(isinstance(one, dict) and "cmd" in one for one in entries.values())
-    return None if whole else "its last stage is cut off"
+    return _lock_damage(content)
+
+
+def _lock_damage(content: Any) -> str | None:
+    """What DVC's own schema has against a dvc.lock; a cut that leaves whole stages alone is none."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(content)
+    except Invalid as error:
+        return f"it is cut off: {' '.join(str(error).split())}"[:200]
+    return None
 
 
 def _committed(root: Path, path: Path) -> bytes | None:
