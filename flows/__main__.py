@@ -18,7 +18,7 @@ from flows.commands.serve import serve
 from flows.commands.status import status
 from flows.commands.targets import targets
 from flows.commands.ui import ui
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 from ganpress.errors import GanpressError
 from ganpress.telemetry import switch_off
 
@@ -44,7 +44,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except typer.BadParameter as error:
-        _refuse(shown(error.format_message(), MAX_MESSAGE)[1:-1])
+        _refuse(quoted(error.format_message(), MAX_MESSAGE)[1:-1])
     except ClickException as error:  # an unknown option or command: typer's own words, with the usage
         from typer.rich_utils import rich_format_error
 
@@ -61,7 +61,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in OF_THE_USER:
             raise
-        _refuse(f"{shown(error.filename or 'a file')}: {error.strerror}; mend that and run again")
+        _refuse(f"{quoted(error.filename or 'a file')}: {error.strerror}; mend that and run again")
     except UnicodeError as error:
         _refuse(f"text that is not UTF-8 was found ({' '.join(str(error).split())[:200]}); write it in UTF-8")
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from ganpress.config.yaml_text import CONTROL, shown
+from ganpress.config.yaml_text import CONTROL, quoted
 from ganpress.errors import ConfigError
 
 MAX_TEXT = 4096
@@ -68,14 +68,14 @@ def check_text(name: str, text: str, most: int = MAX_TEXT) -> None:
     if len(text) > most:
         raise ConfigError(f"{name} has {len(text):,} characters; it may have at most {most:,}")
     if CONTROL.search(text):
-        raise ConfigError(f"{name} holds control characters: {shown(text)}; leave them out")
+        raise ConfigError(f"{name} holds control characters: {quoted(text)}; leave them out")
 
 
 def check_texts(name: str, texts: Sequence[Any] | None, most: int = MAX_TEXT) -> None:
     """Check a list of texts that did not come through an option."""
     for text in texts or ():
         if not isinstance(text, str):
-            raise ConfigError(f"{name} is {shown(text)}; it must be text")
+            raise ConfigError(f"{name} is {quoted(text)}; it must be text")
         check_text(name, text, most)
 
 
@@ -89,4 +89,4 @@ def _bound(value: float) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else shown(value)
+    return f"{value:g}" if isinstance(value, float) else quoted(value)

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator
 
 from flows.environment import main_root
+from flows.options import MAX_JOBS
 from flows.worktree import find_recipe
 from ganpress.config.base import Section, parse
 from ganpress.errors import ConfigError
 
-MAX_JOBS = 64
 MAX_TEXTS = 1000
 """Stages or settings of one run."""
 Text = Annotated[StrictStr, Field(min_length=1, max_length=10_000)]

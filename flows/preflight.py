@@ -14,7 +14,7 @@ from flows.worktree import Workspace, make_workspace
 from ganpress.config.edge import TARGET_EXTRAS, TARGET_PACKAGES, TargetName
 from ganpress.config.params import Params
 from ganpress.config.translation import Adversarial
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 
 MAX_THREADS = 4096
@@ -85,11 +85,11 @@ def _check_environment() -> None:
     threads = os.environ.get("GANPRESS_THREADS")
     if threads is not None and not (re.fullmatch("[1-9][0-9]{0,3}", threads) and int(threads) <= MAX_THREADS):
         raise ConfigError(
-            f"GANPRESS_THREADS must be a whole number above 0, found {shown(threads)} (at most {MAX_THREADS})"
+            f"GANPRESS_THREADS must be a whole number above 0, found {quoted(threads)} (at most {MAX_THREADS})"
         )
     checkpoints = os.environ.get("GANPRESS_CHECKPOINTS")
     if checkpoints and Path(checkpoints).exists() and not Path(checkpoints).is_dir():
-        raise ConfigError(f"GANPRESS_CHECKPOINTS is {shown(checkpoints)}, which is no folder; name one, or unset it")
+        raise ConfigError(f"GANPRESS_CHECKPOINTS is {quoted(checkpoints)}, which is no folder; name one, or unset it")
 
 
 def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, replace_data: bool = False) -> None:
@@ -108,7 +108,7 @@ def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, rep
     families = {name.partition("@")[0] for name in to_run}
     for stage, key, path in _weights(workspace.params):
         if stage in families and not (workspace.root / path).is_file():
-            raise ConfigError(f"{key} is {shown(path)}, and there is no such file; correct it, or put the file there")
+            raise ConfigError(f"{key} is {quoted(path)}, and there is no such file; correct it, or put the file there")
     for key, target in _targets(workspace.params, to_run):
         _require_target(key, target)
     if "candidate" in families and workspace.imports:

@@ -20,7 +20,7 @@ from flows.environment import WORKTREES, main_root
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.data import DataConfig
 from ganpress.config.params import Params, load_params, merge_overlay
-from ganpress.config.yaml_text import MAX_DEPTH, dump_yaml, parse_yaml, shown
+from ganpress.config.yaml_text import MAX_DEPTH, dump_yaml, parse_yaml, quoted
 from ganpress.data.card import with_place
 from ganpress.errors import ConfigError
 from ganpress.whole_files import write_whole
@@ -166,14 +166,14 @@ def _with_setting(content: dict[str, Any], setting: str) -> dict[str, Any]:
 
 def _brief(text: str) -> str:
     """Return a user's text as a message shows it, without quotes."""
-    return shown(text)[1:-1] if len(text) <= MAX_SHOWN else shown(text, MAX_SHOWN)
+    return quoted(text)[1:-1] if len(text) <= MAX_SHOWN else quoted(text, MAX_SHOWN)
 
 
 def _with_value(content: Any, keys: Sequence[str], value: Any, name: str) -> dict[str, Any]:
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{name}: '{keys[0]}' cannot be set below the value {shown(content)}")
+        raise ConfigError(f"{name}: '{keys[0]}' cannot be set below the value {quoted(content)}")
     rest = keys[1:]
     return {**content, keys[0]: _with_value(content.get(keys[0]), rest, value, name) if rest else value}
 

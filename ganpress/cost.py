@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganpress.config.image_size import MAX_CHANNELS, parse_size
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 from models.builders import generator_blueprint
 from models.elastic import NoInitialisation
@@ -159,7 +159,7 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
     default = family.default_canvas
     height, width = (default.height, default.width) if size is None else parse_size(size)
     if channels is not None and not 1 <= channels <= MAX_CHANNELS:
-        raise ConfigError(f"channels must be 1 to {MAX_CHANNELS:,}, found {shown(channels)}")
+        raise ConfigError(f"channels must be 1 to {MAX_CHANNELS:,}, found {quoted(channels)}")
     drawn = channels or default.channels
     try:
         return _counted(name, family, Canvas(drawn, height, width, _reads(name, family, drawn)))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ganpress.config.base import Section, parse, parse_section, read_yaml
 from ganpress.config.bounds import ITEM_RULE, Seed, is_item_name
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError, DataError, GanpressError
 from ganpress.telemetry import switch_off
 from ganpress.tracking import StageRun, stage_run
@@ -96,11 +96,11 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
 
 def _read_stage(name: str, arguments: list[str]) -> Stage:
     if len(arguments) > 1:
-        raise ConfigError(f"takes at most one item, got: {shown(' '.join(arguments))[1:-1]}")
+        raise ConfigError(f"takes at most one item, got: {quoted(' '.join(arguments))[1:-1]}")
     item = arguments[0] if arguments else _item_of_dvc(name)
     root = Path.cwd()
     if item is not None and not is_item_name(item):
-        raise ConfigError(f"there is no item {shown(item)}; a name of an item is {ITEM_RULE}")
+        raise ConfigError(f"there is no item {quoted(item)}; a name of an item is {ITEM_RULE}")
     params = read_yaml(root / "params.yaml")
     parse({"seed": params.get("seed")}, _Seeded, "params.yaml")
     _check_item_names(params)
@@ -133,7 +133,7 @@ def _check_item_names(params: Mapping[str, Any]) -> None:
         items = section.get("items") if isinstance(section, dict) else None
         for name in items if isinstance(items, dict) else ():
             if not is_item_name(name):
-                raise ConfigError(f"params.yaml: {stage}.items has {shown(name)}; a name of an item is {ITEM_RULE}")
+                raise ConfigError(f"params.yaml: {stage}.items has {quoted(name)}; a name of an item is {ITEM_RULE}")
 
 
 def _item_of_dvc(name: str) -> str | None:
@@ -152,7 +152,7 @@ def _set_threads() -> None:
         return
     if not re.fullmatch(r"[1-9][0-9]{0,3}", threads) or int(threads) > MAX_THREADS:
         raise ConfigError(
-            f"GANPRESS_THREADS must be a whole number above 0, found {shown(threads)} (at most {MAX_THREADS})"
+            f"GANPRESS_THREADS must be a whole number above 0, found {quoted(threads)} (at most {MAX_THREADS})"
         )
     import torch
 

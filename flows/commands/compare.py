@@ -9,7 +9,7 @@ import typer
 
 from flows.commands.run import Recipe, Settings
 from flows.options import one_line
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError, DataError
 from ganpress.ranking import (
     Table,
@@ -82,10 +82,10 @@ def parse_bytes(text: str) -> int:
     """
     match = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].lower() not in UNITS:
-        raise ConfigError(f"{shown(text)} is no size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB")
+        raise ConfigError(f"{quoted(text)} is no size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB")
     size = int(float(match[1]) * UNITS[match[2].lower()])
     if size > MAX_SIZE:
-        raise ConfigError(f"{shown(text)} is beyond the largest size that is taken, {MAX_SIZE:,} bytes; give less")
+        raise ConfigError(f"{quoted(text)} is beyond the largest size that is taken, {MAX_SIZE:,} bytes; give less")
     return size
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.options import one_line
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 
 if TYPE_CHECKING:
     from ganpress.imported.card import ImportCard
@@ -69,7 +69,7 @@ def _parse_shape(text: str) -> tuple[int, ...]:
     from ganpress.errors import ConfigError
 
     if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9}){1,5}", text):
-        raise ConfigError(f"--example-input {shown(text)} is not numbers joined by 'x', two to six, e.g. 1x3x256x256")
+        raise ConfigError(f"--example-input {quoted(text)} is not numbers joined by 'x', two to six, e.g. 1x3x256x256")
     shape = tuple(map(int, text.split("x")))
     if not 1 <= math.prod(shape) <= MAX_INPUT_VALUES:
         raise ConfigError(
@@ -84,10 +84,10 @@ def _parse_range(option: str, text: str) -> tuple[float, float]:
     try:
         low, high = map(float, text.split(","))
     except ValueError:
-        raise ConfigError(f"{option} {shown(text)} is not two numbers LOW,HIGH, e.g. 0,1") from None
+        raise ConfigError(f"{option} {quoted(text)} is not two numbers LOW,HIGH, e.g. 0,1") from None
     if not -MAX_VALUE <= low < high <= MAX_VALUE:
         raise ConfigError(
-            f"{option} {shown(text)}: black and white are ascending, between {-MAX_VALUE:,} and {MAX_VALUE:,}"
+            f"{option} {quoted(text)}: black and white are ascending, between {-MAX_VALUE:,} and {MAX_VALUE:,}"
         )
     return low, high
 

@@ -8,7 +8,7 @@ import typer
 from flows.commands.run import Recipe, Settings
 from flows.commands.ui import Host
 from flows.options import YEAR_S, between, one_line
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 from ganpress.request_guard import LOOPBACK, check_host, configured_login
 
@@ -24,7 +24,7 @@ def check_name(value: str) -> str:
     """Check the name of a schedule: it stands in addresses and in Prefect's own names."""
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{MAX_NAME - 1}}}", value):
         raise ConfigError(
-            f"--name is {shown(value)}; it must be 1 to {MAX_NAME} letters, digits, spaces, '.', '_' and '-', "
+            f"--name is {quoted(value)}; it must be 1 to {MAX_NAME} letters, digits, spaces, '.', '_' and '-', "
             "beginning with a letter or digit"
         )
     return value

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganpress.config.bounds import PATTERNS
-from ganpress.config.yaml_text import parse_yaml, read_text, shown
+from ganpress.config.yaml_text import parse_yaml, quoted, read_text
 from ganpress.errors import ConfigError
 
 
@@ -77,13 +77,13 @@ TAGS = frozenset({"conditional", "unconditional", "[key]"})
 
 def _explain(item: Any, section: type[BaseModel]) -> str | None:
     """Return what is wrong in words; None where another error of the same section says it."""
-    where = shown(".".join(str(part) for part in item["loc"] if part not in TAGS), 200)[1:-1]
+    where = quoted(".".join(str(part) for part in item["loc"] if part not in TAGS), 200)[1:-1]
     if item["type"] == "value_error":  # our own words; pydantic's input would be the whole section
         return f"{where}: {item['ctx']['error']}" if where else str(item["ctx"]["error"])
     if item["type"] in ("extra_forbidden", "missing"):
         return _explain_key(item, where, _section_at(item["loc"], section))
     pattern = item.get("ctx", {}).get("pattern")
-    return f"'{where}' is {shown(item['input'])}: {PATTERNS.get(pattern, item['msg'])}"
+    return f"'{where}' is {quoted(item['input'])}: {PATTERNS.get(pattern, item['msg'])}"
 
 
 def _explain_key(item: Any, where: str, section: type[BaseModel]) -> str | None:

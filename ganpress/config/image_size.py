@@ -2,7 +2,7 @@
 
 import re
 
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 
 MAX_PIXELS = 16_384
@@ -18,7 +18,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"([0-9]{1,9})[xX]([0-9]{1,9})", text)
     if match is None or 0 in (sizes := (int(match[1]), int(match[2]))):
-        raise ConfigError(f"size {shown(text)} is not HEIGHTxWIDTH in pixels, e.g. 64x64")
+        raise ConfigError(f"size {quoted(text)} is not HEIGHTxWIDTH in pixels, e.g. 64x64")
     if max(sizes) > MAX_PIXELS:
         raise ConfigError(f"size {text} is beyond {MAX_PIXELS:,} pixels each way; give a smaller one")
     return sizes

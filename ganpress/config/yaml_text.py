@@ -83,7 +83,7 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{shown(path)} cannot be read ({reason}); mend that, or name another file") from None
+        raise ConfigError(f"{quoted(path)} cannot be read ({reason}); mend that, or name another file") from None
     if len(content) > max_bytes:
         raise ConfigError(f"{path} is larger than {max_bytes:,} bytes, the most that is read; shorten it")
     try:
@@ -143,10 +143,10 @@ def plain_value(text: str) -> Any:
     if FLOAT.fullmatch(text) and math.isfinite(float(_short(text))):
         return float(text)
     if FLOAT.fullmatch(text) or NOT_FINITE.fullmatch(text):
-        raise YamlRefused(f"{shown(text)} is no finite number; write a finite one, or null where a key has no value")
+        raise YamlRefused(f"{quoted(text)} is no finite number; write a finite one, or null where a key has no value")
     if NUMBER_OF_SOME.fullmatch(text) or _is_value_of_some(text):
         raise YamlRefused(
-            f"{shown(text)} means different values to different readers of YAML; write numbers in plain decimals, "
+            f"{quoted(text)} means different values to different readers of YAML; write numbers in plain decimals, "
             "booleans as true or false, and put text in quotes"
         )
     return text
@@ -157,8 +157,8 @@ def dump_yaml(content: Any) -> str:
     return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
-def shown(value: object, limit: int = 80) -> str:
-    """Return a value as a message shows it: on one line, no longer than `limit` characters."""
+def quoted(value: object, limit: int = 80) -> str:
+    """Return a value as Python writes it, text in quotes: on one line, no longer than `limit` characters."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 300:
         return f"a number of about {int(value.bit_length() * 0.30103) + 1:,} digits"
     if isinstance(value, Path):
@@ -261,7 +261,7 @@ class _Builder:
         self._count(1, event)
         text = event.value
         if self._limits.control.search(text):
-            found = shown(self._limits.control.search(text)[0])  # type: ignore[index]
+            found = quoted(self._limits.control.search(text)[0])  # type: ignore[index]
             raise YamlRefused(f"text holds the control character {found}; leave it out", event.start_mark)
         value = self._plain(text, event) if event.implicit[0] else text
         if text == "<<" and not (event.implicit[0] and self._awaits_key()):
@@ -332,10 +332,10 @@ class _Builder:
 
     def _checked_key(self, frame: _Frame, key: Any, event: Any) -> str:
         if not isinstance(key, str):
-            raise YamlRefused(f"a key must be text, found {shown(key)}; put it in quotes", event.start_mark)
+            raise YamlRefused(f"a key must be text, found {quoted(key)}; put it in quotes", event.start_mark)
         if key in frame.lines:
             raise YamlRefused(
-                f"key {shown(key)} stands here for the second time (first in line {frame.lines[key]}); keep one",
+                f"key {quoted(key)} stands here for the second time (first in line {frame.lines[key]}); keep one",
                 event.start_mark,
             )
         frame.lines[key] = event.start_mark.line + 1
@@ -352,7 +352,7 @@ class _Builder:
 
     def _check_tag(self, event: Any) -> None:
         if event.tag is not None:
-            raise YamlRefused(f"tag {shown(event.tag)} is not taken; write the value without a tag", event.start_mark)
+            raise YamlRefused(f"tag {quoted(event.tag)} is not taken; write the value without a tag", event.start_mark)
 
     def _count(self, nodes: int, event: Any) -> None:
         self._nodes += nodes

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganpress.channel_groups import FoundGroups, find_groups
 from ganpress.checkpoint import file_digest, load_model, load_weights_, save_model
-from ganpress.config.yaml_text import shown
+from ganpress.config.yaml_text import quoted
 from ganpress.cost import generator_cost
 from ganpress.errors import ConfigError
 from ganpress.import_pins import CARD, FOLDER, allow_factory
@@ -80,7 +80,7 @@ def import_generator(root: Path, request: ImportRequest) -> ImportCard:
 def _checked_name(request: ImportRequest) -> str:
     name = request.source.partition(":")[0].rpartition(".")[2] if request.name is None else request.name
     if not NAME.fullmatch(name):
-        found = f"found {shown(name)} (at most 64, a letter or digit first)"
+        found = f"found {quoted(name)} (at most 64, a letter or digit first)"
         raise ConfigError(f"the name of an imported generator is letters, digits, '_' and '-', {found}")
     return name
 

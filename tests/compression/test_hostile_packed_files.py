@@ -45,7 +45,10 @@ def _refusal(path, read=load_packed):
 
 
 def test_honest_parts_are_read(tmp_path, parts):
-    load_packed(_write(tmp_path / "f", *parts))
+    model, blueprint = load_packed(_write(tmp_path / "f", *parts))
+    saved, _ = load_packed(tmp_path / "g")
+    assert blueprint == BLUEPRINT
+    assert all(torch.equal(one, saved.state_dict()[name]) for name, one in model.state_dict().items())
 
 
 @pytest.mark.parametrize("field", range(6))
