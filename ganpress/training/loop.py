@@ -1,5 +1,6 @@
 """The resumable training loop that all trainers share: counts images, averages losses, checkpoints, shows progress."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,9 @@ from ganpress.checkpoint import load_weights_only, save_atomically
 from ganpress.errors import CheckpointError, TrainingDiverged
 from ganpress.plain_values import fit
 from ganpress.progress import ticker
+from ganpress.whole_files import put_aside
+
+logger = logging.getLogger(__name__)
 
 Losses = Mapping[str, Tensor]
 """Name of a loss term -> detached scalar."""
@@ -85,7 +89,7 @@ class Training:
 
         Raises:
             TrainingDiverged: if a loss is not finite; names the term, the images shown and the last good checkpoint.
-            CheckpointError: if the checkpoint is damaged or belongs to something else.
+            CheckpointError: if the checkpoint belongs to something else; one that cannot be read is put aside.
         """
         self._resume()
         interval = max(self.total_images // self.points, self.images_per_step)
@@ -137,8 +141,12 @@ class Training:
             return
         try:
             content = load_weights_only(self.checkpointing.path)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; delete it to start this training anew") from None
+        except CheckpointError as error:  # empty, cut off or noise: nothing of the training can be saved
+            place = put_aside(self.checkpointing.path)
+            logger.warning(
+                "%s: %s; it was put aside as %s, and the training starts anew", self.label, error, place.name
+            )
+            return
         if not isinstance(content, dict) or content.get("identity") != self.checkpointing.identity:
             raise CheckpointError(
                 f"{self.checkpointing.path} is the checkpoint of another training; delete it to start anew"

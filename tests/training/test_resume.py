@@ -158,12 +158,16 @@ def test_checkpoint_of_something_else_is_refused(images, tmp_path):
         train(Checkpointing(tmp_path / "checkpoint.pt", "two"), None)
 
 
-def test_truncated_checkpoint_is_refused(images, tmp_path):
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:1000], lambda whole: bytes(len(whole))])
+def test_a_checkpoint_that_cannot_be_read_is_put_aside_and_the_training_starts_anew(images, tmp_path, caplog, damage):
     path = tmp_path / "checkpoint.pt"
-    gan(images)(Checkpointing(path, "one", pause_seconds=0), None)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged.*; delete it to start this training anew"):
-        gan(images)(Checkpointing(path, "one", pause_seconds=0), None)
+    whole = gan(images)(Checkpointing(path, "one", pause_seconds=0), None)
+    path.write_bytes(damage(path.read_bytes()))
+    again = gan(images)(Checkpointing(path, "one", pause_seconds=0), None)
+    assert (tmp_path / "checkpoint.pt.damaged").exists()
+    assert "it was put aside as checkpoint.pt.damaged, and the training starts anew" in caplog.text
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("images", [-(2**63), -1, 0, 10**9, None, "4", 2.5, True])
