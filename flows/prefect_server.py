@@ -25,7 +25,7 @@ from flows.prefect_secret import NAME, SERVER_VARIABLE, VARIABLE, secret_of
 from flows.stage_process import SupervisedProcess
 from ganpress.errors import ServiceUnavailable
 from ganpress.request_guard import authority, check_host, configured_login, is_loopback
-from ganpress.whole_files import mark_made, remove_half_made
+from ganpress.sqlite_files import mark_made, remove_half_made
 
 POLL_S = 0.05
 SEND_TIMEOUT_S = 5.0

@@ -16,8 +16,9 @@ from typing import Any
 from flows.environment import main_root
 from ganpress.config.yaml_text import OF_DVC, parse_yaml
 from ganpress.errors import ConfigError, StateDamaged
+from ganpress.sqlite_files import put_database_aside, sqlite_damage
 from ganpress.tracking.service import sqlite_path, tracking_uri
-from ganpress.whole_files import put_aside, sqlite_damage, write_whole
+from ganpress.whole_files import put_aside, write_whole
 
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 FIX = "`ganpress doctor --fix`"
@@ -94,11 +95,11 @@ def find_damage(root: Path, deep: bool = True) -> Iterator[Damage]:
     database = sqlite_path(tracking_uri(main))
     if database is not None and (words := sqlite_damage(database)):
         remedy = "puts it aside; the next run records anew what dvc.lock still names"
-        yield Damage(database, words, remedy, lambda: put_aside(database), holds_work=True)
+        yield Damage(database, words, remedy, lambda: put_database_aside(database), holds_work=True)
     history = main / ".prefect" / "prefect.db"
     if words := sqlite_damage(history):
         remedy = "it was put aside, and Prefect begins a new history of flow runs"
-        yield Damage(history, words, remedy, lambda: put_aside(history), holds_work=False)
+        yield Damage(history, words, remedy, lambda: put_database_aside(history), holds_work=False)
 
 
 def _locks(root: Path) -> Iterator[Damage]:

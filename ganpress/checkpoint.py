@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from torch import nn
 from ganpress.blueprint_files import build_checked, check_shapes, read_blueprint, shapes_of
 from ganpress.errors import CheckpointError, shown
 from ganpress.torch_files import read_torch_file
+from ganpress.whole_files import write_whole
 from models.builders import Blueprint
 
 FORMAT = "ganpress-model"
@@ -109,20 +109,14 @@ def load_weights_only(path: Path) -> object:
 
 
 def save_atomically(path: Path, content: object) -> None:
-    """`torch.save` to a neighbour, then rename, so that neither a kill nor a full disk leaves half a file.
+    """`torch.save`, whole or not at all.
 
     Written through a buffer: same content gives the same bytes (torch writes a file's path into its archive), and a
     full disk is an `OSError` that says so (torch's own writer hides it).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(buffer.getbuffer())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, buffer.getbuffer())
 
 
 def file_digest(path: Path, algorithm: Literal["md5", "sha256"]) -> str:

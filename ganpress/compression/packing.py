@@ -23,6 +23,7 @@ from ganpress.blueprint_files import build_checked, check_shapes, read_blueprint
 from ganpress.compression.packed_header import Entry, read_header
 from ganpress.errors import CheckpointError, ConfigError, shown
 from ganpress.frames import decode_frame, largest_content
+from ganpress.whole_files import write_whole
 from models.builders import Blueprint
 from models.quantized import QuantizedLayer
 from models.quantized_layers import QuantizedConv
@@ -103,14 +104,7 @@ def save_packed(path: Path, model: nn.Module, blueprint: Blueprint) -> None:
     Raises:
         ConfigError: if a layer's codes have more levels than its bits allow.
     """
-    content = packed(model, blueprint)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, packed(model, blueprint))
 
 
 def packed(model: nn.Module, blueprint: Blueprint) -> bytes:

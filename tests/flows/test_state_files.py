@@ -11,7 +11,8 @@ import pytest
 from flows.state_files import explain, find_damage, heal, heal_locks
 from flows.worktree import make_workspace
 from ganpress.errors import StateDamaged
-from ganpress.whole_files import mark_made, put_aside, remove_half_made, sqlite_damage, write_whole
+from ganpress.sqlite_files import mark_made, remove_half_made, sqlite_damage
+from ganpress.whole_files import put_aside, write_whole
 
 DAMAGES = {
     "empty": lambda content: b"",
