@@ -1,6 +1,6 @@
 """Bounds of what stands on the command line: callbacks of typer's options, each a `ConfigError` of one line."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -32,19 +32,6 @@ def between(least: float, most: float, unit: str = "") -> Check:
     return check
 
 
-def check_between(name: str, value: float | None, least: float, most: float) -> None:
-    """Check a number that did not come through an option, e.g. a flow's parameter.
-
-    Raises:
-        ConfigError: if it is no number, or outside of its bounds.
-    """
-    if value is None:
-        return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not least <= value <= most:
-        raise ConfigError(f"{name} is {_number(value)}; it must be between {_bound(least)} and {_bound(most)}")
-
-
 def one_line(most: int = MAX_TEXT) -> Check:
     """A callback for text, or a list of texts: not empty, on one line, at most `most` characters."""
 
@@ -69,14 +56,6 @@ def check_text(name: str, text: str, most: int = MAX_TEXT) -> None:
         raise ConfigError(f"{name} has {len(text):,} characters; it may have at most {most:,}")
     if CONTROL.search(text):
         raise ConfigError(f"{name} holds control characters: {quoted(text)}; leave them out")
-
-
-def check_texts(name: str, texts: Sequence[Any] | None, most: int = MAX_TEXT) -> None:
-    """Check a list of texts that did not come through an option."""
-    for text in texts or ():
-        if not isinstance(text, str):
-            raise ConfigError(f"{name} is {quoted(text)}; it must be text")
-        check_text(name, text, most)
 
 
 def _name(param: typer.CallbackParam) -> str:

@@ -23,9 +23,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.console import Outcome, RunConsole, StageResult
 from flows.dvc_graph import CleanStages, StageGraph, read_graph
 from flows.environment import cores, export_environment, find_root, stage_environment
-from flows.options import MAX_JOBS, check_between
-from flows.parameters import check_parameters
-from flows.preflight import RunRequest, prepare, reads_data
+from flows.options import MAX_JOBS
+from flows.preflight import prepare, reads_data
+from flows.run_request import check_recipe_inside, read_request
 from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
 from flows.worktree import Workspace
@@ -74,9 +74,7 @@ def ganpress_pipeline(
     root = find_root()
     export_environment(root)
     try:
-        check_parameters(
-            root,
-            served=current_deployment.id is not None,
+        request = read_request(
             stages=stages,
             from_stage=from_stage,
             force=force,
@@ -86,25 +84,16 @@ def ganpress_pipeline(
             stage_timeout_s=stage_timeout_s,
             replace_data=replace_data,
         )
-        request = RunRequest(stages, from_stage, force, recipe, settings, jobs, stage_timeout_s, replace_data)
+        if current_deployment.id is not None:  # a server started it
+            check_recipe_inside(root, request.recipe)
         ready = prepare(root, request)
         workspace = ready.workspace
         graph = read_graph(workspace.root) if ensure_inputs(workspace, replace_data) else ready.graph
-        run = _Run(workspace, graph, ready.chosen, force, check_jobs(jobs), stage_timeout_s)
+        run = _Run(workspace, graph, ready.chosen, force, jobs or min(cores(), MAX_JOBS), stage_timeout_s)
         results = run.to_the_end()
     except GanpressError as error:
         return Failed(message=str(error), data=error)
     return _final_state(results)
-
-
-def check_jobs(jobs: int | None) -> int:
-    """Return the number of stages that may run side by side.
-
-    Raises:
-        ConfigError: if it is out of bounds.
-    """
-    check_between("--jobs", jobs, 1, MAX_JOBS)
-    return jobs or min(cores(), MAX_JOBS)
 
 
 def ensure_inputs(workspace: Workspace, replace_data: bool = False) -> bool:

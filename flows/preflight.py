@@ -3,13 +3,13 @@
 import importlib.metadata
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data_source import check_replacement
 from flows.dvc_graph import StageGraph, read_graph
-from flows.options import MAX_JOBS, MIN_TIMEOUT_S, STAGE_NAME, YEAR_S, check_between, check_text, check_texts
+from flows.run_request import RunRequest
 from flows.worktree import Workspace, make_workspace
 from ganpress.config.edge import TARGET_EXTRAS, TARGET_PACKAGES, TargetName
 from ganpress.config.params import Params
@@ -18,20 +18,6 @@ from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 
 MAX_THREADS = 4096
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a run was asked for; see `flows.pipeline.ganpress_pipeline`."""
-
-    stages: Sequence[str] | None = None
-    from_stage: str | None = None
-    force: bool = False
-    recipe: str | None = None
-    settings: Sequence[str] | None = None
-    jobs: int | None = None
-    stage_timeout_s: float | None = None
-    replace_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ def prepare(root: Path, request: RunRequest) -> ReadyRun:
         ConfigError: if a parameter, recipe, setting, option, variable or stage is wrong, or a file, a runtime or an
             imported generator that one of the stages needs is not there.
     """
-    check_request(request)
+    check_environment()
     workspace = make_workspace(root, request.recipe, request.settings or ())
     graph = read_graph(workspace.root)
     chosen = graph.select(request.stages or (), request.from_stage)
@@ -62,23 +48,12 @@ def prepare(root: Path, request: RunRequest) -> ReadyRun:
     return ReadyRun(workspace, graph, chosen)
 
 
-def check_request(request: RunRequest) -> None:
-    """Check options and variables, wherever they come from.
+def check_environment() -> None:
+    """Check the variables that every stage reads.
 
     Raises:
         ConfigError: naming the first one that is wrong.
     """
-    check_between("--jobs", request.jobs, 1, MAX_JOBS)
-    check_between("--stage-timeout-s", request.stage_timeout_s, MIN_TIMEOUT_S, YEAR_S)
-    check_texts("--stage", request.stages, STAGE_NAME)
-    check_texts("--set", request.settings, 2**20)
-    for option, text in (("--from", request.from_stage), ("--recipe", request.recipe)):
-        if text is not None:
-            check_text(option, text)
-    _check_environment()
-
-
-def _check_environment() -> None:
     from ganpress.tracking.recorders import tracking_mode
 
     tracking_mode()

@@ -8,7 +8,7 @@ import typer
 from flows.options import MAX_JOBS, MIN_TIMEOUT_S, STAGE_NAME, YEAR_S, between, one_line
 
 if TYPE_CHECKING:
-    from flows.preflight import RunRequest
+    from flows.run_request import RunRequest
     from flows.worktree import Workspace
 
 Recipe = Annotated[
@@ -53,7 +53,7 @@ def run(
     With --recipe or --set the run gets a workspace of its own, and yours stays as it is.
     """
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
-    from flows.preflight import RunRequest
+    from flows.run_request import read_request
     from flows.state_files import heal_and_say
     from flows.worktree import find_workspace
 
@@ -61,7 +61,16 @@ def run(
     export_environment(root)
     reuse_bytecode(root)
     heal_and_say(root)
-    request = RunRequest(stage, from_stage, force, recipe, list(set_ or ()), jobs, stage_timeout_s, replace_data)
+    request = read_request(
+        stages=stage,
+        from_stage=from_stage,
+        force=force,
+        recipe=recipe,
+        settings=set_,
+        jobs=jobs,
+        stage_timeout_s=stage_timeout_s,
+        replace_data=replace_data,
+    )
     workspace = find_workspace(root, recipe, request.settings or ())
     if workspace.isolated:
         heal_and_say(workspace.root)
@@ -98,7 +107,6 @@ def _show_plan(root: Path, request: "RunRequest") -> None:
 def _run_flow(root: Path, request: "RunRequest") -> None:
     """Run the Prefect flow in this process; the error of a failed run is raised."""
     import os
-    from dataclasses import asdict
 
     from flows.prefect_server import local_prefect
 
@@ -113,7 +121,7 @@ def _run_flow(root: Path, request: "RunRequest") -> None:
             prepare(root, request)
             if server is not None:
                 server.wait_until_ready()
-            state = ganpress_pipeline(**asdict(request), return_state=True)
+            state = ganpress_pipeline(**request.model_dump(), return_state=True)
         if state.is_failed():
             state.result()
     except KeyboardInterrupt:

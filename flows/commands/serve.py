@@ -74,9 +74,9 @@ def serve(
     import os
 
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
-    from flows.parameters import check_recipe_inside
     from flows.prefect_server import local_prefect
-    from flows.preflight import RunRequest, check_needs, check_request
+    from flows.preflight import check_environment, check_needs
+    from flows.run_request import check_recipe_inside, read_request
     from flows.state_files import heal_and_say
     from flows.worktree import find_workspace
 
@@ -93,8 +93,8 @@ def serve(
     settings = list(set_ or ())
     heal_and_say(root)
     check_recipe_inside(root, recipe)
-    request = RunRequest(recipe=recipe, settings=settings)
-    check_request(request)
+    read_request(recipe=recipe, settings=settings)
+    check_environment()
     check_needs(find_workspace(root, recipe, settings))
     check_services(root)
     with local_prefect(port, standing=True, host=host) as server:

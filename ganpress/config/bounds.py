@@ -47,12 +47,12 @@ def _source(name: object) -> object:
 
 
 MAX_COLONS = 32
-_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 _LAYER = r"^[A-Za-z0-9_.]+$"
 _REFERENCE = rf"^(?:teacher|subnet|(?:candidate|student|control|compress|export)/{ITEM_PATTERN})$"
 _IMPORTED = r"^imported/[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?:\.md)?$"
 PATTERNS = {
-    _LINE: "must be one line without control characters",
+    LINE: "must be one line without control characters",
     _LAYER: "must be the name of a layer, letters, digits, '_' and '.'",
     _REFERENCE: f"must be teacher, subnet, student/X, control/X or compress/X; X is {ITEM_RULE}",
     _IMPORTED: "must be imported/X, where X is 1 to 64 letters, digits, '-' and '_' and begins with a letter or digit",
@@ -60,11 +60,11 @@ PATTERNS = {
 """What the patterns mean, for messages."""
 
 ItemName = Annotated[str, BeforeValidator(_item), Field(max_length=64)]
-Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=_LINE)]
+Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=LINE)]
 """One line for people."""
-FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=_LINE)]
-SourceName = Annotated[str, BeforeValidator(_source), Field(min_length=1, max_length=4096, pattern=_LINE)]
-GeneratorName = Annotated[str, Field(min_length=1, max_length=4096, pattern=_LINE)]
+FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=LINE)]
+SourceName = Annotated[str, BeforeValidator(_source), Field(min_length=1, max_length=4096, pattern=LINE)]
+GeneratorName = Annotated[str, Field(min_length=1, max_length=4096, pattern=LINE)]
 """`family:spec`; `models.names` bounds the numbers in it."""
 LayerName = Annotated[str, Field(min_length=1, max_length=256, pattern=_LAYER)]
 Reference = Annotated[str, Field(max_length=96, pattern=_REFERENCE)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.environment import cores
-from flows.pipeline import MAX_JOBS, StageFailed, check_jobs, ganpress_pipeline
+from flows.pipeline import StageFailed, ganpress_pipeline
 from ganpress.errors import ConfigError
 
 ALL = ["aside", "first", "last", "many/a", "many/b"]
@@ -193,12 +193,6 @@ def test_unknown_stage_is_named(toy):
         toy.run(stages=["lost"])
     with pytest.raises(ConfigError, match=r"no stage 'many@c' in dvc.yaml; stages: many@a, many@b"):
         toy.run(from_stage="many@c")
-
-
-@pytest.mark.parametrize("jobs", [0, -1, MAX_JOBS + 1])
-def test_jobs_out_of_range(jobs):
-    with pytest.raises(ConfigError, match=f"--jobs is {jobs}; it must be between 1 and {MAX_JOBS}"):
-        check_jobs(jobs)
 
 
 def test_other_parameters_run_beside_and_share_the_cache(done):

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from flows.parameters import check_parameters, check_recipe_inside
 from flows.pipeline import ganpress_pipeline
+from flows.run_request import check_recipe_inside, read_request
 from ganpress.errors import ConfigError
 
 RIGHT = [
@@ -48,18 +48,20 @@ WRONG = [
     ({"stage_timeout_s": "10"}, "stage_timeout_s"),
     ({"stage_timeout_s": True}, "stage_timeout_s"),
     ({"unknown": 1}, "unknown"),
+    ({"from_stage": "a\0b"}, "from_stage"),
+    ({"settings": ["a\nb"]}, "settings"),
 ]
 
 
 @pytest.mark.parametrize("given", RIGHT, ids=str)
-def test_right_parameters(toy, given):
-    check_parameters(toy.root, served=True, **given)
+def test_right_parameters(given):
+    assert read_request(**given).model_dump(exclude_unset=True) == given
 
 
 @pytest.mark.parametrize(("given", "named"), WRONG, ids=lambda value: str(value)[:40])
-def test_wrong_parameters_are_one_line(toy, given, named):
+def test_wrong_parameters_are_one_line(given, named):
     with pytest.raises(ConfigError, match=named) as raised:
-        check_parameters(toy.root, served=False, **given)
+        read_request(**given)
     assert "\n" not in str(raised.value)
 
 
@@ -75,9 +77,9 @@ def test_recipe_outside_of_the_project_is_the_users_own_only(toy, tmp_path, kind
         "link": "linked",
         "link to a folder": "folder/mine",
     }[kind]
-    check_parameters(toy.root, served=False, recipe=recipe)
+    assert read_request(recipe=recipe).recipe == recipe
     with pytest.raises(ConfigError, match="lies outside of the project"):
-        check_parameters(toy.root, served=True, recipe=recipe)
+        check_recipe_inside(toy.root, recipe)
 
 
 @pytest.mark.parametrize("recipe", ["none", "recipes", "/dev/null", "a\0b", "x" * 5000, "small\n"])
