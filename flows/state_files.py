@@ -1,6 +1,6 @@
 """Files between two runs, found damaged: a kill or a full disk can leave them empty, cut off or filled with noise.
 
-What holds no work is put aside at once. What does is named in one line, with the command that mends it, and
+What holds no work is put aside at once. What does is named in one line, with the command that repairs it, and
 `ganpress doctor --fix` puts it aside (`<name>.damaged`) or brings back git's version.
 """
 
@@ -32,8 +32,8 @@ class Damage:
     words: str
     """What is wrong with it."""
     remedy: str
-    """What `mend` does, in words."""
-    mend: Callable[[], object]
+    """What `repair` does, in words."""
+    repair: Callable[[], object]
     holds_work: bool
     """Whether something could be lost, so that a person says when."""
 
@@ -53,7 +53,7 @@ def heal(root: Path) -> list[str]:
     for damage in find_damage(root, deep=False):
         if damage.holds_work:
             raise StateDamaged(_line(damage))
-        damage.mend()
+        damage.repair()
         lines.append(f"{damage.path} was damaged ({damage.words}) and held no work: {damage.remedy}")
     return lines
 
@@ -68,7 +68,7 @@ def heal_locks(root: Path) -> bool:
     """Remove DVC's table of locks if it cannot be read; returns whether it was removed."""
     damaged = list(_locks(root))
     for damage in damaged:
-        damage.mend()
+        damage.repair()
     return bool(damaged)
 
 

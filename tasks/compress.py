@@ -27,7 +27,7 @@ from ganpress.seeding import derived_seed
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
 from tasks.former import keeps_former
-from tasks.made_as_told import load_generator
+from tasks.item_generators import load_generator
 from tasks.stage import Stage, stage_main
 
 HELD_OUT_IMAGES = 256

@@ -30,7 +30,7 @@ from models.builders import in_floats
 from models.quantized import CalibrationRecord
 from models.quantized_network import Quantized, QuantizedNetwork
 from tasks.former import keeps_former
-from tasks.made_as_told import load_generator
+from tasks.item_generators import load_generator
 from tasks.stage import Stage, stage_main
 
 ENOUGH_SNR_DB = 15.0

@@ -15,7 +15,7 @@ from ganpress.edge_files import edge_name, parts_of
 from ganpress.errors import ConfigError
 from ganpress.metrics.scoring import Generate
 from models.builders import in_floats
-from tasks.made_as_told import check_as_told
+from tasks.item_generators import check_item
 from tasks.stage import Stage, require
 
 TEACHER = "teacher"
@@ -108,7 +108,7 @@ def open_runner(stage: Stage, subject: Subject, threads: int) -> Generate:
             read_card(subject.path)
         return TARGETS[subject.target].open(subject.path, threads)
     generator, blueprint = load_model(subject.path)
-    check_as_told(stage, subject.reference, blueprint)
+    check_item(stage, subject.reference, blueprint)
     return generator
 
 

@@ -21,7 +21,7 @@ from ganpress.seeding import derived_seed
 from ganpress.tracking import StageRun
 from tasks.compress import held_out_count
 from tasks.generator_training import prepared, write_json
-from tasks.made_as_told import load_generator
+from tasks.item_generators import load_generator
 from tasks.stage import Stage, require, stage_main
 
 FLOAT = "float"

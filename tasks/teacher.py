@@ -9,7 +9,7 @@ from ganpress.config.training import CandidateConfig, TeacherConfig
 from ganpress.ranking import higher_is_better
 from ganpress.tracking import StageRun
 from tasks.generator_training import parameter_count, write_json
-from tasks.made_as_told import load_generator
+from tasks.item_generators import load_generator
 from tasks.scoring import quick_scoring
 from tasks.stage import Stage, stage_main
 

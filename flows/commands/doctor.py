@@ -28,7 +28,7 @@ def doctor(
     export_environment(root)
     if fix:
         for damage in find_damage(root):
-            damage.mend()
+            damage.repair()
             typer.echo(f"{damage.path} was damaged ({damage.words}): {damage.remedy}")
         for stage in write_sources(root):
             typer.echo(f"dvc.yaml: source files of stage {stage} rewritten")

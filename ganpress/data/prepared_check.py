@@ -22,7 +22,7 @@ def check_prepared(folder: Path, config: PrepareConfig) -> None:
     meta = read_meta(folder)
     wrong = [
         f"{name} {found} instead of {wanted}"
-        for name, found, wanted in (*_told(meta, config), *_held(meta, folder))
+        for name, found, wanted in (*_asked(meta, config), *_found(meta, folder))
         if found != wanted
     ]
     if wrong:
@@ -32,32 +32,32 @@ def check_prepared(folder: Path, config: PrepareConfig) -> None:
         )
 
 
-def _told(meta: PreparedMeta, config: PrepareConfig) -> list[tuple[str, int, int]]:
+def _asked(meta: PreparedMeta, config: PrepareConfig) -> list[tuple[str, int, int]]:
     """(name, as prepared, as params.yaml says) of each parameter that shows in the arrays."""
-    told = [
+    asked = [
         ("image_size", meta.size, config.image_size),
         ("width", meta.width, config.target_width),
         ("channels", meta.channels, config.channels),
     ]
     if config.max_train_images is not None:
         train = meta.counts.get("train", 0)
-        told.append(("max_train_images", train, min(train, config.max_train_images)))
+        asked.append(("max_train_images", train, min(train, config.max_train_images)))
     if meta.conditioning is not None:
         height, width = config.source_shape
-        told += [("source_size", meta.conditioning.height, height), ("source width", meta.conditioning.width, width)]
+        asked += [("source_size", meta.conditioning.height, height), ("source width", meta.conditioning.width, width)]
         if meta.conditioning.pairing != "semantic":
             channels = config.source_channels or config.channels
-            told.append(("source_channels", meta.conditioning.channels, channels))
-    return told
+            asked.append(("source_channels", meta.conditioning.channels, channels))
+    return asked
 
 
-def _held(meta: PreparedMeta, folder: Path) -> list[tuple[str, int | tuple[int, ...], int | tuple[int, ...]]]:
+def _found(meta: PreparedMeta, folder: Path) -> list[tuple[str, int | tuple[int, ...], int | tuple[int, ...]]]:
     """(name, as the arrays are, as meta.json says) of each split that is there."""
-    held: list[tuple[str, int | tuple[int, ...], int | tuple[int, ...]]] = []
+    found: list[tuple[str, int | tuple[int, ...], int | tuple[int, ...]]] = []
     for split in SPLITS:
         if (folder / f"{split}.npy").exists():
             pixels = open_split(folder, split).pixels
             shape = (meta.channels, meta.size, meta.width)
-            held.append((f"{split} images", len(pixels), meta.counts.get(split, 0)))
-            held.append((f"{split} shape", tuple(map(int, pixels.shape[1:])), shape))
-    return held
+            found.append((f"{split} images", len(pixels), meta.counts.get(split, 0)))
+            found.append((f"{split} shape", tuple(map(int, pixels.shape[1:])), shape))
+    return found

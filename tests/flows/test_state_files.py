@@ -96,7 +96,7 @@ def test_what_holds_work_is_named_with_its_remedy_and_mended(whole, name, kind):
     assert "`ganpress doctor --fix` puts it aside" in str(error)
     broken = path.read_bytes()
     for one in find_damage(whole.root):
-        one.mend()
+        one.repair()
     assert path.with_name(f"{path.name}.damaged").read_bytes() == broken
     assert (path.read_bytes() == sound) if name in COMMITTED else not path.exists()
     assert explain(whole.root) is None

@@ -12,7 +12,7 @@ from flows.dvc_graph import read_graph
 from ganpress.config.base import Section, read_yaml
 from ganpress.config.data import DataConfig
 from ganpress.config.params import merge_overlay
-from tasks import made_as_told, stage, subjects
+from tasks import item_generators, stage, subjects
 from tasks.stage import Stage, stage_main
 
 IN_THE_NAME = {"sweep.clipping", "sweep.bits"}
@@ -66,8 +66,8 @@ def reads(monkeypatch) -> Reads:
     monkeypatch.setattr(Stage, "section", section)
     monkeypatch.setattr(Section, "__getattribute__", getattribute)
     monkeypatch.setattr(stage, "_check_inputs", lambda _stage: None)
-    for module in (made_as_told, subjects):
-        monkeypatch.setattr(module, "check_as_told", lambda *_: None)
+    for module in (item_generators, subjects):
+        monkeypatch.setattr(module, "check_item", lambda *_: None)
     return reads
 
 

@@ -33,11 +33,11 @@ def load_generator(stage: Stage, reference: str) -> tuple[nn.Module, Blueprint]:
     """
     path = require(stage.artifact(reference) / "generator.pt", reference.replace("/", "@"))
     model, blueprint = load_model(path)
-    check_as_told(stage, reference, blueprint)
+    check_item(stage, reference, blueprint)
     return model, blueprint
 
 
-def check_as_told(stage: Stage, reference: str, blueprint: Blueprint) -> None:
+def check_item(stage: Stage, reference: str, blueprint: Blueprint) -> None:
     """Compare a trained generator with its item in params.yaml; imported networks and those without an item pass.
 
     Raises:
