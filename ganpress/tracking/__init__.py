@@ -3,10 +3,33 @@
 A stage writes a *journal* of plain events below `.ganpress/tracking/`; a *recorder* process plays journals into MLflow.
 So a stage never pays for importing MLflow, training cannot be broken by a tracking server that falls silent, and a
 journal whose process is gone tells that its run was killed. Nothing here can change an output of a stage.
+
+The names below are imported when they are first used: `ganpress status` only asks where the store is, and must not pay for
+numpy and pydantic.
 """
 
-from ganpress.tracking.journal import StageRun, stage_run
-from ganpress.tracking.recorders import reconcile, record_pending, recording
-from ganpress.tracking.service import check_service, tracking_uri
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganpress.tracking.journal import StageRun, stage_run
+    from ganpress.tracking.recorders import reconcile, record_pending, recording
+    from ganpress.tracking.service import check_service, tracking_uri
+
+MODULES = {
+    "StageRun": "journal",
+    "stage_run": "journal",
+    "reconcile": "recorders",
+    "record_pending": "recorders",
+    "recording": "recorders",
+    "check_service": "service",
+    "tracking_uri": "service",
+}
 
 __all__ = ["StageRun", "check_service", "reconcile", "record_pending", "recording", "stage_run", "tracking_uri"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
