@@ -4,8 +4,8 @@ A stage writes a *journal* of plain events below `.ganpress/tracking/`; a *recor
 So a stage never pays for importing MLflow, training cannot be broken by a tracking server that falls silent, and a
 journal whose process is gone tells that its run was killed. Nothing here can change an output of a stage.
 
-The names below are imported when they are first used: `ganpress status` only asks where the store is, and must not pay for
-numpy and pydantic.
+The names below are imported when they are first used: `ganpress status` only asks where the store is, and must not pay
+for numpy and pydantic.
 """
 
 import importlib
