@@ -12,8 +12,6 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from filelock import FileLock
-
 from ganpress.errors import ServiceUnavailable
 from ganpress.request_guard import is_loopback
 
@@ -37,6 +35,8 @@ def secret_of(home: Path) -> str:
         _close_folder(home)
         found = read_secret(home)
         if found is None:
+            from filelock import FileLock  # every command reads the secret, and this import takes 35 ms
+
             with FileLock(home / f"{NAME}.lock"):
                 found = read_secret(home) or _make(home)
     except OSError as error:

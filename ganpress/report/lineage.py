@@ -1,16 +1,22 @@
-"""The lineage graph from data to edge file: which stage each file came from, laid out in layers.
+"""The lineage graph from data to edge file: which stage each file came from, laid out in layers by grandalf.
 
-Layers by longest path, crossings reduced by barycentre sweeps (Sugiyama et al. 1981). Edges that skip layers pass
-through points of their own, so that they run between boxes and not under them.
+Edges that skip layers pass through points of their own, so that they run between boxes and not under them.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+
+from grandalf.graphs import Edge, Graph, Vertex
+from grandalf.layouts import SugiyamaLayout, VertexViewer
 
 BOX_WIDTH, BOX_HEIGHT = 132, 42
 COLUMN_GAP, ROW_GAP, WAYPOINT_HEIGHT = 34, 12, 8
 SWEEPS = 8
+"""Rounds of the reduction of crossings."""
+ARROW_HEAD = 5
+
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Arrow:
 
     source: str
     target: str
-    points: Sequence[tuple[float, float]]
+    points: Sequence[Point]
     proven: bool
 
     @property
@@ -68,15 +74,6 @@ class Lineage:
         return sorted(arrow.source for arrow in self.arrows if arrow.target == reference)
 
 
-@dataclass
-class _Graph:
-    """Layers of vertex names; names with `>` are waypoints."""
-
-    layers: list[list[str]]
-    links: list[tuple[str, str]]
-    routes: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-
-
 def lay_out(
     edges: Sequence[tuple[str, str]], digests: Mapping[str, str], goal: str | None, aside: Collection[str] = ()
 ) -> Lineage:
@@ -88,120 +85,59 @@ def lay_out(
         goal: the way to it is emphasised.
         aside: references that are not on that way, although an edge says so (candidates that were not chosen).
     """
-    graph = _layered(edges)
-    _reduce_crossings(graph)
-    heights = {name: WAYPOINT_HEIGHT if ">" in name else BOX_HEIGHT for layer in graph.layers for name in layer}
-    tops = _tops(graph, heights)
-    columns = {name: index * (BOX_WIDTH + COLUMN_GAP) for index, layer in enumerate(graph.layers) for name in layer}
+    middles, routes = _place(list(dict.fromkeys(edges)))
     proven = _ancestors([edge for edge in edges if edge[0] not in aside], goal) if goal else set()
     nodes = [
-        Node(name, digests.get(name), columns[name], tops[name], name in proven)
-        for layer in graph.layers
-        for name in layer
-        if ">" not in name
+        Node(name, digests.get(name), x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2, name in proven)
+        for name, (x, y) in middles.items()
     ]
-    middles = {name: top + heights[name] / 2 for name, top in tops.items()}
-    arrows = [_arrow(edge, graph.routes[edge], columns, middles, proven) for edge in graph.routes]
+    arrows = [Arrow(*edge, _line(route), proven.issuperset(edge)) for edge, route in routes.items()]
     arrows.sort(key=lambda arrow: arrow.proven)  # emphasised lines on top
-    width = len(graph.layers) * (BOX_WIDTH + COLUMN_GAP) - COLUMN_GAP
-    return Lineage(nodes, arrows, width, max(top + heights[name] for name, top in tops.items()))
+    width = max(node.x for node in nodes) + BOX_WIDTH
+    bottoms = [node.y + BOX_HEIGHT for node in nodes] + [y for arrow in arrows for _, y in arrow.points]
+    return Lineage(nodes, arrows, width, max(bottoms))
 
 
-def _layered(edges: Sequence[tuple[str, str]]) -> _Graph:
-    """Put each vertex one layer behind its last source, and waypoints into the layers that an edge skips."""
-    names = list(dict.fromkeys(name for edge in edges for name in edge))
-    depth = dict.fromkeys(names, 0)
-    for _ in names:  # relaxation: at most as many rounds as vertices, because there is no cycle
-        for source, target in edges:
-            depth[target] = max(depth[target], depth[source] + 1)
-    layers: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
-    for name in names:
-        layers[depth[name]].append(name)
-    graph = _Graph(layers, [])
-    for source, target in dict.fromkeys(edges):
-        between = range(depth[source] + 1, depth[target])
-        waypoints = [f"{source}>{target}>{layer}" for layer in between]
-        for layer, waypoint in zip(between, waypoints, strict=True):
-            layers[layer].append(waypoint)
-        graph.routes[source, target] = [source, *waypoints, target]
-        graph.links += pairwise(graph.routes[source, target])
-    return graph
+def _place(edges: Sequence[tuple[str, str]]) -> tuple[dict[str, Point], dict[tuple[str, str], list[Point]]]:
+    """Middles of the boxes, and of what each edge passes: its source, a waypoint for each layer between, its target.
+
+    grandalf lays layers out from top to bottom; here they go from left to right, so x and y change places. Unconnected
+    parts of the graph are laid out apart and put below each other.
+    """
+    vertices = {name: Vertex(name) for edge in edges for name in edge}
+    for vertex in vertices.values():
+        vertex.view = VertexViewer(w=BOX_HEIGHT, h=BOX_WIDTH)
+    lines = {edge: Edge(*(vertices[name] for name in edge)) for edge in edges}
+    bottom = 0.0
+    waypoints: dict[Edge, dict[int, Vertex]] = {}
+    """Of each edge that skips layers: its ends and waypoints by layer."""
+    for part in Graph(list(vertices.values()), list(lines.values())).C:
+        layout = SugiyamaLayout(part)
+        layout.xspace, layout.yspace = ROW_GAP, COLUMN_GAP
+        layout.init_all(inverted_edges=[])
+        for vertex in (vertex for layer in layout.layers for vertex in layer if layout.grx[vertex].dummy):
+            vertex.view.w = WAYPOINT_HEIGHT
+        layout.draw(SWEEPS)
+        views = [vertex.view for layer in layout.layers for vertex in layer]
+        shift = bottom - min(view.xy[0] - view.w / 2 for view in views)
+        for view in views:
+            view.xy = (round(view.xy[0] + shift, 1), view.xy[1])
+        bottom = max(view.xy[0] + view.w / 2 for view in views) + ROW_GAP
+        waypoints |= layout.ctrls
+    middles = {name: vertex.view.xy[::-1] for name, vertex in vertices.items()}
+    routes = {}
+    for edge, line in lines.items():
+        passed = waypoints.get(line) or dict(enumerate(line.v))
+        routes[edge] = [passed[layer].view.xy[::-1] for layer in sorted(passed)]
+    return middles, routes
 
 
-def _reduce_crossings(graph: _Graph) -> None:
-    """Order each layer by the mean place of its neighbours, forwards and backwards in turn."""
-    sources: dict[str, list[str]] = {}
-    targets: dict[str, list[str]] = {}
-    for source, target in graph.links:
-        sources.setdefault(target, []).append(source)
-        targets.setdefault(source, []).append(target)
-    for sweep in range(SWEEPS):
-        neighbours, layers = (sources, graph.layers) if sweep % 2 == 0 else (targets, graph.layers[::-1])
-        for fixed, moving in pairwise(layers):
-            place = {name: (index + 0.5) / len(fixed) for index, name in enumerate(fixed)}
-            own = {name: (index + 0.5) / len(moving) for index, name in enumerate(moving)}
-            moving.sort(key=lambda name: _mean((place[one] for one in neighbours.get(name, ())), own[name]))
-
-
-def _mean(values: Iterable[float], default: float) -> float:
-    found = list(values)
-    return sum(found) / len(found) if found else default
-
-
-def _tops(graph: _Graph, heights: Mapping[str, float]) -> dict[str, float]:
-    """Pull every vertex towards its neighbours' height, keeping order and gaps."""
-    tops: dict[str, float] = {}
-    for layer in graph.layers:
-        top = 0.0
-        for name in layer:
-            tops[name] = top
-            top += heights[name] + ROW_GAP
-    near: dict[str, list[str]] = {name: [] for name in tops}
-    for source, target in graph.links:
-        near[source].append(target)
-        near[target].append(source)
-    for _ in range(4 * SWEEPS):
-        for layer in graph.layers:
-            wanted = {
-                name: _mean((tops[one] + heights[one] / 2 for one in near[name]), tops[name]) - heights[name] / 2
-                for name in layer
-            }
-            tops |= _without_overlap(layer, wanted, heights)
-    highest = min(tops.values())
-    return {name: round(top - highest, 1) for name, top in tops.items()}
-
-
-def _without_overlap(
-    layer: Sequence[str], wanted: Mapping[str, float], heights: Mapping[str, float]
-) -> dict[str, float]:
-    """The places nearest to the wanted ones (least squares) that keep order and gaps: pool adjacent violators."""
-    offsets, total = {}, 0.0
-    for name in layer:
-        offsets[name] = total
-        total += heights[name] + ROW_GAP
-    pools: list[tuple[float, list[str]]] = []
-    for name in layer:
-        mean, members = wanted[name] - offsets[name], [name]
-        while pools and pools[-1][0] > mean:
-            earlier_mean, earlier = pools.pop()
-            mean = (earlier_mean * len(earlier) + mean * len(members)) / (len(earlier) + len(members))
-            members = earlier + members
-        pools.append((mean, members))
-    return {name: mean + offsets[name] for mean, members in pools for name in members}
-
-
-def _arrow(
-    edge: tuple[str, str],
-    route: Sequence[str],
-    columns: Mapping[str, float],
-    middles: Mapping[str, float],
-    proven: set[str],
-) -> Arrow:
-    points = [(columns[route[0]] + BOX_WIDTH, middles[route[0]])]
-    for waypoint in route[1:-1]:
-        points += [(columns[waypoint], middles[waypoint]), (columns[waypoint] + BOX_WIDTH, middles[waypoint])]
-    points.append((columns[route[-1]] - 5, middles[route[-1]]))  # 5: the arrow's head
-    return Arrow(*edge, points, edge[0] in proven and edge[1] in proven)
+def _line(route: Sequence[Point]) -> list[Point]:
+    """From the right side of the source over both sides of each waypoint's column to the left side of the target."""
+    half = BOX_WIDTH / 2
+    sides = [(x + side, y) for x, y in route for side in (-half, half)]
+    x, y = sides[-2]
+    return [*sides[1:-2], (x - ARROW_HEAD, y)]
 
 
 def _ancestors(edges: Sequence[tuple[str, str]], goal: str) -> set[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ganpress.config.params import load_params
+from ganpress.config.base import read_yaml
+from ganpress.config.params import Params, load_params, merge_overlay
 from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
 from ganpress.report.origins import lineage_edges
 
@@ -85,3 +86,18 @@ def test_generator_compressed_twice_is_laid_out() -> None:
     edges = [("data", "a"), ("a", "b"), ("b", "c"), ("a", "c")]
     left = {node.reference: node.x for node in lay_out(edges, {}, "c").nodes}
     assert left["data"] < left["a"] < left["b"] < left["c"]
+
+
+def test_unconnected_parts_lie_below_each_other() -> None:
+    layout = lay_out([("a", "b"), ("c", "d"), ("c", "e")], {}, None)
+    tops = {node.reference: node.y for node in layout.nodes}
+    assert max(tops["a"], tops["b"]) + BOX_HEIGHT <= min(tops["c"], tops["d"], tops["e"])
+    test_boxes_do_not_overlap_and_lie_inside(layout)
+
+
+@pytest.mark.parametrize("recipe", sorted((CHECKOUT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_laid_out_without_overlaps(recipe: Path) -> None:
+    params = Params.model_validate(merge_overlay(read_yaml(CHECKOUT / "params.yaml"), read_yaml(recipe)))
+    layout = lay_out(lineage_edges(params), {}, None)
+    test_boxes_do_not_overlap_and_lie_inside(layout)
+    test_arrows_run_forwards_and_under_no_box(layout)
