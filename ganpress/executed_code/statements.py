@@ -89,12 +89,10 @@ def read_statements(source: str, module: str, is_package: bool, registries: froz
         SyntaxError: if it is not Python.
     """
     package = module if is_package else module.rpartition(".")[0]
-    found = []
-    for node in ast.parse(source).body:
-        found += list(_statements(node, package, registries))
-    loaded = {root_of(name) for one in found for name in (*one.names, *(name for e in one.entries for name in e.names))}
-    bound = {name for one in found for name in one.binds}
-    return tuple(_for_its_effect(_of_this_project(one, bound), loaded) for one in found)
+    tree = ast.parse(source)
+    found = [statement for node in tree.body for statement in _statements(node, package, registries)]
+    bound, used = {name for one in found for name in one.binds}, set(_used_words(tree))
+    return tuple(_for_its_effect(_of_this_project(one, bound), used) for one in found)
 
 
 def root_of(name: str) -> str:
@@ -115,6 +113,8 @@ def statement_of(content: dict[str, Any]) -> Statement:
 def _of_this_project(statement: Statement, bound: set[str]) -> Statement:
     """Leave out local names and those of Python itself, of which nothing has to be found."""
     known = bound | {one.local for one in statement.imports}
+    if "*" in bound:
+        return statement
     names = (name for name in statement.names if root_of(name) in known or is_dynamic(name))
     return replace(statement, names=tuple(names))
 
@@ -124,11 +124,22 @@ def is_dynamic(name: str) -> bool:
     return name in DYNAMIC or name.rpartition(".")[2] in DYNAMIC_ATTRIBUTES
 
 
-def _for_its_effect(statement: Statement, loaded: set[str]) -> Statement:
+def _for_its_effect(statement: Statement, used: set[str]) -> Statement:
     """An imported name that its module never uses is there for what the import does."""
-    if not statement.imports or statement.runs or loaded.intersection(statement.binds):
+    if not statement.is_import or statement.runs or used.intersection(statement.binds):
         return statement
     return replace(statement, runs=True)
+
+
+def _used_words(tree: ast.Module) -> Iterator[str]:
+    """Names that a module uses anywhere, also in annotations that are written as text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            yield node.id
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if isinstance(annotation, ast.AST):
+                texts = (one.value for one in ast.walk(annotation) if isinstance(one, ast.Constant))
+                yield from (word for text in texts if isinstance(text, str) for word in re.findall(r"\w+", text))
 
 
 def _statements(node: ast.stmt, package: str, registries: frozenset[str]) -> Iterator[Statement]:
