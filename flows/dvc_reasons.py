@@ -60,12 +60,12 @@ def code_changes(of_code: Any, root: Path, code: StageCode) -> list[Reason]:
     locked = of_code.hash_info.value if of_code.hash_info else None
     if locked is None:
         return [Reason("own", "dvc.lock does not say with which code it ran")]
-    if locked == code.md5(of_code.def_path):
+    if locked == md5_of(code.text(of_code.def_path)):
         return []
     before = read_digests(root / of_code.def_path)
     if md5_of(before) != locked:
         return [Reason("own", "its code changed")]
-    files = changed_files(before, code.reached(of_code.def_path).text)
+    files = changed_files(before, code.text(of_code.def_path))
     more = [f"{len(files) - MAX_NAMED_CHANGES} more"] if len(files) > MAX_NAMED_CHANGES else []
     return [Reason("own", f"code changed: {', '.join([*files[:MAX_NAMED_CHANGES], *more])}")]
 

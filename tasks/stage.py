@@ -1,6 +1,7 @@
 """The seam every stage shares: parameters in, artifacts folder out, one MLflow run, errors as one line."""
 
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -60,7 +61,8 @@ class Stage:
         """Digest of what it executes; without a dvc.yaml, of all that its module can execute."""
         code = StageCode(self.root)
         path = code.path_of(self.name, self.item)
-        return (code.of_module(f"tasks.{self.name}") if path is None else code.reached(path)).digest
+        text = code.of_module(f"tasks.{self.name}").text if path is None else code.text(path)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def artifact(self, reference: str) -> Path:
         """Path of anything below artifacts/, e.g. ``artifact("student/d2-mse") / "generator.pt"``."""

@@ -35,12 +35,11 @@ class CodeGuard:
         self._path = self._code.path_of(stage, item)
         if self._path is None:
             return
-        self._stamps = self._code.modules.stamps()
-        self._text = self._code.reached(self._path).text
+        self._text = self._code.text(self._path)
+        self._code.save()
         if not self._code.is_written(self._path):  # an edit came after whoever wrote it, perhaps after our imports
             self._refuse_late_edits()
             self._code.write(self._path)
-        self._code.save()
 
     def check(self) -> None:
         """Compare the code with that of the start.
@@ -48,17 +47,16 @@ class CodeGuard:
         Raises:
             CodeChanged: if it is another.
         """
-        if self._path is None or self._stamps == self._code.modules.stamps():
+        if self._path is None or self._code.state == self._code.modules.state():
             return
-        changed = changed_files(self._text, self._code.again().reached(self._path).text)
+        changed = changed_files(self._text, self._code.again().text(self._path))
         if changed:
             raise CodeChanged(f"{_named(changed)} changed while it ran, so its outputs are not kept; run again")
 
     def _refuse_late_edits(self) -> None:
         started = psutil.Process().create_time() - CLOCK_SECONDS
-        root = self._code.modules.root
-        read = [line.rpartition(" ")[0] for line in self._text.splitlines()]
-        late = [path for path in read if self._stamps[root / path][2] / 1e9 > started]
+        files = [line.rpartition(" ")[0] for line in self._text.splitlines()]
+        late = [path for path in files if (self._code.modules.root / path).stat().st_ctime > started]
         if late:
             raise CodeChanged(f"{_named(late)} changed while it started; run again")
 

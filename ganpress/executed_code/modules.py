@@ -1,5 +1,6 @@
 """The modules of a project, each read once; what was read before comes from a file below .ganpress/, by content."""
 
+import contextlib
 import hashlib
 import json
 from collections import defaultdict
@@ -54,11 +55,18 @@ class Modules:
 
     def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root, self.cache = root, cache
-        self.paths = dict(_module_paths(root))
         self._read: dict[str, Module] = {}
-        self._kept = _load(cache)
         self._data: dict[str, Mapping[str, str]] = {}
         self._is_new = False
+
+    @cached_property
+    def paths(self) -> dict[str, Path]:
+        """Name of each module -> its file."""
+        return dict(_module_paths(self.root))
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        return _load(self.cache)
 
     def __contains__(self, name: str) -> bool:
         return name in self.paths
@@ -97,20 +105,18 @@ class Modules:
             }
         return self._data[package]
 
-    def stamps(self) -> dict[Path, tuple[int, int, int]]:
-        """What changes with each edit of a file, of all modules and data."""
-        files = (path for package in PACKAGES for path in (self.root / package).rglob("*") if path.suffix != ".pyc")
-        states = ((path, path.stat()) for path in files if path.is_file())
-        return {path: (state.st_ino, state.st_size, state.st_ctime_ns) for path, state in states}
+    def state(self) -> str:
+        """Digest of the content of every file of the packages, and of the code that reads them, as they are now."""
+        files = [path for package in PACKAGES for path in (self.root / package).rglob("*") if path.suffix != ".pyc"]
+        lines = [f"{path} {_digest(path.read_bytes())}" for path in sorted(files) if path.is_file()]
+        return _digest("\n".join([_reader_version(), *lines]).encode())
 
     def save(self) -> None:
         """Keep what was read, if any of it is new. A folder that cannot be written costs time and nothing else."""
         if self.cache is None or not self._is_new:
             return
-        try:
+        with contextlib.suppress(OSError):
             write_whole(self.cache, json.dumps({"reader": _reader_version(), "modules": self._kept}))
-        except OSError:
-            return
 
     def _statements(self, name: str, path: Path) -> tuple[Statement, ...]:
         source = path.read_bytes()

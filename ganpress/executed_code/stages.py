@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpress.config.base import read_yaml
 from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
 
 CODE_STAGE = "code"
@@ -55,7 +54,8 @@ def read_stages(root: Path) -> list[CodeStage]:
         return []
     content = parse_yaml(text, str(path), OF_DVC)
     stages = content.get("stages") if isinstance(content, dict) else None
-    params = read_yaml(root / "params.yaml")
+    params_path = root / "params.yaml"
+    params = parse_yaml(read_text(params_path), str(params_path)) if params_path.is_file() else {}
     entries = [entry for entry in (stages or {}).values() if isinstance(entry, dict)]
     return list({one.digest_path: one for entry in entries for one in _stages_of(entry, params)}.values())
 
