@@ -1,7 +1,8 @@
 """No false "up to date": whatever line a stage really executed, another line there changes the digest of that stage.
 
-The smallest chain runs once under a trace of its lines. Changes are drawn at random from code that was executed, from all
-packages in turn. Functions that run only because a module is imported are left out: of them a stage sees what it names.
+The smallest chain runs once under a trace of its lines. Changes are drawn at random from code that was executed, from
+all packages in turn. Functions that run only because a module is imported are left out: a stage sees what it names of
+what they make.
 """
 
 import ast
@@ -56,8 +57,8 @@ if root and stage:
     def write():
         sys.settrace(None)
         own = [[os.path.relpath(name, root), line] for name, line in sorted(lines)]
-        place = os.path.join(os.environ["TRACE_OUT"], stage.rpartition(":")[2].replace("/", "-") + "." + str(os.getpid()))
-        with open(place + ".json", "w") as file:
+        name = stage.rpartition(":")[2] + "." + str(os.getpid()) + ".json"
+        with open(os.path.join(os.environ["TRACE_OUT"], name), "w") as file:
             json.dump(own, file)
 
     atexit.register(write)
@@ -168,7 +169,7 @@ def drawn(traced):
     """Changes drawn at random, from each package in turn, each with the stages that executed its line."""
     root, executed = traced
     lines = defaultdict(set)
-    for stage, places in executed.items():
+    for places in executed.values():
         for path, line in places:
             lines[path].add(line)
     draw = random.Random(SEED)
