@@ -41,7 +41,6 @@ def check_everything(root: Path) -> list[Finding]:
         check_disk,
         check_stores,
         check_ports,
-        check_sources,
         check_shadowing,
     ]
     findings: list[Finding] = []
@@ -186,20 +185,6 @@ def check_ports(_root: Path) -> Iterator[Finding]:
         yield Finding("ports", "ok" if reason is None else "warn", words)
 
 
-def check_sources(root: Path) -> Iterator[Finding]:
-    """dvc.yaml lists for each stage exactly the source files that it imports."""
-    from flows.source_dependencies import compare_sources
-
-    stages = compare_sources(root)
-    wrong = [stage for stage in stages if stage.missing or stage.surplus]
-    for stage in wrong:
-        lists = {"lacks": stage.missing, "needs no longer": stage.surplus}
-        words = "; ".join(f"{verb} {_few(files)}" for verb, files in lists.items() if files)
-        yield Finding("sources", "mend", f"dvc.yaml: {stage.stage} {words}; `ganpress doctor --fix` writes them")
-    if not wrong:
-        yield Finding("sources", "ok", f"dvc.yaml names the imports of all {len(stages)} stages")
-
-
 def check_shadowing(root: Path) -> Iterator[Finding]:
     """No file of the project hides a library."""
     hiding = sorted(str(path.relative_to(root)) for path in (root / "mlflow").rglob("*.py"))
@@ -213,11 +198,6 @@ def check_shadowing(root: Path) -> Iterator[Finding]:
         yield Finding("shadowing", "mend", "`import mlflow` does not find the library; run `uv sync`")
     else:
         yield Finding("shadowing", "ok", "`import mlflow` finds the library")
-
-
-def _few(files: tuple[str, ...], shown: int = 4) -> str:
-    more = f" and {len(files) - shown} more" if len(files) > shown else ""
-    return ", ".join(files[:shown]) + more
 
 
 def _dvc_cache(root: Path) -> Path:

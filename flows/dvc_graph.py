@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from flows.dvc_reasons import Reason, causes, is_params, losses
+from flows.dvc_reasons import NEVER_RUN, Reason, causes, code_changes, is_params, losses, take_code
 from ganpress.errors import ConfigError
+from ganpress.executed_code.digests import CurrentCode, StageCode
+from ganpress.executed_code.stages import CODE_STAGE
+from ganpress.executed_code.versions import path_of, version_changes
 
 Need = Literal["clean", "restore", "run"]
 
@@ -32,12 +35,14 @@ class StageState:
     key: str | None
     """Digest of command, dependencies, parameters and outputs as locked; None unless DVC calls the stage unchanged."""
     reads: tuple[str, ...]
-    """Paths of its file dependencies, relative to the root."""
+    """Paths of its file dependencies, relative to the root; without the digest of its code."""
+    versions: tuple[str, ...] = ()
+    """What was installed in another version when its outputs were made."""
 
     @property
     def why(self) -> str:
-        """The reasons in one line; empty when it is clean."""
-        return "; ".join(map(str, self.reasons))
+        """The reasons in one line, and what is worth knowing of a clean stage."""
+        return "; ".join([*map(str, self.reasons), *(self.versions if not self.reasons else ())])
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,10 @@ class StageGraph:
                 reached.add(stage.name)
         return reached
 
+    def made_with_other_versions(self) -> set[str]:
+        """Return the stages whose outputs were made with other versions than are installed."""
+        return {stage.name for stage in self.stages if stage.versions}
+
     def ancestors(self, name: str) -> set[str]:
         """Return every stage that `name` depends on, directly or not."""
         reached = {name}
@@ -97,8 +106,14 @@ class StageGraph:
         return reached - {name}
 
 
-def read_graph(root: Path) -> StageGraph:
-    """Read the graph of dvc.yaml below `root` and the state of every stage.
+def read_graph(root: Path, strict_versions: bool = False) -> StageGraph:
+    """Read the graph of dvc.yaml below `root` and the state of every stage; nothing is written.
+
+    The stage `code` is left out: the digests that it would write are computed here.
+
+    Args:
+        root: the folder of dvc.yaml.
+        strict_versions: whether a stage would run because torch or a runtime has another version than then.
 
     Raises:
         ConfigError: if the folder is no DVC project or dvc.yaml is wrong.
@@ -108,7 +123,11 @@ def read_graph(root: Path) -> StageGraph:
 
     try:
         with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
-            return _mark_downstream([_stage_state(stage, upstream) for stage, upstream in _ordered(repo.index)])
+            ordered = _ordered(repo.index)
+            code = StageCode(root)
+            states = [_stage_state(stage, upstream, root, code, strict_versions) for stage, upstream in ordered]
+            code.save()
+            return _mark_downstream(states)
     except NotDvcRepoError:
         raise ConfigError(f"{root} is no DVC project; run `dvc init` there, or change into the checkout") from None
     except DvcException as error:
@@ -132,19 +151,29 @@ def _ordered(index: Any) -> list[tuple[Any, list[Any]]]:
         sorter.done(*ready)
         ordered += ready
     # data.dvc is a stage of the graph too, but it has no command and is nothing to run.
-    return [(stage, [one for one in graph.successors(stage) if one.cmd]) for stage in ordered if stage.cmd]
+    return [(stage, list(filter(_is_work, graph.successors(stage)))) for stage in ordered if _is_work(stage)]
 
 
-def _stage_state(stage: Any, upstream: list[Any]) -> StageState:
+def _is_work(stage: Any) -> bool:
+    return bool(stage.cmd) and stage.name != CODE_STAGE
+
+
+def _stage_state(stage: Any, upstream: list[Any], root: Path, code: StageCode, strict_versions: bool) -> StageState:
     from dvc.lock import LockError
 
     names = tuple(sorted(one.name for one in upstream))
+    key, of_code = _key(stage), take_code(stage)
     reads = tuple(dep.def_path for dep in stage.deps if not is_params(dep))
-    state = StageState(stage.name, names, "clean", (), None, reads)
+    versions = tuple(version_changes(root / path_of(*_parts(stage.name))))
+    state = StageState(stage.name, names, "clean", (), None, reads, versions)
     try:
-        if not stage.changed():
-            return replace(state, key=_key(stage))
-        reasons = (*causes(stage, upstream), *losses(stage)) or (Reason("own", "DVC calls it changed"),)
+        found = [*code_changes(of_code, root, code), *(Reason("own", words) for words in versions if strict_versions)]
+        if stage.changed():
+            found += [*causes(stage, upstream), *losses(stage)] or [Reason("own", "DVC calls it changed")]
+        if not found:
+            return replace(state, key=key)
+        # A stage that never ran has no code that changed.
+        reasons = tuple(reason for reason in found if reason.words == NEVER_RUN) or tuple(found)
     except LockError:
         reasons = (Reason("own", "another process is running it"),)
     return replace(state, need=_need(reasons), reasons=reasons)
@@ -154,6 +183,12 @@ def _need(reasons: Sequence[Reason]) -> Need:
     if not reasons:
         return "clean"
     return "restore" if all(reason.kind == "output" for reason in reasons) else "run"
+
+
+def _parts(name: str) -> tuple[str, str | None]:
+    """Stage and item of a name."""
+    stage, _, item = name.partition("@")
+    return stage, item or None
 
 
 def _key(stage: Any) -> str:
@@ -178,7 +213,7 @@ def _mark_downstream(stages: list[StageState]) -> StageGraph:
     for stage in stages:
         running = [name for name in stage.upstream if known[name].need == "run"]
         restored = any(known[name].need == "restore" for name in stage.upstream)
-        never_run = any(reason.words == "never run" for reason in stage.reasons)
+        never_run = any(reason.words == NEVER_RUN for reason in stage.reasons)
         reasons = stage.reasons
         if running or restored:
             reasons = tuple(reason for reason in reasons if reason.kind != "input")
@@ -193,6 +228,7 @@ class CleanStages:
 
     def __init__(self, root: Path, graph: StageGraph) -> None:
         self._root, self._graph = root, graph
+        self.code = CurrentCode(root)
         self._touched: set[str] = set()
         self._keys: dict[str, str | None] = {}
         self._lock = threading.Lock()
@@ -215,7 +251,7 @@ class CleanStages:
     def is_clean_now(self, name: str) -> bool:
         """Ask DVC itself whether the stage is clean, whatever was known before."""
         with self._lock:
-            return _read_key(self._root, name) is not None
+            return _read_key(self._root, name, self.code()) is not None
 
     def _current_key(self, name: str) -> str | None:
         stage = self._graph[name]
@@ -223,10 +259,10 @@ class CleanStages:
             return None  # nothing that happened upstream can have cured it
         if self._touched.isdisjoint(self._graph.ancestors(name)):
             return stage.key
-        return _read_key(self._root, name)
+        return _read_key(self._root, name, self.code())
 
 
-def _read_key(root: Path, name: str) -> str | None:
+def _read_key(root: Path, name: str, code: StageCode) -> str | None:
     """Ask DVC about one stage; None also when it cannot say, because a memo must never block a run."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
@@ -235,6 +271,7 @@ def _read_key(root: Path, name: str) -> str | None:
     try:
         with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
             stage = repo.stage.load_one(name=name)
-            return None if stage.changed() else _key(stage)
+            key, of_code = _key(stage), take_code(stage)
+            return None if code_changes(of_code, root, code) or stage.changed() else key
     except (DvcException, LockError, OSError):
         return None

@@ -4,9 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ganpress.executed_code.digests import StageCode, changed_files, md5_of, read_digests
+from ganpress.executed_code.stages import CODE_FOLDER
+
 Kind = Literal["own", "input", "output", "upstream"]
 
 MAX_NAMED_CHANGES = 3
+NEVER_RUN = "never run"
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Reason:
 def causes(stage: Any, upstream: list[Any]) -> list[Reason]:
     """Say which dependencies, parameters or command make the stage changed."""
     if not any(dep.hash_info for dep in stage.deps) and not any(out.hash_info for out in stage.outs):
-        return [Reason("own", "never run")]
+        return [Reason("own", NEVER_RUN)]
     found = [Reason("own", "its command in dvc.yaml changed")] if stage.changed_stage() else []
     for dep in () if stage.frozen else stage.deps:
         status = dep.workspace_status()
@@ -37,6 +41,33 @@ def causes(stage: Any, upstream: list[Any]) -> list[Reason]:
             verb = {"deleted": "missing", "new": "new"}.get(status[str(dep)], "changed")
             found.append(Reason("input" if _is_made_by(upstream, dep) else "own", f"{dep.def_path} {verb}"))
     return found
+
+
+def take_code(stage: Any) -> Any:
+    """Take the digest of its code from a stage's dependencies and return it; None where it has none.
+
+    Its file is as old as the last run; what DVC would say of it is said by `code_changes`, of the code as it is now.
+    """
+    of_code = next((dep for dep in stage.deps if dep.def_path.startswith(f"{CODE_FOLDER}/")), None)
+    stage.deps = [dep for dep in stage.deps if dep is not of_code]
+    return of_code
+
+
+def code_changes(of_code: Any, root: Path, code: StageCode) -> list[Reason]:
+    """Say that a stage's code is another than its outputs were made with, and in which files, where that is known."""
+    if of_code is None or of_code.def_path not in code.paths:
+        return []
+    locked = of_code.hash_info.value if of_code.hash_info else None
+    if locked is None:
+        return [Reason("own", "dvc.lock does not say with which code it ran")]
+    if locked == md5_of(code.text(of_code.def_path)):
+        return []
+    before = read_digests(root / of_code.def_path)
+    if md5_of(before) != locked:
+        return [Reason("own", "its code changed")]
+    files = changed_files(before, code.text(of_code.def_path))
+    more = [f"{len(files) - MAX_NAMED_CHANGES} more"] if len(files) > MAX_NAMED_CHANGES else []
+    return [Reason("own", f"code changed: {', '.join([*files[:MAX_NAMED_CHANGES], *more])}")]
 
 
 def is_params(dep: Any) -> bool:

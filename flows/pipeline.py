@@ -7,7 +7,7 @@ stage is natively `Cached`, and a memo can never be stale.
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from flows.environment import cores, export_environment, find_root, stage_enviro
 from flows.options import MAX_JOBS
 from flows.preflight import prepare, reads_data
 from flows.run_request import check_recipe_inside, read_request
+from flows.stage_code import write_code
 from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
 from flows.worktree import Workspace
@@ -55,6 +56,7 @@ def ganpress_pipeline(
     jobs: int | None = None,
     stage_timeout_s: float | None = None,
     replace_data: bool = False,
+    strict_versions: bool = False,
 ) -> State[Any]:
     """Bring the chain up to date.
 
@@ -67,6 +69,7 @@ def ganpress_pipeline(
         jobs: stages side by side; None takes one for each core.
         stage_timeout_s: limit of one stage's wall time.
         replace_data: let the source that params.yaml asks for take the place of other data in data/.
+        strict_versions: also run what was made with another version of torch or of a runtime than is installed.
 
     Returns:
         A completed state that holds the `StageResult` of each stage, or a failed one that holds the error.
@@ -83,13 +86,16 @@ def ganpress_pipeline(
             jobs=jobs,
             stage_timeout_s=stage_timeout_s,
             replace_data=replace_data,
+            strict_versions=strict_versions,
         )
         if current_deployment.id is not None:  # a server started it
             check_recipe_inside(root, request.recipe)
         ready = prepare(root, request)
         workspace = ready.workspace
-        graph = read_graph(workspace.root) if ensure_inputs(workspace, replace_data) else ready.graph
-        run = _Run(workspace, graph, ready.chosen, force, jobs or min(cores(), MAX_JOBS), stage_timeout_s)
+        is_new = ensure_inputs(workspace, replace_data)
+        graph = read_graph(workspace.root, strict_versions) if is_new else ready.graph
+        side_by_side = jobs or min(cores(), MAX_JOBS)
+        run = _Run(workspace, graph, ready.chosen, force, strict_versions, side_by_side, stage_timeout_s)
         results = run.to_the_end()
     except GanpressError as error:
         return Failed(message=str(error), data=error)
@@ -132,9 +138,9 @@ def _final_state(results: Sequence[StageResult]) -> State[Any]:
 class DvcClean(CachePolicy):  # type: ignore[misc]
     """Cache key of a stage: None while it would run, else the digest of what dvc.lock records of it."""
 
-    def __init__(self, clean: CleanStages, force: bool) -> None:
+    def __init__(self, clean: CleanStages, forced: Collection[str]) -> None:
         super().__init__()
-        self._clean, self._force = clean, force
+        self._clean, self._forced = clean, forced
 
     def compute_key(
         self,
@@ -144,7 +150,7 @@ class DvcClean(CachePolicy):  # type: ignore[misc]
         **_kwargs: Any,
     ) -> str | None:
         """Return the key of the stage that the task run is for."""
-        return None if self._force else self._clean.key(inputs["stage"])
+        return None if inputs["stage"] in self._forced else self._clean.key(inputs["stage"])
 
 
 class _Run:
@@ -156,10 +162,12 @@ class _Run:
         graph: StageGraph,
         chosen: tuple[str, ...],
         force: bool,
+        strict_versions: bool,
         jobs: int,
         timeout_s: float | None,
     ) -> None:
-        self._root, self._force, self._jobs, self._timeout_s = workspace.root, force, jobs, timeout_s
+        self._root, self._jobs, self._timeout_s = workspace.root, jobs, timeout_s
+        self._forced = set(chosen) if force else graph.made_with_other_versions() if strict_versions else set()
         self._workspace, self._chosen = workspace, chosen
         self._before = {name: graph.ancestors(name) & set(chosen) for name in chosen}
         self._upstream = {name: _nearest(graph, name, set(chosen)) for name in chosen}
@@ -245,7 +253,7 @@ class _Run:
         @task(  # type: ignore[untyped-decorator]
             name="stage",
             task_run_name="{stage}",
-            cache_policy=DvcClean(self._clean, self._force),
+            cache_policy=DvcClean(self._clean, self._forced),
             persist_result=True,
             result_serializer="json",
         )
@@ -255,7 +263,7 @@ class _Run:
         return bring_up_to_date
 
     def _bring_up_to_date(self, stage: str) -> State[Any] | dict[str, str]:
-        if not self._force and self._clean.is_clean(stage):
+        if stage not in self._forced and self._clean.is_clean(stage):
             # Clean, but new to Prefect: it ran in an earlier flow, or through `dvc repro`. From now on there is a memo.
             return Completed(
                 name="Cached", message="DVC calls it unchanged", data={"stage": stage, "action": "skipped"}
@@ -271,7 +279,11 @@ class _Run:
         def is_clean() -> bool:
             return self._clean.is_clean_now(stage)
 
-        end = run_stage(stage, self._root, self._env, self._watchdog, on_line, is_clean, self._force, self._timeout_s)
+        def write() -> bool:
+            return write_code(self._root, stage, self._clean.code())
+
+        force = stage in self._forced
+        end = run_stage(stage, self._root, self._env, self._watchdog, on_line, is_clean, write, force, self._timeout_s)
         self._ended[stage] = end
         if end.error is not None:
             return Failed(message=end.error)

@@ -41,7 +41,7 @@ def prepare(root: Path, request: RunRequest) -> ReadyRun:
     """
     check_environment()
     workspace = make_workspace(root, request.recipe, request.settings or ())
-    graph = read_graph(workspace.root)
+    graph = read_graph(workspace.root, request.strict_versions)
     chosen = graph.select(request.stages or (), request.from_stage)
     to_run = {name for name in chosen if request.force or graph[name].need == "run"}
     check_needs(workspace, to_run, request.replace_data)

@@ -29,6 +29,7 @@ class RunRequest(Section):
     jobs: Annotated[int, Field(ge=1, le=MAX_JOBS)] | None = None
     stage_timeout_s: Annotated[float, Field(ge=MIN_TIMEOUT_S, le=YEAR_S)] | None = None
     replace_data: bool = False
+    strict_versions: bool = False
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:

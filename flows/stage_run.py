@@ -75,6 +75,7 @@ def run_stage(
     watchdog: Watchdog,
     on_line: Callable[[str], None],
     is_clean: Callable[[], bool],
+    write_code: Callable[[], bool],
     force: bool = False,
     timeout_s: float | None = None,
 ) -> StageEnd:
@@ -89,6 +90,7 @@ def run_stage(
         watchdog: ends the process if this flow ends first.
         on_line: called with each line that the stage writes.
         is_clean: asks DVC whether there is nothing to do; called only if DVC cannot lock the outputs.
+        write_code: writes the digest of its code; False while that cannot be done.
         force: run even if nothing changed.
         timeout_s: limit of the stage's wall time; None sets none.
     """
@@ -98,14 +100,16 @@ def run_stage(
     locks.mkdir(parents=True, exist_ok=True)
     with _held(FileLock(locks / f"ganpress-{stage.replace('/', '-')}.lock"), watchdog):
         while True:
-            transcript = _Transcript(on_line)
-            code = watchdog.run(command, root, env, transcript.add, timeout_s)
-            if code == 0:
-                return StageEnd(transcript.action, None)
-            if heal_locks(root):  # another DVC was killed while it wrote its table of locks
-                continue
-            if _BUSY not in transcript.dvc_error:
-                return StageEnd(transcript.action, _cause(transcript, code, timeout_s))
+            heal_locks(root)  # another DVC may have been killed while it wrote its table of locks
+            if write_code():
+                transcript = _Transcript(on_line)
+                code = watchdog.run(command, root, env, transcript.add, timeout_s)
+                if code == 0:
+                    return StageEnd(transcript.action, None)
+                if heal_locks(root):
+                    continue
+                if _BUSY not in transcript.dvc_error:
+                    return StageEnd(transcript.action, _cause(transcript, code, timeout_s))
             # Another flow runs a stage that reads this one's outputs: it has made them already, or will be done soon.
             if not force and is_clean():
                 return StageEnd("skipped", None)

@@ -41,6 +41,10 @@ class StateDamaged(GanpressError):
     """A file between two runs is empty, cut off or noise, and a person must decide about it."""
 
 
+class CodeChanged(GanpressError):
+    """The code of a stage was edited while it ran, so that nobody can say which code made its outputs."""
+
+
 class WorkerDied(GanpressError):
     """A process that did part of the work was killed."""
 

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -94,24 +93,15 @@ def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
 
 
 def identity(stage: Stage, inputs: list[Path]) -> str:
-    """Digest the stage's own parameters, its input files, every loaded source file, torch's version and its threads."""
+    """Digest the stage's own parameters, its input files, the code that it executes, torch's version, its threads."""
     section = stage.params[stage.name]
     own = {key: value for key, value in section.items() if key != "items"}
     item = section.get("items", {}).get(stage.item)
-    facts = [stage.seed, own, item, torch.__version__, torch.get_num_threads()]
+    facts = [stage.seed, own, item, stage.code, torch.__version__, torch.get_num_threads()]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for path in [*inputs, *_loaded_sources()]:
+    for path in inputs:
         digest.update(bytes.fromhex(file_digest(path, "sha256")))
     return digest.hexdigest()
-
-
-def _loaded_sources() -> list[Path]:
-    """Source files of this project that the process has imported, without the observers of docs/design.md."""
-    ours = ("ganpress.", "models.", "tasks.")
-    observers = ("ganpress.tracking", "ganpress.progress")
-    names = [name for name in sys.modules if name.startswith(ours) and not name.startswith(observers)]
-    files = {getattr(sys.modules[name], "__file__", None) for name in names}
-    return sorted(Path(file) for file in files if file is not None)
 
 
 def grid_inputs(stage: Stage) -> Tensor:

@@ -1,6 +1,7 @@
 """The seam every stage shares: parameters in, artifacts folder out, one MLflow run, errors as one line."""
 
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,9 @@ from ganpress.config.base import Section, parse, parse_section, read_yaml
 from ganpress.config.bounds import ITEM_RULE, Seed, is_item_name
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError, DataError, GanpressError
+from ganpress.executed_code.digests import StageCode
+from ganpress.executed_code.guard import CodeGuard
+from ganpress.executed_code.versions import record_versions
 from ganpress.telemetry import switch_off
 from ganpress.tracking import StageRun, stage_run
 
@@ -51,6 +56,14 @@ class Stage:
         """Folder of training checkpoints: outside the outs, which DVC deletes before a run."""
         return Path(os.environ.get("GANPRESS_CHECKPOINTS") or self.root / ".ganpress" / "checkpoints")
 
+    @cached_property
+    def code(self) -> str:
+        """Digest of what it executes; without a dvc.yaml, of all that its module can execute."""
+        code = StageCode(self.root)
+        path = code.path_of(self.name, self.item)
+        text = code.of_module(f"tasks.{self.name}").text if path is None else code.text(path)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def artifact(self, reference: str) -> Path:
         """Path of anything below artifacts/, e.g. ``artifact("student/d2-mse") / "generator.pt"``."""
         return self.root / "artifacts" / reference
@@ -78,11 +91,14 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
     try:
         switch_off()  # `dvc repro` has not done it
         stage = _read_stage(name, sys.argv[1:])
+        guard = CodeGuard(stage.root, stage.name, stage.item)
         _set_threads()
         _check_inputs(stage)
         stage.out.mkdir(parents=True, exist_ok=True)
         with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
             work(stage, run)
+            guard.check()
+        record_versions(stage.root, stage.name, stage.item)
     except GanpressError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ STYLES = {"ok": "green", "warn": "yellow", "mend": "bold red"}
 def doctor(
     fix: Annotated[
         bool,
-        typer.Option("--fix", help="Put damaged state files aside; rewrite dvc.yaml's sources."),
+        typer.Option("--fix", help="Put damaged state files aside."),
     ] = False,
 ) -> None:
     """Check versions, git, DVC, stores and ports, and say what to do; exit code 2 if something must be done."""
@@ -21,7 +21,6 @@ def doctor(
     from flows.checkup import check_everything
     from flows.console import make_console
     from flows.environment import export_environment, find_root
-    from flows.source_dependencies import write_sources
     from flows.state_files import find_damage
 
     root = find_root()
@@ -30,8 +29,6 @@ def doctor(
         for damage in find_damage(root):
             damage.repair()
             typer.echo(f"{damage.path} was damaged ({damage.words}): {damage.remedy}")
-        for stage in write_sources(root):
-            typer.echo(f"dvc.yaml: source files of stage {stage} rewritten")
     table = Table("check", "", "finding", box=box.SIMPLE_HEAD)
     findings = check_everything(root)
     for finding in findings:

@@ -20,6 +20,9 @@ Recipe = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value (YAML) over params.yaml; repeatable.")
 ]
+StrictVersions = Annotated[
+    bool, typer.Option("--strict-versions", help="Count other versions of torch and of the runtimes as a change.")
+]
 
 
 def run(
@@ -47,6 +50,7 @@ def run(
     replace_data: Annotated[
         bool, typer.Option("--replace-data", help="Let the source in params.yaml replace other data in data/.")
     ] = False,
+    strict_versions: StrictVersions = False,
 ) -> None:
     """Bring the chain up to date: run what changed, keep what did not.
 
@@ -70,6 +74,7 @@ def run(
         jobs=jobs,
         stage_timeout_s=stage_timeout_s,
         replace_data=replace_data,
+        strict_versions=strict_versions,
     )
     workspace = find_workspace(root, recipe, request.settings or ())
     if workspace.isolated:

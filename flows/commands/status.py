@@ -2,14 +2,14 @@
 
 import typer
 
-from flows.commands.run import Recipe, Settings
+from flows.commands.run import Recipe, Settings, StrictVersions
 from flows.dvc_graph import StageGraph
 
 WORDS = {"clean": "up to date", "restore": "to restore", "run": "to run"}
 STYLES = {"clean": "green", "restore": "cyan", "run": "yellow"}
 
 
-def status(recipe: Recipe = None, set_: Settings = None) -> None:
+def status(recipe: Recipe = None, set_: Settings = None, strict_versions: StrictVersions = False) -> None:
     """Show every stage, whether it is up to date, and why not."""
     from flows.dvc_graph import read_graph
     from flows.environment import export_environment, find_root, reuse_bytecode
@@ -27,7 +27,7 @@ def status(recipe: Recipe = None, set_: Settings = None) -> None:
     if workspace.isolated:
         heal_and_say(workspace.root)
         typer.echo(f"workspace: {workspace.root}")
-    graph = read_graph(workspace.root)
+    graph = read_graph(workspace.root, strict_versions)
     show_graph(graph, graph.names())
 
 

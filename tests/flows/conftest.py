@@ -70,6 +70,61 @@ if name == "last":
 """
 
 
+CODED_YAML = """\
+stages:
+  code:
+    cmd: python -m tasks.code
+    always_changed: true
+    outs:
+      - artifacts/code:
+          cache: false
+          persist: true
+  validate:
+    cmd: python -m tasks.validate
+    deps: [artifacts/code/validate, raw.txt]
+    params: [seed]
+    outs: [artifacts/versions/validate.json, artifacts/validate/out.txt]
+  prepare:
+    foreach: {a: {n: 1}, b: {n: 2}}
+    do:
+      cmd: python -m tasks.prepare
+      deps: ["artifacts/code/prepare/${key}", artifacts/validate/out.txt]
+      params: [teacher.images]
+      outs: ["artifacts/versions/prepare/${key}.json", "artifacts/prepare/${key}/out.txt"]
+"""
+
+# As STEP, but through the seam of all stages.
+CODED_STAGE = """\
+import os, pathlib, time
+from tasks.parts import text_of
+from tasks.stage import stage_main
+
+def work(stage, run):
+    control = pathlib.Path(os.environ["TOY_CONTROL"])
+    with open(control / "log.txt", "a") as log:
+        log.write(stage.label + "\\n")
+    while (control / "hold").exists():
+        time.sleep(0.05)
+    (stage.out / "out.txt").write_text(text_of(stage.name, stage.params["teacher"]["images"]))
+
+if __name__ == "__main__":
+    raise SystemExit(stage_main("NAME", work))
+"""
+
+CODED_PARTS = """\
+# Of both stages.
+def text_of(stage, images):
+    '''Words.'''
+    return prefix() + stage + str(images if stage == "prepare" else 0)
+
+def prefix():
+    return "made by "
+
+def unused():
+    return 1
+"""
+
+
 @dataclass(frozen=True)
 class Toy:
     """A small chain below `root`: first -> (many@a, many@b) -> last, and first -> aside."""
@@ -165,6 +220,36 @@ def make_toy(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TOY_CONTROL", str(control))
     monkeypatch.setenv("GANPRESS_TRACKING", "off")
     return Toy(root, control)
+
+
+@pytest.fixture(scope="session")
+def coded_template(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose stages depend on digests of their code, after a whole `dvc repro`."""
+    folder = tmp_path_factory.mktemp("coded")
+    root = folder / "toy"
+    shutil.copytree(toy_template, root, symlinks=True)
+    (root / "tasks").mkdir()
+    for name in ("__init__.py", "code.py", "stage.py"):
+        shutil.copy(CHECKOUT / "tasks" / name, root / "tasks")
+    for stage in ("validate", "prepare"):
+        (root / "tasks" / f"{stage}.py").write_text(CODED_STAGE.replace("NAME", stage))
+    (root / "tasks" / "parts.py").write_text(CODED_PARTS)
+    (root / "dvc.yaml").write_text(CODED_YAML)
+    (root / ".gitignore").write_text((root / ".gitignore").read_text() + "__pycache__/\n")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    ours = {"PATH": path, "PYTHONPATH": str(CHECKOUT), "TOY_CONTROL": str(folder), "GANPRESS_TRACKING": "off"}
+    command = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    subprocess.run(command, cwd=root, env={**os.environ, **ours}, check=True)
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "-m", "stages with digests")
+    return root
+
+
+@pytest.fixture
+def coded(coded_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of that project, in which everything is up to date."""
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    return make_toy(coded_template, tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session", autouse=True)

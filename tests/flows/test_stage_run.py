@@ -11,7 +11,7 @@ from flows.stage_run import StageEnd, run_stage
 
 def bring(toy, stage: str, **options: object) -> tuple[StageEnd, list[str]]:
     lines: list[str] = []
-    end = run_stage(stage, toy.root, os.environ, Watchdog(), lines.append, lambda: False, **options)
+    end = run_stage(stage, toy.root, os.environ, Watchdog(), lines.append, lambda: False, lambda: True, **options)
     return end, lines
 
 
@@ -47,5 +47,5 @@ def test_stopped_run_does_not_wait_for_another_flows_lock(done):
         timer = threading.Timer(0.2, watchdog.stop)
         timer.start()
         with pytest.raises(InterruptedError, match="the run is being stopped"):
-            run_stage("aside", done.root, os.environ, watchdog, print, lambda: False)
+            run_stage("aside", done.root, os.environ, watchdog, print, lambda: False, lambda: True)
         timer.join()

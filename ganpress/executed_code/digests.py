@@ -1,0 +1,182 @@
+"""The digests of all stages of a project, and their files below artifacts/code."""
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+from ganpress.executed_code.modules import CACHE, Modules
+from ganpress.executed_code.reach import Reach, Reached
+from ganpress.executed_code.stages import CODE_FOLDER, CodeStage, read_stages
+from ganpress.whole_files import write_whole
+
+DIGESTS = Path(".ganpress") / "executed-digests.json"
+
+
+class StageCode:
+    """What the stages of one project execute, as its files say when each is first asked for.
+
+    Args:
+        root: the folder of dvc.yaml and params.yaml.
+
+    Raises:
+        ConfigError: if one of these cannot be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._stages = {one.digest_path: one for one in read_stages(root)}
+        self._look()
+
+    def _look(self) -> None:
+        """Begin with the modules as they are now."""
+        self.modules = Modules(source_root(self._root), _folder(self._root) / CACHE)
+        self._reach = Reach(self.modules)
+        self._words: dict[str, frozenset[str]] = {}
+        self.state = self.modules.state() if self._stages else ""
+        self._texts = _load(_folder(self._root) / DIGESTS, self._key())
+        self._is_new = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files of digests that dvc.yaml names."""
+        return tuple(self._stages)
+
+    def path_of(self, stage: str, item: str | None) -> str | None:
+        """The file of a stage's digest; None where dvc.yaml names none."""
+        paths = (f"{CODE_FOLDER}/{stage}/{item}", f"{CODE_FOLDER}/{stage}")
+        return next((path for path in paths if path in self._stages), None)
+
+    def text(self, path: str) -> str:
+        """What belongs in the file `path`: a line for each file of which the stage can execute anything.
+
+        Raises:
+            ConfigError: if a file is not Python.
+        """
+        if path not in self._texts:
+            self._texts[path] = self.reached(path).text
+            self._is_new = True
+        return self._texts[path]
+
+    def reached(self, path: str) -> Reached:
+        """What the stage can execute whose digest belongs in `path`; as `text`."""
+        return self._reach.of(self._stages[path].module, self._words_of(self._stages[path]))
+
+    def of_module(self, module: str) -> Reached:
+        """What a module can execute as a program that may be given any name; as `text`."""
+        return self._reach.of(module, None)
+
+    def is_written(self, path: str) -> bool:
+        """Whether the file says what belongs in it; as `text`."""
+        return read_digests(self._root / path) == self.text(path)
+
+    def write(self, path: str) -> None:
+        """Write a digest to its file, unless it is there; as `text`."""
+        if not self.is_written(path):
+            write_whole(self._root / path, self.text(path))
+
+    def write_all(self) -> None:
+        """Write every digest that dvc.yaml names, and remove those that it names no longer; as `text`."""
+        for path in self._stages:
+            self.write(path)
+        for file in (self._root / CODE_FOLDER).rglob("*"):
+            if file.is_file() and file.relative_to(self._root).as_posix() not in self._stages:
+                file.unlink(missing_ok=True)
+
+    def save(self) -> None:
+        """Keep what was found for the next process. A folder that cannot be written costs time and nothing else."""
+        self.modules.save()
+        if not self._is_new or self.state != self.modules.state():  # an edit came while modules were read
+            return
+        with contextlib.suppress(OSError):
+            content = {"key": self._key(), "texts": self._texts}
+            write_whole(_folder(self._root) / DIGESTS, json.dumps(content))
+
+    def again(self) -> "StageCode":
+        """The same stages with their parameters, and modules as they are by now."""
+        new = copy.copy(self)
+        new._look()
+        return new
+
+    def _key(self) -> str:
+        """Digest of all that decides digests."""
+        stages = [(one.digest_path, one.module, sorted(one.words), one.reads) for one in self._stages.values()]
+        return md5_of(json.dumps([self.state, stages]))
+
+    def _words_of(self, stage: CodeStage) -> frozenset[str]:
+        """Texts that a stage can meet: in parameters, or in what a stage upstream wrote, which met them likewise."""
+        path = stage.digest_path
+        if path not in self._words:
+            self._words[path] = stage.words  # ends a circle, which DVC refuses
+            words = set(stage.words)
+            for other in self._stages.values():
+                if other is not stage and other.is_upstream_of(stage):
+                    words |= self._words_of(other) | self.reached(other.digest_path).names
+            self._words[path] = frozenset(words)
+        return self._words[path]
+
+
+class CurrentCode:
+    """The code of a project's stages at each moment, read again after an edit only; threads may share it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._read: tuple[StageCode, list[bytes]] | None = None
+
+    def __call__(self) -> StageCode:
+        """Return it as of now.
+
+        Raises:
+            ConfigError: if dvc.yaml or params.yaml cannot be read.
+        """
+        with self._lock:
+            texts = [path.read_bytes() for name in ("dvc.yaml", "params.yaml") if (path := self._root / name).is_file()]
+            if self._read is None or self._read[1] != texts:
+                self._read = StageCode(self._root), texts
+            elif self._read[0].paths and self._read[0].state != self._read[0].modules.state():
+                self._read = self._read[0].again(), texts
+            return self._read[0]
+
+
+def read_digests(file: Path) -> str:
+    """The content of a file of digests; empty where there is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def md5_of(text: str) -> str:
+    """What DVC knows a file of that text by."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def changed_files(before: str, after: str) -> list[str]:
+    """Files in which two contents differ."""
+    old, new = (dict(line.rpartition(" ")[::2] for line in text.splitlines()) for text in (before, after))
+    return sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
+
+
+def source_root(root: Path) -> Path:
+    """The folder whose code `python -m tasks.…` executes at `root`: that one, or where this package is installed."""
+    return root if (root / "tasks" / "__init__.py").is_file() else Path(__file__).resolve().parents[2]
+
+
+def _folder(root: Path) -> Path:
+    """Where to keep what was found: beside the modules, or at `root` where their folder is not ours."""
+    sources = source_root(root)
+    return sources if os.access(sources, os.W_OK) else root
+
+
+def _load(file: Path, key: str) -> dict[str, str]:
+    """The texts of digests that were kept under a key; none where others were, or the file is absent or damaged."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    texts = content.get("texts") if isinstance(content, dict) and content.get("key") == key else None
+    return dict(texts) if isinstance(texts, dict) else {}

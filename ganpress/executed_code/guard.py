@@ -1,0 +1,66 @@
+"""Holds a stage to the code that it started with, so that no result is ever locked as another code's.
+
+DVC reads a stage's dependencies after its command. So the stage writes the digest of its own code when it starts, and
+fails at its end where the code is another by then.
+"""
+
+from pathlib import Path
+
+import psutil
+
+from ganpress.errors import CodeChanged
+from ganpress.executed_code.digests import StageCode, changed_files
+
+CLOCK_SECONDS = 1.0
+"""How much too early or late the kernel's word for the start of a process can be."""
+SHOWN = 3
+"""Files that a message names."""
+
+
+class CodeGuard:
+    """Made when a stage starts, asked when it ends. Without a digest in dvc.yaml there is nothing to guard.
+
+    Args:
+        root: the folder of dvc.yaml.
+        stage: the stage's name.
+        item: of a foreach stage.
+
+    Raises:
+        ConfigError: if a file is not Python.
+        CodeChanged: if a file was edited after this process began to load it.
+    """
+
+    def __init__(self, root: Path, stage: str, item: str | None) -> None:
+        self._code = StageCode(root)
+        self._path = self._code.path_of(stage, item)
+        if self._path is None:
+            return
+        self._text = self._code.text(self._path)
+        self._code.save()
+        if not self._code.is_written(self._path):  # an edit came after whoever wrote it, perhaps after our imports
+            self._refuse_late_edits()
+            self._code.write(self._path)
+
+    def check(self) -> None:
+        """Compare the code with that of the start.
+
+        Raises:
+            CodeChanged: if it is another.
+        """
+        if self._path is None or self._code.state == self._code.modules.state():
+            return
+        changed = changed_files(self._text, self._code.again().text(self._path))
+        if changed:
+            raise CodeChanged(f"{_named(changed)} changed while it ran, so its outputs are not kept; run again")
+
+    def _refuse_late_edits(self) -> None:
+        started = psutil.Process().create_time() - CLOCK_SECONDS
+        files = [line.rpartition(" ")[0] for line in self._text.splitlines()]
+        late = [path for path in files if (self._code.modules.root / path).stat().st_ctime > started]
+        if late:
+            raise CodeChanged(f"{_named(late)} changed while it started; run again")
+
+
+def _named(files: list[str]) -> str:
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return ", ".join(files[:SHOWN]) + more

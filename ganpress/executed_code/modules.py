@@ -1,0 +1,173 @@
+"""The modules of a project, each read once; what was read before comes from a file below .ganpress/, by content."""
+
+import contextlib
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from ganpress.errors import ConfigError
+from ganpress.executed_code.registries import registries_of
+from ganpress.executed_code.statements import Statement, read_statements, statement_of
+from ganpress.whole_files import write_whole
+
+PACKAGES = ("ganpress", "models", "tasks")
+OBSERVERS = ("ganpress.executed_code", "ganpress.progress", "ganpress.telemetry", "ganpress.tracking")
+"""Watch a stage or keep watchers from it, and cannot change its outputs (docs/design.md, section 3); they count for
+nobody, and neither does what only they import."""
+CACHE = Path(".ganpress") / "executed-code.json"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module, read."""
+
+    name: str
+    path: Path
+    statements: tuple[Statement, ...]
+
+    @property
+    def package(self) -> str:
+        """The package that it stands in; itself where it is one."""
+        return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
+
+    @cached_property
+    def bound(self) -> dict[str, list[int]]:
+        """Name -> numbers of the statements that bind it."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for number, statement in enumerate(self.statements):
+            for name in statement.binds:
+                found[name].append(number)
+        return dict(found)
+
+
+class Modules:
+    """The first-party modules below a root, without observers; each is read when it is first asked for.
+
+    Args:
+        root: the folder of the packages.
+        cache: the file that keeps what was read; None keeps nothing.
+    """
+
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
+        self.root, self.cache = root, cache
+        self._read: dict[str, Module] = {}
+        self._data: dict[str, Mapping[str, str]] = {}
+        self._is_new = False
+
+    @cached_property
+    def paths(self) -> dict[str, Path]:
+        """Name of each module -> its file."""
+        return dict(_module_paths(self.root))
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        return _load(self.cache)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.paths
+
+    def __getitem__(self, name: str) -> Module:
+        """Return a module.
+
+        Raises:
+            ConfigError: if its file is not Python.
+        """
+        if name not in self._read:
+            path = self.paths[name]
+            self._read[name] = Module(name, path, self._statements(name, path))
+        return self._read[name]
+
+    def below(self, package: str) -> list[str]:
+        """Names of all modules of a package, itself included."""
+        return [name for name in self.paths if name == package or name.startswith(f"{package}.")]
+
+    @staticmethod
+    def is_observer(name: str) -> bool:
+        """Whether a dotted name stands for an observer, or for something in one."""
+        return any(name == observer or name.startswith(f"{observer}.") for observer in OBSERVERS)
+
+    def path_of(self, name: str) -> str:
+        """The file of a module, below the root."""
+        return self.paths[name].relative_to(self.root).as_posix()
+
+    def data_of(self, package: str) -> Mapping[str, str]:
+        """Path and digest of each file that is no module, in the folder of a package or in a folder of its own."""
+        if package not in self._data:
+            folder = self.root.joinpath(*package.split("."))
+            files = sorted(_data_files(folder)) if folder.is_dir() else []
+            self._data[package] = {
+                path.relative_to(self.root).as_posix(): _digest(path.read_bytes())[:32] for path in files
+            }
+        return self._data[package]
+
+    def state(self) -> str:
+        """Digest of the content of every file of the packages, and of the code that reads them, as they are now."""
+        files = [path for package in PACKAGES for path in (self.root / package).rglob("*") if path.suffix != ".pyc"]
+        lines = [f"{path} {_digest(path.read_bytes())}" for path in sorted(files) if path.is_file()]
+        return _digest("\n".join([_reader_version(), *lines]).encode())
+
+    def save(self) -> None:
+        """Keep what was read, if any of it is new. A folder that cannot be written costs time and nothing else."""
+        if self.cache is None or not self._is_new:
+            return
+        with contextlib.suppress(OSError):
+            write_whole(self.cache, json.dumps({"reader": _reader_version(), "modules": self._kept}))
+
+    def _statements(self, name: str, path: Path) -> tuple[Statement, ...]:
+        source = path.read_bytes()
+        digest, kept = _digest(source), self._kept.get(name)
+        if kept is not None and kept["digest"] == digest:
+            return tuple(map(statement_of, kept["statements"]))
+        try:
+            text = source.decode("utf-8")
+            found = read_statements(text, name, path.name == "__init__.py", registries_of(name))
+        except (SyntaxError, ValueError) as error:
+            raise ConfigError(f"{path}: it is not Python ({error}); correct it and run again") from None
+        self._kept[name] = {"digest": digest, "statements": list(map(asdict, found))}
+        self._is_new = True
+        return found
+
+
+def _module_paths(root: Path) -> Iterator[tuple[str, Path]]:
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            if not Modules.is_observer(name):
+                yield name, path
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    """Files of a package's own, looking into folders that are no packages themselves."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            if path.name != "__pycache__" and not (path / "__init__.py").exists():
+                yield from _data_files(path)
+        elif path.suffix not in (".py", ".pyc") and not path.name.startswith("."):
+            yield path
+
+
+def _load(cache: Path | None) -> dict[str, Any]:
+    """What was read before; nothing where the file is absent, damaged or another reader's."""
+    try:
+        content = json.loads(cache.read_bytes()) if cache is not None else {}
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(content, dict) and content.get("reader") == _reader_version()
+    return content["modules"] if ours and isinstance(content.get("modules"), dict) else {}
+
+
+@lru_cache(maxsize=1)
+def _reader_version() -> str:
+    """Digest of this package, whose every change may read modules in another way."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return _digest(b"".join(path.read_bytes() for path in files))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

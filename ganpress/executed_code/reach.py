@@ -1,0 +1,305 @@
+"""Which definitions a program can execute, followed from its module by the names that each refers to.
+
+A definition counts when one that counts refers to its name: directly, through an import, or as an attribute of an
+imported module. A class counts whole. A statement that does more than bind names counts once its module is imported.
+What cannot be followed (a module as a value, `import_module`, `exec`) counts whole: where in doubt, code counts.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from ganpress.executed_code.modules import PACKAGES, Module, Modules
+from ganpress.executed_code.registries import CUTS, Cut
+from ganpress.executed_code.statements import Entry, Import, Statement, is_dynamic, root_of
+
+FOREIGN_IMPORTS = ("models.factory_pins", "models.imported")
+"""Modules that import a function of a user's own, whose sources its pin and the card of its import hold."""
+STATEMENT, ENTRY, LOOKED_UP = "statement", "entry", "looked up"
+IMPORTED, WHOLE, PROGRAM = "imported", "whole", "program"
+
+
+class Node(NamedTuple):
+    """Something that counts."""
+
+    module: str
+    kind: str
+    """A `statement`, an `entry` of a registry, a registry where names are only `looked up`, or a module: `imported`,
+    `whole` without what it does as a program, or as a `program`."""
+    statement: int = -1
+    entry: int = -1
+
+
+@dataclass(frozen=True)
+class Reached:
+    """All that one program can execute."""
+
+    parts: Mapping[str, str]
+    """File, below the root -> digest of what counts of it."""
+    names: frozenset[str]
+    """Names of the entries of registries that count, which programs downstream can meet in its files."""
+    nodes: frozenset[Node]
+    """Statements and entries that count."""
+
+    @property
+    def text(self) -> str:
+        """One line for each file: its path and digest."""
+        return "".join(f"{path} {digest}\n" for path, digest in sorted(self.parts.items()))
+
+    @property
+    def digest(self) -> str:
+        """One digest of it all."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+class Reach:
+    """Follows names through the modules of a project; what was followed once serves all programs."""
+
+    def __init__(self, modules: Modules) -> None:
+        self.modules = modules
+        self._edges: dict[Node, frozenset[Node]] = {}
+        self._found: dict[tuple[str, frozenset[str] | None], Reached] = {}
+
+    @cached_property
+    def vocabulary(self) -> frozenset[str]:
+        """The names of all entries of all registries."""
+        places = [place.partition(":")[::2] for place in CUTS]
+        nodes = [
+            Node(module, STATEMENT, number)
+            for module, name in places
+            if module in self.modules
+            for number in self.modules[module].bound.get(name, ())
+        ]
+        return frozenset(self.key(node, entry) for node in nodes for entry in self.statement(node).entries)
+
+    def of(self, module: str, words: Iterable[str] | None) -> Reached:
+        """Follow one program.
+
+        Args:
+            module: its module, which counts whole.
+            words: texts that it is given, some of them names; None where nobody knows them, so that all entries count.
+
+        Raises:
+            ConfigError: if a file is not Python.
+        """
+        named = None if words is None else self.vocabulary.intersection(map(_name_in, words))
+        if (module, named) not in self._found:
+            search = _Search(self, named)
+            search.visit(Node(module, PROGRAM))
+            while search.visit_named_entries():
+                pass
+            self._found[module, named] = search.result()
+        return self._found[module, named]
+
+    def statement(self, node: Node) -> Statement:
+        """The statement of a node that is none of a module."""
+        return self.modules[node.module].statements[node.statement]
+
+    def edges(self, node: Node) -> frozenset[Node]:
+        """What counts because `node` does, entries of registries apart."""
+        if node not in self._edges:
+            self._edges[node] = frozenset(self._follow(node))
+        return self._edges[node]
+
+    def key(self, node: Node, entry: Entry) -> str:
+        """Name of an entry of the registry `node`; empty where it cannot be read off."""
+        if entry.key:
+            return entry.key
+        found = [one for name in entry.names for one in self._resolve(node.module, name, ())]
+        names = [self.statement(one).own_name for one in found if one.kind == STATEMENT]
+        return next(filter(None, names), "")
+
+    def texts_behind(self, node: Node, entry: Entry) -> frozenset[str]:
+        """Texts in an entry and in what it refers to in its own module."""
+        texts, seen = set(entry.texts), set[Node]()
+        waiting = [one for name in entry.names for one in self._resolve(node.module, name, ())]
+        while waiting:
+            one = waiting.pop()
+            if one.module != node.module or one.kind != STATEMENT or one in seen:
+                continue
+            seen.add(one)
+            texts.update(self.statement(one).texts)
+            waiting += self.edges(one)
+        return frozenset(texts)
+
+    def _follow(self, node: Node) -> Iterator[Node]:
+        module = self.modules[node.module]
+        yield Node(node.module, IMPORTED)
+        if node.kind == IMPORTED:
+            yield from self._imported(module)
+        elif node.kind in (WHOLE, PROGRAM):
+            for number, statement in enumerate(module.statements):
+                if node.kind == PROGRAM or not statement.main:
+                    yield Node(node.module, STATEMENT, number)
+        elif node.kind == ENTRY:
+            entry = self.statement(node).entries[node.entry]
+            yield from self._of_names(module, entry.names, entry.texts, ())
+        else:
+            statement = self.statement(node)
+            yield from self._executed(statement.imports)
+            yield from self._of_names(module, statement.names, statement.texts, statement.imports)
+
+    def _imported(self, module: Module) -> Iterator[Node]:
+        """What the import of a module executes: imports of its own, and statements that do more than bind names."""
+        yield from self._executed([Import("", module.name, "")])
+        for number, statement in enumerate(module.statements):
+            if statement.runs:
+                yield Node(module.name, STATEMENT, number)
+            elif statement.is_import:
+                yield from self._executed(statement.imports)
+
+    def _executed(self, imports: Iterable[Import]) -> Iterator[Node]:
+        """The modules that imports run, with the packages above them."""
+        for one in imports:
+            parts = [*one.module.split("."), one.attribute]
+            names = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+            yield from (Node(name, IMPORTED) for name in names if name in self.modules)
+
+    def _of_names(
+        self, module: Module, names: Iterable[str], texts: Iterable[str], imports: tuple[Import, ...]
+    ) -> Iterator[Node]:
+        for name in names:
+            yield from self._unnamed(module, name) if is_dynamic(name) else self._resolve(module.name, name, imports)
+        # A text may be the module of a process: `python -m ganpress.edge.memory`.
+        yield from (Node(text, PROGRAM) for text in texts if "." in text and text in self.modules)
+
+    def _unnamed(self, module: Module, word: str) -> Iterator[Node]:
+        """What code can reach that does not say what it reaches."""
+        if word == "__name__":
+            yield Node(module.name, WHOLE)
+        elif module.name not in FOREIGN_IMPORTS:
+            yield from (Node(name, WHOLE) for name in self.modules.paths)
+
+    def _resolve(self, module: str, name: str, imports: tuple[Import, ...]) -> Iterator[Node]:
+        """Find what a dotted name means in a module; `imports` are those of the function that uses it."""
+        root = root_of(name)
+        rest = "[]" if name.endswith("[]") else name.partition(".")[2]
+        for one in imports:
+            if one.local == root:
+                yield from self._taken(one, rest)
+        yield from self._bound(module, root, rest)
+
+    def _bound(self, name: str, word: str, rest: str) -> Iterator[Node]:
+        """What a word that a module binds leads to; `rest` is what is taken from it."""
+        module = self.modules[name]
+        for number in module.bound.get(word, ()):
+            statement = module.statements[number]
+            is_lookup = bool(statement.entries) and rest in ("[]", "get")
+            yield Node(name, LOOKED_UP if is_lookup else STATEMENT, number)
+            for one in statement.imports:
+                if one.local == word:
+                    yield from self._taken(one, rest)
+        if word not in module.bound:
+            for number in module.bound.get("*", ()):
+                yield from self._in_module(module.statements[number].imports[0].module, "")
+
+    def _taken(self, one: Import, rest: str) -> Iterator[Node]:
+        """What an imported name leads to; `import a.b` binds a, `import a.b as c` binds a.b."""
+        if one.attribute:
+            yield from self._in_module(one.module, f"{one.attribute}.{rest}" if rest else one.attribute)
+        else:
+            top = one.module.partition(".")[0]
+            yield from self._in_module(top if one.local == top else one.module, rest)
+
+    def _in_module(self, name: str, path: str) -> Iterator[Node]:
+        """What a dotted path means in a module, or in a package and the modules below it."""
+        if name.partition(".")[0] not in PACKAGES:
+            return
+        word, _, rest = path.partition(".")
+        below = f"{name}.{word}"
+        if name in self.modules and word in self.modules[name].bound:
+            yield from self._bound(name, word, rest)
+        elif word and self.modules.below(below):
+            yield from self._in_module(below, rest)
+        elif not self.modules.is_observer(below):
+            is_closed = word and name in self.modules and "__getattr__" not in self.modules[name].bound
+            yield from (Node(one, WHOLE) for one in ([name] if is_closed else self.modules.below(name)))
+
+
+class _Search:
+    """One program's way through the graph."""
+
+    def __init__(self, reach: Reach, named: frozenset[str] | None) -> None:
+        self._reach = reach
+        self._seen: set[Node] = set()
+        self._named = None if named is None else set[str]()
+        self._keys: dict[str, set[str]] = {}
+        """Registry -> names of its entries that count."""
+        self._registries: dict[Node, tuple[str, Cut]] = {}
+        if self._named is not None:
+            self._named.update(named or ())
+
+    def visit(self, start: Node) -> None:
+        """Let a node and all that it leads to count."""
+        waiting = [start]
+        while waiting:
+            node = waiting.pop()
+            if node in self._seen:
+                continue
+            self._seen.add(node)
+            if node.kind in (STATEMENT, LOOKED_UP):
+                statement = self._reach.statement(node)
+                self._hear(statement.texts)
+                if statement.entries:
+                    self._registries[node] = _cut_of(node, statement)
+            waiting += self._reach.edges(node)
+
+    def visit_named_entries(self) -> bool:
+        """Let entries count whose names are known by now; tells whether there were new ones."""
+        before = len(self._seen)
+        for node, (registry, cut) in list(self._registries.items()):
+            goes_through_all = self._named is None or (node.kind == STATEMENT and not cut.only_named)
+            for number, entry in enumerate(self._reach.statement(node).entries):
+                one = Node(node.module, ENTRY, node.statement, number)
+                if one in self._seen:
+                    continue
+                key = self._reach.key(node, entry)
+                if goes_through_all or self._is_named(node, entry, key, cut):
+                    self._hear(entry.texts)
+                    self._keys.setdefault(registry, set()).add(key)
+                    self.visit(one)
+        return len(self._seen) > before
+
+    def result(self) -> Reached:
+        """What was found."""
+        counted = [node for node in self._seen if node.kind in (STATEMENT, LOOKED_UP, ENTRY)]
+        lines: dict[str, list[str]] = defaultdict(list)
+        for place in sorted({(node.module, node.statement, node.entry) for node in counted}):
+            lines[place[0]].append(self._digest(*place))
+        modules = self._reach.modules
+        parts = {modules.path_of(name): _short_digest("\n".join(own)) for name, own in lines.items()}
+        for package in {modules[name].package for name in lines}:
+            parts |= modules.data_of(package)
+        names = frozenset(name for keys in self._keys.values() for name in keys if name)
+        return Reached(parts, names, frozenset(counted))
+
+    def _digest(self, module: str, statement: int, entry: int) -> str:
+        found = self._reach.modules[module].statements[statement]
+        return found.entries[entry].digest if entry >= 0 else found.digest
+
+    def _hear(self, texts: Iterable[str]) -> None:
+        if self._named is not None:
+            self._named.update(map(_name_in, texts))
+
+    def _is_named(self, node: Node, entry: Entry, key: str, cut: Cut) -> bool:
+        if self._named is None or not key or key in self._named:
+            return True
+        others = self._keys.get(cut.found_by, set())
+        return bool(others) and not others.isdisjoint(self._reach.texts_behind(node, entry))
+
+
+def _name_in(text: str) -> str:
+    """The name that a text may hold: `onnx`, or `wdcgan` of `wdcgan:16`."""
+    return text.partition(":")[0]
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _cut_of(node: Node, statement: Statement) -> tuple[str, Cut]:
+    """Name and cut of a registry."""
+    return next((place, CUTS[place]) for name in statement.binds if (place := f"{node.module}:{name}") in CUTS)

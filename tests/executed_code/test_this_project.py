@@ -1,0 +1,130 @@
+"""Which stages of this project an edit of its code runs again."""
+
+import ast
+import re
+
+import pytest
+import yaml
+
+from ganpress.executed_code.digests import StageCode
+
+DISTILLED = {"student/d2-mse", "student/d4-mse", "student/d4-joint", "supernet", "subnet"}
+
+
+def _with_other_words(source):
+    """Change each docstring and each annotation of a function, and add a comment, at the places that the tree gives."""
+    tree = ast.parse(source)
+    lines = source.encode().splitlines(keepends=True)
+    starts = [sum(map(len, lines[:number])) for number in range(len(lines) + 1)]
+    edits = []
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        for one in body if isinstance(body, list) else ():
+            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) and isinstance(one.value.value, str):
+                edits.append((one.value, b'"""Other words."""'))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            found = [argument.annotation for argument in arguments if argument.annotation] + [node.returns]
+            # The words of before stay in it: an import that nothing uses any more would be one for its effect.
+            edits += [(one, repr(f"Another | {ast.unparse(one)}").encode()) for one in found if one is not None]
+    text = b"".join(lines)
+    for node, new in sorted(edits, key=lambda edit: (edit[0].lineno, edit[0].col_offset), reverse=True):
+        start = starts[node.lineno - 1] + node.col_offset
+        text = text[:start] + new + text[starts[node.end_lineno - 1] + node.end_col_offset :]
+    return text.decode() + "# another comment\n", len(edits)
+
+
+def test_words_and_annotations_of_all_modules_run_nothing_again(copy):
+    edits = 0
+    for path in copy.root.rglob("*.py"):
+        text, count = _with_other_words(path.read_text())
+        path.write_text(text)
+        edits += count
+    assert edits > 5000
+    assert copy.changed() == set()
+
+
+def test_a_constant_of_the_distillation_runs_what_distils_and_nothing_before_it(copy):
+    copy.edit(
+        "ganpress/losses.py",
+        "functional.mse_loss(student_images, teacher_images)",
+        "functional.mse_loss(student_images, teacher_images) * 2",
+    )
+    assert copy.changed() == DISTILLED
+
+
+ARCHITECTURE = """
+from models.resnet import resnet_generator
+from torch import nn
+
+WIDTHS = 8
+
+def new_generator(spec: str, in_channels: int, out_channels: int) -> nn.Module:
+    return resnet_generator(spec, in_channels, out_channels, WIDTHS > 0)
+"""
+
+
+@pytest.fixture
+def with_architecture(copy):
+    """The project with one more architecture in it: a file and its registrations."""
+    (copy.root / "models/new_family.py").write_text(ARCHITECTURE)
+    copy.edit(
+        "models/builders.py",
+        "from models.quantized import",
+        "from models.new_family import new_generator\nfrom models.quantized import",
+    )
+    copy.edit(
+        "models/builders.py",
+        '    "pretext_classifier": ',
+        '    "new_generator": new_generator,\n    "pretext_classifier": ',
+    )
+    copy.edit(
+        "models/families.py",
+        '    "unet_32": ',
+        '    "new": Family("new_generator", _wdcgan, _base_channels, True, "ngf=64", _PHOTO),\n    "unet_32": ',
+    )
+    copy.edit("models/names.py", '    "resnet_9blocks": True', '    "new": True,\n    "resnet_9blocks": True')
+    return copy
+
+
+def test_a_new_architecture_runs_nothing_again(with_architecture):
+    assert with_architecture.changed() == set()
+
+
+def test_a_new_architecture_counts_where_it_is_named(with_architecture):
+    params = yaml.safe_load((with_architecture.root / "params.yaml").read_text())
+    params["control"]["items"]["new"] = {"spec": "new:16"}
+    (with_architecture.root / "params.yaml").write_text(yaml.safe_dump(params))
+    assert with_architecture.changed() == {"control/new", "evaluate", "report"}
+    before = StageCode(with_architecture.root).reached("artifacts/code/control/new").digest
+    with_architecture.edit("models/new_family.py", "WIDTHS = 8", "WIDTHS = 9")
+    assert StageCode(with_architecture.root).reached("artifacts/code/control/new").digest != before
+
+
+def test_a_new_target_runs_nothing_again(copy):
+    (copy.root / "ganpress/edge/targets/new_target.py").write_text(
+        "from ganpress.edge.targets.target import Target\n\n\nclass NewTarget(Target):\n    name = 'new'\n"
+    )
+    targets = "ganpress/edge/targets/__init__.py"
+    copy.edit(
+        targets,
+        "from ganpress.edge.targets.onnx_target",
+        "from ganpress.edge.targets.new_target import NewTarget\nfrom ganpress.edge.targets.onnx_target",
+    )
+    copy.edit(targets, "ExecuTorchTarget())", "ExecuTorchTarget(), NewTarget())")
+    for table in ("EDGE_SUFFIXES", "NUMBER_TYPES", "TARGET_PACKAGES", "TARGET_EXTRAS"):
+        text = (copy.root / "ganpress/config/edge.py").read_text()
+        line = re.search(rf"^{table}\b.*\{{", text, re.MULTILINE)
+        copy.edit("ganpress/config/edge.py", line[0], f'{line[0]}"new": (".new"),')
+    copy.edit("ganpress/config/edge.py", 'TargetName = Literal["', 'TargetName = Literal["new", "')
+    assert copy.changed() == set()
+
+
+def test_a_new_metric_runs_what_measures_it(copy):
+    """A method more of the scores: whatever measures generators."""
+    copy.edit(
+        "ganpress/metrics/scores.py",
+        '"density": self.neighbours.density,',
+        '"density": self.neighbours.density, "new": 1.0,',
+    )
+    assert {"evaluate"} <= copy.changed() <= {"evaluate", "search", "sweep", "teacher"}
