@@ -1,6 +1,7 @@
 """The real chain on real digits, by the command that users type: every stage, once; then what must not run again."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -92,8 +93,7 @@ def test_dvc_has_nothing_to_do_after_the_flow(chain, clone_environment):
     done = subprocess.run(
         command, cwd=workspace(root), env=clone_environment(root), capture_output=True, text=True, check=True
     )
-    assert "Running stage" not in done.stdout
-    assert "Data and pipelines are up to date" in done.stdout
+    assert re.findall("Running stage '(.+)'", done.stdout) == ["code"], done.stdout
 
 
 LATE = {
@@ -112,28 +112,24 @@ LATE = {
     [
         ("params.yaml", "max_parameters: 20000", "max_parameters: 19000", {"search"} | LATE),
         ("params.yaml", "calibration_images: 32", "calibration_images: 33", LATE - {"subnet"}),
-        ("ganpress/search/score_book.py", "import json", "import json  # edited", {"search"} | LATE),
         ("params.yaml", "bits:\n  - 3", "bits:\n  - 4", {"sweep@mse-4", "report"}),
+        ("ganpress/search/score_book.py", '+ "\\n")', '+ "\\r\\n")', {"search"} | LATE),
         (
             "ganpress/compression_sweep.py",
-            "import math",
-            "import math  # edited",
+            "max_crest=math.inf",
+            "max_crest=1e9",
             {"sweep@mse-3", "sweep@mse-6", "report"},
         ),
-        ("ganpress/report/tables.py", "import", "import  ", {"report"}),
+        ("ganpress/report/tables.py", "groups = {}", "groups = dict()", {"report"}),
         ("ganpress/report/templates/report.css", "", "/* edited */", {"report"}),
-        (
-            "ganpress/training/supernet.py",
-            '"""',
-            '""" ',
-            {"student@d1-mse", "student@d1-joint", "supernet", "search"} | LATE,
-        ),
+        ("ganpress/training/supernet.py", '"""', '""" Other words. ', set()),
         ("ganpress/tracking/journal.py", "import", "import ", set()),
     ],
 )
 def test_a_change_runs_exactly_what_is_downstream_of_it(chain, file, old, new, expected):
     folder = workspace(chain[0])
     text = (folder / file).read_text()
+    assert old in text
     (folder / file).write_text(text.replace(old, new, 1))
     try:
         assert {stage.name for stage in read_graph(folder).stages if stage.need != "clean"} == expected
@@ -178,17 +174,16 @@ def test_lineage_of_the_edge_file_reaches_the_teacher(chain, clone_environment):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("with_signal", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(
     chain, with_signal, ganpress, clone_environment
 ):
     root, _ = chain
     # A setting of its own for each signal, so that neither finds the other's result in DVC's cache.
-    images = 150_000 + with_signal * 640  # long enough to be killed in, on any machine
+    # Checkpoints are a second apart, so this is long enough to be killed in, on any machine.
+    images = 40_000 + with_signal * 640
     arguments = ("run", *SMOKE, "--set", f"candidate.training.train_images={images}", "--stage", "candidate@d2")
-    stage = ("run", *SMOKE, "--set", f"candidate.training.train_images={images}", "--stage")
-    for upstream in ("validate", "prepare"):
-        ganpress(root, *stage, upstream)
+    ganpress(root, *arguments[:-1], "validate", "--stage", "prepare")
     checkpoints = root / ".ganpress" / "checkpoints"
     flow = subprocess.Popen(
         [sys.executable, "-m", "flows", *arguments],
