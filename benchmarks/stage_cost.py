@@ -3,8 +3,8 @@
     python -m benchmarks.stage_cost --levels 25 100 400
 
 Two forms of the same project stand beside each other: `files`, where each stage lists the source files that it imports,
-as dvc.yaml did, and `digest`, where it depends on one file of digests. All levels are in dvc.lock. The stage does nothing
-but write its outputs and, in the second form, hold itself to its code; its imports of torch would be the same in both.
+as dvc.yaml did, and `digest`, where it depends on one file of digests. All levels are in dvc.lock. The stage writes its
+outputs and, in the second form, holds itself to its code; imports of torch would be the same in both.
 """
 
 import argparse

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from ganpress.executed_code.digests import StageCode
+from tasks.generator_training import identity
+from tasks.stage import Stage
 
 DISTILLED = {"student/d2-mse", "student/d4-mse", "student/d4-joint", "supernet", "subnet"}
 
@@ -42,6 +44,20 @@ def test_words_and_annotations_of_all_modules_run_nothing_again(copy):
         edits += count
     assert edits > 5000
     assert copy.changed() == set()
+
+
+def _identity(root):
+    """What the checkpoint of a half-done training is named after."""
+    return identity(Stage("student", "d2-mse", root, yaml.safe_load((root / "params.yaml").read_text())), [])
+
+
+def test_a_half_done_training_resumes_after_an_edit_of_words_only(copy):
+    before = _identity(copy.root)
+    copy.edit("ganpress/errors.py", "Every error that", "Each error which")
+    copy.edit("models/wdcgan.py", '"""', '"""Another word. ')
+    assert _identity(copy.root) == before
+    copy.edit("ganpress/losses.py", "functional.mse_loss(student_images", "functional.l1_loss(student_images")
+    assert _identity(copy.root) != before
 
 
 def test_a_constant_of_the_distillation_runs_what_distils_and_nothing_before_it(copy):

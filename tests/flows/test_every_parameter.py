@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ganpress.config.params import Params
+from ganpress.executed_code.stages import CODE_FOLDER, CODE_STAGE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -121,10 +122,11 @@ def recorded(tmp_path_factory):
     """The project after a whole run."""
     root = tmp_path_factory.mktemp("recorded")
     content = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())
+    del content["stages"][CODE_STAGE]
     for entry in content["stages"].values():
         body = entry.get("do", entry)
         body["cmd"] = f"{sys.executable} record.py"
-        body["deps"] = [dep for dep in body.get("deps", []) if not dep.endswith(".py") and "templates" not in dep]
+        body["deps"] = [dep for dep in body.get("deps", []) if not dep.startswith(CODE_FOLDER)]
         body["deps"] = [dep for dep in body["deps"] if not dep.startswith(("data", "${candidate.imported}"))]
     (root / "dvc.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     (root / "record.py").write_text(RECORD)

@@ -15,7 +15,7 @@ from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError
 from ganpress.tracking import StageRun
 from models.elastic import Spec
 from tasks import candidate, control, judge, search, student, subnet, supernet, teacher
-from tasks.generator_training import _loaded_sources, identity
+from tasks.generator_training import identity
 from tasks.stage import Stage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -77,6 +77,8 @@ def test_every_stage_writes_what_dvc_yaml_declares(chain):
         body = declared[name].get("do", declared[name])
         outs = body["outs"] + body.get("metrics", []) + [next(iter(plot)) for plot in body.get("plots", [])]
         for out in outs:
+            if out.startswith("artifacts/versions/"):  # written around a stage's work
+                continue
             assert (chain / out.replace("${key}", str(item))).is_file(), out
 
 
@@ -160,10 +162,9 @@ def test_checkpoint_is_named_after_all_that_decides(chain, monkeypatch):
     ]
     monkeypatch.setattr(torch, "__version__", "another")
     others.append(identity_with())
-    assert len({base, *others}) == 6
-    loaded = {path.name for path in _loaded_sources()}
-    assert {"arrays.py", "gan.py", "losses.py", "wdcgan.py", "generator_training.py"} <= loaded
-    assert "journal.py" not in loaded
+    monkeypatch.setattr(Stage, "code", "another")
+    others.append(identity_with())
+    assert len({base, *others}) == 7
 
 
 def test_impossible_budget(copied):
