@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -12,14 +13,14 @@ from models.edge_wdcgan import DeployedWdcgan, edge_wdcgan, folded_wdcgan
 from models.elastic import Elastic, Kept, Spec, WidthSpace
 from models.factory_pins import require_pinned
 from models.families import Argument, Canvas, find_family
-from models.imported import imported_generator, imported_kept
+from models.imported import imported_generator, imported_kept, parse_percents
 from models.judge import classifier, pretext_classifier, segmenter
 from models.quantized import CalibrationRecord, quantized_wdcgan
 from models.quantized_network import QuantizedNetwork
-from models.resnet import resnet_generator
-from models.spade import spade_generator
+from models.resnet import ResnetSpec, resnet_generator
+from models.spade import SpadeSpec, spade_generator
 from models.unet import UnetSpec, unet_generator, unet_kept
-from models.wdcgan import wdcgan_discriminator, wdcgan_generator
+from models.wdcgan import hidden_levels, wdcgan_discriminator, wdcgan_generator
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,17 @@ def with_spec(blueprint: Blueprint, spec: Spec) -> Blueprint:
     words = str(blueprint.arguments["spec"]).split()
     options = [word for word in words if "=" in word and not word.startswith("ngf=")]
     return replace(blueprint, arguments=blueprint.arguments | {"spec": " ".join([spec.text, *options])})
+
+
+def width_numbers(blueprint: Blueprint) -> tuple[int, ...]:
+    """The numbers of a generator's spec, read as its builder reads them: `2_1_1` is (2, 1, 1).
+
+    Raises:
+        ValueError: if the architecture has none.
+    """
+    if blueprint.builder not in NUMBERS:
+        raise ValueError(f"a '{blueprint.builder}' has no widths that could be cut; known: {', '.join(NUMBERS)}")
+    return NUMBERS[blueprint.builder](str(blueprint.arguments["spec"]), blueprint.arguments)
 
 
 def generator_blueprint(name: str, canvas: Canvas) -> Blueprint:
@@ -189,6 +201,16 @@ KEPT: dict[str, Callable[[dict[str, Argument], Spec, Spec], Kept]] = {
     "unet_generator": _unet_kept,
 }
 """Builders whose narrow networks do not keep the first channels everywhere: (arguments, narrow, wide) -> indices."""
+
+NUMBERS: dict[str, Callable[[str, dict[str, Any]], tuple[int, ...]]] = {
+    "edge_resnet_generator": lambda text, _: ResnetSpec.parse(text).base_channels,
+    "imported": lambda text, arguments: parse_percents(text, len(arguments["groups"])),
+    "resnet_generator": lambda text, _: ResnetSpec.parse(text).base_channels,
+    "spade_generator": lambda text, _: SpadeSpec.parse(text).base_channels,
+    "unet_generator": lambda text, arguments: UnetSpec.parse(text, arguments["downs"]).base_channels,
+    "wdcgan_generator": lambda text, arguments: Spec.parse(text, hidden_levels(arguments["size"])).numbers,
+}
+"""The width numbers of a builder's spec text."""
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "classifier": classifier,

@@ -6,7 +6,7 @@ behind.
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from torch import Tensor, nn
 
@@ -35,8 +35,8 @@ HELD_OUT_IMAGES = 256
 HELD_OUT_VALUES = 2**22
 """Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
 FEWEST_HELD_OUT = 8
-NOT_OF_ROUNDING = {"generator", "sparsity", "width", "equalized", "max_bytes", "scan"}
-"""Options of an item that say nothing of how values are rounded."""
+OF_ROUNDING = {field.name for field in fields(QuantizationConfig)}
+"""Options of an item that say how values are rounded; whatever else an item has is not passed on."""
 
 
 @keeps_former
@@ -101,7 +101,7 @@ def compress(
 
 
 def _config(item: CompressItem) -> QuantizationConfig:
-    return QuantizationConfig(**item.model_dump(exclude=NOT_OF_ROUNDING))
+    return QuantizationConfig(**item.model_dump(include=OF_ROUNDING))
 
 
 def _record(

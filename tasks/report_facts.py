@@ -75,11 +75,8 @@ def card_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
         CheckpointError: if an edge file is missing, or is not the one its card describes.
     """
     folders = {item: artifacts / "export" / item for item in items}
-    return [
-        ItemRecord(item, _card(_read_card(folder), artifacts))
-        for item, folder in folders.items()
-        if (folder / "card.json").exists()
-    ]
+    cards = {item: _read_card(folder) for item, folder in folders.items() if (folder / "card.json").exists()}
+    return [ItemRecord(item, _card(card, artifacts), card.format) for item, card in cards.items()]
 
 
 def _read_card(folder: Path) -> Card:

@@ -76,9 +76,11 @@ def _truth(inputs: ReportInputs) -> str:
 def _latency(inputs: ReportInputs) -> str:
     if not any("latency_ms_p50" in one.metrics for one in inputs.generators):
         return ""
+    targets = [target for one in inputs.in_group("export") if (target := inputs.target(one)) is not None]
+    runtimes = " and ".join(dict.fromkeys(target.title for target in targets)) or "their runtimes"
     sentence = (
         "Latency is wall time on one machine, generators timed in turn in one process: trust the ratios. The teacher "
-        "runs in torch, edge files in ONNX Runtime, so their ratio holds the change of runtime too"
+        f"runs in torch, edge files in {runtimes}, so their ratio holds the change of runtime too"
     )
     own = inputs.generator("export/teacher")
     if own is not None and own.metrics.get("latency_ratio"):

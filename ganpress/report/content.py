@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ganpress.config.params import Params
 from ganpress.data.arrays import Conditioning
+from ganpress.edge.targets import TARGETS
+from ganpress.edge.targets.target import Target
 from ganpress.errors import DataError
 from ganpress.ranking import quality_order
 from ganpress.report.chain import Curve, SearchOutcome, Selection
@@ -97,6 +99,8 @@ class ItemRecord:
 
     item: str
     facts: Sequence[Fact]
+    target: str = ""
+    """Of an edge file: the target that its card names."""
 
     def fact(self, name: str) -> Fact | None:
         """The fact of that name, or None."""
@@ -151,6 +155,10 @@ class ReportInputs:
         if teacher is None:
             raise DataError("evaluate/metrics.json holds no 'teacher'; run `dvc repro evaluate` again")
         return teacher
+
+    def target(self, edge: Measured) -> Target | None:
+        """The target that the card of an edge file names; None where it has no card."""
+        return next((TARGETS[card.target] for card in self.cards if card.item == edge.item), None)
 
     def in_group(self, group: Group) -> list[Measured]:
         """The generators of one stage, in their order."""

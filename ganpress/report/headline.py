@@ -49,10 +49,12 @@ def headline(inputs: ReportInputs) -> Headline:
     rule = f"the best {inputs.main_metric.title}" + (f" within {write_bytes(budget)}" if budget else "")
     sentence = f"The edge file with {rule} is {best.reference}{_network(inputs, best.reference)}; "
     sentence += f"the teacher is the torch generator{_network(inputs, 'teacher')} it all started from."
+    target = inputs.target(best)
+    files = f"on disk, teacher .pt to edge {target.suffix if target else 'file'}"
     tiles = [
         _cost_tile(inputs, best, "parameters", "fewer parameters", write_compact, "weights and biases"),
         _cost_tile(inputs, best, "macs_exact", "fewer MACs", write_compact, "macs_exact of one image"),
-        _cost_tile(inputs, best, "size_bytes", "smaller file", write_bytes, "on disk, teacher .pt to edge .onnx"),
+        _cost_tile(inputs, best, "size_bytes", "smaller file", write_bytes, files),
         _speed_tile(inputs, best),
         _quality_tile(inputs, best),
     ]
@@ -93,7 +95,9 @@ def _speed_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
         return None
     ratio = best.metrics.get("latency_ratio", teacher / own)
     detail = f"{write_milliseconds(teacher)} → {write_milliseconds(own)} ms"
-    return Tile(write_ratio(ratio), "faster", detail, "p50, batch 1, teacher in torch, edge in ONNX Runtime")
+    target = inputs.target(best)
+    runtime = target.title if target else "its runtime"
+    return Tile(write_ratio(ratio), "faster", detail, f"p50, batch 1, teacher in torch, edge in {runtime}")
 
 
 def _quality_tile(inputs: ReportInputs, best: Measured) -> Tile | None:

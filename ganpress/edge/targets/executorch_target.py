@@ -29,6 +29,7 @@ class ExecuTorchTarget(Target):
     """Files `.pte`, one program each."""
 
     name = "executorch"
+    title = "ExecuTorch"
     suffix = EDGE_SUFFIXES["executorch"]
     number_types = NUMBER_TYPES["executorch"]
     int8_scheme = (

@@ -25,6 +25,7 @@ class OnnxTarget(Target):
     """
 
     name = "onnx"
+    title = "ONNX Runtime"
     suffix = EDGE_SUFFIXES["onnx"]
     number_types = NUMBER_TYPES["onnx"]
     int8_scheme = (

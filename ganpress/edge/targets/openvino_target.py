@@ -53,6 +53,7 @@ class OpenVinoTarget(Target):
     """
 
     name = "openvino"
+    title = "OpenVINO"
     suffix = EDGE_SUFFIXES["openvino"]
     number_types = NUMBER_TYPES["openvino"]
     int8_scheme = "NNCF, static: weights symmetric per channel, activations by histogram, preset performance"

@@ -30,6 +30,8 @@ class Target(ABC):
 
     name: TargetName
     """As in `export.items.X.target`."""
+    title: str
+    """The runtime's name as people write it."""
     suffix: str
     """Of the file that `write` writes and `open` takes; packed, `.zst` comes behind it."""
     number_types: tuple[str, ...]
