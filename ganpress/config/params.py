@@ -23,6 +23,7 @@ from ganpress.config.training import (
     TeacherConfig,
 )
 from ganpress.config.translation import CONDITIONAL, kind_of_training
+from ganpress.registries import METRICS
 from models.names import CONDITIONAL as CONDITIONAL_FAMILIES
 from models.names import split_name
 
@@ -107,12 +108,13 @@ class Params(Section):
         """The metric that generators are chosen by belongs to the judge and to the kind of data."""
         conditional = kind_of_training(self.candidate.training) == CONDITIONAL
         for name, metric in (("teacher", self.teacher.metric), ("search", self.search.metric)):
-            if metric == "miou" and self.judge.kind != "segmenter":
+            needs = METRICS[metric].needs
+            if "label_maps" in needs and self.judge.kind != "segmenter":
                 raise ValueError(
-                    f"{name}.metric is 'miou', which needs judge.kind 'segmenter'; it is '{self.judge.kind}'"
+                    f"{name}.metric is '{metric}', which needs judge.kind 'segmenter'; it is '{self.judge.kind}'"
                 )
-            if metric == "psnr" and not conditional:
-                raise ValueError(f"{name}.metric is 'psnr', which needs data with a target for every source")
+            if "truth" in needs and not conditional:
+                raise ValueError(f"{name}.metric is '{metric}', which needs data with a target for every source")
 
     def _fits_images(self, where: str, spec: str) -> None:
         """A W-DCGAN's spec has one number, or one for each of its levels; its images are square."""

@@ -8,6 +8,7 @@ from ganpress.config.base import Section
 from ganpress.config.bounds import Bytes, Milliseconds, Operations, PositiveShare, Repeats, ScoredImages
 from ganpress.config.edge import NUMBER_TYPES
 from ganpress.config.training import AnyDistillation, QuickMetric
+from ganpress.registries import METRICS
 
 Objective = Literal["macs", "parameters", "bytes", "latency"]
 """What a sub-generator costs; the score is always the other objective."""
@@ -61,7 +62,7 @@ class SearchConfig(Section):
     @property
     def higher_is_better(self) -> bool:
         """The sense of the metric."""
-        return self.metric not in ("fid", "kid")
+        return METRICS[self.metric].direction == "higher"
 
     @property
     def measures_latency(self) -> bool:

@@ -4,18 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ganpress.registries import METRICS
 from ganpress.report.content import GROUPS, Measured, ReportInputs
 from ganpress.report.figures import GROUP_NAMES
 from ganpress.report.grid import Cell, Heading, Row, RowGroup, Table
 from ganpress.report.notation import MISSING, MetricName, write_score
 from ganpress.report.tables import ordered
 
-SHOWN = ("fid", "kid", "precision_lsh", "recall_lsh", "precision_lshknn", "recall_lshknn")
-
 
 def certainty_table(inputs: ReportInputs) -> Table | None:
     """Scores with their intervals, and differences to the teacher, bold where they are real; None where none are."""
-    metrics = [metric for base in SHOWN if (metric := inputs.metric(base)) is not None]
+    bases = [base for base, metric in METRICS.items() if metric.interval is not None]
+    metrics = [metric for base in bases if (metric := inputs.metric(base)) is not None]
     metrics = [metric for metric in metrics if any(_ends(one, metric) for one in inputs.generators)]
     if not metrics:
         return None

@@ -13,8 +13,6 @@ from ganpress.report.notation import (
     write_share,
 )
 
-STARTS = {"is": (1, "noise"), "miou": (0, "nothing right")}
-"""Where a score starts, and what that is."""
 POOR_TEACHER = 0.5
 """Below this share of the way from noise to real images, the report warns."""
 
@@ -118,7 +116,7 @@ def warning(inputs: ReportInputs) -> str | None:
     """
     metric, teacher = inputs.main_metric, inputs.teacher.metrics.get(inputs.main_metric.raw)
     real = inputs.data.real_score(metric.base)
-    start = STARTS.get(metric.base)
+    start = metric.metric.start if metric.metric else None
     if start is None or real is None or teacher is None or real[1] <= start[0]:
         return None
     way = (teacher - start[0]) / (real[1] - start[0])
