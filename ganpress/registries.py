@@ -9,6 +9,7 @@ from ganpress.errors import ConfigError
 from models.registry import Registry
 
 if TYPE_CHECKING:
+    from ganpress.edge.targets.target import Target
     from ganpress.metrics.metric import Metric
 
 METRICS: Registry["Metric"] = Registry(
@@ -56,3 +57,16 @@ METRICS: Registry["Metric"] = Registry(
     },
 )
 """In the order in which tables show them."""
+
+TARGETS: Registry["Target"] = Registry(
+    "target",
+    "ganpress.targets",
+    "ganpress.edge.targets.target:Target",
+    ConfigError,
+    {
+        "onnx": "ganpress.edge.targets.onnx_target:TARGET",
+        "openvino": "ganpress.edge.targets.openvino_target:TARGET",
+        "executorch": "ganpress.edge.targets.executorch_target:TARGET",
+    },
+)
+"""As in `export.items.X.target`; each one's packages are imported when it is used."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from ganpress.checkpoint import file_digest
 from ganpress.edge.card import Card, read_card
-from ganpress.edge_files import EDGE_NAMES, find_edge_file
+from ganpress.edge_files import edge_names, find_edge_file
 from ganpress.errors import CheckpointError, DataError, shown
 from ganpress.plain_values import read_json
 from ganpress.report.content import Fact, ItemRecord
@@ -82,7 +82,7 @@ def card_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
 def _read_card(folder: Path) -> Card:
     path = find_edge_file(folder)
     if path is None:
-        raise CheckpointError(f"{folder} holds a card and no edge file ({', '.join(EDGE_NAMES)}); export again")
+        raise CheckpointError(f"{folder} holds a card and no edge file ({', '.join(edge_names())}); export again")
     return read_card(path)
 
 

@@ -1,8 +1,8 @@
 """Sections about compression, export, evaluation and the report."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ganpress.config.base import Section
 from ganpress.config.bounds import (
@@ -21,10 +21,12 @@ from ganpress.config.bounds import (
     PixelDifference,
     PositiveShare,
     Reference,
+    RegisteredName,
     Repeats,
     ScoredImages,
     Text,
 )
+from ganpress.registries import TARGETS
 
 Clipping = Literal["none", "mse", "aciq", "kl", "percentile"]
 
@@ -98,27 +100,13 @@ class CompressConfig(Section):
     items: dict[ItemName, CompressItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
-TargetName = Literal["onnx", "openvino", "executorch"]
-NUMBER_TYPES: dict[TargetName, tuple[str, ...]] = {
-    "onnx": ("float32", "float16", "int8"),
-    "openvino": ("float32", "bfloat16", "int8"),
-    "executorch": ("float32", "int8"),
-}
-"""What each target can write; the targets themselves are above this module in the order of imports."""
-TARGET_PACKAGES: dict[TargetName, tuple[str, ...]] = {
-    "onnx": ("onnxruntime", "onnx", "onnxscript"),
-    "openvino": ("openvino", "nncf"),
-    "executorch": ("executorch", "torchao"),
-}
-"""Distributions that each target needs."""
-TARGET_EXTRAS: dict[TargetName, str] = {
-    "onnx": "uv sync",
-    "openvino": "uv sync --extra openvino",
-    "executorch": "uv sync --extra executorch",
-}
-"""Command that installs them."""
-EDGE_SUFFIXES: dict[TargetName, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
-"""Ending of the file that each target opens."""
+def _known_target(name: str) -> str:
+    if name not in TARGETS:
+        raise ValueError(TARGETS.unknown(name))
+    return name
+
+
+TargetName = Annotated[RegisteredName, AfterValidator(_known_target)]
 
 
 class ExportItem(Section):
@@ -128,7 +116,7 @@ class ExportItem(Section):
     """Reference of the generator that is written."""
     target: TargetName = "onnx"
     """Runtime; `ganpress targets` says which are installed."""
-    number_type: Literal["auto", "float32", "float16", "bfloat16", "int8"] = "auto"
+    number_type: RegisteredName = "auto"
     """`auto` writes the generator as it is; `int8` is the target's own quantizer, for float generators."""
     form: Literal["auto", "native", "subpixel"] = "auto"
     """Of transposed convolutions; `auto` times both and takes the faster, except of generators in integers."""
@@ -137,7 +125,7 @@ class ExportItem(Section):
 
     @model_validator(mode="after")
     def _target_has_number_type(self) -> "ExportItem":
-        allowed = ("auto", *NUMBER_TYPES[self.target])
+        allowed = ("auto", *TARGETS[self.target].number_types)
         if self.number_type not in allowed:
             raise ValueError(f"target '{self.target}' takes the number types {', '.join(allowed)}")
         return self

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ganpress.config.params import Params
 from ganpress.data.arrays import Conditioning
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import Target
 from ganpress.errors import DataError
 from ganpress.metrics.metric import badness
 from ganpress.ranking import quality_order
+from ganpress.registries import TARGETS
 from ganpress.report.chain import Curve, SearchOutcome, Selection
 from ganpress.report.notation import MetricName, parse_metric_name
 from ganpress.report.sensitivity import Sensitivity

@@ -11,11 +11,11 @@ from torch import nn
 
 from ganpress.config.search import SearchConfig
 from ganpress.edge.layer_graph import drawn
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.written_form import WrittenForm
 from ganpress.errors import ConfigError
 from ganpress.imported.card import load_imported
 from ganpress.imported.importing import ImportRequest, import_generator
+from ganpress.registries import TARGETS
 from ganpress.search.latency_prediction import LatencyPredictor, sample_specs
 from ganpress.search.latency_table import LatencyTable
 from ganpress.search.layers import IDLE, Layer, LayerNetwork, trace_layers
