@@ -9,6 +9,8 @@ from ganpress.errors import ConfigError
 from models.registry import Registry
 
 if TYPE_CHECKING:
+    from ganpress.compression.compressor import Compressor
+    from ganpress.data.source import Source
     from ganpress.edge.targets.target import Target
     from ganpress.metrics.metric import Metric
 
@@ -70,3 +72,29 @@ TARGETS: Registry["Target"] = Registry(
     },
 )
 """As in `export.items.X.target`; each one's packages are imported when it is used."""
+
+SOURCES: Registry["Source"] = Registry(
+    "data source",
+    "ganpress.data",
+    "ganpress.data.source:Source",
+    ConfigError,
+    {
+        "digits": "ganpress.data.known_sources:DIGITS",
+        "mnist": "ganpress.data.known_sources:MNIST",
+        "fashion-mnist": "ganpress.data.known_sources:FASHION_MNIST",
+        "cifar10": "ganpress.data.known_sources:CIFAR10",
+        "celeba": "ganpress.data.known_sources:CELEBA",
+        "horse2zebra": "ganpress.data.known_sources:HORSE2ZEBRA",
+        "edges2shoes": "ganpress.data.known_sources:EDGES2SHOES",
+        "maps": "ganpress.data.known_sources:MAPS",
+        "facades": "ganpress.data.known_sources:FACADES",
+        "cityscapes": "ganpress.data.known_sources:CITYSCAPES",
+        "scenes": "ganpress.data.known_sources:SCENES",
+    },
+)
+"""As in `data.source`; kinds that name a path or a base stand in `ganpress.data.card`."""
+
+COMPRESSORS: Registry["Compressor"] = Registry(
+    "compressor", "ganpress.compressors", "ganpress.compression.compressor:Compressor", ConfigError, {}
+)
+"""As in `compress.items.X.method.name`; what ganpress itself does stands in the other options of an item."""

@@ -73,6 +73,10 @@ Reference = Annotated[str, Field(max_length=96, pattern=_REFERENCE)]
 """A generator of the chain: `teacher`, `subnet`, `student/d4-mse`."""
 RegisteredName = Annotated[str, Field(max_length=40, pattern=_REGISTERED)]
 """Of a table of `ganpress.registries`."""
+Option = (
+    Annotated[int, Field(ge=-(2**53), le=2**53)] | Annotated[float, Field(ge=-1e300, le=1e300)] | Text | bool | None
+)
+"""Of an algorithm of another package, which says itself what is allowed."""
 ImportedFolder = Annotated[str, Field(max_length=96, pattern=_IMPORTED)]
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

@@ -1,10 +1,10 @@
 """Sections about compression, export, evaluation and the report."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ganpress.config.base import Section
+from ganpress.config.base import Section, parse
 from ganpress.config.bounds import (
     MAX_ITEMS,
     Bits,
@@ -15,6 +15,7 @@ from ganpress.config.bounds import (
     ItemName,
     MeanBits,
     Neighbours,
+    Option,
     PartialShare,
     Parts,
     Percentile,
@@ -26,7 +27,11 @@ from ganpress.config.bounds import (
     ScoredImages,
     Text,
 )
-from ganpress.registries import TARGETS
+from ganpress.errors import ConfigError
+from ganpress.registries import COMPRESSORS, TARGETS
+
+if TYPE_CHECKING:
+    from ganpress.compression.compressor import Compressor
 
 Clipping = Literal["none", "mse", "aciq", "kl", "percentile"]
 
@@ -78,10 +83,13 @@ class CompressItem(Section):
     """Share of the smallest weights of each layer set to zero."""
     scan: bool = False
     """Whether to measure what each width does to each layer alone, for the record and the report."""
+    method: Annotated[dict[RegisteredName, Option], Field(min_length=1, max_length=64)] | None = None
+    """An algorithm of another package, by its `name`, with its options beside it; comes before pruning and rounding."""
 
     @model_validator(mode="after")
     def _does_something(self) -> "CompressItem":
-        if self.weight_bits is None and self.activation_bits is None and self.sparsity == 0 and self.width == 1:
+        plain = self.weight_bits is None and self.activation_bits is None and self.sparsity == 0 and self.width == 1
+        if plain and self.method is None:
             raise ValueError("needs weight_bits, activation_bits or sparsity, or a width below 1")
         if self.equalized and self.weight_bits is None and self.activation_bits is None:
             raise ValueError(
@@ -90,6 +98,26 @@ class CompressItem(Section):
         if self.max_bytes is not None and self.weight_bits is None:
             raise ValueError("max_bytes needs weight_bits, the widest that a layer may have")
         return self
+
+    @model_validator(mode="after")
+    def _known_method(self) -> "CompressItem":
+        try:
+            self.chosen_method()
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def chosen_method(self) -> "tuple[Compressor, Section] | None":
+        """The algorithm of another package, and its options; None where none is named.
+
+        Raises:
+            ConfigError: if there is no such algorithm, or an option of it is wrong.
+        """
+        if self.method is None:
+            return None
+        options = dict(self.method)
+        compressor = COMPRESSORS.find(str(options.pop("name", "")))
+        return compressor, parse(options, compressor.options, f"method {compressor.name}")
 
 
 class CompressConfig(Section):

@@ -38,15 +38,11 @@ class ReadName:
 
 def read_name(raw: str) -> ReadName | None:
     """Take a metric's name apart; None where it is of no known metric."""
-    if raw in METRICS:
-        return ReadName(METRICS[raw])
     match = _NAME.fullmatch(raw)
     head = _HEAD.fullmatch(match["head"]) if match else None
     if match is None or head is None or head["base"] not in METRICS:
         return None
     metric, spread = METRICS[head["base"]], head["spread"] or match["spread"] or ""
-    if match["images"] is None and not (head["aspect"] or spread):
-        return None
     images = int(match["images"]) if match["images"] else None
     return ReadName(metric, head["aspect"] or "", spread, images, match["split"], match["judge"])
 

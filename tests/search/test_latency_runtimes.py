@@ -181,7 +181,7 @@ def test_tables_of_other_machines_runtimes_and_measurements_are_other_files(tmp_
             {"latency_runtime": "executorch", "latency_number_type": "bfloat16"},
             "latency_number_type of 'executorch' is float32, int8, found 'bfloat16'",
         ),
-        ({"latency_runtime": "tflite"}, "'torch', 'onnx', 'openvino' or 'executorch'"),
+        ({"latency_runtime": "tflite"}, "unknown runtime 'tflite'; known: torch, onnx, openvino, executorch"),
     ],
 )
 def test_what_a_runtime_cannot_compute_in_is_refused(changes, message):
