@@ -83,11 +83,9 @@ def _written(low: float, high: float) -> str:
 def _ceilings(inputs: ReportInputs) -> str:
     """What real images score by hashing alone."""
     found = {
-        name.base: inputs.teacher.metrics[name.raw]
+        name.base.partition("_")[0]: write_score(inputs.teacher.metrics[name.raw])
         for name in inputs.metric_names()
         if name.aspect == "ceiling" and name.raw in inputs.teacher.metrics
     }
-    if not {"precision_lsh", "recall_lsh"} <= set(found):
-        return ""
-    precision, recall = (write_score(found[base]) for base in ("precision_lsh", "recall_lsh"))
-    return f"; by LSH alone real images score {precision} of precision and {recall} of recall"
+    scores = " and ".join(f"{score} of {side}" for side, score in found.items())
+    return f"; by LSH alone real images score {scores}" if found else ""

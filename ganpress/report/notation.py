@@ -41,6 +41,11 @@ class MetricName:
         return not self.is_spread and not self.aspect
 
     @property
+    def compares(self) -> bool:
+        """Whether generated images are compared with others, rather than looked at alone."""
+        return self.metric is not None and bool({"real", "truth", "teacher"} & set(self.metric.needs))
+
+    @property
     def arrow(self) -> str:
         """`↑` where higher is better, `↓` where lower is better."""
         return {"higher": "↑", "lower": "↓"}.get(self.direction, "")

@@ -1,5 +1,7 @@
 """Edge targets: each number type is what its kernels are, and what cannot be done is said in one line."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -15,12 +17,13 @@ from ganpress.edge.targets import target
 from ganpress.edge.targets.target import MissingTarget, UnsupportedGenerator
 from ganpress.edge.verification import verify_export
 from ganpress.edge_files import parts_of
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.errors import CheckpointError, ConfigError, ExportMismatch
 from ganpress.fidelity import compare_outputs
 from ganpress.registries import TARGETS
 from models.builders import generator_blueprint
 from models.families import Canvas
 
+DOCS = (Path(__file__).parents[2] / "docs" / "targets.md").read_text(encoding="utf-8")
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
 
 
@@ -59,6 +62,15 @@ def test_facts_of_a_target_agree(name):
         assert one.default_form(number_type) in FORMS
 
 
+@pytest.mark.parametrize("name", [name for name in TARGETS if name in TARGETS.built_in])
+def test_the_documented_facts_are_the_targets_own(name):
+    one = TARGETS[name]
+    row = next(line for line in DOCS.splitlines() if line.startswith(f"| `{name}` |")).split(" | ")
+    files = ", ".join(f"`generator{suffix}`" for suffix in (one.suffix, *one.beside))
+    assert (row[1], row[2].partition(";")[0]) == (files, ", ".join(one.number_types))
+    assert one.install in row[-1] or name == "onnx"
+
+
 @pytest.mark.parametrize("name", EACH)
 def test_floats_are_torchs(trained_like, tmp_path, name):
     model = trained_like("4", 16, 1)
@@ -91,6 +103,26 @@ def test_every_number_type_draws_what_torch_draws(trained_like, tmp_path, name):
         path = write(name, model, tmp_path, number_type)
         difference = compare_outputs(model, TARGETS[name].open(path), latents(70, seed=3))
         assert difference.snr_db > enough.get(number_type, 20), number_type
+
+
+class AnotherFile:
+    """A target whose files draw something else."""
+
+    def __init__(self, one):
+        self.mismatch_advice = one.mismatch_advice
+
+    def open(self, path, threads):
+        return lambda z: torch.zeros(len(z), 1, 4, 4)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_file_that_differs_is_told_with_the_advice_of_its_own_target(tmp_path, name):
+    other = AnotherFile(TARGETS[name])
+    with pytest.raises(ExportMismatch) as error:
+        verify_export(lambda z: torch.ones(len(z), 1, 4, 4), tmp_path / "x", latents(4), 0.1, target=other)
+    others = {one.mismatch_advice for one in TARGETS.values()} - {TARGETS[name].mismatch_advice, ""}
+    assert str(error.value).endswith(TARGETS[name].mismatch_advice or "only if the difference is meant")
+    assert not any(advice in str(error.value) for advice in others)
 
 
 def test_halves_are_half_the_bytes_and_near(trained_like, tmp_path):

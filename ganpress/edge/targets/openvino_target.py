@@ -33,6 +33,9 @@ class OpenVinoTarget(Target):
     packages = ("openvino", "nncf")
     install = "uv sync --extra openvino"
     reads_onnx = True
+    mismatch_advice = (
+        "OpenVINO's sums of 8-bit products overflow on x86 processors without VNNI: take weight_bits 7 there"
+    )
 
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""

@@ -49,6 +49,8 @@ class Target(ABC):
     """Distributions that it needs."""
     install: str
     """Command that installs them."""
+    mismatch_advice: str = ""
+    """What to do where a file differs from torch for a reason of the runtime's own."""
     is_onnx: bool = False
     """Whether its files are ONNX, which browsers run and MLflow serves."""
     opset: int | None = None
