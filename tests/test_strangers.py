@@ -204,13 +204,15 @@ def test_the_family_is_counted_rebuilt_and_made_elastic(installed, tmp_path):
 
 
 def test_a_compression_may_name_the_algorithm_and_its_options(installed, trained_like):
-    from tasks.compress import compress
+    from tasks.compress import _options, compress
 
     model = trained_like("2", 16, 1)
     blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
     item = CompressItem(generator="teacher", method={"name": "weight_sharing", "clusters": 4})
     shared, _ = compress(model, blueprint, item, torch.zeros(2, 100), 0)
     assert all(len(weight.unique()) <= 4 for weight in shared.parameters() if weight.dim() > 1)
+    assert _options(item)["method"] == {"name": "weight_sharing", "clusters": 4}
+    assert "method" not in _options(CompressItem(generator="teacher", sparsity=0.5))
     wrong = {"name": "weight_sharing", "clusters": 1}, {"name": "weight_sharing", "colours": 3}, {"name": "magic"}
     words = "method weight_sharing: .*clusters.*", "unknown key 'colours'", "unknown compressor 'magic'; known: weight"
     for method, message in zip(wrong, words, strict=True):

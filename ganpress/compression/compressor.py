@@ -18,8 +18,6 @@ class Compressor:
 
     name: str
     """As in `compress.items.X.method.name`."""
-    title: str
-    """What was done, in words, for the record and the card."""
     options: type[Section]
     """What stands beside the name; frozen, every option bounded and declared."""
     compress: "Callable[[nn.Module, Blueprint, Any, Tensor, int], tuple[nn.Module, Blueprint]]"

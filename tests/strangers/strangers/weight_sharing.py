@@ -26,4 +26,4 @@ def share_weights(model, blueprint, options, calibration, seed):
     return shared, blueprint
 
 
-WEIGHT_SHARING = Compressor("weight_sharing", "weights shared", Options, share_weights)
+WEIGHT_SHARING = Compressor("weight_sharing", Options, share_weights)
