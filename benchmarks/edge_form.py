@@ -32,7 +32,6 @@ from ganpress.data.inputs import canvas_of
 from ganpress.data.pair_preparation import prepare_data
 from ganpress.data.pairs import open_pairs, open_sources
 from ganpress.data.sources import import_data
-from ganpress.edge.targets import TARGETS
 from ganpress.fidelity import compare_outputs
 from ganpress.latency import measure_latency
 from ganpress.metrics.frechet import features_to_statistics, frechet_distance
@@ -40,6 +39,7 @@ from ganpress.metrics.judge import ClassifierJudge, Judge
 from ganpress.metrics.scoring import Generate, array_statistics
 from ganpress.metrics.truth import PairMeter
 from ganpress.pixels import images_to_uint8
+from ganpress.registries import TARGETS
 from ganpress.seeding import seeded_initialisation
 from ganpress.training.judge import train_judge
 from ganpress.training.translation import train_translation

@@ -24,8 +24,8 @@ import torch
 from benchmarks.edge_goals import GOALS
 from benchmarks.edge_rows import Plan, Row, measure
 from benchmarks.edge_subjects import Sources, find_shared, subjects
-from ganpress.edge.targets import TARGETS
 from ganpress.errors import GanpressError
+from ganpress.registries import TARGETS
 from ganpress.roofline import Peaks, measure_peaks
 
 HEADER = (

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from benchmarks.edge_subjects import Subject
 from benchmarks.edge_timing import time_in_turn
 from ganpress.compression.quantization import quantize
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import Target
 from ganpress.errors import GanpressError
 from ganpress.fidelity import batches_of
 from ganpress.frames import frame_of
 from ganpress.metrics.scoring import Generate
+from ganpress.registries import TARGETS
 from ganpress.roofline import Peaks
 
 logger = logging.getLogger(__name__)

@@ -26,10 +26,10 @@ from ganpress.compression.float_share import float_macs_share
 from ganpress.compression.layer_rounding import round_layers
 from ganpress.compression.preparation import prepare
 from ganpress.compression.sensitivity import scan_layers
-from ganpress.edge.targets import TARGETS
 from ganpress.errors import GanpressError
 from ganpress.fidelity import compare_outputs
 from ganpress.metrics.scoring import Generate
+from ganpress.registries import TARGETS
 
 GENERATORS = ("wdcgan d=64",)
 SHARES = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]

@@ -1,6 +1,5 @@
 """The check of a whole run before its first stage: `run`, `run --dry-run`, `serve` and the flow refuse the same."""
 
-import importlib.metadata
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -11,11 +10,12 @@ from flows.data_source import check_replacement
 from flows.dvc_graph import StageGraph, read_graph
 from flows.run_request import RunRequest
 from flows.worktree import Workspace, make_workspace
-from ganpress.config.edge import TARGET_EXTRAS, TARGET_PACKAGES, TargetName
 from ganpress.config.params import Params
+from ganpress.config.search import EAGER
 from ganpress.config.translation import Adversarial
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
+from ganpress.registries import TARGETS
 
 MAX_THREADS = 4096
 
@@ -121,20 +121,20 @@ def _weights(params: Params) -> Iterator[tuple[str, str, str]]:
     yield from ((stage, key, path) for stage, key, path in found if path is not None)
 
 
-def _targets(params: Params, to_run: Collection[str]) -> Iterator[tuple[str, TargetName]]:
+def _targets(params: Params, to_run: Collection[str]) -> Iterator[tuple[str, str]]:
     for name, item in params.export.items.items():
         if f"export@{name}" in to_run:
             yield f"export.items.{name}.target", item.target
-    if "search" in to_run and params.search.measures_latency and params.search.latency_runtime != "torch":
+    if "search" in to_run and params.search.measures_latency and params.search.latency_runtime != EAGER:
         yield "search.latency_runtime", params.search.latency_runtime
 
 
-def _require_target(key: str, target: TargetName) -> None:
-    absent = [name for name in TARGET_PACKAGES[target] if not any(importlib.metadata.distributions(name=name))]
-    if absent:
+def _require_target(key: str, name: str) -> None:
+    target = TARGETS[name]
+    if target.missing() is not None:
         raise ConfigError(
-            f"{key} is '{target}', which is not installed ({', '.join(absent)}); run `{TARGET_EXTRAS[target]}`, or "
-            "choose another one of `ganpress targets`"
+            f"{key} is '{name}', which is not installed ({', '.join(target.absent_packages())}); run "
+            f"`{target.install}`, or choose another one of `ganpress targets`"
         )
 
 

@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from ganpress.errors import CheckpointError, shown
 from ganpress.import_pins import admit_factory
 from ganpress.plain_values import arguments_of
-from models.builders import BUILDERS, Blueprint
+from models.builders import Blueprint, find_builder
 from models.elastic import NoInitialisation
 
 DEEPEST_BLUEPRINT = 4
@@ -75,8 +75,9 @@ def _nested(builder: object, arguments: object) -> Iterator[Blueprint]:
     for depth in range(DEEPEST_BLUEPRINT + 1):
         if depth == DEEPEST_BLUEPRINT:
             raise ValueError(f"it has more than {DEEPEST_BLUEPRINT} networks inside each other")
-        if not isinstance(builder, str) or builder not in BUILDERS:
-            raise ValueError(f"unknown builder '{shown(builder)}'; known: {', '.join(sorted(BUILDERS))}")
+        if not isinstance(builder, str):
+            raise ValueError(f"the name of a builder is a text, found {shown(builder)}")
+        find_builder(builder)
         if not isinstance(arguments, dict):
             raise ValueError(f"the arguments of '{builder}' must be names with values")
         yield Blueprint(builder, arguments)
@@ -103,7 +104,7 @@ def _check(blueprint: Blueprint) -> None:
             count += 1
     if count > MOST_ARGUMENTS:
         raise ValueError(f"its arguments have {count:,} values, {MOST_ARGUMENTS:,} are allowed")
-    arguments_of(BUILDERS[blueprint.builder], blueprint.arguments)
+    arguments_of(find_builder(blueprint.builder), blueprint.arguments)
     for name in ("weight_bits", "activation_bits"):
         if (bits := arguments.get(name)) is not None and not 2 <= bits <= 8:
             raise ValueError(f"argument '{name}' must be 2 to 8, found {bits}")

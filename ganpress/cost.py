@@ -18,7 +18,6 @@ from ganpress.errors import ConfigError
 from models.builders import generator_blueprint
 from models.elastic import NoInitialisation
 from models.families import Canvas, Family, find_family
-from models.spade import SpadeSpec
 
 aten = torch.ops.aten
 
@@ -171,8 +170,8 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
 
 def _reads(name: str, family: Family, channels: int) -> int:
     """Channels of the source where only a name is given: a label map's from the spec, else those of the image."""
-    if family.builder == "spade_generator":
-        return SpadeSpec.parse(find_family(name)[2]).semantic
+    if family.source_channels is not None:
+        return family.source_channels(find_family(name)[2])
     return channels if family.conditional else 0
 
 

@@ -27,6 +27,7 @@ from ganpress.metrics.lsh_neighbours import (
     score_hashed_neighbours,
 )
 from ganpress.metrics.neighbours import Neighbourhood, neighbour_scores, neighbourhood
+from ganpress.metrics.sample import Sample
 from ganpress.metrics.sample_store import SampleStore
 from ganpress.metrics.scores import Scores
 from ganpress.metrics.scoring import (
@@ -41,6 +42,7 @@ from ganpress.metrics.scoring import (
 from ganpress.metrics.sharpness import variance_of_laplacian
 from ganpress.metrics.truth import Distance, PairMeter, SegmentationMeter, TeacherMeter, Truth
 from ganpress.pixels import images_to_uint8
+from ganpress.registries import METRICS
 
 PURPOSE = "evaluate"
 """Purpose by which `score_generator` draws its inputs."""
@@ -188,7 +190,17 @@ def score_generator(
         segmentation=meters.segmentation.scores() if meters.segmentation else None,
         pairs=meters.pairs.scores() if meters.pairs else None,
         to_teacher=meters.to_teacher.scores() if meters.to_teacher else None,
+        others=_measured(Sample(seen.features, real.cpu().numpy(), probabilities, seed)),
     )
+
+
+def _measured(sample: Sample) -> dict[str, float]:
+    """Every metric that is measured on features alone."""
+    return {
+        name: metric.measure(sample)
+        for name, metric in METRICS.items()
+        if metric.measure is not None and ("classes" not in metric.needs or sample.probabilities is not None)
+    }
 
 
 class _Meters:

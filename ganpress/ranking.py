@@ -1,51 +1,20 @@
-"""Which generator is best under a budget. Plain numbers, no imports that cost time."""
+"""Which generator is best under a budget. Plain numbers; nothing imported here costs time."""
 
 import math
 import re
 from collections.abc import Collection, Mapping
 
 from ganpress.errors import BudgetError, ConfigError
+from ganpress.metrics.metric import badness
+from ganpress.metrics.names import known_name, read_name
 
 Table = Mapping[str, Mapping[str, float]]
 """Reference of a generator -> metric name -> value, as artifacts/evaluate/metrics.json holds it."""
 
-HIGHER_IS_BETTER = (
-    "is",
-    "is_retained",
-    "fid_retained",
-    "miou",
-    "miou_retained",
-    "pixel_accuracy",
-    "psnr",
-    "ssim",
-    "ssim_retained",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "precision_lsh",
-    "recall_lsh",
-    "precision_lshknn",
-    "recall_lshknn",
-    "class_kept",
-    "modes_kept",
-    "accuracy",
-    "latency_ratio",
-)
-EQUAL_IS_BEST = ("vol_ratio",)
-"""Ratios to the teacher of what is no quality in itself: the best is 1, and half is as far from it as double."""
-UNRANKED = ("vol",)
-"""What says how an image is, not how good: noise is sharper than any digit."""
-COSTS = ("size_bytes", "parameters", "macs", "latency", "peak_memory")
-"""What a metric name starts with if no data set was needed to measure it."""
 QUALITY_ORDER = ("is", "fid", "kid")
 """The metric that decides, in this order of preference, when none is named."""
 CONDITIONAL_ORDER = ("miou", "fid", "kid", "psnr")
 """The same of conditional generators: what they draw is asked for, so sure and varied classes (IS) are no merit."""
-OF_CONDITIONAL = ("miou", "psnr", "ssim")
-"""Metrics that only images with a truth of their own have."""
-DIFFERENCE = "_difference"
-"""End of the family of a difference to the teacher, which is better as the metric itself is: `fid_difference`."""
 ALL_TARGETS = re.compile(r"_\d+_all(_|$)")
 """In the name of a metric against the real images of unpaired data: `fid_120_all_judge`."""
 
@@ -56,25 +25,34 @@ def metric_family(name: str) -> str:
 
 
 def higher_is_better(name: str) -> bool:
-    """Whether a larger value of the metric is better; unknown metrics count as costs."""
-    return metric_family(name).removesuffix(DIFFERENCE) in HIGHER_IS_BETTER
+    """Whether a larger value of the metric is better.
+
+    Raises:
+        ConfigError: if nothing is known of the metric.
+    """
+    return known_name(name).direction == "higher"
 
 
 def direction(name: str) -> str:
-    """What is better of the metric, in words: `higher`, `lower` or `nearer to 1`."""
-    if metric_family(name) in EQUAL_IS_BEST:
-        return "nearer to 1"
-    return "higher" if higher_is_better(name) else "lower"
+    """What is better of the metric, in words: `higher`, `lower` or `nearer to 1`.
+
+    Raises:
+        ConfigError: if nothing is known of the metric.
+    """
+    found = known_name(name).direction
+    return "nearer to 1" if found == "equal" else found
 
 
 def is_cost(name: str) -> bool:
     """Whether the metric is one of size or speed, which holds on any data."""
-    return name.startswith(COSTS)
+    found = read_name(name)
+    return found is not None and found.metric.is_cost
 
 
 def is_conditional(names: Collection[str]) -> bool:
     """Whether metrics of these names were measured on generators that draw from sources."""
-    return any(metric_family(name) in OF_CONDITIONAL or ALL_TARGETS.search(name) for name in names)
+    found = [(name, read_name(name)) for name in names]
+    return any(ALL_TARGETS.search(name) or (one is not None and "truth" in one.metric.needs) for name, one in found)
 
 
 def quality_order(names: Collection[str]) -> tuple[str, ...]:
@@ -101,27 +79,21 @@ def sorted_references(table: Table, metric: str) -> list[str]:
     """References from the best to the worst value of `metric`; those without it come last.
 
     Raises:
-        ConfigError: if no value of the metric is better than another.
+        ConfigError: if no value of the metric is better than another, or nothing is known of it.
     """
-    if metric_family(metric) in UNRANKED:
+    better = known_name(metric).direction
+    if better == "none":
         raise ConfigError(
-            f"'{metric}' ranks nothing: it says how sharp images are, not how good, and noise is the sharpest; "
+            f"'{metric}' ranks nothing: it says how an image is, not how good, as noise is the sharpest; "
             "sort by vol_ratio (nearest to the teacher's) or by a quality such as is, fid, kid"
         )
 
     def key(reference: str) -> tuple[bool, float, float]:
         value = table[reference].get(metric)
         missing = value is None or math.isnan(value)
-        return missing, 0.0 if value is None or missing else _badness(metric, value), size_of(table, reference)
+        return missing, 0.0 if value is None or missing else badness(value, better), size_of(table, reference)
 
     return sorted(table, key=key)
-
-
-def _badness(metric: str, value: float) -> float:
-    """A number that is smaller for a better value."""
-    if metric_family(metric) in EQUAL_IS_BEST:
-        return abs(math.log(value)) if value > 0 else math.inf
-    return -value if higher_is_better(metric) else value
 
 
 def size_of(table: Table, reference: str) -> float:

@@ -6,20 +6,13 @@ from functools import partial
 
 from torch import nn
 
-from models.discriminators import multiscale_discriminator, patch_discriminator
-from models.edge_resnet import edge_resnet_generator
-from models.edge_wdcgan import DeployedWdcgan, edge_wdcgan, folded_wdcgan
-from models.elastic import Elastic, Kept, Spec, WidthSpace
+from models.edge_wdcgan import DeployedWdcgan
+from models.elastic import Elastic, Spec, WidthSpace
 from models.factory_pins import require_pinned
-from models.families import Argument, Canvas, find_family
-from models.imported import imported_generator, imported_kept
-from models.judge import classifier, pretext_classifier, segmenter
-from models.quantized import CalibrationRecord, quantized_wdcgan
+from models.families import FAMILIES, Argument, Canvas, family_of, find_family
+from models.quantized import CalibrationRecord
 from models.quantized_network import QuantizedNetwork
-from models.resnet import resnet_generator
-from models.spade import spade_generator
-from models.unet import UnetSpec, unet_generator, unet_kept
-from models.wdcgan import wdcgan_discriminator, wdcgan_generator
+from models.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -37,9 +30,18 @@ class Blueprint:
         """
         if self.builder == "imported":
             require_pinned(str(self.arguments["factory"]))
-        if self.builder not in BUILDERS:
-            raise ValueError(f"unknown builder '{self.builder}'; known: {', '.join(sorted(BUILDERS))}")
-        return BUILDERS[self.builder](**self.arguments)
+        return find_builder(self.builder)(**self.arguments)
+
+
+def find_builder(name: str) -> Callable[..., nn.Module]:
+    """The function that builds networks under this name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in BUILDERS and name in FAMILIES and (build := FAMILIES[name].build) is not None:
+        return build
+    return BUILDERS.find(name)
 
 
 def in_floats(module: nn.Module, blueprint: Blueprint) -> nn.Module:
@@ -71,7 +73,8 @@ def elastic_generator(base: dict[str, Argument], widths: list[list[int]]) -> Ela
     assert isinstance(builder, str)
     assert isinstance(arguments, dict)
     blueprint = Blueprint(builder, arguments)
-    kept = partial(KEPT[builder], arguments) if builder in KEPT else None
+    family = family_of(builder)
+    kept = partial(family.kept, arguments) if family is not None and family.kept is not None else None
     return Elastic(WidthSpace(tuple(map(tuple, widths))), lambda spec: with_spec(blueprint, spec).build(), kept)
 
 
@@ -80,6 +83,18 @@ def with_spec(blueprint: Blueprint, spec: Spec) -> Blueprint:
     words = str(blueprint.arguments["spec"]).split()
     options = [word for word in words if "=" in word and not word.startswith("ngf=")]
     return replace(blueprint, arguments=blueprint.arguments | {"spec": " ".join([spec.text, *options])})
+
+
+def width_numbers(blueprint: Blueprint) -> tuple[int, ...]:
+    """The numbers of a generator's spec, read as its builder reads them: `2_1_1` is (2, 1, 1).
+
+    Raises:
+        ValueError: if the architecture has none.
+    """
+    family = family_of(blueprint.builder)
+    if family is None:
+        raise ValueError(f"a '{blueprint.builder}' has no widths that could be cut: no family of generators makes it")
+    return family.numbers(blueprint.arguments)
 
 
 def generator_blueprint(name: str, canvas: Canvas) -> Blueprint:
@@ -180,33 +195,29 @@ def quantized_generator(
     return QuantizedNetwork(network, *names, *bits, record, channel_inputs, layer_bits, repeated)
 
 
-def _unet_kept(_arguments: dict[str, Argument], narrow: Spec, wide: Spec) -> Kept:
-    return unet_kept(UnetSpec(narrow.numbers), UnetSpec(wide.numbers))
-
-
-KEPT: dict[str, Callable[[dict[str, Argument], Spec, Spec], Kept]] = {
-    "imported": imported_kept,
-    "unet_generator": _unet_kept,
-}
-"""Builders whose narrow networks do not keep the first channels everywhere: (arguments, narrow, wide) -> indices."""
-
-BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "classifier": classifier,
-    "edge_resnet_generator": edge_resnet_generator,
-    "edge_wdcgan": edge_wdcgan,
-    "elastic": elastic_generator,
-    "folded_wdcgan": folded_wdcgan,
-    "imported": imported_generator,
-    "multiscale_discriminator": multiscale_discriminator,
-    "patch_discriminator": patch_discriminator,
-    "pretext_classifier": pretext_classifier,
-    "quantized": quantized_generator,
-    "quantized_wdcgan": quantized_wdcgan,
-    "resnet_generator": resnet_generator,
-    "segmenter": segmenter,
-    "spade_generator": spade_generator,
-    "unet_generator": unet_generator,
-    "wdcgan_discriminator": wdcgan_discriminator,
-    "wdcgan_generator": wdcgan_generator,
-}
-"""A new architecture is a builder function of plain arguments and one line here."""
+BUILDERS: Registry[Callable[..., nn.Module]] = Registry(
+    "builder",
+    "",
+    "builtins:object",
+    ValueError,
+    {
+        "classifier": "models.judge:classifier",
+        "edge_resnet_generator": "models.edge_resnet:edge_resnet_generator",
+        "edge_wdcgan": "models.edge_wdcgan:edge_wdcgan",
+        "elastic": "models.builders:elastic_generator",
+        "folded_wdcgan": "models.edge_wdcgan:folded_wdcgan",
+        "imported": "models.imported:imported_generator",
+        "multiscale_discriminator": "models.discriminators:multiscale_discriminator",
+        "patch_discriminator": "models.discriminators:patch_discriminator",
+        "pretext_classifier": "models.judge:pretext_classifier",
+        "quantized": "models.builders:quantized_generator",
+        "quantized_wdcgan": "models.quantized:quantized_wdcgan",
+        "resnet_generator": "models.resnet:resnet_generator",
+        "segmenter": "models.judge:segmenter",
+        "spade_generator": "models.spade:spade_generator",
+        "unet_generator": "models.unet:unet_generator",
+        "wdcgan_discriminator": "models.wdcgan:wdcgan_discriminator",
+        "wdcgan_generator": "models.wdcgan:wdcgan_generator",
+    },
+)
+"""What model files name: functions of plain arguments. A family of another package brings its own, under its name."""

@@ -6,14 +6,15 @@ reads and draws is not part of the name but of the data: its *canvas*.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from models.base_channels import COUNT
-from models.names import check_name
-from models.resnet import check_image_size
-from models.spade import SpadeSpec
-from models.unet import check_image_size as check_unet_size
-from models.wdcgan import LATENT, hidden_levels
+from models.names import check_name, shortened
+from models.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models.elastic import Kept, Spec
 
 Argument = int | float | str | bool | None | list["Argument"] | dict[str, "Argument"]
 """What a builder takes: anything that JSON holds."""
@@ -54,11 +55,13 @@ class Family:
     """One architecture, of any width."""
 
     builder: str
-    """Its name in `models.builders.BUILDERS`."""
+    """Its name in `models.builders.BUILDERS`; the family's own where `build` is given."""
     arguments: Callable[[str, Canvas], dict[str, Argument]]
     """(spec text, canvas) -> arguments of the builder, the spec under `spec`; ValueError where they do not fit."""
     places: Callable[[Canvas], int]
     """Numbers in a spec."""
+    numbers: Callable[[dict[str, Any]], tuple[int, ...]]
+    """Arguments of the builder -> the numbers of their spec, which say how wide the network is."""
     conditional: bool
     """Whether it reads a source; else latents."""
     default_spec: str
@@ -66,96 +69,45 @@ class Family:
     """What the published tables use."""
     taps: tuple[str, ...] = ()
     """Layers whose features are distilled (Li et al. 2020); none for an unconditional generator."""
+    kept: "Callable[[dict[str, Argument], Spec, Spec], Kept] | None" = None
+    """(arguments, narrow, wide) -> indices, where a narrow network does not keep the first channels everywhere."""
+    misfit: Callable[[str, int, int], str | None] | None = None
+    """(spec text, height, width of the images) -> what is wrong, told before any network is built."""
+    source_channels: Callable[[str], int] | None = None
+    """Channels of the source that a spec names by itself; None where the data alone tells."""
+    build: "Callable[..., nn.Module] | None" = None
+    """The builder of a family that another package adds."""
 
     def input_shape(self, canvas: Canvas) -> tuple[int, ...]:
         """Shape of an input of one sample."""
+        from models.wdcgan import LATENT
+
         return (1, *canvas.source_shape) if self.conditional else (1, LATENT)
 
 
-def _wdcgan(spec: str, canvas: Canvas) -> dict[str, Argument]:
-    if canvas.height != canvas.width:
-        raise ValueError(f"W-DCGAN makes square images, found {canvas.height}x{canvas.width}")
-    return {"spec": spec, "size": canvas.height, "channels": canvas.channels}
-
-
-def _same_size(canvas: Canvas) -> None:
-    if canvas.source_shape[1:] != (canvas.height, canvas.width):
-        found = "x".join(map(str, canvas.source_shape[1:]))
-        raise ValueError(f"it draws images of its source's size, {found}, not {canvas.height}x{canvas.width}")
-
-
-def _resnet(spec: str, canvas: Canvas, separable: bool) -> dict[str, Argument]:
-    _same_size(canvas)
-    check_image_size(canvas.height, canvas.width)
-    return {"spec": spec, "in_channels": canvas.reads, "out_channels": canvas.channels, "separable": separable}
-
-
-def _spade(spec: str, canvas: Canvas, separable: bool) -> dict[str, Argument]:
-    _same_size(canvas)
-    if "semantic=" not in spec:
-        spec = f"{spec} semantic={canvas.reads}"
-    parsed = SpadeSpec.parse(spec)
-    if parsed.semantic != canvas.reads:
-        raise ValueError(f"it reads {parsed.semantic} label classes; the data has {canvas.reads}: leave semantic out")
-    parsed.first_size(canvas.height, canvas.width)
-    return {"spec": spec, "channels": canvas.channels, "separable": separable}
-
-
-def _unet(spec: str, canvas: Canvas, downs: int) -> dict[str, Argument]:
-    _same_size(canvas)
-    check_unet_size(canvas.height, canvas.width, downs)
-    return {"spec": spec, "in_channels": canvas.reads, "out_channels": canvas.channels, "downs": downs}
-
-
-def _base_channels(_canvas: Canvas) -> int:
-    return COUNT
-
-
-def _levels(canvas: Canvas) -> int:
-    return hidden_levels(canvas.height)
-
-
-_PHOTO = Canvas(3, 256, 256, 3)
-_STREET = Canvas(3, 256, 512, 36)
-_RESNET_TAPS = ("down2", "blocks.2", "blocks.5", "blocks.8")
-_SPADE_TAPS = ("head_0", "middle_1", "up_1")
-_SUB_RESNET, _SUB_SPADE = "16_16_32_16_32_32_16_16", "32_32_48_32_32_32_32_24"
-
-
-def _resnet_family(mobile: bool, default_spec: str, builder: str = "resnet_generator") -> Family:
-    arguments = partial(_resnet, separable=mobile)
-    return Family(builder, arguments, _base_channels, True, default_spec, _PHOTO, _RESNET_TAPS)
-
-
-def _spade_family(mobile: bool, default_spec: str) -> Family:
-    arguments = partial(_spade, separable=mobile)
-    return Family("spade_generator", arguments, _base_channels, True, default_spec, _STREET, _SPADE_TAPS)
-
-
-def _unet_family(downs: int) -> Family:
-    size = 2**downs
-    taps = (f"downs.{downs - 1}", f"ups.{downs // 2}")
-    return Family(
-        "unet_generator", partial(_unet, downs=downs), lambda _: downs, True, "ngf=64", Canvas(3, size, size, 3), taps
-    )
-
-
-FAMILIES: dict[str, Family] = {
-    "wdcgan": Family("wdcgan_generator", _wdcgan, _levels, False, "16", Canvas(1, 64, 64)),
-    "edge_mobile_resnet_9blocks": _resnet_family(True, "ngf=64", "edge_resnet_generator"),
-    "edge_resnet_9blocks": _resnet_family(False, "ngf=64", "edge_resnet_generator"),
-    "resnet_9blocks": _resnet_family(False, "ngf=64"),
-    "mobile_resnet_9blocks": _resnet_family(True, "ngf=64"),
-    "sub_mobile_resnet_9blocks": _resnet_family(True, _SUB_RESNET),
-    "spade": _spade_family(False, "ngf=64"),
-    "mobile_spade": _spade_family(True, "ngf=64"),
-    "sub_mobile_spade": _spade_family(True, _SUB_SPADE),
-    "unet_32": _unet_family(5),
-    "unet_64": _unet_family(6),
-    "unet_128": _unet_family(7),
-    "unet_256": _unet_family(8),
-}
-"""A new family is a function like `_wdcgan`, one line here and one in `models.names`."""
+FAMILIES: Registry[Family] = Registry(
+    "family",
+    "ganpress.families",
+    "models.families:Family",
+    ValueError,
+    {
+        "wdcgan": "models.generator_families:WDCGAN",
+        "edge_mobile_resnet_9blocks": "models.generator_families:EDGE_MOBILE_RESNET_9BLOCKS",
+        "edge_resnet_9blocks": "models.generator_families:EDGE_RESNET_9BLOCKS",
+        "resnet_9blocks": "models.generator_families:RESNET_9BLOCKS",
+        "mobile_resnet_9blocks": "models.generator_families:MOBILE_RESNET_9BLOCKS",
+        "sub_mobile_resnet_9blocks": "models.generator_families:SUB_MOBILE_RESNET_9BLOCKS",
+        "spade": "models.generator_families:SPADE",
+        "mobile_spade": "models.generator_families:MOBILE_SPADE",
+        "sub_mobile_spade": "models.generator_families:SUB_MOBILE_SPADE",
+        "unet_32": "models.generator_families:UNET_32",
+        "unet_64": "models.generator_families:UNET_64",
+        "unet_128": "models.generator_families:UNET_128",
+        "unet_256": "models.generator_families:UNET_256",
+    },
+)
+IMPORTED = "imported"
+"""In place of a family: the user's own network, at other widths."""
 
 
 def find_family(name: str) -> tuple[str, Family, str]:
@@ -170,3 +122,30 @@ def find_family(name: str) -> tuple[str, Family, str]:
         raise ValueError(f"unknown generator '{family_name[:40]}'; known: {', '.join(sorted(FAMILIES))}")
     family = FAMILIES[family_name]
     return family_name, family, spec or family.default_spec
+
+
+def family_of(builder: str) -> Family | None:
+    """A family whose networks this builder makes, the imported ones among them; None where there is none."""
+    from models.generator_families import OWN_NETWORK
+
+    families = (family for family in FAMILIES.values() if family.builder == builder)
+    return OWN_NETWORK if builder == OWN_NETWORK.builder else next(families, None)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Take `family:spec` apart; the spec is empty where only the family is named.
+
+    Raises:
+        ValueError: if the family is unknown, or the name is beyond the bounds of `check_name`.
+    """
+    check_name(name)
+    family, _, spec = name.partition(":")
+    if family != IMPORTED and family not in FAMILIES:
+        known = ", ".join(sorted([*FAMILIES, IMPORTED]))
+        raise ValueError(f"unknown generator '{shortened(family)}'; known: {known}")
+    return family, spec
+
+
+def is_conditional(family: str) -> bool:
+    """Whether generators of this name read a source; else latents."""
+    return family == IMPORTED or FAMILIES[family].conditional

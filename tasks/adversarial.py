@@ -14,7 +14,7 @@ from ganpress.training.cyclegan import WayBack
 from ganpress.training.gan import train_gan
 from ganpress.training.loop import Checkpointing, CurvePoint
 from ganpress.training.translation import train_translation
-from models.builders import Blueprint
+from models.builders import Blueprint, width_numbers
 from tasks.generator_training import (
     CurveLog,
     canvas,
@@ -52,7 +52,7 @@ def run_adversarial(
     if isinstance(config, TranslationTraining):
         trained = _translation(stage, generator, blueprint, config, resume, log)
     else:
-        trained = _unconditional(stage, generator, config, item, resume, log)
+        trained = _unconditional(stage, generator, blueprint, config, resume, log)
     log.complete(trained.curve)
     save_model(stage.out / "discriminator.pt", trained.discriminator, trained.mirror)
     write_curve(stage.out / "curves.csv", trained.curve)
@@ -67,15 +67,15 @@ def run_adversarial(
 def _unconditional(
     stage: Stage,
     generator: nn.Module,
+    blueprint: Blueprint,
     config: GanTraining,
-    item: GeneratorItem,
     resume: Checkpointing,
     log: CurveLog,
 ) -> Trained:
-    """Train a W-DCGAN with a discriminator of the same depth, or of the configured one."""
+    """Train a W-DCGAN with a discriminator as wide as its widest layer asks for, or as configured."""
     images = open_split(prepared(stage), "train")
     shape = {"size": images.size, "channels": images.channels}
-    depth = config.discriminator_depth or item.depth or int(item.generator_name.partition(":")[2])
+    depth = config.discriminator_depth or max(width_numbers(blueprint))
     mirror = Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
     trained = train_gan(generator, fresh(stage, mirror), images, config, stage.seed, stage.label, resume, log)
     return Trained(trained.generator, trained.discriminator, mirror, trained.curve)

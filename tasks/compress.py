@@ -6,7 +6,9 @@ behind.
 
 import copy
 import json
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import fields, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,8 +37,8 @@ HELD_OUT_IMAGES = 256
 HELD_OUT_VALUES = 2**22
 """Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
 FEWEST_HELD_OUT = 8
-NOT_OF_ROUNDING = {"generator", "sparsity", "width", "equalized", "max_bytes", "scan"}
-"""Options of an item that say nothing of how values are rounded."""
+OF_ROUNDING = {field.name for field in fields(QuantizationConfig)}
+"""Options of an item that say how values are rounded; whatever else an item has is not passed on."""
 
 
 @keeps_former
@@ -72,7 +74,7 @@ def work(stage: Stage, run: StageRun) -> None:
         metrics["snr_db"] = snr_db
     (stage.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     run.log_metrics(metrics)
-    run.produces_model(path, family=stage.name, params=item.model_dump(), metrics=metrics)
+    run.produces_model(path, family=stage.name, params=_options(item), metrics=metrics)
 
 
 def compress(
@@ -84,6 +86,10 @@ def compress(
         ConfigError: if an option does not fit the generator, or the calibration inputs do not.
     """
     model = copy.deepcopy(original)
+    method = item.chosen_method()
+    if method is not None:
+        compressor, options = method
+        model, blueprint = compressor.compress(model, blueprint, options, calibration, seed)
     if item.width < 1:
         model, blueprint = prune_channels(model, blueprint, item.width, calibration)
     if item.sparsity > 0:
@@ -101,13 +107,18 @@ def compress(
 
 
 def _config(item: CompressItem) -> QuantizationConfig:
-    return QuantizationConfig(**item.model_dump(exclude=NOT_OF_ROUNDING))
+    return QuantizationConfig(**item.model_dump(include=OF_ROUNDING))
+
+
+def _options(item: CompressItem, without: Collection[str] = ()) -> dict[str, Any]:
+    """All options of an item; `method` only where one is named, so that records without stay as they were."""
+    return item.model_dump(exclude={*without, *(() if item.method else ("method",))})
 
 
 def _record(
     original: nn.Module, compressed: nn.Module, item: CompressItem, source_md5: str, calibration: Tensor
 ) -> CompressionRecord:
-    options = item.model_dump(exclude={"generator", "sparsity", "weight_bits", "activation_bits", "scan"})
+    options = _options(item, {"generator", "sparsity", "weight_bits", "activation_bits", "scan"})
     scan = None
     if item.scan:
         config = replace(QuantizationConfig(8, 8), clipping=item.clipping, activation_clipping=item.activation_clipping)

@@ -12,7 +12,6 @@ from ganpress.config.edge import EvaluateConfig
 from ganpress.cost import Cost
 from ganpress.data.arrays import read_meta
 from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
-from ganpress.edge.targets import TARGETS
 from ganpress.errors import ConfigError, DataError
 from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
 from ganpress.input_checks import check_generator
@@ -24,6 +23,7 @@ from ganpress.metrics.score_intervals import interval_metrics
 from ganpress.metrics.scores import Scores
 from ganpress.metrics.scoring import Generate
 from ganpress.progress import ticker
+from ganpress.registries import TARGETS
 from ganpress.roofline import measure_peaks, roofline_metrics
 from ganpress.tracking import StageRun
 from tasks.former import keeps_former

@@ -18,13 +18,13 @@ from ganpress.edge.card_writing import TargetFacts, write_card
 from ganpress.edge.choice import WrittenForm, write_faster_form
 from ganpress.edge.files import pack_files
 from ganpress.edge.memory import peak_memory
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import Target, require_installed
 from ganpress.edge.verification import Verification, verify_export
 from ganpress.edge_files import edge_name
 from ganpress.errors import DataError, ExportMismatch, shown
 from ganpress.latency import measure_latency
 from ganpress.plain_values import read_json
+from ganpress.registries import TARGETS
 from ganpress.tracking import StageRun
 from models.builders import in_floats
 from models.quantized import CalibrationRecord

@@ -11,10 +11,12 @@ import torch
 
 from ganpress.errors import DataError, shown
 from ganpress.plain_values import read_json
+from ganpress.registries import TARGETS
 from ganpress.roofline import Peaks
 
 FILE = "machine.json"
-PACKAGES = ("onnxruntime", "openvino", "executorch", "onnx", "numpy")
+PACKAGES = ("onnx", "numpy")
+"""Beside the runtimes of the targets."""
 PEAKS = "peaks"
 """Key of what the processor reaches at most; everything else in the file is a text."""
 
@@ -35,7 +37,8 @@ def write_machine(folder: Path, latency_threads: int, peaks: Peaks) -> None:
         "python": platform.python_version(),
         "torch": str(torch.__version__),  # with its build, +cpu or +cu…, which package metadata leaves out
     }
-    facts |= {name: found for name in PACKAGES if (found := _version(name)) is not None}
+    runtimes = [target.packages[0] for target in TARGETS.values()]
+    facts |= {name: found for name in (*runtimes, *PACKAGES) if (found := _version(name)) is not None}
     facts[PEAKS] = {"threads": peaks.threads, "gmacs_per_s": dict(peaks.gmacs_per_s)}
     (folder / FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 

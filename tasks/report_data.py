@@ -86,7 +86,8 @@ def _judge(metrics: dict[str, Any]) -> list[Fact]:
             facts.append(Fact("accuracy", write_share(value), "of the judge on the test split"))
         elif REAL in name:
             metric = parse_metric_name(name.replace(REAL, "_", 1))
-            note = metric.protocol + (", between train and test split" if metric.base == "fid" else "")
+            compared = metric.metric is not None and "real" in metric.metric.needs
+            note = metric.protocol + (", between train and test split" if compared else "")
             facts.append(Fact(f"{metric.title} of real images", write_score(value), note))
         elif isinstance(value, int | float):
             facts.append(Fact(name.replace("_", " "), f"{value:.4g}"))

@@ -5,7 +5,7 @@ from typing import Any
 
 from ganpress.checkpoint import file_digest
 from ganpress.edge.card import Card, read_card
-from ganpress.edge_files import EDGE_NAMES, find_edge_file
+from ganpress.edge_files import edge_names, find_edge_file
 from ganpress.errors import CheckpointError, DataError, shown
 from ganpress.plain_values import read_json
 from ganpress.report.content import Fact, ItemRecord
@@ -75,17 +75,14 @@ def card_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
         CheckpointError: if an edge file is missing, or is not the one its card describes.
     """
     folders = {item: artifacts / "export" / item for item in items}
-    return [
-        ItemRecord(item, _card(_read_card(folder), artifacts))
-        for item, folder in folders.items()
-        if (folder / "card.json").exists()
-    ]
+    cards = {item: _read_card(folder) for item, folder in folders.items() if (folder / "card.json").exists()}
+    return [ItemRecord(item, _card(card, artifacts), card.format) for item, card in cards.items()]
 
 
 def _read_card(folder: Path) -> Card:
     path = find_edge_file(folder)
     if path is None:
-        raise CheckpointError(f"{folder} holds a card and no edge file ({', '.join(EDGE_NAMES)}); export again")
+        raise CheckpointError(f"{folder} holds a card and no edge file ({', '.join(edge_names())}); export again")
     return read_card(path)
 
 

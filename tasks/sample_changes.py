@@ -12,7 +12,8 @@ from ganpress.metrics.inputs import Float64
 from ganpress.metrics.pixels import Uint8
 from ganpress.metrics.sample_changes import Classes, SampleChanges, sample_changes
 from ganpress.metrics.sample_store import SampleStore
-from ganpress.metrics.scores import Scores, metric_name
+from ganpress.metrics.scores import Scores
+from ganpress.registries import METRICS
 from ganpress.tracking import StageRun
 from tasks.sample_files import PICTURES, TABLE
 from tasks.stage import Stage
@@ -43,7 +44,7 @@ class Step:
             "modes_kept": changes.modes_kept,
         }
         count = len(changes.feature_distance)
-        return {metric_name(name, count, None, judge): value for name, value in values.items() if value is not None}
+        return {METRICS[name].full_name(count, "", judge): value for name, value in values.items() if value is not None}
 
 
 def step_sources(stage: Stage) -> dict[str, str]:

@@ -3,19 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganpress.config.training import QuickMetric
 from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
 from ganpress.evaluation import open_truth
 from ganpress.metrics.judge import Judge, load_judge
-from ganpress.metrics.scores import metric_name
-from ganpress.metrics.scoring import QUICK_PURPOSE, Generate, RealSide, quick_score, real_side
+from ganpress.metrics.sample import RealSide
+from ganpress.metrics.scoring import QUICK_PURPOSE, Generate, quick_score, real_side
 from ganpress.metrics.truth import Truth
+from ganpress.registries import METRICS
 from tasks.stage import Stage, require
-
-WITHOUT_REAL: tuple[QuickMetric, ...] = ("is",)
-"""Metrics that no real image enters, so that their names carry no split."""
-WITHOUT_JUDGE: tuple[QuickMetric, ...] = ("psnr",)
-"""Metrics of pixels alone."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +19,7 @@ class QuickScoring:
 
     prepared: Path
     judge: Path
-    metric: QuickMetric
+    metric: str
     images: int
     seed: int
 
@@ -61,12 +56,10 @@ class QuickScorer:
     def name(self) -> str:
         """The metric with its protocol: `fid_500_validation_judge`."""
         available = len(self.inputs) if isinstance(self.inputs, SourceInputs) else self.of.images
-        split = None if self.of.metric in WITHOUT_REAL else "validation"
-        judge = None if self.of.metric in WITHOUT_JUDGE else self.judge.name
-        return metric_name(self.of.metric, min(self.of.images, available), split, judge)
+        return METRICS[self.of.metric].full_name(min(self.of.images, available), "validation", self.judge.name)
 
 
-def quick_scoring(stage: Stage, metric: QuickMetric, images: int) -> QuickScoring:
+def quick_scoring(stage: Stage, metric: str, images: int) -> QuickScoring:
     """The scoring of this run by `metric`."""
     judge = require(stage.artifact("judge") / "judge.pt", "judge")
     prepared = require(stage.artifact("prepare") / "validation.npy", "prepare").parent

@@ -8,12 +8,13 @@ from pathlib import Path
 from torch import Tensor
 
 from ganpress.checkpoint import load_model
-from ganpress.config.edge import CompressConfig, ExportConfig, ExportItem, TargetName
+from ganpress.config.edge import CompressConfig, ExportConfig, ExportItem
 from ganpress.config.training import ControlConfig, StudentConfig
 from ganpress.cost import Cost, generator_cost
 from ganpress.edge_files import edge_name, parts_of
 from ganpress.errors import ConfigError
 from ganpress.metrics.scoring import Generate
+from ganpress.registries import TARGETS
 from models.builders import in_floats
 from tasks.item_generators import check_item
 from tasks.stage import Stage, require
@@ -34,7 +35,7 @@ class Subject:
     """Reference of the plain generator that it is a compressed or exported form of; itself where it is one."""
     model_path: Path
     """Model file of its network: its own, or that of the generator that an edge file was written from."""
-    target: TargetName = "onnx"
+    target: str = "onnx"
     """Runtime of an edge file."""
 
     @property
@@ -102,7 +103,6 @@ def open_runner(stage: Stage, subject: Subject, threads: int) -> Generate:
     """
     if subject.exported:
         from ganpress.edge.card import read_card
-        from ganpress.edge.targets import TARGETS
 
         if subject.path.with_name("card.json").exists():  # runtimes load changed weights without a word
             read_card(subject.path)

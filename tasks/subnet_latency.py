@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.config.search import LatencyRuntime, SearchConfig
+from ganpress.config.search import EAGER, SearchConfig
 from ganpress.data.inputs import open_inputs
 from ganpress.edge.layer_graph import drawn
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import require_installed
 from ganpress.edge.written_form import WrittenForm
 from ganpress.latency import Latency, measure_latency
 from ganpress.metrics.scoring import Generate
 from ganpress.progress import ticker
+from ganpress.registries import TARGETS
 from ganpress.search.latency_prediction import LatencyPredictor, sample_specs
 from ganpress.search.latency_table import Deploy, LatencyTable
 from ganpress.search.layers import Layer, LayerNetwork, trace_layers
@@ -35,8 +35,6 @@ SAMPLE = "sample_latency_ms"
 """Quantity of the score book: a sub-generator timed whole for the table."""
 CALIBRATION_INPUTS = 2
 """Inputs that `int8` takes its ranges from: they do not change the time."""
-FROM_ONNX = ("onnx", "openvino")
-"""Targets that read ONNX graphs, so that layers can be drawn for them."""
 TABLE_FORMAT = "2"
 """Of the table's files; another one when the same layer would be measured otherwise."""
 
@@ -90,19 +88,17 @@ def subnet_timer(
     return LatencyPredictor(trace, table, {spec: book.get(spec, SAMPLE) or 0.0 for spec in specs})
 
 
-def number_types(runtime: LatencyRuntime) -> tuple[str, ...]:
+def number_types(runtime: str) -> tuple[str, ...]:
     """What a runtime can be timed in."""
-    return ("float32",) if runtime == "torch" else TARGETS[runtime].number_types
+    return ("float32",) if runtime == EAGER else TARGETS[runtime].number_types
 
 
-def written_form(runtime: LatencyRuntime, number_type: str) -> Callable[[nn.Module, Tensor], nn.Module]:
+def written_form(runtime: str, number_type: str) -> Callable[[nn.Module, Tensor], nn.Module]:
     """Return what rewrites a network as the runtime gets it; torch gets it as it is."""
-    return (lambda network, _: network) if runtime == "torch" else WrittenForm(TARGETS[runtime], number_type)
+    return (lambda network, _: network) if runtime == EAGER else WrittenForm(TARGETS[runtime], number_type)
 
 
-def deployer(
-    runtime: LatencyRuntime, scratch: Path, number_type: str = "float32", calibration: Tensor | None = None
-) -> Deploy:
+def deployer(runtime: str, scratch: Path, number_type: str = "float32", calibration: Tensor | None = None) -> Deploy:
     """Return what puts a network into a runtime of one thread.
 
     Args:
@@ -114,7 +110,7 @@ def deployer(
     Raises:
         MissingTarget: if the runtime is not installed.
     """
-    if runtime == "torch":
+    if runtime == EAGER:
         return lambda network, _example: network
     target, numbers = TARGETS[runtime], itertools.count()
     require_installed(target)
@@ -123,7 +119,7 @@ def deployer(
         path, numbers_of, ranges = scratch / f"{next(numbers)}{target.suffix}", number_type, calibration
         if isinstance(network, LayerNetwork):
             ranges, numbers_of = example, number_type if network.layer.calls else "float32"
-            network = drawn(network, example) if target.name in FROM_ONNX else network
+            network = drawn(network, example) if target.reads_onnx else network
         files = target.write(network, path, example, numbers_of, ranges)
         runner = target.open(path, threads=1)
         for file in files:
@@ -140,7 +136,7 @@ def table_file(stage: Stage, config: SearchConfig) -> Path:
     since is met by the fit to sub-generators that each search times anew, and shows in the error that it reports.
     """
     runtime = config.latency_runtime
-    version = f"torch {torch.__version__}" if runtime == "torch" else TARGETS[runtime].version()
+    version = f"torch {torch.__version__}" if runtime == EAGER else TARGETS[runtime].version()
     machine = (platform.node(), processor_name(), str(os.cpu_count()))
     facts = (TABLE_FORMAT, *machine, version, config.latency_number_type, str(config.latency_repeats))
     digest = hashlib.sha256("/".join(facts).encode()).hexdigest()

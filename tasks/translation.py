@@ -8,7 +8,7 @@ from torch import nn
 from ganpress.checkpoint import load_model
 from ganpress.config.translation import FeatureDistillation, TranslationTraining
 from models.builders import Blueprint
-from models.families import FAMILIES, Argument, Canvas
+from models.families import Argument, Canvas, family_of
 from tasks.generator_training import prepared
 from tasks.stage import Stage
 
@@ -60,4 +60,5 @@ def distilled_taps(config: FeatureDistillation, builder: str) -> tuple[str, ...]
     """The layers whose features are matched: those that the parameters name, else the published ones of the family."""
     if config.taps is not None:
         return config.taps
-    return next((family.taps for family in FAMILIES.values() if family.builder == builder), ())
+    family = family_of(builder)
+    return family.taps if family is not None else ()

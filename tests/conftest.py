@@ -41,7 +41,7 @@ settings.load_profile("ganpress")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked `needs_target(NAME)` where that export target's extra is not installed."""
     for mark in item.iter_markers("needs_target"):
-        from ganpress.edge.targets import TARGETS
+        from ganpress.registries import TARGETS
 
         needed = TARGETS[mark.args[0]].missing()
         if needed is not None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ganpress.edge.targets import TARGETS
-from ganpress.edge_files import EDGE_NAMES, edge_name, find_edge_file, parts_of
+from ganpress.edge_files import edge_name, edge_names, find_edge_file, parts_of
+from ganpress.registries import TARGETS
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -20,7 +20,7 @@ def test_file_of_each_target_is_found(tmp_path, name, packed):
 
 
 def test_names_are_one_each():
-    assert len(set(EDGE_NAMES)) == 2 * len(TARGETS)
+    assert len(set(edge_names())) == 2 * len(TARGETS)
 
 
 def test_nothing_is_found_where_there_is_nothing(tmp_path):

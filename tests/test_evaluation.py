@@ -10,7 +10,8 @@ from ganpress.errors import DataError
 from ganpress.evaluation import interpolate_latents, reference_features, score_generator
 from ganpress.metrics.image_spool import ImageSpool
 from ganpress.metrics.judge import ClassifierJudge
-from ganpress.metrics.scores import Scores, metric_name, retained_share
+from ganpress.metrics.scores import Scores
+from ganpress.registries import METRICS
 from models.judge import classifier
 from models.wdcgan import wdcgan_generator
 
@@ -50,9 +51,10 @@ def as_metrics(scores: Scores) -> dict[str, float]:
 
 
 def test_names_carry_the_protocol():
-    assert metric_name("fid", 1000, "test", "judge") == "fid_1000_test_judge"
-    assert metric_name("is", 1000, judge="inception") == "is_1000_inception"
-    assert metric_name("vol", 64) == "vol_64"
+    assert METRICS["fid"].full_name(1000, "test", "judge") == "fid_1000_test_judge"
+    assert METRICS["is"].full_name(1000, "test", "inception") == "is_1000_inception"
+    assert METRICS["psnr"].full_name(64, "test", "judge") == "psnr_64_test"
+    assert METRICS["vol"].full_name(64, "test", "judge") == "vol_64"
 
 
 def test_all_metrics_are_there_under_their_names(scores):
@@ -169,10 +171,10 @@ def test_interpolation_between_parallel_latents_is_straight():
 
 
 def test_a_share_is_above_one_for_what_is_better_than_the_teacher():
-    assert retained_share(9.0, 6.0, higher_is_better=True) == 1.5
-    assert retained_share(4.0, 6.0, higher_is_better=False) == 1.5
-    assert retained_share(0.0, 6.0, higher_is_better=False) is None
-    assert retained_share(0.5, 0.0, higher_is_better=True) is None
+    assert METRICS["is"].share(9.0, 6.0) == 1.5
+    assert METRICS["fid"].share(4.0, 6.0) == 1.5
+    assert METRICS["fid"].share(0.0, 6.0) is None
+    assert METRICS["ssim"].share(0.5, 0.0) is None
 
 
 def test_a_judge_without_classes_leaves_out_the_inception_score_and_its_share(generator, judge, reference):

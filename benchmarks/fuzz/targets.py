@@ -29,11 +29,11 @@ from ganpress.data.pair_sources import write_pairs
 from ganpress.data.raw import open_raw
 from ganpress.data.semantic_sources import decode_label_map
 from ganpress.edge.onnx_export import graph_content
-from ganpress.edge.targets import TARGETS
 from ganpress.errors import DataError
 from ganpress.frames import frame_of, read_content
 from ganpress.imported import card as imports
 from ganpress.metrics.judge import load_judge
+from ganpress.registries import TARGETS
 from ganpress.search.latency_table import LatencyTable
 from ganpress.search.score_book import ScoreBook
 from ganpress.training.loop import Checkpointing, RandomStream, Training

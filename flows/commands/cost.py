@@ -49,7 +49,7 @@ def cost(
 
 def _check_name(generator: str) -> None:
     """Refuse an unknown name before torch is loaded, which takes seconds."""
-    from models.names import split_name
+    from models.families import split_name
 
     try:
         split_name(generator)

@@ -8,7 +8,7 @@ import typer
 
 def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """List the edge targets: which are installed, at what version, and what they can write."""
-    from ganpress.edge.targets import TARGETS
+    from ganpress.registries import TARGETS
 
     rows = {
         name: {

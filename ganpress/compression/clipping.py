@@ -12,15 +12,15 @@ Whatever the way, a bound never lies beyond the values that were seen, and zero 
 """
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from ganpress.compression.histograms import Histogram, Ranges, affine
+from ganpress.config.edge import Clipping
 from ganpress.errors import ConfigError
 
-Clipping = Literal["none", "mse", "aciq", "kl", "percentile"]
 CLIPPINGS: tuple[Clipping, ...] = get_args(Clipping)
 BITS = range(2, 9)
 PERCENTILE = 99.99

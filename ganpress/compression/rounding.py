@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganpress.compression.clipping import BITS, CLIPPINGS, PERCENTILE, Clipping, check_bits, check_percentile, clip
+from ganpress.compression.clipping import BITS, CLIPPINGS, PERCENTILE, check_bits, check_percentile, clip
 from ganpress.compression.histograms import Histogram, affine, ranges_of
+from ganpress.config.edge import Clipping
 from ganpress.errors import ConfigError
 
 LAYER_OPTIONS = (

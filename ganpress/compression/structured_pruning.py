@@ -6,34 +6,14 @@ efficient ConvNets", section 3.1), summed over layers whose outputs are added; w
 `ganpress.training.teacher_initialisation`.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
 from ganpress.fidelity import batches_of
 from ganpress.training.teacher_initialisation import initialise_from_teacher_
-from models.builders import Blueprint, with_spec
+from models.builders import Blueprint, width_numbers, with_spec
 from models.elastic import Elastic, Spec, WidthSpace
-from models.imported import parse_percents
-from models.resnet import ResnetSpec
-from models.spade import SpadeSpec
-from models.unet import UnetSpec
-from models.wdcgan import hidden_levels
-
-Numbers = Callable[[str, dict[str, Any]], tuple[int, ...]]
-
-NUMBERS: dict[str, Numbers] = {
-    "edge_resnet_generator": lambda text, _: ResnetSpec.parse(text).base_channels,
-    "imported": lambda text, arguments: parse_percents(text, len(arguments["groups"])),
-    "resnet_generator": lambda text, _: ResnetSpec.parse(text).base_channels,
-    "spade_generator": lambda text, _: SpadeSpec.parse(text).base_channels,
-    "unet_generator": lambda text, arguments: UnetSpec.parse(text, arguments["downs"]).base_channels,
-    "wdcgan_generator": lambda text, arguments: Spec.parse(text, hidden_levels(arguments["size"])).numbers,
-}
-"""The width numbers of a builder's spec text."""
 
 
 @torch.no_grad()
@@ -57,9 +37,10 @@ def prune_channels(model: nn.Module, blueprint: Blueprint, width: float, inputs:
     """
     if not 0 < width <= 1:
         raise ConfigError(f"width is a share of channels above 0 and at most 1, found {width}")
-    if blueprint.builder not in NUMBERS:
-        raise ConfigError(f"a '{blueprint.builder}' has no widths that could be cut; known: {', '.join(NUMBERS)}")
-    numbers = NUMBERS[blueprint.builder](str(blueprint.arguments["spec"]), blueprint.arguments)
+    try:
+        numbers = width_numbers(blueprint)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if not numbers:
         raise ConfigError("this generator has no group of channels that could be cut; leave out width")
     narrow = Spec(tuple(max(1, round(number * width)) for number in numbers))

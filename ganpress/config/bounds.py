@@ -51,11 +51,13 @@ LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 _LAYER = r"^[A-Za-z0-9_.]+$"
 _REFERENCE = rf"^(?:teacher|subnet|(?:candidate|student|control|compress|export)/{ITEM_PATTERN})$"
 _IMPORTED = r"^imported/[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?:\.md)?$"
+_REGISTERED = r"^[a-z][a-z0-9_-]*$"
 PATTERNS = {
     LINE: "must be one line without control characters",
     _LAYER: "must be the name of a layer, letters, digits, '_' and '.'",
     _REFERENCE: f"must be teacher, subnet, student/X, control/X or compress/X; X is {ITEM_RULE}",
     _IMPORTED: "must be imported/X, where X is 1 to 64 letters, digits, '-' and '_' and begins with a letter or digit",
+    _REGISTERED: "must be a name of small letters, digits, '_' and '-'",
 }
 """What the patterns mean, for messages."""
 
@@ -69,6 +71,12 @@ GeneratorName = Annotated[str, Field(min_length=1, max_length=4096, pattern=LINE
 LayerName = Annotated[str, Field(min_length=1, max_length=256, pattern=_LAYER)]
 Reference = Annotated[str, Field(max_length=96, pattern=_REFERENCE)]
 """A generator of the chain: `teacher`, `subnet`, `student/d4-mse`."""
+RegisteredName = Annotated[str, Field(max_length=40, pattern=_REGISTERED)]
+"""Of a table of `ganpress.registries`."""
+Option = (
+    Annotated[int, Field(ge=-(2**53), le=2**53)] | Annotated[float, Field(ge=-1e300, le=1e300)] | Text | bool | None
+)
+"""Of an algorithm of another package, which says itself what is allowed."""
 ImportedFolder = Annotated[str, Field(max_length=96, pattern=_IMPORTED)]
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

@@ -1,10 +1,10 @@
 """Sections about compression, export, evaluation and the report."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from ganpress.config.base import Section
+from ganpress.config.base import Section, parse
 from ganpress.config.bounds import (
     MAX_ITEMS,
     Bits,
@@ -15,16 +15,23 @@ from ganpress.config.bounds import (
     ItemName,
     MeanBits,
     Neighbours,
+    Option,
     PartialShare,
     Parts,
     Percentile,
     PixelDifference,
     PositiveShare,
     Reference,
+    RegisteredName,
     Repeats,
     ScoredImages,
     Text,
 )
+from ganpress.errors import ConfigError
+from ganpress.registries import COMPRESSORS, TARGETS
+
+if TYPE_CHECKING:
+    from ganpress.compression.compressor import Compressor
 
 Clipping = Literal["none", "mse", "aciq", "kl", "percentile"]
 
@@ -76,10 +83,13 @@ class CompressItem(Section):
     """Share of the smallest weights of each layer set to zero."""
     scan: bool = False
     """Whether to measure what each width does to each layer alone, for the record and the report."""
+    method: Annotated[dict[RegisteredName, Option], Field(min_length=1, max_length=64)] | None = None
+    """An algorithm of another package, by its `name`, with its options beside it; comes before pruning and rounding."""
 
     @model_validator(mode="after")
     def _does_something(self) -> "CompressItem":
-        if self.weight_bits is None and self.activation_bits is None and self.sparsity == 0 and self.width == 1:
+        plain = self.weight_bits is None and self.activation_bits is None and self.sparsity == 0 and self.width == 1
+        if plain and self.method is None:
             raise ValueError("needs weight_bits, activation_bits or sparsity, or a width below 1")
         if self.equalized and self.weight_bits is None and self.activation_bits is None:
             raise ValueError(
@@ -88,6 +98,26 @@ class CompressItem(Section):
         if self.max_bytes is not None and self.weight_bits is None:
             raise ValueError("max_bytes needs weight_bits, the widest that a layer may have")
         return self
+
+    @model_validator(mode="after")
+    def _known_method(self) -> "CompressItem":
+        try:
+            self.chosen_method()
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def chosen_method(self) -> "tuple[Compressor, Section] | None":
+        """The algorithm of another package, and its options; None where none is named.
+
+        Raises:
+            ConfigError: if there is no such algorithm, or an option of it is wrong.
+        """
+        if self.method is None:
+            return None
+        options = dict(self.method)
+        compressor = COMPRESSORS.find(str(options.pop("name", "")))
+        return compressor, parse(options, compressor.options, f"method {compressor.name}")
 
 
 class CompressConfig(Section):
@@ -98,27 +128,13 @@ class CompressConfig(Section):
     items: dict[ItemName, CompressItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
-TargetName = Literal["onnx", "openvino", "executorch"]
-NUMBER_TYPES: dict[TargetName, tuple[str, ...]] = {
-    "onnx": ("float32", "float16", "int8"),
-    "openvino": ("float32", "bfloat16", "int8"),
-    "executorch": ("float32", "int8"),
-}
-"""What each target can write; the targets themselves are above this module in the order of imports."""
-TARGET_PACKAGES: dict[TargetName, tuple[str, ...]] = {
-    "onnx": ("onnxruntime", "onnx", "onnxscript"),
-    "openvino": ("openvino", "nncf"),
-    "executorch": ("executorch", "torchao"),
-}
-"""Distributions that each target needs."""
-TARGET_EXTRAS: dict[TargetName, str] = {
-    "onnx": "uv sync",
-    "openvino": "uv sync --extra openvino",
-    "executorch": "uv sync --extra executorch",
-}
-"""Command that installs them."""
-EDGE_SUFFIXES: dict[TargetName, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
-"""Ending of the file that each target opens."""
+def _known_target(name: str) -> str:
+    if name not in TARGETS:
+        raise ValueError(TARGETS.unknown(name))
+    return name
+
+
+TargetName = Annotated[RegisteredName, AfterValidator(_known_target)]
 
 
 class ExportItem(Section):
@@ -128,7 +144,7 @@ class ExportItem(Section):
     """Reference of the generator that is written."""
     target: TargetName = "onnx"
     """Runtime; `ganpress targets` says which are installed."""
-    number_type: Literal["auto", "float32", "float16", "bfloat16", "int8"] = "auto"
+    number_type: RegisteredName = "auto"
     """`auto` writes the generator as it is; `int8` is the target's own quantizer, for float generators."""
     form: Literal["auto", "native", "subpixel"] = "auto"
     """Of transposed convolutions; `auto` times both and takes the faster, except of generators in integers."""
@@ -137,7 +153,7 @@ class ExportItem(Section):
 
     @model_validator(mode="after")
     def _target_has_number_type(self) -> "ExportItem":
-        allowed = ("auto", *NUMBER_TYPES[self.target])
+        allowed = ("auto", *TARGETS[self.target].number_types)
         if self.number_type not in allowed:
             raise ValueError(f"target '{self.target}' takes the number types {', '.join(allowed)}")
         return self

@@ -1,6 +1,5 @@
 """The whole of params.yaml, for those who must check it at once."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from ganpress.config.training import (
     TeacherConfig,
 )
 from ganpress.config.translation import CONDITIONAL, kind_of_training
-from models.names import CONDITIONAL as CONDITIONAL_FAMILIES
-from models.names import split_name
+from ganpress.registries import METRICS
+from models.families import FAMILIES, is_conditional, split_name
 
 
 class Params(Section):
@@ -107,23 +106,13 @@ class Params(Section):
         """The metric that generators are chosen by belongs to the judge and to the kind of data."""
         conditional = kind_of_training(self.candidate.training) == CONDITIONAL
         for name, metric in (("teacher", self.teacher.metric), ("search", self.search.metric)):
-            if metric == "miou" and self.judge.kind != "segmenter":
+            needs = METRICS[metric].needs
+            if "label_maps" in needs and self.judge.kind != "segmenter":
                 raise ValueError(
-                    f"{name}.metric is 'miou', which needs judge.kind 'segmenter'; it is '{self.judge.kind}'"
+                    f"{name}.metric is '{metric}', which needs judge.kind 'segmenter'; it is '{self.judge.kind}'"
                 )
-            if metric == "psnr" and not conditional:
-                raise ValueError(f"{name}.metric is 'psnr', which needs data with a target for every source")
-
-    def _fits_images(self, where: str, spec: str) -> None:
-        """A W-DCGAN's spec has one number, or one for each of its levels; its images are square."""
-        levels = (self.prepare.image_size // 4).bit_length() - 1
-        if self.prepare.target_width != self.prepare.image_size:
-            raise ValueError(f"{where} is a W-DCGAN, which makes square images; leave prepare.width out")
-        if spec and not (re.fullmatch(r"[0-9]+(?:_[0-9]+)*", spec) and len(spec.split("_")) in (1, levels)):
-            raise ValueError(
-                f"{where} has the spec '{spec[:80]}'; for images of prepare.image_size {self.prepare.image_size} it is "
-                f"one number or {levels}, joined by '_'"
-            )
+            if "truth" in needs and not conditional:
+                raise ValueError(f"{name}.metric is '{metric}', which needs data with a target for every source")
 
     def _known_generators(self, conditional: bool) -> None:
         items = {f"{stage}.items.{name}": item.generator_name for stage, name, item in self._generator_items()}
@@ -132,11 +121,13 @@ class Params(Section):
                 family, spec = split_name(name)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
-            if CONDITIONAL_FAMILIES[family] != conditional:
+            if is_conditional(family) != conditional:
                 kind = "conditional" if conditional else "unconditional"
                 raise ValueError(f"{where} is '{name}', but the training sections are for {kind} data")
-            if family == "wdcgan":
-                self._fits_images(where, spec)
+            misfit = FAMILIES[family].misfit if family in FAMILIES else None
+            problem = misfit(spec, self.prepare.image_size, self.prepare.target_width) if misfit else None
+            if problem is not None:
+                raise ValueError(f"{where} {problem}")
 
     def _generator_items(self) -> Iterator[tuple[str, str, GeneratorItem]]:
         for stage, items in (("student", self.student.items), ("control", self.control.items)):

@@ -2,18 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ganpress.config.base import Section
-from ganpress.config.bounds import Bytes, Milliseconds, Operations, PositiveShare, Repeats, ScoredImages
-from ganpress.config.edge import NUMBER_TYPES
+from ganpress.config.bounds import Bytes, Milliseconds, Operations, PositiveShare, RegisteredName, Repeats, ScoredImages
 from ganpress.config.training import AnyDistillation, QuickMetric
+from ganpress.registries import METRICS, TARGETS
 
 Objective = Literal["macs", "parameters", "bytes", "latency"]
 """What a sub-generator costs; the score is always the other objective."""
 LatencySource = Literal["measured", "table"]
-LatencyRuntime = Literal["torch", "onnx", "openvino", "executorch"]
-NumberType = Literal["float32", "float16", "bfloat16", "int8"]
+EAGER = "torch"
+"""Runtime of a generator that was not exported."""
+
+
+def _known_runtime(name: str) -> str:
+    if name != EAGER and name not in TARGETS:
+        raise ValueError(f"unknown runtime '{name}'; known: {EAGER}, {', '.join(TARGETS)}")
+    return name
+
+
+LatencyRuntime = Annotated[RegisteredName, AfterValidator(_known_runtime)]
 
 
 class SearchConfig(Section):
@@ -35,9 +44,9 @@ class SearchConfig(Section):
     latency: LatencySource = "measured"
     """How latency is known, where it is among objectives or limits: every sub-generator is timed, or predicted from a
     table of timed layers. The table pays where a runtime takes seconds to take a network in."""
-    latency_runtime: LatencyRuntime = "torch"
+    latency_runtime: LatencyRuntime = EAGER
     """What sub-generators are timed in: eager torch, or a target of `export`."""
-    latency_number_type: NumberType = "float32"
+    latency_number_type: RegisteredName = "float32"
     """What they compute in, as `export.items.X.number_type`. `int8` is the target's own quantization, whose ranges are
     taken from few inputs: they decide the images, not the time."""
     latency_samples: int = Field(default=12, ge=6, le=10_000)
@@ -61,7 +70,7 @@ class SearchConfig(Section):
     @property
     def higher_is_better(self) -> bool:
         """The sense of the metric."""
-        return self.metric not in ("fid", "kid")
+        return METRICS[self.metric].direction == "higher"
 
     @property
     def measures_latency(self) -> bool:
@@ -79,7 +88,7 @@ class SearchConfig(Section):
 
     @model_validator(mode="after")
     def _number_type(self) -> "SearchConfig":
-        allowed = ("float32",) if self.latency_runtime == "torch" else NUMBER_TYPES[self.latency_runtime]
+        allowed = ("float32",) if self.latency_runtime == EAGER else TARGETS[self.latency_runtime].number_types
         if self.latency_number_type not in allowed:
             raise ValueError(
                 f"latency_number_type of '{self.latency_runtime}' is {', '.join(allowed)}, "

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ganpress.config.base import Section
 from ganpress.config.bounds import (
@@ -17,6 +17,7 @@ from ganpress.config.bounds import (
     LearningRate,
     Momentum,
     PositiveWeight,
+    RegisteredName,
     ScoredImages,
     ShareInside,
     StatisticsBatchSize,
@@ -30,6 +31,7 @@ from ganpress.config.translation import (
     TranslationTraining,
     kind_of_training,
 )
+from ganpress.registries import METRICS
 
 
 class AdversaryTraining(Section):
@@ -119,7 +121,14 @@ class CandidateConfig(Section):
     items: dict[ItemName, CandidateItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
-QuickMetric = Literal["is", "fid", "kid", "miou", "psnr"]
+def _can_choose(name: str) -> str:
+    if name in METRICS and METRICS[name].can_choose:
+        return name
+    allowed = ", ".join(name for name, metric in METRICS.items() if metric.can_choose)
+    raise ValueError(f"'{name}' is no metric that generators can be chosen by; choose {allowed}")
+
+
+QuickMetric = Annotated[RegisteredName, AfterValidator(_can_choose)]
 """What generators are chosen by; `miou` needs a segmenter as judge, `psnr` paired data."""
 
 

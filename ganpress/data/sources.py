@@ -3,114 +3,28 @@
 import errno
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ganpress.data.card import DERIVED_KINDS, PATH_KINDS, TARGET_FOLDER, DatasetCard, display_name, split_direction
-from ganpress.data.derived_sources import add_copy, add_edges, add_segments, write_domains, write_scenes
-from ganpress.data.file_sources import CELEBA_ADVICE, CIFAR_ADVICE, write_celeba, write_cifar10, write_folder
-from ganpress.data.idx_sources import FASHION_MNIST, MNIST, IdxSource, write_digits
-from ganpress.data.pair_sources import (
-    EDGES2SHOES,
-    FACADES,
-    MAPS,
-    PAIRS_LAYOUT,
-    UNPAIRED_LAYOUT,
-    Direction,
-    PairSet,
-    write_horse2zebra,
-    write_pair_set,
-    write_pairs,
-    write_unpaired,
-)
+from ganpress.data.derived_sources import add_copy, add_edges, add_segments, write_domains
+from ganpress.data.file_sources import write_folder
+from ganpress.data.pair_sources import Direction, write_pairs, write_unpaired
 from ganpress.data.replacement import replacing
-from ganpress.data.semantic_sources import write_cityscapes, write_semantic
+from ganpress.data.semantic_sources import write_semantic
+from ganpress.data.source import Source
 from ganpress.errors import ConfigError, DataError
+from ganpress.registries import SOURCES
 
-BERKELEY = "https://efrosgans.eecs.berkeley.edu"
-"""Where the authors of pix2pix and CycleGAN keep their data sets."""
-CITYSCAPES_ADVICE = (
-    "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com, unpack both "
-    "into one folder"
-)
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@dataclass(frozen=True)
-class Source:
-    """How one source comes in."""
-
-    write: Callable[[Path, Path, Path], DatasetCard]
-    """(local copy, target, scratch folder) -> card; leaves exactly the data set in target."""
-    download: Callable[[Path], Path] | None
-    """Downloads below a folder and returns where `write` finds it; None where nothing is downloaded."""
-    advice: str
-    """What to fetch by hand."""
-
-
-def _idx(source: IdxSource) -> Source:
-    return Source(lambda path, target, _: source.write(path, target), source.download, source.advice)
-
-
-def _no_cityscapes(_: Path) -> Path:
-    raise DataError("it needs an account")
-
-
-def _torchvision(name: str, **arguments: object) -> Callable[[Path], Path]:
-    def download(folder: Path) -> Path:
-        from torchvision import datasets
-
-        getattr(datasets, name)(str(folder), download=True, **arguments)
-        return folder
-
-    return download
-
-
-def _berkeley(place: str) -> Callable[[Path], Path]:
-    """Download an archive of the authors of pix2pix and CycleGAN."""
-
-    def download(folder: Path) -> Path:
-        from torchvision.datasets.utils import download_url
-
-        download_url(f"{BERKELEY}/{place}", str(folder))
-        return folder / Path(place).name
-
-    return download
-
-
-def _pair_set(one: PairSet) -> Source:
-    archive = f"pix2pix/datasets/{one.source}.tar.gz"
-    advice = f"get {BERKELEY}/{archive}, or a folder of {PAIRS_LAYOUT}"
-    return Source(lambda path, target, scratch: write_pair_set(one, path, target, scratch), _berkeley(archive), advice)
-
-
-CONDITIONAL_SOURCES: dict[str, Source] = {
-    "horse2zebra": Source(
-        write_horse2zebra,
-        _berkeley("cyclegan/datasets/horse2zebra.zip"),
-        f"get {BERKELEY}/cyclegan/datasets/horse2zebra.zip, or a folder of {UNPAIRED_LAYOUT}",
-    ),
-    **{one.source: _pair_set(one) for one in (EDGES2SHOES, MAPS, FACADES)},
-    "cityscapes": Source(write_cityscapes, _no_cityscapes, CITYSCAPES_ADVICE),
-    "scenes": Source(lambda _path, target, _scratch: write_scenes(target), None, ""),
-}
-SOURCES: dict[str, Source] = {
-    "digits": Source(lambda _path, target, _scratch: write_digits(target), None, ""),
-    "mnist": _idx(MNIST),
-    "fashion-mnist": _idx(FASHION_MNIST),
-    "cifar10": Source(write_cifar10, _torchvision("CIFAR10"), CIFAR_ADVICE),
-    "celeba": Source(
-        lambda path, target, _: write_celeba(path, target), _torchvision("CelebA", split="all"), CELEBA_ADVICE
-    ),
-} | CONDITIONAL_SOURCES
 
 
 def import_data(source: str, path: Path | None, destination: Path) -> DatasetCard:
     """Write `source` into `destination`, replacing what is there only when all is well.
 
     Args:
-        source: one of `SOURCES`, `<kind>:<path>` of a user's images, or `<kind>:<base>` derived from another source
-            (docs/data.md).
+        source: one of `ganpress.registries.SOURCES`, `<kind>:<path>` of a user's images, or `<kind>:<base>` derived
+            from another source (docs/data.md).
         path: local copy: a folder that holds its files at any depth, or an archive; None downloads.
         destination: the data folder; made in a sibling, checked there, then renamed.
 
@@ -145,7 +59,8 @@ def check_source(source: str) -> None:
     if kind in DERIVED_KINDS and colon:
         base = base_of(source)
         check_source(base)
-        if base in CONDITIONAL_SOURCES or base.split(":")[0] in (*DERIVED_KINDS, "pairs", "unpaired", "semantic"):
+        has_sources = base.split(":")[0] in (*DERIVED_KINDS, "pairs", "unpaired", "semantic")
+        if has_sources or (base in SOURCES and SOURCES[base].conditional):
             raise ConfigError(f"'{source}': {kind} are made from plain images, and {base} has sources and targets")
     elif not (kind in PATH_KINDS and rest) and source not in SOURCES:
         raise ConfigError(

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ganpress.config.edge import EDGE_SUFFIXES
 from ganpress.edge.card import Card, FileCard, TensorCard, read_card
-from ganpress.edge_files import edge_name, find_edge_file
+from ganpress.edge_files import find_edge_file, is_onnx
 from ganpress.errors import ConfigError, DataError
-from ganpress.frames import plain_name
 
 InputKind = Literal["latents", "image", "labels"]
-ONNX_FILES = tuple(edge_name("onnx", packed) for packed in (False, True))
 LABELS = "one-hot labels: "
 """How the card of a semantic generator begins the meaning of its input."""
 SHOWN_CHANNELS = (1, 3)
@@ -78,11 +75,11 @@ def find_generator(artifacts: Path, reference: str) -> EdgeGenerator:
         CheckpointError: as `read_card`.
     """
     given = Path(reference)
-    if plain_name(given).endswith(EDGE_SUFFIXES["onnx"]):
+    if is_onnx(given):
         return EdgeGenerator(reference, given, read_card(given))
     name = reference if reference.startswith("export/") else f"export/{reference}"
     path = given if given.is_file() else find_edge_file(artifacts / name)
-    if path is not None and path.name in ONNX_FILES:
+    if path is not None and is_onnx(path):
         return EdgeGenerator(name, path, read_card(path))
     found = ", ".join(_exported(artifacts)) or "none"
     if path is None:
@@ -96,7 +93,7 @@ def find_generator(artifacts: Path, reference: str) -> EdgeGenerator:
 def _onnx_file(folder: Path) -> Path | None:
     """The edge file of one export, where it is one for the browser's runtime."""
     found = find_edge_file(folder)
-    return found if found is not None and found.name in ONNX_FILES else None
+    return found if found is not None and is_onnx(found) else None
 
 
 def _exported(artifacts: Path) -> tuple[str, ...]:
@@ -131,7 +128,7 @@ def _candidates(artifacts: Path) -> list[EdgeGenerator]:
     found = [find_generator(artifacts, reference) for reference in _exported(artifacts)]
     if not found:
         raise ConfigError(
-            f"nothing to show: {artifacts / 'export'} holds no {ONNX_FILES[0]}; `ganpress run` exports generators, or "
+            f"nothing to show: {artifacts / 'export'} holds no ONNX file; `ganpress run` exports generators, or "
             "give --original FILE.onnx --compressed FILE.onnx"
         )
     return found

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganpress.checkpoint import file_digest
 from ganpress.config.edge import TargetName
-from ganpress.edge.graph import OPSET
+from ganpress.edge.onnx_format import OPSET
 from ganpress.edge.verification import Verification
 from ganpress.errors import CheckpointError, shown
 from ganpress.frames import CODING, read_content

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from ganpress.checkpoint import file_digest
-from ganpress.config.edge import TargetName
 from ganpress.data.arrays import Conditioning
 from ganpress.edge.card import (
     Card,
@@ -22,10 +21,11 @@ from ganpress.edge.card import (
     SpeedCard,
     TensorCard,
 )
-from ganpress.edge.graph import OPSET, OUTPUT, input_name
+from ganpress.edge.graph import OUTPUT, input_name
 from ganpress.edge.runtime import runtime_version
 from ganpress.edge.verification import Verification
 from ganpress.frames import is_frame, plain_name, read_content
+from ganpress.registries import TARGETS
 from models.edge_wdcgan import DeployedWdcgan, EdgeWdcgan
 from models.quantized import QuantizedGenerator
 from models.quantized_network import Quantized, float_layers
@@ -37,7 +37,7 @@ class TargetFacts:
 
     runtime: str
     """Name and version."""
-    target: TargetName = "onnx"
+    target: str = "onnx"
     files: tuple[Path, ...] = ()
     number_type: str = "float32"
     form: str = "native"
@@ -82,7 +82,7 @@ def write_card(
     card = Card(
         file=path.name,
         format=facts.target,
-        opset=OPSET if facts.target == "onnx" else None,
+        opset=TARGETS[facts.target].opset,
         sha256=file_digest(path, "sha256"),
         md5=file_digest(path, "md5"),
         size_bytes=path.stat().st_size + sum(one.size_bytes for one in beside),

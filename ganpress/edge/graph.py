@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-OPSET = 20
-IR_VERSION = 10
-"""What the oldest supported runtime (onnxruntime 1.22) reads."""
+from ganpress.edge.onnx_format import IR_VERSION, OPSET
 
 INPUT, SOURCE, OUTPUT = "z", "source", "images"
 """Names of a generator's input, latents or else pictures, and of its output."""

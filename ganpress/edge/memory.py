@@ -21,7 +21,7 @@ def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
     Counted from before the runtime is imported, with torch loaded; so it holds the runtime's own code, too.
 
     Args:
-        target: a name in `ganpress.edge.targets.TARGETS`.
+        target: a name in `ganpress.registries.TARGETS`.
         path: the file that the target opens.
         example: one input (1, …).
 
@@ -55,7 +55,7 @@ def _status_bytes(field: str) -> int:
 
 
 def _probe(target: str, path: Path, example: Path) -> int:
-    from ganpress.edge.targets import TARGETS
+    from ganpress.registries import TARGETS
 
     torch.set_num_threads(1)
     inputs = torch.load(example, weights_only=True)

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.edge.files import whole_or_nothing
-from ganpress.edge.graph import OPSET, OUTPUT, DrawnModule, input_name
+from ganpress.edge.graph import OUTPUT, DrawnModule, input_name
 from ganpress.edge.graph_passes_codes import pad_codes_
 from ganpress.edge.graph_passes_flows import pass_codes_, share_scale_
 from ganpress.edge.graph_passes_outputs import widen_outputs
 from ganpress.edge.layers import blame
+from ganpress.edge.onnx_format import OPSET
 from ganpress.edge.onnx_surgery import keep_channel_scales_
 from ganpress.errors import ConfigError
 from ganpress.surgery import fold_batch_norm

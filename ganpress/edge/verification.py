@@ -69,7 +69,6 @@ def verify_export(
         raise ExportMismatch(
             f"{path} differs from torch by up to {difference.max_abs_error:.3g} per pixel, allowed is {tolerance:.3g} "
             f"(export.tolerance; images in [-1, 1], SNR {snr}, {len(inputs)} inputs). Raise the tolerance only if the "
-            "difference is meant; OpenVINO's sums of 8-bit products overflow on x86 processors without VNNI: take "
-            "weight_bits 7 there"
+            f"difference is meant{f'; {target.mismatch_advice}' if target and target.mismatch_advice else ''}"
         )
     return Verification(len(inputs), difference.max_abs_error, difference.snr_db, tolerance)

@@ -4,10 +4,8 @@ from torch import Tensor, nn
 
 from ganpress.compression.sites import Site, find_sites
 from ganpress.edge.forms import in_form
-from ganpress.edge.graph_passes_outputs import widen_outputs
 from ganpress.edge.targets.target import Target
 from ganpress.errors import ConfigError
-from models.edge_wdcgan import DeployedWdcgan
 from models.wdcgan import WdcganGenerator
 
 
@@ -23,7 +21,7 @@ class WrittenForm:
     """
 
     def __init__(self, target: Target, number_type: str) -> None:
-        self._target, self._form = target.name, target.default_form(number_type)
+        self._target, self._form = target, target.default_form(number_type)
         self._sites: tuple[Site, ...] | None = None
 
     def __call__(self, model: nn.Module, example: Tensor) -> nn.Module:
@@ -35,9 +33,7 @@ class WrittenForm:
         """
         if self._sites is None:  # of whatever width: the names of layers are the same
             self._sites = _sites(model, example)
-        model = in_form(model, self._form, example, self._sites)
-        narrow = self._target == "executorch" or (self._target == "onnx" and isinstance(model, DeployedWdcgan))
-        return model if narrow else widen_outputs(model, example)
+        return self._target.as_written(in_form(model, self._form, example, self._sites), example)
 
 
 def _sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:

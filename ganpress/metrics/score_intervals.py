@@ -8,12 +8,8 @@ are about the draw of images; `ganpress.metrics.bootstrap` says what they do not
 from collections.abc import Mapping
 
 from ganpress.metrics.bootstrap import Interval
-from ganpress.metrics.distance_intervals import compare_frechet, compare_kernel, frechet_interval, kernel_interval
-from ganpress.metrics.lsh_intervals import HashedScores, LshIntervals, compare_lsh, lsh_intervals
-from ganpress.metrics.scores import Scores
-
-HASHED = ("lsh", "lshknn")
-"""What names of precision and recall by hashing end with."""
+from ganpress.metrics.scores import Comparison, Scores
+from ganpress.registries import METRICS
 
 
 def interval_metrics(own: Scores, teacher: Scores) -> dict[str, float]:
@@ -23,12 +19,14 @@ def interval_metrics(own: Scores, teacher: Scores) -> dict[str, float]:
         DataError: if the two were not scored on as many inputs, or against different real images.
     """
     numbers: dict[str, float] = {}
-    for name, interval in _intervals(own).items():
-        numbers |= _ends(own.set_name(name), interval)
+    for metric in METRICS.values():
+        found = metric.interval(own) if metric.interval else None
+        if found is not None:
+            numbers |= _ends(own.full_name(metric), found)
     if own is teacher:
         return numbers
     for name, difference in score_differences(own, teacher).items():
-        full = own.set_name(f"{name}_difference")
+        full = own.full_name(METRICS[name], "difference")
         numbers |= {full: difference.estimate} | _ends(full, difference)
     return numbers
 
@@ -39,35 +37,9 @@ def score_differences(own: Scores, other: Scores) -> Mapping[str, Interval]:
     Raises:
         DataError: as `interval_metrics`.
     """
-    found: dict[str, Interval] = {}
-    if own.fid_terms is not None and other.fid_terms is not None:
-        found["fid"] = compare_frechet(own.fid, own.fid_terms, other.fid, other.fid_terms)
-    kernel = compare_kernel(own.kid, other.kid)
-    if kernel is not None:
-        found["kid"] = kernel
-    for suffix, one, two in zip(HASHED, _hashed(own), _hashed(other), strict=True):
-        found |= _named(suffix, compare_lsh(one, two, own.lsh.seed, paired=True))
-    return found
-
-
-def _intervals(scores: Scores) -> dict[str, Interval]:
-    found: dict[str, Interval] = {}
-    if scores.fid_terms is not None:
-        found["fid"] = frechet_interval(scores.fid, scores.fid_terms)
-    kernel = kernel_interval(scores.kid)
-    if kernel is not None:
-        found["kid"] = kernel
-    for suffix, one in zip(HASHED, _hashed(scores), strict=True):
-        found |= _named(suffix, lsh_intervals(one, scores.lsh.seed))
-    return found
-
-
-def _hashed(scores: Scores) -> tuple[HashedScores, HashedScores]:
-    return scores.lsh, scores.lsh_neighbours
-
-
-def _named(suffix: str, intervals: LshIntervals) -> dict[str, Interval]:
-    return {f"precision_{suffix}": intervals.precision, f"recall_{suffix}": intervals.recall}
+    pair = Comparison(own, other)
+    differences = {name: metric.difference(pair) for name, metric in METRICS.items() if metric.difference}
+    return {name: difference for name, difference in differences.items() if difference is not None}
 
 
 def _ends(name: str, interval: Interval) -> dict[str, float]:

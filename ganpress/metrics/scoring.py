@@ -3,30 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganpress.array_files import map_array
-from ganpress.config.training import QuickMetric
 from ganpress.errors import ConfigError, DataError
-from ganpress.metrics.frechet import (
-    FeatureStatistics,
-    StatisticsAccumulator,
-    features_to_statistics,
-    frechet_distance,
-)
-from ganpress.metrics.inception_score import inception_score
-from ganpress.metrics.inputs import Float64, Floats
+from ganpress.metrics.frechet import FeatureStatistics, StatisticsAccumulator
 from ganpress.metrics.judge import Judge
-from ganpress.metrics.judge_output import JudgeOutput, class_probabilities, label_maps
-from ganpress.metrics.kernel import kernel_distance
+from ganpress.metrics.judge_output import JudgeOutput, class_probabilities
+from ganpress.metrics.metric import Metric
 from ganpress.metrics.rows import Rows
-from ganpress.metrics.similarity import peak_signal_to_noise_ratio
-from ganpress.metrics.truth import SegmentationMeter, Truth
-from ganpress.pixels import images_to_uint8, uint8_to_images
+from ganpress.metrics.sample import QuickSample, RealSide, Sample
+from ganpress.metrics.truth import Truth
+from ganpress.pixels import uint8_to_images
+from ganpress.registries import METRICS
 
 BATCH = 250
 """Images that a judge or generator sees at a time, at most."""
@@ -34,10 +27,6 @@ BATCH_NUMBERS = 2**23
 """Numbers in a batch of inputs, at most (32 MiB): 42 photographs of 256 x 256, 250 latents."""
 QUICK_PURPOSE = "score"
 """Purpose by which `quick_score` draws its inputs."""
-KID_SUBSETS, KID_SUBSET_SIZE = 10, 1000
-"""Of the quick kernel distance; smaller sets are compared whole."""
-RealSide = FeatureStatistics | Floats
-"""Statistics of real images (`fid`), or their features (N, F) (`kid`)."""
 
 Generate = Callable[[Tensor], Tensor]
 """Inputs (N, …) -> images (N, C, H, W) in [-1, 1]: a torch module in eval mode, or an edge file's runner."""
@@ -131,7 +120,7 @@ def _batches_of(array_path: Path | Sequence[Path], batch_size: int) -> Iterator[
 def quick_score(
     generate: Generate,
     judge: Judge,
-    metric: QuickMetric,
+    metric: str,
     images: int,
     seed: int,
     inputs: Inputs,
@@ -146,7 +135,7 @@ def quick_score(
     Args:
         generate: inputs (n, …) -> images (n, C, H, W) in [-1, 1].
         judge: The feature network; `is` needs one that knows classes, `miou` one that reads label maps.
-        metric: Inception Score, Fréchet or kernel distance, mean class IoU in [0, 1], or PSNR in decibels.
+        metric: name of one that generators can be chosen by, `Metric.can_choose`.
         images: How many images are generated, at most.
         seed: Seed of the inputs and of the splits.
         inputs: Where inputs come from: latents, or the sources of a split.
@@ -158,62 +147,42 @@ def quick_score(
         ConfigError: if the metric needs what was not given, or what the judge does not see.
         DataError: if the generator makes NaN, or `images` is too small.
     """
-    if metric == "miou" or metric == "psnr":
-        return _score_against_truth(generate, judge, metric, images, seed, inputs, truth)
-    if metric != "is" and real is None:
+    chosen = METRICS[metric]
+    if "real" in chosen.needs and real is None:
         raise ConfigError(f"the metric '{metric}' compares with real images; give what `real_side` returns")
-    seen = judge_batches(_generated(generate, inputs, seed, images), judge)
-    if metric == "is":
-        return inception_score(class_probabilities(seen, judge.name), splits, seed).mean
-    if isinstance(real, FeatureStatistics):
-        return frechet_distance(features_to_statistics(seen.features), real)
-    assert real is not None
-    size = min(KID_SUBSET_SIZE, len(real), len(seen.features))
-    return kernel_distance(real, seen.features, KID_SUBSETS, size, seed).mean
-
-
-def real_side(metric: QuickMetric, array_path: Path | Sequence[Path], judge: Judge) -> RealSide | None:
-    """Return what `quick_score` needs of real images: statistics for `fid`, features for `kid`, nothing for the others.
-
-    Raises:
-        DataError: if a prepared array is missing or damaged.
-    """
-    if metric == "fid":
-        return array_statistics(array_path, judge)
-    return array_features(array_path, judge).features if metric == "kid" else None
-
-
-def _generated(generate: Generate, inputs: Inputs, seed: int, images: int) -> Iterator[Tensor]:
-    return generated_batches(generate, input_batches(inputs, seed, QUICK_PURPOSE, images))
-
-
-def _score_against_truth(
-    generate: Generate,
-    judge: Judge,
-    metric: Literal["miou", "psnr"],
-    images: int,
-    seed: int,
-    inputs: Inputs,
-    truth: Truth | None,
-) -> float:
-    if truth is None:
+    if "truth" in chosen.needs and truth is None:
         raise ConfigError(
             f"the metric '{metric}' compares each image with its own truth, which only paired and semantic data has; "
             "choose is, fid or kid"
         )
-    batches = _generated(generate, inputs, seed, images)
-    if metric == "psnr":
-        return _mean_psnr(batches, truth)
-    meter = SegmentationMeter(truth)
-    for batch in batches:
-        meter.update(label_maps(judge(batch), judge.name))
-    return meter.scores().mean_iou
+
+    def draw() -> Iterator[Tensor]:
+        return generated_batches(generate, input_batches(inputs, seed, QUICK_PURPOSE, images))
+
+    sample = QuickSample(judge, draw, lambda: judge_batches(draw(), judge), real, truth, seed, splits)
+    return chosen.quick(sample) if chosen.quick else _of_features(chosen, sample)
 
 
-def _mean_psnr(batches: Iterator[Tensor], truth: Truth) -> float:
-    values: list[Float64] = []
-    start = 0
-    for batch in batches:
-        values.append(peak_signal_to_noise_ratio(images_to_uint8(batch), truth.targets_of(start, len(batch))))
-        start += len(batch)
-    return float(np.concatenate(values).mean())
+def real_side(metric: str, array_path: Path | Sequence[Path], judge: Judge) -> RealSide | None:
+    """Return what `quick_score` needs of real images: statistics or features; None where the metric needs none.
+
+    Raises:
+        DataError: if a prepared array is missing or damaged.
+    """
+    chosen = METRICS[metric]
+    if "real" not in chosen.needs:
+        return None
+    if chosen.real_side == "statistics":
+        return array_statistics(array_path, judge)
+    return array_features(array_path, judge).features
+
+
+def _of_features(metric: Metric, sample: QuickSample) -> float:
+    """One number of a metric that is the same in the evaluation and here."""
+    assert metric.measure is not None
+    seen = sample.seen()
+    if "classes" in metric.needs:
+        class_probabilities(seen, sample.judge.name)
+    real = seen.features[:0] if sample.real is None else sample.real
+    assert not isinstance(real, FeatureStatistics)
+    return metric.measure(Sample(seen.features, real, seen.probabilities, sample.seed))

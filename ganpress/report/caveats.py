@@ -1,26 +1,31 @@
 """What the numbers do not say, as sentences about this very run."""
 
+from ganpress.registries import METRICS
 from ganpress.report.content import ReportInputs
-from ganpress.report.notation import write_count
+from ganpress.report.notation import MetricName, write_count
 
 
 def caveats(inputs: ReportInputs) -> list[str]:
     """Return the limits of this run's numbers, the gravest first."""
-    found = [_sample_count(inputs), _one_seed(inputs), _judge(inputs), _inception_score(inputs), _truth(inputs)]
-    found += [_latency(inputs), _selection(inputs), _compressed(inputs), _macs(inputs), _sharpness(inputs)]
+    names = [name for base in METRICS if (name := inputs.metric(base)) is not None]
+    against_real = [_of_metric(inputs, name) for name in names if name.split and "real" in _needs(name)]
+    of_images = [_of_metric(inputs, name) for name in names if _needs(name) and "real" not in _needs(name)]
+    found = [*against_real, _one_seed(inputs), _judge(inputs), *of_images, _latency(inputs), _selection(inputs)]
+    found += [_compressed(inputs), _macs(inputs), *(_of_metric(inputs, name) for name in names if not _needs(name))]
     return [sentence for sentence in found if sentence]
 
 
-def _sample_count(inputs: ReportInputs) -> str:
-    fid = inputs.metric("fid")
-    if fid is None or fid.images is None:
+def _needs(name: MetricName) -> tuple[str, ...]:
+    return name.metric.needs if name.metric else ()
+
+
+def _of_metric(inputs: ReportInputs, name: MetricName) -> str:
+    """What a metric's number does not say."""
+    metric = name.metric
+    if metric is None or (metric.beware_where == "decides" and name != inputs.main_metric):
         return ""
-    real = "real train and test images" if fid.split == "all" else f"real {fid.split or 'reference'} images"
-    return (
-        f"FID falls with the number of images ({write_count(fid.images)} here, against all {real}): its bias goes as "
-        "1/n and is larger than its spread. Compare only numbers of equal n, split and judge, and never with published "
-        "FIDs."
-    )
+    real = "real train and test images" if name.split == "all" else f"real {name.split} images"
+    return metric.beware.format(title=name.title, images=write_count(name.images or 0), real=real)
 
 
 def _one_seed(inputs: ReportInputs) -> str:
@@ -53,32 +58,14 @@ def _judge(inputs: ReportInputs) -> str:
     )
 
 
-def _inception_score(inputs: ReportInputs) -> str:
-    metric = inputs.main_metric
-    if metric.base != "is":
-        return ""
-    return (
-        f"The Inception Score starts at 1 for noise, so a share of {metric.title} is kinder than it sounds; it sees "
-        "neither memorised images nor variety within a class. Read it with FID, recall and coverage, and look at the "
-        "pictures."
-    )
-
-
-def _truth(inputs: ReportInputs) -> str:
-    if inputs.metric("psnr") is None:
-        return ""
-    return (
-        "PSNR, SSIM and MAE compare with the one true image of each source: where many images would be right they "
-        "favour the blurred mean of them. Read them with FID and the pictures."
-    )
-
-
 def _latency(inputs: ReportInputs) -> str:
     if not any("latency_ms_p50" in one.metrics for one in inputs.generators):
         return ""
+    targets = [target for one in inputs.in_group("export") if (target := inputs.target(one)) is not None]
+    runtimes = " and ".join(dict.fromkeys(target.title for target in targets)) or "their runtimes"
     sentence = (
         "Latency is wall time on one machine, generators timed in turn in one process: trust the ratios. The teacher "
-        "runs in torch, edge files in ONNX Runtime, so their ratio holds the change of runtime too"
+        f"runs in torch, edge files in {runtimes}, so their ratio holds the change of runtime too"
     )
     own = inputs.generator("export/teacher")
     if own is not None and own.metrics.get("latency_ratio"):
@@ -111,9 +98,3 @@ def _macs(inputs: ReportInputs) -> str:
         "macs_exact counts what is computed; macs_torchprofile is the convention of published tables, which counts "
         "transposed convolutions at output resolution. Compare within one of them."
     )
-
-
-def _sharpness(inputs: ReportInputs) -> str:
-    if inputs.metric("vol_ratio") is None:
-        return ""
-    return "Sharpness (VoL ratio) is not a quality: noise raises it, blur lowers it. 1 means as sharp as the teacher."

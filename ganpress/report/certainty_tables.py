@@ -4,18 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ganpress.registries import METRICS
 from ganpress.report.content import GROUPS, Measured, ReportInputs
 from ganpress.report.figures import GROUP_NAMES
 from ganpress.report.grid import Cell, Heading, Row, RowGroup, Table
 from ganpress.report.notation import MISSING, MetricName, write_score
 from ganpress.report.tables import ordered
 
-SHOWN = ("fid", "kid", "precision_lsh", "recall_lsh", "precision_lshknn", "recall_lshknn")
-
 
 def certainty_table(inputs: ReportInputs) -> Table | None:
     """Scores with their intervals, and differences to the teacher, bold where they are real; None where none are."""
-    metrics = [metric for base in SHOWN if (metric := inputs.metric(base)) is not None]
+    bases = [base for base, metric in METRICS.items() if metric.interval is not None]
+    metrics = [metric for base in bases if (metric := inputs.metric(base)) is not None]
     metrics = [metric for metric in metrics if any(_ends(one, metric) for one in inputs.generators)]
     if not metrics:
         return None
@@ -83,11 +83,9 @@ def _written(low: float, high: float) -> str:
 def _ceilings(inputs: ReportInputs) -> str:
     """What real images score by hashing alone."""
     found = {
-        name.base: inputs.teacher.metrics[name.raw]
+        name.base.partition("_")[0]: write_score(inputs.teacher.metrics[name.raw])
         for name in inputs.metric_names()
         if name.aspect == "ceiling" and name.raw in inputs.teacher.metrics
     }
-    if not {"precision_lsh", "recall_lsh"} <= set(found):
-        return ""
-    precision, recall = (write_score(found[base]) for base in ("precision_lsh", "recall_lsh"))
-    return f"; by LSH alone real images score {precision} of precision and {recall} of recall"
+    scores = " and ".join(f"{score} of {side}" for side, score in found.items())
+    return f"; by LSH alone real images score {scores}" if found else ""

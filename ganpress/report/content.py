@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from ganpress.config.params import Params
 from ganpress.data.arrays import Conditioning
+from ganpress.edge.targets.target import Target
 from ganpress.errors import DataError
+from ganpress.metrics.metric import badness
 from ganpress.ranking import quality_order
+from ganpress.registries import TARGETS
 from ganpress.report.chain import Curve, SearchOutcome, Selection
 from ganpress.report.notation import MetricName, parse_metric_name
 from ganpress.report.sensitivity import Sensitivity
@@ -97,6 +100,8 @@ class ItemRecord:
 
     item: str
     facts: Sequence[Fact]
+    target: str = ""
+    """Of an edge file: the target that its card names."""
 
     def fact(self, name: str) -> Fact | None:
         """The fact of that name, or None."""
@@ -152,6 +157,10 @@ class ReportInputs:
             raise DataError("evaluate/metrics.json holds no 'teacher'; run `dvc repro evaluate` again")
         return teacher
 
+    def target(self, edge: Measured) -> Target | None:
+        """The target that the card of an edge file names; None where it has no card."""
+        return next((TARGETS[card.target] for card in self.cards if card.item == edge.item), None)
+
     def in_group(self, group: Group) -> list[Measured]:
         """The generators of one stage, in their order."""
         return [one for one in self.generators if one.group == group]
@@ -192,12 +201,9 @@ class ReportInputs:
         return "label maps" if conditioning.pairing == "semantic" else "sources"
 
     def retained(self, one: Measured, metric: MetricName) -> float | None:
-        """Share of the teacher's score that `one` keeps: own / teacher, or teacher / own where lower is better."""
+        """Share of the teacher's score that `one` keeps; None where either was not measured."""
         own, teacher = one.metrics.get(metric.raw), self.teacher.metrics.get(metric.raw)
-        if own is None or teacher is None:
-            return None
-        part, whole = (own, teacher) if metric.direction == "higher" else (teacher, own)
-        return part / whole if whole > 0 else None
+        return None if own is None or teacher is None or metric.metric is None else metric.metric.share(own, teacher)
 
     def best_edge_file(self) -> Measured | None:
         """The edge file with the best main metric within evaluate.max_bytes; of equals the smaller.
@@ -205,7 +211,7 @@ class ReportInputs:
         None if there is no edge file, or none keeps the budget.
         """
         budget = self.params.evaluate.max_bytes
-        metric, sign = self.main_metric, -1 if self.main_metric.direction == "higher" else 1
+        metric = self.main_metric
         kept = [
             one
             for one in self.in_group("export")
@@ -213,6 +219,9 @@ class ReportInputs:
         ]
         return min(
             kept,
-            key=lambda one: (sign * one.metrics[metric.raw], one.metrics.get("size_bytes", math.inf)),
+            key=lambda one: (
+                badness(one.metrics[metric.raw], metric.direction),
+                one.metrics.get("size_bytes", math.inf),
+            ),
             default=None,
         )

@@ -13,8 +13,6 @@ from ganpress.report.notation import (
     write_share,
 )
 
-STARTS = {"is": (1, "noise"), "miou": (0, "nothing right")}
-"""Where a score starts, and what that is."""
 POOR_TEACHER = 0.5
 """Below this share of the way from noise to real images, the report warns."""
 
@@ -49,10 +47,12 @@ def headline(inputs: ReportInputs) -> Headline:
     rule = f"the best {inputs.main_metric.title}" + (f" within {write_bytes(budget)}" if budget else "")
     sentence = f"The edge file with {rule} is {best.reference}{_network(inputs, best.reference)}; "
     sentence += f"the teacher is the torch generator{_network(inputs, 'teacher')} it all started from."
+    target = inputs.target(best)
+    files = f"on disk, teacher .pt to edge {target.suffix if target else 'file'}"
     tiles = [
         _cost_tile(inputs, best, "parameters", "fewer parameters", write_compact, "weights and biases"),
         _cost_tile(inputs, best, "macs_exact", "fewer MACs", write_compact, "macs_exact of one image"),
-        _cost_tile(inputs, best, "size_bytes", "smaller file", write_bytes, "on disk, teacher .pt to edge .onnx"),
+        _cost_tile(inputs, best, "size_bytes", "smaller file", write_bytes, files),
         _speed_tile(inputs, best),
         _quality_tile(inputs, best),
     ]
@@ -93,7 +93,9 @@ def _speed_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
         return None
     ratio = best.metrics.get("latency_ratio", teacher / own)
     detail = f"{write_milliseconds(teacher)} → {write_milliseconds(own)} ms"
-    return Tile(write_ratio(ratio), "faster", detail, "p50, batch 1, teacher in torch, edge in ONNX Runtime")
+    target = inputs.target(best)
+    runtime = target.title if target else "its runtime"
+    return Tile(write_ratio(ratio), "faster", detail, f"p50, batch 1, teacher in torch, edge in {runtime}")
 
 
 def _quality_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
@@ -114,7 +116,7 @@ def warning(inputs: ReportInputs) -> str | None:
     """
     metric, teacher = inputs.main_metric, inputs.teacher.metrics.get(inputs.main_metric.raw)
     real = inputs.data.real_score(metric.base)
-    start = STARTS.get(metric.base)
+    start = metric.metric.start if metric.metric else None
     if start is None or real is None or teacher is None or real[1] <= start[0]:
         return None
     way = (teacher - start[0]) / (real[1] - start[0])

@@ -1,81 +1,14 @@
 """How numbers and metric names are written for a reader: unit, direction, protocol."""
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-Direction = Literal["higher", "lower", "none"]
+from ganpress.metrics.metric import Direction, Metric, badness
+from ganpress.metrics.names import read_name
+
 Writer = Callable[[float], str]
 MISSING = "–"
-
-_NAME = re.compile(
-    r"(?P<base>is|fid|kid|precision_lshknn|precision_lsh|precision|recall_lshknn|recall_lsh|recall|density|coverage"
-    r"|vol_ratio|vol|miou|pixel_accuracy|psnr|ssim|mae_teacher|mae|lpips_teacher|lpips"
-    r"|feature_distance|class_kept|modes_kept)"
-    r"(?:_(?P<aspect>difference|ceiling))?"
-    r"(?:_(?P<spread>std|error))?"
-    r"(?:_(?P<images>\d+))?"
-    r"(?:_(?P<split>train|validation|test|all))?"
-    r"(?:_(?P<judge>judge|inception|squeezenet|segmenter))?"
-    r"(?:_(?P<late_spread>std|error|low|high))?"
-)
-_TITLES: dict[str, tuple[str, Direction, str]] = {
-    "is": ("IS", "higher", "Inception Score: sure and varied classes, by the judge"),
-    "fid": ("FID", "lower", "Fréchet distance between generated and real features"),
-    "kid": ("KID", "lower", "kernel distance (unbiased MMD²) between generated and real features"),
-    "precision": ("Precision", "higher", "share of generated images inside the real manifold"),
-    "recall": ("Recall", "higher", "share of real images inside the generated manifold"),
-    "density": ("Density", "higher", "how many real neighbourhoods hold a generated image, 1 for real data"),
-    "coverage": ("Coverage", "higher", "share of real neighbourhoods that hold a generated image"),
-    "precision_lsh": (
-        "Precision LSH",
-        "higher",
-        "share of hash tables in which a generated image shares its bucket with real ones",
-    ),
-    "recall_lsh": (
-        "Recall LSH",
-        "higher",
-        "share of hash tables in which a real image shares its bucket with generated",
-    ),
-    "precision_lshknn": (
-        "Precision LSH+KNN",
-        "higher",
-        "share of generated images in the ball of a real one of the same bucket",
-    ),
-    "recall_lshknn": (
-        "Recall LSH+KNN",
-        "higher",
-        "share of real images in the ball of a generated one of the same bucket",
-    ),
-    "feature_distance": (
-        "Change",
-        "lower",
-        "mean distance of an image's features before and after the step, in spreads of the set before",
-    ),
-    "class_kept": ("Class kept", "higher", "share of images whose class the step did not change"),
-    "modes_kept": ("Modes kept", "higher", "share of neighbourhoods before the step that are still drawn after it"),
-    "miou": ("mIoU", "higher", "mean class IoU of what a segmentation network reads in the image and the label map"),
-    "pixel_accuracy": (
-        "Pixel accuracy",
-        "higher",
-        "share of pixels that a segmentation network labels as the map does",
-    ),
-    "psnr": ("PSNR", "higher", "peak signal-to-noise ratio to the true image, decibels"),
-    "ssim": ("SSIM", "higher", "structural similarity to the true image, 1 for the same"),
-    "mae": ("MAE", "lower", "mean absolute error to the true image, gray levels 0 to 255"),
-    "lpips": ("LPIPS", "lower", "perceptual distance to the true image"),
-    "mae_teacher": (
-        "MAE to teacher",
-        "lower",
-        "mean absolute error to the teacher's image of the same input, gray levels",
-    ),
-    "lpips_teacher": ("LPIPS to teacher", "lower", "perceptual distance to the teacher's image of the same input"),
-    "vol": ("VoL", "none", "variance of the Laplacian: sharpness of the images"),
-    "vol_ratio": ("VoL ratio", "none", "sharpness relative to the teacher on the same inputs; 1 is equal"),
-}
-
 
 _SPREADS = {"std": "std", "error": "std. error", "low": "95 % low", "high": "95 % high"}
 
@@ -99,6 +32,8 @@ class MetricName:
     """Whether this is an end of an interval."""
     aspect: str = ""
     """`difference` to the teacher, or `ceiling`: what real images score; empty of the metric itself."""
+    metric: Metric | None = None
+    """What is known of it; None where it is not a quality metric."""
 
     @property
     def is_measurement(self) -> bool:
@@ -106,9 +41,14 @@ class MetricName:
         return not self.is_spread and not self.aspect
 
     @property
+    def compares(self) -> bool:
+        """Whether generated images are compared with others, rather than looked at alone."""
+        return self.metric is not None and bool({"real", "truth", "teacher"} & set(self.metric.needs))
+
+    @property
     def arrow(self) -> str:
         """`↑` where higher is better, `↓` where lower is better."""
-        return {"higher": "↑", "lower": "↓", "none": ""}[self.direction]
+        return {"higher": "↑", "lower": "↓"}.get(self.direction, "")
 
     @property
     def protocol(self) -> str:
@@ -123,33 +63,32 @@ class MetricName:
         return f"{title} ({self.protocol})" if self.protocol else title
 
     def better(self, value: float, than: float) -> bool:
-        """Whether `value` is better than `than`; False where neither direction is better."""
-        return value > than if self.direction == "higher" else self.direction == "lower" and value < than
+        """Whether `value` is better than `than`; False where neither is better."""
+        return self.direction != "none" and badness(value, self.direction) < badness(than, self.direction)
 
 
 def parse_metric_name(raw: str) -> MetricName:
-    """Read a metric's protocol from its name; an unknown name stays as it is."""
-    match = _NAME.fullmatch(raw)
-    if match is None:
+    """Read a metric's protocol from its name; a name that is not a quality metric's stays as it is."""
+    name = read_name(raw)
+    if name is None or name.aspect == "retained" or not name.metric.is_quality:
         return MetricName(raw, raw, raw, "none", "")
-    title, direction, meaning = _TITLES[match["base"]]
-    spread = match["spread"] or match["late_spread"]
-    images = int(match["images"]) if match["images"] else None
-    if spread:
-        kind = _SPREADS[spread]
-        title, direction, meaning = f"{title} {kind}", "none", f"spread of {title}"
+    metric = name.metric
+    title, direction, meaning = metric.title, metric.direction, metric.meaning
+    if name.spread:
+        title, direction, meaning = f"{title} {_SPREADS[name.spread]}", "none", f"spread of {title}"
     return MetricName(
         raw,
-        match["base"],
+        metric.name,
         title,
         direction,
         meaning,
-        images,
-        match["split"],
-        match["judge"],
-        is_spread=bool(spread),
-        is_bound=spread in ("low", "high"),
-        aspect=match["aspect"] or "",
+        name.images,
+        name.split,
+        name.judge,
+        is_spread=bool(name.spread),
+        is_bound=name.spread in ("low", "high"),
+        aspect=name.aspect,
+        metric=metric,
     )
 
 

@@ -53,7 +53,7 @@ def _headline_scores(inputs: ReportInputs) -> list[Column]:
     main = inputs.main_metric
     others = [metric for base in HEADLINE if base != main.base and (metric := inputs.metric(base)) is not None]
     if is_conditional([metric.raw for metric in inputs.metric_names()]):
-        others = [metric for metric in others if metric.base != "is"]  # stays in the table of all metrics
+        others = [name for name in others if name.compares]  # sure and varied classes stay in the table of all metrics
     return [
         quality_column(inputs, main),
         retained_column(inputs, main),

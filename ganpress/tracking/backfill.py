@@ -15,7 +15,7 @@ import psutil
 
 from ganpress.config.base import read_yaml
 from ganpress.config.yaml_text import OF_DVC, parse_yaml
-from ganpress.edge_files import EDGE_NAMES, find_edge_file
+from ganpress.edge_files import edge_names, find_edge_file
 from ganpress.errors import ConfigError, DataError
 from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
@@ -27,7 +27,6 @@ from ganpress.tracking.store import Store, open_store
 
 logger = logging.getLogger("ganpress")
 
-MODEL_FILES = ("generator.pt", "supernet.pt", *EDGE_NAMES)
 CURRENT_TAG = "current"
 LOCK_SECONDS = 5.0
 """How long a dvc.lock may be half written."""
@@ -72,6 +71,11 @@ def read_lock(path: Path) -> dict[str, Any]:
         time.sleep(LOCK_POLL_SECONDS)
 
 
+def model_files() -> tuple[str, ...]:
+    """Names of the file that holds a model, in the folder of its stage."""
+    return ("generator.pt", "supernet.pt", *edge_names())
+
+
 def locked_models(root: Path) -> list[LockedModel]:
     """Read the models of dvc.lock whose files are in the workspace as locked, parents first."""
     content = read_lock(root / "dvc.lock")
@@ -81,7 +85,7 @@ def locked_models(root: Path) -> list[LockedModel]:
         for out in entry.get("outs", []) if stage in FAMILY_ORDER else []:
             path = root / out["path"]
             file = find_edge_file(path) if stage == "export" and out["md5"].endswith(".dir") else path
-            if file is not None and file.name not in MODEL_FILES:
+            if file is not None and file.name not in model_files():
                 continue
             if file is None or dvc_md5(path) != out["md5"]:
                 logger.info("tracking: %s is not as locked, so it is not recorded; `dvc checkout` restores it", path)
@@ -142,7 +146,7 @@ def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:
     copied = [
         file for folder in files if folder.is_dir() for file in folder.rglob("generator.pt") if dvc_md5(file) in outs
     ]
-    return tuple([file for file in files if file.name in MODEL_FILES] + copied)
+    return tuple([file for file in files if file.name in model_files()] + copied)
 
 
 def _backfill(store: Store, root: Path, model: LockedModel, params: dict[str, Any]) -> None:
@@ -180,7 +184,7 @@ def _restore_metrics(store: Store, root: Path, params: dict[str, Any]) -> None:
     table: dict[str, dict[str, float]] = json.loads(metrics_file.read_text(encoding="utf-8"))
     for reference, metrics in table.items():
         folder = root / "artifacts" / reference
-        file = next((folder / name for name in MODEL_FILES if (folder / name).exists()), None)
+        file = next((folder / name for name in model_files() if (folder / name).exists()), None)
         model = find_model(store, file_md5(file), reference) if file else None
         if model is None:
             continue

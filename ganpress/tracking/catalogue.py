@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpress.config.edge import EDGE_SUFFIXES
-from ganpress.frames import plain_name
+from ganpress.edge_files import is_onnx
 from ganpress.onnx_files import read_onnx
 from ganpress.ranking import is_cost
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
@@ -114,7 +113,7 @@ def _new_model(store: Store, produced: ModelProduced, journal: Path, origin: Mod
     )
     for file in files:
         store.client.log_model_artifact(model.model_id, str(file))
-    if plain_name(files[0]).endswith(EDGE_SUFFIXES["onnx"]):
+    if is_onnx(files[0]):
         _log_onnx_flavor(store, model.model_id, files[0])
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)

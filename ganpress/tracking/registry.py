@@ -109,7 +109,7 @@ def _create_registered_model(store: Store, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        store.client.create_registered_model(name, description="Edge files: ONNX, verified against torch.")
+        store.client.create_registered_model(name, description="Edge files, verified against torch.")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

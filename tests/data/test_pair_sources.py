@@ -10,8 +10,9 @@ from PIL import Image
 from ganpress.data.card import read_card
 from ganpress.data.pair_sources import PairSet, write_pair_set
 from ganpress.data.raw_pairs import open_raw_pairs
-from ganpress.data.sources import SOURCES, import_data
+from ganpress.data.sources import import_data
 from ganpress.errors import ConfigError, DataError
+from ganpress.registries import SOURCES
 
 
 @pytest.fixture

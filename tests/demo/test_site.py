@@ -67,7 +67,7 @@ def test_file_of_another_runtime_is_refused_with_those_that_fit(latent_exports, 
 
 
 def test_nothing_exported_says_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match=r"nothing to show: .*export holds no generator.onnx; `ganpress run` exports"):
+    with pytest.raises(ConfigError, match=r"nothing to show: .*export holds no ONNX file; `ganpress run` exports"):
         choose_pair(tmp_path, None, None)
 
 

@@ -8,10 +8,10 @@ from torch import nn
 
 from ganpress.edge.card import Lineage, read_card
 from ganpress.edge.card_writing import TargetFacts, write_card
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.target import UnsupportedGenerator
 from ganpress.edge.verification import verify_export
 from ganpress.errors import CheckpointError
+from ganpress.registries import TARGETS
 
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
 RUNTIMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "executorch": "ExecuTorch"}

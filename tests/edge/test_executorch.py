@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from ganpress.edge.kernels import profile_of
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.targets.executorch_profile import portable_operators
 from ganpress.fidelity import compare_outputs
+from ganpress.registries import TARGETS
 from models.builders import generator_blueprint
 from models.families import Canvas
 

@@ -7,10 +7,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ganpress.edge.onnx_export import graph_content
 from ganpress.edge.runtime import OnnxGenerator
-from ganpress.edge.targets import TARGETS
 from ganpress.errors import CheckpointError
 from ganpress.frames import frame_of, read_content
 from ganpress.onnx_files import check_self_contained, read_onnx
+from ganpress.registries import TARGETS
 from models.wdcgan import wdcgan_generator
 
 

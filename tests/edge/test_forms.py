@@ -7,8 +7,8 @@ from torch import nn
 from ganpress.edge.choice import write_faster_form
 from ganpress.edge.equalization import equalized
 from ganpress.edge.forms import SubpixelConv, has_transposed, in_form
-from ganpress.edge.targets import TARGETS
 from ganpress.fidelity import compare_outputs
+from ganpress.registries import TARGETS
 
 
 def random_inputs(*shape, seed=0):

@@ -11,8 +11,8 @@ from ganpress.edge.graph import DrawnModule
 from ganpress.edge.layer_forms import FORMS
 from ganpress.edge.layer_graph import drawn, layer_graph
 from ganpress.edge.runtime import OnnxGenerator
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.written_form import WrittenForm
+from ganpress.registries import TARGETS
 from ganpress.search.layers import LayerNetwork, trace_layers
 from models.builders import generator_blueprint
 from models.families import Canvas, find_family

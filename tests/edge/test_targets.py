@@ -1,27 +1,38 @@
 """Edge targets: each number type is what its kernels are, and what cannot be done is said in one line."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.config.edge import ExportItem
 from ganpress.edge.card import Lineage, read_card
 from ganpress.edge.card_writing import TargetFacts, write_card
+from ganpress.edge.forms import FORMS
 from ganpress.edge.kernels import profile_of
 from ganpress.edge.memory import peak_memory
-from ganpress.edge.targets import TARGETS, target
+from ganpress.edge.targets import target
 from ganpress.edge.targets.target import MissingTarget, UnsupportedGenerator
 from ganpress.edge.verification import verify_export
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.edge_files import parts_of
+from ganpress.errors import CheckpointError, ConfigError, ExportMismatch
 from ganpress.fidelity import compare_outputs
+from ganpress.registries import TARGETS
 from models.builders import generator_blueprint
 from models.families import Canvas
 
+DOCS = (Path(__file__).parents[2] / "docs" / "targets.md").read_text(encoding="utf-8")
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
 
 
 def installed(name, *marks):
     return pytest.param(name, marks=[*marks, pytest.mark.needs_target(name)])
+
+
+LOWERING_IS_SLOW = {"executorch": [pytest.mark.slow]}  # half a minute
+EACH = [installed(name, *LOWERING_IS_SLOW.get(name, ())) for name in TARGETS]
 
 
 def latents(images, seed=0):
@@ -36,10 +47,35 @@ def write(name, model, folder, number_type, example=None):
     return path
 
 
-@pytest.mark.parametrize("name", ["onnx", installed("openvino")])
+@pytest.mark.parametrize("name", TARGETS)
+def test_facts_of_a_target_agree(name):
+    one = TARGETS[name]
+    assert one.name == name
+    assert one.title
+    assert one.suffix.startswith(".")
+    assert "float32" in one.number_types
+    assert "int8" not in one.number_types or one.int8_scheme
+    assert one.packages
+    assert (one.opset is not None) == one.is_onnx
+    for number_type in one.number_types:
+        assert ExportItem(generator="teacher", target=name, number_type=number_type).target == name
+        assert one.default_form(number_type) in FORMS
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS if name in TARGETS.built_in])
+def test_the_documented_facts_are_the_targets_own(name):
+    one = TARGETS[name]
+    row = next(line for line in DOCS.splitlines() if line.startswith(f"| `{name}` |")).split(" | ")
+    files = ", ".join(f"`generator{suffix}`" for suffix in (one.suffix, *one.beside))
+    assert (row[1], row[2].partition(";")[0]) == (files, ", ".join(one.number_types))
+    assert one.install in row[-1] or name == "onnx"
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_floats_are_torchs(trained_like, tmp_path, name):
     model = trained_like("4", 16, 1)
     path = write(name, model, tmp_path, "float32")
+    assert parts_of(path) == tuple(sorted(path.parent.iterdir(), key=lambda one: one != path))
     proof = verify_export(model, path, latents(33), tolerance=1e-5, target=TARGETS[name])
     assert proof.images == 33
     profile = TARGETS[name].kernels(path, latents(1))
@@ -56,18 +92,37 @@ def test_int8_runs_every_layer_in_integers_at_a_quarter_of_the_bytes(trained_lik
     assert profile.integer_layers == profile.layers == 4
     assert profile.describe().startswith("4 of 4 layers in integers; ")
     weights = sum(parameter.numel() for parameter in model.parameters())
-    assert (path.with_suffix(".bin") if name == "openvino" else path).stat().st_size < 1.2 * weights
+    assert parts_of(path)[-1].stat().st_size < 1.2 * weights
 
 
-@pytest.mark.slow  # importing and lowering take half a minute
-@pytest.mark.parametrize("name", [installed("executorch")])
-def test_executorch_runs_floats_and_integers(trained_like, tmp_path, name):
+@pytest.mark.parametrize("name", EACH)
+def test_every_number_type_draws_what_torch_draws(trained_like, tmp_path, name):
     model = trained_like("16", 32, 1)
-    for number_type, snr_db, integers in (("float32", 90, 0), ("int8", 20, 4)):
+    enough = {"float32": 90, "float16": 50, "bfloat16": 20, "int8": 20}
+    for number_type in TARGETS[name].number_types:
         path = write(name, model, tmp_path, number_type)
-        assert compare_outputs(model, TARGETS[name].open(path), latents(70, seed=3)).snr_db > snr_db
-        profile = TARGETS[name].kernels(path, latents(1))
-        assert (profile.layers, profile.integer_layers) == (4, integers)
+        difference = compare_outputs(model, TARGETS[name].open(path), latents(70, seed=3))
+        assert difference.snr_db > enough.get(number_type, 20), number_type
+
+
+class AnotherFile:
+    """A target whose files draw something else."""
+
+    def __init__(self, one):
+        self.mismatch_advice = one.mismatch_advice
+
+    def open(self, path, threads):
+        return lambda z: torch.zeros(len(z), 1, 4, 4)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_file_that_differs_is_told_with_the_advice_of_its_own_target(tmp_path, name):
+    other = AnotherFile(TARGETS[name])
+    with pytest.raises(ExportMismatch) as error:
+        verify_export(lambda z: torch.ones(len(z), 1, 4, 4), tmp_path / "x", latents(4), 0.1, target=other)
+    others = {one.mismatch_advice for one in TARGETS.values()} - {TARGETS[name].mismatch_advice, ""}
+    assert str(error.value).endswith(TARGETS[name].mismatch_advice or "only if the difference is meant")
+    assert not any(advice in str(error.value) for advice in others)
 
 
 def test_halves_are_half_the_bytes_and_near(trained_like, tmp_path):

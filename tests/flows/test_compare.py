@@ -176,3 +176,21 @@ def test_intervals_and_differences_are_families_of_their_own():
     assert not higher_is_better("fid_difference_1000_test_judge")
     names = ["fid_difference_1000_test_judge", "fid_1000_test_judge_error", "fid_1000_test_judge"]
     assert find_metric({"teacher": dict.fromkeys(names, 1.0)}, "fid") == "fid_1000_test_judge"
+
+
+def test_what_nothing_is_known_of_is_shown_and_never_ranked(project):
+    table = {"a": {"beauty_100_judge": 2.0, "is_100_judge": 1.0}, "b": {"beauty_100_judge": 1.0, "is_100_judge": 2.0}}
+    (project / "artifacts/evaluate/metrics.json").write_text(json.dumps(table))
+    error = _compare("--sort", "beauty").exception
+    assert isinstance(error, ConfigError)
+    assert "'beauty_100_judge' is no metric of ganpress or of an installed package" in str(error)
+    assert _compare("--metric", "beauty").exit_code == 0
+    for ask in (higher_is_better, direction):
+        with pytest.raises(ConfigError, match="nothing says which value is better; known: is, fid, kid"):
+            ask("beauty_100_judge")
+
+
+def test_shares_are_better_higher_and_errors_lower():
+    assert higher_is_better("fid_retained")
+    assert not higher_is_better("is_100_judge_std")
+    assert higher_is_better("recall_lsh_100_test_judge_low")

@@ -10,10 +10,9 @@ import pytest
 from flows.preflight import check_environment, check_needs
 from flows.worktree import Workspace
 from ganpress.config.base import parse, read_yaml
-from ganpress.config.edge import TARGET_EXTRAS, TARGET_PACKAGES
 from ganpress.config.params import Params, merge_overlay
-from ganpress.edge.targets import TARGETS
 from ganpress.errors import ConfigError
+from ganpress.registries import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,17 +60,11 @@ def test_a_stage_that_will_not_run_needs_nothing(project):
 
 
 def test_a_runtime_that_is_not_installed_is_said_before_training(project, monkeypatch):
-    monkeypatch.setitem(TARGET_PACKAGES, "openvino", ("a-package-that-nobody-has",))
+    monkeypatch.setattr(TARGETS["openvino"], "packages", ("a-package-that-nobody-has",))
     item = {"items": {"subnet": {"generator": "subnet", "target": "openvino"}}}
     with pytest.raises(ConfigError, match=r"export.items.subnet.target is 'openvino', .*uv sync --extra openvino"):
         check_needs(workspace(project, export=item), {"export@subnet"})
     check_needs(workspace(project, export=item), {"judge"})
-
-
-def test_targets_are_described_once():
-    for name, target in TARGETS.items():
-        assert target.packages == TARGET_PACKAGES[name]
-        assert target.install == TARGET_EXTRAS[name]
 
 
 @pytest.mark.parametrize(("name", "value"), [("GANPRESS_THREADS", "many"), ("GANPRESS_THREADS", "9" * 5000),

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.__main__ import app
-from ganpress.edge.targets import TARGETS, target
+from ganpress.edge.targets import target
+from ganpress.registries import TARGETS
 
 NOTHING_INSTALLED = {
     "onnx": "uv sync",

@@ -1,14 +1,36 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from models.builders import generator_blueprint
-from models.elastic import NoInitialisation
-from models.families import FAMILIES, find_family
-from models.names import CONDITIONAL, split_name
+from models.builders import generator_blueprint, width_numbers, with_spec
+from models.elastic import NoInitialisation, Spec
+from models.families import FAMILIES, family_of, find_family, is_conditional, split_name
 
 
-def test_names_that_need_no_torch_are_those_of_the_families():
-    assert {name: family.conditional for name, family in FAMILIES.items()} | {"imported": True} == CONDITIONAL
+def test_names_are_checked_and_facts_are_read_without_torch():
+    ask = "import sys; from models.families import FAMILIES, split_name; split_name('unet_64:ngf=8'); "
+    ask += "print([FAMILIES[name].conditional for name in FAMILIES], 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("] False")
+
+
+def test_an_imported_network_is_no_family_and_has_numbers():
+    assert is_conditional("imported")
+    assert split_name("imported:50") == ("imported", "50")
+    assert "imported" not in FAMILIES
+    assert family_of("imported").kept is not None
+    assert family_of("classifier") is None
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_widths_of_every_family_are_read_and_written_back(name):
+    _, family, spec = find_family(name)
+    blueprint = generator_blueprint(f"{name}:{spec}", family.default_canvas)
+    numbers = width_numbers(blueprint)
+    assert len(numbers) == family.places(family.default_canvas)
+    assert width_numbers(with_spec(blueprint, Spec(numbers))) == numbers
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ganpress.errors import DataError
+from ganpress.report.caveats import caveats
 from ganpress.report.content import Measured, ReportInputs
 from ganpress.report.figures import front
 from ganpress.report.headline import headline, summary
@@ -123,3 +124,25 @@ def test_front_holds_what_nothing_beats() -> None:
         for cost, score in points:
             beaten = any(c <= cost and sign * s <= sign * score and (c, s) != (cost, score) for c, s in points)
             assert beaten != ((cost, score) in front(points, lower))
+
+
+def test_runtime_and_file_of_the_edge_are_those_of_its_card(inputs: ReportInputs) -> None:
+    other = dataclasses.replace(inputs, cards=[dataclasses.replace(card, target="openvino") for card in inputs.cards])
+    for shown, runtime, suffix in ((inputs, "ONNX Runtime", ".onnx"), (other, "OpenVINO", ".xml")):
+        tiles = {tile.label: tile.protocol for tile in headline(shown).tiles}
+        assert tiles["faster"].endswith(f"edge in {runtime}")
+        assert tiles["smaller file"].endswith(f"to edge {suffix}")
+        assert any(f"edge files in {runtime}, so" in sentence for sentence in caveats(shown))
+
+
+def test_all_runtimes_of_a_mixed_export_are_named(inputs: ReportInputs) -> None:
+    first, *others = inputs.cards
+    mixed = dataclasses.replace(inputs, cards=[first, *(dataclasses.replace(one, target="openvino") for one in others)])
+    assert any("edge files in ONNX Runtime and OpenVINO, so" in sentence for sentence in caveats(mixed))
+
+
+def test_edge_file_without_a_card_is_given_no_runtime(inputs: ReportInputs) -> None:
+    bare = dataclasses.replace(inputs, cards=())
+    tiles = {tile.label: tile.protocol for tile in headline(bare).tiles}
+    assert tiles["faster"].endswith("edge in its runtime")
+    assert not any("ONNX Runtime" in sentence for sentence in caveats(bare))

@@ -11,11 +11,11 @@ from torch import nn
 
 from ganpress.config.search import SearchConfig
 from ganpress.edge.layer_graph import drawn
-from ganpress.edge.targets import TARGETS
 from ganpress.edge.written_form import WrittenForm
 from ganpress.errors import ConfigError
 from ganpress.imported.card import load_imported
 from ganpress.imported.importing import ImportRequest, import_generator
+from ganpress.registries import TARGETS
 from ganpress.search.latency_prediction import LatencyPredictor, sample_specs
 from ganpress.search.latency_table import LatencyTable
 from ganpress.search.layers import IDLE, Layer, LayerNetwork, trace_layers
@@ -181,7 +181,7 @@ def test_tables_of_other_machines_runtimes_and_measurements_are_other_files(tmp_
             {"latency_runtime": "executorch", "latency_number_type": "bfloat16"},
             "latency_number_type of 'executorch' is float32, int8, found 'bfloat16'",
         ),
-        ({"latency_runtime": "tflite"}, "'torch', 'onnx', 'openvino' or 'executorch'"),
+        ({"latency_runtime": "tflite"}, "unknown runtime 'tflite'; known: torch, onnx, openvino, executorch"),
     ],
 )
 def test_what_a_runtime_cannot_compute_in_is_refused(changes, message):

@@ -13,8 +13,8 @@ from ganpress.data.inputs import LatentInputs, inputs_digest
 from ganpress.edge.card import read_card
 from ganpress.edge.onnx_export import export_onnx
 from ganpress.edge.runtime import OnnxGenerator
-from ganpress.edge.targets import TARGETS
 from ganpress.frames import read_content
+from ganpress.registries import TARGETS
 from models.builders import Blueprint
 from models.wdcgan import WdcganGenerator
 from tasks import compress, export

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ganpress.checkpoint import save_model
+from ganpress.compression.rounding import QuantizationConfig
 from ganpress.config.edge import CompressItem
 from ganpress.data.arrays import PreparedMeta
 from ganpress.edge.card import read_card
@@ -138,6 +139,7 @@ def test_card_lists_every_choice_of_the_compression(project, run):
     made = card.lineage.compression
     # Bits, and of these the share of zeros, have fields of their own; a scan changes nothing.
     elsewhere = {"generator", "sparsity", "weight_bits", "activation_bits", "scan"}
+    elsewhere.add("method")  # which is there where one is named
     assert set(made.options) == set(CompressItem.model_fields) - elsewhere
     assert made.options["clipping"] == "mse"
     assert made.options["percentile"] == 99.99
@@ -163,3 +165,11 @@ def test_damaged_record_of_a_compression_is_named(project, run, capsys, text):
     assert not list((project / "export" / "own").iterdir())
     assert "compression.json is damaged" in (refused := capsys.readouterr().err)
     assert "delete it and run `dvc repro compress@int8`" in refused
+
+
+def test_option_of_another_kind_is_not_passed_to_the_quantizer():
+    class WithClusters(CompressItem):
+        clusters: int = 16
+
+    item = {"generator": "teacher", "weight_bits": 6, "clipping": "kl"}
+    assert compress._config(WithClusters(**item)) == QuantizationConfig(6, None, clipping="kl")

@@ -10,7 +10,7 @@ import yaml
 
 from ganpress.checkpoint import load_model, save_model
 from ganpress.edge import onnx_export
-from ganpress.edge.targets import TARGETS
+from ganpress.registries import TARGETS
 from models.builders import Blueprint, generator_blueprint
 from models.families import Canvas
 from tasks import compress, evaluate, export, search, sweep

@@ -202,3 +202,10 @@ def test_interrupted_search_and_training_leave_earlier_outputs(copied):
         execute(copied, search, "search", search={"max_parameters": 100})
     assert (copied / "artifacts/teacher/generator.pt").read_bytes() == before
     assert torch.is_tensor(load_model(copied / "artifacts/subnet/generator.pt")[0].head.weight)
+
+
+@pytest.mark.parametrize("spec", ["wdcgan:2_1", "wdcgan:1_2"])
+def test_discriminator_of_a_spec_is_as_wide_as_its_largest_number(copied, spec):
+    out = execute(copied, control, "control", "narrow", control={"items": {"narrow": {"spec": spec}}})
+    _, blueprint = load_model(out / "discriminator.pt")
+    assert blueprint.arguments["depth"] == 2

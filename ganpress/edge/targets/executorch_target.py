@@ -1,47 +1,42 @@
 """ExecuTorch with XNNPACK on the CPU, the runtime of phones: floats, and integers by torchao's PT2E quantization."""
 
-import copy
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
-from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES, TARGET_EXTRAS, TARGET_PACKAGES
-from ganpress.edge.files import whole_or_nothing
-from ganpress.edge.forms import Form
-from ganpress.edge.kernels import KernelProfile
-from ganpress.edge.layers import blame
-from ganpress.edge.quiet import quiet
-from ganpress.edge.targets.executorch_quantization import quantized
-from ganpress.edge.targets.executorch_runtime import ExecuTorchGenerator, known_operators
-from ganpress.edge.targets.executorch_surgery import rewrite_
-from ganpress.edge.targets.executorch_trial import is_sound
-from ganpress.edge.targets.target import Target, UnsupportedGenerator
-from ganpress.metrics.scoring import Generate
+from ganpress.edge.targets.target import Target
 
-LARGEST_BATCH = 64
-"""Of one call, of latents; memory is planned for it, and the runner splits what is larger. Programs of pictures take
-one: XNNPACK slices no tensor whose shape is open."""
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ganpress.edge.forms import Form
+    from ganpress.edge.kernels import KernelProfile
+    from ganpress.metrics.scoring import Generate
 
 
 class ExecuTorchTarget(Target):
     """Files `.pte`, one program each."""
 
     name = "executorch"
-    suffix = EDGE_SUFFIXES["executorch"]
-    number_types = NUMBER_TYPES["executorch"]
+    title = "ExecuTorch"
+    suffix = ".pte"
+    number_types = ("float32", "int8")
     int8_scheme = (
         "torchao PT2E: weights symmetric per channel, activations asymmetric per tensor, ranges static; "
         "of each image where instance normalisations stand between the layers"
     )
-
-    packages = TARGET_PACKAGES["executorch"]
-    install = TARGET_EXTRAS["executorch"]
+    packages = ("executorch", "torchao")
+    install = "uv sync --extra executorch"
 
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""
         return "native" if number_type == "int8" else "subpixel"
+
+    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
+        """See `Target.as_written`; narrow outputs stay."""
+        return model
 
     def _write(
         self,
@@ -51,77 +46,21 @@ class ExecuTorchTarget(Target):
         number_type: str,  # noqa: ARG002 - float32 or int8, which the calibration tells
         calibration: Tensor | None,
     ) -> tuple[Path, ...]:
-        rewritten = _lowerable(model)
-        try:
-            with quiet():
-                content = _lower(_rewritten(rewritten, example, calibration))
-        except Exception as error:  # the lowering raises many types
-            reason = blame(rewritten, example, str(error)) or " ".join(str(error).split())[:300]
-            raise UnsupportedGenerator(f"ExecuTorch cannot run {type(model).__name__}: {reason}") from None
-        _check_kernels(content, rewritten, example)
-        with whole_or_nothing(path) as place:
-            place.write_bytes(content.buffer)
-        is_sound(content.buffer)
-        return (path,)
+        from ganpress.edge.targets.executorch_lowering import write_executorch
+
+        return write_executorch(model, path, example, calibration)
 
     def _open(self, path: Path, threads: int) -> Generate:
+        from ganpress.edge.targets.executorch_runtime import ExecuTorchGenerator
+
         return ExecuTorchGenerator(path, threads)
 
     def _kernels(self, path: Path, example: Tensor) -> KernelProfile:
+        from ganpress.edge.targets.executorch_runtime import ExecuTorchGenerator
+
         generator = ExecuTorchGenerator(path, threads=1, profile=True)
         generator(example)
         return generator.profile()
 
 
-def _lowerable(model: nn.Module) -> nn.Module:
-    """Give batch normalisations that were not folded weights of one: the lowering fails on those without any."""
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and not norm.affine:
-            norm.weight, norm.bias = (
-                nn.Parameter(torch.ones(norm.num_features)),
-                nn.Parameter(torch.zeros(norm.num_features)),
-            )
-            norm.affine = True
-    return model
-
-
-def _rewritten(model: nn.Module, example: Tensor, calibration: Tensor | None) -> Any:
-    """A generator as a program of operators that XNNPACK takes, in integers where there are calibration inputs."""
-    graph: Any = _export(model, example).module()
-    rewrite_(graph)
-    return _export(graph if calibration is None else quantized(graph, calibration), example)
-
-
-def _export(model: nn.Module, example: Tensor) -> Any:
-    if example.dim() == 4:
-        inputs, shapes = example[:1], None
-    else:
-        inputs = example[:2] if len(example) > 1 else example.expand(2, *example.shape[1:])
-        shapes = ({0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)},)
-    with torch.no_grad():
-        return torch.export.export(model, (inputs.contiguous(),), dynamic_shapes=shapes)
-
-
-def _lower(program: Any) -> Any:
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
-    return to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
-
-
-def _check_kernels(content: Any, model: nn.Module, example: Tensor) -> None:
-    """Refuse a program with an operator that the runtime has no kernel for.
-
-    Raises:
-        UnsupportedGenerator: naming the operator and its layer.
-    """
-    known = known_operators()
-    for plan in content.executorch_program.execution_plan:
-        for one in plan.operators:
-            name = f"{one.name}.{one.overload}" if one.overload else one.name
-            if name not in known:
-                where = blame(model, example, name) or f"the operator {name}"
-                raise UnsupportedGenerator(
-                    f"ExecuTorch cannot run {type(model).__name__}: it has no kernel for {where}"
-                )
+TARGET = ExecuTorchTarget()

@@ -1,20 +1,20 @@
 """ONNX Runtime on the CPU: floats, halves on disk, and integers by its own static quantization."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
-from ganpress.config.edge import EDGE_SUFFIXES, NUMBER_TYPES, TARGET_EXTRAS, TARGET_PACKAGES
-from ganpress.edge.forms import Form
-from ganpress.edge.kernels import KernelProfile
-from ganpress.edge.onnx_export import export_onnx, write_content
-from ganpress.edge.onnx_numbers import INSIDE_PERCENT, half_content, integer_content
-from ganpress.edge.onnx_profile import profile_onnx
-from ganpress.edge.runtime import OnnxGenerator
+from ganpress.edge.onnx_format import INSIDE_PERCENT, OPSET
 from ganpress.edge.targets.target import Target
-from ganpress.metrics.scoring import Generate
-from models.quantized import QuantizedGenerator
-from models.quantized_network import QuantizedNetwork
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ganpress.edge.forms import Form
+    from ganpress.edge.kernels import KernelProfile
+    from ganpress.metrics.scoring import Generate
 
 
 class OnnxTarget(Target):
@@ -25,24 +25,41 @@ class OnnxTarget(Target):
     """
 
     name = "onnx"
-    suffix = EDGE_SUFFIXES["onnx"]
-    number_types = NUMBER_TYPES["onnx"]
+    title = "ONNX Runtime"
+    suffix = ".onnx"
+    number_types = ("float32", "float16", "int8")
     int8_scheme = (
         "ONNX Runtime, static: weights symmetric per channel, activations asymmetric per tensor, "
         f"percentile {INSIDE_PERCENT}"
     )
-
-    packages = TARGET_PACKAGES["onnx"]
-    install = TARGET_EXTRAS["onnx"]
-    own_integers = (QuantizedGenerator, QuantizedNetwork)
+    packages = ("onnxruntime", "onnx", "onnxscript")
+    install = "uv sync"
+    is_onnx = True
+    opset = OPSET
+    reads_onnx = True
 
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""
         return "subpixel" if number_type == "int8" else "native"
 
+    def can_keep(self, model: nn.Module) -> bool:
+        """See `Target.can_keep`."""
+        from models.quantized_network import Quantized
+
+        return isinstance(model, Quantized)
+
+    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:
+        """See `Target.as_written`; a deployed W-DCGAN is drawn by nodes of its own."""
+        from models.edge_wdcgan import DeployedWdcgan
+
+        return model if isinstance(model, DeployedWdcgan) else super().as_written(model, example)
+
     def _write(
         self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
     ) -> tuple[Path, ...]:
+        from ganpress.edge.onnx_export import export_onnx, write_content
+        from ganpress.edge.onnx_numbers import half_content, integer_content
+
         if calibration is not None:
             write_content(path, integer_content(model, example, calibration))
         elif number_type == "float16":
@@ -52,7 +69,14 @@ class OnnxTarget(Target):
         return (path,)
 
     def _open(self, path: Path, threads: int) -> Generate:
+        from ganpress.edge.runtime import OnnxGenerator
+
         return OnnxGenerator(path, threads)
 
     def _kernels(self, path: Path, example: Tensor) -> KernelProfile:
+        from ganpress.edge.onnx_profile import profile_onnx
+
         return profile_onnx(path, example)
+
+
+TARGET = OnnxTarget()

@@ -1,20 +1,25 @@
-"""What every edge target can do: write a generator as its files, run them, and say which kernels ran."""
+"""What every edge target can do: write a generator as its files, run them, and say which kernels ran.
 
-import copy
+Whoever only asks for a target's facts needs no torch: what works on networks is imported where it is called.
+"""
+
+from __future__ import annotations
+
 import importlib.metadata
 from abc import ABC, abstractmethod
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-
-from ganpress.config.edge import TargetName
-from ganpress.edge.equalization import equalized
-from ganpress.edge.forms import Form, in_form
-from ganpress.edge.kernels import KernelProfile
 from ganpress.errors import ConfigError
-from ganpress.input_checks import check_generator
-from ganpress.metrics.scoring import Generate
-from models.quantized_network import Quantized
+from ganpress.registries import TARGETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ganpress.edge.forms import Form
+    from ganpress.edge.kernels import KernelProfile
+    from ganpress.metrics.scoring import Generate
 
 
 class MissingTarget(ConfigError):
@@ -28,10 +33,14 @@ class UnsupportedGenerator(ConfigError):
 class Target(ABC):
     """One runtime with its file format."""
 
-    name: TargetName
+    name: str
     """As in `export.items.X.target`."""
+    title: str
+    """The runtime's name as people write it."""
     suffix: str
     """Of the file that `write` writes and `open` takes; packed, `.zst` comes behind it."""
+    beside: tuple[str, ...] = ()
+    """Suffixes of further files that belong to the one that is opened."""
     number_types: tuple[str, ...]
     """What `write` can write; `int8` is the target's own post-training quantization."""
     int8_scheme: str
@@ -40,16 +49,36 @@ class Target(ABC):
     """Distributions that it needs."""
     install: str
     """Command that installs them."""
-    own_integers: tuple[type[nn.Module], ...] = ()
-    """Generators quantized by ganpress that `float32` writes in the integers that they have."""
+    mismatch_advice: str = ""
+    """What to do where a file differs from torch for a reason of the runtime's own."""
+    is_onnx: bool = False
+    """Whether its files are ONNX, which browsers run and MLflow serves."""
+    opset: int | None = None
+    """Version of the operators in its files; None where the format has no operator sets."""
+    reads_onnx: bool = False
+    """Whether it makes its files of ONNX graphs, so that a single layer can be given to it as one."""
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""
-        return self.install if absent_packages(*self.packages) else None
+        return self.install if self.absent_packages() else None
+
+    def absent_packages(self) -> list[str]:
+        """Those of its packages that are not installed."""
+        return [name for name in self.packages if not any(importlib.metadata.distributions(name=name))]
 
     @abstractmethod
     def default_form(self, number_type: str) -> Form:
         """Form of transposed convolutions that ran faster where it was measured; see `ganpress.edge.choice`."""
+
+    def can_keep(self, model: nn.Module) -> bool:  # noqa: ARG002 - of one that keeps no integers, nothing matters
+        """Whether a generator that ganpress quantized is written in the integers that it has."""
+        return False
+
+    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:
+        """The layers of a float network, in its form, as the files hold them."""
+        from ganpress.edge.graph_passes_outputs import widen_outputs
+
+        return widen_outputs(model, example)
 
     def write(
         self,
@@ -79,14 +108,22 @@ class Target(ABC):
             ConfigError: if the number type, the inputs or the calibration set does not fit, or the generator's images
                 are not finite.
         """
+        import copy
+
+        from ganpress.edge.equalization import equalized
+        from ganpress.edge.forms import in_form
+        from ganpress.input_checks import check_generator
+        from models.quantized_network import Quantized
+
         check_request(self, number_type, example, calibration)
         check_generator(copy.deepcopy(model).eval(), example)
         ranges = calibration if number_type == "int8" else None
         if isinstance(model, Quantized):
-            if number_type != "float32" or not isinstance(model, self.own_integers):
+            if number_type != "float32" or not self.can_keep(model):
+                others = " or ".join(f"'{name}'" for name, one in TARGETS.items() if one.can_keep(model))
                 raise ConfigError(
                     f"the target '{self.name}' writes float generators and quantizes by itself; "
-                    "name the float generator and number_type int8, or take the target 'onnx'"
+                    f"name the float generator and number_type int8, or take the target {others}"
                 )
             return self._write(model, path, example, number_type, None)
         if ranges is not None:
@@ -141,11 +178,6 @@ def require_installed(target: Target) -> None:
     command = target.missing()
     if command is not None:
         raise MissingTarget(f"the target '{target.name}' is not installed; run `{command}`")
-
-
-def absent_packages(*distributions: str) -> list[str]:
-    """Those of the named distributions that are not installed."""
-    return [name for name in distributions if not any(importlib.metadata.distributions(name=name))]
 
 
 def check_request(target: Target, number_type: str, example: Tensor, calibration: Tensor | None) -> None:
