@@ -169,14 +169,7 @@ def _unet_family(downs: int) -> Family:
 
 
 WDCGAN = Family(
-    "wdcgan_generator",
-    _wdcgan,
-    _levels,
-    _wdcgan_numbers,
-    False,
-    "16",
-    Canvas(1, 64, 64),
-    misfit=_wdcgan_misfit,
+    "wdcgan_generator", _wdcgan, _levels, _wdcgan_numbers, False, "16", Canvas(1, 64, 64), misfit=_wdcgan_misfit
 )
 EDGE_MOBILE_RESNET_9BLOCKS = _resnet_family(True, "ngf=64", "edge_resnet_generator")
 EDGE_RESNET_9BLOCKS = _resnet_family(False, "ngf=64", "edge_resnet_generator")
@@ -191,13 +184,6 @@ UNET_64 = _unet_family(6)
 UNET_128 = _unet_family(7)
 UNET_256 = _unet_family(8)
 OWN_NETWORK = Family(
-    "imported",
-    _imported_arguments,
-    lambda _: 0,
-    _imported_numbers,
-    True,
-    "100",
-    _PHOTO,
-    kept=_imported_kept,
+    "imported", _imported_arguments, lambda _: 0, _imported_numbers, True, "100", _PHOTO, kept=_imported_kept
 )
 """A network that a user brought; what it is stands in its model file."""

@@ -15,10 +15,7 @@ PRECISION = _share(
     read=lambda own, _: own.neighbours.precision,
 )
 RECALL = _share(
-    "recall",
-    "Recall",
-    "share of real images inside the generated manifold",
-    read=lambda own, _: own.neighbours.recall,
+    "recall", "Recall", "share of real images inside the generated manifold", read=lambda own, _: own.neighbours.recall
 )
 DENSITY = _higher(
     "density",
