@@ -7,7 +7,7 @@ listed.
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -61,8 +61,11 @@ class Registry(Mapping[str, T]):
 
     def unknown(self, name: str) -> str:
         """One line about a name that is not here."""
-        known = ", ".join(sorted(self))
-        return f"unknown {self.kind} '{ascii(name)[1:-1][:40]}'; known: {known}"
+        return f"unknown {self.kind} '{ascii(name)[1:-1][:40]}'; known: {self.listing()}"
+
+    def listing(self, wanted: Callable[[T], bool] | None = None) -> str:
+        """The names, for a message; with `wanted`, those of the objects that it accepts."""
+        return ", ".join(sorted(name for name in self if wanted is None or wanted(self[name])))
 
     @cached_property
     def _added(self) -> dict[str, EntryPoint]:

@@ -18,7 +18,7 @@ EAGER = "torch"
 
 def _known_runtime(name: str) -> str:
     if name != EAGER and name not in TARGETS:
-        raise ValueError(f"unknown runtime '{name}'; known: {EAGER}, {', '.join(TARGETS)}")
+        raise ValueError(f"unknown runtime '{name}'; known: {EAGER}, {TARGETS.listing()}")
     return name
 
 

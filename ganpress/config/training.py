@@ -124,7 +124,7 @@ class CandidateConfig(Section):
 def _can_choose(name: str) -> str:
     if name in METRICS and METRICS[name].can_choose:
         return name
-    allowed = ", ".join(name for name, metric in METRICS.items() if metric.can_choose)
+    allowed = METRICS.listing(lambda metric: metric.can_choose)
     raise ValueError(f"'{name}' is no metric that generators can be chosen by; choose {allowed}")
 
 

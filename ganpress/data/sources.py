@@ -64,7 +64,7 @@ def check_source(source: str) -> None:
             raise ConfigError(f"'{source}': {kind} are made from plain images, and {base} has sources and targets")
     elif not (kind in PATH_KINDS and rest) and source not in SOURCES:
         raise ConfigError(
-            f"data source '{source}' is unknown; known: {', '.join(SOURCES)}, "
+            f"data source '{source}' is unknown; known: {SOURCES.listing()}, "
             f"{', '.join(f'{one}:<path>' for one in PATH_KINDS)}, {', '.join(f'{one}:<base>' for one in DERIVED_KINDS)}"
         )
 

@@ -10,6 +10,7 @@ import psutil
 
 from ganpress.errors import CodeChanged
 from ganpress.executed_code.digests import StageCode, changed_files
+from ganpress.executed_code.reach import EXTENSION
 
 CLOCK_SECONDS = 1.0
 """How much too early or late the kernel's word for the start of a process can be."""
@@ -56,7 +57,8 @@ class CodeGuard:
     def _refuse_late_edits(self) -> None:
         started = psutil.Process().create_time() - CLOCK_SECONDS
         files = [line.rpartition(" ")[0] for line in self._text.splitlines()]
-        late = [path for path in files if (self._code.modules.root / path).stat().st_ctime > started]
+        own = [path for path in files if not path.startswith(EXTENSION)]
+        late = [path for path in own if (self._code.modules.root / path).stat().st_ctime > started]
         if late:
             raise CodeChanged(f"{_named(late)} changed while it started; run again")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
+from ganpress.executed_code.extensions import installed
 from ganpress.executed_code.registries import registries_of
 from ganpress.executed_code.statements import Statement, read_statements, statement_of
 from ganpress.whole_files import write_whole
@@ -106,9 +107,10 @@ class Modules:
         return self._data[package]
 
     def state(self) -> str:
-        """Digest of the content of every file of the packages, and of the code that reads them, as they are now."""
+        """Digest of every file, of packages that add to ganpress, and of the code that reads them, as they are now."""
         files = [path for package in PACKAGES for path in (self.root / package).rglob("*") if path.suffix != ".pyc"]
         lines = [f"{path} {_digest(path.read_bytes())}" for path in sorted(files) if path.is_file()]
+        lines += [f"{one.group} {one.name} {one.package} {one.digest()}" for one in installed()]
         return _digest("\n".join([_reader_version(), *lines]).encode())
 
     def save(self) -> None:

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from ganpress.executed_code.extensions import Extension, extensions_of
 from ganpress.executed_code.modules import PACKAGES, Module, Modules
 from ganpress.executed_code.registries import CUTS, Cut
 from ganpress.executed_code.statements import Entry, Import, Statement, is_dynamic, root_of
 
-FOREIGN_IMPORTS = ("models.factory_pins", "models.imported")
-"""Modules that import a function of a user's own, whose sources its pin and the card of its import hold."""
+FOREIGN_IMPORTS = ("models.factory_pins", "models.imported", "models.registry")
+"""Modules that import what they are told: a function of a user's own, whose sources its pin and the card of its import
+hold; what a registry names, which is followed from its text; what another package adds (`extensions`)."""
+EXTENSION = "installed"
+"""Stands before the name of another package where a digest lists files."""
+LOOKUPS = ("[]", "find", "get", "listing", "unknown")
+"""What is done with a registry that only looks names up, or lists them in a message."""
 STATEMENT, ENTRY, LOOKED_UP = "statement", "entry", "looked up"
 IMPORTED, WHOLE, PROGRAM = "imported", "whole", "program"
 
@@ -73,7 +79,9 @@ class Reach:
             if module in self.modules
             for number in self.modules[module].bound.get(name, ())
         ]
-        return frozenset(self.key(node, entry) for node in nodes for entry in self.statement(node).entries)
+        own = {self.key(node, entry) for node in nodes for entry in self.statement(node).entries}
+        added = {one.name for node in nodes for one in extensions_of(self.statement(node).texts)}
+        return frozenset(own | added)
 
     def of(self, module: str, words: Iterable[str] | None) -> Reached:
         """Follow one program.
@@ -113,17 +121,26 @@ class Reach:
         return next(filter(None, names), "")
 
     def texts_behind(self, node: Node, entry: Entry) -> frozenset[str]:
-        """Texts in an entry and in what it refers to in its own module."""
+        """Texts in an entry and in what it refers to, in its own module and in that which it names."""
         texts, seen = set(entry.texts), set[Node]()
-        waiting = [one for name in entry.names for one in self._resolve(node.module, name, ())]
+        places = list(self._places(entry.texts))
+        waiting = [*places, *(one for name in entry.names for one in self._resolve(node.module, name, ()))]
+        own = {node.module, *(place.module for place in places)}
         while waiting:
             one = waiting.pop()
-            if one.module != node.module or one.kind != STATEMENT or one in seen:
+            if one.module not in own or one.kind != STATEMENT or one in seen:
                 continue
             seen.add(one)
             texts.update(self.statement(one).texts)
             waiting += self.edges(one)
         return frozenset(texts)
+
+    def imported_by(self, extension: Extension) -> Iterator[Node]:
+        """The modules that another package imports; each counts whole."""
+        for module, name in extension.imports():
+            inner = f"{module}.{name}"
+            if inner in self.modules or module in self.modules:
+                yield Node(inner if inner in self.modules else module, WHOLE)
 
     def _follow(self, node: Node) -> Iterator[Node]:
         module = self.modules[node.module]
@@ -165,6 +182,14 @@ class Reach:
             yield from self._unnamed(module, name) if is_dynamic(name) else self._resolve(module.name, name, imports)
         # A text may be the module of a process: `python -m ganpress.edge.memory`.
         yield from (Node(text, PROGRAM) for text in texts if "." in text and text in self.modules)
+        yield from self._places(texts)
+
+    def _places(self, texts: Iterable[str]) -> Iterator[Node]:
+        """What texts of the form `package.module:OBJECT` name, as the entries of a registry do."""
+        for text in texts:
+            module, _, name = text.partition(":")
+            if name and module in self.modules:
+                yield from self._in_module(module, name)
 
     def _unnamed(self, module: Module, word: str) -> Iterator[Node]:
         """What code can reach that does not say what it reaches."""
@@ -187,7 +212,7 @@ class Reach:
         module = self.modules[name]
         for number in module.bound.get(word, ()):
             statement = module.statements[number]
-            is_lookup = bool(statement.entries) and rest in ("[]", "get")
+            is_lookup = bool(statement.entries) and rest in LOOKUPS
             yield Node(name, LOOKED_UP if is_lookup else STATEMENT, number)
             for one in statement.imports:
                 if one.local == word:
@@ -229,6 +254,8 @@ class _Search:
         self._keys: dict[str, set[str]] = {}
         """Registry -> names of its entries that count."""
         self._registries: dict[Node, tuple[str, Cut]] = {}
+        self._added: dict[str, str] = {}
+        """Package that adds an entry that counts -> its digest."""
         if self._named is not None:
             self._named.update(named or ())
 
@@ -243,8 +270,8 @@ class _Search:
             if node.kind in (STATEMENT, LOOKED_UP):
                 statement = self._reach.statement(node)
                 self._hear(statement.texts)
-                if statement.entries:
-                    self._registries[node] = _cut_of(node, statement)
+                if (cut := _cut_of(node, statement)) is not None:
+                    self._registries[node] = cut
             waiting += self._reach.edges(node)
 
     def visit_named_entries(self) -> bool:
@@ -261,7 +288,18 @@ class _Search:
                     self._hear(entry.texts)
                     self._keys.setdefault(registry, set()).add(key)
                     self.visit(one)
+            for extension in extensions_of(self._reach.statement(node).texts):
+                if goes_through_all or self._named is None or extension.name in self._named:
+                    self._keys.setdefault(registry, set()).add(extension.name)
+                    self._add(extension)
         return len(self._seen) > before
+
+    def _add(self, extension: Extension) -> None:
+        """Let another package count, and what it imports of this one."""
+        if extension.package not in self._added:
+            self._added[extension.package] = extension.digest()
+            for node in self._reach.imported_by(extension):
+                self.visit(node)
 
     def result(self) -> Reached:
         """What was found."""
@@ -273,6 +311,7 @@ class _Search:
         parts = {modules.path_of(name): _short_digest("\n".join(own)) for name, own in lines.items()}
         for package in {modules[name].package for name in lines}:
             parts |= modules.data_of(package)
+        parts |= {f"{EXTENSION} {package}": digest for package, digest in self._added.items()}
         names = frozenset(name for keys in self._keys.values() for name in keys if name)
         return Reached(parts, names, frozenset(counted))
 
@@ -300,6 +339,7 @@ def _short_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _cut_of(node: Node, statement: Statement) -> tuple[str, Cut]:
-    """Name and cut of a registry."""
-    return next((place, CUTS[place]) for name in statement.binds if (place := f"{node.module}:{name}") in CUTS)
+def _cut_of(node: Node, statement: Statement) -> tuple[str, Cut] | None:
+    """Name and cut of a registry; None for any other statement."""
+    places = (f"{node.module}:{name}" for name in statement.binds)
+    return next(((place, CUTS[place]) for place in places if place in CUTS), None)

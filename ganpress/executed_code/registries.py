@@ -20,16 +20,12 @@ class Cut:
 
 
 CUTS: dict[str, Cut] = {
-    "ganpress.config.edge:EDGE_SUFFIXES": Cut(only_named=True),
-    "ganpress.config.edge:NUMBER_TYPES": Cut(),
-    "ganpress.config.edge:TARGET_EXTRAS": Cut(),
-    "ganpress.config.edge:TARGET_PACKAGES": Cut(),
-    "ganpress.config.edge:TargetName": Cut(only_named=True),
-    "ganpress.edge.targets:TARGETS": Cut(),
+    "ganpress.registries:COMPRESSORS": Cut(only_named=True),
+    "ganpress.registries:METRICS": Cut(),
+    "ganpress.registries:SOURCES": Cut(only_named=True),
+    "ganpress.registries:TARGETS": Cut(only_named=True),
     "models.builders:BUILDERS": Cut(only_named=True),
-    "models.builders:KEPT": Cut(),
     "models.families:FAMILIES": Cut(only_named=True, found_by="models.builders:BUILDERS"),
-    "models.names:CONDITIONAL": Cut(only_named=True),
 }
 """`module:name` of each registry. One that is absent, or of a form whose entries cannot be told apart, counts whole."""
 

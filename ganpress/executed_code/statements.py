@@ -254,7 +254,7 @@ def _last_word(node: ast.expr) -> str:
 
 def _elements(node: ast.stmt) -> list[tuple[str, ast.expr]] | None:
     """(key, element) of the registry that is assigned; None where it has no form whose elements can be told apart."""
-    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    value = _table(node)
     if isinstance(value, ast.Dict):
         keys = [_text(key) if key is not None else "" for key in value.keys]
         return list(zip(keys, value.values, strict=True)) if all(keys) else None
@@ -269,8 +269,14 @@ def _elements(node: ast.stmt) -> list[tuple[str, ast.expr]] | None:
 
 def _keys(node: ast.stmt) -> set[int]:
     """Identities of the keys of a dict that is assigned."""
-    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    value = _table(node)
     return set(map(id, value.keys)) if isinstance(value, ast.Dict) else set()
+
+
+def _table(node: ast.stmt) -> ast.expr | None:
+    """What is assigned; of a call, such as `Registry("metric", …, {…})`, its last argument."""
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    return value.args[-1] if isinstance(value, ast.Call) and value.args else value
 
 
 def _entry(key: str, element: ast.expr, package: str) -> Entry:

@@ -57,6 +57,6 @@ def known_name(raw: str) -> ReadName:
     if name is None:
         raise ConfigError(
             f"'{raw}' is no metric of ganpress or of an installed package, so nothing says which value is better; "
-            f"known: {', '.join(METRICS)}"
+            f"known: {METRICS.listing()}"
         )
     return name

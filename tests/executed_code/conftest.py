@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,10 @@ class Copy:
         """Stages whose digest is another than before; new ones included."""
         now = digests(self.root)
         return {name for name in now if now[name] != self.before.get(name)}
+
+    def as_it_is(self) -> "Copy":
+        """The same, with what has been done to it so far behind it."""
+        return replace(self, before=digests(self.root))
 
 
 def digests(root: Path) -> dict[str, str]:

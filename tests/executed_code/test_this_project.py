@@ -1,12 +1,12 @@
 """Which stages of this project an edit of its code runs again."""
 
 import ast
-import re
 
 import pytest
 import yaml
 
 from ganpress.executed_code.digests import StageCode
+from ganpress.executed_code.extensions import Extension
 from tasks.generator_training import identity
 from tasks.stage import Stage
 
@@ -70,10 +70,13 @@ def test_a_constant_of_the_distillation_runs_what_distils_and_nothing_before_it(
 
 
 ARCHITECTURE = """
+
+from models.generator_families import UNET_32
 from models.resnet import resnet_generator
 from torch import nn
 
 WIDTHS = 8
+NEW = replace(UNET_32, builder="new_generator")
 
 def new_generator(spec: str, in_channels: int, out_channels: int) -> nn.Module:
     return resnet_generator(spec, in_channels, out_channels, WIDTHS > 0)
@@ -86,20 +89,12 @@ def with_architecture(copy):
     (copy.root / "models/new_family.py").write_text(ARCHITECTURE)
     copy.edit(
         "models/builders.py",
-        "from models.quantized import",
-        "from models.new_family import new_generator\nfrom models.quantized import",
+        '        "pretext_classifier": ',
+        '        "new_generator": "models.new_family:new_generator",\n        "pretext_classifier": ',
     )
     copy.edit(
-        "models/builders.py",
-        '    "pretext_classifier": ',
-        '    "new_generator": new_generator,\n    "pretext_classifier": ',
+        "models/families.py", '        "unet_32": ', '        "new": "models.new_family:NEW",\n        "unet_32": '
     )
-    copy.edit(
-        "models/families.py",
-        '    "unet_32": ',
-        '    "new": Family("new_generator", _wdcgan, _base_channels, True, "ngf=64", _PHOTO),\n    "unet_32": ',
-    )
-    copy.edit("models/names.py", '    "resnet_9blocks": True', '    "new": True,\n    "resnet_9blocks": True')
     return copy
 
 
@@ -119,28 +114,76 @@ def test_a_new_architecture_counts_where_it_is_named(with_architecture):
 
 def test_a_new_target_runs_nothing_again(copy):
     (copy.root / "ganpress/edge/targets/new_target.py").write_text(
-        "from ganpress.edge.targets.target import Target\n\n\nclass NewTarget(Target):\n    name = 'new'\n"
+        "from ganpress.edge.targets.target import Target\n\n\nclass NewTarget(Target):\n    name = 'new'\n\n\n"
+        "TARGET = NewTarget()\n"
     )
-    targets = "ganpress/edge/targets/__init__.py"
-    copy.edit(
-        targets,
-        "from ganpress.edge.targets.onnx_target",
-        "from ganpress.edge.targets.new_target import NewTarget\nfrom ganpress.edge.targets.onnx_target",
-    )
-    copy.edit(targets, "ExecuTorchTarget())", "ExecuTorchTarget(), NewTarget())")
-    for table in ("EDGE_SUFFIXES", "NUMBER_TYPES", "TARGET_PACKAGES", "TARGET_EXTRAS"):
-        text = (copy.root / "ganpress/config/edge.py").read_text()
-        line = re.search(rf"^{table}\b.*\{{", text, re.MULTILINE)
-        copy.edit("ganpress/config/edge.py", line[0], f'{line[0]}"new": (".new"),')
-    copy.edit("ganpress/config/edge.py", 'TargetName = Literal["', 'TargetName = Literal["new", "')
+    place = '"new": "ganpress.edge.targets.new_target:TARGET",'
+    copy.edit("ganpress/registries.py", '"openvino": ', f'{place}\n        "openvino": ')
     assert copy.changed() == set()
 
 
+def test_a_target_counts_where_it_is_exported_to(copy):
+    params = yaml.safe_load((copy.root / "params.yaml").read_text())
+    params["export"]["items"]["subnet"]["target"] = "openvino"
+    (copy.root / "params.yaml").write_text(yaml.safe_dump(params))
+    before = {
+        name: StageCode(copy.root).reached(f"artifacts/code/export/{name}").digest for name in ("subnet", "teacher")
+    }
+    copy.edit("ganpress/edge/targets/openvino_target.py", "TARGET = ", "MORE = 1\nTARGET = MORE and ")
+    after = {name: StageCode(copy.root).reached(f"artifacts/code/export/{name}").digest for name in before}
+    assert [name for name in before if before[name] != after[name]] == ["subnet"]
+
+
 def test_a_new_metric_runs_what_measures_it(copy):
-    """A method more of the scores: whatever measures generators."""
-    copy.edit(
-        "ganpress/metrics/scores.py",
-        '"density": self.neighbours.density,',
-        '"density": self.neighbours.density, "new": 1.0,',
+    """Whatever goes through all metrics; what chooses by one that is named, or measures none, runs not again."""
+    (copy.root / "ganpress/metrics/definitions/new.py").write_text(
+        "from ganpress.metrics.metric import Metric\n\nNEW = Metric('new', 'New', 'nothing', 'higher')\n"
     )
-    assert {"evaluate"} <= copy.changed() <= {"evaluate", "search", "sweep", "teacher"}
+    copy.edit("ganpress/registries.py", '"kid": ', '"new": "ganpress.metrics.definitions.new:NEW",\n        "kid": ')
+    assert {"evaluate", "report"} <= copy.changed() <= {"evaluate", "report", "search", "sweep", "teacher"}
+
+
+VENDI = """
+from ganpress.metrics.distances import nearest_distances
+from ganpress.metrics.metric import Metric
+
+VENDI = Metric("vendi", "Vendi", "spread", "higher")
+"""
+
+
+@pytest.fixture
+def with_extension(copy, tmp_path, monkeypatch):
+    """An installed package that adds a metric and a target; returns the copy, the package, and its digests."""
+    package = tmp_path / "strangers"
+    package.mkdir()
+    (package / "vendi.py").write_text(VENDI)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    added = Extension("ganpress.metrics", "vendi", "strangers"), Extension("ganpress.targets", "toaster", "strangers")
+    for module in ("extensions", "modules"):
+        monkeypatch.setattr(f"ganpress.executed_code.{module}.installed", lambda: added)
+    return copy.as_it_is(), package
+
+
+def test_a_metric_of_another_package_counts_where_all_are_measured(copy, with_extension):
+    changed, package = with_extension
+    measured = copy.changed()
+    assert {"evaluate", "report"} <= measured <= {"evaluate", "report", "search", "sweep", "teacher"}
+    (package / "vendi.py").write_text(VENDI.replace("spread", "breadth"))
+    assert changed.changed() == measured
+
+
+def test_what_another_package_imports_counts_with_it(with_extension):
+    changed, _ = with_extension
+    changed.edit("ganpress/metrics/distances.py", '"""', '"""Words. ')
+    assert changed.changed() == set()
+    with (changed.root / "ganpress/metrics/distances.py").open("a") as file:
+        file.write("\n\ndef only_the_strangers_use_it():\n    return 1\n")
+    assert "evaluate" in changed.changed()
+
+
+def test_a_target_of_another_package_counts_where_it_is_named(with_extension):
+    changed, _ = with_extension
+    params = yaml.safe_load((changed.root / "params.yaml").read_text())
+    params["export"]["items"]["subnet"]["target"] = "toaster"
+    (changed.root / "params.yaml").write_text(yaml.safe_dump(params))
+    assert {"export/subnet"} == {name for name in changed.changed() if name.startswith("export/")}

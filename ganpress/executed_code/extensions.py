@@ -1,0 +1,69 @@
+"""Other packages that add to ganpress by entry points: their files, and what of ganpress these import."""
+
+import ast
+import hashlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+GROUP = "ganpress."
+"""What the names of the groups begin with."""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """One object that an installed package adds."""
+
+    group: str
+    """Of its entry point: `ganpress.metrics`."""
+    name: str
+    package: str
+    """The top-level package that holds it, which counts whole."""
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """The modules of the package; none where it is not found, as its use then says."""
+        spec = find_spec(self.package)
+        if spec is None:
+            return ()
+        folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+        single = [Path(spec.origin)] if not folders and spec.origin and spec.origin.endswith(".py") else []
+        return tuple(sorted([*single, *(path for folder in folders for path in folder.rglob("*.py"))]))
+
+    def digest(self) -> str:
+        """Of the bytes of its modules, wherever they are installed."""
+        parts = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in self.files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    def imports(self) -> Iterator[tuple[str, str]]:
+        """(module, name in it, if any) of everything that it imports by name."""
+        for path in self.files:
+            try:
+                tree = ast.parse(path.read_bytes())
+            except (SyntaxError, ValueError):
+                continue  # its import fails, and says so
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Import):
+                    yield from ((alias.name, "") for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    yield from ((node.module, alias.name) for alias in node.names)
+
+
+@cache
+def installed() -> tuple[Extension, ...]:
+    """Everything that other packages add, as it was when this process first asked; nothing is imported."""
+    found = entry_points()
+    groups = [group for group in sorted(found.groups) if group.startswith(GROUP)]
+    return tuple(
+        Extension(group, entry.name, entry.module.partition(".")[0])
+        for group in groups
+        for entry in sorted(found.select(group=group), key=lambda entry: (entry.name, entry.value))
+    )
+
+
+def extensions_of(groups: Collection[str]) -> list[Extension]:
+    """What is added to these groups."""
+    return [extension for extension in installed() if extension.group in groups]
