@@ -99,7 +99,7 @@ class Metric:
         1 is as good as the teacher, above it better. None where the share would divide by zero.
         """
         part, whole = (own, teacher) if self.direction == "higher" else (teacher, own)
-        return part / whole if whole > 0 else None
+        return part / whole if whole != 0 else None
 
 
 def badness(value: float, direction: Direction) -> float:

@@ -201,9 +201,12 @@ class ReportInputs:
         return "label maps" if conditioning.pairing == "semantic" else "sources"
 
     def retained(self, one: Measured, metric: MetricName) -> float | None:
-        """Share of the teacher's score that `one` keeps; None where either was not measured."""
+        """Share of the teacher's score that `one` keeps; None where either was not measured, or the signs differ."""
         own, teacher = one.metrics.get(metric.raw), self.teacher.metrics.get(metric.raw)
-        return None if own is None or teacher is None or metric.metric is None else metric.metric.share(own, teacher)
+        if own is None or teacher is None or metric.metric is None:
+            return None
+        share = metric.metric.share(own, teacher)
+        return share if share is not None and share >= 0 else None
 
     def best_edge_file(self) -> Measured | None:
         """The edge file with the best main metric within evaluate.max_bytes; of equals the smaller.
