@@ -251,7 +251,7 @@ class CleanStages:
     def is_clean_now(self, name: str) -> bool:
         """Ask DVC itself whether the stage is clean, whatever was known before."""
         with self._lock:
-            return _read_key(self._root, name, self.code()) is not None
+            return self._read_key(name) is not None
 
     def _current_key(self, name: str) -> str | None:
         stage = self._graph[name]
@@ -259,7 +259,14 @@ class CleanStages:
             return None  # nothing that happened upstream can have cured it
         if self._touched.isdisjoint(self._graph.ancestors(name)):
             return stage.key
-        return _read_key(self._root, name, self.code())
+        return self._read_key(name)
+
+    def _read_key(self, name: str) -> str | None:
+        """Ask about one stage as it is now; None also where its code cannot be read, which its run will say."""
+        try:
+            return _read_key(self._root, name, self.code())
+        except ConfigError:
+            return None
 
 
 def _read_key(root: Path, name: str, code: StageCode) -> str | None:

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +132,15 @@ _NEEDED = {"data.dvc": "outs", "dvc.lock": "stages"}
 """A key without which a file that DVC writes says nothing."""
 
 
+WRITING_SECONDS = 0.3
+"""How long a file that another DVC is just writing may look empty or cut off."""
+
+
 def _text(root: Path, path: Path, deep: bool) -> Iterator[Damage]:
     words = _text_damage(root, path, deep)
+    if words is not None and path.name in _NEEDED:  # DVC writes these in place, and nobody here holds its lock
+        time.sleep(WRITING_SECONDS)
+        words = _text_damage(root, path, deep)
     if words is None:
         return
     if _committed(root, path) is not None:

@@ -38,6 +38,15 @@ settings.register_profile("ganpress", database=None, deadline=None, derandomize=
 settings.load_profile("ganpress")
 
 
+LONGEST = ("test_chain.py", "test_side_by_side.py", "test_kill.py")
+"""Files that take minutes; begun first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; `--no-loadscope-reorder` lets them stay there."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked `needs_target(NAME)` where that export target's extra is not installed."""
     for mark in item.iter_markers("needs_target"):

@@ -1,9 +1,13 @@
 """`ganpress status`."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from flows.commands.run import Recipe, Settings, StrictVersions
-from flows.dvc_graph import StageGraph
+
+if TYPE_CHECKING:
+    from flows.dvc_graph import StageGraph
 
 WORDS = {"clean": "up to date", "restore": "to restore", "run": "to run"}
 STYLES = {"clean": "green", "restore": "cyan", "run": "yellow"}
@@ -31,7 +35,7 @@ def status(recipe: Recipe = None, set_: Settings = None, strict_versions: Strict
     show_graph(graph, graph.names())
 
 
-def show_graph(graph: StageGraph, chosen: tuple[str, ...], force: bool = False) -> None:
+def show_graph(graph: "StageGraph", chosen: tuple[str, ...], force: bool = False) -> None:
     """Print a table of the chosen stages: state and why."""
     from rich import box
     from rich.table import Table

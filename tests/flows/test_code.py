@@ -252,3 +252,14 @@ def test_status_counts_the_stages_without_code(coded):
     printed = coded.call("status").stdout
     assert "3 stages: 1 up to date, 2 to run" in printed
     assert "code changed: tasks/prepare.py" in " ".join(printed.split())
+
+
+def test_code_that_is_no_python_is_named(coded):
+    (coded.root / "tasks/parts.py").write_text("def (\n")
+    done = coded.call("status")
+    assert done.returncode == 2
+    assert "tasks/parts.py: it is not Python" in " ".join(done.stderr.split())
+    code, printed = dvc(coded, "repro", "validate")
+    assert code != 0
+    assert "code: " in printed
+    assert "tasks/parts.py: it is not Python" in printed

@@ -102,6 +102,15 @@ def test_what_holds_work_is_named_with_its_remedy_and_mended(whole, name, kind):
     assert explain(whole.root) is None
 
 
+def test_a_file_that_dvc_is_writing_is_sound(whole, monkeypatch):
+    path = whole.root / "dvc.lock"
+    sound = path.read_bytes()
+    path.write_bytes(b"")
+    monkeypatch.setattr("flows.state_files.time.sleep", lambda _: path.write_bytes(sound))
+    assert heal(whole.root) == []
+    assert explain(whole.root) is None
+
+
 @pytest.mark.parametrize("kind", ["half", "noise"])
 def test_prefects_history_heals(whole, kind):
     path = whole.root / ".prefect/prefect.db"
