@@ -61,11 +61,11 @@ class Registry(Mapping[str, T]):
 
     def unknown(self, name: str) -> str:
         """One line about a name that is not here."""
-        return f"unknown {self.kind} '{ascii(name)[1:-1][:40]}'; known: {self.listing()}"
+        return f"unknown {self.kind} '{ascii(name)[1:-1][:40]}'; known: {', '.join(sorted(self))}"
 
     def listing(self, wanted: Callable[[T], bool] | None = None) -> str:
-        """The names, for a message; with `wanted`, those of the objects that it accepts."""
-        return ", ".join(sorted(name for name in self if wanted is None or wanted(self[name])))
+        """The names in their order, for a message; with `wanted`, those of the objects that it accepts."""
+        return ", ".join(name for name in self if wanted is None or wanted(self[name]))
 
     @cached_property
     def _added(self) -> dict[str, EntryPoint]:
