@@ -14,6 +14,9 @@ from ganpress.executed_code.stages import CODE_FOLDER, CodeStage, read_stages
 from ganpress.whole_files import write_whole
 
 DIGESTS = Path(".ganpress") / "executed-digests.json"
+_FOLLOWING = threading.RLock()
+"""Held while code is followed: until then what was found of stages upstream is incomplete, and CPython counts the depth
+of all trees that are parsed at once by one number."""
 
 
 class StageCode:
@@ -56,18 +59,21 @@ class StageCode:
         Raises:
             ConfigError: if a file is not Python.
         """
-        if path not in self._texts:
-            self._texts[path] = self.reached(path).text
-            self._is_new = True
-        return self._texts[path]
+        with _FOLLOWING:
+            if path not in self._texts:
+                self._texts[path] = self.reached(path).text
+                self._is_new = True
+            return self._texts[path]
 
     def reached(self, path: str) -> Reached:
         """What the stage can execute whose digest belongs in `path`; as `text`."""
-        return self._reach.of(self._stages[path].module, self._words_of(self._stages[path]))
+        with _FOLLOWING:
+            return self._reach.of(self._stages[path].module, self._words_of(self._stages[path]))
 
     def of_module(self, module: str) -> Reached:
         """What a module can execute as a program that may be given any name; as `text`."""
-        return self._reach.of(module, None)
+        with _FOLLOWING:
+            return self._reach.of(module, None)
 
     def is_written(self, path: str) -> bool:
         """Whether the file says what belongs in it; as `text`."""

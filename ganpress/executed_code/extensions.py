@@ -9,6 +9,8 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from ganpress.executed_code.statements import parse_source
+
 GROUP = "ganpress."
 """What the names of the groups begin with."""
 
@@ -42,7 +44,7 @@ class Extension:
         """(module, name in it, if any) of everything that it imports by name."""
         for path in self.files:
             try:
-                tree = ast.parse(path.read_bytes())
+                tree = parse_source(path.read_bytes())
             except (SyntaxError, ValueError):
                 continue  # its import fails, and says so
             for node in ast.walk(tree):

@@ -7,6 +7,7 @@ alone keeps its own, too. The digest is of a form of the syntax tree written her
 """
 
 import ast
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ DYNAMIC_ATTRIBUTES = frozenset({"__subclasses__", "import_module"})
 """Names by which code reaches code that it does not name."""
 NAME = re.compile(r"[\w.:-]{1,120}")
 """A text that could name a module or an entry of a registry."""
+PARSINGS = 5
 SILENT_FIELDS = frozenset({"ctx", "kind", "type_comment"})
 
 
@@ -89,10 +91,22 @@ def read_statements(source: str, module: str, is_package: bool, registries: froz
         SyntaxError: if it is not Python.
     """
     package = module if is_package else module.rpartition(".")[0]
-    tree = ast.parse(source)
+    tree = parse_source(source)
     found = [statement for node in tree.body for statement in _statements(node, package, registries)]
     bound, used = {name for one in found for name in one.binds}, set(_used_words(tree))
     return tuple(_for_its_effect(_of_this_project(one, bound), used) for one in found)
+
+
+def parse_source(source: str | bytes) -> ast.Module:
+    """`ast.parse`, repeated where another thread parsed meanwhile, as Prefect may: CPython then miscounts the depth.
+
+    Raises:
+        SyntaxError: if it is not Python.
+    """
+    for _ in range(PARSINGS - 1):
+        with contextlib.suppress(SystemError):
+            return ast.parse(source)
+    return ast.parse(source)
 
 
 def root_of(name: str) -> str:

@@ -1,6 +1,8 @@
 """Which stages of this project an edit of its code runs again."""
 
 import ast
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -187,3 +189,20 @@ def test_a_target_of_another_package_counts_where_it_is_named(with_extension):
     params["export"]["items"]["subnet"]["target"] = "toaster"
     (changed.root / "params.yaml").write_text(yaml.safe_dump(params))
     assert {"export/subnet"} == {name for name in changed.changed() if name.startswith("export/")}
+
+
+def test_threads_find_what_one_finds(copy, monkeypatch):
+    """Two stages start at once; what is followed must neither be seen half done nor be parsed side by side."""
+    monkeypatch.setattr("ganpress.executed_code.modules._load", lambda _: {})
+    monkeypatch.setattr("ganpress.executed_code.digests._load", lambda *_: {})
+    code = StageCode(copy.root)
+    alone = {path: code.text(path) for path in code.paths}
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        together = StageCode(copy.root)
+        with ThreadPoolExecutor(4) as pool:
+            found = dict(zip(together.paths, pool.map(together.text, together.paths), strict=True))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == alone
