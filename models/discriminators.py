@@ -22,6 +22,8 @@ Norm = Literal["instance", "batch", "spectral", "spectral_instance"]
 KERNEL = 4
 SLOPE = 0.2
 """Of leaky ReLU below zero."""
+MOST_HALVINGS = 16
+"""Layers of stride 2, or scales: beyond these no image has a pixel left."""
 MOST_FACTOR = 8
 """Channels double from layer to layer up to this many times `ndf`."""
 
@@ -39,6 +41,8 @@ class PatchDiscriminator(nn.Module):
         if min(in_channels, ndf, layers) < 1:
             found = f"in_channels={in_channels}, ndf={ndf}, layers={layers}"
             raise ValueError(f"a patch discriminator's in_channels, ndf and layers must be at least 1, found {found}")
+        if layers > MOST_HALVINGS:
+            raise ValueError(f"a patch discriminator has at most {MOST_HALVINGS} layers, found {layers}")
         if norm not in get_args(Norm):
             raise ValueError(f"a discriminator's norm must be one of {', '.join(get_args(Norm))}, found '{norm}'")
         self.padding, self.downsamplings = padding, layers
@@ -86,8 +90,8 @@ class MultiscaleDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int, ndf: int, layers: int, scales: int, norm: Norm) -> None:
         super().__init__()
-        if scales < 1:
-            raise ValueError(f"a discriminator must have at least 1 scale, found {scales}")
+        if not 1 <= scales <= MOST_HALVINGS:
+            raise ValueError(f"a discriminator must have 1 to {MOST_HALVINGS} scales, found {scales}")
         self.scales = nn.ModuleList(
             PatchDiscriminator(in_channels, ndf, layers, norm, self.PADDING) for _ in range(scales)
         )

@@ -175,8 +175,9 @@ def test_lineage_of_the_edge_file_reaches_the_teacher(chain, clone_environment):
     assert "teacher" in path
 
 
+@pytest.mark.slow  # tests/flows/test_kill.py kills flows, and tests of trainings resume them, in seconds
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("with_signal", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(
     chain, with_signal, ganpress, clone_environment
 ):

@@ -134,10 +134,14 @@ def short_calibration(monkeypatch):
 
 
 CONDITIONAL = [recipe for recipe in RECIPES if framework_of(params_of(recipe)) is not None]
+LONGEST = "cityscapes_gaugan"
+"""Its step at full widths takes as long as all others together."""
 
 
 @pytest.mark.usefixtures("short_calibration")
-@pytest.mark.parametrize("recipe", CONDITIONAL)
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(one, marks=pytest.mark.slow if LONGEST in str(one) else ()) for one in CONDITIONAL]
+)
 def test_a_step_of_each_training_at_the_recipes_widths_on_small_images(recipe):
     canvas = canvas_of(params_of(recipe))
     side = 128 if framework_of(params_of(recipe)) == "spade" and canvas.height > 64 else min(canvas.height, 64)
@@ -147,7 +151,9 @@ def test_a_step_of_each_training_at_the_recipes_widths_on_small_images(recipe):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_calibration")
-@pytest.mark.parametrize("recipe", CONDITIONAL)
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(one, marks=pytest.mark.slow if LONGEST in str(one) else ()) for one in CONDITIONAL]
+)
 def test_a_step_of_each_training_at_full_size(recipe):
     canvas = canvas_of(params_of(recipe))
     assert all(all_are_finite(losses) for losses in losses_of_a_step_of_each_training(recipe, canvas))

@@ -382,7 +382,7 @@ class _Reader:
         self._parts.append(f"({type(node).__name__}")
         for name in node._fields:
             value = getattr(node, name, None)
-            if value is None or value == [] or name in SILENT_FIELDS or name in without:
+            if value is None or name in SILENT_FIELDS or name in without or self._is_empty(value):
                 continue
             self._parts.append(f" {name}=")
             if isinstance(value, list):
@@ -400,6 +400,10 @@ class _Reader:
             elif not self._is_left_out(value):
                 self.read(value, in_class)
                 self._parts.append(",")
+
+    def _is_empty(self, value: object) -> bool:
+        """Whether a field is a list of which nothing counts, e.g. the entries of a registry that nobody names."""
+        return isinstance(value, list) and all(isinstance(one, ast.AST) and self._is_left_out(one) for one in value)
 
     def _is_left_out(self, node: ast.AST) -> bool:
         return id(node) in self.skipped or _is_words(node)

@@ -140,7 +140,7 @@ def test_every_layer_runs_in_integers(small, tmp_path):
     assert not found.keys() & {"Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv"}
 
 
-@pytest.mark.parametrize("blueprint", [RESNET, SPADE], ids=["resnet", "spade"])
+@pytest.mark.parametrize("blueprint", [RESNET, pytest.param(SPADE, marks=pytest.mark.slow)], ids=["resnet", "spade"])
 def test_conditional_generators_survive_a_model_file(tmp_path, blueprint):
     model = built(blueprint)
     x = (

@@ -124,6 +124,15 @@ def test_a_new_target_runs_nothing_again(copy):
     assert copy.changed() == set()
 
 
+def test_a_new_compressor_runs_nothing_again(copy):
+    (copy.root / "ganpress/compression/new.py").write_text(
+        "from ganpress.compression.compressor import Compressor\n\nNEW = Compressor('new', object, print)\n"
+    )
+    place = '"new": "ganpress.compression.new:NEW"'
+    copy.edit("ganpress/registries.py", "ConfigError, {}", f"ConfigError, {{{place}}}")
+    assert copy.changed() == set()
+
+
 def test_a_target_counts_where_it_is_exported_to(copy):
     params = yaml.safe_load((copy.root / "params.yaml").read_text())
     params["export"]["items"]["subnet"]["target"] = "openvino"

@@ -38,7 +38,7 @@ def test_it_equals_prdc(k, modes):
         assert getattr(ours, name) == pytest.approx(value, abs=1e-12), name
 
 
-@pytest.mark.parametrize("block", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("block", [pytest.param(1, marks=pytest.mark.slow), 7, 100, 10_000])
 def test_the_block_size_does_not_matter(block):
     real, fake = manifold(130, 0), manifold(111, 1, 5)
     assert score(real, fake, block=block) == score(real, fake, block=64)

@@ -156,7 +156,7 @@ def test_multiscale_keeps_a_logit_on_small_images():
         (lambda: patch_discriminator(0, 4), "must be at least 1, found in_channels=0, ndf=4, layers=3"),
         (lambda: patch_discriminator(3, 4, 0), "must be at least 1, found in_channels=3, ndf=4, layers=0"),
         (lambda: patch_discriminator(3, 4, norm="group"), "one of instance, batch, spectral, spectral_instance, found"),
-        (lambda: multiscale_discriminator(3, 4, 3, 0), "at least 1 scale, found 0"),
+        (lambda: multiscale_discriminator(3, 4, 3, 0), "1 to 16 scales, found 0"),
     ],
 )
 def test_bad_arguments_are_refused(build, message):
