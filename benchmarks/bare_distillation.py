@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from ganpress.config.translation import FeatureDistillation
-from ganpress.data.pairs import PairArray
+from ganpress.config.translation_section import FeatureDistillation
+from ganpress.data.prepared.pairs import PairArray
 from models.elastic import Spec, WidthSpace
 from models.resnet import BLOCKS_PER_GROUP, ResnetGenerator
 

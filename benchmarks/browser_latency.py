@@ -23,18 +23,18 @@ from typing import Any
 import torch
 
 from benchmarks.edge_subjects import generator_like_trained
+from ganpress.basics.seeding import torch_generator
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.demo.generators import EdgeGenerator, choose_pair
-from ganpress.demo.runtime import BrowserRuntime, find_runtime
+from ganpress.demo.page_runtime import BrowserRuntime, find_runtime
 from ganpress.demo.server import open_server
 from ganpress.demo.site import ROLES, build_site
-from ganpress.edge.card import Lineage
-from ganpress.edge.card_writing import write_card
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.runtime import OnnxGenerator, runtime_version
-from ganpress.edge.verification import Verification
-from ganpress.latency import measure_latency
-from ganpress.seeding import torch_generator
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.onnx_runtime import OnnxGenerator, runtime_version
+from ganpress.edge.proof.card_writing import write_card
+from ganpress.edge.proof.edge_card import Lineage
+from ganpress.edge.proof.verification import Verification
+from ganpress.performance.latency import measure_latency
 from models.wdcgan import LATENT
 
 FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"

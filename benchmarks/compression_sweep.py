@@ -3,8 +3,8 @@
     python -m benchmarks.compression_sweep artifacts/teacher/generator.pt --prepared artifacts/prepare
 
 Weights alone are rounded, layer by layer. SNR is of the images against the float generator's on held-out inputs; bytes
-are those of the packed file (`ganpress.compression.packing`). The last row of each width has the bytes of the best row
-above it as its budget, and layers of widths of their own.
+are those of the packed file (`ganpress.compression.packed.packing`). The last row of each width has the bytes of the
+best row above it as its budget, and layers of widths of their own.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganpress.checkpoint import load_model
-from ganpress.compression.mixed_precision import quantize_within
 from ganpress.compression.network_quantization import quantize_network
-from ganpress.compression.packing import packed
+from ganpress.compression.packed.packing import packed
 from ganpress.compression.quantization import QuantizationConfig, quantized_blueprint
-from ganpress.data.inputs import open_inputs
-from ganpress.fidelity import compare_outputs
+from ganpress.compression.widths.mixed_precision import quantize_within
+from ganpress.data.prepared.generator_inputs import open_inputs
+from ganpress.files.checkpoint import load_model
+from ganpress.metrics.fidelity import compare_outputs
 from models.builders import Blueprint
 from models.quantized_network import QuantizedNetwork
 

@@ -1,6 +1,6 @@
 """Settings of conditional distillation that the benchmarks share: the published weights of paired data, hinge loss."""
 
-from ganpress.config.translation import FeatureDistillation
+from ganpress.config.translation_section import FeatureDistillation
 
 
 def paired_distillation(

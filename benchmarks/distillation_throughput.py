@@ -29,16 +29,17 @@ from torch import nn
 
 from benchmarks.bare_distillation import bare_loop, batches_of
 from benchmarks.distillation_settings import paired_distillation
-from ganpress.config.translation import FeatureDistillation
-from ganpress.data.arrays import ImageArray
-from ganpress.data.pairs import PairArray, SourceArray
-from ganpress.seeding import torch_generator
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.translation_section import FeatureDistillation
+from ganpress.data.prepared.arrays import ImageArray
+from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.training.feature_distillation import distil_supernet, distil_translation
 from ganpress.training.loop import Checkpointing
 from models.builders import elastic_blueprint
 from models.discriminators import patch_discriminator
 from models.elastic import Elastic
-from models.families import FAMILIES, Canvas
+from models.families import FAMILIES
+from models.family import Canvas
 from models.resnet import ResnetGenerator, resnet_generator
 
 CHANNELS, PAIRS, SEED, LABEL = 3, 64, 1, "benchmark"

@@ -22,27 +22,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ganpress.basics.pixel_values import images_to_uint8
+from ganpress.basics.seeding import seeded_initialisation
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.config.base import parse_section, read_yaml
-from ganpress.config.data import PrepareConfig
-from ganpress.config.judge import JudgeConfig
-from ganpress.config.translation import TranslationTraining
-from ganpress.data.arrays import open_split, read_meta
-from ganpress.data.inputs import canvas_of
-from ganpress.data.pair_preparation import prepare_data
-from ganpress.data.pairs import open_pairs, open_sources
-from ganpress.data.sources import import_data
-from ganpress.fidelity import compare_outputs
-from ganpress.latency import measure_latency
-from ganpress.metrics.frechet import features_to_statistics, frechet_distance
-from ganpress.metrics.judge import ClassifierJudge, Judge
+from ganpress.config.data_section import PrepareConfig
+from ganpress.config.judge_section import JudgeConfig
+from ganpress.config.translation_section import TranslationTraining
+from ganpress.data.prepared.arrays import open_split, read_meta
+from ganpress.data.prepared.generator_inputs import canvas_of
+from ganpress.data.prepared.pair_preparation import prepare_data
+from ganpress.data.prepared.pairs import open_pairs, open_sources
+from ganpress.data.sources.acquisition import import_data
+from ganpress.metrics.distributions.frechet import features_to_statistics, frechet_distance
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.metrics.judges.feature_networks import ClassifierJudge, Judge
+from ganpress.metrics.samples.truth import PairMeter
 from ganpress.metrics.scoring import Generate, array_statistics
-from ganpress.metrics.truth import PairMeter
-from ganpress.pixels import images_to_uint8
+from ganpress.performance.latency import measure_latency
 from ganpress.registries import TARGETS
-from ganpress.seeding import seeded_initialisation
-from ganpress.training.judge import train_judge
-from ganpress.training.translation import train_translation
+from ganpress.training.judge_training import train_judge
+from ganpress.training.translation_training import train_translation
 from models.builders import Blueprint, generator_blueprint
 
 ROOT = Path(__file__).resolve().parents[1]

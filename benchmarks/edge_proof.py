@@ -24,9 +24,9 @@ import torch
 from benchmarks.edge_goals import GOALS
 from benchmarks.edge_rows import Plan, Row, measure
 from benchmarks.edge_subjects import Sources, find_shared, subjects
+from ganpress.edge.roofline import Peaks, measure_peaks
 from ganpress.errors import GanpressError
 from ganpress.registries import TARGETS
-from ganpress.roofline import Peaks, measure_peaks
 
 HEADER = (
     f"{'generator':<21}{'runtime':<12}{'numbers':<9}{'batch':>5}{'ms':>10}{'vs eager':>10}{'bytes':>13}{'smaller':>9}"

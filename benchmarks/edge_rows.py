@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from benchmarks.edge_subjects import Subject
 from benchmarks.edge_timing import time_in_turn
 from ganpress.compression.quantization import quantize
+from ganpress.edge.roofline import Peaks
 from ganpress.edge.targets.target import Target
 from ganpress.errors import GanpressError
-from ganpress.fidelity import batches_of
-from ganpress.frames import frame_of
+from ganpress.files.frames import frame_of
+from ganpress.metrics.fidelity import batches_of
 from ganpress.metrics.scoring import Generate
 from ganpress.registries import TARGETS
-from ganpress.roofline import Peaks
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Row:
     size_ratio: float | None = None
     """float32 parameters over all files."""
     packed_bytes: int | None = None
-    """Of the same files packed, see `ganpress.frames`; integers alone."""
+    """Of the same files packed, see `ganpress.files.frames`; integers alone."""
     packed_ratio: float | None = None
     snr_db: float | None = None
     """Of the images, over those of eager torch, on inputs that the ranges were not measured on."""

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganpress.checkpoint import load_model
+from ganpress.basics.seeding import seeded_initialisation, torch_generator
 from ganpress.compression.quantization import QuantizationConfig
-from ganpress.cost import generator_cost
-from ganpress.data.inputs import open_inputs
-from ganpress.data.pairs import open_pairs
+from ganpress.data.prepared.generator_inputs import open_inputs
+from ganpress.data.prepared.pairs import open_pairs
 from ganpress.errors import DataError
-from ganpress.metrics.inception_score import inception_score
-from ganpress.metrics.judge import load_judge
+from ganpress.files.checkpoint import load_model
+from ganpress.imported.weight_keys import import_generator, read_state
+from ganpress.metrics.distributions.inception_score import inception_score
+from ganpress.metrics.judges.feature_networks import load_judge
 from ganpress.metrics.scoring import Generate
-from ganpress.seeding import seeded_initialisation, torch_generator
-from ganpress.weight_keys import import_generator, read_state
+from ganpress.performance.generator_cost import generator_cost
 from models.builders import generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 from models.wdcgan import LATENT, WdcganGenerator, wdcgan_generator
 
 CHECKOUT = Path(__file__).resolve().parents[1]

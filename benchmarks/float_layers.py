@@ -22,12 +22,12 @@ from torch import nn
 from benchmarks.edge_subjects import Sources, Subject, find_shared, subjects
 from benchmarks.edge_timing import time_in_turn
 from ganpress.compression.assembly import assemble
-from ganpress.compression.float_share import float_macs_share
-from ganpress.compression.layer_rounding import round_layers
-from ganpress.compression.preparation import prepare
-from ganpress.compression.sensitivity import scan_layers
+from ganpress.compression.preparation.plain_layers import prepare
+from ganpress.compression.rounding.layer_rounding import round_layers
+from ganpress.compression.widths.float_share import float_macs_share
+from ganpress.compression.widths.sensitivity import scan_layers
 from ganpress.errors import GanpressError
-from ganpress.fidelity import compare_outputs
+from ganpress.metrics.fidelity import compare_outputs
 from ganpress.metrics.scoring import Generate
 from ganpress.registries import TARGETS
 

@@ -19,16 +19,17 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from ganpress.config.search import LatencyRuntime
-from ganpress.latency import measure_latency
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.search_section import LatencyRuntime
+from ganpress.performance.latency import measure_latency
 from ganpress.search.latency_prediction import LatencyPredictor, PredictionError, sample_specs
 from ganpress.search.latency_table import Deploy, LatencyTable
-from ganpress.search.layers import Layer, trace_layers
-from ganpress.seeding import torch_generator
+from ganpress.search.layer_runs import Layer, trace_layers
 from models.builders import Blueprint, elastic_blueprint, subnet_blueprint
 from models.elastic import Elastic, Spec
-from models.families import Canvas, find_family
-from tasks.subnet_latency import deployer, number_types, written_form
+from models.families import find_family
+from models.family import Canvas
+from tasks.shared.subnet_latency import deployer, number_types, written_form
 
 HEADINGS = ("space", "runtime", "samples", "median error", "90 % within", "rank correlation", "spread", "layers",
             "s a layer", "s a network whole", "s a prediction")  # fmt: skip

@@ -33,11 +33,11 @@ import numpy as np
 
 from benchmarks import lsh_features
 from benchmarks.lsh_features import Features, manifold, outliers, tones
-from ganpress.metrics.bootstrap import Interval
-from ganpress.metrics.lsh import lsh_scores
-from ganpress.metrics.lsh_intervals import lsh_intervals
-from ganpress.metrics.lsh_neighbours import lsh_neighbour_scores
-from ganpress.metrics.neighbours import neighbour_scores, neighbourhood
+from ganpress.metrics.intervals.bootstrap import Interval
+from ganpress.metrics.intervals.lsh_intervals import lsh_intervals
+from ganpress.metrics.neighbours.hashed import lsh_scores
+from ganpress.metrics.neighbours.hashed_nearest import lsh_neighbour_scores
+from ganpress.metrics.neighbours.precision_recall import neighbour_scores, neighbourhood
 
 K, SEED, MIB = 3, 0, 2**20
 STARTED = time.monotonic()

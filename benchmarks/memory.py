@@ -29,19 +29,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ganpress.config.data import PrepareConfig
-from ganpress.config.edge import EvaluateConfig
-from ganpress.config.judge import JudgeConfig
-from ganpress.data.arrays import open_split
-from ganpress.data.idx import write_idx
-from ganpress.data.inputs import LatentInputs
-from ganpress.data.preparation import prepare_images
-from ganpress.data.raw import open_raw
-from ganpress.evaluation import reference_features, score_generator
-from ganpress.metrics.judge import ClassifierJudge
+from ganpress.config.data_section import PrepareConfig
+from ganpress.config.edge_section import EvaluateConfig
+from ganpress.config.judge_section import JudgeConfig
+from ganpress.data.prepared.arrays import open_split
+from ganpress.data.prepared.generator_inputs import LatentInputs
+from ganpress.data.prepared.image_preparation import prepare_images
+from ganpress.data.raw.idx import write_idx
+from ganpress.data.raw.raw_images import open_raw
+from ganpress.evaluation.measurement import reference_features, score_generator
+from ganpress.metrics.judges.feature_networks import ClassifierJudge
 from ganpress.metrics.scoring import array_statistics
-from ganpress.training.judge import train_judge
-from models.judge import classifier
+from ganpress.training.judge_training import train_judge
+from models.judge_networks import classifier
 from models.wdcgan import wdcgan_generator
 
 CLASSES, FEATURES, WIDTH, TEST_IMAGES, POLL_SECONDS, MIB = 10, 64, 8, 1000, 0.002, 2**20

@@ -22,14 +22,15 @@ import psutil
 import torch
 from torch import Tensor
 
-from ganpress.metrics.frechet import features_to_statistics, frechet_distance
-from ganpress.metrics.judge import ClassifierJudge
+from ganpress.basics.seeding import seeded_initialisation, torch_generator
+from ganpress.metrics.distributions.frechet import features_to_statistics, frechet_distance
+from ganpress.metrics.judges.feature_networks import ClassifierJudge
 from ganpress.search.workers import ScoringPool
-from ganpress.seeding import seeded_initialisation, torch_generator
 from models.builders import elastic_blueprint
 from models.elastic import Elastic, Spec
-from models.families import Canvas, find_family
-from models.judge import classifier
+from models.families import find_family
+from models.family import Canvas
+from models.judge_networks import classifier
 
 BATCH = 50
 

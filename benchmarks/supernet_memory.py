@@ -17,10 +17,10 @@ import torch
 
 from benchmarks.distillation_throughput import LABEL, SEED, setting_of
 from benchmarks.memory import MIB, measure
-from ganpress.seeding import torch_generator
+from ganpress.basics.seeding import torch_generator
 from ganpress.training.distillation_step import Classroom, DistillationStep
 from ganpress.training.feature_distillation import pupil_of
-from ganpress.training.supernet import specs_of_step
+from ganpress.training.supernet_training import specs_of_step
 
 STEPS = 2
 """The second one has the optimizers' moments, too."""

@@ -20,18 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.distillation_settings import paired_distillation
-from ganpress.config.translation import TranslationTraining
-from ganpress.data.arrays import ImageArray
-from ganpress.data.pairs import PairArray, SourceArray
-from ganpress.metrics.frechet import frechet_distance_of_features
-from ganpress.seeding import seeded_initialisation
+from ganpress.basics.seeding import seeded_initialisation
+from ganpress.config.translation_section import TranslationTraining
+from ganpress.data.prepared.arrays import ImageArray
+from ganpress.data.prepared.pairs import PairArray, SourceArray
+from ganpress.metrics.distributions.frechet import frechet_distance_of_features
 from ganpress.training.feature_distillation import distil_supernet
 from ganpress.training.teacher_initialisation import initialise_from_teacher_
-from ganpress.training.translation import train_translation
+from ganpress.training.translation_training import train_translation
 from models.builders import elastic_blueprint
 from models.discriminators import patch_discriminator
 from models.elastic import Elastic, Spec
-from models.families import FAMILIES, Canvas
+from models.families import FAMILIES
+from models.family import Canvas
 from models.resnet import resnet_generator
 
 SIZE, BATCH, TEACHER_SEED = 32, 8, 0

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-from ganpress.config.training import GanTraining
-from ganpress.data.arrays import ImageArray
-from ganpress.losses import gan_discriminator_loss, gan_generator_loss
-from ganpress.pixels import uint8_to_images
+from ganpress.basics.pixel_values import uint8_to_images
+from ganpress.config.training_section import GanTraining
+from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.gan import train_gan
 from ganpress.training.loop import Checkpointing
+from ganpress.training.losses import gan_discriminator_loss, gan_generator_loss
 from models.wdcgan import LATENT, wdcgan_discriminator, wdcgan_generator
 
 BATCH = 64

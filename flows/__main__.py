@@ -18,9 +18,9 @@ from flows.commands.serve import serve
 from flows.commands.status import status
 from flows.commands.targets import targets
 from flows.commands.ui import ui
+from ganpress.basics.telemetry import switch_off
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import GanpressError
-from ganpress.telemetry import switch_off
 
 ClickException: Any = typer.BadParameter.__mro__[2]
 """Base of all wrong usage; typer carries click along under a private name."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpress.config.data import DataConfig
+from ganpress.basics.whole_files import write_whole
+from ganpress.config.data_section import DataConfig
 from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, dump_yaml, parse_yaml, read_text
-from ganpress.data.card import DatasetCard, display_name, is_bundled, read_card, with_place
+from ganpress.data.raw.dataset_card import DatasetCard, display_name, is_bundled, read_card, with_place
 from ganpress.errors import ConfigError, DataError
-from ganpress.whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def check_replacement(root: Path, source: str) -> None:
     there = pinned or (None if card is None else card.source)
     if there is None or _is_same(root, there, source) or is_bundled(there):
         return
-    from ganpress.data.sources import check_source
+    from ganpress.data.sources.acquisition import check_source
 
     check_source(source)
     raise DataError(
@@ -179,7 +179,7 @@ def add_data(root: Path, config: DataConfig) -> AddedData:
         ConfigError: if the source is unknown.
         DataError: if data/ was not made by ganpress, the import fails, or DVC does.
     """
-    from ganpress.data.sources import import_data
+    from ganpress.data.sources.acquisition import import_data
 
     _check_ours(root)
     former = read_pin(root)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from flows.ports import answers
 from flows.prefect_secret import SERVER_VARIABLE, VARIABLE, offer_secret
+from ganpress.basics.request_guard import LOGIN_VARIABLE, basic
+from ganpress.basics.telemetry import SWITCHED_OFF
 from ganpress.errors import ConfigError, ServiceUnavailable
-from ganpress.request_guard import LOGIN_VARIABLE, basic
-from ganpress.telemetry import SWITCHED_OFF
 
 WORKTREES = Path(".ganpress") / "worktrees"
 SERVICE_TIMEOUT_S = 3.0

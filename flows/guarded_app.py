@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ganpress.request_guard import Guard, Refusal, configured_login, guard_for
+from ganpress.basics.request_guard import Guard, Refusal, configured_login, guard_for
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from flows.ports import LOCAL
+from ganpress.basics.request_guard import basic, configured_login
 from ganpress.errors import ConfigError
-from ganpress.ranking import Table, find_metric, higher_is_better
-from ganpress.request_guard import basic, configured_login
+from ganpress.metrics.ranking import Table, find_metric, higher_is_better
 
 MODEL_TRAINING = "workflowType=machine_learning"
 """Without it the pages open for chat applications, where models are hidden."""

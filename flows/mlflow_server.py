@@ -12,8 +12,8 @@ from flows.guarded_app import guard_variables
 from flows.mlflow_app import NAME
 from flows.ports import HOST, answers, require_free_port
 from flows.stage_process import SupervisedProcess
+from ganpress.basics.request_guard import authority, check_host, configured_login, is_loopback
 from ganpress.errors import ServiceUnavailable
-from ganpress.request_guard import authority, check_host, configured_login, is_loopback
 from ganpress.tracking.service import sqlite_path
 
 START_SECONDS = 180.0

@@ -1,7 +1,7 @@
-"""Bounds of what stands on the command line: callbacks of typer's options, each a `ConfigError` of one line."""
+"""Options that several commands share, and bounds of the command line: callbacks that raise `ConfigError`, in one line."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -42,6 +42,20 @@ def one_line(most: int = MAX_TEXT) -> Check:
         return value
 
     return check
+
+
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", "-r", help="Name of a file in recipes/, or a path; lies over params.yaml.", callback=one_line()
+    ),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value (YAML) over params.yaml; repeatable.")
+]
+StrictVersions = Annotated[
+    bool, typer.Option("--strict-versions", help="Count other versions of torch and of the runtimes as a change.")
+]
 
 
 def check_text(name: str, text: str, most: int = MAX_TEXT) -> None:

@@ -3,8 +3,8 @@
 import io
 from pathlib import Path
 
-from ganpress.config.data import DataConfig
-from ganpress.whole_files import write_whole
+from ganpress.basics.whole_files import write_whole
+from ganpress.config.data_section import DataConfig
 
 
 def set_data(root: Path, config: DataConfig) -> list[str]:

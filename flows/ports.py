@@ -3,8 +3,8 @@
 import socket
 import urllib.request
 
+from ganpress.basics.request_guard import LOOPBACK
 from ganpress.errors import ServiceUnavailable
-from ganpress.request_guard import LOOPBACK
 
 HOST = LOOPBACK
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -12,8 +12,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ganpress.basics.request_guard import is_loopback
 from ganpress.errors import ServiceUnavailable
-from ganpress.request_guard import is_loopback
 
 NAME = "api-auth-string"
 VARIABLE = "PREFECT_API_AUTH_STRING"

@@ -23,9 +23,9 @@ from flows.ports import HOST, answers, require_free_port
 from flows.prefect_app import DOOR, TICKET_VARIABLE
 from flows.prefect_secret import NAME, SERVER_VARIABLE, VARIABLE, secret_of
 from flows.stage_process import SupervisedProcess
+from ganpress.basics.request_guard import authority, check_host, configured_login, is_loopback
 from ganpress.errors import ServiceUnavailable
-from ganpress.request_guard import authority, check_host, configured_login, is_loopback
-from ganpress.sqlite_files import mark_made, remove_half_made
+from ganpress.files.sqlite_files import mark_made, remove_half_made
 
 POLL_S = 0.05
 SEND_TIMEOUT_S = 5.0

@@ -11,8 +11,8 @@ from flows.dvc_graph import StageGraph, read_graph
 from flows.run_request import RunRequest
 from flows.worktree import Workspace, make_workspace
 from ganpress.config.params import Params
-from ganpress.config.search import EAGER
-from ganpress.config.translation import Adversarial
+from ganpress.config.search_section import EAGER
+from ganpress.config.translation_section import Adversarial
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 from ganpress.registries import TARGETS
@@ -146,11 +146,11 @@ def _require_imported(workspace: Workspace, folder: str) -> None:
 
 
 def _require_source(workspace: Workspace) -> None:
-    from ganpress.data.card import display_name, read_card
+    from ganpress.data.raw.dataset_card import display_name, read_card
 
     card, source = read_card(workspace.root / "data"), workspace.data.source
     if card is None or card.source != display_name(source):
-        from ganpress.data.sources import check_source
+        from ganpress.data.sources.acquisition import check_source
 
         check_source(source)
 

@@ -9,7 +9,8 @@ from torch import nn
 from models.edge_wdcgan import DeployedWdcgan
 from models.elastic import Elastic, Spec, WidthSpace
 from models.factory_pins import require_pinned
-from models.families import FAMILIES, Argument, Canvas, family_of, find_family
+from models.families import FAMILIES, family_of, find_family
+from models.family import Argument, Canvas
 from models.quantized import CalibrationRecord
 from models.quantized_network import QuantizedNetwork
 from models.registry import Registry
@@ -201,19 +202,19 @@ BUILDERS: Registry[Callable[..., nn.Module]] = Registry(
     "builtins:object",
     ValueError,
     {
-        "classifier": "models.judge:classifier",
+        "classifier": "models.judge_networks:classifier",
         "edge_resnet_generator": "models.edge_resnet:edge_resnet_generator",
         "edge_wdcgan": "models.edge_wdcgan:edge_wdcgan",
         "elastic": "models.builders:elastic_generator",
         "folded_wdcgan": "models.edge_wdcgan:folded_wdcgan",
-        "imported": "models.imported:imported_generator",
+        "imported": "models.imported_generator:imported_generator",
         "multiscale_discriminator": "models.discriminators:multiscale_discriminator",
         "patch_discriminator": "models.discriminators:patch_discriminator",
-        "pretext_classifier": "models.judge:pretext_classifier",
+        "pretext_classifier": "models.judge_networks:pretext_classifier",
         "quantized": "models.builders:quantized_generator",
         "quantized_wdcgan": "models.quantized:quantized_wdcgan",
         "resnet_generator": "models.resnet:resnet_generator",
-        "segmenter": "models.judge:segmenter",
+        "segmenter": "models.judge_networks:segmenter",
         "spade_generator": "models.spade:spade_generator",
         "unet_generator": "models.unet:unet_generator",
         "wdcgan_discriminator": "models.wdcgan:wdcgan_discriminator",

@@ -1,8 +1,8 @@
 """W-DCGAN as deployed: batch normalisation folded away, transposed convolutions as sub-pixel convolutions.
 
 Both modules compute what the trained `models.wdcgan.WdcganGenerator` computes in eval mode, up to float rounding;
-`ganpress.surgery` converts weights. A sub-pixel layer is a plain convolution to r * r times the channels, whose
-result is rearranged to r times the size. Unlike a transposed convolution it has integer kernels in every runtime.
+`ganpress.structure.surgery` converts weights. A sub-pixel layer is a plain convolution to r * r times the channels,
+whose result is rearranged to r times the size. Unlike a transposed convolution it has integer kernels in every runtime.
 """
 
 from collections.abc import Iterator

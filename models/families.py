@@ -4,91 +4,14 @@ A generator's *name* is `family:spec`, e.g. `wdcgan:16` or `mobile_resnet_9block
 reads and draws is not part of the name but of the data: its *canvas*.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from models.names import check_name, shortened
+from models.family import Family
+from models.family_names import check_name, shortened
 from models.registry import Registry
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from models.elastic import Kept, Spec
-
-Argument = int | float | str | bool | None | list["Argument"] | dict[str, "Argument"]
-"""What a builder takes: anything that JSON holds."""
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """What a generator reads and draws."""
-
-    channels: int
-    """Of the images that it draws."""
-    height: int
-    width: int
-    reads: int = 0
-    """Channels of its source: of an image, or label classes; 0 where it reads latents."""
-    source_height: int = 0
-    """0 where the source is as high as the image."""
-    source_width: int = 0
-
-    def __str__(self) -> str:
-        source = f" from {self.reads} channels" if self.reads else ""
-        return f"{self.height}x{self.width} images of {self.channels} channels{source}"
-
-    @property
-    def source_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one source image or one-hot label map."""
-        return self.reads, self.source_height or self.height, self.source_width or self.width
-
-    @property
-    def reversed(self) -> "Canvas":
-        """The way back, from images to sources."""
-        channels, height, width = self.source_shape
-        return Canvas(channels, height, width, self.channels, self.height, self.width)
-
-
-@dataclass(frozen=True)
-class Family:
-    """One architecture, of any width."""
-
-    builder: str
-    """Its name in `models.builders.BUILDERS`; the family's own where `build` is given."""
-    arguments: Callable[[str, Canvas], dict[str, Argument]]
-    """(spec text, canvas) -> arguments of the builder, the spec under `spec`; ValueError where they do not fit."""
-    places: Callable[[Canvas], int]
-    """Numbers in a spec."""
-    numbers: Callable[[dict[str, Any]], tuple[int, ...]]
-    """Arguments of the builder -> the numbers of their spec, which say how wide the network is."""
-    conditional: bool
-    """Whether it reads a source; else latents."""
-    default_spec: str
-    default_canvas: Canvas
-    """What the published tables use."""
-    taps: tuple[str, ...] = ()
-    """Layers whose features are distilled (Li et al. 2020); none for an unconditional generator."""
-    kept: "Callable[[dict[str, Argument], Spec, Spec], Kept] | None" = None
-    """(arguments, narrow, wide) -> indices, where a narrow network does not keep the first channels everywhere."""
-    misfit: Callable[[str, int, int], str | None] | None = None
-    """(spec text, height, width of the images) -> what is wrong, told before any network is built."""
-    source_channels: Callable[[str], int] | None = None
-    """Channels of the source that a spec names by itself; None where the data alone tells."""
-    build: "Callable[..., nn.Module] | None" = None
-    """The builder of a family that another package adds."""
-
-    def input_shape(self, canvas: Canvas) -> tuple[int, ...]:
-        """Shape of an input of one sample."""
-        from models.wdcgan import LATENT
-
-        return (1, *canvas.source_shape) if self.conditional else (1, LATENT)
-
 
 FAMILIES: Registry[Family] = Registry(
     "family",
     "ganpress.families",
-    "models.families:Family",
+    "models.family:Family",
     ValueError,
     {
         "wdcgan": "models.generator_families:WDCGAN",

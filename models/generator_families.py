@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from models.base_channels import COUNT
-from models.families import Argument, Canvas, Family
+from models.family import Argument, Canvas, Family
 
 if TYPE_CHECKING:
     from models.elastic import Kept, Spec
@@ -116,13 +116,13 @@ def _imported_arguments(spec: str, _canvas: Canvas) -> dict[str, Argument]:
 
 
 def _imported_numbers(arguments: dict[str, Any]) -> tuple[int, ...]:
-    from models.imported import parse_percents
+    from models.imported_generator import parse_percents
 
     return parse_percents(str(arguments["spec"]), len(arguments["groups"]))
 
 
 def _imported_kept(arguments: dict[str, Argument], narrow: "Spec", wide: "Spec") -> "Kept":
-    from models.imported import imported_kept
+    from models.imported_generator import imported_kept
 
     return imported_kept(arguments, narrow, wide)
 

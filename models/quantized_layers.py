@@ -8,7 +8,7 @@ section 2, describes the affine form; `models.quantized` explains the arithmetic
 the weights that read it before these are rounded, its zero point into the bias.
 
 A layer may read some input channels twice, each time with a part of the weights, so that outliers among these do not
-set the step of all (Zhao et al. 2019, see `ganpress.compression.splitting`).
+set the step of all (Zhao et al. 2019, see `ganpress.compression.preparation.outlier_splitting`).
 
 Shapes: N batch, I and O channels, J >= I channels after repetition, r sub-pixel factor; see
 `models.quantized_geometry`.

@@ -1,10 +1,10 @@
 """Stage `candidate@X`: one member of the teacher family, trained here or imported."""
 
-from ganpress.config.training import CandidateConfig
+from ganpress.config.training_section import CandidateConfig
 from ganpress.tracking import StageRun
-from tasks.adversarial import run_adversarial
-from tasks.imported import deliver_imported
-from tasks.stage import Stage, stage_main
+from tasks.shared.adversarial import run_adversarial
+from tasks.shared.imported_candidate import deliver_imported
+from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:

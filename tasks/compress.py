@@ -12,25 +12,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.checkpoint import file_digest, save_model
-from ganpress.compression.cross_layer import equalize_layers
-from ganpress.compression.mixed_precision import quantize_within, scan_widths
-from ganpress.compression.packing import load_packed, save_packed
-from ganpress.compression.preparation import prepare
-from ganpress.compression.pruning import prune_
+from ganpress.basics.seeding import derived_seed
+from ganpress.compression.packed.packing import load_packed, save_packed
+from ganpress.compression.preparation.cross_layer import equalize_layers
+from ganpress.compression.preparation.plain_layers import prepare
+from ganpress.compression.pruning.magnitude_pruning import prune_
+from ganpress.compression.pruning.structured_pruning import prune_channels
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.compression.record import CompressionRecord, record_compression, scan_content
-from ganpress.compression.structured_pruning import prune_channels
-from ganpress.config.edge import CompressConfig, CompressItem
-from ganpress.data.inputs import open_inputs
-from ganpress.fidelity import compare_outputs
-from ganpress.input_checks import check_generator, check_inputs
-from ganpress.seeding import derived_seed
+from ganpress.compression.widths.mixed_precision import quantize_within, scan_widths
+from ganpress.config.edge_section import CompressConfig, CompressItem
+from ganpress.data.prepared.generator_inputs import open_inputs
+from ganpress.files.checkpoint import file_digest, save_model
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.structure.input_checks import check_generator, check_inputs
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
-from tasks.former import keeps_former
-from tasks.item_generators import load_generator
-from tasks.stage import Stage, stage_main
+from tasks.shared.item_generators import load_generator
+from tasks.shared.previous_outputs import keeps_former
+from tasks.shared.stage import Stage, stage_main
 
 HELD_OUT_IMAGES = 256
 """Inputs, never calibrated on, that the difference to the original is measured on."""

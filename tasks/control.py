@@ -1,9 +1,9 @@
 """Stage `control@X`: a regular GAN of a student's size, trained without a teacher."""
 
-from ganpress.config.training import ControlConfig
+from ganpress.config.training_section import ControlConfig
 from ganpress.tracking import StageRun
-from tasks.adversarial import run_adversarial
-from tasks.stage import Stage, stage_main
+from tasks.shared.adversarial import run_adversarial
+from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:

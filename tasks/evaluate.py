@@ -8,30 +8,37 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ganpress.config.edge import EvaluateConfig
-from ganpress.cost import Cost
-from ganpress.data.arrays import read_meta
-from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
+from ganpress.basics.progress import ticker
+from ganpress.config.edge_section import EvaluateConfig
+from ganpress.data.prepared.arrays import read_meta
+from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs, open_inputs
+from ganpress.edge.roofline import measure_peaks, roofline_metrics
 from ganpress.errors import ConfigError, DataError
-from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
-from ganpress.input_checks import check_generator
-from ganpress.latency import Latency, measure_latency
-from ganpress.metrics.judge import Judge, load_judge
-from ganpress.metrics.lpips import load_perceptual_distance
-from ganpress.metrics.sample_store import SampleStore
-from ganpress.metrics.score_intervals import interval_metrics
+from ganpress.evaluation.measurement import (
+    PURPOSE,
+    Reference,
+    open_truth,
+    real_arrays,
+    reference_features,
+    score_generator,
+)
+from ganpress.metrics.intervals.score_intervals import interval_metrics
+from ganpress.metrics.judges.feature_networks import Judge, load_judge
+from ganpress.metrics.judges.lpips import load_perceptual_distance
+from ganpress.metrics.samples.sample_store import SampleStore
 from ganpress.metrics.scores import Scores
 from ganpress.metrics.scoring import Generate
-from ganpress.progress import ticker
+from ganpress.performance.generator_cost import Cost
+from ganpress.performance.latency import Latency, measure_latency
 from ganpress.registries import TARGETS
-from ganpress.roofline import measure_peaks, roofline_metrics
+from ganpress.structure.input_checks import check_generator
 from ganpress.tracking import StageRun
-from tasks.former import keeps_former
-from tasks.gallery import write_gallery
-from tasks.machine import write_machine
-from tasks.sample_changes import Step, measure_step, sources_first, step_sources, write_steps
-from tasks.stage import Stage, require, stage_main
-from tasks.subjects import TEACHER, Subject, find_subjects, float_cost, open_runner
+from tasks.shared.gallery import write_gallery
+from tasks.shared.machine import write_machine
+from tasks.shared.previous_outputs import keeps_former
+from tasks.shared.stage import Stage, require, stage_main
+from tasks.shared.step_changes import Step, measure_step, sources_first, step_sources, write_steps
+from tasks.shared.subjects import TEACHER, Subject, find_subjects, float_cost, open_runner
 
 OWN = "judge"
 """Name of a judge that was trained on the data set."""

@@ -9,29 +9,29 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.checkpoint import file_digest
-from ganpress.config.edge import ExportConfig, ExportItem
-from ganpress.data.arrays import read_meta
-from ganpress.data.inputs import inputs_digest, open_inputs
-from ganpress.edge.card import Card, CompressionCard, KernelsCard, Lineage, QuantizationCard, SpeedCard
-from ganpress.edge.card_writing import TargetFacts, write_card
-from ganpress.edge.choice import WrittenForm, write_faster_form
-from ganpress.edge.files import pack_files
-from ganpress.edge.memory import peak_memory
+from ganpress.config.edge_section import ExportConfig, ExportItem
+from ganpress.data.prepared.arrays import read_meta
+from ganpress.data.prepared.generator_inputs import inputs_digest, open_inputs
+from ganpress.edge.file_writing import pack_files
+from ganpress.edge.forms.choice import WrittenForm, write_faster_form
+from ganpress.edge.proof.card_writing import TargetFacts, write_card
+from ganpress.edge.proof.edge_card import Card, CompressionCard, KernelsCard, Lineage, QuantizationCard, SpeedCard
+from ganpress.edge.proof.peak_memory import peak_memory
+from ganpress.edge.proof.verification import Verification, verify_export
 from ganpress.edge.targets.target import Target, require_installed
-from ganpress.edge.verification import Verification, verify_export
-from ganpress.edge_files import edge_name
 from ganpress.errors import DataError, ExportMismatch, shown
-from ganpress.latency import measure_latency
-from ganpress.plain_values import read_json
+from ganpress.files.checkpoint import file_digest
+from ganpress.files.edge_files import edge_name
+from ganpress.files.plain_values import read_json
+from ganpress.performance.latency import measure_latency
 from ganpress.registries import TARGETS
 from ganpress.tracking import StageRun
 from models.builders import in_floats
 from models.quantized import CalibrationRecord
 from models.quantized_network import Quantized, QuantizedNetwork
-from tasks.former import keeps_former
-from tasks.item_generators import load_generator
-from tasks.stage import Stage, stage_main
+from tasks.shared.item_generators import load_generator
+from tasks.shared.previous_outputs import keeps_former
+from tasks.shared.stage import Stage, stage_main
 
 ENOUGH_SNR_DB = 15.0
 """Of a generator with floats between its integer layers, runtime against simulation; see `verify_export`.

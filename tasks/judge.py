@@ -2,25 +2,25 @@
 
 from pathlib import Path
 
-from ganpress.checkpoint import save_model
-from ganpress.config.judge import JudgeConfig
-from ganpress.data.arrays import open_split, read_meta
-from ganpress.data.inputs import open_inputs
-from ganpress.data.pairs import open_pairs
+from ganpress.config.judge_section import JudgeConfig
+from ganpress.data.prepared.arrays import open_split, read_meta
+from ganpress.data.prepared.generator_inputs import open_inputs
+from ganpress.data.prepared.pairs import open_pairs
 from ganpress.errors import DataError, QualityGateFailed
-from ganpress.evaluation import open_truth
-from ganpress.metrics.frechet import frechet_distance
-from ganpress.metrics.inception_score import inception_score
-from ganpress.metrics.judge import Judge, load_external_judge, load_judge, save_external_judge
-from ganpress.metrics.judge_output import label_maps
+from ganpress.evaluation.measurement import open_truth
+from ganpress.files.checkpoint import save_model
+from ganpress.metrics.distributions.frechet import frechet_distance
+from ganpress.metrics.distributions.inception_score import inception_score
+from ganpress.metrics.judges.feature_networks import Judge, load_external_judge, load_judge, save_external_judge
+from ganpress.metrics.judges.judge_output import label_maps
+from ganpress.metrics.judges.segmentation import SegmentationScores
+from ganpress.metrics.samples.truth import SegmentationMeter
 from ganpress.metrics.scoring import array_batches, array_features, array_statistics
-from ganpress.metrics.segmentation import SegmentationScores
-from ganpress.metrics.truth import SegmentationMeter
 from ganpress.tracking import StageRun
-from ganpress.training.judge import train_on_examples
 from ganpress.training.judge_examples import Examples, examples_for
-from tasks.generator_training import CurveLog, checkpointing, write_json
-from tasks.stage import Stage, require, stage_main
+from ganpress.training.judge_training import train_on_examples
+from tasks.shared.generator_training import CurveLog, checkpointing, write_json
+from tasks.shared.stage import Stage, require, stage_main
 
 SPLITS = 10
 """Of the Inception Score of real images."""

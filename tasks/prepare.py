@@ -1,10 +1,10 @@
 """Stage `prepare`: raw images that passed the gate -> one memory-mapped array per split."""
 
-from ganpress.config.data import PrepareConfig
-from ganpress.data.gate import require_passed_gate
-from ganpress.data.pair_preparation import prepare_data
+from ganpress.config.data_section import PrepareConfig
+from ganpress.data.gate.verdict import require_passed_gate
+from ganpress.data.prepared.pair_preparation import prepare_data
 from ganpress.tracking import StageRun
-from tasks.stage import Stage, stage_main
+from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:

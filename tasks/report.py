@@ -6,8 +6,8 @@ import shutil
 from ganpress.report.headline import summary
 from ganpress.report.page import build_report
 from ganpress.tracking import StageRun
-from tasks.report_inputs import read_inputs
-from tasks.stage import Stage, stage_main
+from tasks.shared.report_inputs import read_inputs
+from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:

@@ -10,21 +10,21 @@ from typing import Any
 
 from torch import Tensor
 
-from ganpress.checkpoint import load_model
-from ganpress.config.search import SearchConfig
-from ganpress.cost import Cost, generator_cost
-from ganpress.data.inputs import open_inputs
-from ganpress.search.costs import ScoredSpec
+from ganpress.config.search_section import SearchConfig
+from ganpress.data.prepared.generator_inputs import open_inputs
+from ganpress.files.checkpoint import load_model
+from ganpress.performance.generator_cost import Cost, generator_cost
+from ganpress.search.budgeted_search import SearchResult, search_specs
 from ganpress.search.latency_prediction import LatencyPredictor
 from ganpress.search.score_book import ScoreBook
-from ganpress.search.search import SearchResult, search_specs
+from ganpress.search.spec_costs import ScoredSpec
 from ganpress.tracking import StageRun
 from models.builders import Blueprint, subnet_blueprint
 from models.elastic import Elastic, Spec
-from tasks.generator_training import identity, prepared, write_json
-from tasks.scoring import QuickScoring, quick_scoring
-from tasks.stage import Stage, require, stage_main
-from tasks.subnet_latency import prediction_facts, subnet_timer
+from tasks.shared.candidate_scoring import QuickScoring, quick_scoring
+from tasks.shared.generator_training import identity, prepared, write_json
+from tasks.shared.stage import Stage, require, stage_main
+from tasks.shared.subnet_latency import prediction_facts, subnet_timer
 
 CALIBRATION = "subnet-calibration"
 """Purpose of the inputs that normalisation statistics are measured on; `subnet` extracts with the same."""

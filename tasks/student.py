@@ -4,17 +4,18 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ganpress.checkpoint import load_model
-from ganpress.config.training import StudentConfig, StudentItem
-from ganpress.config.translation import FeatureDistillation
-from ganpress.data.arrays import open_split
-from ganpress.data.pairs import open_pairs
+from ganpress.config.training_section import StudentConfig, StudentItem
+from ganpress.config.translation_section import FeatureDistillation
+from ganpress.data.prepared.arrays import open_split
+from ganpress.data.prepared.pairs import open_pairs
+from ganpress.files.checkpoint import load_model
 from ganpress.tracking import StageRun
 from ganpress.training.distillation import Distilled, JointTerm, train_student
 from ganpress.training.feature_distillation import distil_translation
 from ganpress.training.loop import Checkpointing
 from models.builders import Blueprint
-from tasks.generator_training import (
+from tasks.shared.conditional_stages import data_inputs, distilled_taps, teacher_discriminator
+from tasks.shared.generator_training import (
     CurveLog,
     checkpointing,
     deliver,
@@ -25,8 +26,7 @@ from tasks.generator_training import (
     sized_like,
     write_curve,
 )
-from tasks.stage import Stage, stage_main
-from tasks.translation import data_inputs, distilled_taps, teacher_discriminator
+from tasks.shared.stage import Stage, stage_main
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,31 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ganpress.checkpoint import save_model
-from ganpress.config.search import SearchConfig, SubnetConfig
-from ganpress.config.training import AnyDistillation
-from ganpress.config.translation import FeatureDistillation
-from ganpress.data.pairs import open_pairs
+from ganpress.config.search_section import SearchConfig, SubnetConfig
+from ganpress.config.training_section import AnyDistillation
+from ganpress.config.translation_section import FeatureDistillation
+from ganpress.data.prepared.pairs import open_pairs
 from ganpress.errors import CheckpointError, DataError, shown
-from ganpress.plain_values import fit, read_json
+from ganpress.files.checkpoint import save_model
+from ganpress.files.plain_values import fit, read_json
 from ganpress.tracking import StageRun
 from ganpress.training.distillation import Distilled, train_student
 from ganpress.training.feature_distillation import distil_translation
 from ganpress.training.loop import Checkpointing
 from models.builders import Blueprint, subnet_blueprint
 from models.elastic import Elastic, Spec, WidthSpace
-from tasks.generator_training import CurveLog, checkpointing, deliver, last_losses, load_teacher, prepared, write_curve
 from tasks.search import calibration_inputs, load_supernet
-from tasks.stage import Stage, require, stage_main
-from tasks.translation import data_inputs, distilled_taps, teacher_discriminator
+from tasks.shared.conditional_stages import data_inputs, distilled_taps, teacher_discriminator
+from tasks.shared.generator_training import (
+    CurveLog,
+    checkpointing,
+    deliver,
+    last_losses,
+    load_teacher,
+    prepared,
+    write_curve,
+)
+from tasks.shared.stage import Stage, require, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:

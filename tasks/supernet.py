@@ -3,21 +3,22 @@
 import torch
 from torch import Tensor, nn
 
-from ganpress.checkpoint import save_model
-from ganpress.config.training import SupernetConfig
-from ganpress.config.translation import FeatureDistillation
-from ganpress.data.pairs import open_pairs
+from ganpress.basics.pixel_values import images_to_uint8
+from ganpress.config.training_section import SupernetConfig
+from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.pictures import image_grid, save_png
+from ganpress.data.prepared.pairs import open_pairs
 from ganpress.errors import ConfigError
-from ganpress.pixels import images_to_uint8
+from ganpress.files.checkpoint import save_model
 from ganpress.tracking import StageRun
 from ganpress.training.feature_distillation import distil_supernet
 from ganpress.training.loop import Checkpointing, CurvePoint
-from ganpress.training.supernet import train_supernet
+from ganpress.training.supernet_training import train_supernet
 from ganpress.training.teacher_initialisation import initialise_from_teacher_
 from models.builders import Blueprint, elastic_blueprint, elastic_of, subnet_blueprint
 from models.elastic import Elastic
-from tasks.generator_training import (
+from tasks.shared.conditional_stages import data_inputs, distilled_taps, teacher_discriminator
+from tasks.shared.generator_training import (
     CurveLog,
     canvas,
     checkpointing,
@@ -30,8 +31,7 @@ from tasks.generator_training import (
     write_curve,
     write_json,
 )
-from tasks.stage import Stage, stage_main
-from tasks.translation import data_inputs, distilled_taps, teacher_discriminator
+from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:

@@ -6,23 +6,30 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ganpress.compression_sweep import PackedGenerator, pack_float, pack_level
-from ganpress.config.edge import CompressConfig, EvaluateConfig
-from ganpress.config.sweep import SweepConfig
-from ganpress.data.inputs import LatentInputs, SourceInputs, open_inputs
-from ganpress.evaluation import PURPOSE, Reference, open_truth, real_arrays, reference_features, score_generator
-from ganpress.fidelity import compare_outputs
-from ganpress.input_checks import check_generator, check_inputs
-from ganpress.metrics.judge import Judge, load_judge
-from ganpress.metrics.score_intervals import interval_metrics
+from ganpress.basics.progress import ticker
+from ganpress.basics.seeding import derived_seed
+from ganpress.config.edge_section import CompressConfig, EvaluateConfig
+from ganpress.config.sweep_section import SweepConfig
+from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs, open_inputs
+from ganpress.evaluation.compression_level import PackedGenerator, pack_float, pack_level
+from ganpress.evaluation.measurement import (
+    PURPOSE,
+    Reference,
+    open_truth,
+    real_arrays,
+    reference_features,
+    score_generator,
+)
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.metrics.intervals.score_intervals import interval_metrics
+from ganpress.metrics.judges.feature_networks import Judge, load_judge
 from ganpress.metrics.scores import Scores
-from ganpress.progress import ticker
-from ganpress.seeding import derived_seed
+from ganpress.structure.input_checks import check_generator, check_inputs
 from ganpress.tracking import StageRun
 from tasks.compress import held_out_count
-from tasks.generator_training import prepared, write_json
-from tasks.item_generators import load_generator
-from tasks.stage import Stage, require, stage_main
+from tasks.shared.generator_training import prepared, write_json
+from tasks.shared.item_generators import load_generator
+from tasks.shared.stage import Stage, require, stage_main
 
 FLOAT = "float"
 """Key of the generator's own row in metrics.json."""

@@ -5,13 +5,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganpress.config.training import CandidateConfig, TeacherConfig
-from ganpress.ranking import higher_is_better
+from ganpress.config.training_section import CandidateConfig, TeacherConfig
+from ganpress.metrics.ranking import higher_is_better
 from ganpress.tracking import StageRun
-from tasks.generator_training import parameter_count, write_json
-from tasks.item_generators import load_generator
-from tasks.scoring import quick_scoring
-from tasks.stage import Stage, stage_main
+from tasks.shared.candidate_scoring import quick_scoring
+from tasks.shared.generator_training import parameter_count, write_json
+from tasks.shared.item_generators import load_generator
+from tasks.shared.stage import Stage, stage_main
 
 
 @dataclass(frozen=True)

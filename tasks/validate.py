@@ -2,10 +2,10 @@
 
 import json
 
-from ganpress.config.data import ValidateConfig
-from ganpress.data.pair_validation import validate_data
+from ganpress.config.data_section import ValidateConfig
+from ganpress.data.gate.pair_validation import validate_data
 from ganpress.tracking import StageRun
-from tasks.stage import Stage, stage_main
+from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:

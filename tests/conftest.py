@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from ganpress.data.arrays import ImageArray
+from ganpress.data.prepared.arrays import ImageArray
 from models.wdcgan import WdcganGenerator, wdcgan_generator
 
 CHECKOUT = Path(__file__).resolve().parents[1]

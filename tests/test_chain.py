@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from flows.dvc_graph import read_graph
-from ganpress.checkpoint import load_weights_only, save_atomically
 from ganpress.config.base import read_yaml
+from ganpress.files.checkpoint import load_weights_only, save_atomically
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CLONE_MARK = "GANPRESS_TEST_CHAIN"  # as the fixture `clone_environment` sets it
@@ -115,15 +115,15 @@ LATE = {
         ("ganpress/search/score_book.py", "(spec.text, quantity))", "(spec.text, quantity), None)", {"search"} | LATE),
         ("params.yaml", "bits:\n  - 3", "bits:\n  - 4", {"sweep@mse-4", "report"}),
         (
-            "ganpress/compression_sweep.py",
+            "ganpress/evaluation/compression_level.py",
             "max_crest=math.inf",
             "max_crest=1e9",
             {"sweep@mse-3", "sweep@mse-6", "report"},
         ),
-        ("ganpress/report/tables.py", '"fewer"', '"less"', {"report"}),
+        ("ganpress/report/tables/result_tables.py", '"fewer"', '"less"', {"report"}),
         ("ganpress/report/templates/report.css", "", "/* edited */", {"report"}),
-        ("ganpress/training/supernet.py", "losses = {}", "losses = dict()", {"supernet", "search"} | LATE),
-        ("ganpress/training/supernet.py", '"""', '"""Words. ', set()),
+        ("ganpress/training/supernet_training.py", "losses = {}", "losses = dict()", {"supernet", "search"} | LATE),
+        ("ganpress/training/supernet_training.py", '"""', '"""Words. ', set()),
         ("ganpress/errors.py", "class", "# Words.\n\n\nclass", set()),
         ("ganpress/tracking/journal.py", "import", "import json as _unused\nimport", set()),
     ],

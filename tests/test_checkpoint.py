@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.checkpoint import load_model, load_weights_, save_atomically, save_model
 from ganpress.errors import CheckpointError
+from ganpress.files.checkpoint import load_model, load_weights_, save_atomically, save_model
 from models.builders import Blueprint
 
 BLUEPRINT = Blueprint("wdcgan_generator", {"spec": "2_3", "size": 16, "channels": 1})

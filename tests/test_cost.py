@@ -11,8 +11,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 from flows.__main__ import app
-from ganpress.cost import Cost, generator_cost, named_cost
 from ganpress.errors import ConfigError
+from ganpress.performance.generator_cost import Cost, generator_cost, named_cost
 from models.families import FAMILIES
 from models.resnet import resnet_generator
 
@@ -134,7 +134,7 @@ def test_meta_and_real_tensors_cost_the_same():
 def test_a_small_generator_is_counted_without_the_compiler_and_without_drawing_weights():
     program = """
 import sys, torch
-from ganpress.cost import named_cost
+from ganpress.performance.generator_cost import named_cost
 state = torch.get_rng_state()
 named_cost("wdcgan:16")
 assert torch.equal(torch.get_rng_state(), state)

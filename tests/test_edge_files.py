@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ganpress.edge_files import edge_name, edge_names, find_edge_file, parts_of
+from ganpress.files.edge_files import edge_name, edge_names, find_edge_file, parts_of
 from ganpress.registries import TARGETS
 
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.config.edge import EvaluateConfig
-from ganpress.data.inputs import LatentInputs
+from ganpress.config.edge_section import EvaluateConfig
+from ganpress.data.prepared.generator_inputs import LatentInputs
 from ganpress.errors import DataError
-from ganpress.evaluation import interpolate_latents, reference_features, score_generator
-from ganpress.metrics.image_spool import ImageSpool
-from ganpress.metrics.judge import ClassifierJudge
+from ganpress.evaluation.measurement import interpolate_latents, reference_features, score_generator
+from ganpress.metrics.judges.feature_networks import ClassifierJudge
+from ganpress.metrics.samples.image_spool import ImageSpool
 from ganpress.metrics.scores import Scores
 from ganpress.registries import METRICS
-from models.judge import classifier
+from models.judge_networks import classifier
 from models.wdcgan import wdcgan_generator
 
 CONFIG = EvaluateConfig(

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ganpress.fidelity import BATCH_SIZE, compare_outputs
+from ganpress.metrics.fidelity import BATCH_SIZE, compare_outputs
 
 
 def images(z):

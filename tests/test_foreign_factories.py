@@ -8,11 +8,11 @@ import pytest
 import torch
 import zstandard
 
-from ganpress.checkpoint import load_model
-from ganpress.compression.packing import MAGIC, load_packed
+from ganpress.compression.packed.packing import MAGIC, load_packed
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.import_pins import allow_factory
-from ganpress.imported.card import load_imported, read_card
+from ganpress.files.checkpoint import load_model
+from ganpress.files.import_pins import allow_factory
+from ganpress.imported.import_card import load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models import factory_pins
 from models.builders import Blueprint

@@ -5,9 +5,9 @@ import re
 import pytest
 import zstandard
 
-from ganpress import frames
 from ganpress.errors import CheckpointError
-from ganpress.frames import frame_of, read_content
+from ganpress.files import frames
+from ganpress.files.frames import frame_of, read_content
 
 CONTENT = bytes(range(256)) * 8 + b"weights"
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.blueprint_files import LARGEST_NUMBER
-from ganpress.checkpoint import load_model, load_weights_only, save_model
 from ganpress.errors import CheckpointError
-from ganpress.torch_files import LARGEST_PICKLE_BYTES
+from ganpress.files.blueprint_files import LARGEST_NUMBER
+from ganpress.files.checkpoint import load_model, load_weights_only, save_model
+from ganpress.files.torch_files import LARGEST_PICKLE_BYTES
 from models.builders import Blueprint
 
 BLUEPRINT = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})

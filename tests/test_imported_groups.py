@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganpress.channel_groups import find_groups
 from ganpress.imported.trials import try_groups
+from ganpress.structure.channel_groups import find_groups
 from models.thinning import ChannelGroup, Slot, kept_channels, kept_indices, thin_
 from models.wdcgan import wdcgan_generator
 

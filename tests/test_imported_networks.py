@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ganpress.compression.pruning.structured_pruning import prune_channels
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.compression.structured_pruning import prune_channels
-from ganpress.cost import generator_cost
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.runtime import OnnxGenerator
-from ganpress.fidelity import compare_outputs
-from ganpress.imported.card import load_imported, read_card
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.onnx_runtime import OnnxGenerator
+from ganpress.imported.import_card import load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.performance.generator_cost import generator_cost
 from models.builders import elastic_of, with_spec
 from models.elastic import Spec
-from models.imported import build_network, first_tensor, groups_from_arguments
+from models.imported_generator import build_network, first_tensor, groups_from_arguments
 from models.thinning import thin_
 
 FOREIGN = Path(__file__).parent / "foreign"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganpress.compression.structured_pruning import prune_channels
+from ganpress.compression.pruning.structured_pruning import prune_channels
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.imported.card import load_imported, read_card
+from ganpress.imported.import_card import load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models.builders import Blueprint
-from models.imported import ImportedGenerator, build_network, first_tensor, imported_generator, parse_percents
+from models.imported_generator import ImportedGenerator, build_network, first_tensor, imported_generator, parse_percents
 
 IMAGE = (1, 3, 8, 8)
 
@@ -168,7 +168,7 @@ def test_skeletons_do_not_call_the_users_function(monkeypatch):
     arguments = {"spec": "100", "groups": {}, "example": [*IMAGE], "input_range": [-1, 1], "output_range": [-1, 1]}
     with torch.device("meta"):
         imported_generator("odd_networks:gated", **arguments)
-        monkeypatch.setattr("models.imported.build_network", lambda _: pytest.fail("called again"))
+        monkeypatch.setattr("models.imported_generator.build_network", lambda _: pytest.fail("called again"))
         made = imported_generator("odd_networks:gated", **arguments)
     assert {parameter.device.type for parameter in made.parameters()} == {"meta"}
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ganpress.errors import ConfigError
-from ganpress.input_checks import check_generator, check_inputs
+from ganpress.structure.input_checks import check_generator, check_inputs
 
 MODEL = nn.Conv2d(3, 2, 1)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ganpress.errors import DataError
-from ganpress.latency import measure_latency
+from ganpress.performance.latency import measure_latency
 
 ONE = torch.zeros(1, 100)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.losses import (
+from ganpress.training.losses import (
     distillation_loss,
     feature_matching_loss,
     gan_discriminator_loss,

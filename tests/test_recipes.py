@@ -11,16 +11,16 @@ import torch
 
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.params import Params, merge_overlay
-from ganpress.config.translation import FeatureDistillation, TranslationTraining
-from ganpress.data.arrays import ImageArray
-from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.config.translation_section import FeatureDistillation, TranslationTraining
+from ganpress.data.prepared.arrays import ImageArray
+from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.training.cyclegan import WayBack
 from ganpress.training.feature_distillation import distil_supernet
-from ganpress.training.translation import train_translation
+from ganpress.training.translation_training import train_translation
 from models.builders import elastic_blueprint, generator_blueprint
 from models.elastic import Elastic, NoInitialisation
-from models.families import Canvas
-from tasks.translation import discriminator_blueprint, distilled_taps, way_back
+from models.family import Canvas
+from tasks.shared.conditional_stages import discriminator_blueprint, distilled_taps, way_back
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -130,7 +130,7 @@ def all_are_finite(losses: dict[str, float]) -> bool:
 @pytest.fixture
 def short_calibration(monkeypatch):
     """What follows the last step takes no longer than the steps."""
-    monkeypatch.setattr("ganpress.training.translation.CALIBRATION_IMAGES", 2)
+    monkeypatch.setattr("ganpress.training.translation_training.CALIBRATION_IMAGES", 2)
 
 
 CONDITIONAL = [recipe for recipe in RECIPES if framework_of(params_of(recipe)) is not None]

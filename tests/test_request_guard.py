@@ -2,8 +2,7 @@
 
 import pytest
 
-from ganpress.errors import ConfigError
-from ganpress.request_guard import (
+from ganpress.basics.request_guard import (
     Guard,
     authority,
     basic,
@@ -12,6 +11,7 @@ from ganpress.request_guard import (
     guard_for,
     is_loopback,
 )
+from ganpress.errors import ConfigError
 
 LOGIN = "ann:correct horse battery"
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from ganpress import roofline
+from ganpress.edge import roofline
+from ganpress.edge.roofline import Peaks, computed_in, measure_peaks, roofline_metrics
 from ganpress.errors import ConfigError
-from ganpress.roofline import Peaks, computed_in, measure_peaks, roofline_metrics
 
 PEAKS = Peaks(1, {"float32": 50.0, "int8": 200.0})
 

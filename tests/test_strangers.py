@@ -17,19 +17,19 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from ganpress import registries
-from ganpress.config.edge import CompressItem, EvaluateConfig, ExportItem
+from ganpress.config.edge_section import CompressItem, EvaluateConfig, ExportItem
 from ganpress.config.params import load_params
-from ganpress.config.search import SearchConfig
-from ganpress.data.inputs import LatentInputs
-from ganpress.edge_files import edge_name, find_edge_file
+from ganpress.config.search_section import SearchConfig
+from ganpress.data.prepared.generator_inputs import LatentInputs
 from ganpress.errors import ConfigError, DataError
-from ganpress.evaluation import reference_features, score_generator
-from ganpress.metrics.judge import ClassifierJudge
-from ganpress.metrics.sample import Sample
+from ganpress.evaluation.measurement import reference_features, score_generator
+from ganpress.files.edge_files import edge_name, find_edge_file
+from ganpress.metrics.judges.feature_networks import ClassifierJudge
+from ganpress.metrics.samples.sample import Sample
 from ganpress.metrics.scoring import quick_score, real_side
 from models import families
 from models.builders import Blueprint, elastic_blueprint, generator_blueprint
-from models.judge import classifier
+from models.judge_networks import classifier
 from models.registry import Registry
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -93,7 +93,7 @@ def test_one_of_each_kind_is_found_by_name_and_listed_last(installed):
 def test_nothing_is_imported_before_it_is_asked_for(installed):
     ask = (
         "import sys; from pathlib import Path; from ganpress.config.params import load_params; "
-        "from ganpress.registries import METRICS; import ganpress.ranking as ranking; "
+        "from ganpress.registries import METRICS; import ganpress.metrics.ranking as ranking; "
         "load_params(Path('params.yaml')); ranking.direction('fid_9_test_judge'); "
         "print([name for name in sys.modules if name.startswith('strangers')], '_added' in vars(METRICS)); "
         "METRICS.find('vendi'); print('strangers.vendi' in sys.modules, 'strangers.mlp' in sys.modules)"
@@ -164,8 +164,8 @@ def test_compare_ranks_by_it_and_says_which_way(installed, tmp_path, monkeypatch
 
 def test_the_report_shows_it_with_title_arrow_and_meaning(installed, tmp_path):
     from ganpress.report.page import build_report
-    from tasks.report_inputs import read_inputs
-    from tasks.stage import Stage
+    from tasks.shared.report_inputs import read_inputs
+    from tasks.shared.stage import Stage
     from tests.report.conftest import write_artifacts
 
     write_artifacts(tmp_path / "project")
@@ -221,7 +221,7 @@ def test_a_compression_may_name_the_algorithm_and_its_options(installed, trained
 
 
 def test_the_data_source_is_imported(installed, tmp_path):
-    from ganpress.data.sources import import_data
+    from ganpress.data.sources.acquisition import import_data
 
     card = import_data("rings", None, tmp_path / "data")
     assert (card.source, card.counts) == ("rings", {"train": 40, "test": 10})
@@ -260,7 +260,7 @@ def test_two_packages_of_one_name_are_refused(site):
 
 
 def test_a_download_that_a_source_has_not_is_said(installed, tmp_path):
-    from ganpress.data.sources import import_data
+    from ganpress.data.sources.acquisition import import_data
 
     with pytest.raises(DataError, match="does not exist"):
         import_data("rings", tmp_path / "gone", tmp_path / "data")

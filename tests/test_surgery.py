@@ -5,9 +5,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganpress.checkpoint import load_model, save_model
 from ganpress.errors import ConfigError
-from ganpress.surgery import deployable, fold_batch_norm, projection_weight, subpixel_weight, transposed_to_subpixel
+from ganpress.files.checkpoint import load_model, save_model
+from ganpress.structure.surgery import (
+    deployable,
+    fold_batch_norm,
+    projection_weight,
+    subpixel_weight,
+    transposed_to_subpixel,
+)
 from models.builders import Blueprint
 from models.edge_wdcgan import DOUBLING, PROJECTION
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.environment import environment
-from ganpress.telemetry import SWITCHED_OFF
+from ganpress.basics.telemetry import SWITCHED_OFF
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,7 +63,7 @@ def test_every_process_of_a_run_is_told():
 
 def test_stage_by_itself_is_told_and_the_users_own_words_stay(tmp_path):
     code = (
-        "import os; from tasks.stage import stage_main; stage_main('none', print); "
+        "import os; from tasks.shared.stage import stage_main; stage_main('none', print); "
         "print(*map(os.environ.get, ['DO_NOT_TRACK', 'GX_ANALYTICS_ENABLED', 'HF_HUB_DISABLE_TELEMETRY']))\n"
         "try: import openvino_telemetry\nexcept ImportError: print('absent')"
     )
@@ -89,7 +89,9 @@ onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": numpy.on
 
 def test_onnx_runtime_keeps_no_reports(tmp_path):
     """It sends unseen by Python, from a database below the home folder: without that there is nothing to send."""
-    ended, places = reached(tmp_path, "-c", f"from ganpress.telemetry import switch_off; switch_off()\n{SESSION}")
+    ended, places = reached(
+        tmp_path, "-c", f"from ganpress.basics.telemetry import switch_off; switch_off()\n{SESSION}"
+    )
     assert ended.returncode == 0, ended.stderr
     assert places == []
     assert not list(tmp_path.rglob("onnxruntime*"))
@@ -102,7 +104,9 @@ def test_quantization_by_nncf_reports_to_nobody(tmp_path):
     ended, places = reached(tmp_path, "-c", QUANTIZE)
     assert ended.returncode == 0, ended.stderr
     assert places == ["www.google-analytics.com"]
-    ended, places = reached(tmp_path, "-c", f"from ganpress.telemetry import switch_off; switch_off()\n{QUANTIZE}")
+    ended, places = reached(
+        tmp_path, "-c", f"from ganpress.basics.telemetry import switch_off; switch_off()\n{QUANTIZE}"
+    )
     assert ended.returncode == 0, ended.stderr
     assert places == []
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from ganpress.errors import CheckpointError
-from ganpress.weight_keys import import_generator, map_keys, read_state, spec_of_state
+from ganpress.imported.weight_keys import import_generator, map_keys, read_state, spec_of_state
 from models.resnet import resnet_generator
 from models.separable import SeparableConv
 from models.unet import unet_generator

@@ -17,29 +17,29 @@ import zstandard
 from PIL import Image
 
 from benchmarks.fuzz.mutation import json_bytes, mutate_bytes, mutate_value, repacked_zip, torch_bytes
-from ganpress.array_files import read_arrays
-from ganpress.checkpoint import load_model, save_model
-from ganpress.compression.packing import MAGIC, load_packed, packed
-from ganpress.data.arrays import PreparedMeta, open_split, read_meta
-from ganpress.data.card import DatasetCard, read_card
-from ganpress.data.gate import require_passed_gate
-from ganpress.data.idx import write_idx
-from ganpress.data.image_files import decode
-from ganpress.data.pair_sources import write_pairs
-from ganpress.data.raw import open_raw
-from ganpress.data.semantic_sources import decode_label_map
-from ganpress.edge.onnx_export import graph_content
+from ganpress.compression.packed.packing import MAGIC, load_packed, packed
+from ganpress.data.gate.verdict import require_passed_gate
+from ganpress.data.prepared.arrays import PreparedMeta, open_split, read_meta
+from ganpress.data.raw.dataset_card import DatasetCard, read_card
+from ganpress.data.raw.idx import write_idx
+from ganpress.data.raw.image_files import decode
+from ganpress.data.raw.raw_images import open_raw
+from ganpress.data.sources.pair_sources import write_pairs
+from ganpress.data.sources.semantic_sources import decode_label_map
+from ganpress.edge.graphs.onnx_export import graph_content
 from ganpress.errors import DataError
-from ganpress.frames import frame_of, read_content
-from ganpress.imported import card as imports
-from ganpress.metrics.judge import load_judge
+from ganpress.files.array_files import read_arrays
+from ganpress.files.checkpoint import load_model, save_model
+from ganpress.files.frames import frame_of, read_content
+from ganpress.imported import import_card as imports
+from ganpress.imported.weight_keys import read_state
+from ganpress.metrics.judges.feature_networks import load_judge
 from ganpress.registries import TARGETS
 from ganpress.search.latency_table import LatencyTable
 from ganpress.search.score_book import ScoreBook
 from ganpress.training.loop import Checkpointing, RandomStream, Training
-from ganpress.weight_keys import read_state
 from models.builders import Blueprint, elastic_blueprint
-from models.families import Canvas
+from models.family import Canvas
 
 WEIGHTS: list[bytes] = []
 """What belongs to the OpenVINO file that is changed."""

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.run import Recipe, Settings
-from flows.options import one_line
+from flows.options import Recipe, Settings, one_line
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError, DataError
-from ganpress.ranking import (
+from ganpress.metrics.ranking import (
     Table,
     direction,
     find_metric,

@@ -37,7 +37,7 @@ def cost(
 ) -> None:
     """Print parameters, MACs and bytes of an architecture, without training it."""
     _check_name(generator)
-    from ganpress.cost import named_cost
+    from ganpress.performance.generator_cost import named_cost
 
     found = asdict(named_cost(generator, size, channels))
     if as_json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ganpress.data.card import DatasetCard
+    from ganpress.data.raw.dataset_card import DatasetCard
 
 data = typer.Typer(name="data", help="Raw images below data/, pinned by data.dvc.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def add(
     from flows.environment import find_root
     from flows.params_file import set_data
     from ganpress.config.base import parse
-    from ganpress.config.data import DataConfig
+    from ganpress.config.data_section import DataConfig
 
     root = find_root()
     _configured_source(root)  # a params.yaml that cannot be read is refused before data/ changes
@@ -56,7 +56,7 @@ def show() -> None:
     """Say what data/ holds, what data.dvc pins and what params.yaml asks for."""
     from flows.data_source import read_pin, run_dvc
     from flows.environment import find_root
-    from ganpress.data.card import read_card
+    from ganpress.data.raw.dataset_card import read_card
 
     root = find_root()
     card, pin = read_card(root / "data"), read_pin(root)
@@ -75,7 +75,7 @@ def show() -> None:
 
 def _from_root(source: str, root: Path) -> str:
     """Make the path in a source, given from here, mean the same seen from the root."""
-    from ganpress.data.card import with_place
+    from ganpress.data.raw.dataset_card import with_place
 
     return with_place(source, lambda path: _seen_from(root, Path(path)))
 
@@ -102,6 +102,6 @@ def _kind(card: "DatasetCard") -> str:
 
 def _configured_source(root: Path) -> str:
     from ganpress.config.base import parse_section, read_yaml
-    from ganpress.config.data import DataConfig
+    from ganpress.config.data_section import DataConfig
 
     return parse_section(read_yaml(root / "params.yaml"), "data", DataConfig, "params.yaml").source

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.run import Recipe, Settings
 from flows.commands.ui import Host
-from flows.options import between, one_line
-from ganpress.request_guard import LOOPBACK, authority, check_host, configured_login
+from flows.options import Recipe, Settings, between, one_line
+from ganpress.basics.request_guard import LOOPBACK, authority, check_host, configured_login
 
 REFERENCE = one_line()
 PORT = between(0, 65_535)
@@ -43,7 +42,7 @@ def demo(
     from flows.ports import require_free_port
     from flows.worktree import find_workspace
     from ganpress.demo.generators import choose_pair, common_surface
-    from ganpress.demo.runtime import find_runtime
+    from ganpress.demo.page_runtime import find_runtime
     from ganpress.demo.site import build_site
 
     check_host(host, configured_login(os.environ))

@@ -11,7 +11,7 @@ from flows.options import one_line
 from ganpress.config.yaml_text import quoted
 
 if TYPE_CHECKING:
-    from ganpress.imported.card import ImportCard
+    from ganpress.imported.import_card import ImportCard
 
 
 MAX_INPUT_VALUES = 2**27

@@ -5,24 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.options import MAX_JOBS, MIN_TIMEOUT_S, STAGE_NAME, YEAR_S, between, one_line
+from flows.options import (
+    MAX_JOBS,
+    MIN_TIMEOUT_S,
+    STAGE_NAME,
+    YEAR_S,
+    Recipe,
+    Settings,
+    StrictVersions,
+    between,
+    one_line,
+)
 
 if TYPE_CHECKING:
     from flows.run_request import RunRequest
     from flows.worktree import Workspace
-
-Recipe = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe", "-r", help="Name of a file in recipes/, or a path; lies over params.yaml.", callback=one_line()
-    ),
-]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="section.key=value (YAML) over params.yaml; repeatable.")
-]
-StrictVersions = Annotated[
-    bool, typer.Option("--strict-versions", help="Count other versions of torch and of the runtimes as a change.")
-]
 
 
 def run(
@@ -102,8 +99,8 @@ def _say_data(workspace: "Workspace") -> None:
 
 def _show_plan(root: Path, request: "RunRequest") -> None:
     """Print what a run would do, or refuse what a run would; only its workspace is made."""
-    from flows.commands.status import show_graph
     from flows.preflight import prepare
+    from flows.stage_table import show_graph
 
     ready = prepare(root, request)
     show_graph(ready.graph, ready.chosen, request.force)

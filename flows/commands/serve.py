@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.run import Recipe, Settings
 from flows.commands.ui import Host
-from flows.options import YEAR_S, between, one_line
+from flows.options import YEAR_S, Recipe, Settings, between, one_line
+from ganpress.basics.request_guard import LOOPBACK, check_host, configured_login
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
-from ganpress.request_guard import LOOPBACK, check_host, configured_login
 
 DEFAULT_PORT = 4200
 MIN_INTERVAL_S = 1.0

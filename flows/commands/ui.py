@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from flows.options import between
-from ganpress.request_guard import LOOPBACK, check_host, configured_login
+from ganpress.basics.request_guard import LOOPBACK, check_host, configured_login
 
 if TYPE_CHECKING:
     from flows.mlflow_pages import Page
@@ -88,7 +88,7 @@ def _serve(root: Path, ports: tuple[int, int], host: str, budget: str | None, se
 def _max_bytes(root: Path, budget: str | None) -> int | None:
     from flows.commands.compare import parse_bytes
     from ganpress.config.base import parse, read_yaml
-    from ganpress.config.edge import ByteBudget
+    from ganpress.config.edge_section import ByteBudget
 
     if budget is not None:
         return parse_bytes(budget)

@@ -2,9 +2,9 @@
 
 import copy
 
-from ganpress.compression.preparation import Prepared
-from ganpress.compression.rounding import QuantizationConfig
-from ganpress.data.inputs import inputs_digest
+from ganpress.compression.preparation.plain_layers import Prepared
+from ganpress.compression.rounding.weight_codes import QuantizationConfig
+from ganpress.data.prepared.generator_inputs import inputs_digest
 from models.quantized import CalibrationRecord
 from models.quantized_layers import QuantizedConv
 from models.quantized_network import QuantizedNetwork

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.compression.assembly import assemble
-from ganpress.compression.layer_rounding import round_layers
-from ganpress.compression.mixed_precision import widths_of_mean
-from ganpress.compression.preparation import prepare
-from ganpress.compression.rounding import QuantizationConfig
-from ganpress.compression.sensitivity import choose_float_layers, scan_layers
+from ganpress.compression.preparation.plain_layers import prepare
+from ganpress.compression.rounding.layer_rounding import round_layers
+from ganpress.compression.rounding.weight_codes import QuantizationConfig
+from ganpress.compression.widths.mixed_precision import widths_of_mean
+from ganpress.compression.widths.sensitivity import choose_float_layers, scan_layers
 from ganpress.errors import ConfigError
-from ganpress.fidelity import batches_of
+from ganpress.metrics.fidelity import batches_of
 from models.quantized_network import QuantizedNetwork
 
 logger = logging.getLogger(__name__)

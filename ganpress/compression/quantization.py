@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.compression.calibration import ActivationRange, calibrate
 from ganpress.compression.network_quantization import quantize_network
-from ganpress.compression.quantized_blueprint import quantized_blueprint
-from ganpress.compression.rounding import QuantizationConfig, code_book
-from ganpress.data.inputs import inputs_digest
+from ganpress.compression.packed.quantized_blueprint import quantized_blueprint
+from ganpress.compression.ranges.calibration import ActivationRange, calibrate
+from ganpress.compression.rounding.weight_codes import QuantizationConfig, code_book
+from ganpress.data.prepared.generator_inputs import inputs_digest
 from ganpress.errors import ConfigError
-from ganpress.surgery import deployable
+from ganpress.structure.surgery import deployable
 from models.edge_wdcgan import EdgeWdcgan, FoldedWdcgan
 from models.quantized import ActivationQuantizer, CalibrationRecord, QuantizedGenerator, QuantizedLayer
 from models.quantized_network import Quantized

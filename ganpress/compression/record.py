@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.compression.float_share import float_macs_share
-from ganpress.compression.mixed_precision import WidthScan
-from ganpress.compression.pruning import LayerSparsity, measure_sparsity
+from ganpress.compression.pruning.magnitude_pruning import LayerSparsity, measure_sparsity
+from ganpress.compression.widths.float_share import float_macs_share
+from ganpress.compression.widths.mixed_precision import WidthScan
 from models.quantized import CalibrationRecord, QuantizedGenerator
 from models.quantized_network import Quantized, QuantizedNetwork, float_layers
 

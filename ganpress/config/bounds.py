@@ -67,7 +67,7 @@ Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=LINE)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=LINE)]
 SourceName = Annotated[str, BeforeValidator(_source), Field(min_length=1, max_length=4096, pattern=LINE)]
 GeneratorName = Annotated[str, Field(min_length=1, max_length=4096, pattern=LINE)]
-"""`family:spec`; `models.names` bounds the numbers in it."""
+"""`family:spec`; `models.family_names` bounds the numbers in it."""
 LayerName = Annotated[str, Field(min_length=1, max_length=256, pattern=_LAYER)]
 Reference = Annotated[str, Field(max_length=96, pattern=_REFERENCE)]
 """A generator of the chain: `teacher`, `subnet`, `student/d4-mse`."""

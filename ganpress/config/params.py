@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 
 from ganpress.config.base import Section, parse, read_yaml
 from ganpress.config.bounds import Seed
-from ganpress.config.data import DataConfig, PrepareConfig, ValidateConfig
-from ganpress.config.edge import CompressConfig, EvaluateConfig, ExportConfig, ReportConfig
-from ganpress.config.judge import JudgeConfig
-from ganpress.config.search import SearchConfig, SubnetConfig
-from ganpress.config.sweep import SweepConfig
-from ganpress.config.training import (
+from ganpress.config.data_section import DataConfig, PrepareConfig, ValidateConfig
+from ganpress.config.edge_section import CompressConfig, EvaluateConfig, ExportConfig, ReportConfig
+from ganpress.config.judge_section import JudgeConfig
+from ganpress.config.search_section import SearchConfig, SubnetConfig
+from ganpress.config.sweep_section import SweepConfig
+from ganpress.config.training_section import (
     CandidateConfig,
     ControlConfig,
     GeneratorItem,
@@ -21,7 +21,7 @@ from ganpress.config.training import (
     SupernetConfig,
     TeacherConfig,
 )
-from ganpress.config.translation import CONDITIONAL, kind_of_training
+from ganpress.config.translation_section import CONDITIONAL, kind_of_training
 from ganpress.registries import METRICS
 from models.families import FAMILIES, is_conditional, split_name
 

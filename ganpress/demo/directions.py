@@ -8,9 +8,9 @@ Geometry of Deep Generative Image Models and its Applications", ICLR 2021, secti
 import torch
 from torch import Tensor
 
+from ganpress.basics.seeding import torch_generator
 from ganpress.errors import DataError
 from ganpress.metrics.scoring import Generate
-from ganpress.seeding import torch_generator
 
 ANCHORS = 6
 """Latents at which the change is measured."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ganpress.edge.card import Card, FileCard, TensorCard, read_card
-from ganpress.edge_files import find_edge_file, is_onnx
+from ganpress.edge.proof.edge_card import Card, FileCard, TensorCard, read_card
 from ganpress.errors import ConfigError, DataError
+from ganpress.files.edge_files import find_edge_file, is_onnx
 
 InputKind = Literal["latents", "image", "labels"]
 LABELS = "one-hot labels: "

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganpress.data.arrays import read_meta
-from ganpress.data.pairs import SourceArray, open_sources
+from ganpress.basics.seeding import torch_generator
+from ganpress.data.prepared.arrays import read_meta
+from ganpress.data.prepared.pairs import SourceArray, open_sources
 from ganpress.demo.generators import Surface
-from ganpress.seeding import torch_generator
 
 Sources = NDArray[np.uint8]
 SEED = 0

@@ -7,8 +7,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from ganpress.basics.request_guard import LOOPBACK, Guard, check_host, guard_for
 from ganpress.errors import ServiceUnavailable
-from ganpress.request_guard import LOOPBACK, Guard, check_host, guard_for
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from ganpress.demo.directions import principal_directions
 from ganpress.demo.generators import EdgeGenerator, Surface, common_surface
-from ganpress.demo.manifest import MANIFEST, Manifest, Samples, boundary, digests, generator_entry, label_entries
-from ganpress.demo.runtime import PACKAGE, VERSION, BrowserRuntime
+from ganpress.demo.page_manifest import MANIFEST, Manifest, Samples, boundary, digests, generator_entry, label_entries
+from ganpress.demo.page_runtime import PACKAGE, VERSION, BrowserRuntime
 from ganpress.demo.samples import sample_sources
-from ganpress.edge.runtime import OnnxGenerator
+from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.errors import ConfigError
-from ganpress.onnx_files import read_onnx
+from ganpress.files.onnx_files import read_onnx
 
 DIRECTIONS = 8
 """Sliders of a latent generator."""

@@ -8,10 +8,10 @@ import os
 import threading
 from pathlib import Path
 
+from ganpress.basics.whole_files import write_whole
 from ganpress.executed_code.modules import CACHE, Modules
 from ganpress.executed_code.reach import Reach, Reached
 from ganpress.executed_code.stages import CODE_FOLDER, CodeStage, read_stages
-from ganpress.whole_files import write_whole
 
 DIGESTS = Path(".ganpress") / "executed-digests.json"
 _FOLLOWING = threading.RLock()

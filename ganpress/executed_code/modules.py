@@ -10,14 +10,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from ganpress.basics.whole_files import write_whole
 from ganpress.errors import ConfigError
 from ganpress.executed_code.extensions import installed
-from ganpress.executed_code.registries import registries_of
+from ganpress.executed_code.registry_cuts import registries_of
 from ganpress.executed_code.statements import Statement, read_statements, statement_of
-from ganpress.whole_files import write_whole
 
 PACKAGES = ("ganpress", "models", "tasks")
-OBSERVERS = ("ganpress.executed_code", "ganpress.progress", "ganpress.telemetry", "ganpress.tracking")
+OBSERVERS = ("ganpress.executed_code", "ganpress.basics.progress", "ganpress.basics.telemetry", "ganpress.tracking")
 """Watch a stage or keep watchers from it, and cannot change its outputs (docs/design.md, section 3); they count for
 nobody, and neither does what only they import."""
 CACHE = Path(".ganpress") / "executed-code.json"

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from ganpress.executed_code.extensions import Extension, extensions_of
 from ganpress.executed_code.modules import PACKAGES, Module, Modules
-from ganpress.executed_code.registries import CUTS, Cut
+from ganpress.executed_code.registry_cuts import CUTS, Cut
 from ganpress.executed_code.statements import Entry, Import, Statement, is_dynamic, root_of
 
-FOREIGN_IMPORTS = ("models.factory_pins", "models.imported", "models.registry")
+FOREIGN_IMPORTS = ("models.factory_pins", "models.imported_generator", "models.registry")
 """Modules that import what they are told: a function of a user's own, whose sources its pin and the card of its import
 hold; what a registry names, which is followed from its text; what another package adds (`extensions`)."""
 EXTENSION = "installed"
@@ -180,7 +180,7 @@ class Reach:
     ) -> Iterator[Node]:
         for name in names:
             yield from self._unnamed(module, name) if is_dynamic(name) else self._resolve(module.name, name, imports)
-        # A text may be the module of a process: `python -m ganpress.edge.memory`.
+        # A text may be the module of a process: `python -m ganpress.edge.proof.peak_memory`.
         yield from (Node(text, PROGRAM) for text in texts if "." in text and text in self.modules)
         yield from self._places(texts)
 

@@ -5,7 +5,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ganpress.whole_files import write_whole
+from ganpress.basics.whole_files import write_whole
 
 RECORDED = ("torch", "torchvision", "onnxruntime", "openvino", "nncf", "executorch", "torchao")
 """Packages, by the name of their module."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from models.imported import one_line
+from models.imported_generator import one_line
 
 BATCH = 3
 TOLERANCE = 1e-4

@@ -11,21 +11,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganpress.channel_groups import FoundGroups, find_groups
-from ganpress.checkpoint import file_digest, load_model, load_weights_, save_model
 from ganpress.config.yaml_text import quoted
-from ganpress.cost import generator_cost
 from ganpress.errors import ConfigError
-from ganpress.import_pins import CARD, FOLDER, allow_factory
-from ganpress.imported.card import MODEL, GroupSummary, ImportCard, source_digest
+from ganpress.files.checkpoint import file_digest, load_model, load_weights_, save_model
+from ganpress.files.import_pins import CARD, FOLDER, allow_factory
 from ganpress.imported.checks import check_network
+from ganpress.imported.import_card import MODEL, GroupSummary, ImportCard, source_digest
 from ganpress.imported.trials import try_groups
-from ganpress.weight_keys import import_generator as read_known_generator
-from ganpress.weight_keys import read_state
+from ganpress.imported.weight_keys import import_generator as read_known_generator
+from ganpress.imported.weight_keys import read_state
+from ganpress.performance.generator_cost import generator_cost
+from ganpress.structure.channel_groups import FoundGroups, find_groups
 from models.builders import Blueprint
 from models.factory_pins import sources_of
-from models.families import Family, find_family
-from models.imported import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
+from models.families import find_family
+from models.family import Family
+from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -43,7 +44,7 @@ class ImportRequest:
     name: str | None = None
     """Folder below imported/; None takes the module's or the family's name."""
     keys: str | None = None
-    """Mapping from third-party tensor names, for a known architecture, see `ganpress.weight_keys`."""
+    """Mapping from third-party tensor names, for a known architecture, see `ganpress.imported.weight_keys`."""
     input_range: Range = SYMMETRIC
     output_range: Range = SYMMETRIC
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ganpress.channel_groups import FoundGroups, Refusal
-from ganpress.seeding import torch_generator
-from models.imported import first_tensor, one_line
+from ganpress.basics.seeding import torch_generator
+from ganpress.structure.channel_groups import FoundGroups, Refusal
+from models.imported_generator import first_tensor, one_line
 from models.thinning import ChannelGroup, axes, count_channels, kept_channels, thin_
 
 PERCENT = 50

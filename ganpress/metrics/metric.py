@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from ganpress.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ganpress.metrics.bootstrap import Interval
-    from ganpress.metrics.sample import QuickSample, Sample
+    from ganpress.metrics.intervals.bootstrap import Interval
+    from ganpress.metrics.samples.sample import QuickSample, Sample
     from ganpress.metrics.scores import Comparison, Scores
 
 Direction = Literal["higher", "lower", "equal", "none"]

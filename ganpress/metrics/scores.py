@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ganpress.metrics.frechet_error import FrechetTerms
-from ganpress.metrics.inception_score import InceptionScore
-from ganpress.metrics.inputs import Float64
-from ganpress.metrics.kernel import KernelDistance
-from ganpress.metrics.lsh import LshScores
-from ganpress.metrics.lsh_intervals import LshIntervals, compare_lsh, lsh_intervals
-from ganpress.metrics.lsh_neighbours import LshNeighbourScores
+from ganpress.metrics.distributions.frechet_error import FrechetTerms
+from ganpress.metrics.distributions.inception_score import InceptionScore
+from ganpress.metrics.distributions.kernel import KernelDistance
+from ganpress.metrics.feature_inputs import Float64
+from ganpress.metrics.intervals.lsh_intervals import LshIntervals, compare_lsh, lsh_intervals
+from ganpress.metrics.judges.segmentation import SegmentationScores
 from ganpress.metrics.metric import Metric
-from ganpress.metrics.neighbours import NeighbourScores
-from ganpress.metrics.segmentation import SegmentationScores
-from ganpress.metrics.truth import PairScores, TeacherDistance
+from ganpress.metrics.neighbours.hashed import LshScores
+from ganpress.metrics.neighbours.hashed_nearest import LshNeighbourScores
+from ganpress.metrics.neighbours.precision_recall import NeighbourScores
+from ganpress.metrics.samples.truth import PairScores, TeacherDistance
 from ganpress.registries import METRICS
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganpress.array_files import map_array
+from ganpress.basics.pixel_values import uint8_to_images
 from ganpress.errors import ConfigError, DataError
-from ganpress.metrics.frechet import FeatureStatistics, StatisticsAccumulator
-from ganpress.metrics.judge import Judge
-from ganpress.metrics.judge_output import JudgeOutput, class_probabilities
+from ganpress.files.array_files import map_array
+from ganpress.metrics.distributions.frechet import FeatureStatistics, StatisticsAccumulator
+from ganpress.metrics.judges.feature_networks import Judge
+from ganpress.metrics.judges.judge_output import JudgeOutput, class_probabilities
 from ganpress.metrics.metric import Metric
 from ganpress.metrics.rows import Rows
-from ganpress.metrics.sample import QuickSample, RealSide, Sample
-from ganpress.metrics.truth import Truth
-from ganpress.pixels import uint8_to_images
+from ganpress.metrics.samples.sample import QuickSample, RealSide, Sample
+from ganpress.metrics.samples.truth import Truth
 from ganpress.registries import METRICS
 
 BATCH = 250
@@ -33,7 +33,7 @@ Generate = Callable[[Tensor], Tensor]
 
 
 class Inputs(Protocol):
-    """Where a generator's inputs come from (`ganpress.data.inputs`); the same seed and purpose give the same ones."""
+    """Where a generator's inputs come from (`generator_inputs`); the same seed and purpose give the same ones."""
 
     def example(self) -> Tensor:
         """Zeros in the shape of one input (1, …)."""
@@ -128,7 +128,7 @@ def quick_score(
     truth: Truth | None = None,
     splits: int = 10,
 ) -> float:
-    """Score one generator by one number; `ganpress.ranking.higher_is_better` says which way is up.
+    """Score one generator by one number; `ganpress.metrics.ranking.higher_is_better` says which way is up.
 
     Every call with the same `seed` and `images` uses the same inputs, so that candidates are compared like with like.
 

@@ -1,4 +1,4 @@
-"""What a report is made of, as values; files become these in `tasks/report_inputs.py`."""
+"""What a report is made of, as values; files become these in `tasks/shared/report_inputs.py`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganpress.config.params import Params
-from ganpress.data.arrays import Conditioning
+from ganpress.data.prepared.arrays import Conditioning
+from ganpress.edge.roofline import Peaks
 from ganpress.edge.targets.target import Target
 from ganpress.errors import DataError
 from ganpress.metrics.metric import badness
-from ganpress.ranking import quality_order
+from ganpress.metrics.ranking import quality_order
 from ganpress.registries import TARGETS
-from ganpress.report.chain import Curve, SearchOutcome, Selection
+from ganpress.report.chain_values import Curve, SearchOutcome, Selection
+from ganpress.report.layer_sensitivity import Sensitivity
 from ganpress.report.notation import MetricName, parse_metric_name
-from ganpress.report.sensitivity import Sensitivity
-from ganpress.report.step_samples import StepSamples
+from ganpress.report.pictures.step_samples import StepSamples
 from ganpress.report.tradeoff import Sweep
-from ganpress.roofline import Peaks
 
 Group = Literal["teacher", "student", "control", "subnet", "compress", "export"]
 GROUPS: tuple[Group, ...] = ("teacher", "student", "control", "subnet", "compress", "export")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ganpress.report.content import Measured, ReportInputs
-from ganpress.report.networks import EXTRACTED, base_references
+from ganpress.report.lineage.network_names import EXTRACTED, base_references
 from ganpress.report.notation import MetricName
 
 Step = Literal["distillation", "once for all", "fine-tuning", "compression"]

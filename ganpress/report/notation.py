@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ganpress.metrics.metric import Direction, Metric, badness
-from ganpress.metrics.names import read_name
+from ganpress.metrics.metric_names import read_name
 
 Writer = Callable[[float], str]
 MISSING = "–"

@@ -7,32 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.report.caveats import caveats
-from ganpress.report.certainty_tables import certainty_table
-from ganpress.report.chain import SearchOutcome
-from ganpress.report.chain_tables import front_table, gain_table
+from ganpress.report.chain_values import SearchOutcome
 from ganpress.report.content import ItemRecord, ReportInputs, record_columns
-from ganpress.report.drawing import MARKER_PATHS, Drawing
-from ganpress.report.figures import GROUP_NAMES, pareto_charts
-from ganpress.report.gain_figures import gain_chart
+from ganpress.report.figures.drawing import MARKER_PATHS, Drawing
+from ganpress.report.figures.gain_figures import gain_chart
+from ganpress.report.figures.prediction_figures import prediction_chart
+from ganpress.report.figures.quality_figures import GROUP_NAMES, pareto_charts
+from ganpress.report.figures.roofline_figures import roofline_chart, roofline_table
+from ganpress.report.figures.search_figures import search_charts
+from ganpress.report.figures.sensitivity_figures import sensitivity_charts
+from ganpress.report.figures.size_figures import size_chart
+from ganpress.report.figures.tradeoff_figures import size_charts, tradeoff_charts
+from ganpress.report.figures.training_figures import curve_charts, selection_chart
 from ganpress.report.gains import gains
-from ganpress.report.grid import Table
 from ganpress.report.headline import Headline, headline
-from ganpress.report.labels import LabelColour, label_legend
-from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
+from ganpress.report.lineage.graph_picture import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
+from ganpress.report.lineage.origins import lineage_edges
 from ganpress.report.notation import write_count, write_score
-from ganpress.report.origins import lineage_edges
-from ganpress.report.prediction_figures import prediction_chart
-from ganpress.report.roofline_figures import roofline_chart, roofline_table
-from ganpress.report.sample_strips import changed_strips, step_records
-from ganpress.report.search_figures import search_charts
-from ganpress.report.sensitivity_figures import sensitivity_charts
-from ganpress.report.size_figures import size_chart
-from ganpress.report.strips import Strip, interpolation_strips, sample_strips
-from ganpress.report.tables import headline_table, quality_table, remaining_table
+from ganpress.report.pictures.image_strips import Strip, interpolation_strips, sample_strips
+from ganpress.report.pictures.label_pictures import LabelColour, label_legend
+from ganpress.report.pictures.sample_strips import changed_strips, step_records
+from ganpress.report.tables.certainty_tables import certainty_table
+from ganpress.report.tables.chain_tables import front_table, gain_table
+from ganpress.report.tables.grid import Table
+from ganpress.report.tables.result_tables import headline_table, quality_table, remaining_table
+from ganpress.report.tables.tradeoff_tables import tradeoff_table
 from ganpress.report.tradeoff import answer
-from ganpress.report.tradeoff_figures import size_charts, tradeoff_charts
-from ganpress.report.tradeoff_tables import tradeoff_table
-from ganpress.report.training_figures import curve_charts, selection_chart
 
 TEMPLATES = Path(__file__).parent / "templates"
 MORE = ("is", "fid", "psnr")

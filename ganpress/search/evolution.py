@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganpress.config.search import SearchConfig
-from ganpress.search.costs import ScoredSpec, objective_values
-from ganpress.seeding import derived_seed, numpy_generator
+from ganpress.basics.seeding import derived_seed, numpy_generator
+from ganpress.config.search_section import SearchConfig
+from ganpress.search.spec_costs import ScoredSpec, objective_values
 from models.elastic import Spec, WidthSpace
 
 Assess = Callable[[Sequence[Spec]], Sequence[ScoredSpec | float]]

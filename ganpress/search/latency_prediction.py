@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ganpress.basics.seeding import torch_generator
 from ganpress.errors import ConfigError
 from ganpress.search.latency_table import LatencyTable
-from ganpress.search.layers import Layer
-from ganpress.seeding import torch_generator
+from ganpress.search.layer_runs import Layer
 from models.elastic import Spec, WidthSpace
 
 FEWEST_SAMPLES = 6

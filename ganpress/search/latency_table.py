@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganpress.latency import measure_latency
+from ganpress.basics.seeding import torch_generator
+from ganpress.files.plain_values import fit, parse_json
 from ganpress.metrics.scoring import Generate
-from ganpress.plain_values import fit, parse_json
-from ganpress.search.layers import IDLE, Layer, LayerNetwork
-from ganpress.seeding import torch_generator
+from ganpress.performance.latency import measure_latency
+from ganpress.search.layer_runs import IDLE, Layer, LayerNetwork
 
 Deploy = Callable[[nn.Module, Tensor], Generate]
 """Puts a network, in eval mode, into a runtime of one thread; the tensor is an example of its inputs (1, …)."""

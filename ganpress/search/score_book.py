@@ -5,7 +5,7 @@ import os
 import threading
 from pathlib import Path
 
-from ganpress.plain_values import fit, parse_json
+from ganpress.files.plain_values import fit, parse_json
 from models.elastic import Spec
 
 

@@ -15,14 +15,14 @@ import psutil
 
 from ganpress.config.base import read_yaml
 from ganpress.config.yaml_text import OF_DVC, parse_yaml
-from ganpress.edge_files import edge_names, find_edge_file
 from ganpress.errors import ConfigError, DataError
+from ganpress.files.edge_files import edge_names, find_edge_file
 from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
+from ganpress.tracking.model_registry import register_latest_edge_models
 from ganpress.tracking.player import JournalPlayer
 from ganpress.tracking.provenance import reference_of, stage_tags
 from ganpress.tracking.recorders import write_stamp
-from ganpress.tracking.registry import register_latest_edge_models
 from ganpress.tracking.store import Store, open_store
 
 logger = logging.getLogger("ganpress")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpress.edge_files import is_onnx
-from ganpress.onnx_files import read_onnx
-from ganpress.ranking import is_cost
+from ganpress.files.edge_files import is_onnx
+from ganpress.files.onnx_files import read_onnx
+from ganpress.metrics.ranking import is_cost
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
 from ganpress.tracking.provenance import name_of
 from ganpress.tracking.store import Store

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from ganpress.edge_files import parts_of
+from ganpress.files.edge_files import parts_of
 from ganpress.tracking.events import (
     EVENTS_FILE,
     DatasetIdentity,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from ganpress.basics.whole_files import write_whole
 from ganpress.tracking.catalogue import ModelOrigin, find_model, make_model, measure_model
 from ganpress.tracking.events import (
     EVENT,
@@ -26,7 +27,6 @@ from ganpress.tracking.events import (
     Started,
 )
 from ganpress.tracking.store import Store
-from ganpress.whole_files import write_whole
 
 STATE_FILE = "played.json"
 BATCH = 500

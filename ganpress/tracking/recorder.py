@@ -26,8 +26,8 @@ READ_BYTES = 4096
 def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool]) -> None:
     """Play one journal until its end, while `keep_following()`; a journal that another recorder holds is left alone."""
     from ganpress.tracking.backfill import mark_current
+    from ganpress.tracking.model_registry import register_latest_edge_models
     from ganpress.tracking.player import JournalPlayer
-    from ganpress.tracking.registry import register_latest_edge_models
     from ganpress.tracking.store import open_store
 
     with _held(folder) as held:

@@ -13,11 +13,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganpress.basics.whole_files import write_whole
 from ganpress.errors import ConfigError
 from ganpress.tracking.events import journals_folder
 from ganpress.tracking.moved import follow_move
 from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
-from ganpress.whole_files import write_whole
 
 logger = logging.getLogger("ganpress")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpress.sqlite_files import mark_made, remove_half_made
+from ganpress.files.sqlite_files import mark_made, remove_half_made
 from ganpress.tracking.moved import EXPERIMENT, artifacts_of, follow_move
 from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
 

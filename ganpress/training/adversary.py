@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from ganpress.config.translation import Adversarial, Objective
-from ganpress.losses import (
+from ganpress.config.translation_section import Adversarial, Objective
+from ganpress.training.arithmetic import autocast
+from ganpress.training.losses import (
     feature_matching_loss,
     gan_discriminator_loss,
     gan_generator_loss,
@@ -21,7 +22,6 @@ from ganpress.losses import (
     lsgan_discriminator_loss,
     lsgan_generator_loss,
 )
-from ganpress.training.arithmetic import autocast
 
 
 class FeatureDiscriminator(Protocol):

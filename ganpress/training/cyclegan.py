@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from ganpress.config.translation import TranslationTraining
-from ganpress.seeding import torch_generator
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.translation_section import TranslationTraining
 from ganpress.training.adversary import TranslationAdversary
 from ganpress.training.arithmetic import autocast
 from ganpress.training.image_pool import ImagePool

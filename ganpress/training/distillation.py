@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn, optim
 
-from ganpress.config.training import AdversaryTraining, DistillationTraining
-from ganpress.data.arrays import ImageArray
-from ganpress.losses import distillation_loss, joint_loss
-from ganpress.seeding import torch_generator
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.training_section import AdversaryTraining, DistillationTraining
+from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import CALIBRATION_LATENTS, Adversary, OnSamples
 from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
+from ganpress.training.losses import distillation_loss, joint_loss
 from ganpress.training.schedule import CosineSchedule
 from ganpress.training.teacher_images import TeacherImages
 from models.wdcgan import LATENT

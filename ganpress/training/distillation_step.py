@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn, optim
 
-from ganpress.config.translation import FeatureDistillation
-from ganpress.data.pairs import PairArray
+from ganpress.basics.seeding import seeded_initialisation
+from ganpress.config.translation_section import FeatureDistillation
+from ganpress.data.prepared.pairs import PairArray
 from ganpress.errors import ConfigError
-from ganpress.seeding import seeded_initialisation
 from ganpress.training.arithmetic import autocast, fastest_memory_format
 from ganpress.training.dropout import DropoutStream
 from ganpress.training.ema import WeightAverage

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from ganpress.seeding import seeded_initialisation
+from ganpress.basics.seeding import seeded_initialisation
 
 
 class DropoutStream:

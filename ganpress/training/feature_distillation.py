@@ -11,17 +11,17 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ganpress.config.translation import FeatureDistillation
-from ganpress.data.pairs import PairArray
-from ganpress.seeding import torch_generator
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.translation_section import FeatureDistillation
+from ganpress.data.prepared.pairs import PairArray
 from ganpress.training.distillation import Distilled
 from ganpress.training.distillation_step import Classroom, DistillationStep, Pupil, run_tapped
 from ganpress.training.ema import recalibrate_batch_norm_
 from ganpress.training.feature_matching import Features
 from ganpress.training.gan import OnSamples
 from ganpress.training.loop import Checkpointing, CurvePoint, Training
-from ganpress.training.supernet import specs_of_step
-from ganpress.training.translation import calibration_sources
+from ganpress.training.supernet_training import specs_of_step
+from ganpress.training.translation_training import calibration_sources
 from models.elastic import Elastic, Spec
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn, optim
 
-from ganpress.config.training import AdversaryTraining, GanTraining
-from ganpress.data.arrays import ImageArray
-from ganpress.losses import (
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.training_section import AdversaryTraining, GanTraining
+from ganpress.data.prepared.arrays import ImageArray
+from ganpress.training.arithmetic import autocast
+from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
+from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Training
+from ganpress.training.losses import (
     gan_discriminator_loss,
     gan_generator_loss,
     gradient_penalty,
     wgan_critic_loss,
     wgan_generator_loss,
 )
-from ganpress.seeding import torch_generator
-from ganpress.training.arithmetic import autocast
-from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
-from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Training
 from models.wdcgan import LATENT
 
 CALIBRATION_LATENTS = 2000

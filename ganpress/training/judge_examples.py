@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from ganpress.config.judge import JudgeConfig
-from ganpress.data.arrays import ImageArray
-from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.config.judge_section import JudgeConfig
+from ganpress.data.prepared.arrays import ImageArray
+from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.errors import DataError
 
 Builder = Literal["classifier", "pretext_classifier", "segmenter"]

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ganpress.checkpoint import load_weights_only, save_atomically
+from ganpress.basics.progress import ticker
+from ganpress.basics.whole_files import put_aside
 from ganpress.errors import CheckpointError, TrainingDiverged
-from ganpress.plain_values import fit
-from ganpress.progress import ticker
-from ganpress.whole_files import put_aside
+from ganpress.files.checkpoint import load_weights_only, save_atomically
+from ganpress.files.plain_values import fit
 
 logger = logging.getLogger(__name__)
 

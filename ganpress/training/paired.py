@@ -6,7 +6,7 @@ Shapes: source (N, Cs, h, w) is an image in [-1, 1] or a one-hot label map, targ
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from ganpress.config.translation import TranslationTraining
+from ganpress.config.translation_section import TranslationTraining
 from ganpress.training.adversary import TranslationAdversary
 from ganpress.training.arithmetic import autocast
 from ganpress.training.loop import Losses, Stateful

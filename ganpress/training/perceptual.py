@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganpress.checkpoint import load_weights_only, named_tensors
 from ganpress.errors import CheckpointError
+from ganpress.files.checkpoint import load_weights_only, named_tensors
 
 Preprocessing = Literal["torchvision", "caffe"]
 """`torchvision`: RGB in [0, 1], standardised; `caffe`: BGR in [0, 255] minus the mean, as Caffe's networks read."""

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from ganpress.config.training import DistillationTraining
-from ganpress.progress import ticker
-from ganpress.seeding import torch_generator
+from ganpress.basics.progress import ticker
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.training_section import DistillationTraining
 from ganpress.training.arithmetic import autocast
 from models.wdcgan import LATENT
 

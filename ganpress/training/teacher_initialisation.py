@@ -5,9 +5,9 @@ channels are put in descending order of importance before they are copied, as in
 3.2) and GAN Compression (Li et al. 2020). The importance of a channel is the L1 norm of the filters that make it (Li et
 al. 2017, "Pruning Filters for Efficient ConvNets", section 3.1).
 
-Channels that are added to each other, such as a residual trunk, must move together: `ganpress.channel_groups` finds
-them in any network, so there is no code per architecture. Channels that it cannot follow keep their places; that the
-images are the same is checked.
+Channels that are added to each other, such as a residual trunk, must move together: `ganpress.structure.channel_groups`
+finds them in any network, so there is no code per architecture. Channels that it cannot follow keep their places; that
+the images are the same is checked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from ganpress.channel_groups import find_groups
-from ganpress.dependency_graph import is_grouped
 from ganpress.errors import ConfigError
+from ganpress.structure.channel_groups import find_groups
+from ganpress.structure.dependency_graph import is_grouped
 from models.elastic import Elastic
 from models.thinning import ChannelGroup, Slot, axes
 

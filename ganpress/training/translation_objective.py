@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganpress.config.translation import FeatureDistillation
+from ganpress.config.translation_section import FeatureDistillation
 from ganpress.errors import ConfigError
 from ganpress.training.adversary import TranslationAdversary
 from ganpress.training.feature_matching import FeatureAdaptors, Features

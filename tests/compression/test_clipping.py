@@ -9,8 +9,8 @@ from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 from scipy.stats import entropy, laplace, norm
 
-from ganpress.compression.clipping import CLIPPINGS, GAUSSIAN, LAPLACE, SHARES, clip, divergences, squared_errors
-from ganpress.compression.histograms import BINS, Histogram, Ranges, affine, ranges_of
+from ganpress.compression.ranges.clipping import CLIPPINGS, GAUSSIAN, LAPLACE, SHARES, clip, divergences, squared_errors
+from ganpress.compression.ranges.histograms import BINS, Histogram, Ranges, affine, ranges_of
 from ganpress.errors import ConfigError
 
 SAMPLES = 200_000

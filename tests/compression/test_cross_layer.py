@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganpress.compression.cross_layer import equalize_layers
+from ganpress.compression.preparation.cross_layer import equalize_layers
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.errors import ConfigError
-from ganpress.fidelity import compare_outputs
+from ganpress.metrics.fidelity import compare_outputs
 
 
 class Chain(nn.Module):

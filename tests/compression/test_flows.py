@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ganpress.compression.preparation.sites import find_sites
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.compression.sites import find_sites
 
 
 class Flows(nn.Module):

@@ -7,10 +7,10 @@ import pytest
 import torch
 import zstandard
 
-from ganpress.compression.packing import MAGIC, load_packed, save_packed
-from ganpress.compression.pruning import prune_
+from ganpress.compression.packed.packing import MAGIC, load_packed, save_packed
+from ganpress.compression.pruning.magnitude_pruning import prune_
 from ganpress.errors import CheckpointError
-from ganpress.frames import FREE_CONTENT_BYTES, frame_of, largest_content, read_content
+from ganpress.files.frames import FREE_CONTENT_BYTES, frame_of, largest_content, read_content
 from models.builders import Blueprint
 
 BLUEPRINT = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})

@@ -8,18 +8,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganpress.compression.activations import is_picture
-from ganpress.compression.compensation import patch_moments, round_compensated
-from ganpress.compression.layer_rounding import round_layers
-from ganpress.compression.preparation import prepare
+from ganpress.compression.preparation.plain_layers import prepare
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
+from ganpress.compression.ranges.activations import is_picture
 from ganpress.compression.record import record_compression
-from ganpress.compression.rounding import code_book
-from ganpress.compression.sensitivity import LayerSensitivity, choose_bits, scan_layers
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.runtime import OnnxGenerator
+from ganpress.compression.rounding.compensation import patch_moments, round_compensated
+from ganpress.compression.rounding.layer_rounding import round_layers
+from ganpress.compression.rounding.weight_codes import code_book
+from ganpress.compression.widths.sensitivity import LayerSensitivity, choose_bits, scan_layers
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.errors import ConfigError
-from ganpress.fidelity import compare_outputs
+from ganpress.metrics.fidelity import compare_outputs
 from models.builders import Blueprint
 from models.quantized_geometry import Geometry
 from models.quantized_network import float_layers

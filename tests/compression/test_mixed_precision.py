@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.compression.mixed_precision import quantize_within, scan_widths
-from ganpress.compression.packing import coded_bytes, load_packed, packed, save_packed
-from ganpress.compression.preparation import prepare
+from ganpress.compression.packed.packing import coded_bytes, load_packed, packed, save_packed
+from ganpress.compression.preparation.plain_layers import prepare
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.compression.record import scan_content
+from ganpress.compression.widths.mixed_precision import quantize_within, scan_widths
 from ganpress.errors import ConfigError
-from ganpress.fidelity import compare_outputs
+from ganpress.metrics.fidelity import compare_outputs
 from models.builders import generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 
 BLUEPRINT = generator_blueprint("wdcgan:4", Canvas(1, 16, 16))
 CONFIG = QuantizationConfig(8, None)

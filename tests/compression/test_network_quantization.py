@@ -10,14 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganpress.checkpoint import load_model, save_model
+from ganpress.compression.preparation.sites import Site, find_sites
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
-from ganpress.compression.sites import Site, find_sites
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.runtime import OnnxGenerator
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.errors import ConfigError
-from ganpress.fidelity import compare_outputs
-from ganpress.surgery import plain_convolution
+from ganpress.files.checkpoint import load_model, save_model
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.structure.surgery import plain_convolution
 from models.builders import Blueprint
 from models.quantized_geometry import geometry_of
 

@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
-from ganpress.checkpoint import save_model
-from ganpress.compression.packing import load_packed, pack_codes, save_packed, unpack_codes
-from ganpress.compression.pruning import prune_
+from ganpress.compression.packed.packing import load_packed, pack_codes, save_packed, unpack_codes
+from ganpress.compression.pruning.magnitude_pruning import prune_
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.errors import CheckpointError, ConfigError
+from ganpress.files.checkpoint import save_model
 from models.builders import Blueprint
 
 BASE = Blueprint("wdcgan_generator", {"spec": "16", "size": 32, "channels": 1})

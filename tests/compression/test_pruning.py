@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.compression.pruning import measure_sparsity, prunable_weights, prune_
+from ganpress.compression.pruning.magnitude_pruning import measure_sparsity, prunable_weights, prune_
 from ganpress.errors import ConfigError
 
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.fidelity import compare_outputs
-from ganpress.weight_keys import import_generator
+from ganpress.imported.weight_keys import import_generator
+from ganpress.metrics.fidelity import compare_outputs
 from models.quantized_network import float_layers
 
 pytestmark = pytest.mark.slow

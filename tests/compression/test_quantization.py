@@ -6,20 +6,20 @@ import math
 import pytest
 import torch
 
-from ganpress.checkpoint import load_model, save_model
-from ganpress.compression.calibration import BATCH_SIZE, SATURATION, ActivationRange, calibrate
-from ganpress.compression.pruning import measure_sparsity, prune_
+from ganpress.compression.pruning.magnitude_pruning import measure_sparsity, prune_
 from ganpress.compression.quantization import (
     QuantizationConfig,
     quantize,
     quantized_blueprint,
     range_to_affine,
 )
-from ganpress.compression.rounding import code_book
-from ganpress.data.inputs import inputs_digest
+from ganpress.compression.ranges.calibration import BATCH_SIZE, SATURATION, ActivationRange, calibrate
+from ganpress.compression.rounding.weight_codes import code_book
+from ganpress.data.prepared.generator_inputs import inputs_digest
 from ganpress.errors import ConfigError
-from ganpress.fidelity import compare_outputs
-from ganpress.surgery import deployable
+from ganpress.files.checkpoint import load_model, save_model
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.structure.surgery import deployable
 from models.builders import Blueprint
 
 BASE = Blueprint("wdcgan_generator", {"spec": "4", "size": 16, "channels": 3})

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ganpress.compression.rounding import code_book
-from ganpress.compression.splitting import split_outliers
+from ganpress.compression.preparation.outlier_splitting import split_outliers
+from ganpress.compression.rounding.weight_codes import code_book
 from ganpress.errors import ConfigError
 
 

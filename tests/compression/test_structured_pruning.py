@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from ganpress.compression.pruning.structured_pruning import prune_channels
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.compression.structured_pruning import prune_channels
-from ganpress.cost import generator_cost
 from ganpress.errors import ConfigError
-from ganpress.fidelity import compare_outputs
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.performance.generator_cost import generator_cost
 from models.builders import Blueprint, generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 
 NETWORKS = {
     "wdcgan:8": (Canvas(1, 16, 16), (100,)),

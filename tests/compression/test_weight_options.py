@@ -7,21 +7,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganpress.compression.adaptive_rounding import round_adaptive
-from ganpress.compression.compensation import patch_moments, round_compensated
-from ganpress.compression.layer_rounding import round_layers
-from ganpress.compression.packing import check_levels
-from ganpress.compression.preparation import prepare
+from ganpress.compression.packed.packing import check_levels
+from ganpress.compression.preparation.plain_layers import prepare
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
 from ganpress.compression.record import record_compression
-from ganpress.compression.rounding import code_book
-from ganpress.cost import generator_cost
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.runtime import OnnxGenerator
+from ganpress.compression.rounding.adaptive_rounding import round_adaptive
+from ganpress.compression.rounding.compensation import patch_moments, round_compensated
+from ganpress.compression.rounding.layer_rounding import round_layers
+from ganpress.compression.rounding.weight_codes import code_book
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.errors import ConfigError
-from ganpress.fidelity import compare_outputs
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.performance.generator_cost import generator_cost
 from models.builders import Blueprint, generator_blueprint, quantized_generator
-from models.families import Canvas
+from models.family import Canvas
 from models.quantized_geometry import Geometry
 from models.quantized_network import QuantizedNetwork
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.data.sources import import_data
+from ganpress.data.sources.acquisition import import_data
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.data.arrays import (
+from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
+from ganpress.data.prepared.arrays import (
     ImageArray,
     PreparedMeta,
     open_split,
     read_meta,
 )
 from ganpress.errors import DataError
-from ganpress.pixels import images_to_uint8, uint8_to_images
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ganpress.data.card import DatasetCard, display_name, read_card, with_place
+from ganpress.data.raw.dataset_card import DatasetCard, display_name, read_card, with_place
 
 
 @pytest.mark.parametrize(

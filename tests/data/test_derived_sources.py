@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from skimage.filters import threshold_otsu
 
-from ganpress.data.derived_sources import edge_map, ink_map, luma, otsu_threshold
-from ganpress.data.raw import open_raw
-from ganpress.data.raw_pairs import open_raw_pairs
-from ganpress.data.sources import import_data
+from ganpress.data.raw.raw_images import open_raw
+from ganpress.data.raw.raw_pairs import open_raw_pairs
+from ganpress.data.sources.acquisition import import_data
+from ganpress.data.sources.derived_sources import edge_map, ink_map, luma, otsu_threshold
 from ganpress.errors import ConfigError, DataError
 
 

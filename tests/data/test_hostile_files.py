@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.data import limits
-from ganpress.data.arrays import load_array, open_split, read_meta
-from ganpress.data.card import read_card
-from ganpress.data.file_tree import open_tree, unpack_stream
-from ganpress.data.idx import IMAGES_MAGIC, LABELS_MAGIC, idx_chunks, read_labels
-from ganpress.data.image_files import decode, open_zip, read_member
-from ganpress.data.pair_sources import write_pairs
-from ganpress.data.raw import open_raw
-from ganpress.data.semantic_sources import decode_label_map
+from ganpress.data.prepared.arrays import load_array, open_split, read_meta
+from ganpress.data.raw.dataset_card import read_card
+from ganpress.data.raw.file_tree import open_tree, unpack_stream
+from ganpress.data.raw.idx import IMAGES_MAGIC, LABELS_MAGIC, idx_chunks, read_labels
+from ganpress.data.raw.image_files import decode, open_zip, read_member
+from ganpress.data.raw.raw_images import limits, open_raw
+from ganpress.data.sources.pair_sources import write_pairs
+from ganpress.data.sources.semantic_sources import decode_label_map
 from ganpress.errors import DataError
 
 FORBIDDEN = ("allow_pickle", "max_header_size", "MAX_IMAGE_PIXELS", "MAX_TEXT", "decompression bomb", "DOS", "<_io")
@@ -121,11 +120,11 @@ def _opened(path):
 
 def test_entries_and_archives_that_are_too_large(tmp_path, monkeypatch):
     path = _zip(tmp_path / "a.zip", [("a.png", bytes(10**7)), ("b.png", bytes(10**7))])
-    monkeypatch.setattr("ganpress.data.image_files.LARGEST_ENTRY_BYTES", 10**6)
+    monkeypatch.setattr("ganpress.data.raw.image_files.LARGEST_ENTRY_BYTES", 10**6)
     assert "a.png has 10,000,000 bytes, 1,000,000 are allowed for one file" in refusal(open_zip, path)
     monkeypatch.setattr(limits, "FREE_ARCHIVE_BYTES", 10**6)
     assert "unpacks to 20,000,000 bytes" in refusal(open_zip, path)
-    monkeypatch.setattr("ganpress.data.image_files.MOST_ENTRIES", 1)
+    monkeypatch.setattr("ganpress.data.raw.image_files.MOST_ENTRIES", 1)
     assert "holds 2 files, 1 are allowed" in refusal(open_zip, path)
 
 

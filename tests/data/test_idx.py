@@ -3,7 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from ganpress.data.idx import IMAGES_MAGIC, LABELS_MAGIC, idx_chunks, read_header, read_labels, write_idx
+from ganpress.data.raw.idx import IMAGES_MAGIC, LABELS_MAGIC, idx_chunks, read_header, read_labels, write_idx
 from ganpress.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (1500, 5, 4)).astype(np.uint8)

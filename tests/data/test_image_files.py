@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.data.image_files import decode, image_names, is_image_name, open_zip, write_zip
+from ganpress.data.raw.image_files import decode, image_names, is_image_name, open_zip, write_zip
 from ganpress.errors import DataError
 
 

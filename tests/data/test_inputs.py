@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.data.arrays import Conditioning, PreparedMeta
-from ganpress.data.inputs import LatentInputs, SourceInputs, canvas_of, open_inputs
-from ganpress.data.pairs import SourceArray
-from models.families import Canvas
+from ganpress.data.prepared.arrays import Conditioning, PreparedMeta
+from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs, canvas_of, open_inputs
+from ganpress.data.prepared.pairs import SourceArray
+from models.family import Canvas
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.data.manifest import COLUMNS, build_manifest, pixel_facts
-from ganpress.data.raw import open_raw
+from ganpress.data.gate.manifest import COLUMNS, build_manifest, pixel_facts
+from ganpress.data.raw.raw_images import open_raw
 
 
 def test_pixel_facts_agree_with_numpy():

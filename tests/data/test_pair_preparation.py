@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from ganpress.config.data import PrepareConfig
-from ganpress.data.arrays import SPLITS, open_split, read_meta
-from ganpress.data.card import IGNORED, DatasetCard
-from ganpress.data.fitting import fit_labels, middle_crop
-from ganpress.data.idx import write_idx
-from ganpress.data.pair_preparation import prepare_data
-from ganpress.data.pairs import open_pairs
-from ganpress.data.sources import import_data
+from ganpress.config.data_section import PrepareConfig
+from ganpress.data.prepared.arrays import SPLITS, open_split, read_meta
+from ganpress.data.prepared.fitting import fit_labels, middle_crop
+from ganpress.data.prepared.pair_preparation import prepare_data
+from ganpress.data.prepared.pairs import open_pairs
+from ganpress.data.raw.dataset_card import IGNORED, DatasetCard
+from ganpress.data.raw.idx import write_idx
+from ganpress.data.sources.acquisition import import_data
 from ganpress.errors import DataError
 
 CONFIG = PrepareConfig(image_size=16, channels=1, validation_fraction=0.2)

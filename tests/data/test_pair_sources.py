@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.data.card import read_card
-from ganpress.data.pair_sources import PairSet, write_pair_set
-from ganpress.data.raw_pairs import open_raw_pairs
-from ganpress.data.sources import import_data
+from ganpress.data.raw.dataset_card import read_card
+from ganpress.data.raw.raw_pairs import open_raw_pairs
+from ganpress.data.sources.acquisition import import_data
+from ganpress.data.sources.pair_sources import PairSet, write_pair_set
 from ganpress.errors import ConfigError, DataError
 from ganpress.registries import SOURCES
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.config.data import ValidateConfig
-from ganpress.data.card import DatasetCard
-from ganpress.data.pair_validation import validate_data
-from ganpress.data.raw_pairs import integer_scale, pair_id
+from ganpress.config.data_section import ValidateConfig
+from ganpress.data.gate.pair_validation import validate_data
+from ganpress.data.raw.dataset_card import DatasetCard
+from ganpress.data.raw.raw_pairs import integer_scale, pair_id
 from ganpress.errors import QualityGateFailed
 
 CONFIG = ValidateConfig(

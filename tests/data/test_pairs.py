@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.data.arrays import Conditioning, ImageArray, PreparedMeta, read_meta
-from ganpress.data.card import IGNORED
-from ganpress.data.pairs import PairArray, SourceArray, one_hot, open_pairs, open_sources
+from ganpress.basics.pixel_values import images_to_uint8
+from ganpress.data.prepared.arrays import Conditioning, ImageArray, PreparedMeta, read_meta
+from ganpress.data.prepared.pairs import PairArray, SourceArray, one_hot, open_pairs, open_sources
+from ganpress.data.raw.dataset_card import IGNORED
 from ganpress.errors import DataError
-from ganpress.pixels import images_to_uint8
 
 
 def numbered(count, shape=(1, 4, 4)):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.config.data import PrepareConfig
-from ganpress.data.arrays import SPLITS, open_split, read_meta
-from ganpress.data.fitting import fit_image
-from ganpress.data.idx import write_idx
-from ganpress.data.preparation import plan_splits, prepare_images
-from ganpress.data.raw import open_raw
+from ganpress.config.data_section import PrepareConfig
+from ganpress.data.prepared.arrays import SPLITS, open_split, read_meta
+from ganpress.data.prepared.fitting import fit_image
+from ganpress.data.prepared.image_preparation import plan_splits, prepare_images
+from ganpress.data.raw.idx import write_idx
+from ganpress.data.raw.raw_images import open_raw
 from ganpress.errors import DataError
 
 CONFIG = PrepareConfig(image_size=16, channels=1, validation_fraction=0.2)

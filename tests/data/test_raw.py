@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.data.card import DatasetCard
-from ganpress.data.idx import write_idx
-from ganpress.data.image_files import folder_members, image_names, write_zip
-from ganpress.data.raw import open_raw
+from ganpress.data.raw.dataset_card import DatasetCard
+from ganpress.data.raw.idx import write_idx
+from ganpress.data.raw.image_files import folder_members, image_names, write_zip
+from ganpress.data.raw.raw_images import open_raw
 from ganpress.errors import DataError
 
 

@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from ganpress.config.data import PrepareConfig, ValidateConfig
-from ganpress.data.arrays import open_split
-from ganpress.data.preparation import prepare_images
-from ganpress.data.raw import open_raw
-from ganpress.data.sources import import_data
-from ganpress.data.validation import validate_images
+from ganpress.config.data_section import PrepareConfig, ValidateConfig
+from ganpress.data.gate.validation import validate_images
+from ganpress.data.prepared.arrays import open_split
+from ganpress.data.prepared.image_preparation import prepare_images
+from ganpress.data.raw.raw_images import open_raw
+from ganpress.data.sources.acquisition import import_data
 from ganpress.errors import DataError
 
 pytestmark = pytest.mark.slow

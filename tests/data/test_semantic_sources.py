@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.data.card import IGNORED
-from ganpress.data.raw_pairs import open_raw_pairs
-from ganpress.data.semantic_sources import CITYSCAPES_NAMES, decode_label_map, write_cityscapes
-from ganpress.data.sources import import_data
+from ganpress.data.raw.dataset_card import IGNORED
+from ganpress.data.raw.raw_pairs import open_raw_pairs
+from ganpress.data.sources.acquisition import import_data
+from ganpress.data.sources.semantic_sources import CITYSCAPES_NAMES, decode_label_map, write_cityscapes
 from ganpress.errors import DataError
 
 
@@ -131,7 +131,7 @@ def cityscapes(tmp_path):
 def test_cityscapes_has_35_labels_and_val_is_its_test_split(cityscapes, tmp_path, monkeypatch):
     target = tmp_path / "target"
     target.mkdir()
-    monkeypatch.setattr("ganpress.data.semantic_sources.CITYSCAPES_COUNTS", (("test", 1), ("train", 1)))
+    monkeypatch.setattr("ganpress.data.sources.semantic_sources.CITYSCAPES_COUNTS", (("test", 1), ("train", 1)))
     card = write_cityscapes(cityscapes, target, tmp_path)
     card.save(target)
     assert (card.pairing, len(card.label_names), card.label_names[7]) == ("semantic", 35, "road")

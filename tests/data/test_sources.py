@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganpress.data.card import read_card
-from ganpress.data.file_sources import tar_members, torchvision_members
-from ganpress.data.idx import write_idx
-from ganpress.data.image_files import decode
-from ganpress.data.raw import open_raw
-from ganpress.data.sources import import_data
+from ganpress.data.raw.dataset_card import read_card
+from ganpress.data.raw.idx import write_idx
+from ganpress.data.raw.image_files import decode
+from ganpress.data.raw.raw_images import open_raw
+from ganpress.data.sources.acquisition import import_data
+from ganpress.data.sources.file_sources import tar_members, torchvision_members
 from ganpress.errors import ConfigError, DataError
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ganpress.data.splitting import first_of_each_class, rank
+from ganpress.data.prepared.image_choice import first_of_each_class, rank
 
 LABELS = np.repeat(np.arange(3), [50, 30, 20])
 RANKS = np.array([rank(1, "split", f"image{index}") for index in range(100)])

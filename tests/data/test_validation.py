@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpress.config.data import ValidateConfig
-from ganpress.data.gate import require_passed_gate
-from ganpress.data.raw import open_raw
-from ganpress.data.validation import validate_images
+from ganpress.config.data_section import ValidateConfig
+from ganpress.data.gate.validation import validate_images
+from ganpress.data.gate.verdict import require_passed_gate
+from ganpress.data.raw.raw_images import open_raw
 from ganpress.errors import DataError, QualityGateFailed
 
 CONFIG = ValidateConfig(

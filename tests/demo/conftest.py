@@ -13,14 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.data.arrays import Conditioning
-from ganpress.demo.runtime import FILES_SHA256, BrowserRuntime, find_runtime
+from ganpress.data.prepared.arrays import Conditioning
+from ganpress.demo.page_runtime import FILES_SHA256, BrowserRuntime, find_runtime
 from ganpress.demo.server import open_server
-from ganpress.edge.card import Lineage
-from ganpress.edge.card_writing import write_card
-from ganpress.edge.graph import IR_VERSION, OPSET
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.verification import Verification
+from ganpress.edge.graphs.graph_writer import IR_VERSION, OPSET
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.proof.card_writing import write_card
+from ganpress.edge.proof.edge_card import Lineage
+from ganpress.edge.proof.verification import Verification
 from ganpress.errors import ServiceUnavailable
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -13,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
+from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
+from ganpress.basics.seeding import seeded_initialisation
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.demo.generators import choose_pair
-from ganpress.demo.runtime import TARBALL
+from ganpress.demo.page_runtime import TARBALL
 from ganpress.demo.site import build_site
-from ganpress.edge.runtime import OnnxGenerator
-from ganpress.pixels import images_to_uint8, uint8_to_images
-from ganpress.seeding import seeded_initialisation
+from ganpress.edge.onnx_runtime import OnnxGenerator
 from models.resnet import resnet_generator
 
 pytestmark = pytest.mark.slow
@@ -233,7 +233,7 @@ def test_command_serves_until_it_is_interrupted(latent_exports, browser_runtime,
 
 
 def test_tarball_gives_the_same_files(browser_runtime, tmp_path):
-    from ganpress.demo.runtime import find_runtime
+    from ganpress.demo.page_runtime import find_runtime
 
     tarball = Path(os.environ.get("GANPRESS_BROWSER_TARBALL", TARBALL))
     if not tarball.is_file():

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from ganpress.demo.generators import find_generator
-from ganpress.demo.manifest import session_settings
+from ganpress.demo.page_manifest import session_settings
 from ganpress.demo.site import build_site
-from ganpress.edge.card_writing import write_card
-from ganpress.edge.files import pack_files
-from ganpress.edge.verification import Verification
+from ganpress.edge.file_writing import pack_files
+from ganpress.edge.proof.card_writing import write_card
+from ganpress.edge.proof.verification import Verification
 
 
 @pytest.fixture

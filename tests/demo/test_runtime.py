@@ -9,8 +9,8 @@ import tarfile
 
 import pytest
 
-from ganpress.demo import runtime
-from ganpress.demo.runtime import FILES_SHA256, TARBALL, find_runtime
+from ganpress.demo import page_runtime as runtime
+from ganpress.demo.page_runtime import FILES_SHA256, TARBALL, find_runtime
 from ganpress.errors import ConfigError, ServiceUnavailable
 
 CONTENTS = {name: f"contents of {name}".encode() for name in FILES_SHA256}

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ganpress.basics.request_guard import basic
 from ganpress.demo.server import open_server
 from ganpress.errors import ConfigError, ServiceUnavailable
-from ganpress.request_guard import basic
 
 ROOT = Path(__file__).resolve().parents[2]
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.data.arrays import Conditioning, PreparedMeta
+from ganpress.data.prepared.arrays import Conditioning, PreparedMeta
 from ganpress.demo.directions import principal_directions
 from ganpress.demo.generators import Surface, choose_pair, common_surface, find_generator, surface
-from ganpress.demo.manifest import label_entries, session_settings
+from ganpress.demo.page_manifest import label_entries, session_settings
 from ganpress.demo.samples import drawn_sources, sample_sources
 from ganpress.demo.site import build_site
 from ganpress.errors import CheckpointError, ConfigError, DataError
-from ganpress.report.labels import label_legend
+from ganpress.report.pictures.label_pictures import label_legend
 
 
 def copy_of(artifacts, tmp_path):

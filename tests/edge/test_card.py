@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.card import Lineage, read_card
-from ganpress.edge.card_writing import write_card
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.verification import verify_export
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.proof.card_writing import write_card
+from ganpress.edge.proof.edge_card import Lineage, read_card
+from ganpress.edge.proof.verification import verify_export
 from ganpress.errors import CheckpointError
 from models.wdcgan import wdcgan_generator
 

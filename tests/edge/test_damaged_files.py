@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.edge.card import Lineage, read_card
-from ganpress.edge.card_writing import TargetFacts, write_card
+from ganpress.edge.proof.card_writing import TargetFacts, write_card
+from ganpress.edge.proof.edge_card import Lineage, read_card
+from ganpress.edge.proof.verification import verify_export
 from ganpress.edge.targets.target import UnsupportedGenerator
-from ganpress.edge.verification import verify_export
 from ganpress.errors import CheckpointError
 from ganpress.registries import TARGETS
 

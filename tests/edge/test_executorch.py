@@ -5,12 +5,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganpress.edge.kernels import profile_of
+from ganpress.edge.proof.kernels import profile_of
 from ganpress.edge.targets.executorch_profile import portable_operators
-from ganpress.fidelity import compare_outputs
+from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
 from models.builders import generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 
 TARGET = TARGETS["executorch"]
 pytestmark = [

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from ganpress.edge.targets.executorch_surgery import instance_norm, pad, repeating_kernel, rewrite_
 from models.builders import generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 
 aten = torch.ops.aten
 REPLACED = {aten.instance_norm.default, aten.pad.default, aten.upsample_nearest2d.vec}

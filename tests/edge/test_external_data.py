@@ -5,11 +5,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from ganpress.edge.onnx_export import graph_content
-from ganpress.edge.runtime import OnnxGenerator
+from ganpress.edge.graphs.onnx_export import graph_content
+from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.errors import CheckpointError
-from ganpress.frames import frame_of, read_content
-from ganpress.onnx_files import check_self_contained, read_onnx
+from ganpress.files.frames import frame_of, read_content
+from ganpress.files.onnx_files import check_self_contained, read_onnx
 from ganpress.registries import TARGETS
 from models.wdcgan import wdcgan_generator
 

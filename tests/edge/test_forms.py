@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.edge.choice import write_faster_form
-from ganpress.edge.equalization import equalized
-from ganpress.edge.forms import SubpixelConv, has_transposed, in_form
-from ganpress.fidelity import compare_outputs
+from ganpress.edge.forms.choice import write_faster_form
+from ganpress.edge.forms.equalization import equalized
+from ganpress.edge.forms.float_forms import SubpixelConv, has_transposed, in_form
+from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.graph_passes_codes import _exchange_, pad_codes_
-from ganpress.edge.graph_passes_openvino import unrounded_outputs
-from ganpress.edge.onnx_export import traced_graph
-from ganpress.edge.runtime import session_options
-from ganpress.fidelity import compare_outputs
+from ganpress.edge.forms.openvino_form import unrounded_outputs
+from ganpress.edge.graphs.graph_passes_codes import _exchange_, pad_codes_
+from ganpress.edge.graphs.onnx_export import traced_graph
+from ganpress.edge.onnx_runtime import session_options
+from ganpress.metrics.fidelity import compare_outputs
 from models.quantized_layers import QuantizedConv
 from models.resnet import resnet_generator
 

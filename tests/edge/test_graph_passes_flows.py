@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.graph_passes_flows import pass_codes_, share_scale_
-from ganpress.edge.onnx_export import traced_graph
-from ganpress.edge.runtime import session_options
+from ganpress.edge.graphs.graph_passes_flows import pass_codes_, share_scale_
+from ganpress.edge.graphs.onnx_export import traced_graph
+from ganpress.edge.onnx_runtime import session_options
 
 X = np.random.default_rng(0).uniform(-1, 1, (2, 4, 6, 6)).astype(np.float32)
 WIDTHS = np.array([0, 0, 1, 1, 0, 0, 1, 2])

@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.forms import SubpixelConv, in_form
-from ganpress.edge.graph_passes_outputs import in_blocks, widen_outputs
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.verification import verify_export
-from ganpress.surgery import transposed_weight
+from ganpress.edge.forms.float_forms import SubpixelConv, in_form
+from ganpress.edge.forms.pixel_blocks import in_blocks, widen_outputs
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.proof.verification import verify_export
+from ganpress.structure.surgery import transposed_weight
 from models.quantized_geometry import geometry_of
 from models.quantized_layers import QuantizedConv
 from models.resnet import resnet_generator

@@ -7,15 +7,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganpress.edge.graph import DrawnModule
-from ganpress.edge.layer_forms import FORMS
-from ganpress.edge.layer_graph import drawn, layer_graph
-from ganpress.edge.runtime import OnnxGenerator
-from ganpress.edge.written_form import WrittenForm
+from ganpress.edge.forms.written_form import WrittenForm
+from ganpress.edge.graphs.graph_writer import DrawnModule
+from ganpress.edge.graphs.layer_forms import FORMS
+from ganpress.edge.graphs.layer_graph import drawn, layer_graph
+from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.registries import TARGETS
-from ganpress.search.layers import LayerNetwork, trace_layers
+from ganpress.search.layer_runs import LayerNetwork, trace_layers
 from models.builders import generator_blueprint
-from models.families import Canvas, find_family
+from models.families import find_family
+from models.family import Canvas
 
 FAMILIES = {
     "wdcgan:2": Canvas(1, 16, 16),

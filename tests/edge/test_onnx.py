@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.graph import GraphWriter
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.runtime import OnnxGenerator
-from ganpress.edge.verification import verify_export
+from ganpress.edge.graphs.graph_writer import GraphWriter
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.onnx_runtime import OnnxGenerator
+from ganpress.edge.proof.verification import verify_export
 from ganpress.errors import CheckpointError, ConfigError, ExportMismatch
-from ganpress.surgery import fold_batch_norm
+from ganpress.structure.surgery import fold_batch_norm
 
 GENERATORS = [("6", 16, 1), ("3_5_2", 32, 3), ("4", 64, 1), ("16", 32, 1)]
 

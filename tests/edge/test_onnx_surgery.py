@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from ganpress.edge.onnx_surgery import keep_channel_scales_
+from ganpress.edge.graphs.onnx_surgery import keep_channel_scales_
 
 CHANNELS = 3
 X = np.random.default_rng(0).uniform(-1, 1, (2, CHANNELS, 4, 4)).astype(np.float32)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.card import Lineage, read_card
-from ganpress.edge.card_writing import TargetFacts, write_card
-from ganpress.edge.files import pack_files
-from ganpress.edge.verification import verify_export
+from ganpress.edge.file_writing import pack_files
+from ganpress.edge.proof.card_writing import TargetFacts, write_card
+from ganpress.edge.proof.edge_card import Lineage, read_card
+from ganpress.edge.proof.verification import verify_export
 from ganpress.errors import CheckpointError
-from ganpress.frames import read_content
+from ganpress.files.frames import read_content
 from ganpress.registries import TARGETS
 
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")

@@ -7,21 +7,21 @@ import torch
 from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.config.edge import ExportItem
-from ganpress.edge.card import Lineage, read_card
-from ganpress.edge.card_writing import TargetFacts, write_card
-from ganpress.edge.forms import FORMS
-from ganpress.edge.kernels import profile_of
-from ganpress.edge.memory import peak_memory
+from ganpress.config.edge_section import ExportItem
+from ganpress.edge.forms.float_forms import FORMS
+from ganpress.edge.proof.card_writing import TargetFacts, write_card
+from ganpress.edge.proof.edge_card import Lineage, read_card
+from ganpress.edge.proof.kernels import profile_of
+from ganpress.edge.proof.peak_memory import peak_memory
+from ganpress.edge.proof.verification import verify_export
 from ganpress.edge.targets import target
 from ganpress.edge.targets.target import MissingTarget, UnsupportedGenerator
-from ganpress.edge.verification import verify_export
-from ganpress.edge_files import parts_of
 from ganpress.errors import CheckpointError, ConfigError, ExportMismatch
-from ganpress.fidelity import compare_outputs
+from ganpress.files.edge_files import parts_of
+from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
 from models.builders import generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 
 DOCS = (Path(__file__).parents[2] / "docs" / "targets.md").read_text(encoding="utf-8")
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
@@ -251,7 +251,7 @@ def test_peak_memory_holds_the_weights(trained_like, tmp_path):
 
 
 def test_a_process_that_does_not_end_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganpress.edge.memory.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr("ganpress.edge.proof.peak_memory.PROBE_SECONDS", 0.01)
     with pytest.raises(CheckpointError, match=r"x\.onnx cannot be run in a process of its own: one input took"):
         peak_memory("onnx", tmp_path / "x.onnx", latents(1))
 

@@ -6,7 +6,7 @@ from ganpress.errors import ConfigError
 from ganpress.executed_code import reach as reach_module
 from ganpress.executed_code.modules import Modules
 from ganpress.executed_code.reach import Reach
-from ganpress.executed_code.registries import Cut
+from ganpress.executed_code.registry_cuts import Cut
 
 MAIN = 'if __name__ == "__main__":\n    work()\n'
 BASE = {
@@ -20,7 +20,7 @@ BASE = {
     "ganpress/more.py": "import ganpress.side\nfrom ganpress import noise\n\ntaken = 1\nleft = 1\n",
     "ganpress/side.py": "import logging\nlogging.disable()\n",
     "ganpress/noise.py": "VALUE = 1\n",
-    "ganpress/progress.py": "VALUE = 1\n",
+    "ganpress/basics/progress.py": "VALUE = 1\n",
     "models/__init__.py": "",
     "models/late.py": "class late:\n    size = 1\n\n    def f(self):\n        return self.size\n",
 }
@@ -43,7 +43,7 @@ def reached(root, words=(), module="tasks.one"):
         ("ganpress/more.py", "left = 1", "left = 2", False),
         ("ganpress/side.py", "disable()", "disable(10)", True),  # it runs when it is imported
         ("ganpress/noise.py", "VALUE = 1", "VALUE = 2", False),
-        ("ganpress/progress.py", "VALUE = 1", "VALUE = 2", False),
+        ("ganpress/basics/progress.py", "VALUE = 1", "VALUE = 2", False),
         ("models/late.py", "size = 1", "size = 2", True),
         ("models/late.py", "return self.size", "return 0", True),  # classes count whole
     ],
@@ -145,7 +145,7 @@ REGISTRY = {
 )
 def test_entries_of_a_registry_count_where_their_name_is_met(write, monkeypatch, module, words, only_named, counts):
     monkeypatch.setattr(reach_module, "CUTS", {"models.kinds:KINDS": Cut(only_named)})
-    monkeypatch.setattr("ganpress.executed_code.registries.CUTS", {"models.kinds:KINDS": Cut(only_named)})
+    monkeypatch.setattr("ganpress.executed_code.registry_cuts.CUTS", {"models.kinds:KINDS": Cut(only_named)})
     root = write(REGISTRY)
     before = reached(root, words, module).digest
     write({"models/b.py": "def b():\n    return 2\n"})
@@ -154,7 +154,7 @@ def test_entries_of_a_registry_count_where_their_name_is_met(write, monkeypatch,
 
 def test_a_new_entry_changes_nothing_until_it_is_named(write, monkeypatch):
     monkeypatch.setattr(reach_module, "CUTS", {"models.kinds:KINDS": Cut()})
-    monkeypatch.setattr("ganpress.executed_code.registries.CUTS", {"models.kinds:KINDS": Cut()})
+    monkeypatch.setattr("ganpress.executed_code.registry_cuts.CUTS", {"models.kinds:KINDS": Cut()})
     root = write(REGISTRY)
     before, everything = reached(root, ("a",)).digest, reached(root, None).digest
     write(
@@ -172,7 +172,7 @@ def test_a_new_entry_changes_nothing_until_it_is_named(write, monkeypatch):
 def test_an_entry_that_is_found_by_another_name_counts_with_it(write, monkeypatch):
     cuts = {"models.kinds:KINDS": Cut(), "models.families:FAMILIES": Cut(True, "models.kinds:KINDS")}
     monkeypatch.setattr(reach_module, "CUTS", cuts)
-    monkeypatch.setattr("ganpress.executed_code.registries.CUTS", cuts)
+    monkeypatch.setattr("ganpress.executed_code.registry_cuts.CUTS", cuts)
     families = "def one():\n    return 'b'\n\n\ndef two():\n    return 'a'\n\n\nFAMILIES = {'x': one(), 'y': two()}\n"
     root = write(
         {
@@ -189,7 +189,7 @@ def test_an_entry_that_is_found_by_another_name_counts_with_it(write, monkeypatc
 def test_the_name_of_a_registered_object_is_its_own(write, monkeypatch):
     cuts = {"models.kinds:KINDS": Cut()}
     monkeypatch.setattr(reach_module, "CUTS", cuts)
-    monkeypatch.setattr("ganpress.executed_code.registries.CUTS", cuts)
+    monkeypatch.setattr("ganpress.executed_code.registry_cuts.CUTS", cuts)
     root = write(
         {
             **REGISTRY,

@@ -9,8 +9,8 @@ import yaml
 
 from ganpress.executed_code.digests import StageCode
 from ganpress.executed_code.extensions import Extension
-from tasks.generator_training import identity
-from tasks.stage import Stage
+from tasks.shared.generator_training import identity
+from tasks.shared.stage import Stage
 
 DISTILLED = {"student/d2-mse", "student/d4-mse", "student/d4-joint", "supernet", "subnet"}
 
@@ -58,13 +58,13 @@ def test_a_half_done_training_resumes_after_an_edit_of_words_only(copy):
     copy.edit("ganpress/errors.py", "Every error that", "Each error which")
     copy.edit("models/wdcgan.py", '"""', '"""Another word. ')
     assert _identity(copy.root) == before
-    copy.edit("ganpress/losses.py", "functional.mse_loss(student_images", "functional.l1_loss(student_images")
+    copy.edit("ganpress/training/losses.py", "functional.mse_loss(student_images", "functional.l1_loss(student_images")
     assert _identity(copy.root) != before
 
 
 def test_a_constant_of_the_distillation_runs_what_distils_and_nothing_before_it(copy):
     copy.edit(
-        "ganpress/losses.py",
+        "ganpress/training/losses.py",
         "functional.mse_loss(student_images, teacher_images)",
         "functional.mse_loss(student_images, teacher_images) * 2",
     )
@@ -155,7 +155,7 @@ def test_a_new_metric_runs_what_measures_it(copy):
 
 
 VENDI = """
-from ganpress.metrics.distances import nearest_distances
+from ganpress.metrics.neighbours.bounds import nearest_distances
 from ganpress.metrics.metric import Metric
 
 VENDI = Metric("vendi", "Vendi", "spread", "higher")
@@ -185,9 +185,9 @@ def test_a_metric_of_another_package_counts_where_all_are_measured(copy, with_ex
 
 def test_what_another_package_imports_counts_with_it(with_extension):
     changed, _ = with_extension
-    changed.edit("ganpress/metrics/distances.py", '"""', '"""Words. ')
+    changed.edit("ganpress/metrics/neighbours/bounds.py", '"""', '"""Words. ')
     assert changed.changed() == set()
-    with (changed.root / "ganpress/metrics/distances.py").open("a") as file:
+    with (changed.root / "ganpress/metrics/neighbours/bounds.py").open("a") as file:
         file.write("\n\ndef only_the_strangers_use_it():\n    return 1\n")
     assert "evaluate" in changed.changed()
 

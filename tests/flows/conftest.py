@@ -97,7 +97,7 @@ stages:
 CODED_STAGE = """\
 import os, pathlib, time
 from tasks.parts import text_of
-from tasks.stage import stage_main
+from tasks.shared.stage import stage_main
 
 def work(stage, run):
     control = pathlib.Path(os.environ["TOY_CONTROL"])

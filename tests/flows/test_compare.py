@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from flows.__main__ import app
 from flows.commands.compare import parse_bytes
 from ganpress.errors import BudgetError, ConfigError, DataError
-from ganpress.ranking import (
+from ganpress.metrics.ranking import (
     best_reference,
     direction,
     find_metric,

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app, main
 from flows.data_source import ensure_data, read_pin
-from ganpress.config.data import DataConfig
-from ganpress.data.card import read_card
+from ganpress.config.data_section import DataConfig
+from ganpress.data.raw.dataset_card import read_card
 from ganpress.errors import ConfigError, DataError
 
 FACES, CATS = DataConfig(source="folder:faces"), DataConfig(source="folder:cats")
@@ -135,7 +135,7 @@ def test_damaged_pin_is_named(project):
 def test_data_in_place_costs_no_heavy_import(project):
     code = (
         "import sys\nfrom pathlib import Path\nfrom flows.data_source import ensure_data\n"
-        "from ganpress.config.data import DataConfig\n"
+        "from ganpress.config.data_section import DataConfig\n"
         f"ensure_data(Path({str(project)!r}), DataConfig(source='folder:{project / 'faces'}'))\n"
         "print(sorted({'torch', 'torchvision', 'pandas', 'sklearn', 'dvc', 'numpy'} & set(sys.modules)))"
     )

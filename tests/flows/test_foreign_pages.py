@@ -21,7 +21,7 @@ import pytest
 
 from flows.environment import environment
 from flows.prefect_secret import NAME
-from ganpress.request_guard import basic
+from ganpress.basics.request_guard import basic
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import pytest
 
 from flows.guarded_app import GuardedApp, guard_from_environment, guard_variables
 from flows.prefect_app import BrowserDoor
-from ganpress.request_guard import Guard, basic
+from ganpress.basics.request_guard import Guard, basic
 
 OWN = [(b"host", b"127.0.0.1:4200")]
 LOGIN = "ann:correct horse battery"

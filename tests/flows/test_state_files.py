@@ -10,9 +10,9 @@ import pytest
 
 from flows.state_files import explain, find_damage, heal, heal_locks
 from flows.worktree import make_workspace
+from ganpress.basics.whole_files import put_aside, write_whole
 from ganpress.errors import StateDamaged
-from ganpress.sqlite_files import mark_made, remove_half_made, sqlite_damage
-from ganpress.whole_files import put_aside, write_whole
+from ganpress.files.sqlite_files import mark_made, remove_half_made, sqlite_damage
 
 DAMAGES = {
     "empty": lambda content: b"",

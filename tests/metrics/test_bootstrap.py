@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom, bootstrap
 
 from ganpress.errors import DataError
-from ganpress.metrics.bootstrap import compare, jackknife_error, mean_interval, widened
+from ganpress.metrics.intervals.bootstrap import compare, jackknife_error, mean_interval, widened
 
 
 def hits(count: int, seed: int, rate: float = 0.7) -> np.ndarray:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.metrics.lsh import lsh_scores
-from ganpress.metrics.lsh_neighbours import lsh_neighbour_scores
-from ganpress.metrics.neighbours import neighbour_scores, neighbourhood
+from ganpress.metrics.neighbours.hashed import lsh_scores
+from ganpress.metrics.neighbours.hashed_nearest import lsh_neighbour_scores
+from ganpress.metrics.neighbours.precision_recall import neighbour_scores, neighbourhood
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 

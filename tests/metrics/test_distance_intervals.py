@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from ganpress.errors import DataError
-from ganpress.metrics.distance_intervals import compare_frechet, compare_kernel, frechet_interval, kernel_interval
-from ganpress.metrics.frechet import frechet_distance_of_features
-from ganpress.metrics.frechet_error import frechet_terms
-from ganpress.metrics.kernel import kernel_distance
+from ganpress.metrics.distributions.frechet import frechet_distance_of_features
+from ganpress.metrics.distributions.frechet_error import frechet_terms
+from ganpress.metrics.distributions.kernel import kernel_distance
+from ganpress.metrics.intervals.distance_intervals import (
+    compare_frechet,
+    compare_kernel,
+    frechet_interval,
+    kernel_interval,
+)
 
 
 def normal(count: int, seed: int, shift: float = 0.0, size: int = 6) -> np.ndarray:

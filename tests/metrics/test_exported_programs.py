@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ganpress.errors import CheckpointError
-from ganpress.metrics.exported_programs import EXPRESSION, check_exported
+from ganpress.metrics.judges.exported_programs import EXPRESSION, check_exported
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torchvision.models import squeezenet1_0
 
-from ganpress.config.judge import JudgeConfig
+from ganpress.basics.pixel_values import uint8_to_images
+from ganpress.config.judge_section import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.metrics.external_judges import GivenSegmenterJudge, SqueezeNetJudge
-from ganpress.metrics.judge import load_judge, save_external_judge
-from ganpress.pixels import uint8_to_images
+from ganpress.metrics.judges.external_judges import GivenSegmenterJudge, SqueezeNetJudge
+from ganpress.metrics.judges.feature_networks import load_judge, save_external_judge
 
 WEIGHTS = "squeezenet/squeezenet1_0_deepcompression_caffe_bgr.pth"
 

@@ -6,7 +6,7 @@ import torch
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 
 from ganpress.errors import DataError
-from ganpress.metrics.frechet import (
+from ganpress.metrics.distributions.frechet import (
     FeatureStatistics,
     StatisticsAccumulator,
     features_to_statistics,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from ganpress.errors import DataError
-from ganpress.metrics.frechet import frechet_distance_of_features
-from ganpress.metrics.frechet_error import frechet_terms
+from ganpress.metrics.distributions.frechet import frechet_distance_of_features
+from ganpress.metrics.distributions.frechet_error import frechet_terms
 
 
 def features(count: int, seed: int, shift: float = 0.0, size: int = 6) -> np.ndarray:

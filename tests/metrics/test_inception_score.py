@@ -4,7 +4,7 @@ import torch
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from ganpress.errors import DataError
-from ganpress.metrics.inception_score import inception_score
+from ganpress.metrics.distributions.inception_score import inception_score
 
 
 @pytest.fixture

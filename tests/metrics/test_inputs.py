@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.metrics.inputs import as_matrix, as_tensor
+from ganpress.metrics.feature_inputs import as_matrix, as_tensor
 
 
 def features(count: int) -> np.ndarray:

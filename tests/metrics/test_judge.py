@@ -6,12 +6,12 @@ import torch
 from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from ganpress.checkpoint import save_model
-from ganpress.config.judge import JudgeConfig
+from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
+from ganpress.config.judge_section import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, DataError
-from ganpress.metrics.judge import ClassifierJudge, load_judge, save_external_judge
-from ganpress.metrics.judge_output import weights_digest
-from ganpress.pixels import images_to_uint8, uint8_to_images
+from ganpress.files.checkpoint import save_model
+from ganpress.metrics.judges.feature_networks import ClassifierJudge, load_judge, save_external_judge
+from ganpress.metrics.judges.judge_output import weights_digest
 from models.builders import Blueprint
 
 CLASSIFIER = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})

@@ -4,7 +4,7 @@ import torch
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from ganpress.errors import DataError
-from ganpress.metrics.kernel import kernel_distance
+from ganpress.metrics.distributions.kernel import kernel_distance
 
 
 def unit_features(count: int, size: int = 32, seed: int = 0, shift: float = 0.0) -> np.ndarray:

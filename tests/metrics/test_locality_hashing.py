@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from ganpress.errors import DataError
-from ganpress.metrics.buckets import bucket_sizes, bucket_tiles, occupancy
-from ganpress.metrics.locality_hashing import BLOCK, blocks, fit_family, fitted
+from ganpress.metrics.neighbours.buckets import bucket_sizes, bucket_tiles, occupancy
+from ganpress.metrics.neighbours.hashing import BLOCK, blocks, fit_family, fitted
 
 
 def features(count: int, seed: int = 0, size: int = 16) -> np.ndarray:
@@ -110,8 +110,8 @@ def test_occupancy_counts_both_sets():
 
 @pytest.mark.parametrize("piece", [3, 256])
 def test_tiles_hold_each_pair_of_a_bucket_once_at_its_distance(piece, monkeypatch):
-    monkeypatch.setattr("ganpress.metrics.buckets.PIECE", piece)
-    monkeypatch.setattr("ganpress.metrics.buckets.NUMBERS", 500)
+    monkeypatch.setattr("ganpress.metrics.neighbours.buckets.PIECE", piece)
+    monkeypatch.setattr("ganpress.metrics.neighbours.buckets.NUMBERS", 500)
     random = np.random.default_rng(0)
     first, second = torch.from_numpy(features(60)).double(), torch.from_numpy(features(50, 1)).double()
     first_keys, second_keys = (torch.from_numpy(random.integers(0, 6, count)) for count in (60, 50))

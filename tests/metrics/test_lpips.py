@@ -5,7 +5,7 @@ from torch import nn
 from torchvision.models import squeezenet1_1
 
 from ganpress.errors import CheckpointError, DataError
-from ganpress.metrics.lpips import CHANNELS, SCALE, SHIFT, TAPS, PerceptualDistance, load_perceptual_distance
+from ganpress.metrics.judges.lpips import CHANNELS, SCALE, SHIFT, TAPS, PerceptualDistance, load_perceptual_distance
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from ganpress.errors import DataError
-from ganpress.metrics.lsh import LshSettings, _expected_hits, hash_reference, lsh_scores, score_hashed
-from ganpress.metrics.lsh_neighbours import (
+from ganpress.metrics.neighbours.hashed import LshSettings, _expected_hits, hash_reference, lsh_scores, score_hashed
+from ganpress.metrics.neighbours.hashed_nearest import (
     LshNeighbourSettings,
     hashed_neighbourhood,
     lsh_neighbour_scores,
     score_hashed_neighbours,
 )
-from ganpress.metrics.neighbours import neighbour_scores, neighbourhood
+from ganpress.metrics.neighbours.precision_recall import neighbour_scores, neighbourhood
 
 FIXED = np.random.default_rng(99)
 CENTRES, LAYER = 4 * FIXED.normal(size=(10, 6)), FIXED.normal(size=(6, 48))

@@ -3,9 +3,9 @@ import pytest
 from scipy.stats import binom
 
 from ganpress.errors import DataError
-from ganpress.metrics.lsh import LshSettings, hash_reference, lsh_scores, score_hashed
-from ganpress.metrics.lsh_intervals import compare_lsh, lsh_intervals
-from ganpress.metrics.lsh_neighbours import hashed_neighbourhood, score_hashed_neighbours
+from ganpress.metrics.intervals.lsh_intervals import compare_lsh, lsh_intervals
+from ganpress.metrics.neighbours.hashed import LshSettings, hash_reference, lsh_scores, score_hashed
+from ganpress.metrics.neighbours.hashed_nearest import hashed_neighbourhood, score_hashed_neighbours
 
 FIXED = np.random.default_rng(99)
 CENTRES, LAYER = 4 * FIXED.normal(size=(10, 4)), FIXED.normal(size=(4, 16))

@@ -8,7 +8,7 @@ import pytest
 
 from ganpress.errors import ConfigError
 from ganpress.metrics.metric import Metric, badness
-from ganpress.metrics.names import read_name
+from ganpress.metrics.metric_names import read_name
 from ganpress.registries import METRICS
 from ganpress.report.notation import parse_metric_name
 

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganpress.metrics import nearest, neighbours
-from ganpress.metrics.distances import Frame, Panel, lower_bounds, pairs_below, squared_distances
-from ganpress.metrics.nearest import squared_radii
-from ganpress.metrics.neighbours import NeighbourScores, neighbour_scores, neighbourhood
+from ganpress.metrics.neighbours.bounds import Frame, Panel, lower_bounds, pairs_below, squared_distances
+from ganpress.metrics.neighbours.exact import squared_radii
+from ganpress.metrics.neighbours.precision_recall import NeighbourScores, neighbour_scores, neighbourhood
+from ganpress.metrics.neighbours.precision_recall import exact as nearest
+from ganpress.metrics.neighbours.precision_recall import precision_recall as neighbours
 
 
 def spread(count: int, size: int, seed: int = 0) -> np.ndarray:

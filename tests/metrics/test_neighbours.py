@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganpress.errors import DataError
-from ganpress.metrics.neighbours import NeighbourScores, neighbour_scores, neighbourhood
+from ganpress.metrics.neighbours.precision_recall import NeighbourScores, neighbour_scores, neighbourhood
 
 
 def manifold(count: int, seed: int, modes: int = 10, size: int = 48) -> np.ndarray:

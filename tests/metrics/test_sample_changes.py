@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ganpress.errors import DataError
-from ganpress.metrics.judge_output import JudgeOutput
-from ganpress.metrics.sample_changes import class_shares, sample_changes
-from ganpress.metrics.sample_store import SampleStore
+from ganpress.metrics.judges.judge_output import JudgeOutput
+from ganpress.metrics.samples.sample_changes import class_shares, sample_changes
+from ganpress.metrics.samples.sample_store import SampleStore
 
 COUNT = 300
 FIXED = np.random.default_rng(99)

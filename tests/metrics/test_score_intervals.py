@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from ganpress.errors import DataError
-from ganpress.metrics.frechet import frechet_distance_of_features
-from ganpress.metrics.frechet_error import frechet_terms
-from ganpress.metrics.kernel import kernel_distance
-from ganpress.metrics.lsh import hash_reference, score_hashed
-from ganpress.metrics.lsh_neighbours import hashed_neighbourhood, score_hashed_neighbours
-from ganpress.metrics.neighbours import neighbour_scores, neighbourhood
-from ganpress.metrics.score_intervals import interval_metrics, score_differences
+from ganpress.metrics.distributions.frechet import frechet_distance_of_features
+from ganpress.metrics.distributions.frechet_error import frechet_terms
+from ganpress.metrics.distributions.kernel import kernel_distance
+from ganpress.metrics.intervals.score_intervals import interval_metrics, score_differences
+from ganpress.metrics.neighbours.hashed import hash_reference, score_hashed
+from ganpress.metrics.neighbours.hashed_nearest import hashed_neighbourhood, score_hashed_neighbours
+from ganpress.metrics.neighbours.precision_recall import neighbour_scores, neighbourhood
 from ganpress.metrics.scores import Scores
 
 FIXED = np.random.default_rng(99)

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.data.inputs import LatentInputs
+from ganpress.data.prepared.generator_inputs import LatentInputs
 from ganpress.errors import ConfigError, DataError
-from ganpress.metrics.frechet import features_to_statistics
-from ganpress.metrics.judge import ClassifierJudge
+from ganpress.metrics.distributions.frechet import features_to_statistics
+from ganpress.metrics.judges.feature_networks import ClassifierJudge
+from ganpress.metrics.samples.truth import Truth
 from ganpress.metrics.scoring import (
     array_batches,
     array_statistics,
@@ -15,8 +16,7 @@ from ganpress.metrics.scoring import (
     quick_score,
     real_side,
 )
-from ganpress.metrics.truth import Truth
-from models.judge import classifier
+from models.judge_networks import classifier
 from models.wdcgan import wdcgan_generator
 
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import accuracy_score, jaccard_score
 
 from ganpress.errors import DataError
-from ganpress.metrics.segmentation import IGNORED, ConfusionMatrix
+from ganpress.metrics.judges.segmentation import IGNORED, ConfusionMatrix
 
 
 def maps(classes=5, seed=0, shape=(6, 9, 7)):

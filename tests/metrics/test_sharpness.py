@@ -4,10 +4,10 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
 from ganpress.errors import DataError
-from ganpress.metrics.pixels import uint8_to_gray
-from ganpress.metrics.sharpness import sharpness_ratio, variance_of_laplacian
-from ganpress.pixels import images_to_uint8, uint8_to_images
+from ganpress.metrics.images.gray_values import uint8_to_gray
+from ganpress.metrics.images.sharpness import sharpness_ratio, variance_of_laplacian
 
 
 def pixels(count: int, channels: int, seed: int = 0) -> np.ndarray:

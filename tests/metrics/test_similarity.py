@@ -6,7 +6,7 @@ from skimage.metrics import structural_similarity as scikit_ssim
 from sklearn.datasets import load_sample_image
 
 from ganpress.errors import DataError
-from ganpress.metrics.similarity import mean_absolute_error, peak_signal_to_noise_ratio, structural_similarity
+from ganpress.metrics.images.similarity import mean_absolute_error, peak_signal_to_noise_ratio, structural_similarity
 
 MEASURES = (mean_absolute_error, peak_signal_to_noise_ratio, structural_similarity)
 

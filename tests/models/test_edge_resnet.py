@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.compression.sites import find_sites
-from ganpress.cost import named_cost
-from ganpress.surgery import plain_convolution
+from ganpress.compression.preparation.sites import find_sites
+from ganpress.performance.generator_cost import named_cost
+from ganpress.structure.surgery import plain_convolution
 from ganpress.training.teacher_initialisation import initialise_from_teacher_
 from models.builders import elastic_blueprint, generator_blueprint
 from models.edge_resnet import edge_resnet_generator
-from models.families import Canvas
+from models.family import Canvas
 from models.resnet import resnet_generator
 from models.taps import tapped
 

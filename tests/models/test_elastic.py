@@ -7,7 +7,7 @@ from torch import nn
 
 from models.builders import elastic_blueprint, subnet_blueprint
 from models.elastic import Elastic, Spec, WidthSpace
-from models.families import Canvas
+from models.family import Canvas
 
 WDCGAN = ("wdcgan", Canvas(3, 32, 32), ((2, 3, 5),), (100,))
 RESNET = ("resnet_9blocks", Canvas(3, 16, 16, 3), ((2, 3, 5),), (3, 16, 16))

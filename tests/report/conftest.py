@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
-from ganpress.edge.card import Card, CostCard, Lineage
-from ganpress.edge.verification import Verification
-from ganpress.roofline import Peaks, roofline_metrics
-from tasks.machine import write_machine
+from ganpress.edge.proof.edge_card import Card, CostCard, Lineage
+from ganpress.edge.proof.verification import Verification
+from ganpress.edge.roofline import Peaks, roofline_metrics
+from tasks.shared.machine import write_machine
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEPTHS = {"d2": 2, "d4": 4, "d8": 8, "d16": 16, "d24": 24}

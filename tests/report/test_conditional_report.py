@@ -12,21 +12,21 @@ from PIL import Image
 
 from ganpress.config.base import read_yaml
 from ganpress.config.params import Params, merge_overlay
-from ganpress.data.arrays import Conditioning
 from ganpress.data.label_colours import palette
-from ganpress.report.chain import Curve, ScoredSubnet, SearchOutcome
+from ganpress.data.prepared.arrays import Conditioning
+from ganpress.report.chain_values import Curve, ScoredSubnet, SearchOutcome
 from ganpress.report.content import DataFacts, Gallery, Measured, ReportInputs
+from ganpress.report.figures.search_figures import search_charts
+from ganpress.report.figures.size_figures import size_chart
+from ganpress.report.figures.training_figures import curve_charts
 from ganpress.report.gains import gains
 from ganpress.report.headline import headline, summary
-from ganpress.report.labels import colour_labels, label_legend
-from ganpress.report.networks import network_names, subnet_name
+from ganpress.report.lineage.network_names import network_names, subnet_name
+from ganpress.report.lineage.origins import lineage_edges
 from ganpress.report.notation import parse_metric_name
-from ganpress.report.origins import lineage_edges
 from ganpress.report.page import build_report
-from ganpress.report.search_figures import search_charts
-from ganpress.report.size_figures import size_chart
-from ganpress.report.strips import ROW_PIXELS, sample_strips
-from ganpress.report.training_figures import curve_charts
+from ganpress.report.pictures.image_strips import ROW_PIXELS, sample_strips
+from ganpress.report.pictures.label_pictures import colour_labels, label_legend
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TEXT = "1_2_1_2_2_2_2_1"

@@ -9,10 +9,10 @@ import yaml
 from ganpress.errors import DataError
 from ganpress.report.caveats import caveats
 from ganpress.report.content import Measured, ReportInputs
-from ganpress.report.figures import front
+from ganpress.report.figures.quality_figures import front
 from ganpress.report.headline import headline, summary
-from tasks.report_inputs import read_inputs
-from tasks.stage import Stage
+from tasks.shared.report_inputs import read_inputs
+from tasks.shared.stage import Stage
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@
 
 import re
 
-from ganpress.report.drawing import COLOURS, MARKER_PATHS, MARKERS, chart, finish
-from ganpress.report.figures import GROUP_NAMES
+from ganpress.report.figures.drawing import COLOURS, MARKER_PATHS, MARKERS, chart, finish
+from ganpress.report.figures.quality_figures import GROUP_NAMES
 from ganpress.report.page import TEMPLATES
-from ganpress.report.strips import strip_png
+from ganpress.report.pictures.image_strips import strip_png
 
 
 def draw(name: str):

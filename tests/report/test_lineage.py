@@ -7,8 +7,8 @@ import pytest
 
 from ganpress.config.base import read_yaml
 from ganpress.config.params import Params, load_params, merge_overlay
-from ganpress.report.lineage import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
-from ganpress.report.origins import lineage_edges
+from ganpress.report.lineage.graph_picture import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
+from ganpress.report.lineage.origins import lineage_edges
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

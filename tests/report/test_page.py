@@ -12,11 +12,11 @@ import yaml
 from ganpress.report.content import Gallery, Measured, ReportInputs
 from ganpress.report.notation import write_count, write_score
 from ganpress.report.page import Report, build_report
-from ganpress.report.tables import headline_table
+from ganpress.report.tables.result_tables import headline_table
 from ganpress.tracking import StageRun
 from tasks.report import work
-from tasks.report_inputs import read_inputs
-from tasks.stage import Stage
+from tasks.shared.report_inputs import read_inputs
+from tasks.shared.stage import Stage
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 LOADING = {"src", "srcset", "poster", "data", "action", "xlink:href"}

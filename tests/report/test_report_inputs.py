@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
-from ganpress.checkpoint import file_digest
-from ganpress.edge.card import FileCard, PackedCard, read_card
-from ganpress.edge.files import pack_files
+from ganpress.edge.file_writing import pack_files
+from ganpress.edge.proof.edge_card import FileCard, PackedCard, read_card
 from ganpress.errors import CheckpointError, DataError
+from ganpress.files.checkpoint import file_digest
 from ganpress.report.content import ReportInputs
-from tasks.report_inputs import read_inputs
-from tasks.stage import Stage
+from tasks.shared.report_inputs import read_inputs
+from tasks.shared.stage import Stage
 
 
 def read(root: Path) -> ReportInputs:

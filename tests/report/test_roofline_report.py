@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 
 from ganpress.errors import DataError
+from ganpress.report.figures.prediction_figures import prediction_chart, sentence
+from ganpress.report.figures.roofline_figures import rated, roofline_chart, roofline_line, roofline_table
 from ganpress.report.page import build_report
-from ganpress.report.prediction_figures import prediction_chart, sentence
-from ganpress.report.roofline_figures import rated, roofline_chart, roofline_line, roofline_table
-from tasks.report_inputs import read_inputs
-from tasks.stage import Stage
+from tasks.shared.report_inputs import read_inputs
+from tasks.shared.stage import Stage
 
 
 def inputs_of(root):

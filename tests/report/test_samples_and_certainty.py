@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from ganpress.errors import DataError
-from ganpress.report.certainty_tables import certainty_table
 from ganpress.report.content import ReportInputs
 from ganpress.report.page import build_report
-from ganpress.report.sample_strips import changed_strips, step_records
-from ganpress.report.tables import quality_table, remaining_table
-from tasks.report_inputs import read_inputs
-from tasks.report_samples import step_samples
-from tasks.stage import Stage
+from ganpress.report.pictures.sample_strips import changed_strips, step_records
+from ganpress.report.tables.certainty_tables import certainty_table
+from ganpress.report.tables.result_tables import quality_table, remaining_table
+from tasks.shared.report_inputs import read_inputs
+from tasks.shared.report_samples import step_samples
+from tasks.shared.stage import Stage
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ganpress.report.sensitivity import Sensitivity
-from ganpress.report.sensitivity_figures import decibels, sensitivity_charts
+from ganpress.report.figures.sensitivity_figures import decibels, sensitivity_charts
+from ganpress.report.layer_sensitivity import Sensitivity
 
 SCAN = {
     f"block.{place}": {

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ganpress.config.sweep import SweepConfig
+from ganpress.config.sweep_section import SweepConfig
 from ganpress.errors import DataError
+from ganpress.report.figures.tradeoff_figures import size_charts, tradeoff_charts
 from ganpress.report.page import build_report
+from ganpress.report.tables.tradeoff_tables import tradeoff_table
 from ganpress.report.tradeoff import Sweep, answer, ceiling, differs, interval
-from ganpress.report.tradeoff_figures import size_charts, tradeoff_charts
-from ganpress.report.tradeoff_tables import tradeoff_table
-from tasks.report_inputs import read_inputs
-from tasks.report_sweep import sweep_levels
-from tasks.stage import Stage
+from tasks.shared.report_inputs import read_inputs
+from tasks.shared.report_sweep import sweep_levels
+from tasks.shared.stage import Stage
 
 CONFIG = SweepConfig(generator="subnet", clipping=("mse", "aciq"), bits=(6, 2, 3), images=1000)
 PROTOCOL = "1000_test_judge"

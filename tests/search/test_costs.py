@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ganpress.search.costs import Budget, ScoredSpec, SpecCosts, best_of, pareto_front
+from ganpress.search.spec_costs import Budget, ScoredSpec, SpecCosts, best_of, pareto_front
 from models.elastic import Spec
 
 ALL = ("macs", "parameters", "bytes", "latency")

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from ganpress.config.search import SearchConfig
-from ganpress.search.costs import ScoredSpec, SpecCosts
+from ganpress.config.search_section import SearchConfig
 from ganpress.search.evolution import evolve, shrink
+from ganpress.search.spec_costs import ScoredSpec, SpecCosts
 from models.elastic import WidthSpace
 
 SPACE = WidthSpace(((1, 2, 3, 4, 5), (1, 2, 3), (1, 2, 3, 4, 5, 6), (7,)))

@@ -9,20 +9,20 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.config.search import SearchConfig
-from ganpress.edge.layer_graph import drawn
-from ganpress.edge.written_form import WrittenForm
+from ganpress.config.search_section import SearchConfig
+from ganpress.edge.forms.written_form import WrittenForm
+from ganpress.edge.graphs.layer_graph import drawn
 from ganpress.errors import ConfigError
-from ganpress.imported.card import load_imported
+from ganpress.imported.import_card import load_imported
 from ganpress.imported.importing import ImportRequest, import_generator
 from ganpress.registries import TARGETS
 from ganpress.search.latency_prediction import LatencyPredictor, sample_specs
 from ganpress.search.latency_table import LatencyTable
-from ganpress.search.layers import IDLE, Layer, LayerNetwork, trace_layers
+from ganpress.search.layer_runs import IDLE, Layer, LayerNetwork, trace_layers
 from models.builders import elastic_blueprint, elastic_of, generator_blueprint, subnet_blueprint
-from models.families import Canvas
-from tasks import subnet_latency
-from tasks.stage import Stage
+from models.family import Canvas
+from tasks.shared import subnet_latency
+from tasks.shared.stage import Stage
 
 FOREIGN = Path(__file__).parents[1] / "foreign"
 UNET = Canvas(3, 32, 32, 3)

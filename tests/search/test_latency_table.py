@@ -7,7 +7,7 @@ from torch import nn
 from ganpress.errors import ConfigError
 from ganpress.search.latency_prediction import LatencyPredictor, PredictedSample, PredictionError, sample_specs
 from ganpress.search.latency_table import LatencyTable
-from ganpress.search.layers import trace_layers
+from ganpress.search.layer_runs import trace_layers
 from models.elastic import Spec, WidthSpace
 
 SPACE = WidthSpace(((1, 2, 4, 8),) * 2)

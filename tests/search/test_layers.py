@@ -3,11 +3,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganpress.cost import generator_cost
 from ganpress.errors import ConfigError
-from ganpress.search.layers import LayerNetwork, trace_layers
+from ganpress.performance.generator_cost import generator_cost
+from ganpress.search.layer_runs import LayerNetwork, trace_layers
 from models.builders import generator_blueprint
-from models.families import Canvas, find_family
+from models.families import find_family
+from models.family import Canvas
 
 NAMES = {
     "wdcgan:2": Canvas(1, 16, 16),

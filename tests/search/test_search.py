@@ -2,10 +2,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from ganpress.config.search import SearchConfig
+from ganpress.config.search_section import SearchConfig
 from ganpress.errors import BudgetError
+from ganpress.search.budgeted_search import search_specs
 from ganpress.search.score_book import ScoreBook
-from ganpress.search.search import search_specs
 from models.elastic import Spec, WidthSpace
 
 SMALL = WidthSpace(((2, 3, 5),) * 3)

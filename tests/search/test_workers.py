@@ -10,10 +10,10 @@ import psutil
 import pytest
 import torch
 
-from ganpress.config.search import SearchConfig
+from ganpress.config.search_section import SearchConfig
 from ganpress.errors import CheckpointError, DataError, TrainingDiverged, WorkerDied
+from ganpress.search.budgeted_search import search_specs
 from ganpress.search.score_book import ScoreBook
-from ganpress.search.search import search_specs
 from ganpress.search.workers import ScoringPool, one_thread
 from models.elastic import Spec, WidthSpace
 

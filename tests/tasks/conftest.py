@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from ganpress.checkpoint import save_model
-from ganpress.data.arrays import SPLITS, UNLABELLED, Conditioning, PreparedMeta
+from ganpress.data.prepared.arrays import SPLITS, UNLABELLED, Conditioning, PreparedMeta
+from ganpress.files.checkpoint import save_model
 from models.builders import Blueprint
-from tasks.stage import stage_main
+from tasks.shared.stage import stage_main
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,14 @@ import pytest
 import torch
 import yaml
 
-from ganpress.checkpoint import file_digest, load_model, save_model
-from ganpress.compression.packing import load_packed
-from ganpress.data.arrays import PreparedMeta
-from ganpress.data.inputs import LatentInputs, inputs_digest
-from ganpress.edge.card import read_card
-from ganpress.edge.onnx_export import export_onnx
-from ganpress.edge.runtime import OnnxGenerator
-from ganpress.frames import read_content
+from ganpress.compression.packed.packing import load_packed
+from ganpress.data.prepared.arrays import PreparedMeta
+from ganpress.data.prepared.generator_inputs import LatentInputs, inputs_digest
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.onnx_runtime import OnnxGenerator
+from ganpress.edge.proof.edge_card import read_card
+from ganpress.files.checkpoint import file_digest, load_model, save_model
+from ganpress.files.frames import read_content
 from ganpress.registries import TARGETS
 from models.builders import Blueprint
 from models.wdcgan import WdcganGenerator

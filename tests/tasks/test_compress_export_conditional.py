@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.checkpoint import load_model, save_model
-from ganpress.data.arrays import read_meta
-from ganpress.data.inputs import canvas_of, open_inputs
-from ganpress.edge.card import read_card
-from ganpress.edge.graph import SOURCE
-from ganpress.edge.runtime import OnnxGenerator
-from ganpress.fidelity import compare_outputs
+from ganpress.data.prepared.arrays import read_meta
+from ganpress.data.prepared.generator_inputs import canvas_of, open_inputs
+from ganpress.edge.graphs.graph_writer import SOURCE
+from ganpress.edge.onnx_runtime import OnnxGenerator
+from ganpress.edge.proof.edge_card import read_card
+from ganpress.files.checkpoint import load_model, save_model
+from ganpress.metrics.fidelity import compare_outputs
 from models.builders import generator_blueprint
 from models.quantized_network import QuantizedNetwork
 from tasks import compress, export

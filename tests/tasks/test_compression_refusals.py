@@ -5,18 +5,18 @@ import shutil
 import pytest
 import torch
 
-from ganpress.checkpoint import save_model
-from ganpress.compression.rounding import QuantizationConfig
-from ganpress.config.edge import CompressItem
-from ganpress.data.arrays import PreparedMeta
-from ganpress.edge.card import read_card
+from ganpress.compression.rounding.weight_codes import QuantizationConfig
+from ganpress.config.edge_section import CompressItem
+from ganpress.data.prepared.arrays import PreparedMeta
+from ganpress.edge.proof.edge_card import read_card
 from ganpress.edge.targets import target
 from ganpress.errors import CheckpointError
+from ganpress.files.checkpoint import save_model
 from models.builders import Blueprint
 from models.quantized import CalibrationRecord
 from tasks import compress, export
-from tasks.stage import Stage
-from tasks.subjects import Subject, open_runner
+from tasks.shared.stage import Stage
+from tasks.shared.subjects import Subject, open_runner
 
 INT8 = {"generator": "teacher", "weight_bits": 8, "activation_bits": 8, "clipping": "mse", "scan": False}
 PARAMS = {

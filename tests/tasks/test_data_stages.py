@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from ganpress.data.arrays import open_split
+from ganpress.data.prepared.arrays import open_split
 from tasks import prepare, validate
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ import yaml
 from flows.data_source import ensure_data
 from flows.dvc_graph import read_graph
 from ganpress.config.base import Section, read_yaml
-from ganpress.config.data import DataConfig
+from ganpress.config.data_section import DataConfig
 from ganpress.config.params import merge_overlay
-from tasks import item_generators, stage, subjects
-from tasks.stage import Stage, stage_main
+from tasks.shared import item_generators, stage, subjects
+from tasks.shared.stage import Stage, stage_main
 
 IN_THE_NAME = {"sweep.clipping", "sweep.bits"}
 """The lists of a matrix: a level is one of them by its name, and what else they hold changes nothing in it."""

@@ -10,19 +10,19 @@ import torch
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from ganpress.checkpoint import save_model
-from ganpress.data.arrays import read_meta
-from ganpress.data.inputs import canvas_of, open_inputs
-from ganpress.edge.graph import OUTPUT, SOURCE
+from ganpress.data.prepared.arrays import read_meta
+from ganpress.data.prepared.generator_inputs import canvas_of, open_inputs
+from ganpress.edge.graphs.graph_writer import OUTPUT, SOURCE
 from ganpress.errors import ConfigError, DataError, QualityGateFailed
-from ganpress.evaluation import open_truth, real_arrays
-from ganpress.metrics.judge import load_judge
+from ganpress.evaluation.measurement import open_truth, real_arrays
+from ganpress.files.checkpoint import save_model
+from ganpress.metrics.judges.feature_networks import load_judge
+from ganpress.metrics.judges.segmentation import ConfusionMatrix
 from ganpress.metrics.scoring import quick_score, real_side
-from ganpress.metrics.segmentation import ConfusionMatrix
 from ganpress.tracking import StageRun
 from models.builders import generator_blueprint
 from tasks import evaluate, judge
-from tasks.stage import Stage
+from tasks.shared.stage import Stage
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 SIZE, CLASSES = 16, 3

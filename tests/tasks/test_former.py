@@ -4,8 +4,8 @@ import pytest
 
 from ganpress.errors import DataError
 from ganpress.tracking import StageRun
-from tasks.former import keeps_former
-from tasks.stage import Stage
+from tasks.shared.previous_outputs import keeps_former
+from tasks.shared.stage import Stage
 
 
 @pytest.fixture

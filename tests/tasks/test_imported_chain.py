@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from ganpress.checkpoint import load_model
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.params import Params, merge_overlay
-from ganpress.data.arrays import Conditioning, PreparedMeta
+from ganpress.data.prepared.arrays import Conditioning, PreparedMeta
 from ganpress.errors import ConfigError
+from ganpress.files.checkpoint import load_model
 from ganpress.imported.importing import ImportRequest, import_generator
 from ganpress.tracking import StageRun
 from tasks import candidate, compress, export, judge, search, student, subnet, supernet, teacher
-from tasks.stage import Stage
+from tasks.shared.stage import Stage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "validation", "test")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.checkpoint import load_model, save_model
+from ganpress.files.checkpoint import load_model, save_model
 from models.builders import generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 from tasks import compress, export, sweep
 
 SIZE, CHANNELS = 16, 3

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ganpress.checkpoint import load_model, save_model
-from ganpress.edge import onnx_export
+from ganpress.edge.graphs import onnx_export
+from ganpress.files.checkpoint import load_model, save_model
 from ganpress.registries import TARGETS
 from models.builders import Blueprint, generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 from tasks import compress, evaluate, export, search, sweep
 
 CHECKOUT = Path(__file__).resolve().parents[2]

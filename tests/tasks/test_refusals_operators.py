@@ -11,8 +11,8 @@ import torch
 import yaml
 from torch import nn
 
-from ganpress.checkpoint import load_model, save_model
-from ganpress.data.arrays import SPLITS
+from ganpress.data.prepared.arrays import SPLITS
+from ganpress.files.checkpoint import load_model, save_model
 from ganpress.imported.importing import ImportRequest, import_generator
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ganpress.errors import DataError
-from tasks.report_sensitivity import sensitivities
+from tasks.shared.report_sensitivity import sensitivities
 
 SCAN = {"head": {"macs": 10, "weights": {"2": 0.5, "8": 0.001}, "activations": {"2": 0.25}, "bytes": {"2": 20}}}
 

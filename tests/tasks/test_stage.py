@@ -69,9 +69,9 @@ def test_full_disk_is_one_line(root):
         (small / "filling").write_bytes(b"0" * 60_000)
         program = (
             "import sys; sys.argv[1:] = []\n"
-            "from tasks.stage import stage_main\n"
+            "from tasks.shared.stage import stage_main\n"
             "import torch\n"
-            "from ganpress.checkpoint import save_atomically\n"
+            "from ganpress.files.checkpoint import save_atomically\n"
             "def work(stage, run): save_atomically(stage.out / 'big.pt', {'weights': torch.zeros(50_000)})\n"
             "raise SystemExit(stage_main('teacher', work))"
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ganpress.checkpoint import save_model
+from ganpress.files.checkpoint import save_model
 from models.builders import Blueprint
 from tasks import (
     candidate,

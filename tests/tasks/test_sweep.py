@@ -7,11 +7,11 @@ import pytest
 import torch
 import yaml
 
-from ganpress.checkpoint import save_model
-from ganpress.compression_sweep import pack_float, pack_level
-from ganpress.config.sweep import SweepPoint
-from ganpress.data.arrays import SPLITS, read_meta
-from ganpress.data.inputs import canvas_of
+from ganpress.config.sweep_section import SweepPoint
+from ganpress.data.prepared.arrays import SPLITS, read_meta
+from ganpress.data.prepared.generator_inputs import canvas_of
+from ganpress.evaluation.compression_level import pack_float, pack_level
+from ganpress.files.checkpoint import save_model
 from models.builders import Blueprint, generator_blueprint
 from models.quantized import QuantizedLayer
 from models.quantized_layers import QuantizedConv

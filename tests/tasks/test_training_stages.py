@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganpress.checkpoint import load_model
 from ganpress.config.base import read_yaml
 from ganpress.config.params import merge_overlay
 from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError
+from ganpress.files.checkpoint import load_model
 from ganpress.tracking import StageRun
 from models.elastic import Spec
 from tasks import candidate, control, judge, search, student, subnet, supernet, teacher
-from tasks.generator_training import identity
-from tasks.stage import Stage
+from tasks.shared.generator_training import identity
+from tasks.shared.stage import Stage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper
 
-from ganpress.edge.files import pack_files
+from ganpress.edge.file_writing import pack_files
 from ganpress.tracking import stage_run
 from ganpress.tracking.backfill import dvc_md5
 from ganpress.tracking.catalogue import search_models

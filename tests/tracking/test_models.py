@@ -4,11 +4,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from ganpress.frames import read_content
+from ganpress.files.frames import read_content
 from ganpress.tracking.catalogue import search_models
 from ganpress.tracking.journal import file_md5, journalled
+from ganpress.tracking.model_registry import registered_name
 from ganpress.tracking.recorder import record_all
-from ganpress.tracking.registry import registered_name
 
 
 def test_models_are_found_by_content_and_linked_to_their_parents(chain):

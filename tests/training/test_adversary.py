@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ganpress.config.translation import TranslationTraining
+from ganpress.config.translation_section import TranslationTraining
 from ganpress.training.adversary import TranslationAdversary, conditioned
 from models.discriminators import multiscale_discriminator, patch_discriminator
 

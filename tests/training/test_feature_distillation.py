@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.config.translation import FeatureDistillation
-from ganpress.data.arrays import ImageArray
-from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.translation_section import FeatureDistillation
+from ganpress.data.prepared.arrays import ImageArray
+from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.errors import ConfigError, DataError
-from ganpress.seeding import torch_generator
-from ganpress.training import translation
+from ganpress.training import translation_training as translation
 from ganpress.training.distillation_step import Classroom, DistillationStep, Pupil, in_turn, run_tapped
 from ganpress.training.feature_distillation import distil_supernet, distil_translation
 from ganpress.training.feature_matching import FeatureAdaptors
 from ganpress.training.loop import Checkpointing
 from models.builders import elastic_blueprint
 from models.discriminators import patch_discriminator
-from models.families import Canvas
+from models.family import Canvas
 from models.resnet import resnet_generator
 from models.spade import spade_generator
 

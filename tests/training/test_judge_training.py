@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.checkpoint import load_model, save_model
-from ganpress.config.judge import JudgeConfig
-from ganpress.data.arrays import ImageArray
-from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.config.judge_section import JudgeConfig
+from ganpress.data.prepared.arrays import ImageArray
+from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.errors import DataError, QualityGateFailed
-from ganpress.metrics.judge import load_judge
-from ganpress.metrics.segmentation import IGNORED
-from ganpress.training.judge import shifted_pairs, train_judge, train_on_examples
+from ganpress.files.checkpoint import load_model, save_model
+from ganpress.metrics.judges.feature_networks import load_judge
+from ganpress.metrics.judges.segmentation import IGNORED
 from ganpress.training.judge_examples import DomainImages, RotatedImages, SegmentedImages, examples_for, turned
+from ganpress.training.judge_training import shifted_pairs, train_judge, train_on_examples
 
 
 def squares(count=400, size=16):

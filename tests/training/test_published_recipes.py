@@ -11,13 +11,13 @@ import torch
 
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.params import Params, merge_overlay
-from ganpress.data.arrays import UNLABELLED, ImageArray
-from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.data.prepared.arrays import UNLABELLED, ImageArray
+from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.training.cyclegan import WayBack
-from ganpress.training.translation import train_translation
+from ganpress.training.translation_training import train_translation
 from models.builders import generator_blueprint
 from models.discriminators import multiscale_discriminator, patch_discriminator
-from models.families import Canvas
+from models.family import Canvas
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PUBLISHED = {

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.config.judge import JudgeConfig
-from ganpress.config.training import DistillationTraining, GanTraining, SupernetConfig
-from ganpress.data.arrays import ImageArray
+from ganpress.config.judge_section import JudgeConfig
+from ganpress.config.training_section import DistillationTraining, GanTraining, SupernetConfig
+from ganpress.data.prepared.arrays import ImageArray
 from ganpress.errors import CheckpointError
 from ganpress.training.distillation import JointTerm, train_student
 from ganpress.training.gan import train_gan
-from ganpress.training.judge import train_judge
+from ganpress.training.judge_training import train_judge
 from ganpress.training.loop import Checkpointing, Training
-from ganpress.training.supernet import train_supernet
+from ganpress.training.supernet_training import train_supernet
 from models.builders import elastic_blueprint
-from models.families import Canvas
+from models.family import Canvas
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
 
 GAN = GanTraining(

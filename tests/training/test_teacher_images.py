@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ganpress.config.training import DistillationTraining
-from ganpress.seeding import torch_generator
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.training_section import DistillationTraining
 from ganpress.training.distillation import train_student
 from ganpress.training.teacher_images import TeacherImages
 from models.wdcgan import wdcgan_generator

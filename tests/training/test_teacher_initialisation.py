@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.channel_groups import find_groups
-from ganpress.dependency_graph import is_grouped
 from ganpress.errors import ConfigError
+from ganpress.structure.channel_groups import find_groups
+from ganpress.structure.dependency_graph import is_grouped
 from ganpress.training.teacher_initialisation import importance, initialise_from_teacher_
 from models.builders import elastic_blueprint, generator_blueprint
 from models.elastic import Elastic, WidthSpace
-from models.families import Canvas
+from models.family import Canvas
 from models.thinning import Slot
 
 FAMILIES = {

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from ganpress.config.training import DistillationTraining, GanTraining, SupernetConfig
-from ganpress.data.arrays import ImageArray
+from ganpress.config.training_section import DistillationTraining, GanTraining, SupernetConfig
+from ganpress.data.prepared.arrays import ImageArray
 from ganpress.errors import DataError, TrainingDiverged
 from ganpress.training.distillation import train_student
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import clip_weights_, train_gan
 from ganpress.training.loop import Checkpointing
-from ganpress.training.supernet import train_supernet
+from ganpress.training.supernet_training import train_supernet
 from models.builders import elastic_blueprint
-from models.families import Canvas
+from models.family import Canvas
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
 
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.config.translation import TranslationTraining
-from ganpress.data.arrays import UNLABELLED, ImageArray
-from ganpress.data.pairs import PairArray, SourceArray
+from ganpress.config.translation_section import TranslationTraining
+from ganpress.data.prepared.arrays import UNLABELLED, ImageArray
+from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.errors import CheckpointError, ConfigError, DataError, TrainingDiverged
 from ganpress.training.cyclegan import CycleStep, WayBack
 from ganpress.training.loop import Checkpointing
 from ganpress.training.paired import PairedStep
-from ganpress.training.translation import train_translation
+from ganpress.training.translation_training import train_translation
 from models.discriminators import multiscale_discriminator, patch_discriminator
 from models.resnet import resnet_generator
 from models.spade import spade_generator

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.edge.files import whole_or_nothing
-from ganpress.edge.layers import blame
+from ganpress.edge.file_writing import whole_or_nothing
+from ganpress.edge.layer_names import blame
 from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.executorch_quantization import quantized
 from ganpress.edge.targets.executorch_runtime import known_operators

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ganpress.edge.kernels import KernelProfile, profile_of
+from ganpress.edge.proof.kernels import KernelProfile, profile_of
 from ganpress.edge.quiet import quiet
 
 MULTIPLYING = ("Convolution", "Deconvolution", "Fully Connected", "Batch Matrix Multiply", "convolution", "mm.out")

@@ -2,18 +2,19 @@
 
 import importlib.metadata
 import re
+import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ganpress.edge.kernels import KernelProfile
+from ganpress.edge.onnx_runtime import as_float32, fixed_sizes
+from ganpress.edge.proof.kernels import KernelProfile
 from ganpress.edge.quiet import quiet
-from ganpress.edge.runtime import as_float32, fixed_sizes
 from ganpress.edge.targets.executorch_profile import read_profile
-from ganpress.edge.targets.executorch_trial import require_trial
+from ganpress.edge.targets.executorch_trial import is_sound, require_trial
 from ganpress.errors import CheckpointError, shown
-from ganpress.frames import is_frame, read_content
+from ganpress.files.frames import is_frame, read_content
 
 NO_KERNEL = "error: 0x:14"
 """What ExecuTorch says of a program with an operator that this version of it does not know (`OperatorMissing`)."""
@@ -81,6 +82,17 @@ def known_operators() -> set[str]:
 
     with quiet():
         return set(Runtime.get().operator_registry.operator_names)
+
+
+def attempt() -> None:
+    """The child of a trial: open and run the program that the command line names; exit code 1 if that is refused."""
+    path = Path(sys.argv[1])
+    is_sound(read_content(path))
+    try:
+        generator = ExecuTorchGenerator(path)
+        generator(torch.zeros(1, *generator.input_shape))
+    except CheckpointError:
+        raise SystemExit(1) from None  # the process that asked says so in one line
 
 
 def _refusal(path: Path, reason: str) -> CheckpointError:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from ganpress.edge.forms import Form
-    from ganpress.edge.kernels import KernelProfile
+    from ganpress.edge.forms.float_forms import Form
+    from ganpress.edge.proof.kernels import KernelProfile
     from ganpress.metrics.scoring import Generate
 
 

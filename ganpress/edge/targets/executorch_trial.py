@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 from ganpress.errors import CheckpointError
-from ganpress.frames import read_content
+from ganpress.files.frames import read_content
 
 TRIAL_SECONDS = 300.0
+RUNTIME = "ganpress.edge.targets.executorch_runtime"
+"""The module that opens programs; it starts trials, so only the child imports it from here."""
 _SOUND: set[str] = set()
 """sha256 of programs that this process wrote, or that came through their trial."""
 
@@ -30,8 +32,7 @@ def require_trial(path: Path) -> None:
     digest = hashlib.sha256(read_content(path)).hexdigest()
     if digest in _SOUND:
         return
-    # Not `-m`: run as a script this module would be there twice, and the child would start a child of its own.
-    command = [sys.executable, "-c", f"from {__name__} import attempt; attempt()", str(path)]
+    command = [sys.executable, "-c", f"from {RUNTIME} import attempt; attempt()", str(path)]
     try:
         ended = subprocess.run(command, capture_output=True, check=False, timeout=TRIAL_SECONDS)
     except subprocess.TimeoutExpired:
@@ -41,18 +42,3 @@ def require_trial(path: Path) -> None:
     if ended.returncode < 0:
         raise CheckpointError(f"{path} is damaged: ExecuTorch ended by signal {-ended.returncode}; export it again")
     _SOUND.add(digest)  # whatever is wrong with it otherwise is an error that can be caught
-
-
-def attempt() -> None:
-    """The child: open and run the program that the command line names; exit code 1 if that is refused."""
-    import torch
-
-    from ganpress.edge.targets.executorch_runtime import ExecuTorchGenerator
-
-    path = Path(sys.argv[1])
-    is_sound(read_content(path))
-    try:
-        generator = ExecuTorchGenerator(path)
-        generator(torch.zeros(1, *generator.input_shape))
-    except CheckpointError:
-        raise SystemExit(1) from None  # the process that asked says so in one line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ganpress.edge.onnx_format import INSIDE_PERCENT, OPSET
+from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT, OPSET
 from ganpress.edge.targets.target import Target
 
 if TYPE_CHECKING:
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from ganpress.edge.forms import Form
-    from ganpress.edge.kernels import KernelProfile
+    from ganpress.edge.forms.float_forms import Form
+    from ganpress.edge.proof.kernels import KernelProfile
     from ganpress.metrics.scoring import Generate
 
 
@@ -57,8 +57,8 @@ class OnnxTarget(Target):
     def _write(
         self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
     ) -> tuple[Path, ...]:
-        from ganpress.edge.onnx_export import export_onnx, write_content
-        from ganpress.edge.onnx_numbers import half_content, integer_content
+        from ganpress.edge.graphs.onnx_export import export_onnx, write_content
+        from ganpress.edge.graphs.onnx_numbers import half_content, integer_content
 
         if calibration is not None:
             write_content(path, integer_content(model, example, calibration))
@@ -69,12 +69,12 @@ class OnnxTarget(Target):
         return (path,)
 
     def _open(self, path: Path, threads: int) -> Generate:
-        from ganpress.edge.runtime import OnnxGenerator
+        from ganpress.edge.onnx_runtime import OnnxGenerator
 
         return OnnxGenerator(path, threads)
 
     def _kernels(self, path: Path, example: Tensor) -> KernelProfile:
-        from ganpress.edge.onnx_profile import profile_onnx
+        from ganpress.edge.proof.onnx_profile import profile_onnx
 
         return profile_onnx(path, example)
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.edge.files import whole_or_nothing
-from ganpress.edge.graph import DrawnModule
-from ganpress.edge.graph_passes_openvino import unrounded_outputs
-from ganpress.edge.graph_passes_outputs import widen_outputs
-from ganpress.edge.layers import blame
-from ganpress.edge.onnx_export import export_onnx
+from ganpress.basics.telemetry import switch_off
+from ganpress.edge.file_writing import whole_or_nothing
+from ganpress.edge.forms.openvino_form import unrounded_outputs
+from ganpress.edge.forms.pixel_blocks import widen_outputs
+from ganpress.edge.graphs.graph_writer import DrawnModule
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.edge.layer_names import blame
 from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.openvino_runtime import PRECISION_KEY
 from ganpress.edge.targets.target import UnsupportedGenerator
-from ganpress.telemetry import switch_off
 from models.quantized_network import QuantizedNetwork
 
 PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}

@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganpress.edge.graph import INPUT, OUTPUT, SOURCE
-from ganpress.edge.kernels import KernelProfile, profile_of
-from ganpress.edge.runtime import as_float32, fixed_sizes
-from ganpress.edge_files import parts_of
+from ganpress.edge.graphs.graph_writer import INPUT, OUTPUT, SOURCE
+from ganpress.edge.onnx_runtime import as_float32, fixed_sizes
+from ganpress.edge.proof.kernels import KernelProfile, profile_of
 from ganpress.errors import CheckpointError, shown
-from ganpress.frames import is_frame, read_content
+from ganpress.files.edge_files import parts_of
+from ganpress.files.frames import is_frame, read_content
 
 PRECISION_KEY = ["ganpress", "precision"]
 """Where a file keeps the number type that its float operators run in."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from ganpress.edge.forms import Form
-    from ganpress.edge.kernels import KernelProfile
+    from ganpress.edge.forms.float_forms import Form
+    from ganpress.edge.proof.kernels import KernelProfile
     from ganpress.metrics.scoring import Generate
 
 
@@ -21,7 +21,7 @@ class OpenVinoTarget(Target):
 
     Transposed convolutions stay: OpenVINO multiplies them in integers as they are, faster than their sub-pixel form.
     In bfloat16 it does not, so that there the sub-pixel form is the default. A generator that ganpress quantized layer
-    by layer is written in its own integers, see `ganpress.edge.graph_passes_openvino`.
+    by layer is written in its own integers, see `ganpress.edge.forms.openvino_form`.
     """
 
     name = "openvino"

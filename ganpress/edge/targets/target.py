@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from ganpress.edge.forms import Form
-    from ganpress.edge.kernels import KernelProfile
+    from ganpress.edge.forms.float_forms import Form
+    from ganpress.edge.proof.kernels import KernelProfile
     from ganpress.metrics.scoring import Generate
 
 
@@ -68,7 +68,7 @@ class Target(ABC):
 
     @abstractmethod
     def default_form(self, number_type: str) -> Form:
-        """Form of transposed convolutions that ran faster where it was measured; see `ganpress.edge.choice`."""
+        """Form of transposed convolutions that ran faster where it was measured; see `ganpress.edge.forms.choice`."""
 
     def can_keep(self, model: nn.Module) -> bool:  # noqa: ARG002 - of one that keeps no integers, nothing matters
         """Whether a generator that ganpress quantized is written in the integers that it has."""
@@ -76,7 +76,7 @@ class Target(ABC):
 
     def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:
         """The layers of a float network, in its form, as the files hold them."""
-        from ganpress.edge.graph_passes_outputs import widen_outputs
+        from ganpress.edge.forms.pixel_blocks import widen_outputs
 
         return widen_outputs(model, example)
 
@@ -110,9 +110,9 @@ class Target(ABC):
         """
         import copy
 
-        from ganpress.edge.equalization import equalized
-        from ganpress.edge.forms import in_form
-        from ganpress.input_checks import check_generator
+        from ganpress.edge.forms.equalization import equalized
+        from ganpress.edge.forms.float_forms import in_form
+        from ganpress.structure.input_checks import check_generator
         from models.quantized_network import Quantized
 
         check_request(self, number_type, example, calibration)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from models.elastic import Spec
-from models.families import Canvas, Family
+from models.family import Canvas, Family
 
 
 class Mlp(nn.Module):

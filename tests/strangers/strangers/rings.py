@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ganpress.data.card import DatasetCard
-from ganpress.data.idx import write_idx
-from ganpress.data.source import Source
+from ganpress.data.raw.dataset_card import DatasetCard
+from ganpress.data.raw.idx import write_idx
+from ganpress.data.sources.source import Source
 
 COUNTS = {"train": 40, "t10k": 10}
 

@@ -4,7 +4,7 @@ import zipfile
 
 import torch
 
-from ganpress.edge.kernels import profile_of
+from ganpress.edge.proof.kernels import profile_of
 from ganpress.edge.targets.target import Target
 from ganpress.errors import CheckpointError, ConfigError
 

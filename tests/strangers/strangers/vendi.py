@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ganpress.metrics.metric import Metric
-from ganpress.metrics.sample import Sample
+from ganpress.metrics.samples.sample import Sample
 
 
 def vendi_score(sample: Sample) -> float:

@@ -7,15 +7,15 @@ import pytest
 import torch
 import yaml
 
-from ganpress.checkpoint import save_model
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
-from ganpress.edge.files import pack_files
-from ganpress.edge.onnx_export import export_onnx
+from ganpress.edge.file_writing import pack_files
+from ganpress.edge.graphs.onnx_export import export_onnx
+from ganpress.files.checkpoint import save_model
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
 from models.wdcgan import LATENT
 from tasks.evaluate import work
-from tasks.stage import Stage
+from tasks.shared.stage import Stage
 
 PARAMS = Path(__file__).resolve().parents[3] / "params.yaml"
 DEPTHS = {"teacher": 4, "student/d2": 2, "control/d2": 2, "subnet": 1}

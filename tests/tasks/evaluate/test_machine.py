@@ -7,8 +7,8 @@ import torch
 
 from ganpress.errors import DataError
 from ganpress.report.content import Fact
-from tasks.machine import read_machine, read_peaks
-from tasks.report_facts import machine_facts
+from tasks.shared.machine import read_machine, read_peaks
+from tasks.shared.report_facts import machine_facts
 
 
 def test_the_machine_that_measured_is_written_beside_the_measurements(evaluated):

@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from tasks.report_samples import step_samples
-from tasks.sample_changes import WORST, sources_first
+from tasks.shared.report_samples import step_samples
+from tasks.shared.step_changes import WORST, sources_first
 
 MADE_FROM = {"compress/subnet-int8": "subnet", "export/teacher": "teacher", "export/int8": "compress/subnet-int8"}
 

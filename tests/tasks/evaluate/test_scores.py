@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ganpress.errors import CheckpointError
-from tasks.subjects import find_subjects
+from tasks.shared.subjects import find_subjects
 
 TIMED = ("latency", "gmacs_per_s", "share_of_peak")
 

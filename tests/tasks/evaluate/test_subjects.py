@@ -5,12 +5,12 @@ import shutil
 import pytest
 import torch
 
-from ganpress.checkpoint import load_model, save_model
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
-from ganpress.edge.onnx_export import export_onnx
+from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.errors import ConfigError, DataError
+from ganpress.files.checkpoint import load_model, save_model
 from models.wdcgan import LATENT
-from tasks.subjects import find_subjects, float_cost
+from tasks.shared.subjects import find_subjects, float_cost
 
 
 def test_a_chain_of_references_leads_to_the_plain_generator(chain, stage_of):

@@ -1,0 +1,1 @@
+"""The packed file: b bits a weight, entropy coded."""

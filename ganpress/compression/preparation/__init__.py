@@ -1,0 +1,1 @@
+"""Networks made ready to be rounded: their layers found, folded and equalized."""

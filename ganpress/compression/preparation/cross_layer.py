@@ -1,0 +1,178 @@
+"""Cross-layer equalization: channels between two layers are rescaled so that both layers' weights reach alike.
+
+A positive factor passes through whatever lies between two layers if that is positively homogeneous for each channel, as
+a (leaky) ReLU is: one layer's output channel may be divided by it when the next layer's input channel is multiplied.
+The factor that gives both the same reach is sqrt(r1 / r2), with r the largest magnitude of the channel's weights (Nagel
+et al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.1, equation 11).
+Channels of one reach lose less to a scale that they share.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from ganpress.compression.preparation.sites import LAYERS, PASSING, owner_of, trace
+from ganpress.errors import ConfigError
+from models.quantized_network import QUANTIZABLE
+
+aten = torch.ops.aten
+
+HOMOGENEOUS = (
+    *PASSING, aten.relu.default, aten.relu_.default, aten.leaky_relu.default, aten.leaky_relu_.default,
+    aten.upsample_nearest2d.vec, aten.upsample_bilinear2d.vec, aten.avg_pool2d.default, aten.max_pool2d.default,
+)  # fmt: skip
+"""Operators that give a multiple of their result for that multiple of their input, each channel by itself."""
+PASSES = 20
+"""Over all pairs: a layer in the middle belongs to two. Factors change by less than a percent from then on."""
+LARGEST_FACTOR = 100.0
+"""Of one channel in one pass; one that is next to nothing is not blown up."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two layers with nothing between them that a factor for each channel could not pass."""
+
+    first: nn.Module
+    norm: nn.BatchNorm1d | nn.BatchNorm2d | None
+    """Between them."""
+    shifts: tuple[nn.Parameter, ...]
+    """Added to the channels between them, one value each."""
+    second: nn.Module
+
+
+@torch.no_grad()
+def equalize_layers(model: nn.Module, example: Tensor) -> nn.Module:
+    """Return an equal generator whose weights reach alike on both sides of each channel between two layers.
+
+    Layers in groups, and those whose output goes to more than one place, stay as they are.
+
+    Args:
+        model: a generator of one tensor; it is left as it is.
+        example: an input (1, …) that it can run.
+
+    Raises:
+        ConfigError: if the generator cannot be traced, or no two of its layers follow each other so.
+    """
+    rewritten = copy.deepcopy(model).eval()
+    pairs = _find_pairs(rewritten, example)
+    if not pairs:
+        raise ConfigError(
+            f"{type(model).__name__} has no two layers with at most a batch normalisation and a ReLU between them, "
+            "whose channels could be equalized; leave out equalized"
+        )
+    for _ in range(PASSES):
+        for pair in pairs:
+            _equalize_(pair)
+    return rewritten
+
+
+def _find_pairs(model: nn.Module, example: Tensor) -> list[Pair]:
+    program = trace(model, example)
+    owners = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
+    found = (_pair(model, node, owners) for node in program.graph.nodes if node.target in LAYERS)
+    return [pair for pair in found if pair is not None]
+
+
+def _pair(model: nn.Module, node: fx.Node, owners: dict[str, str]) -> Pair | None:
+    """The pair whose first layer a node is; None where a factor does not pass to a second one."""
+    first, norm = _layer(model, node, owners), None
+    shifts: list[nn.Parameter] = []
+    while first is not None and len(node.users) == 1:
+        (reader,) = node.users
+        if reader.target in LAYERS and reader.args[0] is node:
+            second = _layer(model, reader, owners)
+            return None if second is None else Pair(first, norm, tuple(shifts), second)
+        if reader.target is aten.batch_norm.default and norm is None and not shifts and _once(reader.args[3]):
+            found = model.get_submodule(owner_of(reader.args[3], owners) or "")
+            if not isinstance(found, nn.BatchNorm1d | nn.BatchNorm2d):
+                return None
+            norm = found
+        elif reader.target is aten.add.Tensor and reader.args[0] is node:
+            shift = _shift(model, reader.args[1], owners, _channels(first))
+            if shift is None:
+                return None
+            shifts.append(shift)
+        elif reader.target not in HOMOGENEOUS and not _pads_homogeneously(reader):
+            return None
+        node = reader
+    return None
+
+
+def _layer(model: nn.Module, node: fx.Node, owners: dict[str, str]) -> nn.Module | None:
+    """The layer behind a node; None where it has groups, is used again, or is no module of a known kind."""
+    name = owner_of(node.args[1], owners)
+    layer = None if name is None or not _once(node.args[1]) else model.get_submodule(name)
+    return layer if isinstance(layer, QUANTIZABLE) and getattr(layer, "groups", 1) == 1 else None
+
+
+def _shift(model: nn.Module, node: object, owners: dict[str, str], channels: int) -> nn.Parameter | None:
+    """The parameter with one value a channel that a node stands for, through changes of its shape."""
+    while isinstance(node, fx.Node) and node.target in (aten.unsqueeze.default, aten.view.default) and _once(node):
+        node = node.args[0]
+    name = owners.get(node.name) if isinstance(node, fx.Node) and _once(node) else None
+    parameter = None if name is None else dict(model.named_parameters()).get(name)
+    return parameter if parameter is not None and parameter.numel() == channels else None
+
+
+def _once(node: object) -> bool:
+    return isinstance(node, fx.Node) and len(node.users) == 1
+
+
+def _pads_homogeneously(node: fx.Node) -> bool:
+    """Whether a node pads with what is there, or with zeros."""
+    return node.target is aten.pad.default and not any(node.args[3:])
+
+
+def _equalize_(pair: Pair) -> None:
+    """Divide and multiply the channels between two layers by sqrt(r1 / r2)."""
+    outgoing = _by_channel(pair.first, outputs=True).flatten(1).abs().amax(1)
+    if pair.norm is not None:
+        outgoing = outgoing * _gain(pair.norm).abs()
+    incoming = _by_channel(pair.second, outputs=False).flatten(1).abs().amax(1)
+    usable = (outgoing > 0) & (incoming > 0)
+    factors = torch.where(usable, (outgoing / incoming).sqrt(), 1.0).clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+    if pair.norm is not None:
+        _divide_norm_(pair.norm, factors)
+    else:
+        _scale_(pair.first, 1 / factors, outputs=True)
+        bias = getattr(pair.first, "bias", None)
+        if bias is not None:
+            bias.div_(factors)
+    for shift in pair.shifts:
+        shift.div_(factors.view(shift.shape))
+    _scale_(pair.second, factors, outputs=False)
+
+
+def _scale_(layer: nn.Module, factors: Tensor, outputs: bool) -> None:
+    weight = _by_channel(layer, outputs)
+    weight.mul_(factors.view(-1, *(1,) * (weight.dim() - 1)))
+
+
+def _by_channel(layer: nn.Module, outputs: bool) -> Tensor:
+    """A view of the layer's weights whose first dimension is that of its outputs, or inputs."""
+    weight = layer.get_parameter("weight")
+    outputs_first = not isinstance(layer, nn.ConvTranspose2d)
+    return weight if outputs == outputs_first else weight.transpose(0, 1)
+
+
+def _channels(layer: nn.Module) -> int:
+    return len(_by_channel(layer, outputs=True))
+
+
+def _gain(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
+    """What a normalisation multiplies each channel by."""
+    assert norm.running_var is not None  # `_pair` found its running mean in the graph
+    gain = (norm.running_var + norm.eps).rsqrt()
+    return gain * norm.weight if norm.affine else gain
+
+
+def _divide_norm_(norm: nn.BatchNorm1d | nn.BatchNorm2d, factors: Tensor) -> None:
+    """Divide what a normalisation puts out: by its own weight and bias, or else by its statistics."""
+    if norm.affine:
+        norm.weight.div_(factors)
+        norm.bias.div_(factors)
+        return
+    assert norm.running_var is not None
+    norm.running_var.add_(norm.eps).mul_(factors.square()).sub_(norm.eps)

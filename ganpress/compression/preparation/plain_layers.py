@@ -1,0 +1,47 @@
+"""A generator made ready to be rounded: its layers found, as plain convolutions, batch normalisations folded."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.compression.preparation.sites import Site, find_sites
+from ganpress.structure.input_checks import check_inputs
+from ganpress.structure.surgery import plain_convolution
+from models.quantized_network import QuantizedNetwork
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A generator ready to be rounded."""
+
+    model: nn.Module
+    """In eval mode, as it was trained."""
+    plain: QuantizedNetwork
+    """The same in floats: batch normalisations folded, every layer a plain convolution."""
+    sites: tuple[Site, ...]
+    inputs: Tensor
+    """Calibration inputs (N, …)."""
+
+
+@torch.no_grad()
+def prepare(model: nn.Module, inputs: Tensor) -> Prepared:
+    """Find a generator's layers and rewrite them as plain convolutions.
+
+    Raises:
+        ConfigError: if there are no inputs, they do not fit the generator, it cannot be traced, or nothing in it can be
+            quantized.
+    """
+    model = copy.deepcopy(model).eval()
+    check_inputs(model, inputs, "calibration inputs")
+    sites = find_sites(model, inputs[:1])
+    names = tuple(site.name for site in sites)
+    folded = tuple(site.norm for site in sites if site.norm is not None)
+    plain = QuantizedNetwork(copy.deepcopy(model), names, folded, None, None)
+    for site in sites:
+        norm = None if site.norm is None else model.get_submodule(site.norm)
+        weight, bias = plain_convolution(model.get_submodule(site.name), norm)
+        plain.quantized_layer(site.name).weight.copy_(weight)
+        plain.quantized_layer(site.name).bias.copy_(bias)
+    return Prepared(model, plain, sites, inputs)

@@ -1,0 +1,1 @@
+"""Ranges of activations and weights, and where to clip them."""

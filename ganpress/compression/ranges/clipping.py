@@ -1,0 +1,198 @@
+"""Where to clip before rounding: five ways to choose the bounds of a code book from a histogram (Mordido et al.).
+
+- `none`: smallest and largest value.
+- `mse`: least sum of squared clipping and rounding error.
+- `aciq`: closed form for Gaussian and Laplace values, the better fit of the two (Banner, Nahshan & Soudry 2019,
+  "Post training 4-bit quantization of convolutional networks for rapid-deployment", equations 5 to 7).
+- `kl`: least divergence of the clipped and rounded histogram from the histogram (Migacz 2017, "8-bit inference with
+  TensorRT").
+- `percentile`: as many values beyond the bounds as allowed.
+
+Whatever the way, a bound never lies beyond the values that were seen, and zero stays inside.
+"""
+
+import math
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from ganpress.compression.ranges.histograms import Histogram, Ranges, affine
+from ganpress.config.edge_section import Clipping
+from ganpress.errors import ConfigError
+
+CLIPPINGS: tuple[Clipping, ...] = get_args(Clipping)
+BITS = range(2, 9)
+PERCENTILE = 99.99
+"""Of activations calibrated in a few hundred thousand values: a handful is clipped."""
+
+# Both solve "clipping error of the tails + rounding error = least", where the rounding error is that of m - 1 steps of
+# 2 alpha / m with m = 2^(bits - 1): a sign and bits - 1 binary digits. Banner's own table counts 2^bits steps and is
+# wider (Laplace, 4 bits: 5.03).
+GAUSSIAN = (1.478, 1.805, 2.192, 2.577, 2.945, 3.291, 3.617)
+"""Best bound of Gaussian values in standard deviations, for 2 … 8 bits."""
+LAPLACE = (2.332, 3.045, 4.004, 5.083, 6.232, 7.427, 8.653)
+"""Best bound of Laplace values in mean absolute deviations, for 2 … 8 bits."""
+
+SHARES = 0.97 ** torch.arange(110, dtype=torch.float64)
+"""Candidate bounds of `mse` and `kl` as shares of the range, 1 down to 0.036."""
+LEAST = 1e-6
+"""Probability that stands for none, so that a divergence stays finite."""
+
+
+def clip(
+    histogram: Histogram, bits: int, method: Clipping, symmetric: bool = False, percentile: float = PERCENTILE
+) -> Ranges:
+    """Choose the bounds of each channel's codes.
+
+    Args:
+        histogram: of the values.
+        bits: width of the codes, 2 to 8.
+        method: see the module.
+        symmetric: whether the bounds are as far below zero as above it, as those of weights are; the histogram's bounds
+            must be, too.
+        percentile: share of values inside, in percent, for `percentile`.
+
+    Returns:
+        Bounds (C,) float32.
+
+    Raises:
+        ConfigError: if bits, method or percentile are not allowed.
+    """
+    check_bits("bits", bits)
+    if method not in CLIPPINGS:
+        raise ConfigError(f"clipping must be one of {', '.join(CLIPPINGS)}, found '{method}'")
+    check_percentile(percentile)
+    if method == "none":
+        return histogram.ranges
+    if method == "aciq":
+        return _around_mean(histogram, aciq_reach(histogram, bits), symmetric)
+    if method == "percentile":
+        return _quantiles(histogram, percentile / 100, symmetric)
+    errors = squared_errors if method == "mse" else divergences
+    best = SHARES[errors(histogram, bits, symmetric).argmin(0)]
+    return histogram.ranges.scaled(best.float())
+
+
+def check_bits(name: str, bits: int | None) -> None:
+    """Check a width of codes.
+
+    Raises:
+        ConfigError: if it is not 2 to 8; None, for floats, is allowed.
+    """
+    if bits is not None and bits not in BITS:
+        raise ConfigError(f"{name} must be {BITS[0]} to {BITS[-1]}, or null for floats, found {bits}")
+
+
+def check_percentile(percentile: float) -> None:
+    """Check a share in percent.
+
+    Raises:
+        ConfigError: if it is not above 50 and at most 100.
+    """
+    if not 50 < percentile <= 100:
+        raise ConfigError(f"percentile is a share of values in percent, above 50 and at most 100, found {percentile}")
+
+
+def aciq_reach(histogram: Histogram, bits: int) -> Tensor:
+    """Distance of both bounds from the mean (C,): the Gaussian's or the Laplace distribution's, the likelier one.
+
+    Under the best fit of each, the mean log-likelihood is -log(deviation) - (1 + log 2 pi) / 2 for the Gaussian and
+    -log(mean absolute deviation) - (1 + log 2) for the Laplace distribution.
+    """
+    deviation, spread = histogram.moment(2).sqrt(), histogram.moment(1)
+    gaussian_is_likelier = deviation.log() + (1 + math.log(2 * math.pi)) / 2 < spread.log() + 1 + math.log(2)
+    return torch.where(gaussian_is_likelier, GAUSSIAN[bits - 2] * deviation, LAPLACE[bits - 2] * spread)
+
+
+def squared_errors(histogram: Histogram, bits: int, symmetric: bool = False) -> Tensor:
+    """Sum of squared clipping and rounding errors for each of `SHARES`: (candidates, C).
+
+    Exact for values spread evenly within their bins: a bin's share is the difference of the integrated error at its
+    edges.
+    """
+    edges, found = histogram.edges, []
+    density = histogram.counts / (edges[:, 1:] - edges[:, :-1])
+    for share in SHARES:
+        scale, lowest, highest = _steps(histogram.ranges.scaled(float(share)), bits, symmetric)
+        integral = _integrated_error(edges / scale[:, None], lowest[:, None], highest[:, None])
+        found.append(scale**3 * (density * (integral[:, 1:] - integral[:, :-1])).sum(1))
+    return torch.stack(found)
+
+
+def divergences(histogram: Histogram, bits: int, symmetric: bool = False) -> Tensor:
+    """Kullback-Leibler divergence of the clipped, rounded histogram from the clipped one: (candidates, C).
+
+    As published: values beyond the bounds count as the outermost bin in the reference and not at all in the rounded
+    histogram, in which the bins of one code share their count equally, empty ones aside.
+    """
+    centres, found = histogram.centres, []
+    for share in SHARES:
+        scale, lowest, highest = _steps(histogram.ranges.scaled(float(share)), bits, symmetric)
+        steps = centres / scale[:, None]
+        inside = (steps >= lowest[:, None] - 0.5) & (steps <= highest[:, None] + 0.5)
+        reference = _clipped_counts(histogram.counts, inside)
+        code = (torch.round(steps).clamp(lowest[:, None], highest[:, None]) - lowest[:, None]).long()
+        occupied = (reference > 0).double()
+        counts = torch.zeros(len(code), 2**bits, dtype=torch.float64)
+        of_code = counts.scatter_add(1, code, histogram.counts * inside)
+        bins = counts.scatter_add(1, code, occupied)
+        rounded = occupied * (of_code / bins.clamp(min=1)).gather(1, code)
+        found.append(_divergence(reference, rounded))
+    return torch.stack(found)
+
+
+def _steps(ranges: Ranges, bits: int, symmetric: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Scale, lowest and highest number of steps from zero that have a code; each (C,) float64."""
+    if symmetric:
+        highest = torch.full_like(ranges.high, 2 ** (bits - 1) - 1).double()
+        scale = torch.where(ranges.high > 0, ranges.high.double() / highest, 1.0)
+        return scale, -highest, highest
+    scale, zero_point = affine(ranges, bits)
+    return scale.double(), -zero_point.double(), 2**bits - 1 - zero_point.double()
+
+
+def _integrated_error(steps: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """Integral from 0 of the squared error of rounding to whole numbers from `lowest` to `highest`.
+
+    From 0 to u it is r / 12 + (u - r)^3 / 3 with r = round(u); beyond the last number r stays.
+    """
+    nearest = torch.round(steps).clamp(lowest, highest)
+    return nearest / 12 + (steps - nearest) ** 3 / 3
+
+
+def _clipped_counts(counts: Tensor, inside: Tensor) -> Tensor:
+    """Counts (C, B) with those outside added to the outermost bins inside."""
+    bins = torch.arange(counts.shape[1])
+    first = torch.where(inside, bins, len(bins)).amin(1, keepdim=True).clamp(max=len(bins) - 1)
+    last = torch.where(inside, bins, -1).amax(1, keepdim=True).clamp(min=0)
+    below, above = (counts * (bins < first)).sum(1, keepdim=True), (counts * (bins > last)).sum(1, keepdim=True)
+    return (counts * inside).scatter_add(1, first, below).scatter_add(1, last, above)
+
+
+def _divergence(reference: Tensor, other: Tensor) -> Tensor:
+    p = reference / reference.sum(1, keepdim=True).clamp(min=1)
+    q = other / other.sum(1, keepdim=True).clamp(min=1)
+    return torch.where(p > 0, p * (p / q.clamp(min=LEAST)).log(), 0.0).sum(1)
+
+
+def _around_mean(histogram: Histogram, reach: Tensor, symmetric: bool) -> Ranges:
+    mean = torch.zeros_like(reach) if symmetric else histogram.mean
+    return _inside(histogram, mean - reach, mean + reach)
+
+
+def _quantiles(histogram: Histogram, share: float, symmetric: bool) -> Ranges:
+    if not symmetric:
+        return _inside(histogram, histogram.quantile((1 - share) / 2), histogram.quantile((1 + share) / 2))
+    folded = histogram.counts.flip(1) + histogram.counts  # of |x|, on the upper half
+    upper = Histogram(histogram.ranges, folded * (histogram.centres > 0), histogram.zeros)
+    reach = upper.quantile(share)
+    return _inside(histogram, -reach, reach)
+
+
+def _inside(histogram: Histogram, low: Tensor, high: Tensor) -> Ranges:
+    seen, zero = histogram.ranges, torch.zeros(())
+    return Ranges(
+        torch.minimum(torch.maximum(low.float(), seen.low), zero),
+        torch.maximum(torch.minimum(high.float(), seen.high), zero),
+    )

@@ -1,0 +1,53 @@
+"""What is to be rounded of a layer, and ranges that layers share so that codes pass from one to the next."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ganpress.compression.preparation.sites import Site
+from ganpress.compression.ranges.histograms import Ranges
+
+
+@dataclass(frozen=True)
+class LayerRanges:
+    """What is to be rounded of one layer."""
+
+    source: Ranges
+    """Of the input, (1,) for the tensor or (I,) for its channels."""
+    target: Ranges
+    """Of the output, (1,) for the tensor or (O,) for its channels, as far as what follows can tell values apart."""
+    centre: Tensor
+    """What is taken off each channel first, (O,); not zero only where an instance normalisation takes it off anyway."""
+    deviation: Tensor
+    """Standard deviation of each output channel within an image, (O,); zero for layers of single pixels."""
+    picture: bool = False
+    """Whether every value of the input is one of the 256 of a picture in [-1, 1]."""
+
+    @property
+    def crest(self) -> float:
+        """Width of the output's range in standard deviations, median over channels; 0 where there is none.
+
+        Rounding to b bits leaves a signal-to-noise ratio of 2^b sqrt(12) / crest. What follows is judged by its
+        deviation where that is an instance normalisation, so that a few outliers take the precision of all else.
+        """
+        ratio = (self.target.high - self.target.low) / self.deviation
+        finite = ratio[torch.isfinite(ratio)]
+        return float(finite.median()) if finite.numel() else 0.0
+
+
+def with_shared_codes(ranges: dict[str, LayerRanges], sites: tuple[Site, ...]) -> dict[str, LayerRanges]:
+    """Let layers put out the codes that the only layers behind them read, where these read the same ones.
+
+    Codes of one scale for each input channel stay apart: what moves values between two layers moves channels, too.
+    """
+    shared = dict(ranges)
+    for site in sites:
+        sources = [ranges[name].source for name in site.readers]
+        if sources and all(len(one.low) == 1 and _same(one, sources[0]) for one in sources):
+            shared[site.name] = replace(ranges[site.name], target=sources[0])
+    return shared
+
+
+def _same(one: Ranges, other: Ranges) -> bool:
+    return torch.equal(one.low, other.low) and torch.equal(one.high, other.high)

@@ -1,0 +1,163 @@
+"""How much each layer's rounding harms the images, and what to do about it.
+
+One layer at a time is exchanged for its rounded form in a generator of floats. The noise of several layers is about
+the sum of their own, because rounding errors of different layers are nearly independent; `choose_float_layers` takes
+that as its order and measures what it decides.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ganpress.metrics.fidelity import Fidelity, compare_outputs
+from models.quantized_layers import QuantizedConv
+from models.quantized_network import QuantizedNetwork
+
+logger = logging.getLogger(__name__)
+
+STEPS = 20_000
+"""Of a budget: the part of it that rounding costs up can lose is a layer's share of this."""
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """What rounding one layer alone does to the images."""
+
+    layer: str
+    macs: int
+    """Multiplications for one input."""
+    noise: float
+    """Power of the images' change as a share of their power."""
+
+    @property
+    def harm(self) -> float:
+        """Noise for its work: what goes back to floats first."""
+        return self.noise / self.macs
+
+
+def scan_layers(
+    plain: QuantizedNetwork, rounded: Mapping[str, QuantizedConv], inputs: Tensor
+) -> tuple[LayerSensitivity, ...]:
+    """Measure every layer alone.
+
+    Args:
+        plain: the generator with layers of floats; it is left as it is.
+        rounded: each layer's rounded form by name.
+        inputs: (N, …).
+    """
+    macs = _count_macs(plain, inputs[:1])
+    images = plain(inputs)
+    return tuple(
+        LayerSensitivity(name, macs[name], _noise(_with(plain, {name: layer}, inputs, images)))
+        for name, layer in rounded.items()
+    )
+
+
+def choose_float_layers(
+    plain: QuantizedNetwork,
+    rounded: Mapping[str, QuantizedConv],
+    sensitivities: Sequence[LayerSensitivity],
+    inputs: Tensor,
+    min_snr_db: float,
+) -> tuple[str, ...]:
+    """Find the layers that must stay in floats for images within `min_snr_db` of the float generator's.
+
+    The most harmful for their work go first, until the noise that is left adds up to the goal; then one by one for as
+    long as the measurement is below it.
+
+    Returns:
+        Names in the order of decision; all layers at worst.
+    """
+    images = plain(inputs)
+    goal, rest = 10 ** (-min_snr_db / 10), sorted(sensitivities, key=lambda one: one.harm, reverse=True)
+    chosen: list[str] = []
+    while rest and sum(one.noise for one in rest) > goal:
+        chosen.append(rest.pop(0).layer)
+    while rest:
+        kept = {one.layer: rounded[one.layer] for one in rest}
+        noise = _noise(_with(plain, kept, inputs, images))
+        logger.info("%d layers in floats: noise %.2g of %.2g allowed", len(chosen), noise, goal)
+        if noise <= goal:
+            break
+        chosen.append(rest.pop(0).layer)
+    return tuple(chosen)
+
+
+def choose_bits(
+    noise: Mapping[str, Mapping[int, float]], costs: Mapping[str, Mapping[int, int]], budget: int
+) -> dict[str, int]:
+    """Give each layer the width of its weights, for the least sum of noise within a budget.
+
+    The multiple-choice knapsack problem, solved by dynamic programming over the budget in `STEPS` steps, to which costs
+    are rounded up. Going greedily by noise per bit leaves large layers short: what small ones have taken is missing for
+    the one step that matters.
+
+    Args:
+        noise: of each layer alone, for each width.
+        costs: of each layer at each width, in the budget's unit: bits or bytes.
+        budget: of all layers together.
+
+    Returns:
+        Width of each layer. The fewest bits everywhere where the budget is below that.
+    """
+    fewest = {name: min(widths) for name, widths in noise.items()}
+    spare = budget - sum(costs[name][bits] for name, bits in fewest.items())
+    if spare <= 0:
+        return fewest
+    unit = max(1.0, spare / STEPS)
+    least = np.zeros(int(spare / unit) + 1)  # sum of noise of the layers so far, for each part of the budget
+    choices: list[tuple[str, NDArray[np.int64]]] = []
+    for name, widths in noise.items():
+        options = {bits: math.ceil(max(0, costs[name][bits] - costs[name][fewest[name]]) / unit) for bits in widths}
+        table = np.full((len(options), len(least)), np.inf)
+        for row, (bits, more) in enumerate(options.items()):
+            if more < len(least):
+                table[row, more:] = least[: len(least) - more] + widths[bits]
+        choices.append((name, table.argmin(0)))
+        least = table.min(0)
+    chosen, left = {}, len(least) - 1
+    for name, best in reversed(choices):
+        bits = list(noise[name])[int(best[left])]
+        chosen[name] = bits
+        left -= math.ceil(max(0, costs[name][bits] - costs[name][fewest[name]]) / unit)
+    return {name: chosen[name] for name in noise}
+
+
+def _with(plain: QuantizedNetwork, layers: Mapping[str, QuantizedConv], inputs: Tensor, images: Tensor) -> Fidelity:
+    """Images of the generator with some layers exchanged against its own."""
+    own = {name: plain.quantized_layer(name) for name in layers}
+    try:
+        for name, layer in layers.items():
+            plain.put(name, layer)
+        return compare_outputs(lambda _: images, lambda _: plain(inputs), inputs[:1])
+    finally:
+        for name, layer in own.items():
+            plain.put(name, layer)
+
+
+def _noise(found: Fidelity) -> float:
+    return 0.0 if found.snr_db is None else float(10 ** (-found.snr_db / 10))
+
+
+def _count_macs(plain: QuantizedNetwork, example: Tensor) -> dict[str, int]:
+    """Multiplications of each layer, as the plain convolution that it is, for one input."""
+    counts = dict.fromkeys(plain.layers, 0)
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        of_output = plain.quantized_layer(name).weight[0].numel()
+        return lambda *seen: counts.update({name: of_output * seen[2].numel()})
+
+    handles = [plain.quantized_layer(name).register_forward_hook(hook(name)) for name in plain.layers]
+    try:
+        with torch.no_grad():
+            plain(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counts

@@ -1,0 +1,224 @@
+"""Sections about training: teachers, students, controls, supernet."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from ganpress.config.base import Section
+from ganpress.config.bounds import (
+    MAX_ITEMS,
+    Depth,
+    GeneratorName,
+    HalfLife,
+    Images,
+    ImagesShown,
+    ImportedFolder,
+    ItemName,
+    LearningRate,
+    Momentum,
+    PositiveWeight,
+    RegisteredName,
+    ScoredImages,
+    ShareInside,
+    StatisticsBatchSize,
+    Steps,
+    Width,
+)
+from ganpress.config.translation_section import (
+    CONDITIONAL,
+    UNCONDITIONAL,
+    FeatureDistillation,
+    TranslationTraining,
+    kind_of_training,
+)
+from ganpress.registries import METRICS
+
+
+class AdversaryTraining(Section):
+    """How a discriminator or critic is trained."""
+
+    objective: Literal["gan", "wgan"]
+    """`gan`: non-saturating DCGAN loss; `wgan`: critic loss with weight clipping or a gradient penalty."""
+    discriminator_learning_rate: LearningRate
+    beta1: Momentum
+    weight_clip: PositiveWeight | None = None
+    """WGAN: clip critic weights to [-c, c] after each step (Arjovsky 2017)."""
+    gradient_penalty: PositiveWeight | None = None
+    """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017)."""
+    bf16: bool = False
+    """Convolutions in bfloat16 while training, weights in float32, as in conditional trainings."""
+
+    @model_validator(mode="after")
+    def _lipschitz(self) -> "AdversaryTraining":
+        if self.objective == "wgan" and (self.weight_clip is None) == (self.gradient_penalty is None):
+            raise ValueError("objective 'wgan' needs exactly one of weight_clip and gradient_penalty")
+        if self.objective == "gan" and (self.weight_clip or self.gradient_penalty):
+            raise ValueError("objective 'gan' takes neither weight_clip nor gradient_penalty")
+        return self
+
+
+class GanTraining(AdversaryTraining):
+    """Adversarial training of one generator, shared by candidates and controls."""
+
+    train_images: ImagesShown
+    """Training length in real images shown."""
+    batch_size: StatisticsBatchSize
+    generator_learning_rate: LearningRate
+    discriminator_depth: Depth | None = None
+    """Depth scale factor of the discriminator; null gives it the generator's."""
+    discriminator_steps: Steps
+    """Discriminator or critic updates for each generator update."""
+    ema_half_life_images: HalfLife
+    """Half-life of the exponential moving average of generator weights, in images; 0 switches it off."""
+
+
+AnyTraining = Annotated[
+    Annotated[GanTraining, Tag(UNCONDITIONAL)] | Annotated[TranslationTraining, Tag(CONDITIONAL)],
+    Discriminator(kind_of_training),
+]
+"""A section that names a `framework` trains a conditional generator."""
+
+
+class GeneratorItem(Section):
+    """A generator, by exactly one of its two names."""
+
+    depth: Depth | None = None
+    """W-DCGAN's depth scale factor."""
+    spec: GeneratorName | None = None
+    """Any family's `family:spec`, as `ganpress cost` reads it."""
+
+    @model_validator(mode="after")
+    def _one_name(self) -> "GeneratorItem":
+        if (self.depth is None) == (self.spec is None):
+            raise ValueError("needs exactly one of depth (W-DCGAN) and spec (family:spec, see `ganpress cost`)")
+        return self
+
+    @property
+    def generator_name(self) -> str:
+        """`family:spec`."""
+        return self.spec or f"wdcgan:{self.depth}"
+
+
+class CandidateItem(GeneratorItem):
+    """A member of the teacher family: trained here, or imported."""
+
+    imported: bool = False
+    """Take the generator at `candidate.imported` as it is."""
+
+    @model_validator(mode="after")
+    def _one_name(self) -> "CandidateItem":
+        if (self.depth is not None) + (self.spec is not None) + self.imported != 1:
+            raise ValueError("needs exactly one of depth (W-DCGAN), spec (family:spec) and imported: true")
+        return self
+
+
+class CandidateConfig(Section):
+    """The teacher family: one GAN for each depth or spec."""
+
+    training: AnyTraining
+    imported: ImportedFolder = "imported/README.md"
+    """Folder of an imported generator, e.g. `imported/srgan`, for the items that take it; the default names none."""
+    items: dict[ItemName, CandidateItem] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+def _can_choose(name: str) -> str:
+    if name in METRICS and METRICS[name].can_choose:
+        return name
+    allowed = METRICS.listing(lambda metric: metric.can_choose)
+    raise ValueError(f"'{name}' is no metric that generators can be chosen by; choose {allowed}")
+
+
+QuickMetric = Annotated[RegisteredName, AfterValidator(_can_choose)]
+"""What generators are chosen by; `miou` needs a segmenter as judge, `psnr` paired data."""
+
+
+class TeacherConfig(Section):
+    """How the best candidate is chosen."""
+
+    metric: QuickMetric
+    images: ScoredImages
+    """Generated images that each candidate is scored on, against the validation split."""
+
+
+class DistillationTraining(Section):
+    """Training of a student from the teacher's images, or jointly with a discriminator."""
+
+    train_images: ImagesShown
+    """Training length in latents shown."""
+    batch_size: StatisticsBatchSize
+    learning_rate: LearningRate
+    """Peak learning rate; it decays to zero along a cosine."""
+    beta1: Momentum
+    ema_half_life_images: HalfLife
+    teacher_images: Images | None = None
+    """Images that the teacher draws once, to be shown again and again; null draws fresh ones for every step."""
+    bf16: bool = False
+    """Convolutions of teacher and student in bfloat16 while training, weights in float32."""
+
+
+AnyDistillation = Annotated[
+    Annotated[DistillationTraining, Tag(UNCONDITIONAL)] | Annotated[FeatureDistillation, Tag(CONDITIONAL)],
+    Discriminator(kind_of_training),
+]
+"""A section that names a `framework` distils a conditional generator."""
+
+
+class StudentItem(GeneratorItem):
+    """One student: its size and its loss."""
+
+    loss: Literal["mse", "joint", "gan_compression"]
+    """`mse` and `joint` distil from latents; `gan_compression` is the full objective of student.training."""
+    alpha: ShareInside = 0.0001
+    """Weight of the adversarial term of the joint loss (eq. 4)."""
+
+
+class StudentConfig(Section):
+    """Distillation of smaller generators from the teacher (eq. 3 and 4)."""
+
+    training: AnyDistillation
+    adversarial: AdversaryTraining
+    """How the joint loss trains the discriminator that it inherits from the teacher: one update a step."""
+    items: dict[ItemName, StudentItem] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+class ControlConfig(Section):
+    """Regular GANs of the students' sizes, trained without a teacher."""
+
+    training: AnyTraining
+    items: dict[ItemName, GeneratorItem] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+Choices = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=256)]
+"""Numbers that one place of a spec may take."""
+
+
+class SupernetConfig(Section):
+    """The once-for-all generator distilled from the teacher."""
+
+    family: GeneratorName = "wdcgan"
+    """Generator family, with the options of its spec text where it has any: `mobile_spade:upsampling=normal`."""
+    widths: Annotated[tuple[Choices, ...], Field(strict=False, min_length=1, max_length=1024)]
+    """Numbers that each place of a spec may take, ascending: one list for all places, or one list a place."""
+    initial: Literal["random", "teacher"] = "random"
+    """`teacher`: the widest network starts as the teacher, its channels ordered by importance."""
+    sandwich: bool
+    """Train the largest and smallest sub-generator in each step beside the random ones."""
+    random_specs: Steps
+    """Sub-generators sampled uniformly in each step."""
+    training: AnyDistillation
+
+    @field_validator("widths", mode="before")
+    @classmethod
+    def _one_list(cls, content: object) -> object:
+        """Read `[2, 4, 8]` as one list for all places."""
+        flat = (
+            isinstance(content, list | tuple) and content and not any(isinstance(one, list | tuple) for one in content)
+        )
+        return [content] if flat else content
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "SupernetConfig":
+        for numbers in self.widths:
+            if not numbers or list(numbers) != sorted(set(numbers)) or numbers[0] < 1:
+                raise ValueError(f"widths must be ascending and at least 1, found {list(numbers)}")
+        return self

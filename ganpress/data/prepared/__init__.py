@@ -1,0 +1,1 @@
+"""Prepared data below `artifacts/`: made from raw data, and read by trainers and metrics."""

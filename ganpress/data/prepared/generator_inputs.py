@@ -1,0 +1,89 @@
+"""Where a generator's inputs come from: latents, or the prepared sources of one split.
+
+What measures, calibrates, exports or draws a generator asks for inputs by seed and purpose, and need not know which
+kind it has before it (`ganpress.metrics.scoring.Inputs` is what they have in common).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganpress.basics.seeding import torch_generator
+from ganpress.data.prepared.arrays import PreparedMeta, Split, read_meta
+from ganpress.data.prepared.pairs import SourceArray, open_sources
+from models.family import Canvas
+from models.wdcgan import LATENT
+
+BATCH = 250
+"""Inputs that a generator is given at a time."""
+
+
+class LatentInputs:
+    """z (N, Z) ~ N(0, I), as many as are asked for."""
+
+    def __init__(self, latent: int = LATENT) -> None:
+        self.latent = latent
+
+    def example(self) -> Tensor:
+        return torch.zeros(1, self.latent)
+
+    def draw(self, seed: int, purpose: str, count: int) -> Tensor:
+        """Return z (count, Z); drawn at once, because the values that torch draws depend on the sizes of the draws."""
+        return torch.randn(count, self.latent, generator=torch_generator(seed, purpose, "latents"))
+
+    def batches(self, seed: int, purpose: str, count: int, batch_size: int = BATCH) -> Iterator[Tensor]:
+        yield from torch.split(self.draw(seed, purpose, count), batch_size)
+
+
+class SourceInputs:
+    """Sources of one split: images in [-1, 1], or one-hot label maps; each at most once."""
+
+    def __init__(self, sources: SourceArray) -> None:
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def example(self) -> Tensor:
+        return torch.zeros(1, self.sources.channels, self.sources.height, self.sources.width)
+
+    def rows(self, seed: int, purpose: str, count: int) -> Tensor:
+        """Return the indices (n,) of what `draw` returns, ascending: those of the truth too where data is paired."""
+        if count >= len(self.sources):
+            return torch.arange(len(self.sources))
+        order = torch.randperm(len(self.sources), generator=torch_generator(seed, purpose, "sources"))
+        return order[:count].sort().values
+
+    def draw(self, seed: int, purpose: str, count: int) -> Tensor:
+        return self.sources.batch(self.rows(seed, purpose, count))
+
+    def batches(self, seed: int, purpose: str, count: int, batch_size: int = BATCH) -> Iterator[Tensor]:
+        for rows in torch.split(self.rows(seed, purpose, count), batch_size):
+            yield self.sources.batch(rows)
+
+
+def open_inputs(prepared_dir: Path, split: Split) -> LatentInputs | SourceInputs:
+    """Choose by `meta.json`: latents for unconditional data, else the sources of `split`.
+
+    Raises:
+        DataError: if prepared data is missing or damaged.
+    """
+    if read_meta(prepared_dir).conditioning is None:
+        return LatentInputs()
+    return SourceInputs(open_sources(prepared_dir, split))
+
+
+def canvas_of(meta: PreparedMeta) -> Canvas:
+    """What a generator of this data reads and draws."""
+    source = meta.conditioning
+    if source is None:
+        return Canvas(meta.channels, meta.size, meta.width)
+    return Canvas(meta.channels, meta.size, meta.width, source.channels, source.height, source.width)
+
+
+def inputs_digest(inputs: Tensor) -> str:
+    """sha256 of the float32 bytes of inputs (N, …), row by row."""
+    return hashlib.sha256(inputs.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()

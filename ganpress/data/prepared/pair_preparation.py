@@ -1,0 +1,112 @@
+"""From raw conditional data to arrays of sources beside arrays of targets, streamed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.basics.progress import ticker
+from ganpress.config.data_section import PrepareConfig
+from ganpress.data.prepared.arrays import Conditioning, PreparedMeta
+from ganpress.data.prepared.fitting import Crop, fit_image, fit_labels, middle_crop
+from ganpress.data.prepared.image_preparation import (
+    SplitFiles,
+    SplitPlan,
+    plan_splits,
+    prepare_images,
+    target_meta,
+    write_images,
+    write_labels,
+)
+from ganpress.data.raw.raw_images import open_raw
+from ganpress.data.raw.raw_pairs import RawPairs, integer_scale, open_raw_pairs
+from ganpress.errors import DataError
+
+
+def prepare_data(folder: Path, config: PrepareConfig, seed: int, out: Path) -> PreparedMeta:
+    """Prepare what lies below `folder`: images alone, or sources and targets.
+
+    Raises:
+        DataError: as `prepare_images` and `prepare_pairs`.
+    """
+    pairs = open_raw_pairs(folder)
+    if pairs is None:
+        return prepare_images(open_raw(folder), config, seed, out)
+    return prepare_pairs(pairs, config, seed, out)
+
+
+def prepare_pairs(raw: RawPairs, config: PrepareConfig, seed: int, out: Path) -> PreparedMeta:
+    """Write `<split>.npy`, `<split>_sources.npy`, `<split>_labels.npy` and `meta.json`; equal input gives equal bytes.
+
+    The targets decide the splits. A source takes the split, the place and the crop of its target; unpaired, each domain
+    is split on its own. Label maps are resampled by the nearest pixel, images as always.
+
+    Raises:
+        DataError: if an image can't be decoded, a source has no target or does not fit it, or a split would be empty.
+    """
+    plan = plan_splits(raw.target, config, seed)
+    source_plan = plan if raw.paired else plan_splits(raw.source, config, seed)
+    channels = 1 if raw.pairing == "semantic" else config.source_channels or config.channels
+    with SplitFiles(out, source_plan, (channels, *config.source_shape), "_sources") as sources:
+        if raw.paired:
+            _write_paired(raw, plan, config, out, sources)
+        else:
+            write_images(raw.target, plan, config, out)
+            _write_domain(raw, config, sources)
+    height, width = config.source_shape
+    read = len(raw.label_names) if raw.pairing == "semantic" else channels
+    names = list(raw.label_names)
+    conditioning = Conditioning(raw.pairing, read, height, width, names, source_plan.counts())
+    meta = replace(target_meta(raw.target, plan, config), source=raw.name, conditioning=conditioning)
+    meta.save(out)
+    return meta
+
+
+def _write_paired(raw: RawPairs, plan: SplitPlan, config: PrepareConfig, out: Path, sources: SplitFiles) -> None:
+    """Write both sides in one pass."""
+    shape = (config.image_size, config.target_width)
+    targets = SplitFiles(out, plan, (config.channels, *shape))
+    with targets, ticker("prepare", len(plan.split), "pairs") as progress:
+        for number, source, target in raw.matched():
+            if targets.wants(number):
+                read, drawn = source.decode(), target.decode()
+                crops = _same_crop(source.path, _shape(read), _shape(drawn), shape)
+                sources.write(number, _fit_source(raw, read, config, crops[0]))
+                targets.write(number, fit_image(drawn, shape, config.channels, crops[1]))
+            progress.advance(1)
+    write_labels(plan, out)
+
+
+def _write_domain(raw: RawPairs, config: PrepareConfig, sources: SplitFiles) -> None:
+    with ticker("prepare sources", len(sources.plan.split), "images") as progress:
+        for number, image in enumerate(raw.source):
+            if sources.wants(number):
+                sources.write(number, _fit_source(raw, image.decode(), config))
+            progress.advance(1)
+
+
+def _shape(pixels: NDArray[np.uint8]) -> tuple[int, int]:
+    return pixels.shape[0], pixels.shape[1]
+
+
+def _same_crop(
+    name: str, source: tuple[int, int], target: tuple[int, int], proportions: tuple[int, int]
+) -> tuple[Crop, Crop]:
+    """Return the same part of a source and of its target, one of which is a whole number of times as large."""
+    factor = integer_scale(source, target)
+    if factor is None:
+        raise DataError(
+            f"source {name} is {source[0]}x{source[1]} pixels and its target {target[0]}x{target[1]}; expected equal "
+            "sizes, or one a whole number of times the other"
+        )
+    crop = middle_crop(min(source, target), proportions)
+    return crop.times(factor if source > target else 1), crop.times(factor if target > source else 1)
+
+
+def _fit_source(
+    raw: RawPairs, pixels: NDArray[np.uint8], config: PrepareConfig, crop: Crop | None = None
+) -> NDArray[np.uint8]:
+    if raw.pairing == "semantic":
+        return fit_labels(pixels, config.source_shape, crop)
+    return fit_image(pixels, config.source_shape, config.source_channels or config.channels, crop)

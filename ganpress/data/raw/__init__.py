@@ -1,0 +1,1 @@
+"""Raw data below `data/`: formats, archives and limits."""

@@ -1,0 +1,111 @@
+"""`data/dataset.json`: what lies below `data/`. Imports nothing heavy, so that asking costs no time."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ganpress.errors import DataError, shown
+from ganpress.files.plain_values import dataclass_of, read_json
+
+CARD_NAME = "dataset.json"
+FOLDER_PREFIX = "folder:"
+PATH_KINDS = ("folder", "pairs", "unpaired", "semantic")
+"""Sources that name a place: `<kind>:<path>`, for pairs also `pairs:<path>:AB` or `:BA`."""
+DERIVED_KINDS = ("edges", "segments", "superres", "domains")
+"""Sources that are made from another one: `<kind>:<base>`, for domains `domains:<base>:<classes>:<classes>`."""
+BUNDLED = ("digits", "scenes")
+"""Sources that ship with a dependency: they can be made again anywhere, at any time."""
+DIRECTIONS = ("AB", "BA")
+SOURCE_FOLDER, TARGET_FOLDER = "source", "target"
+"""Below `data/`, where there is a pairing: what a conditional generator reads, and what it shall draw."""
+IGNORED = 255
+"""Label id of a pixel that belongs to no class."""
+Layout = Literal["idx", "zip", "folder"]
+Pairing = Literal["paired", "unpaired", "semantic"]
+"""Source images with their targets, two domains without, or label maps with their images."""
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """Description of raw data, written by the import."""
+
+    source: str
+    """As it was asked for, but a place by its own name alone: `digits`, `folder:<name>`, `edges:mnist`, …"""
+    layout: Layout
+    counts: dict[str, int]
+    """(Target) images in `train` and `test`, or in `unsplit` where the source has no split."""
+    classes: list[str] = field(default_factory=list)
+    """Class names; for idx files in the order of their label bytes. Empty for unlabelled data."""
+    origin: str = ""
+    """Where the images come from, for people."""
+    pairing: Pairing | None = None
+    """With one, `source/` and `target/` hold a raw data set each; None: unconditional."""
+    label_names: list[str] = field(default_factory=list)
+    """Names of the label ids 0, 1, … of semantic data; empty otherwise."""
+
+    @property
+    def images(self) -> int:
+        return sum(self.counts.values())
+
+    def save(self, folder: Path) -> None:
+        """Write `dataset.json`; equal content is equal bytes."""
+        content = asdict(self)
+        if self.pairing is None:  # unconditional data keeps the bytes, and so the pins, that it always had
+            del content["pairing"], content["label_names"]
+        text = json.dumps(content, indent=2, sort_keys=True)
+        (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> DatasetCard | None:
+    """Read `dataset.json` below `folder`; None where there is none.
+
+    Raises:
+        DataError: if it is there but cannot be understood.
+    """
+    path = folder / CARD_NAME
+    try:
+        return dataclass_of(DatasetCard, read_json(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({shown(error, 200)}); run `ganpress data add <source>` again") from None
+
+
+def display_name(source: str) -> str:
+    """Return how `dataset.json` names a source: a place by its own name, since where it lies must not change bytes."""
+    return with_place(source, lambda path: Path(path).expanduser().resolve().name)
+
+
+def with_place(source: str, change: Callable[[str], str]) -> str:
+    """Return `source` with the path inside it changed; sources that name no path come back as they are.
+
+    ``with_place("edges:folder:faces", str.upper)`` is ``"edges:folder:FACES"``.
+    """
+    kind, colon, rest = source.partition(":")
+    if not colon:
+        return source
+    if kind == "domains":
+        base, *classes = rest.rsplit(":", 2)
+        return ":".join([kind, with_place(base, change), *classes])
+    if kind in DERIVED_KINDS:
+        return f"{kind}:{with_place(rest, change)}"
+    if kind not in PATH_KINDS:
+        return source
+    path, direction = split_direction(rest) if kind == "pairs" else (rest, None)
+    return ":".join([kind, change(path), *([direction] if direction else [])])
+
+
+def is_bundled(source: str) -> bool:
+    """Whether a source, or the one that it is derived from, ships with a dependency."""
+    kind, colon, rest = source.partition(":")
+    if colon and kind in DERIVED_KINDS:
+        return is_bundled(rest.rsplit(":", 2)[0] if kind == "domains" else rest)
+    return source in BUNDLED
+
+
+def split_direction(place: str) -> tuple[str, str | None]:
+    """Divide `<path>` or `<path>:AB` into path and direction."""
+    path, _, last = place.rpartition(":")
+    return (path, last) if path and last in DIRECTIONS else (place, None)

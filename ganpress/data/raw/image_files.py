@@ -1,0 +1,213 @@
+"""Image files in a folder tree or in a zip: listing, decoding, packing."""
+
+import io
+import logging
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from ganpress.data.raw.limits import LARGEST_ENTRY_BYTES, LARGEST_PICTURE_PIXELS, MOST_ENTRIES, largest_unpacked
+from ganpress.errors import DataError, shown
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Of Pillow. It takes a file for what its bytes say, whatever its name, and would start Ghostscript for PostScript."""
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it writes about damaged files to stderr; `decode` says enough
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Earliest time a zip can hold; a fixed one makes equal images equal bytes."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a path, by its parts, is an image that was put there on purpose (not hidden, not macOS lint)."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+
+
+def image_names(folder: Path) -> list[str]:
+    """Return the images below `folder`, any depth, as sorted POSIX paths relative to it."""
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in files if is_image_name(name))
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip for reading; its entries are within the limits of `ganpress.data.raw.limits`, by what it says of them.
+
+    Raises:
+        DataError: if it is missing, cut off, no zip, or holds too much.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except Exception:  # a damaged directory raises many types
+        raise DataError(f"{path} is not a complete zip file; get it again") from None
+    try:
+        _check_entries(archive.infolist(), path)
+    except DataError:
+        archive.close()
+        raise
+    return archive
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
+    if len(entries) > MOST_ENTRIES:
+        raise DataError(f"{path} holds {len(entries):,} files, {MOST_ENTRIES:,} are allowed; divide it")
+    largest = largest_unpacked(path.stat().st_size)
+    total = sum(entry.file_size for entry in entries)
+    if total > largest:
+        raise DataError(f"{path} unpacks to {total:,} bytes, {largest:,} are allowed for its size; unpack it yourself")
+    for entry in entries:
+        check_entry(entry.filename, entry.file_size, str(path))
+
+
+def check_entry(name: str, size: int, where: str) -> None:
+    """Refuse an entry of an archive that leaves its folder or is too large.
+
+    Raises:
+        DataError: naming the entry.
+    """
+    if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts or "\0" in name:
+        raise DataError(f"{where} holds '{shown(name)}', a path that leaves the archive; get it from somewhere else")
+    if not 0 <= size <= LARGEST_ENTRY_BYTES:
+        raise DataError(f"{where}: {shown(name)} has {size:,} bytes, {LARGEST_ENTRY_BYTES:,} are allowed for one file")
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Read one file of a zip.
+
+    Raises:
+        DataError: if it is damaged, encrypted or compressed in a way that is not read.
+    """
+    try:
+        if archive.getinfo(name).compress_type not in COMPRESSIONS:
+            raise DataError(f"{shown(name)} cannot be read from {archive.filename}: it is compressed in an unusual way")
+        return archive.read(name)
+    except DataError:
+        raise
+    except Exception:  # a damaged or encrypted entry raises many types
+        reason = "it is damaged or encrypted"
+        raise DataError(f"{shown(name)} cannot be read from {archive.filename}: {reason}; get it again") from None
+
+
+def read_picture_file(path: Path) -> bytes:
+    """Read a picture's file.
+
+    Raises:
+        DataError: if it is too large or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_ENTRY_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > LARGEST_ENTRY_BYTES:
+        raise DataError(f"{path} has more than {LARGEST_ENTRY_BYTES:,} bytes, which are allowed for one picture")
+    return content
+
+
+def decode(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode an image file into uint8 (H, W, C), C = 1 for greyscale, 3 for anything coloured.
+
+    The camera's orientation is applied, transparency is laid over white, 16-bit greyscale keeps its high byte. Of a
+    file with several pictures the first one is taken.
+
+    Raises:
+        DataError: if the bytes are no image that Pillow can read in full, or it has too many pixels.
+    """
+    with opened_picture(content, name) as opened:
+        ImageOps.exif_transpose(opened, in_place=True)
+        pixels = np.asarray(_plain(opened), np.uint8)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+@contextmanager
+def opened_picture(content: bytes, name: str) -> Iterator[Image.Image]:
+    """Open a picture of a known format and a bounded size; whatever fails while it is read becomes one line.
+
+    Raises:
+        DataError: if it cannot be read, or is larger than `LARGEST_PICTURE_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings():  # Pillow warns of large pictures and odd fields; what is refused is said here
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+                pixels = opened.width * opened.height
+                if not 0 < pixels <= LARGEST_PICTURE_PIXELS:
+                    found = f"{opened.width:,} x {opened.height:,} pixels"
+                    limit = f"allowed are 1 to {LARGEST_PICTURE_PIXELS:,} in all"
+                    raise DataError(f"{shown(name)} cannot be decoded: it has {found}; {limit}")
+                yield opened
+    except DataError:
+        raise
+    except Image.DecompressionBombError:
+        limit = f"it has more than {LARGEST_PICTURE_PIXELS:,} pixels"
+        raise DataError(f"{shown(name)} cannot be decoded: {limit}, which are allowed") from None
+    except Exception:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
+        reason = f"it is damaged, cut off, or none of {', '.join(FORMATS)}"
+        raise DataError(f"{shown(name)} cannot be decoded: {reason}") from None
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Convert to mode L or RGB."""
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("L" if image.mode == "LA" else "RGB")
+    return image.convert("L" if image.mode in ("1", "I", "F") else "RGB")
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode uint8 (H, W) or (H, W, C), C = 1 or 3, as PNG."""
+    content = io.BytesIO()
+    grey = pixels.ndim == 3 and pixels.shape[2] == 1
+    # Level 3: half the time of zlib's default for a few per cent more bytes.
+    Image.fromarray(pixels[:, :, 0] if grey else pixels).save(content, "png", compress_level=3)
+    return content.getvalue()
+
+
+class ZipPacker:
+    """A new zip of image files, uncompressed as they are compressed already; equal members give equal bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
+
+    def add(self, name: str, content: bytes) -> None:
+        """Append one file; times and permissions are fixed."""
+        entry = zipfile.ZipInfo(name, ZIP_EPOCH)
+        entry.create_system = 3  # Unix, also when packed elsewhere
+        entry.external_attr = 0o644 << 16
+        self._archive.writestr(entry, content)
+
+    def __enter__(self) -> "ZipPacker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+
+def write_zip(path: Path, members: Iterable[tuple[str, bytes]]) -> int:
+    """Pack `members` (name, content), in the given order, and return how many."""
+    count = 0
+    with ZipPacker(path) as packer:
+        for name, content in members:
+            packer.add(name, content)
+            count += 1
+    return count
+
+
+def folder_members(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of files below `folder`."""
+    for name in names:
+        yield name, read_picture_file(folder / name)

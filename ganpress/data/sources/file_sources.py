@@ -1,0 +1,214 @@
+"""Sources that are image files: CIFAR-10, CelebA, a folder of your own. All are packed into one `images.zip`.
+
+DVC handles one large file in a moment, 60,000 small ones in minutes; and a zip has one order and one set of bytes.
+"""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ganpress.data.raw.dataset_card import FOLDER_PREFIX, DatasetCard, display_name
+from ganpress.data.raw.file_tree import open_tree
+from ganpress.data.raw.image_files import (
+    folder_members,
+    image_names,
+    is_image_name,
+    open_zip,
+    read_member,
+    read_picture_file,
+    write_zip,
+)
+from ganpress.data.raw.limits import LARGEST_TEXT_BYTES
+from ganpress.data.raw.raw_images import SPLIT_FOLDERS, open_raw
+from ganpress.errors import DataError, shown
+
+ARCHIVE_NAME = "images.zip"
+CIFAR_FOLDER = "cifar-10-batches-py"
+CIFAR_COUNTS = {"train": 50_000, "test": 10_000}
+CIFAR_ADVICE = (
+    "get cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, or a tar archive or folder of images "
+    "as train/<class>/… and test/<class>/…"
+)
+CELEBA_ADVICE = (
+    "get img_align_celeba.zip and list_eval_partition.txt from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+)
+CELEBA_SPLITS = {"0": "train", "1": "train", "2": "test"}
+"""The list's own validation part joins train: prepare holds its validation images out by seed."""
+
+
+def _describe(source: str, origin: str, target: Path) -> DatasetCard:
+    raw = open_raw(target)
+    return DatasetCard(source, "zip", raw.counts(), list(raw.classes), origin)
+
+
+def write_folder(path: Path, target: Path) -> DatasetCard:
+    """Pack a user's folder; nothing is left out, so that the gate names unreadable images.
+
+    Raises:
+        DataError: if `path` is no folder or holds no images.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path} is not a folder; name an existing folder of images as folder:<path>")
+    if not image_names(path):
+        raise DataError(
+            f"{path} holds no images (png, jpg, webp, bmp, tif, gif, ppm), at no depth; name another folder"
+        )
+    write_zip(target / ARCHIVE_NAME, folder_members(path, image_names(path)))
+    return _describe(display_name(f"{FOLDER_PREFIX}{path}"), "a folder of images", target)
+
+
+def write_cifar10(path: Path, target: Path, scratch: Path) -> DatasetCard:
+    """Pack CIFAR-10 from an archive or folder of images, or from torchvision's own files below `path`.
+
+    Raises:
+        DataError: if nothing of it is there, the archive is cut off, or images are missing.
+    """
+    if (batches := _first(path, CIFAR_FOLDER)) is not None:
+        write_zip(target / ARCHIVE_NAME, torchvision_members(batches.parent))
+    elif (pickled := _first(path, "cifar-10-python.tar.gz")) is not None:
+        write_zip(target / ARCHIVE_NAME, torchvision_members(_unpacked(pickled, scratch)))
+    elif (archive := path if path.is_file() else _first(path, "*.tar*")) is not None:
+        write_zip(target / ARCHIVE_NAME, tar_members(archive, scratch))
+    elif names := image_names(path):
+        tops = _above_splits(names)
+        members = ((name.removeprefix(tops), content) for name, content in folder_members(path, names))
+        write_zip(target / ARCHIVE_NAME, members)
+    else:
+        raise DataError(f"{path} holds neither a tar archive, nor images, nor torchvision's cifar-10-batches-py")
+    card = _describe("cifar10", "CIFAR-10, Krizhevsky 2009", target)
+    if card.counts != CIFAR_COUNTS or len(card.classes) != 10:
+        raise DataError(
+            f"{path} holds {card.counts} images of {len(card.classes)} classes, "
+            f"cifar10 has {CIFAR_COUNTS} of 10; the copy is incomplete"
+        )
+    return card
+
+
+def _first(path: Path, name: str) -> Path | None:
+    return next(iter(sorted(path.rglob(name))), None) if path.is_dir() else (path if path.name == name else None)
+
+
+def tar_members(archive: Path, scratch: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the images of a tar archive (.tar, .gz, .xz, .bz2), sorted by name, without a file for each.
+
+    The archive is decompressed to one scratch file first: a compressed one can only be read in its own order.
+
+    Raises:
+        DataError: if the archive is cut off, damaged or no tar archive.
+    """
+    with open_tree(archive, scratch) as tree:
+        names = [name for name in tree.names if is_image_name(name)]
+        tops = _above_splits(names)
+        for name in names:
+            yield name.removeprefix(tops), tree.read(name)
+
+
+def _above_splits(names: list[str]) -> str:
+    """Return the folders that all images share above `train` and `test`, with a slash at the end, or nothing."""
+    for name in names[:1]:
+        parts = PurePosixPath(name).parts
+        depth = next((index for index, part in enumerate(parts) if part in SPLIT_FOLDERS), 0)
+        top = "".join(f"{part}/" for part in parts[:depth])
+        if all(one.startswith(top) for one in names):
+            return top
+    return ""
+
+
+def _unpacked(archive: Path, scratch: Path) -> Path:
+    """Unpack the files of torchvision's CIFAR-10, and nothing else, below `scratch`."""
+    with open_tree(archive, scratch) as tree:
+        for name in tree.below(CIFAR_FOLDER).names:
+            place = scratch / CIFAR_FOLDER / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(tree.read(f"{CIFAR_FOLDER}/{name}"))
+    return scratch
+
+
+def torchvision_members(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the images of `root`/cifar-10-batches-py as PNG files, sorted by name.
+
+    Raises:
+        DataError: if torchvision finds a file missing or of another checksum.
+    """
+    from torchvision import datasets
+
+    # One split at a time is held in memory (150 MB): torchvision has no other way.
+    for split, train in (("test", False), ("train", True)):
+        try:
+            images: Any = datasets.CIFAR10(str(root), train=train)
+        except RuntimeError as error:
+            reason = str(error).split(". ")[0]
+            raise DataError(
+                f"{root / 'cifar-10-batches-py'}: torchvision refuses it ({reason}); get it again"
+            ) from None
+        numbers = sorted(range(len(images)), key=lambda index: (images.classes[images.targets[index]], index))
+        for index in numbers:
+            image, label = images[index]
+            content = io.BytesIO()
+            image.save(content, "png")
+            yield f"{split}/{images.classes[label]}/{index:05d}.png", content.getvalue()
+
+
+def write_celeba(path: Path, target: Path) -> DatasetCard:
+    """Pack CelebA from `img_align_celeba` (folder or zip) and `list_eval_partition.txt` below `path`.
+
+    Raises:
+        DataError: if one of them is missing, the list cannot be read, or a listed image is absent.
+    """
+    listing, folder = _first(path, "list_eval_partition.txt"), _first(path, "img_align_celeba")
+    archive = _first(path, "img_align_celeba.zip")
+    if listing is None or (folder is None and archive is None):
+        missing = "list_eval_partition.txt" if listing is None else "img_align_celeba (folder or zip)"
+        raise DataError(f"{path} holds no {missing}")
+    names = sorted(_partition(listing))
+    if folder is not None and folder.is_dir():
+        _check_listed(names, set(image_names(folder)), folder)
+        members = ((f"{split}/{name}", read_picture_file(folder / name)) for split, name in names)
+        write_zip(target / ARCHIVE_NAME, members)
+    else:
+        with open_zip(archive or path) as packed:
+            inside = {Path(name).name: name for name in packed.namelist() if is_image_name(name)}
+            _check_listed(names, set(inside), archive or path)
+            write_zip(target / ARCHIVE_NAME, _zip_members(packed, names, inside))
+    return _describe("celeba", "CelebA aligned, Liu et al. 2015", target)
+
+
+def _partition(listing: Path) -> list[tuple[str, str]]:
+    """Read (split, name) of each line `000001.jpg 0`."""
+    pairs = []
+    for number, line in enumerate(_text(listing).splitlines(), 1):
+        if not (words := line.split()):
+            continue
+        if len(words) != 2 or words[1] not in CELEBA_SPLITS:
+            raise DataError(f"{listing}, line {number}: expected '<image> 0|1|2', found '{shown(line)}'")
+        pairs.append((CELEBA_SPLITS[words[1]], words[0]))
+    return pairs
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(LARGEST_TEXT_BYTES + 1)
+    if len(content) > LARGEST_TEXT_BYTES:
+        raise DataError(f"{path} has more than the {LARGEST_TEXT_BYTES:,} bytes that are allowed for a list")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 (byte {error.start:,}); get it again") from None
+
+
+def _check_listed(names: list[tuple[str, str]], present: set[str], where: Path) -> None:
+    absent = [name for _, name in names if name not in present]
+    if absent or not names:
+        raise DataError(
+            f"{where} lacks {len(absent)} of the {len(names)} images that list_eval_partition.txt names"
+            + (f", first {absent[0]}" if absent else "")
+        )
+
+
+def _zip_members(
+    packed: zipfile.ZipFile, names: list[tuple[str, str]], inside: dict[str, str]
+) -> Iterator[tuple[str, bytes]]:
+    for split, name in names:
+        yield f"{split}/{name}", read_member(packed, inside[name])

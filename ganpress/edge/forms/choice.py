@@ -1,0 +1,77 @@
+"""The faster form of a generator on a target, by measurement on this machine."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from ganpress.edge.forms.float_forms import FORMS, Form, has_transposed
+from ganpress.edge.targets.target import Target
+from ganpress.metrics.scoring import Generate
+from ganpress.performance.latency import measure_latency
+from models.quantized_network import Quantized
+
+ROUNDS = 30
+"""Timed calls of each form."""
+
+
+CLEARLY_FASTER = 0.9
+"""Share of the default form's time below which another one is taken: a tie must not be decided by noise."""
+
+
+@dataclass(frozen=True)
+class WrittenForm:
+    """The files of a generator in one form, and why in that one."""
+
+    files: tuple[Path, ...]
+    """As `Target.write` returns them."""
+    form: Form
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    """Median time of each form for one input on one thread; empty where nothing was measured."""
+
+
+def write_faster_form(
+    target: Target,
+    model: nn.Module,
+    path: Path,
+    example: Tensor,
+    number_type: str = "float32",
+    calibration: Tensor | None = None,
+    rounds: int = ROUNDS,
+) -> WrittenForm:
+    """Write a generator in each form, time the files side by side and keep those of the form that is clearly faster.
+
+    Each form is written, and calibrated for `int8`, once.
+
+    Args:
+        target: where it is to run.
+        model: a generator; one without transposed convolutions, or in integers of its own, has a single form.
+        path: the file that `target.open` takes; its folder is made.
+        example: inputs (N, …), as for `Target.write`; the first one is timed.
+        number_type: one of the target's.
+        calibration: inputs (n, …) for `int8`.
+        rounds: timed calls of each form.
+
+    Raises:
+        ConfigError: as `Target.write`.
+        CheckpointError: if the target's runtime cannot load what was written.
+    """
+    default = target.default_form(number_type)
+    if isinstance(model, Quantized) or not has_transposed(model):
+        return WrittenForm(target.write(model, path, example, number_type, calibration, default), default)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".forms-", dir=path.parent) as folder:
+        written = {
+            form: target.write(model, Path(folder) / form / path.name, example, number_type, calibration, form)
+            for form in FORMS
+        }
+        runners: dict[str, Generate] = {form: target.open(files[0], threads=1) for form, files in written.items()}
+        latency = measure_latency(runners, example[:1], rounds)
+        milliseconds: dict[str, float] = {form: latency[form].p50_ms for form in written}
+        fastest = min(FORMS, key=lambda form: milliseconds[form])
+        form = fastest if milliseconds[fastest] < CLEARLY_FASTER * milliseconds[default] else default
+        for one in reversed(written[form]):  # the one that is opened comes last
+            one.replace(path.with_name(one.name))
+    return WrittenForm(tuple(path.with_name(one.name) for one in written[form]), form, milliseconds)

@@ -1,0 +1,1 @@
+"""ONNX graphs: writing, rewriting, and number types."""

@@ -1,0 +1,209 @@
+"""Functions of torch as nodes of an ONNX graph, as torch.onnx writes them; each takes its arguments as torch's does."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpress.edge.graphs.graph_writer import GraphWriter
+
+BORDERS = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+END = int(np.iinfo(np.int64).max)
+"""Of a slice that runs to the end of its axis."""
+
+
+class NoForm(Exception):
+    """A function, or a way to call it, that is not written here."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the graph that is computed."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Of one sample, (1, …)."""
+
+
+Operand = Value | Tensor | float
+"""What is computed, and constants."""
+Form = Callable[..., str]
+"""(writer, *arguments of the function) -> name of the result. Raises NoForm for arguments that it does not know."""
+
+
+def _name(writer: GraphWriter, operand: Operand) -> str:
+    if isinstance(operand, Value):
+        return operand.name
+    array = operand.numpy() if isinstance(operand, Tensor) else np.array(operand)
+    return writer.constant(array.astype(np.float32))
+
+
+def _pair(value: int | Sequence[int]) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * 2 if len(values) == 1 else values
+
+
+def _window(weight: Tensor, stride: Any, dilation: Any) -> dict[str, Any]:
+    """What a convolution sees, as ONNX's attributes."""
+    return {"kernel_shape": list(weight.shape[2:]), "strides": _pair(stride), "dilations": _pair(dilation)}
+
+
+def _conv2d(
+    writer: GraphWriter, input: Value, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> str:  # fmt: skip
+    parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
+    pads = _pair(padding) * 2 if not isinstance(padding, str) else _pads_by_name(padding, weight, _pair(dilation))
+    return writer.add("Conv", input.name, *parameters, pads=pads, group=groups, **_window(weight, stride, dilation))
+
+
+def _pads_by_name(padding: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
+    if padding == "valid":
+        return [0, 0, 0, 0]
+    totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+    return [total // 2 for total in totals] + [total - total // 2 for total in totals]  # the odd one comes last
+
+
+def _conv_transpose2d(
+    writer: GraphWriter, input: Value, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+) -> str:  # fmt: skip
+    parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
+    sizes: dict[str, Any] = {"pads": _pair(padding) * 2, "output_padding": _pair(output_padding)}
+    window = _window(weight, stride, dilation)
+    return writer.add("ConvTranspose", input.name, *parameters, group=groups, **sizes, **window)
+
+
+def _linear(writer: GraphWriter, input: Value, weight: Tensor, bias: Tensor | None = None) -> str:
+    if len(input.shape) != 2:
+        raise NoForm("linear over more than one axis")
+    parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
+    return writer.add("Gemm", input.name, *parameters, transB=1)
+
+
+def _batch_norm(
+    writer: GraphWriter, input: Value, running_mean: Tensor, running_var: Tensor, weight: Tensor | None = None,
+    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> str:  # fmt: skip
+    if training:
+        raise NoForm("batch normalisation by the statistics of the batch")
+    weight = torch.ones_like(running_mean) if weight is None else weight
+    bias = torch.zeros_like(running_mean) if bias is None else bias
+    parameters = (_name(writer, one) for one in (weight, bias, running_mean, running_var))
+    return writer.add("BatchNormalization", input.name, *parameters, epsilon=eps, momentum=1 - momentum)
+
+
+def _instance_norm(
+    writer: GraphWriter, input: Value, running_mean: Tensor | None = None, running_var: Tensor | None = None,  # noqa: ARG001
+    weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1,  # noqa: ARG001
+    eps: float = 1e-5,
+) -> str:  # fmt: skip
+    if not use_input_stats:
+        raise NoForm("instance normalisation by running statistics")
+    channels = input.shape[1]
+    scale = writer.constant(np.ones(channels, np.float32)) if weight is None else _name(writer, weight)
+    shift = writer.constant(np.zeros(channels, np.float32)) if bias is None else _name(writer, bias)
+    return writer.add("InstanceNormalization", input.name, scale, shift, epsilon=eps)
+
+
+def _pad(
+    writer: GraphWriter, input: Value, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> str:
+    if len(pad) % 2 or len(pad) > 2 * len(input.shape):
+        raise NoForm(f"padding {pad}")
+    before, after = [0] * len(input.shape), [0] * len(input.shape)
+    for place in range(len(pad) // 2):  # torch counts from the last axis
+        before[-1 - place], after[-1 - place] = pad[2 * place], pad[2 * place + 1]
+    filling = [writer.constant(np.array(value or 0, np.float32))] if mode == "constant" else []
+    return writer.add("Pad", input.name, writer.sizes(*before, *after), *filling, mode=BORDERS[mode])
+
+
+def _interpolate(
+    writer: GraphWriter, input: Value, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
+    align_corners: bool | None = None, recompute_scale_factor: bool | None = None, antialias: bool = False,  # noqa: ARG001
+) -> str:  # fmt: skip
+    if len(input.shape) != 4 or mode not in ("nearest", "bilinear") or align_corners or antialias:
+        raise NoForm(f"interpolation '{mode}' of {len(input.shape)} axes")
+    spatial = input.shape[2:]
+    if size is None:
+        factors = [scale_factor] * 2 if isinstance(scale_factor, int | float) else list(scale_factor)
+        wanted = [math.floor(length * factor) for length, factor in zip(spatial, factors, strict=True)]
+    else:
+        wanted = _pair(size)
+    scales = np.array([1, 1, *(new / old for new, old in zip(wanted, spatial, strict=True))], np.float32)
+    sampling = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+    if mode == "bilinear":
+        sampling = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return writer.add("Resize", input.name, "", writer.constant(scales), **sampling)
+
+
+def _getitem(writer: GraphWriter, input: Value, index: Any) -> str:
+    parts = list(index) if isinstance(index, tuple | list) else [index]
+    if not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
+        raise NoForm(f"index {parts}")
+    axes = [axis for axis, part in enumerate(parts) if part != slice(None)]
+    starts = [parts[axis].start or 0 for axis in axes]
+    ends = [END if parts[axis].stop is None else parts[axis].stop for axis in axes]
+    return writer.add("Slice", input.name, writer.sizes(*starts), writer.sizes(*ends), writer.sizes(*axes))
+
+
+def _concatenation(writer: GraphWriter, tensors: Sequence[Operand], dim: int = 0, axis: int | None = None) -> str:
+    return writer.add("Concat", *(_name(writer, one) for one in tensors), axis=dim if axis is None else axis)
+
+
+def _prelu(writer: GraphWriter, input: Value, weight: Tensor) -> str:
+    spread = weight.reshape(-1, *(1 for _ in input.shape[2:])) if weight.numel() > 1 else weight
+    return writer.add("PRelu", input.name, _name(writer, spread))
+
+
+def _clamp(writer: GraphWriter, input: Value, min: float | None = None, max: float | None = None) -> str:
+    bounds = ["" if bound is None else _name(writer, bound) for bound in (min, max)]
+    return writer.add("Clip", input.name, *bounds)
+
+
+def _average(writer: GraphWriter, input: Value, output_size: Any) -> str:
+    if len(input.shape) != 4 or _pair(output_size) != [1, 1]:
+        raise NoForm(f"average pooling to {output_size}")
+    return writer.add("GlobalAveragePool", input.name)
+
+
+def _pointwise(operator: str, **attributes: Any) -> Form:
+    """An activation; how it is told to work in place does not matter."""
+
+    def form(writer: GraphWriter, input: Value, inplace: bool = False) -> str:  # noqa: ARG001
+        return writer.add(operator, input.name, **attributes)
+
+    return form
+
+
+def _leaky_relu(writer: GraphWriter, input: Value, negative_slope: float = 0.01, inplace: bool = False) -> str:  # noqa: ARG001
+    return writer.add("LeakyRelu", input.name, alpha=negative_slope)
+
+
+def _arithmetic(operator: str) -> Form:
+    def form(writer: GraphWriter, input: Operand, other: Operand) -> str:
+        return writer.add(operator, _name(writer, input), _name(writer, other))
+
+    return form
+
+
+def _shuffle(writer: GraphWriter, input: Value, upscale_factor: int) -> str:
+    return writer.add("DepthToSpace", input.name, blocksize=upscale_factor, mode="CRD")
+
+
+FORMS: dict[str, Form] = {
+    "conv2d": _conv2d, "conv_transpose2d": _conv_transpose2d, "linear": _linear,
+    "batch_norm": _batch_norm, "instance_norm": _instance_norm,
+    "pad": _pad, "interpolate": _interpolate, "pixel_shuffle": _shuffle, "getitem": _getitem,
+    "cat": _concatenation, "concat": _concatenation, "adaptive_avg_pool2d": _average,
+    "add": _arithmetic("Add"), "sub": _arithmetic("Sub"), "mul": _arithmetic("Mul"), "div": _arithmetic("Div"),
+    "truediv": _arithmetic("Div"),
+    "relu": _pointwise("Relu"), "tanh": _pointwise("Tanh"), "sigmoid": _pointwise("Sigmoid"),
+    "hardswish": _pointwise("HardSwish"), "hardsigmoid": _pointwise("HardSigmoid", alpha=1 / 6, beta=0.5),
+    "leaky_relu": _leaky_relu, "prelu": _prelu, "clamp": _clamp,
+}  # fmt: skip
+"""By the name of the function."""

@@ -1,0 +1,76 @@
+"""Single layers as ONNX graphs, written node by node, for tables of how long layers take.
+
+torch.onnx takes a second for each graph, as long as for a whole small generator; here it is milliseconds. What has no
+form here goes through torch.onnx as any network does.
+"""
+
+import inspect
+
+from torch import Tensor, nn
+
+from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, GraphWriter, input_name
+from ganpress.edge.graphs.layer_forms import FORMS, NoForm, Value
+from ganpress.search.layer_runs import Call, LayerNetwork
+
+
+class DrawnLayer(DrawnModule):
+    """A layer that draws its own graph; it computes what `layer` computes."""
+
+    def __init__(self, layer: LayerNetwork, content: bytes) -> None:
+        super().__init__()
+        self.layer, self._content = layer, content
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layer(x)
+        return result
+
+    def onnx_graph(self) -> bytes:
+        """See `DrawnModule`."""
+        return self._content
+
+
+def drawn(layer: LayerNetwork, example: Tensor) -> nn.Module:
+    """The layer, able to draw its own graph where all its functions have a form here; else as it is.
+
+    Args:
+        layer: a layer as a network of its own.
+        example: an input (1, …).
+    """
+    try:
+        return DrawnLayer(layer, layer_graph(layer, example))
+    except NoForm:
+        return layer
+
+
+def layer_graph(layer: LayerNetwork, example: Tensor) -> bytes:
+    """Write the graph: (batch, …) -> the first number of each sample's result, as `LayerNetwork` computes it.
+
+    Raises:
+        NoForm: if one of its functions is not written here.
+    """
+    writer = GraphWriter()
+    source = name = input_name(example)
+    shape = tuple(example.shape)
+    for call, constants in layer.steps():
+        if call.name not in FORMS:
+            raise NoForm(call.name)
+        values: list[Value | Tensor] = []
+        for constant, operand in zip(constants, call.operands, strict=True):
+            if constant is None and operand.shape != shape:
+                name = writer.add("Reshape", name, writer.sizes(-1, *operand.shape[1:]))
+            values.append(Value(name, operand.shape) if constant is None else constant)
+        name, shape = _node(writer, call, values), call.result
+    inner = range(1, len(shape))
+    first = (writer.sizes(*(0 for _ in inner)), writer.sizes(*(1 for _ in inner)), writer.sizes(*inner))
+    writer.add("Slice", name, *first, result=OUTPUT)
+    return writer.to_bytes(["batch", *example.shape[1:]], ["batch", *(1 for _ in inner)], source)
+
+
+def _node(writer: GraphWriter, call: Call, values: list[Value | Tensor]) -> str:
+    form = FORMS[call.name]
+    arguments, named = call.filled(iter(values))
+    try:
+        inspect.signature(form).bind(writer, *arguments, **named)
+    except TypeError as error:  # an argument that the form does not know
+        raise NoForm(f"{call.name}: {error}") from None
+    return form(writer, *arguments, **named)

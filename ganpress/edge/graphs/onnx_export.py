@@ -1,0 +1,133 @@
+"""Generators as ONNX files: one float32 input, `z` (batch, Z) or `source` (batch, C, H, W), and one output `images`.
+
+The batch is dynamic, height and width are fixed.
+
+Known architectures are written node by node, which picks the form that runs fastest, needs no exporter (it takes
+seconds to import and to trace) and leaves nothing in the file but the graph. Any other module goes through
+torch.onnx.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.edge.file_writing import whole_or_nothing
+from ganpress.edge.forms.pixel_blocks import widen_outputs
+from ganpress.edge.graphs.graph_passes_codes import pad_codes_
+from ganpress.edge.graphs.graph_passes_flows import pass_codes_, share_scale_
+from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, input_name
+from ganpress.edge.graphs.onnx_format import OPSET
+from ganpress.edge.graphs.onnx_surgery import keep_channel_scales_
+from ganpress.edge.layer_names import blame
+from ganpress.errors import ConfigError
+from ganpress.structure.surgery import fold_batch_norm
+from models.edge_wdcgan import EdgeWdcgan, FoldedWdcgan
+from models.quantized import QuantizedGenerator
+from models.wdcgan import WdcganGenerator
+
+LARGEST_FILE_BYTES = 2**31 - 1
+"""Limit of the protobuf format that ONNX files are in."""
+
+
+def export_onnx(model: nn.Module, path: Path, example: Tensor) -> None:
+    """Write `model` as an ONNX file, whole or not at all.
+
+    Args:
+        model: a generator; its eval behaviour is exported.
+        path: the file; its folder is made.
+        example: inputs (N, …) that an unknown architecture is traced with; their shape but for N is the file's.
+
+    Raises:
+        ConfigError: if an operator of the model cannot be written as ONNX, or the file would pass the format's limit.
+    """
+    write_content(path, graph_content(model, example))
+
+
+def graph_content(model: nn.Module, example: Tensor) -> bytes:
+    """Serialise the graph of a generator; see `export_onnx`."""
+    if isinstance(model, DrawnModule):
+        return model.onnx_graph()
+    if isinstance(model, WdcganGenerator):
+        model = fold_batch_norm(model)
+    if isinstance(model, EdgeWdcgan | FoldedWdcgan | QuantizedGenerator):
+        from ganpress.edge.graphs.wdcgan_graph import folded_graph, quantized_graph, subpixel_graph
+
+        if isinstance(model, EdgeWdcgan):
+            return subpixel_graph(model)
+        return folded_graph(model) if isinstance(model, FoldedWdcgan) else quantized_graph(model)
+    return traced_graph(widen_outputs(model, example), example)
+
+
+def traced_graph(model: nn.Module, example: Tensor) -> bytes:
+    """Export any module through torch.onnx and strip everything that is not computation.
+
+    Raises:
+        ConfigError: with the exporter's reason.
+    """
+    batch = torch.export.Dim("batch", min=1)
+    if len(example) < 2:
+        example = example.expand(2, *example.shape[1:])  # the tracer takes a batch of one for a constant
+    try:
+        program = torch.onnx.export(
+            model.eval(),
+            (example[:2],),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[input_name(example)],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: batch},),
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        messages = _messages(error)
+        reason, where = " ".join(messages[-1].split())[:300], blame(model, example, " ".join(messages))
+        if where is not None:
+            raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {where} has no form there") from error
+        raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {reason}") from error
+    if program is None:
+        raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
+    proto = program.model_proto
+    _strip_metadata_(proto)
+    share_scale_(proto)
+    pass_codes_(proto)
+    keep_channel_scales_(proto)
+    pad_codes_(proto)
+    if proto.ByteSize() > LARGEST_FILE_BYTES:
+        raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def _messages(error: BaseException | None) -> list[str]:
+    """What an error and all those behind it say, the first cause last."""
+    messages = []
+    while error is not None:
+        messages.append(str(error))
+        error = error.__cause__ or error.__context__
+    return messages
+
+
+def _strip_metadata_(proto: Any) -> None:
+    """Remove stack traces, shapes of inner values and long names: they outweigh the weights of a small model."""
+    graph = proto.graph
+    del graph.value_info[:]
+    boundary = {value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {"": ""} | {name: name for name in boundary}
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("doc_string")
+        del part.metadata_props[:]
+    for initializer in graph.initializer:
+        initializer.name = names.setdefault(initializer.name, f"c{len(names)}")
+    for node in graph.node:
+        node.ClearField("name")
+        node.input[:] = [names.setdefault(name, f"v{len(names)}") for name in node.input]
+        node.output[:] = [names.setdefault(name, f"v{len(names)}") for name in node.output]
+    proto.producer_name, proto.producer_version = "ganpress", ""
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; its folder is made."""
+    with whole_or_nothing(path) as place:
+        place.write_bytes(content)

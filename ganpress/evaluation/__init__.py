@@ -1,0 +1,1 @@
+"""Measurement of finished generators, and of generators at one level of compression."""

@@ -1,0 +1,246 @@
+"""Measurement of finished generators: quality, diversity and sharpness against real images, and against the truth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpress.basics.pixel_values import images_to_uint8
+from ganpress.config.edge_section import EvaluateConfig
+from ganpress.data.prepared.arrays import Split, open_split, read_meta
+from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs
+from ganpress.metrics.distributions.frechet import frechet_distance_of_features
+from ganpress.metrics.distributions.frechet_error import frechet_terms
+from ganpress.metrics.distributions.inception_score import inception_score
+from ganpress.metrics.distributions.kernel import kernel_distance
+from ganpress.metrics.feature_inputs import Float64
+from ganpress.metrics.images.sharpness import variance_of_laplacian
+from ganpress.metrics.judges.feature_networks import Judge
+from ganpress.metrics.judges.judge_output import JudgeOutput
+from ganpress.metrics.neighbours.hashed import HashedReference, hash_reference, score_hashed
+from ganpress.metrics.neighbours.hashed_nearest import (
+    HashedNeighbourhood,
+    LshNeighbourSettings,
+    hashed_neighbourhood,
+    score_hashed_neighbours,
+)
+from ganpress.metrics.neighbours.precision_recall import Neighbourhood, neighbour_scores, neighbourhood
+from ganpress.metrics.samples.image_spool import ImageSpool
+from ganpress.metrics.samples.sample import Sample
+from ganpress.metrics.samples.sample_store import SampleStore
+from ganpress.metrics.samples.truth import Distance, PairMeter, SegmentationMeter, TeacherMeter, Truth
+from ganpress.metrics.scores import Scores
+from ganpress.metrics.scoring import (
+    BATCH,
+    Generate,
+    Inputs,
+    array_features,
+    generated_batches,
+    input_batches,
+    judge_batches,
+)
+from ganpress.registries import METRICS
+
+PURPOSE = "evaluate"
+"""Purpose by which `score_generator` draws its inputs."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real images as the judge sees them, with everything about them that every generator's scores share."""
+
+    split: str
+    features: Neighbourhood
+    hashed: HashedReference
+    hashed_neighbours: HashedNeighbourhood
+    truth: Truth | None = None
+    """What belongs to each input that `PURPOSE` draws; None where inputs have no truth of their own."""
+    lpips: Distance | None = None
+
+
+def reference_features(
+    array_path: Path | Sequence[Path],
+    judge: Judge,
+    neighbours: int,
+    split: str = "test",
+    batch_size: int = BATCH,
+    truth: Truth | None = None,
+    lpips: Distance | None = None,
+    seed: int = 0,
+) -> Reference:
+    """Look at a prepared split (N, C, H, W) uint8, or several together, once, reading batch by batch.
+
+    Args:
+        array_path: The split's array, or several.
+        judge: The feature network.
+        neighbours: k of all balls.
+        split: Name of the split in metrics.
+        batch_size: Images that the judge sees at a time, at most.
+        truth: What belongs to each input.
+        lpips: Perceptual distance, where its weights are given.
+        seed: Seed of the hashes; scores by hashing compare within one.
+
+    Raises:
+        DataError: if a file is missing or damaged, there are no more images than `neighbours`, or the judge sees the
+            same in all of them.
+    """
+    features = array_features(array_path, judge, batch_size).features
+    return Reference(
+        split,
+        neighbourhood(features, neighbours),
+        hash_reference(features, seed),
+        hashed_neighbourhood(features, seed, LshNeighbourSettings(neighbours=neighbours)),
+        truth,
+        lpips,
+    )
+
+
+def real_arrays(prepared_dir: Path) -> tuple[str, list[Path]]:
+    """Return the real images that finished generators are measured against, and their name in metrics.
+
+    `test` of unconditional, paired and semantic data; `all`, that is train and test targets, of unpaired data, whose
+    test sets are small (protocol of CycleGAN's and GAN Compression's FIDs).
+
+    Raises:
+        DataError: if prepared data is missing or damaged.
+    """
+    conditioning = read_meta(prepared_dir).conditioning
+    if conditioning is not None and conditioning.pairing == "unpaired":
+        return "all", [prepared_dir / "train.npy", prepared_dir / "test.npy"]
+    return "test", [prepared_dir / "test.npy"]
+
+
+def open_truth(
+    prepared_dir: Path, split: Split, inputs: LatentInputs | SourceInputs, seed: int, purpose: str, count: int
+) -> Truth | None:
+    """Return what belongs to each of the inputs that `inputs.draw(seed, purpose, count)` gives.
+
+    None of latents and of unpaired data, whose inputs have no truth.
+
+    Raises:
+        DataError: if prepared data is missing or damaged.
+    """
+    conditioning = read_meta(prepared_dir).conditioning
+    if isinstance(inputs, LatentInputs) or conditioning is None or conditioning.pairing == "unpaired":
+        return None
+    rows = inputs.rows(seed, purpose, count).numpy()
+    targets = open_split(prepared_dir, split).pixels
+    if inputs.sources.classes is None:
+        return Truth(rows, targets)
+    return Truth(rows, targets, inputs.sources.pixels, inputs.sources.classes)
+
+
+def score_generator(
+    generate: Generate,
+    judge: Judge,
+    reference: Reference,
+    config: EvaluateConfig,
+    seed: int,
+    inputs: Inputs,
+    teacher: ImageSpool | None = None,
+    keep: ImageSpool | None = None,
+    on_images: Callable[[int], None] | None = None,
+    samples: SampleStore | None = None,
+) -> Scores:
+    """Measure one generator on the inputs that every generator of this seed gets.
+
+    Images are made, looked at and dropped batch by batch; only features, probabilities and a few numbers an image stay.
+
+    Args:
+        generate: inputs (n, …) -> images (n, C, H, W) in [-1, 1].
+        judge: The feature network that `reference` was made with.
+        reference: Real images, and the truth of each input where it has one.
+        config: Sample counts.
+        seed: Seed of inputs, splits and subsets.
+        inputs: Where inputs come from: latents, or the sources of a split.
+        teacher: The teacher's images of the same inputs, to compare with; None for the teacher itself.
+        keep: Where to keep this generator's images.
+        on_images: Called with the size of each finished batch.
+        samples: Where to keep this generator's images, and what the judge sees in them.
+
+    Raises:
+        DataError: if the generator makes NaN, or a sample count does not fit the data.
+    """
+    meters = _Meters(reference, teacher, keep, samples)
+
+    def look(images: Tensor, seen: JudgeOutput) -> None:
+        meters.update(images, seen)
+        if on_images is not None:
+            on_images(len(images))
+
+    batches = input_batches(inputs, seed, PURPOSE, config.images)
+    seen = judge_batches(generated_batches(generate, batches), judge, look)
+    real = reference.features.features
+    probabilities = seen.probabilities
+    return Scores(
+        images=len(seen.features),
+        split=reference.split,
+        judge=judge.name,
+        fid=frechet_distance_of_features(real, seen.features),
+        kid=kernel_distance(real, seen.features, config.kid_subsets, config.kid_subset_size, seed),
+        fid_terms=frechet_terms(real, seen.features),
+        neighbours=neighbour_scores(reference.features, seen.features),
+        lsh=score_hashed(reference.hashed, seen.features),
+        lsh_neighbours=score_hashed_neighbours(reference.hashed_neighbours, seen.features),
+        vol=np.concatenate(meters.vol),
+        inception=None if probabilities is None else inception_score(probabilities, config.is_splits, seed),
+        segmentation=meters.segmentation.scores() if meters.segmentation else None,
+        pairs=meters.pairs.scores() if meters.pairs else None,
+        to_teacher=meters.to_teacher.scores() if meters.to_teacher else None,
+        others=_measured(Sample(seen.features, real.cpu().numpy(), probabilities, seed)),
+    )
+
+
+def _measured(sample: Sample) -> dict[str, float]:
+    """Every metric that is measured on features alone."""
+    return {
+        name: metric.measure(sample)
+        for name, metric in METRICS.items()
+        if metric.measure is not None and ("classes" not in metric.needs or sample.probabilities is not None)
+    }
+
+
+class _Meters:
+    """Everything that is measured image by image, in one pass."""
+
+    def __init__(
+        self, reference: Reference, teacher: ImageSpool | None, keep: ImageSpool | None, samples: SampleStore | None
+    ) -> None:
+        self._truth, self._teacher, self._keep, self._samples = reference.truth, teacher, keep, samples
+        self._seen = 0
+        self.vol: list[Float64] = []
+        self.pairs = PairMeter(reference.lpips) if reference.truth is not None else None
+        self.to_teacher = TeacherMeter(reference.lpips) if teacher is not None else None
+        self.segmentation: SegmentationMeter | None = None
+
+    def update(self, images: Tensor, seen: JudgeOutput) -> None:
+        """Measure the next batch of images (n, C, H, W) in [-1, 1]."""
+        pixels = images_to_uint8(images).cpu()
+        self.vol.append(variance_of_laplacian(pixels.numpy()))
+        if self._truth is not None and self.pairs is not None:
+            self.pairs.update(pixels, self._truth.targets_of(self._seen, len(pixels)))
+            if self._truth.label_maps is not None and seen.label_maps is not None:
+                self.segmentation = self.segmentation or SegmentationMeter(self._truth)
+                self.segmentation.update(seen.label_maps)
+        if self._teacher is not None and self.to_teacher is not None:
+            self.to_teacher.update(pixels, self._teacher.batch(self._seen, len(pixels)))
+        if self._keep is not None:
+            self._keep.append(pixels)
+        if self._samples is not None:
+            self._samples.append(pixels, seen)
+        self._seen += len(pixels)
+
+
+def interpolate_latents(first: Tensor, second: Tensor, steps: int) -> Tensor:
+    """Return `steps` latents (steps, Z) from `first` (Z,) to `second` (Z,) along the great circle.
+
+    A straight line would pass nearer to the origin than latents from N(0, I) ever lie (White 2016).
+    """
+    angle = torch.arccos((first @ second / (first.norm() * second.norm())).clamp(-1, 1))
+    share = torch.linspace(0, 1, steps)[:, None]
+    if float(angle.sin()) < 1e-6:  # parallel: every way between them is the straight one
+        return (1 - share) * first + share * second
+    return (torch.sin((1 - share) * angle) * first + torch.sin(share * angle) * second) / angle.sin()

@@ -1,0 +1,125 @@
+"""What is known of an imported generator: `imported/<name>/import.json` beside its `generator.pt`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from ganpress.errors import CheckpointError, ConfigError, shown
+from ganpress.files.checkpoint import file_digest, load_model
+from ganpress.files.import_pins import CARD, FOLDER, LARGEST_CARD_BYTES, card_sources
+from ganpress.files.plain_values import dataclass_of, parse_json, read_json
+from ganpress.performance.generator_cost import Cost
+from ganpress.structure.channel_groups import Refusal
+from models.builders import Blueprint
+from models.factory_pins import changed_source, find_source, pin_factory, split_factory
+from models.imported_generator import Range
+
+MODEL = "generator.pt"
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """One place of a spec."""
+
+    name: str
+    """The first layer that makes these channels."""
+    units: int
+    layers: list[str]
+    """Every layer that is cut with it."""
+
+
+@dataclass(frozen=True)
+class ImportCard:
+    """Where a generator comes from and what it is."""
+
+    name: str
+    source: str
+    """`module:function`, or `family:spec` of a known architecture."""
+    source_sha256: str | None
+    """Of the user's module; None for a known architecture."""
+    weights: str | None
+    """File name; None where the user's function brings its own."""
+    weights_sha256: str | None
+    keys: str | None
+    """The mapping from third-party tensor names, if there was one."""
+    input_shape: list[int]
+    """Of one sample."""
+    output_shape: list[int]
+    input_range: Range
+    """Values of black and white that the network itself reads; inside ganpress images are [-1, 1]."""
+    output_range: Range
+    cost: Cost
+    groups: list[GroupSummary]
+    """The channel groups of a user's network, in the order of a spec's numbers; [] for a known architecture."""
+    not_thinned: list[Refusal]
+    modules: dict[str, str] = field(default_factory=dict)
+    """Name of a module -> sha256, of every file beside the user's module that it imports; {} in cards of before."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "ImportCard":
+        """The inverse of `to_json`."""
+        return dataclass_of(cls, parse_json(text.encode()), CARD)
+
+
+def load_imported(root: Path, name: str) -> tuple[nn.Module, Blueprint]:
+    """Load the generator `imported/<name>` in eval mode on the CPU, with what rebuilds it.
+
+    Its module, where it has one, is imported from the working directory.
+
+    Raises:
+        ConfigError: if there is none of this name, or the user's module is not what it was at the import.
+        CheckpointError: if a file is damaged or the module cannot rebuild it.
+    """
+    folder = root / FOLDER / name
+    if not (folder / MODEL).is_file():
+        known = ", ".join(imported_names(root)) or "none yet"
+        raise ConfigError(f"no imported generator '{name}' (imported: {known}); bring it in with `ganpress import`")
+    card = read_card(root, name)
+    if card.source_sha256 is not None:
+        _check_source(card)
+    return load_model(folder / MODEL)
+
+
+def read_card(root: Path, name: str) -> ImportCard:
+    """Read import.json.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    path = root / FOLDER / name / CARD
+    try:
+        return dataclass_of(ImportCard, read_json(path, LARGEST_CARD_BYTES), CARD)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; import the generator again") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({shown(error)}); import the generator again") from None
+
+
+def imported_names(root: Path) -> Sequence[str]:
+    """Names of the generators below imported/."""
+    return sorted(path.parent.name for path in (root / FOLDER).glob(f"[!.]*/{MODEL}"))
+
+
+def source_digest(factory: str) -> str | None:
+    """sha256 of the file of a user's module, found without importing it; None where it has none."""
+    path = find_source(split_factory(factory)[0])
+    return None if path is None else file_digest(path, "sha256")
+
+
+def _check_source(card: ImportCard) -> None:
+    """Pin what the card says, if the user's files still are what it says."""
+    sources = card_sources(card.source, card.source_sha256, card.modules)
+    assert sources is not None
+    reason = changed_source(card.source, sources)
+    if reason is not None:
+        raise ConfigError(
+            f"{FOLDER}/{card.name}: {reason}, so the network may be another; import it again with `ganpress import`, "
+            "or restore the file"
+        )
+    pin_factory(card.source, sources)

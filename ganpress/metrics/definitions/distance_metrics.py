@@ -1,0 +1,90 @@
+"""Distances between the features of generated and of real images."""
+
+import math
+from typing import TYPE_CHECKING
+
+from ganpress.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from ganpress.metrics.intervals.bootstrap import Interval
+    from ganpress.metrics.samples.sample import QuickSample
+    from ganpress.metrics.scores import Comparison, Scores
+
+KID_SUBSETS, KID_SUBSET_SIZE = 10, 1000
+"""Of the quick kernel distance; smaller sets are compared whole."""
+
+
+def _frechet_interval(own: "Scores") -> "Interval | None":
+    from ganpress.metrics.intervals.distance_intervals import frechet_interval
+
+    return None if own.fid_terms is None else frechet_interval(own.fid, own.fid_terms)
+
+
+def _frechet_difference(pair: "Comparison") -> "Interval | None":
+    from ganpress.metrics.intervals.distance_intervals import compare_frechet
+
+    own, other = pair.own, pair.other
+    if own.fid_terms is None or other.fid_terms is None:
+        return None
+    return compare_frechet(own.fid, own.fid_terms, other.fid, other.fid_terms)
+
+
+def _quick_frechet(sample: "QuickSample") -> float:
+    from ganpress.metrics.distributions.frechet import FeatureStatistics, features_to_statistics, frechet_distance
+
+    assert isinstance(sample.real, FeatureStatistics)
+    return frechet_distance(features_to_statistics(sample.seen().features), sample.real)
+
+
+def _kernel_interval(own: "Scores") -> "Interval | None":
+    from ganpress.metrics.intervals.distance_intervals import kernel_interval
+
+    return kernel_interval(own.kid)
+
+
+def _kernel_difference(pair: "Comparison") -> "Interval | None":
+    from ganpress.metrics.intervals.distance_intervals import compare_kernel
+
+    return compare_kernel(pair.own.kid, pair.other.kid)
+
+
+def _quick_kernel(sample: "QuickSample") -> float:
+    from ganpress.metrics.distributions.frechet import FeatureStatistics
+    from ganpress.metrics.distributions.kernel import kernel_distance
+
+    assert sample.real is not None
+    assert not isinstance(sample.real, FeatureStatistics)
+    features = sample.seen().features
+    size = min(KID_SUBSET_SIZE, len(sample.real), len(features))
+    return kernel_distance(sample.real, features, KID_SUBSETS, size, sample.seed).mean
+
+
+FID = Metric(
+    "fid",
+    "FID",
+    "Fréchet distance between generated and real features",
+    "lower",
+    needs=("judge", "real"),
+    read=lambda own, _: own.fid,
+    spreads={"error": lambda own: None if own.fid_terms is None else own.fid_terms.standard_error},
+    has_share=True,
+    interval=_frechet_interval,
+    difference=_frechet_difference,
+    quick=_quick_frechet,
+    real_side="statistics",
+    beware="FID falls with the number of images ({images} here, against all {real}): its bias goes as 1/n and is "
+    "larger than its spread. Compare only numbers of equal n, split and judge, and never with published FIDs.",
+)
+KID = Metric(
+    "kid",
+    "KID",
+    "kernel distance (unbiased MMD²) between generated and real features",
+    "lower",
+    (-math.inf, math.inf),
+    needs=("judge", "real"),
+    read=lambda own, _: own.kid.mean,
+    spreads={"error": lambda own: own.kid.standard_error},
+    interval=_kernel_interval,
+    difference=_kernel_difference,
+    quick=_quick_kernel,
+)

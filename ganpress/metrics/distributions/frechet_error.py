@@ -1,0 +1,79 @@
+"""What each sample contributes to a Fréchet distance, to first order: its error without resampling.
+
+The distance of Gaussians has a derivative in their means and covariances (Rippl, Munk and Sturm 2016, section 2), so
+that the error of its estimate is that of a mean of per-sample terms: the infinitesimal jackknife (Jaeckel 1972). It
+costs about as much as the distance itself, where fifty resamples would cost fifty times that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.metrics.distributions.frechet import CHUNK, FeatureStatistics, features_to_statistics
+from ganpress.metrics.feature_inputs import Float64, Floats, Matrix, as_matrix, same_columns
+
+SINGULAR = 1e-10
+"""Eigenvalues below this share of the largest are zero: features that the judge never sees."""
+
+
+@dataclass(frozen=True)
+class FrechetTerms:
+    """First-order terms of a Fréchet distance: what one more sample like this one would add, times their number."""
+
+    reference: Float64
+    """(N,) of mean 0."""
+    generated: Float64
+    """(M,) of mean 0; the largest are the samples that raise the distance most."""
+
+    @property
+    def standard_error(self) -> float:
+        """Of the distance, over draws of both sets."""
+        return float(np.sqrt(sum(terms.var(ddof=1) / len(terms) for terms in (self.reference, self.generated))))
+
+
+def frechet_terms(reference: Matrix, generated: Matrix) -> FrechetTerms | None:
+    """Return the terms of features (N, F) and (M, F); None below one sample a feature, where covariances are singular.
+
+    Raises:
+        DataError: if a set has fewer than 2 samples, holds NaN, or the numbers of features differ.
+    """
+    real, fake = as_matrix(reference, "the reference features", 2), as_matrix(generated, "the generated features", 2)
+    same_columns(real, fake)
+    if min(len(real), len(fake)) < real.shape[1]:
+        return None
+    one, other = features_to_statistics(real), features_to_statistics(fake)
+    there, back = _transports(one, other)
+    shift = other.mean - one.mean
+    return FrechetTerms(_terms(real, one, -shift, there), _terms(fake, other, shift, back))
+
+
+def _transports(first: FeatureStatistics, second: FeatureStatistics) -> tuple[Float64, Float64]:
+    """Matrices (F, F) of the optimal linear maps from the first Gaussian to the second, and back."""
+    values, vectors = np.linalg.eigh(first.covariance)
+    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    inverse = (vectors * _inverse_roots(values)) @ vectors.T
+    product = root @ second.covariance @ root
+    values, vectors = np.linalg.eigh((product + product.T) / 2)
+    there: Float64 = inverse @ (vectors * np.sqrt(values.clip(min=0))) @ vectors.T @ inverse
+    back: Float64 = root @ (vectors * _inverse_roots(values)) @ vectors.T @ root
+    return there, back
+
+
+def _inverse_roots(values: Float64) -> Float64:
+    smallest = max(SINGULAR * float(values.max()), np.finfo(np.float64).tiny)
+    roots: Float64 = np.where(values > smallest, values.clip(min=smallest) ** -0.5, 0.0)
+    return roots
+
+
+def _terms(features: Floats, own: FeatureStatistics, shift: Float64, transport: Float64) -> Float64:
+    """Terms (N,) 2 shift . x + x' (I - T) x of centred features x, themselves centred."""
+
+    def of(rows: Floats) -> NDArray[np.float64]:
+        centred = rows - own.mean
+        quadratic: Float64 = (centred * (centred - centred @ transport)).sum(axis=1)
+        return 2 * centred @ shift + quadratic
+
+    terms = np.concatenate([of(features[start : start + CHUNK]) for start in range(0, len(features), CHUNK)])
+    centred: Float64 = terms - terms.mean()
+    return centred

@@ -1,0 +1,92 @@
+"""Kernel distance between two sets of features (KID; Binkowski et al. 2018): unbiased where FID is not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ganpress.basics.seeding import numpy_generator
+from ganpress.errors import DataError
+from ganpress.metrics.feature_inputs import Float64, Floats, Matrix, as_matrix, same_columns
+
+
+@dataclass(frozen=True)
+class KernelDistance:
+    """Squared maximum mean discrepancy; unbiased, so values around zero may be negative."""
+
+    mean: float
+    subset_std: float
+    """Spread over subsets. It is *not* the uncertainty of `mean`: it depends on the subset size, and overlapping
+    subsets are not independent."""
+    disjoint: tuple[float, ...]
+    """Distances of the B disjoint pairs of subsets that the data allow, all among those averaged: independent values.
+    Equal seeds give equal subsets of the reference, and of generated sets of equal size."""
+
+    @property
+    def standard_error(self) -> float | None:
+        """Uncertainty of the average over `disjoint`, which that of `mean` does not exceed; None of a single subset."""
+        count = len(self.disjoint)
+        return float(np.std(self.disjoint, ddof=1) / np.sqrt(count)) if count > 1 else None
+
+
+def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> KernelDistance:
+    """Return the mean over subsets of the unbiased MMD^2 with k(x, y) = (x . y / F + 1)^3.
+
+    The kernel is not scale-invariant and was made for Inception features. Here both sets are divided by one number
+    fixed on the reference, so that its mean squared norm is F, and features of any judge give values of one scale.
+
+    Args:
+        reference: Features (N, F) of real images.
+        generated: Features (M, F).
+        subsets: Number of pairs of subsets; no fewer are taken than there are disjoint ones.
+        subset_size: Samples in each subset, at most min(N, M).
+        seed: Seed of the subsets.
+
+    Raises:
+        DataError: if a set is smaller than a subset, holds NaN, or the reference features are all zero.
+    """
+    values = _distances(reference, generated, subsets, subset_size, seed)
+    blocks = min(len(reference), len(generated)) // subset_size
+    kept, disjoint = values[: max(subsets, blocks)], values[:blocks]
+    return KernelDistance(float(np.mean(kept)), float(np.std(kept)), tuple(disjoint))
+
+
+def _distances(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> list[float]:
+    """At least `subsets` distances: those of whole permutations, of which the first ones are of disjoint subsets."""
+    real, fake = as_matrix(reference, "the reference features", 2), as_matrix(generated, "the generated features", 2)
+    same_columns(real, fake)
+    available = min(len(real), len(fake))
+    if not 2 <= subset_size <= available:
+        raise DataError(
+            f"kid_subset_size must lie between 2 and the smaller set's {available} images ({len(real)} real, "
+            f"{len(fake)} generated), found {subset_size}"
+        )
+    scale = _scale(real)
+    generator = numpy_generator(seed, "kernel-distance", "subsets")
+    values: list[float] = []
+    blocks = available // subset_size
+    while len(values) < subsets:  # each permutation gives `blocks` disjoint pairs of subsets
+        orders = generator.permutation(len(real)), generator.permutation(len(fake))
+        for block in range(blocks):
+            one, other = (order[block * subset_size : (block + 1) * subset_size] for order in orders)
+            values.append(_squared_discrepancy(real[one] / np.float64(scale), fake[other] / np.float64(scale)))
+    return values
+
+
+def _scale(real: Floats) -> float:
+    scale = float(np.sqrt(np.einsum("nf,nf->", real, real, dtype=np.float64) / real.size))
+    if scale == 0:
+        raise DataError("the reference features are all zero; the judge does not see these images")
+    return scale
+
+
+def _squared_discrepancy(x: Float64, y: Float64) -> float:
+    """Unbiased MMD^2 of two sets of n rows (Gretton et al. 2012, eq. 3)."""
+    n = len(x)
+    within_x, within_y, between = _kernel(x, x), _kernel(y, y), _kernel(x, y)
+    pairs = within_x.sum() - np.trace(within_x) + within_y.sum() - np.trace(within_y)
+    return float(pairs / (n * (n - 1)) - 2 * between.mean())
+
+
+def _kernel(x: Float64, y: Float64) -> Float64:
+    values: Float64 = (x @ y.T / x.shape[1] + 1.0) ** 3
+    return values

@@ -1,0 +1,1 @@
+"""The networks that metrics look through, built in or from files."""

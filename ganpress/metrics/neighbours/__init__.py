@@ -1,0 +1,1 @@
+"""Metrics of nearest neighbours: exact, with bounds, and by hashing."""

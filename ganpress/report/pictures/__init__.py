@@ -1,0 +1,1 @@
+"""Rows of generated images in the report."""

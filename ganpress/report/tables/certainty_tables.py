@@ -1,0 +1,91 @@
+"""How sure the scores are, and which differences to the teacher are real."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ganpress.registries import METRICS
+from ganpress.report.content import GROUPS, Measured, ReportInputs
+from ganpress.report.figures.quality_figures import GROUP_NAMES
+from ganpress.report.notation import MISSING, MetricName, write_score
+from ganpress.report.tables.grid import Cell, Heading, Row, RowGroup, Table
+from ganpress.report.tables.result_tables import ordered
+
+
+def certainty_table(inputs: ReportInputs) -> Table | None:
+    """Scores with their intervals, and differences to the teacher, bold where they are real; None where none are."""
+    bases = [base for base, metric in METRICS.items() if metric.interval is not None]
+    metrics = [metric for base in bases if (metric := inputs.metric(base)) is not None]
+    metrics = [metric for metric in metrics if any(_ends(one, metric) for one in inputs.generators)]
+    if not metrics:
+        return None
+    columns = [column for metric in metrics for column in _columns(metric)]
+    columns = [one for one in columns if any(one.cell(each).value is not None for each in inputs.generators)]
+    groups = [
+        RowGroup(GROUP_NAMES[group], [_row(inputs, one, columns) for one in ordered(inputs, group)])
+        for group in GROUPS
+        if inputs.in_group(group)
+    ]
+    caption = (
+        "95 % intervals over the draw of images, and differences to the teacher on the same inputs: bold where their "
+        f"interval excludes zero{_ceilings(inputs)}"
+    )
+    return Table("certainty", caption, [column.heading for column in columns], groups)
+
+
+@dataclass(frozen=True)
+class _Column:
+    heading: Heading
+    cell: Callable[[Measured], Cell]
+
+
+def _columns(metric: MetricName) -> list[_Column]:
+    """A score with its interval, and its difference to the teacher."""
+    more_first = metric.direction == "higher"
+    own = Heading(metric.raw, f"{metric.title} {metric.arrow}", metric.protocol, metric.meaning, more_first)
+    gap = Heading(f"{metric.raw}_difference", "own − teacher", metric.title, "real where bold", more_first)
+    return [
+        _Column(own, partial(_with_interval, metric=metric)),
+        _Column(gap, partial(_difference, metric=metric)),
+    ]
+
+
+def _row(inputs: ReportInputs, one: Measured, columns: Sequence[_Column]) -> Row:
+    cells = [column.cell(one) for column in columns]
+    return Row(one.reference, one.group, cells, inputs.networks.get(one.reference, ""))
+
+
+def _ends(one: Measured, metric: MetricName) -> tuple[float, float] | None:
+    """Ends of the interval of a score."""
+    low, high = (one.metrics.get(f"{metric.raw}_{end}") for end in ("low", "high"))
+    return None if low is None or high is None else (low, high)
+
+
+def _with_interval(one: Measured, metric: MetricName) -> Cell:
+    value, ends = one.metrics.get(metric.raw), _ends(one, metric)
+    if value is None:
+        return Cell(MISSING, None)
+    return Cell(write_score(value) + (_written(*ends) if ends else ""), value)
+
+
+def _difference(one: Measured, metric: MetricName) -> Cell:
+    name = metric.raw.replace(metric.base, f"{metric.base}_difference", 1)
+    value, low, high = (one.metrics.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if value is None or low is None or high is None:
+        return Cell(MISSING, None)
+    return Cell(f"{value:+.3f}".replace("-", "−") + _written(low, high), value, best=low > 0 or high < 0)
+
+
+def _written(low: float, high: float) -> str:
+    return f" [{write_score(low)}, {write_score(high)}]".replace("-", "−")
+
+
+def _ceilings(inputs: ReportInputs) -> str:
+    """What real images score by hashing alone."""
+    found = {
+        name.base.partition("_")[0]: write_score(inputs.teacher.metrics[name.raw])
+        for name in inputs.metric_names()
+        if name.aspect == "ceiling" and name.raw in inputs.teacher.metrics
+    }
+    scores = " and ".join(f"{score} of {side}" for side, score in found.items())
+    return f"; by LSH alone real images score {scores}" if found else ""

@@ -1,0 +1,124 @@
+"""The model registry: edge files as versions of one registered model, and the alias of the best under the budget."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ganpress.config.base import read_yaml
+from ganpress.errors import BudgetError, ConfigError
+from ganpress.files.edge_files import find_edge_file
+from ganpress.metrics.ranking import Table, best_reference, find_metric
+from ganpress.tracking.catalogue import find_model
+from ganpress.tracking.journal import file_md5
+from ganpress.tracking.store import Store, open_store
+
+logger = logging.getLogger("ganpress")
+
+ALIAS = "best-under-budget"
+VERSIONS_TAG = "mlflow.modelVersions"
+
+
+def registered_name(recipe: str | None = None) -> str:
+    """Name of the registered model; a recipe has one of its own, so that its files do not compete with others'."""
+    recipe = recipe or os.environ.get("GANPRESS_RECIPE")
+    return f"ganpress-edge-{Path(recipe).stem}" if recipe else "ganpress-edge"
+
+
+def register_edge_models(root: Path, metrics: Table, max_bytes: int | None, store: Store | None = None) -> str | None:
+    """Register each edge file once, and point the alias at the best one of at most `max_bytes`.
+
+    Args:
+        root: the project's root.
+        metrics: of each generator by reference; those below `export/` are edge files.
+        max_bytes: the budget; None allows all.
+        store: an open store; by default the project's.
+
+    Returns:
+        The reference that the alias points at; None if nothing fits, and then there is no alias.
+    """
+    store = store or open_store(root)
+    edges = {reference: row for reference, row in metrics.items() if reference.startswith("export/")}
+    name = registered_name()
+    versions = {
+        reference: version
+        for reference, row in edges.items()
+        if (version := _register(store, name, root, reference, row)) is not None
+    }
+    if not versions:
+        return None
+    best = _best({reference: edges[reference] for reference in versions}, max_bytes)
+    if best is None:
+        _remove_alias(store, name)
+    else:
+        store.client.set_registered_model_alias(name, ALIAS, versions[best])
+    return best
+
+
+def register_latest_edge_models(root: Path, store: Store) -> None:
+    """Do the same from what the evaluate stage wrote last; without it there is nothing to do."""
+    metrics_file = root / "artifacts" / "evaluate" / "metrics.json"
+    if metrics_file.exists():
+        metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
+        register_edge_models(root, metrics, _max_bytes(root), store)
+
+
+def _max_bytes(root: Path) -> int | None:
+    budget = read_yaml(root / "params.yaml").get("evaluate", {}).get("max_bytes")
+    return None if budget is None else int(budget)
+
+
+def _best(edges: Table, max_bytes: int | None) -> str | None:
+    try:
+        return best_reference(edges, find_metric(edges, None), max_bytes)
+    except (BudgetError, ConfigError) as error:
+        logger.warning("tracking: %s is not set: %s", ALIAS, error)
+    return None
+
+
+def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[str, float]) -> str | None:
+    """Return the version of an edge file, made if need be; None if its file or its LoggedModel is not there."""
+    file = find_edge_file(root / "artifacts" / reference)
+    model = find_model(store, file_md5(file), reference) if file else None
+    if model is None:
+        return None
+    # MLflow itself keeps a model's versions in this tag, and its pages read them there.
+    versions: list[dict[str, Any]] = json.loads(model.tags.get(VERSIONS_TAG, "[]"))
+    known = [str(version["version"]) for version in versions if version["name"] == name]
+    if known:
+        return known[0]
+    _create_registered_model(store, name)
+    tags = {"reference": reference, "dvc.md5": model.tags["dvc.md5"]}
+    tags |= {"size_bytes": str(int(row["size_bytes"]))} if "size_bytes" in row else {}
+    made = store.client.create_model_version(
+        # Not models:/<id>, which MLflow would look up in the process's global store.
+        name,
+        model.artifact_location,
+        model.source_run_id,
+        tags,
+        model_id=model.model_id,
+    )
+    versions.append({"name": name, "version": int(made.version)})
+    store.client.set_logged_model_tags(model.model_id, {VERSIONS_TAG: json.dumps(versions)})
+    return str(made.version)
+
+
+def _create_registered_model(store: Store, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.create_registered_model(name, description="Edge files, verified against torch.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _remove_alias(store: Store, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.delete_registered_model_alias(name, ALIAS)
+    except MlflowException:
+        logger.debug("no alias to remove")

@@ -1,0 +1,149 @@
+"""Adversarial training of conditional generators: pix2pix, CycleGAN and SPADE, for teachers and controls.
+
+Shapes: sources (N, Cs, h, w) are images in [-1, 1] or one-hot label maps, targets (N, C, H, W) images in [-1, 1].
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.basics.seeding import torch_generator
+from ganpress.config.translation_section import TranslationTraining
+from ganpress.data.prepared.pairs import PairArray
+from ganpress.errors import ConfigError
+from ganpress.training.arithmetic import fastest_memory_format
+from ganpress.training.cyclegan import CycleStep, WayBack
+from ganpress.training.dropout import DropoutStream
+from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
+from ganpress.training.gan import OnSamples
+from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
+from ganpress.training.paired import PairedStep
+from ganpress.training.perceptual import PerceptualLoss
+
+CALIBRATION_IMAGES = 500
+"""Sources that the averaged generator's normalisation statistics are measured on."""
+
+
+@dataclass(frozen=True)
+class TrainedTranslation:
+    """The outcome: averaged, calibrated generator in eval mode; the discriminator of its images; the loss curve."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    curve: list[CurvePoint]
+    back: WayBack | None
+    """CycleGAN's other half, as training left it, in eval mode."""
+
+
+def train_translation(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    data: PairArray,
+    config: TranslationTraining,
+    seed: int,
+    label: str = "translation",
+    checkpointing: Checkpointing | None = None,
+    on_samples: OnSamples | None = None,
+    back: WayBack | None = None,
+) -> TrainedTranslation:
+    """Train `generator`, source -> target, against `discriminator`, by the framework that `config` names.
+
+    Everything runs on the device that the networks are on.
+
+    Args:
+        generator: trained in place; the result is a copy with averaged weights.
+        discriminator: of (source, target) stacks for pix2pix and SPADE, of targets alone for CycleGAN.
+        data: pairs, or two domains for CycleGAN.
+        config: framework, length, rates and weights.
+        seed: every random draw derives from it and `label`.
+        label: name of this training.
+        checkpointing: where to save and resume; None does neither.
+        on_samples: shown each curve point with the generator in training.
+        back: the way back, needed by CycleGAN and by nothing else.
+
+    Raises:
+        ConfigError: if a framework for pairs is given unpaired data.
+        CheckpointError: if `config.perceptual_weights` fit no feature network.
+        DataError: if there are fewer images than one batch.
+        TrainingDiverged: if a loss is not finite.
+        ValueError: if `back` is missing for CycleGAN, or given to another framework.
+    """
+    random = torch_generator(seed, label, "training")
+    device, memory_format = next(generator.parameters()).device, fastest_memory_format(generator)
+    networks = [generator, discriminator] + ([back.generator, back.discriminator] if back else [])
+    for network in networks:
+        network.train().to(memory_format=memory_format)
+    player = _player(generator, discriminator, data, config, seed, label, back)
+    average = WeightAverage(generator, config.ema_half_life_images)
+    batches = data.random_batches(random, config.batch_size)
+    dropout = DropoutStream(generator, random)
+
+    def step(images_shown: int) -> Losses:
+        for schedule in player.schedules:
+            schedule.set(images_shown)
+        source, target = (images.to(device, memory_format=memory_format) for images in next(batches))
+        with dropout.step():
+            losses = player(source, target)
+        average.update(images_shown + config.batch_size, config.batch_size)
+        return losses
+
+    state: dict[str, Stateful] = {"generator": generator, "average": average, "random": RandomStream(random)}
+    on_point = None if on_samples is None else lambda point: on_samples(point, generator)
+    training = Training(
+        label, step, state | player.state, config.train_images, config.batch_size, checkpointing, on_point
+    )
+    curve = training.run()
+    sources = calibration_sources(data, torch_generator(seed, label, "calibration"), config.batch_size, device)
+    averaged = recalibrate_batch_norm_(average.averaged(generator), sources)
+    for network in networks:
+        network.requires_grad_(True).eval()
+    return TrainedTranslation(averaged, discriminator, curve, back)
+
+
+def calibration_sources(
+    data: PairArray, random: torch.Generator, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Yield batches of `CALIBRATION_IMAGES` sources in all, as large as those of the training.
+
+    At least two sources a batch: a first feature map of one pixel has no variance in a batch of one.
+    """
+    batch_size = max(batch_size, min(2, len(data)))
+    batches = data.random_batches(random, batch_size)
+    for source, _ in itertools.islice(batches, -(-CALIBRATION_IMAGES // batch_size)):
+        yield source.to(device)
+
+
+def _player(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    data: PairArray,
+    config: TranslationTraining,
+    seed: int,
+    label: str,
+    back: WayBack | None,
+) -> PairedStep | CycleStep:
+    if config.framework == "cyclegan":
+        if back is None:
+            raise ValueError("cyclegan trains two generators: give the way back, target -> source")
+        return CycleStep(generator, discriminator, back, config, seed, label)
+    if back is not None:
+        raise ValueError(f"{config.framework} has no way back; only cyclegan has")
+    if not data.paired:
+        raise ConfigError(
+            f"framework '{config.framework}' needs a target for every source, but the data is unpaired; "
+            "set training.framework to 'cyclegan', or choose a paired or semantic data.source"
+        )
+    perceptual = _perceptual(config)
+    if perceptual is not None:
+        perceptual.to(next(generator.parameters()).device)
+    return PairedStep(generator, discriminator, config, perceptual)
+
+
+def _perceptual(config: TranslationTraining) -> PerceptualLoss | None:
+    if config.lambda_perceptual == 0 or config.perceptual_weights is None:
+        return None
+    return PerceptualLoss(Path(config.perceptual_weights))

@@ -1,0 +1,1 @@
+"""What several stages share; each stage has one module beside this package."""

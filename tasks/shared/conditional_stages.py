@@ -1,0 +1,65 @@
+"""What the stages of conditional generators share: discriminators for the data, files that a training depends on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ganpress.config.translation_section import FeatureDistillation, TranslationTraining
+from ganpress.files.checkpoint import load_model
+from models.builders import Blueprint
+from models.families import family_of
+from models.family import Argument, Canvas
+from tasks.shared.generator_training import prepared
+from tasks.shared.stage import Stage
+
+
+@dataclass(frozen=True)
+class BackBlueprints:
+    """CycleGAN's other half, target -> source."""
+
+    generator: Blueprint
+    discriminator: Blueprint
+
+
+def way_back(there: Canvas, generator: Blueprint, config: TranslationTraining) -> BackBlueprints:
+    """The generator of the same size from targets to sources, and the discriminator of sources."""
+    back = there.reversed
+    reads_and_draws = {"in_channels": back.reads, "out_channels": back.channels}
+    return BackBlueprints(
+        Blueprint(generator.builder, generator.arguments | reads_and_draws),
+        discriminator_blueprint(back, config),
+    )
+
+
+def discriminator_blueprint(there: Canvas, config: TranslationTraining) -> Blueprint:
+    """The discriminator of what a generator draws: conditional on the source, except CycleGAN's."""
+    sees = there.channels + (0 if config.framework == "cyclegan" else there.reads)
+    arguments: dict[str, Argument] = {
+        "in_channels": sees,
+        "ndf": config.ndf,
+        "layers": config.discriminator_layers,
+    }
+    if config.framework == "spade":
+        return Blueprint("multiscale_discriminator", arguments | {"scales": config.discriminator_scales})
+    return Blueprint("patch_discriminator", arguments)
+
+
+def data_inputs(stage: Stage) -> list[Path]:
+    """The files of the train split, which decide a training's result."""
+    folder = prepared(stage)
+    return [folder / "train.npy", *folder.glob("train_sources.npy")]
+
+
+def teacher_discriminator(stage: Stage) -> nn.Module | None:
+    """The teacher's own discriminator, trained on with its student; None where the teacher was imported without."""
+    path = stage.artifact("teacher") / "discriminator.pt"
+    return load_model(path)[0] if path.exists() else None
+
+
+def distilled_taps(config: FeatureDistillation, builder: str) -> tuple[str, ...]:
+    """The layers whose features are matched: those that the parameters name, else the published ones of the family."""
+    if config.taps is not None:
+        return config.taps
+    family = family_of(builder)
+    return family.taps if family is not None else ()

@@ -1,0 +1,204 @@
+"""What all stages that train a generator share: fresh weights, checkpoints, curves, sample grids, the model file."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.basics.pixel_values import images_to_uint8
+from ganpress.basics.seeding import seeded_initialisation
+from ganpress.data.pictures import image_grid, save_png
+from ganpress.data.prepared.arrays import read_meta
+from ganpress.data.prepared.generator_inputs import canvas_of, open_inputs
+from ganpress.errors import CheckpointError, ConfigError
+from ganpress.files.checkpoint import file_digest, load_model, save_model
+from ganpress.tracking import StageRun
+from ganpress.training.loop import Checkpointing, CurvePoint
+from models.builders import Blueprint, generator_blueprint
+from models.families import FAMILIES
+from models.family import Canvas
+from tasks.shared.stage import Stage, require
+
+GRID_IMAGES = 64
+
+
+def fresh(stage: Stage, blueprint: Blueprint) -> nn.Module:
+    """Build a module with first weights that depend on the seed, the stage and the item only."""
+    with seeded_initialisation(stage.seed, stage.label, blueprint.builder):
+        return blueprint.build()
+
+
+def canvas(stage: Stage) -> Canvas:
+    """What generators of the prepared data read and draw."""
+    return canvas_of(read_meta(prepared(stage)))
+
+
+def prepared(stage: Stage) -> Path:
+    """The folder of the prepared data."""
+    return require(stage.artifact("prepare") / "train.npy", "prepare").parent
+
+
+def generator_of(stage: Stage, name: str) -> Blueprint:
+    """The generator `family:spec` for the prepared data.
+
+    Raises:
+        ConfigError: if the name is wrong, or the architecture is not for this data.
+    """
+    try:
+        return generator_blueprint(name, canvas(stage))
+    except ValueError as error:
+        raise ConfigError(f"{stage.label}: generator '{name}': {error}") from None
+
+
+def load_teacher(stage: Stage) -> tuple[nn.Module, Blueprint]:
+    """The teacher, in eval mode.
+
+    Raises:
+        CheckpointError: if its file is damaged, or holds no generator of this kind of data.
+        DataError: if there is none yet.
+    """
+    path = require(stage.artifact("teacher") / "generator.pt", "teacher")
+    teacher, blueprint = load_model(path)
+    conditional = canvas(stage).reads > 0
+    known = {family.builder for family in FAMILIES.values() if family.conditional == conditional} | {"imported"}
+    if blueprint.builder not in known:
+        raise CheckpointError(
+            f"{path} holds a '{blueprint.builder}', but this data needs one of {', '.join(sorted(known))}; "
+            "run `dvc repro --force teacher`"
+        )
+    return teacher, blueprint
+
+
+def sized_like(stage: Stage, name: str, teacher: Blueprint) -> Blueprint:
+    """A student's generator `family:spec`; `imported:50` is the teacher's own imported network at other widths.
+
+    Raises:
+        ConfigError: if the name is wrong, or not for this data or teacher.
+    """
+    family, _, spec = name.partition(":")
+    if family != "imported":
+        return generator_of(stage, name)
+    if teacher.builder != "imported":
+        raise ConfigError(f"{stage.label}: '{name}' is for an imported teacher; this one is a {teacher.builder}")
+    return Blueprint(teacher.builder, teacher.arguments | {"spec": spec or "100"})
+
+
+def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
+    """Name the stage's checkpoint after all that decides its result, so that it is only ever continued as itself."""
+    digest = identity(stage, inputs)
+    return Checkpointing(stage.checkpoints / f"{stage.label}-{digest[:16]}.pt", digest)
+
+
+def identity(stage: Stage, inputs: list[Path]) -> str:
+    """Digest the stage's own parameters, its input files, the code that it executes, torch's version, its threads."""
+    section = stage.params[stage.name]
+    own = {key: value for key, value in section.items() if key != "items"}
+    item = section.get("items", {}).get(stage.item)
+    facts = [stage.seed, own, item, stage.code, torch.__version__, torch.get_num_threads()]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for path in inputs:
+        digest.update(bytes.fromhex(file_digest(path, "sha256")))
+    return digest.hexdigest()
+
+
+def grid_inputs(stage: Stage) -> Tensor:
+    """The latents or held-out sources (64, …) that every sample grid of this run shows."""
+    return open_inputs(prepared(stage), "validation").draw(stage.seed, "samples", GRID_IMAGES)
+
+
+@torch.no_grad()
+def log_samples(stage: Stage, run: StageRun, generator: nn.Module, images: int) -> None:
+    """Track the grid of a generator in training as a step, leaving its mode as it was."""
+    mode = generator.training
+    grid = image_grid(images_to_uint8(generator.eval()(grid_inputs(stage))).numpy())
+    generator.train(mode)
+    run.log_image("samples", grid, step=images)
+
+
+SAMPLE_EVERY = 4
+"""Curve points from one tracked sample grid to the next."""
+
+
+class CurveLog:
+    """Tracks a training as it goes: losses at each curve point, now and then a sample grid of a generator.
+
+    Args:
+        stage: where the sample latents come from.
+        run: where it is tracked.
+        samples: whether to draw the network as a generator of images.
+    """
+
+    def __init__(self, stage: Stage, run: StageRun, samples: bool = True) -> None:
+        self._stage, self._run, self._samples = stage, run, samples
+        self._logged: set[int] = set()
+
+    def __call__(self, point: CurvePoint, network: nn.Module) -> None:
+        """Track one point; the network keeps its mode and weights."""
+        self._log(point)
+        if self._samples and len(self._logged) % SAMPLE_EVERY == 0:
+            log_samples(self._stage, self._run, network, point.images)
+
+    def start(self, network: nn.Module) -> nn.Module:
+        """Track the untrained network as step 0, where MLflow's slider opens; returns it."""
+        log_samples(self._stage, self._run, network, 0)
+        return network
+
+    def complete(self, curve: list[CurvePoint]) -> None:
+        """Track the points of a resumed training that an earlier, killed process had reached."""
+        for point in curve:
+            if point.images not in self._logged:
+                self._log(point)
+
+    def _log(self, point: CurvePoint) -> None:
+        self._logged.add(point.images)
+        self._run.log_metrics(point.losses, step=point.images)
+
+
+def write_curve(path: Path, curve: list[CurvePoint]) -> None:
+    """Write a loss curve as CSV: images, then one column a loss; a network that was not trained has images 0 alone."""
+    points = curve or [CurvePoint(0, {})]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["images", *points[0].losses], lineterminator="\n")
+        writer.writeheader()
+        for point in points:
+            writer.writerow({"images": point.images} | {name: f"{value:.6g}" for name, value in point.losses.items()})
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write JSON with sorted keys, so that equal content is equal bytes."""
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@torch.no_grad()
+def deliver(
+    stage: Stage,
+    run: StageRun,
+    generator: nn.Module,
+    blueprint: Blueprint,
+    metrics: Mapping[str, float],
+    params: Mapping[str, object],
+) -> None:
+    """Write generator.pt, samples.png and metrics.json, and track them."""
+    path = stage.out / "generator.pt"
+    save_model(path, generator, blueprint)
+    grid = image_grid(images_to_uint8(generator.eval()(grid_inputs(stage))).numpy())
+    save_png(stage.out / "samples.png", grid)
+    run.log_image("result", grid)
+    facts = {"parameters": parameter_count(generator), "size_bytes": path.stat().st_size} | dict(metrics)
+    write_json(stage.out / "metrics.json", facts)
+    run.log_metrics(facts)
+    run.produces_model(path, family=stage.name, params=params, metrics=facts)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of weights and biases, as the papers count."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def last_losses(curve: list[CurvePoint]) -> dict[str, float]:
+    """Losses of the last curve point, named as such."""
+    return {f"{name}_last": round(value, 6) for name, value in curve[-1].losses.items()}

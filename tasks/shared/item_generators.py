@@ -1,0 +1,69 @@
+"""Whether a generator that a stage reads is the one that its item in params.yaml asks for now."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from ganpress.config.training_section import CandidateConfig, ControlConfig, GeneratorItem, StudentConfig
+from ganpress.data.prepared.arrays import read_meta
+from ganpress.data.prepared.generator_inputs import canvas_of
+from ganpress.errors import ConfigError, DataError
+from ganpress.files.checkpoint import load_model
+from models.builders import Blueprint, generator_blueprint
+from tasks.shared.stage import Stage, require
+
+TRAINED: dict[str, type[CandidateConfig] | type[StudentConfig] | type[ControlConfig]] = {
+    "candidate": CandidateConfig,
+    "student": StudentConfig,
+    "control": ControlConfig,
+}
+"""Sections whose items say which generator each of them is."""
+
+
+def load_generator(stage: Stage, reference: str) -> tuple[nn.Module, Blueprint]:
+    """Load the generator that `reference` means, and check that it is the one that its item asks for.
+
+    Args:
+        stage: whose parameters count.
+        reference: `teacher`, `subnet`, `student/d2-mse`, `compress/subnet-int8`, …
+
+    Raises:
+        CheckpointError: if its file is damaged.
+        DataError: if there is none yet, or it was made as another generator than params.yaml says now.
+    """
+    path = require(stage.artifact(reference) / "generator.pt", reference.replace("/", "@"))
+    model, blueprint = load_model(path)
+    check_item(stage, reference, blueprint)
+    return model, blueprint
+
+
+def check_item(stage: Stage, reference: str, blueprint: Blueprint) -> None:
+    """Compare a trained generator with its item in params.yaml; imported networks and those without an item pass.
+
+    Raises:
+        DataError: if it was made as another one.
+    """
+    section, _, name = reference.partition("/")
+    if section not in TRAINED or section not in stage.params or blueprint.builder == "imported":
+        return
+    items: Mapping[str, GeneratorItem] = stage.section(TRAINED[section], section).items
+    item = items.get(name)
+    if item is None or getattr(item, "imported", False) or item.generator_name.startswith("imported"):
+        return
+    wanted = _wanted(stage, item.generator_name)
+    if wanted != blueprint:
+        raise DataError(
+            f"artifacts/{reference}/generator.pt is {_words(blueprint)}, but {section}.items.{name} of params.yaml "
+            f"asks for {_words(wanted)}; run `dvc repro {section}@{name}` or `ganpress run`"
+        )
+
+
+def _wanted(stage: Stage, name: str) -> Blueprint:
+    try:
+        return generator_blueprint(name, canvas_of(read_meta(stage.artifact("prepare"))))
+    except ValueError as error:
+        raise ConfigError(f"{stage.label}: generator '{name}': {error}") from None
+
+
+def _words(blueprint: Blueprint) -> str:
+    return f"{blueprint.builder}({', '.join(f'{name}={value}' for name, value in blueprint.arguments.items())})"

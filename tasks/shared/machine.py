@@ -1,0 +1,105 @@
+"""The machine that measured: written beside the measurements, since the report may be written elsewhere and later."""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganpress.edge.roofline import Peaks
+from ganpress.errors import DataError, shown
+from ganpress.files.plain_values import read_json
+from ganpress.registries import TARGETS
+
+FILE = "machine.json"
+PACKAGES = ("onnx", "numpy")
+"""Beside the runtimes of the targets."""
+PEAKS = "peaks"
+"""Key of what the processor reaches at most; everything else in the file is a text."""
+
+
+def write_machine(folder: Path, latency_threads: int, peaks: Peaks) -> None:
+    """Write `machine.json`: processor, cores, threads, system and versions of the runtimes that made the numbers.
+
+    Args:
+        folder: The stage's folder.
+        latency_threads: Threads that a timed generator had, in either runtime.
+        peaks: What the processor reaches at most.
+    """
+    facts: dict[str, object] = {
+        "processor": processor_name(),
+        "cores": str(os.cpu_count()),
+        "threads": f"{torch.get_num_threads()} for scores, {latency_threads} for latency",
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # with its build, +cpu or +cu…, which package metadata leaves out
+    }
+    runtimes = [target.packages[0] for target in TARGETS.values()]
+    facts |= {name: found for name in (*runtimes, *PACKAGES) if (found := _version(name)) is not None}
+    facts[PEAKS] = {"threads": peaks.threads, "gmacs_per_s": dict(peaks.gmacs_per_s)}
+    (folder / FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def read_machine(folder: Path) -> dict[str, str]:
+    """Read the texts that `write_machine` wrote, in its order; empty where there is no such file.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    facts = {name: value for name, value in _read(folder).items() if name != PEAKS}
+    if not all(isinstance(value, str) for value in facts.values()):
+        raise _damaged(folder / FILE, "texts by name are needed")
+    return facts
+
+
+def read_peaks(folder: Path) -> Peaks | None:
+    """Read the peaks that `write_machine` wrote; None where there are none.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    peaks = _read(folder).get(PEAKS)
+    if peaks is None:
+        return None
+    try:
+        return Peaks(int(peaks["threads"]), {str(name): float(rate) for name, rate in peaks["gmacs_per_s"].items()})
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _damaged(folder / FILE, f"{PEAKS}: {type(error).__name__}: {error}") from None
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / FILE
+    try:
+        facts = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise _damaged(path, shown(error)) from None
+    if not isinstance(facts, dict):
+        raise _damaged(path, "texts by name are needed")
+    return facts
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(f"{path} is damaged ({reason}); delete it and run `dvc repro evaluate`")
+
+
+def processor_name() -> str:
+    """Name of the processor as the system tells it, or `unknown`."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,199 @@
+"""The seam every stage shares: parameters in, artifacts folder out, one MLflow run, errors as one line."""
+
+import errno
+import hashlib
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ganpress.basics.telemetry import switch_off
+from ganpress.config.base import Section, parse, parse_section, read_yaml
+from ganpress.config.bounds import ITEM_RULE, Seed, is_item_name
+from ganpress.config.yaml_text import quoted
+from ganpress.errors import ConfigError, DataError, GanpressError
+from ganpress.executed_code.digests import StageCode
+from ganpress.executed_code.guard import CodeGuard
+from ganpress.executed_code.versions import record_versions
+from ganpress.tracking import StageRun, stage_run
+
+SectionT = TypeVar("SectionT", bound=Section)
+MAX_THREADS = 4096
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, or one item of a foreach stage, as its module sees it."""
+
+    name: str
+    item: str | None
+    root: Path
+    """The project's root: holds params.yaml, data/ and artifacts/."""
+    params: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return int(self.params["seed"])
+
+    @property
+    def out(self) -> Path:
+        """This stage's folder below artifacts/."""
+        return self.artifact(self.name if self.item is None else f"{self.name}/{self.item}")
+
+    @property
+    def label(self) -> str:
+        """The DVC name: `candidate@d8` or `teacher`."""
+        return self.name if self.item is None else f"{self.name}@{self.item}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of training checkpoints: outside the outs, which DVC deletes before a run."""
+        return Path(os.environ.get("GANPRESS_CHECKPOINTS") or self.root / ".ganpress" / "checkpoints")
+
+    @cached_property
+    def code(self) -> str:
+        """Digest of what it executes; without a dvc.yaml, of all that its module can execute."""
+        code = StageCode(self.root)
+        path = code.path_of(self.name, self.item)
+        text = code.of_module(f"tasks.{self.name}").text if path is None else code.text(path)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def artifact(self, reference: str) -> Path:
+        """Path of anything below artifacts/, e.g. ``artifact("student/d2-mse") / "generator.pt"``."""
+        return self.root / "artifacts" / reference
+
+    def section(self, section: type[SectionT], name: str | None = None) -> SectionT:
+        """This stage's section of params.yaml, parsed; `name` reads another stage's."""
+        return parse_section(self.params, name or self.name, section, "params.yaml")
+
+    def chosen(self, items: dict[str, SectionT]) -> SectionT:
+        """The item of a foreach stage that this process was asked for."""
+        if self.item not in items:
+            raise ConfigError(f"{self.name}.items has no '{self.item}'; items: {', '.join(items) or 'none'}")
+        return items[self.item]
+
+
+def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
+    """Run one stage from the command line (`python -m tasks.<name> [item]`) and return its exit code.
+
+    Without an item on the command line, DVC_STAGE names it, which DVC sets.
+
+    0: done. 2: the user can mend it, one line on stderr says how.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ganpress").setLevel(logging.INFO)  # libraries report every small thing at this level
+    try:
+        switch_off()  # `dvc repro` has not done it
+        stage = _read_stage(name, sys.argv[1:])
+        guard = CodeGuard(stage.root, stage.name, stage.item)
+        _set_threads()
+        _check_inputs(stage)
+        stage.out.mkdir(parents=True, exist_ok=True)
+        with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
+            work(stage, run)
+            guard.check()
+        record_versions(stage.root, stage.name, stage.item)
+    except GanpressError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"{name}: {_explain(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _read_stage(name: str, arguments: list[str]) -> Stage:
+    if len(arguments) > 1:
+        raise ConfigError(f"takes at most one item, got: {quoted(' '.join(arguments))[1:-1]}")
+    item = arguments[0] if arguments else _item_of_dvc(name)
+    root = Path.cwd()
+    if item is not None and not is_item_name(item):
+        raise ConfigError(f"there is no item {quoted(item)}; a name of an item is {ITEM_RULE}")
+    params = read_yaml(root / "params.yaml")
+    parse({"seed": params.get("seed")}, _Seeded, "params.yaml")
+    _check_item_names(params)
+    return Stage(name, item, root, params)
+
+
+BEFORE_PREPARED = ("validate", "prepare")
+"""Stages that do not read prepared data."""
+
+
+def _check_inputs(stage: Stage) -> None:
+    """Refuse prepared data that was made with other parameters than this stage reads in params.yaml."""
+    if stage.name in BEFORE_PREPARED or "prepare" not in stage.params:
+        return
+    from ganpress.config.data_section import PrepareConfig
+    from ganpress.data.prepared.prepared_check import check_prepared
+
+    check_prepared(stage.artifact("prepare"), stage.section(PrepareConfig, "prepare"))
+
+
+class _Seeded(Section):
+    """What every stage reads."""
+
+    seed: Seed
+
+
+def _check_item_names(params: Mapping[str, Any]) -> None:
+    """Refuse a wrong name of any stage's items: `dvc repro` alone makes folders of them before anybody else looks."""
+    for stage, section in params.items():
+        items = section.get("items") if isinstance(section, dict) else None
+        for name in items if isinstance(items, dict) else ():
+            if not is_item_name(name):
+                raise ConfigError(f"params.yaml: {stage}.items has {quoted(name)}; a name of an item is {ITEM_RULE}")
+
+
+def _item_of_dvc(name: str) -> str | None:
+    """The item that DVC runs this stage for, from DVC_STAGE (`candidate@d8`).
+
+    An item's name comes from params.yaml, and DVC hands commands to a shell, so dvc.yaml's commands hold no name.
+    """
+    stage, _, item = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
+    return item if stage == name and item else None
+
+
+def _set_threads() -> None:
+    """Use GANPRESS_THREADS cores, so that stages running side by side do not fight for them."""
+    threads = os.environ.get("GANPRESS_THREADS")
+    if threads is None:
+        return
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", threads) or int(threads) > MAX_THREADS:
+        raise ConfigError(
+            f"GANPRESS_THREADS must be a whole number above 0, found {quoted(threads)} (at most {MAX_THREADS})"
+        )
+    import torch
+
+    torch.set_num_threads(int(threads))
+
+
+def _explain(error: OSError) -> str:
+    where = error.filename or "the disk"
+    free = shutil.disk_usage(Path.cwd()).free // 2**20
+    space = f"free some space ({free} MiB are left) or raise the limit, and run again"
+    advice = {
+        errno.ENOSPC: space,
+        errno.EDQUOT: space,
+        errno.EFBIG: space,
+        errno.EACCES: "check the permissions and run again",
+    }
+    return f"{where}: {error.strerror}; {advice.get(error.errno or 0, 'mend that and run again')}"
+
+
+def require(path: Path, made_by: str) -> Path:
+    """Return `path`, or say which stage makes it.
+
+    Raises:
+        DataError: if the file is absent.
+    """
+    if not path.exists():
+        raise DataError(f"{path} is missing; run `dvc repro {made_by}` or `ganpress run` first")
+    return path
