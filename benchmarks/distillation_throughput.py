@@ -33,8 +33,9 @@ from ganpress.basics.seeding import torch_generator
 from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.pairs import PairArray, SourceArray
+from ganpress.training.distillation_step import DistillationSetup
 from ganpress.training.feature_distillation import distil_supernet, distil_translation
-from ganpress.training.loop import Checkpointing
+from ganpress.training.loop import Checkpointing, TrainingRun
 from models.builders import elastic_blueprint
 from models.discriminators import patch_discriminator
 from models.elastic import Elastic
@@ -98,12 +99,13 @@ def seconds_of_ganpress(setting: Setting, elastic: bool, checkpointing: Checkpoi
     """Seconds of each step but the first, on a supernet or on one student."""
     clock = _Clock(setting.device)
     teacher, discriminator = copy.deepcopy(setting.teacher), copy.deepcopy(setting.discriminator)
-    common = teacher, discriminator, setting.data, setting.config, setting.taps, SEED
-    keep, layout = (LABEL, checkpointing, clock.tick), setting.memory_format
+    networks = teacher, discriminator, setting.data, setting.config, setting.taps
+    setup = DistillationSetup(*networks, memory_format=setting.memory_format)
+    run = TrainingRun(SEED, LABEL, checkpointing, clock.tick)
     if elastic:
-        distil_supernet(copy.deepcopy(setting.supernet), *common, True, 1, *keep, memory_format=layout)
+        distil_supernet(copy.deepcopy(setting.supernet), setup, run, True, 1)
     else:
-        distil_translation(copy.deepcopy(setting.student), *common, *keep, memory_format=layout)
+        distil_translation(copy.deepcopy(setting.student), setup, run)
     return clock.seconds
 
 

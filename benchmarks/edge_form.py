@@ -42,6 +42,7 @@ from ganpress.metrics.scoring import Generate, array_statistics
 from ganpress.performance.latency import measure_latency
 from ganpress.registries import TARGETS
 from ganpress.training.judge_training import train_judge
+from ganpress.training.loop import TrainingRun
 from ganpress.training.translation_training import train_translation
 from models.builders import Blueprint, generator_blueprint
 
@@ -98,7 +99,7 @@ class Data:
         with seeded_initialisation(seed, "edge form"):
             networks = generator_blueprint(f"{family}:ngf={ngf}", canvas).build(), discriminator.build()
         data = open_pairs(self.folder, "train")
-        return train_translation(*networks, data, self.training, seed, "edge form").generator.eval()
+        return train_translation(*networks, data, self.training, TrainingRun(seed, "edge form")).generator.eval()
 
     @torch.no_grad()
     def quality(self, generator: nn.Module) -> Quality:

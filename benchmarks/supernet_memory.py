@@ -17,9 +17,9 @@ import torch
 
 from benchmarks.distillation_throughput import LABEL, SEED, setting_of
 from benchmarks.memory import MIB, measure
-from ganpress.basics.seeding import torch_generator
-from ganpress.training.distillation_step import Classroom, DistillationStep
-from ganpress.training.feature_distillation import pupil_of
+from ganpress.training.distillation_step import DistillationSetup, DistillationStep
+from ganpress.training.feature_distillation import student_of
+from ganpress.training.loop import TrainingRun
 from ganpress.training.supernet_training import specs_of_step
 
 STEPS = 2
@@ -30,19 +30,18 @@ def peak_bytes(elastic: bool, size: int, batch_size: int, ngf: int, device: str,
     """Peak of `STEPS` steps in this process, networks included."""
     setting = setting_of(size, batch_size, ngf, STEPS, device, bf16)
     supernet = setting.supernet
-    widest = pupil_of(supernet, "largest", supernet.space.largest)
-    room = Classroom(setting.teacher, setting.discriminator, setting.data, setting.config, setting.taps, SEED, LABEL)
+    widest = student_of(supernet, "largest", supernet.space.largest)
+    setup = DistillationSetup(setting.teacher, setting.discriminator, setting.data, setting.config, setting.taps)
 
     def steps() -> None:
-        random = torch_generator(SEED, LABEL, "training")
         step = DistillationStep(
             supernet,
-            lambda drawn: [pupil_of(supernet, *one) for one in specs_of_step(supernet, True, 1, drawn)][
+            lambda drawn: [student_of(supernet, *one) for one in specs_of_step(supernet, True, 1, drawn)][
                 : None if elastic else 1
             ],
             widest,
-            room,
-            random,
+            setup,
+            TrainingRun(SEED, LABEL),
         )
         for index in range(STEPS):
             step(index * batch_size)

@@ -25,7 +25,9 @@ from ganpress.config.translation_section import TranslationTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.metrics.distributions.frechet import frechet_distance_of_features
+from ganpress.training.distillation_step import DistillationSetup
 from ganpress.training.feature_distillation import distil_supernet
+from ganpress.training.loop import TrainingRun
 from ganpress.training.teacher_initialisation import initialise_from_teacher_
 from ganpress.training.translation_training import train_translation
 from models.builders import elastic_blueprint
@@ -94,7 +96,7 @@ def train_teacher(ngf: int, steps: int) -> Taught:
         discriminator_layers=2,
         lambda_recon=100,
     )
-    trained = train_translation(generator, discriminator, train, config, TEACHER_SEED)
+    trained = train_translation(generator, discriminator, train, config, TrainingRun(TEACHER_SEED, "translation"))
     return Taught(train, test, trained.generator, trained.discriminator)
 
 
@@ -110,17 +112,10 @@ def trained_supernet(taught: Taught, ngf: int, steps: int, sampling: str, initia
         return supernet.eval()
     config = paired_distillation(steps * BATCH, BATCH, learning_rate=2e-3)
     sandwich = sampling == "sandwich"
-    return distil_supernet(
-        supernet,
-        copy.deepcopy(taught.teacher),
-        copy.deepcopy(taught.discriminator),
-        taught.train,
-        config,
-        FAMILIES[FAMILY].taps,
-        seed,
-        sandwich=sandwich,
-        random_specs=1 if sandwich else 3,
-    )[0]
+    networks = copy.deepcopy(taught.teacher), copy.deepcopy(taught.discriminator)
+    setup = DistillationSetup(*networks, taught.train, config, FAMILIES[FAMILY].taps)
+    run = TrainingRun(seed, "supernet")
+    return distil_supernet(supernet, setup, run, sandwich=sandwich, random_specs=1 if sandwich else 3)[0]
 
 
 @torch.no_grad()

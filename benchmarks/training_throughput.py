@@ -24,7 +24,7 @@ from ganpress.basics.pixel_values import uint8_to_images
 from ganpress.config.training_section import GanTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.gan import train_gan
-from ganpress.training.loop import Checkpointing
+from ganpress.training.loop import Checkpointing, TrainingRun
 from ganpress.training.losses import gan_discriminator_loss, gan_generator_loss
 from models.wdcgan import LATENT, wdcgan_discriminator, wdcgan_generator
 
@@ -89,7 +89,7 @@ def main() -> None:
             checkpoint = Path(folder) / "checkpoint.pt"
             checkpoint.unlink(missing_ok=True)
             pair = copy.deepcopy(generator), copy.deepcopy(discriminator)
-            return train_gan(*pair, array, config, 1, checkpointing=Checkpointing(checkpoint, "benchmark"))
+            return train_gan(*pair, array, config, TrainingRun(1, "gan", Checkpointing(checkpoint, "benchmark")))
 
         def bare() -> object:
             return bare_loop(copy.deepcopy(generator), copy.deepcopy(discriminator), loaded, options.steps)

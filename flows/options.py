@@ -1,4 +1,4 @@
-"""Options that several commands share, and bounds of the command line: callbacks that raise `ConfigError`, in one line."""
+"""Options that several commands share, and bounds of the command line, as callbacks that raise `ConfigError`."""
 
 from collections.abc import Callable
 from typing import Annotated, Any

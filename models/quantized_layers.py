@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from models.quantized import FLOAT32_EXACT, ActivationQuantizer
 from models.quantized_channels import ChannelQuantizer, InputQuantizer
 from models.quantized_geometry import Geometry, geometry_of
+from models.quantized_symbols import emit
 
 __all__ = ["ChannelQuantizer", "InputQuantizer", "QuantizedConv", "empty_layer"]
 
@@ -119,8 +120,6 @@ class QuantizedConv(nn.Module):
         """(N, I, H, W) -> (N, O, h, w), for a linear layer as well: maps of one pixel."""
         x = self.geometry.extend(x)
         if torch.onnx.is_in_onnx_export():
-            from models.quantized_symbols import emit
-
             return emit(self, x)
         if self.source is not None and self.target is not None:
             return self._run_integers(x, self.source, self.target)

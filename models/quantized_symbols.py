@@ -4,19 +4,21 @@ The runtime finds quantize and dequantize pairs around a convolution and runs on
 of them. What lies between the kernel and the next float operator (sub-pixel rearrangement, crop) moves codes.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from models.quantized import ActivationQuantizer
 from models.quantized_channels import ChannelQuantizer, InputQuantizer
-from models.quantized_layers import QuantizedConv
+
+if TYPE_CHECKING:
+    from models.quantized_layers import QuantizedConv
 
 Quantizer = ActivationQuantizer | ChannelQuantizer | InputQuantizer
 
 
-def emit(layer: QuantizedConv, x: Tensor) -> Tensor:
+def emit(layer: "QuantizedConv", x: Tensor) -> Tensor:
     """Write the layer into the graph that is being exported: (N, I, H, W) -> (N, O, h, w).
 
     Raises:
@@ -38,7 +40,7 @@ def emit(layer: QuantizedConv, x: Tensor) -> Tensor:
     return _node("DequantizeLinear", (x, target.scale, target.zero_point), x.shape, {"axis": 1})
 
 
-def _repeat(layer: QuantizedConv, x: Tensor) -> Tensor:
+def _repeat(layer: "QuantizedConv", x: Tensor) -> Tensor:
     """Read some channels twice; of codes, which are a quarter of the bytes."""
     if layer.channels is None:
         return x
@@ -56,7 +58,7 @@ def _encode(x: Tensor, scale: Tensor, zero_point: Tensor, quantizer: Quantizer) 
     return _node("Clip", (codes, None, highest), x.shape, kind=torch.uint8)
 
 
-def _convolve(layer: QuantizedConv, x: Tensor, scale: Tensor | None, bias: Tensor) -> Tensor:
+def _convolve(layer: "QuantizedConv", x: Tensor, scale: Tensor | None, bias: Tensor) -> Tensor:
     geometry, weight = layer.geometry, layer.weight
     if scale is not None:
         weight = _node("DequantizeLinear", (weight, scale), weight.shape, {"axis": 0})
@@ -74,7 +76,7 @@ def _convolve(layer: QuantizedConv, x: Tensor, scale: Tensor | None, bias: Tenso
     return _node("Conv", (x, weight, bias), (x.shape[0], weight.shape[0], height, width), attributes)
 
 
-def _rearrange(layer: QuantizedConv, x: Tensor) -> Tensor:
+def _rearrange(layer: "QuantizedConv", x: Tensor) -> Tensor:
     geometry = layer.geometry
     if geometry.factor > 1:
         batch, channels, height, width = x.shape

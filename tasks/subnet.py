@@ -8,23 +8,20 @@ from torch import nn
 from ganpress.config.search_section import SearchConfig, SubnetConfig
 from ganpress.config.training_section import AnyDistillation
 from ganpress.config.translation_section import FeatureDistillation
-from ganpress.data.prepared.pairs import open_pairs
 from ganpress.errors import CheckpointError, DataError, shown
 from ganpress.files.checkpoint import save_model
 from ganpress.files.plain_values import fit, read_json
 from ganpress.tracking import StageRun
 from ganpress.training.distillation import Distilled, train_student
 from ganpress.training.feature_distillation import distil_translation
-from ganpress.training.loop import Checkpointing
+from ganpress.training.loop import TrainingRun
 from models.builders import Blueprint, subnet_blueprint
 from models.elastic import Elastic, Spec, WidthSpace
 from tasks.search import calibration_inputs, load_supernet
-from tasks.shared.conditional_stages import data_inputs, distilled_taps, teacher_discriminator
+from tasks.shared.conditional_stages import data_inputs, distillation_setup
 from tasks.shared.generator_training import (
-    CurveLog,
-    checkpointing,
+    TrackedTraining,
     deliver,
-    last_losses,
     load_teacher,
     prepared,
     write_curve,
@@ -50,16 +47,13 @@ def work(stage: Stage, run: StageRun) -> None:
     teacher, _ = load_teacher(stage)
     teacher_file = stage.artifact("teacher") / "generator.pt"
     run.uses_model(teacher_file)
-    log = CurveLog(stage, run)
-    resume = checkpointing(
-        stage, [supernet_file, teacher_file, stage.artifact("search") / "best.json", *data_inputs(stage)]
-    )
-    tuned = _fine_tune(stage, extracted, blueprint, teacher, config.fine_tuning, resume, log)
-    log.complete(tuned.curve)
-    write_curve(stage.out / "curves.csv", tuned.curve)
-    facts = {"fine_tuning_images": tuned.curve[-1].images} | last_losses(tuned.curve)
+    inputs = [supernet_file, teacher_file, stage.artifact("search") / "best.json", *data_inputs(stage)]
+    training = TrackedTraining(stage, run, inputs)
+    tuned = _fine_tune(stage, extracted, blueprint, teacher, config.fine_tuning, training.run)
+    facts = training.note(tuned.curve)
+    facts["fine_tuning_images"] = facts.pop("train_images")
     deliver(stage, run, tuned.student, blueprint, facts, params)
-    resume.path.unlink(missing_ok=True)
+    training.forget()
 
 
 def _best(path: Path, space: WidthSpace) -> Spec:
@@ -84,14 +78,11 @@ def _fine_tune(
     blueprint: Blueprint,
     teacher: nn.Module,
     config: AnyDistillation,
-    resume: Checkpointing,
-    log: CurveLog,
+    run: TrainingRun,
 ) -> Distilled:
     if not isinstance(config, FeatureDistillation):
-        return train_student(subnet, teacher, config, stage.seed, None, stage.label, resume, log)
-    taps = distilled_taps(config, blueprint.builder)
-    discriminator, data = teacher_discriminator(stage), open_pairs(prepared(stage), "train")
-    return distil_translation(subnet, teacher, discriminator, data, config, taps, stage.seed, stage.label, resume, log)
+        return train_student(subnet, teacher, config, run)
+    return distil_translation(subnet, distillation_setup(stage, teacher, config, blueprint.builder), run)
 
 
 @torch.no_grad()

@@ -1,34 +1,28 @@
 """Stage `supernet`: one once-for-all generator distilled from the teacher."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganpress.basics.pixel_values import images_to_uint8
 from ganpress.config.training_section import SupernetConfig
 from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.pictures import image_grid, save_png
-from ganpress.data.prepared.pairs import open_pairs
 from ganpress.errors import ConfigError
 from ganpress.files.checkpoint import save_model
 from ganpress.tracking import StageRun
 from ganpress.training.feature_distillation import distil_supernet
-from ganpress.training.loop import Checkpointing, CurvePoint
 from ganpress.training.supernet_training import train_supernet
 from ganpress.training.teacher_initialisation import initialise_from_teacher_
 from models.builders import Blueprint, elastic_blueprint, elastic_of, subnet_blueprint
 from models.elastic import Elastic
-from tasks.shared.conditional_stages import data_inputs, distilled_taps, teacher_discriminator
+from tasks.shared.conditional_stages import data_inputs, distillation_setup
 from tasks.shared.generator_training import (
-    CurveLog,
+    TrackedTraining,
     canvas,
-    checkpointing,
     fresh,
     grid_inputs,
-    last_losses,
     load_teacher,
     parameter_count,
-    prepared,
-    write_curve,
     write_json,
 )
 from tasks.shared.stage import Stage, stage_main
@@ -45,24 +39,27 @@ def work(stage: Stage, run: StageRun) -> None:
     if config.initial == "teacher":
         initialise_from_teacher_(supernet, teacher, grid_inputs(stage)[:1])
     run.uses_model(teacher_file)
-    log = CurveLog(stage, run, samples=False)
-    resume = checkpointing(stage, [teacher_file, teacher_file.with_name("discriminator.pt"), *data_inputs(stage)])
-    trained, curve = _train(stage, supernet, teacher, blueprint, config, resume, log)
-    log.complete(curve)
+    inputs = [teacher_file, teacher_file.with_name("discriminator.pt"), *data_inputs(stage)]
+    training = TrackedTraining(stage, run, inputs, samples=False)
+    if isinstance(config.training, FeatureDistillation):
+        builder = subnet_blueprint(blueprint, supernet.space.largest).builder
+        setup = distillation_setup(stage, teacher, config.training, builder)
+        trained, curve = distil_supernet(supernet, setup, training.run, config.sandwich, config.random_specs)
+    else:
+        trained, curve = train_supernet(supernet, teacher, config, training.run)
+    losses = training.note(curve)
     path = stage.out / "supernet.pt"
     save_model(path, trained, blueprint)
-    write_curve(stage.out / "curves.csv", curve)
     _save_samples(stage, run, trained)
     facts = {
         "parameters": parameter_count(trained),
         "size_bytes": path.stat().st_size,
         "subnets": len(trained.space),
-        "train_images": curve[-1].images,
-    } | last_losses(curve)
+    } | losses
     write_json(stage.out / "metrics.json", facts)
     run.log_metrics(facts)
     run.produces_model(path, family="supernet", params=config.model_dump(), metrics=facts)
-    resume.path.unlink(missing_ok=True)
+    training.forget()
 
 
 def _blueprint(stage: Stage, config: SupernetConfig, teacher: Blueprint) -> Blueprint:
@@ -77,34 +74,6 @@ def _blueprint(stage: Stage, config: SupernetConfig, teacher: Blueprint) -> Blue
         return elastic_blueprint(config.family, canvas(stage), config.widths)
     except ValueError as error:
         raise ConfigError(f"supernet: {error}") from None
-
-
-def _train(
-    stage: Stage,
-    supernet: Elastic,
-    teacher: nn.Module,
-    blueprint: Blueprint,
-    config: SupernetConfig,
-    resume: Checkpointing,
-    log: CurveLog,
-) -> tuple[Elastic, list[CurvePoint]]:
-    if not isinstance(config.training, FeatureDistillation):
-        return train_supernet(supernet, teacher, config, stage.seed, stage.label, resume, log)
-    builder = subnet_blueprint(blueprint, supernet.space.largest).builder
-    return distil_supernet(
-        supernet,
-        teacher,
-        teacher_discriminator(stage),
-        open_pairs(prepared(stage), "train"),
-        config.training,
-        distilled_taps(config.training, builder),
-        stage.seed,
-        config.sandwich,
-        config.random_specs,
-        stage.label,
-        resume,
-        log,
-    )
 
 
 @torch.no_grad()

@@ -15,7 +15,9 @@ from ganpress.config.translation_section import FeatureDistillation, Translation
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.training.cyclegan import WayBack
+from ganpress.training.distillation_step import DistillationSetup
 from ganpress.training.feature_distillation import distil_supernet
+from ganpress.training.loop import TrainingRun
 from ganpress.training.translation_training import train_translation
 from models.builders import elastic_blueprint, generator_blueprint
 from models.elastic import Elastic, NoInitialisation
@@ -105,21 +107,13 @@ def losses_of_a_step_of_each_training(recipe: str, canvas: Canvas) -> tuple[dict
     if training.framework == "cyclegan":
         other = way_back(canvas, blueprint, training)
         back = WayBack(other.generator.build(), other.discriminator.build())
-    trained = train_translation(blueprint.build(), discriminator, data, training, 1, back=back)
+    trained = train_translation(blueprint.build(), discriminator, data, training, TrainingRun(1, "translation"), back)
     elastic = elastic_blueprint(params.supernet.family, canvas, params.supernet.widths)
     supernet = elastic.build()
     assert isinstance(supernet, Elastic)
-    _, curve = distil_supernet(
-        supernet,
-        trained.generator,
-        trained.discriminator,
-        data,
-        distillation,
-        distilled_taps(distillation, elastic.arguments["base"]["builder"]),
-        1,
-        sandwich=False,
-        random_specs=1,
-    )
+    taps = distilled_taps(distillation, elastic.arguments["base"]["builder"])
+    setup = DistillationSetup(trained.generator, trained.discriminator, data, distillation, taps)
+    _, curve = distil_supernet(supernet, setup, TrainingRun(1, "supernet"), sandwich=False, random_specs=1)
     return dict(trained.curve[-1].losses), dict(curve[-1].losses)
 
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from ganpress.basics.seeding import torch_generator
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.training.adversary import TranslationAdversary
 from ganpress.training.arithmetic import autocast
 from ganpress.training.image_pool import ImagePool
-from ganpress.training.loop import Losses, Stateful
+from ganpress.training.loop import Losses, Stateful, TrainingRun
 from ganpress.training.schedule import LinearDecay
 from ganpress.training.terms import Term, reported, weighted_sum
 
@@ -48,16 +47,15 @@ class CycleStep:
         discriminator: nn.Module,
         back: WayBack,
         config: TranslationTraining,
-        seed: int,
-        label: str,
+        run: TrainingRun,
     ) -> None:
         self._forth, self._back, self._config = generator, back.generator.train(), config
         parameters = itertools.chain(generator.parameters(), back.generator.parameters())
         self._optimizer = optim.Adam(parameters, config.learning_rate, (config.beta1, config.beta2))
         self._of_targets = TranslationAdversary(discriminator, config, conditional=False)
         self._of_sources = TranslationAdversary(back.discriminator, config, conditional=False)
-        self._pool_of_targets = ImagePool(config.pool_images, torch_generator(seed, label, "pool of targets"))
-        self._pool_of_sources = ImagePool(config.pool_images, torch_generator(seed, label, "pool of sources"))
+        self._pool_of_targets = ImagePool(config.pool_images, run.stream("pool of targets"))
+        self._pool_of_sources = ImagePool(config.pool_images, run.stream("pool of sources"))
         self._identity = config.lambda_cycle * config.lambda_identity
         self.state: dict[str, Stateful] = {
             "back_generator": back.generator,

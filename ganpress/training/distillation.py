@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn, optim
 
-from ganpress.basics.seeding import torch_generator
 from ganpress.config.training_section import AdversaryTraining, DistillationTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
-from ganpress.training.gan import CALIBRATION_LATENTS, Adversary, OnSamples
-from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
+from ganpress.training.gan import CALIBRATION_LATENTS, Adversary
+from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
 from ganpress.training.losses import distillation_loss, joint_loss
 from ganpress.training.schedule import CosineSchedule
 from ganpress.training.teacher_images import TeacherImages
@@ -41,11 +40,8 @@ def train_student(
     student: nn.Module,
     teacher: nn.Module,
     config: DistillationTraining,
-    seed: int,
+    run: TrainingRun,
     joint: JointTerm | None = None,
-    label: str = "student",
-    checkpointing: Checkpointing | None = None,
-    on_samples: OnSamples | None = None,
 ) -> Distilled:
     """Train `student` to make the teacher's image of every z: by MSE alone (eq. 3), or jointly (eq. 4).
 
@@ -53,8 +49,8 @@ def train_student(
         DataError: if the joint loss has fewer images than one batch.
         TrainingDiverged: if a loss is not finite.
     """
-    random = torch_generator(seed, label, "training")
-    lessons = TeacherImages(teacher, config, seed, label, random)
+    random = run.stream("training")
+    lessons = TeacherImages(teacher, config, run, random)
     student.train().to(memory_format=torch.channels_last)
     optimizer = optim.Adam(student.parameters(), config.learning_rate, (config.beta1, 0.999))
     schedule = CosineSchedule(optimizer, config.learning_rate, config.train_images)
@@ -91,8 +87,6 @@ def train_student(
         average.update(images_shown + config.batch_size, config.batch_size)
         return losses
 
-    on_point = None if on_samples is None else lambda point: on_samples(point, student)
-    training = Training(label, step, state, config.train_images, config.batch_size, checkpointing, on_point)
-    curve = training.run()
-    latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=torch_generator(seed, label, "calibration"))
+    curve = run.train(student, step, state, config.train_images, config.batch_size)
+    latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=run.stream("calibration"))
     return Distilled(recalibrate_batch_norm_(average.averaged(student), latents), curve)

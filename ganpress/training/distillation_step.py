@@ -14,14 +14,14 @@ from ganpress.training.arithmetic import autocast, fastest_memory_format
 from ganpress.training.dropout import DropoutStream
 from ganpress.training.ema import WeightAverage
 from ganpress.training.feature_matching import FeatureAdaptors, Features
-from ganpress.training.loop import Losses, RandomStream, Stateful
+from ganpress.training.loop import Losses, RandomStream, Stateful, TrainingRun
 from ganpress.training.schedule import LinearDecay
-from ganpress.training.translation_objective import Lesson, TranslationObjective
+from ganpress.training.translation_objective import Batch, TranslationObjective
 from models.taps import tapped
 
 
 @dataclass(frozen=True)
-class Pupil:
+class Student:
     """A network that a step trains."""
 
     name: str
@@ -31,16 +31,21 @@ class Pupil:
 
 
 @dataclass(frozen=True)
-class Classroom:
-    """Who teaches what and how; the same for a student and for a supernet."""
+class DistillationSetup:
+    """What a conditional generator is distilled from, and how; the same for a student and for a supernet."""
 
     teacher: nn.Module
+    """Left as it is, but frozen and in eval mode; on the device of the student."""
     discriminator: nn.Module | None
+    """The teacher's own, with its trained weights, and trained on with the student (Li et al. 2020, section 3.1);
+    conditional where the data is paired. None where the teacher comes without one."""
     data: PairArray
+    """Sources with their targets, or two domains. L_recon compares with the target where there is one, else with the
+    teacher's image; the discriminator's real images are targets in both cases."""
     config: FeatureDistillation
+    """Weights of the terms, length and rates; its `taps` are not read."""
     taps: tuple[str, ...]
-    seed: int
-    label: str
+    """Layers of both networks whose features are matched; () leaves L_distill out."""
     memory_format: torch.memory_format | None = None
     """Of activations and weights; None takes the one that suits the student."""
 
@@ -60,16 +65,16 @@ def run_tapped(network: nn.Module, source: Tensor, taps: Sequence[str]) -> tuple
 class DistillationStep:
     """One step of distillation, and the state that it moves.
 
-    The generator goes first, pupil by pupil, so that only one pupil's activations are held at a time. Then the
-    discriminator is updated, once a step: on a batch whose rows come from the pupils in turn, beginning with another
+    The generator goes first, student by student, so that only one student's activations are held at a time. Then the
+    discriminator is updated, once a step: on a batch whose rows come from the students in turn, beginning with another
     one each step, so that it sees fakes of all widths at the cost of one.
 
     Args:
-        model: whose weights are trained; all pupils run on them.
-        draw_pupils: draws the pupils of a step.
-        widest: the pupil with the most channels at every tap.
-        room: who teaches what.
-        random: the stream of batches, pupils and dropout.
+        model: whose weights are trained; all students run on them.
+        draw_students: draws the students of a step.
+        widest: the student with the most channels at every tap.
+        setup: what it is distilled from.
+        run: its random streams and name.
 
     Raises:
         ConfigError: if a tap is not a layer of both networks, or as `TranslationObjective`, `FeatureAdaptors.between`.
@@ -79,21 +84,21 @@ class DistillationStep:
     def __init__(
         self,
         model: nn.Module,
-        draw_pupils: Callable[[torch.Generator], list[Pupil]],
-        widest: Pupil,
-        room: Classroom,
-        random: torch.Generator,
+        draw_students: Callable[[torch.Generator], list[Student]],
+        widest: Student,
+        setup: DistillationSetup,
+        run: TrainingRun,
     ) -> None:
-        config = room.config
-        self._draw_pupils, self._room, self._random = draw_pupils, room, random
+        config, random = setup.config, run.stream("training")
+        self._draw_students, self._setup, self._run, self._random = draw_students, setup, run, random
         self._device = next(model.parameters()).device
-        self._batches = room.data.random_batches(random, config.batch_size)
-        room.teacher.eval().requires_grad_(False)
+        self._batches = setup.data.random_batches(random, config.batch_size)
+        setup.teacher.eval().requires_grad_(False)
         adaptors = self._build_adaptors(model, widest)
-        self.objective = TranslationObjective(config, adaptors, room.discriminator, room.data.paired).to(self._device)
+        self.objective = TranslationObjective(config, adaptors, setup.discriminator, setup.data.paired).to(self._device)
         model.train()
-        self._layout = room.memory_format or fastest_memory_format(model)
-        for network in (model, room.teacher, room.discriminator, self.objective.perceptual):
+        self._layout = setup.memory_format or fastest_memory_format(model)
+        for network in (model, setup.teacher, setup.discriminator, self.objective.perceptual):
             if network is not None:
                 network.to(memory_format=self._layout)
         self._dropout = DropoutStream(model, random)
@@ -110,67 +115,67 @@ class DistillationStep:
             self.state |= {"discriminator": adversary.discriminator, "discriminator_optimizer": adversary.optimizer}
 
     def __call__(self, images_shown: int) -> Losses:
-        """Train every pupil on one batch, then the discriminator on their images; return means over the pupils."""
+        """Train every student on one batch, then the discriminator on their images; return means over the students."""
         for schedule in self._schedules:
             schedule.set(images_shown)
-        lesson, pupils, losses = self._lesson(), self._draw_pupils(self._random), _PupilLosses()
+        batch, students, losses = self._next_batch(), self._draw_students(self._random), _StudentLosses()
         fakes = []
         self._optimizer.zero_grad(set_to_none=True)
-        for pupil in pupils:
-            fakes.append(self._teach(pupil, lesson, losses))
+        for student in students:
+            fakes.append(self._teach(student, batch, losses))
         self._optimizer.step()
-        batch_size = self._room.config.batch_size
+        batch_size = self._setup.config.batch_size
         self.average.update(images_shown + batch_size, batch_size)
         means = losses.means()
         if (adversary := self.objective.adversary) is not None:
             fake = in_turn(fakes, images_shown // batch_size)
-            means["discriminator_loss"] = adversary.update(lesson.source, lesson.real, fake)
+            means["discriminator_loss"] = adversary.update(batch.source, batch.real, fake)
         return means
 
-    def _teach(self, pupil: Pupil, lesson: Lesson, losses: "_PupilLosses") -> Tensor:
-        """Add one pupil's gradients; return its images, detached."""
-        with autocast(self._room.config, self._device):
+    def _teach(self, student: Student, batch: Batch, losses: "_StudentLosses") -> Tensor:
+        """Add one student's gradients; return its images, detached."""
+        with autocast(self._setup.config, self._device):
             with self._dropout.step():
-                images, features = pupil.run(lesson.source, self._room.matched_taps)
-            terms = self.objective.terms(lesson, images, features)
+                images, features = student.run(batch.source, self._setup.matched_taps)
+            terms = self.objective.terms(batch, images, features)
             total = self.objective.total(terms)
         total.backward()
-        losses.add(pupil.name, terms, total)
+        losses.add(student.name, terms, total)
         return images.detach()
 
     @torch.no_grad()
-    def _lesson(self) -> Lesson:
-        batch = next(self._batches)
-        source, real = (part.to(self._device, non_blocking=True, memory_format=self._layout) for part in batch)
-        paired, taps = self._room.data.paired, self._room.matched_taps
+    def _next_batch(self) -> Batch:
+        images = next(self._batches)
+        source, real = (part.to(self._device, non_blocking=True, memory_format=self._layout) for part in images)
+        paired, taps = self._setup.data.paired, self._setup.matched_taps
         if paired and not taps:  # nothing of the teacher is looked at
-            return Lesson(source, real, real, {})
-        with autocast(self._room.config, self._device):
-            images, features = run_tapped(self._room.teacher, source, taps)
-        return Lesson(source, real, real if paired else images, features)
+            return Batch(source, real, real, {})
+        with autocast(self._setup.config, self._device):
+            taught, features = run_tapped(self._setup.teacher, source, taps)
+        return Batch(source, real, real if paired else taught, features)
 
     @torch.no_grad()
-    def _build_adaptors(self, model: nn.Module, widest: Pupil) -> FeatureAdaptors | None:
+    def _build_adaptors(self, model: nn.Module, widest: Student) -> FeatureAdaptors | None:
         """Adaptors of the shapes that one source shows; its stream is another one, so that it costs no batch."""
-        room, taps = self._room, self._room.matched_taps
+        setup, taps, run = self._setup, self._setup.matched_taps, self._run
         if not taps:
             return None
-        source = room.data.sources.batch(torch.zeros(1, dtype=torch.long)).to(self._device)
+        source = setup.data.sources.batch(torch.zeros(1, dtype=torch.long)).to(self._device)
         model.eval()  # moves no statistics
         try:
-            features = [widest.run(source, taps)[1], run_tapped(room.teacher, source, taps)[1]]
+            features = [widest.run(source, taps)[1], run_tapped(setup.teacher, source, taps)[1]]
         except ValueError as error:
-            raise ConfigError(f"taps of {room.label}: {error}; both networks need the layers named in taps") from None
-        with seeded_initialisation(room.seed, room.label, "adaptors"):
+            raise ConfigError(f"taps of {run.label}: {error}; both networks need the layers named in taps") from None
+        with seeded_initialisation(run.seed, run.label, "adaptors"):
             return FeatureAdaptors.between(*features).to(self._device)
 
     def _schedule(self, optimizer: optim.Optimizer, peak: float) -> LinearDecay:
-        return LinearDecay(optimizer, peak, self._room.config.train_images, self._room.config.decay_fraction)
+        return LinearDecay(optimizer, peak, self._setup.config.train_images, self._setup.config.decay_fraction)
 
 
 @dataclass
-class _PupilLosses:
-    """Detached losses of a step's pupils: every term, and each named pupil's total."""
+class _StudentLosses:
+    """Detached losses of a step's students: every term, and each named student's total."""
 
     terms: dict[str, list[Tensor]] = field(default_factory=dict)
     totals: dict[str, Tensor] = field(default_factory=dict)

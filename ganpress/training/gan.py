@@ -1,17 +1,15 @@
 """Adversarial training of one generator: GAN or WGAN, for teacher candidates and controls."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn, optim
 
-from ganpress.basics.seeding import torch_generator
 from ganpress.config.training_section import AdversaryTraining, GanTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
-from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Training
+from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
 from ganpress.training.losses import (
     gan_discriminator_loss,
     gan_generator_loss,
@@ -23,9 +21,6 @@ from models.wdcgan import LATENT
 
 CALIBRATION_LATENTS = 2000
 """Latents that the averaged generator's normalisation statistics are measured on."""
-
-OnSamples = Callable[[CurvePoint, nn.Module], None]
-"""Shown the curve point and the training generator; must leave the generator's mode and weights as they are."""
 
 
 class Adversary:
@@ -94,10 +89,7 @@ def train_gan(
     discriminator: nn.Module,
     images: ImageArray,
     config: GanTraining,
-    seed: int,
-    label: str = "gan",
-    checkpointing: Checkpointing | None = None,
-    on_samples: OnSamples | None = None,
+    run: TrainingRun,
 ) -> TrainedGan:
     """Train `generator` (N, Z) -> (N, C, H, W) against `discriminator` on `images`.
 
@@ -105,7 +97,7 @@ def train_gan(
         DataError: if there are fewer images than one batch.
         TrainingDiverged: if a loss is not finite.
     """
-    random = torch_generator(seed, label, "training")
+    random = run.stream("training")
     generator.train().to(memory_format=torch.channels_last)
     adversary = Adversary(discriminator, config, random)
     optimizer = adversarial_optimizer(generator, config.generator_learning_rate, config)
@@ -130,23 +122,15 @@ def train_gan(
         average.update(images_shown + images_per_step, images_per_step)
         return {"generator_loss": generator_loss.detach(), "discriminator_loss": discriminator_loss}
 
-    training = Training(
-        label,
-        step,
-        {
-            "generator": generator,
-            "discriminator": discriminator,
-            "generator_optimizer": optimizer,
-            "discriminator_optimizer": adversary.optimizer,
-            "average": average,
-            "random": RandomStream(random),
-        },
-        config.train_images,
-        images_per_step,
-        checkpointing,
-        None if on_samples is None else lambda point: on_samples(point, generator),
-    )
-    curve = training.run()
-    latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=torch_generator(seed, label, "calibration"))
+    state: dict[str, Stateful] = {
+        "generator": generator,
+        "discriminator": discriminator,
+        "generator_optimizer": optimizer,
+        "discriminator_optimizer": adversary.optimizer,
+        "average": average,
+        "random": RandomStream(random),
+    }
+    curve = run.train(generator, step, state, config.train_images, images_per_step)
+    latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=run.stream("calibration"))
     averaged = recalibrate_batch_norm_(average.averaged(generator), latents)
     return TrainedGan(averaged, discriminator.requires_grad_(True).eval(), curve)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganpress.basics.progress import ticker
+from ganpress.basics.seeding import torch_generator
 from ganpress.basics.whole_files import put_aside
 from ganpress.errors import CheckpointError, TrainingDiverged
 from ganpress.files.checkpoint import load_weights_only, save_atomically
@@ -61,6 +62,44 @@ class CurvePoint:
 
     images: int
     losses: dict[str, float]
+
+
+OnSamples = Callable[[CurvePoint, nn.Module], None]
+"""Shown the curve point and the training generator; must leave the generator's mode and weights as they are."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a trainer is told of its run: where random draws come from, its name, and where its state is kept."""
+
+    seed: int
+    label: str
+    """Names the training in progress, curve and random streams."""
+    checkpointing: Checkpointing | None = None
+    """Where to save and resume; None does neither."""
+    on_samples: OnSamples | None = None
+    """Shown each curve point with the network in training."""
+
+    def stream(self, purpose: str) -> torch.Generator:
+        """Return the random stream of one purpose, e.g. "training"; it depends on the seed and the label alone."""
+        return torch_generator(self.seed, self.label, purpose)
+
+    def train(
+        self,
+        network: nn.Module,
+        step: Callable[[int], Losses],
+        state: Mapping[str, Stateful],
+        images: int,
+        images_per_step: int,
+    ) -> list[CurvePoint]:
+        """Repeat `step` until `images` are shown, from the checkpoint where there is one; return the loss curve.
+
+        Raises:
+            TrainingDiverged, CheckpointError: as `Training.run`.
+        """
+        on_samples = self.on_samples
+        on_point = None if on_samples is None else lambda point: on_samples(point, network)
+        return Training(self.label, step, state, images, images_per_step, self.checkpointing, on_point).run()
 
 
 @dataclass

@@ -3,12 +3,10 @@
 import torch
 from torch import nn, optim
 
-from ganpress.basics.seeding import torch_generator
 from ganpress.config.training_section import DistillationTraining, SupernetConfig
 from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage
-from ganpress.training.gan import OnSamples
-from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
+from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
 from ganpress.training.losses import distillation_loss
 from ganpress.training.schedule import CosineSchedule
 from ganpress.training.teacher_images import TeacherImages
@@ -19,10 +17,7 @@ def train_supernet(
     supernet: Elastic,
     teacher: nn.Module,
     config: SupernetConfig,
-    seed: int,
-    label: str = "supernet",
-    checkpointing: Checkpointing | None = None,
-    on_samples: OnSamples | None = None,
+    run: TrainingRun,
 ) -> tuple[Elastic, list[CurvePoint]]:
     """Distil `teacher` into every width of `supernet` (Li et al. 2020, section 3.3).
 
@@ -38,8 +33,8 @@ def train_supernet(
     """
     training_config = config.training
     assert isinstance(training_config, DistillationTraining)  # a section with a framework goes to `distil_supernet`
-    random = torch_generator(seed, label, "training")
-    lessons = TeacherImages(teacher, training_config, seed, label, random)
+    random = run.stream("training")
+    lessons = TeacherImages(teacher, training_config, run, random)
     supernet.train()
     optimizer = optim.Adam(supernet.parameters(), training_config.learning_rate, (training_config.beta1, 0.999))
     schedule = CosineSchedule(optimizer, training_config.learning_rate, training_config.train_images)
@@ -60,13 +55,9 @@ def train_supernet(
         average.update(images_shown + training_config.batch_size, training_config.batch_size)
         return {"mse": sum(losses.values(), torch.zeros(())) / len(losses)} | losses
 
-    on_point = None if on_samples is None else lambda point: on_samples(point, supernet)
     state: dict[str, Stateful] = {"supernet": supernet, "optimizer": optimizer, "average": average}
     state["random"] = RandomStream(random)
-    training = Training(
-        label, step, state, training_config.train_images, training_config.batch_size, checkpointing, on_point
-    )
-    curve = training.run()
+    curve = run.train(supernet, step, state, training_config.train_images, training_config.batch_size)
     return average.averaged(supernet).eval(), curve
 
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.basics.progress import ticker
-from ganpress.basics.seeding import torch_generator
 from ganpress.config.training_section import DistillationTraining
 from ganpress.training.arithmetic import autocast
+from ganpress.training.loop import TrainingRun
 from models.wdcgan import LATENT
 
 
@@ -20,16 +20,16 @@ class TeacherImages:
     Args:
         teacher: latents (N, Z) -> images (N, C, H, W); changed to eval mode, without gradients.
         config: batch size, precision, and how many images are kept.
-        seed, label: what the kept latents depend on, so that a resumed training sees the same.
+        run: whose seed and label the kept latents depend on, so that a resumed training sees the same.
         random: the training's own stream, which fresh latents and the order are drawn from.
     """
 
     def __init__(
-        self, teacher: nn.Module, config: DistillationTraining, seed: int, label: str, random: torch.Generator
+        self, teacher: nn.Module, config: DistillationTraining, run: TrainingRun, random: torch.Generator
     ) -> None:
         self._teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self._config, self._random = config, random
-        self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, seed, label)
+        self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, run)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
         """Latents (N, Z) and the teacher's images (N, C, H, W) of them, in float32."""
@@ -47,10 +47,10 @@ class TeacherImages:
             images: Tensor = self._teacher(z)
         return images.float()
 
-    def _draw_all(self, count: int, seed: int, label: str) -> tuple[Tensor, Tensor]:
-        latents = torch.randn((count, LATENT), generator=torch_generator(seed, label, "teacher images"))
+    def _draw_all(self, count: int, run: TrainingRun) -> tuple[Tensor, Tensor]:
+        latents = torch.randn((count, LATENT), generator=run.stream("teacher images"))
         images = []
-        with ticker(f"{label}, teacher", count, "images") as progress:
+        with ticker(f"{run.label}, teacher", count, "images") as progress:
             for z in latents.split(self._config.batch_size):
                 images.append(self._images(z).half())
                 progress.advance(len(z))

@@ -19,7 +19,7 @@ from ganpress.training.perceptual import PerceptualLoss
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Batch:
     """What all students of one step are shown: one batch, and what the teacher makes of it."""
 
     source: Tensor
@@ -69,20 +69,20 @@ class TranslationObjective:
             self.perceptual.to(device)
         return self
 
-    def terms(self, lesson: Lesson, images: Tensor, features: Features) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, images: Tensor, features: Features) -> dict[str, Tensor]:
         """Return the unweighted terms (scalars) for a student's images (N, C, H, W) and features."""
         config, terms = self._config, {}
         if config.lambda_recon > 0:
-            terms["recon"] = self._distance(images, lesson.truth)
+            terms["recon"] = self._distance(images, batch.truth)
         if self._adaptors is not None:
-            terms["distill"] = self._adaptors(features, lesson.features)
+            terms["distill"] = self._adaptors(features, batch.features)
         if self.adversary is not None and config.lambda_feature_matching > 0:
-            both = self.adversary.generator_terms(lesson.source, lesson.real, images)
+            both = self.adversary.generator_terms(batch.source, batch.real, images)
             terms |= {"adversarial": both.adversarial, "feature_matching": both.feature_matching}
         elif self.adversary is not None:
-            terms["adversarial"] = self.adversary.generator_loss(lesson.source, images)
+            terms["adversarial"] = self.adversary.generator_loss(batch.source, images)
         if self.perceptual is not None:
-            terms["perceptual"] = self.perceptual(images, lesson.truth)
+            terms["perceptual"] = self.perceptual(images, batch.truth)
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganpress.basics.seeding import torch_generator
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.data.prepared.pairs import PairArray
 from ganpress.errors import ConfigError
@@ -19,8 +18,7 @@ from ganpress.training.arithmetic import fastest_memory_format
 from ganpress.training.cyclegan import CycleStep, WayBack
 from ganpress.training.dropout import DropoutStream
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
-from ganpress.training.gan import OnSamples
-from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
+from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
 from ganpress.training.paired import PairedStep
 from ganpress.training.perceptual import PerceptualLoss
 
@@ -44,10 +42,7 @@ def train_translation(
     discriminator: nn.Module,
     data: PairArray,
     config: TranslationTraining,
-    seed: int,
-    label: str = "translation",
-    checkpointing: Checkpointing | None = None,
-    on_samples: OnSamples | None = None,
+    run: TrainingRun,
     back: WayBack | None = None,
 ) -> TrainedTranslation:
     """Train `generator`, source -> target, against `discriminator`, by the framework that `config` names.
@@ -59,10 +54,7 @@ def train_translation(
         discriminator: of (source, target) stacks for pix2pix and SPADE, of targets alone for CycleGAN.
         data: pairs, or two domains for CycleGAN.
         config: framework, length, rates and weights.
-        seed: every random draw derives from it and `label`.
-        label: name of this training.
-        checkpointing: where to save and resume; None does neither.
-        on_samples: shown each curve point with the generator in training.
+        run: its random streams, name and checkpoint.
         back: the way back, needed by CycleGAN and by nothing else.
 
     Raises:
@@ -72,12 +64,12 @@ def train_translation(
         TrainingDiverged: if a loss is not finite.
         ValueError: if `back` is missing for CycleGAN, or given to another framework.
     """
-    random = torch_generator(seed, label, "training")
+    random = run.stream("training")
     device, memory_format = next(generator.parameters()).device, fastest_memory_format(generator)
     networks = [generator, discriminator] + ([back.generator, back.discriminator] if back else [])
     for network in networks:
         network.train().to(memory_format=memory_format)
-    player = _player(generator, discriminator, data, config, seed, label, back)
+    player = _player(generator, discriminator, data, config, run, back)
     average = WeightAverage(generator, config.ema_half_life_images)
     batches = data.random_batches(random, config.batch_size)
     dropout = DropoutStream(generator, random)
@@ -92,12 +84,8 @@ def train_translation(
         return losses
 
     state: dict[str, Stateful] = {"generator": generator, "average": average, "random": RandomStream(random)}
-    on_point = None if on_samples is None else lambda point: on_samples(point, generator)
-    training = Training(
-        label, step, state | player.state, config.train_images, config.batch_size, checkpointing, on_point
-    )
-    curve = training.run()
-    sources = calibration_sources(data, torch_generator(seed, label, "calibration"), config.batch_size, device)
+    curve = run.train(generator, step, state | player.state, config.train_images, config.batch_size)
+    sources = calibration_sources(data, run.stream("calibration"), config.batch_size, device)
     averaged = recalibrate_batch_norm_(average.averaged(generator), sources)
     for network in networks:
         network.requires_grad_(True).eval()
@@ -122,14 +110,13 @@ def _player(
     discriminator: nn.Module,
     data: PairArray,
     config: TranslationTraining,
-    seed: int,
-    label: str,
+    run: TrainingRun,
     back: WayBack | None,
 ) -> PairedStep | CycleStep:
     if config.framework == "cyclegan":
         if back is None:
             raise ValueError("cyclegan trains two generators: give the way back, target -> source")
-        return CycleStep(generator, discriminator, back, config, seed, label)
+        return CycleStep(generator, discriminator, back, config, run)
     if back is not None:
         raise ValueError(f"{config.framework} has no way back; only cyclegan has")
     if not data.paired:

@@ -12,20 +12,17 @@ from ganpress.files.checkpoint import save_model
 from ganpress.tracking import StageRun
 from ganpress.training.cyclegan import WayBack
 from ganpress.training.gan import train_gan
-from ganpress.training.loop import Checkpointing, CurvePoint
+from ganpress.training.loop import CurvePoint, TrainingRun
 from ganpress.training.translation_training import train_translation
 from models.builders import Blueprint, width_numbers
 from tasks.shared.conditional_stages import data_inputs, discriminator_blueprint, way_back
 from tasks.shared.generator_training import (
-    CurveLog,
+    TrackedTraining,
     canvas,
-    checkpointing,
     deliver,
     fresh,
     generator_of,
-    last_losses,
     prepared,
-    write_curve,
 )
 from tasks.shared.stage import Stage
 
@@ -46,55 +43,40 @@ def run_adversarial(
     """Train the generator of `item` with a discriminator of its own, and write its artifacts."""
     blueprint = generator_of(stage, item.generator_name)
     run.uses_data(prepared(stage) / "train.npy")
-    log = CurveLog(stage, run)
-    resume = checkpointing(stage, data_inputs(stage))
-    generator = log.start(fresh(stage, blueprint))
+    training = TrackedTraining(stage, run, data_inputs(stage))
+    generator = training.start(fresh(stage, blueprint))
     if isinstance(config, TranslationTraining):
-        trained = _translation(stage, generator, blueprint, config, resume, log)
+        trained = _translation(stage, generator, blueprint, config, training.run)
     else:
-        trained = _unconditional(stage, generator, blueprint, config, resume, log)
-    log.complete(trained.curve)
+        trained = _unconditional(stage, generator, blueprint, config, training.run)
+    facts = training.note(trained.curve)
     save_model(stage.out / "discriminator.pt", trained.discriminator, trained.mirror)
-    write_curve(stage.out / "curves.csv", trained.curve)
-    facts: dict[str, float] = {"train_images": trained.curve[-1].images} | last_losses(trained.curve)
     named: dict[str, object] = {"generator": item.generator_name}
     if item.depth is not None:
         facts["depth"] = named["depth"] = item.depth
     deliver(stage, run, trained.generator, blueprint, facts, named | config.model_dump())
-    resume.path.unlink(missing_ok=True)
+    training.forget()
 
 
 def _unconditional(
-    stage: Stage,
-    generator: nn.Module,
-    blueprint: Blueprint,
-    config: GanTraining,
-    resume: Checkpointing,
-    log: CurveLog,
+    stage: Stage, generator: nn.Module, blueprint: Blueprint, config: GanTraining, run: TrainingRun
 ) -> Trained:
     """Train a W-DCGAN with a discriminator as wide as its widest layer asks for, or as configured."""
     images = open_split(prepared(stage), "train")
     shape = {"size": images.size, "channels": images.channels}
     depth = config.discriminator_depth or max(width_numbers(blueprint))
     mirror = Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
-    trained = train_gan(generator, fresh(stage, mirror), images, config, stage.seed, stage.label, resume, log)
+    trained = train_gan(generator, fresh(stage, mirror), images, config, run)
     return Trained(trained.generator, trained.discriminator, mirror, trained.curve)
 
 
 def _translation(
-    stage: Stage,
-    generator: nn.Module,
-    blueprint: Blueprint,
-    config: TranslationTraining,
-    resume: Checkpointing,
-    log: CurveLog,
+    stage: Stage, generator: nn.Module, blueprint: Blueprint, config: TranslationTraining, run: TrainingRun
 ) -> Trained:
     """Train a conditional generator by pix2pix, CycleGAN or SPADE."""
     mirror = discriminator_blueprint(canvas(stage), config)
     back = way_back(canvas(stage), blueprint, config) if config.framework == "cyclegan" else None
     networks = None if back is None else WayBack(fresh(stage, back.generator), fresh(stage, back.discriminator))
     data = open_pairs(prepared(stage), "train")
-    trained = train_translation(
-        generator, fresh(stage, mirror), data, config, stage.seed, stage.label, resume, log, networks
-    )
+    trained = train_translation(generator, fresh(stage, mirror), data, config, run, networks)
     return Trained(trained.generator, trained.discriminator, mirror, trained.curve)

@@ -6,7 +6,9 @@ from pathlib import Path
 from torch import nn
 
 from ganpress.config.translation_section import FeatureDistillation, TranslationTraining
+from ganpress.data.prepared.pairs import open_pairs
 from ganpress.files.checkpoint import load_model
+from ganpress.training.distillation_step import DistillationSetup
 from models.builders import Blueprint
 from models.families import family_of
 from models.family import Argument, Canvas
@@ -49,6 +51,14 @@ def data_inputs(stage: Stage) -> list[Path]:
     """The files of the train split, which decide a training's result."""
     folder = prepared(stage)
     return [folder / "train.npy", *folder.glob("train_sources.npy")]
+
+
+def distillation_setup(
+    stage: Stage, teacher: nn.Module, config: FeatureDistillation, builder: str
+) -> DistillationSetup:
+    """What networks of a builder are distilled from: the teacher, its discriminator and the prepared pairs."""
+    data = open_pairs(prepared(stage), "train")
+    return DistillationSetup(teacher, teacher_discriminator(stage), data, config, distilled_taps(config, builder))
 
 
 def teacher_discriminator(stage: Stage) -> nn.Module | None:

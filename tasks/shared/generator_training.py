@@ -17,7 +17,7 @@ from ganpress.data.prepared.generator_inputs import canvas_of, open_inputs
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.files.checkpoint import file_digest, load_model, save_model
 from ganpress.tracking import StageRun
-from ganpress.training.loop import Checkpointing, CurvePoint
+from ganpress.training.loop import Checkpointing, CurvePoint, TrainingRun
 from models.builders import Blueprint, generator_blueprint
 from models.families import FAMILIES
 from models.family import Canvas
@@ -156,6 +156,34 @@ class CurveLog:
     def _log(self, point: CurvePoint) -> None:
         self._logged.add(point.images)
         self._run.log_metrics(point.losses, step=point.images)
+
+
+class TrackedTraining:
+    """The training of a stage: tracked as it goes, and resumed from a checkpoint of the same training.
+
+    Args:
+        stage: whose seed, label and code the training depends on.
+        run: where it is tracked.
+        inputs: the files that decide its result.
+        samples: whether to track the network in training as a generator of images.
+    """
+
+    def __init__(self, stage: Stage, run: StageRun, inputs: list[Path], samples: bool = True) -> None:
+        self._stage, self._log = stage, CurveLog(stage, run, samples)
+        self._resume = checkpointing(stage, inputs)
+        self.start = self._log.start
+        self.run = TrainingRun(stage.seed, stage.label, self._resume, self._log)
+        """What trainers take."""
+
+    def note(self, curve: list[CurvePoint]) -> dict[str, float]:
+        """Track and write the whole curve; return the images shown and the last losses."""
+        self._log.complete(curve)
+        write_curve(self._stage.out / "curves.csv", curve)
+        return {"train_images": curve[-1].images} | last_losses(curve)
+
+    def forget(self) -> None:
+        """Remove the checkpoint, once the stage's own files hold the result."""
+        self._resume.path.unlink(missing_ok=True)
 
 
 def write_curve(path: Path, curve: list[CurvePoint]) -> None:

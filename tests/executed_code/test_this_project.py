@@ -155,7 +155,7 @@ def test_a_new_metric_runs_what_measures_it(copy):
 
 
 VENDI = """
-from ganpress.metrics.neighbours.bounds import nearest_distances
+from ganpress.metrics.neighbours.distance_bounds import nearest_distances
 from ganpress.metrics.metric import Metric
 
 VENDI = Metric("vendi", "Vendi", "spread", "higher")
@@ -185,9 +185,9 @@ def test_a_metric_of_another_package_counts_where_all_are_measured(copy, with_ex
 
 def test_what_another_package_imports_counts_with_it(with_extension):
     changed, _ = with_extension
-    changed.edit("ganpress/metrics/neighbours/bounds.py", '"""', '"""Words. ')
+    changed.edit("ganpress/metrics/neighbours/distance_bounds.py", '"""', '"""Words. ')
     assert changed.changed() == set()
-    with (changed.root / "ganpress/metrics/neighbours/bounds.py").open("a") as file:
+    with (changed.root / "ganpress/metrics/neighbours/distance_bounds.py").open("a") as file:
         file.write("\n\ndef only_the_strangers_use_it():\n    return 1\n")
     assert "evaluate" in changed.changed()
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganpress.metrics.neighbours.bounds import Frame, Panel, lower_bounds, pairs_below, squared_distances
+from ganpress.metrics.neighbours.distance_bounds import Frame, Panel, lower_bounds, pairs_below, squared_distances
 from ganpress.metrics.neighbours.exact import squared_radii
 from ganpress.metrics.neighbours.precision_recall import NeighbourScores, neighbour_scores, neighbourhood
 from ganpress.metrics.neighbours.precision_recall import exact as nearest

@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from ganpress.basics.seeding import torch_generator
 from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.errors import ConfigError, DataError
 from ganpress.training import translation_training as translation
-from ganpress.training.distillation_step import Classroom, DistillationStep, Pupil, in_turn, run_tapped
+from ganpress.training.distillation_step import DistillationSetup, DistillationStep, Student, in_turn, run_tapped
 from ganpress.training.feature_distillation import distil_supernet, distil_translation
 from ganpress.training.feature_matching import FeatureAdaptors
-from ganpress.training.loop import Checkpointing
+from ganpress.training.loop import Checkpointing, TrainingRun
 from models.builders import elastic_blueprint
 from models.discriminators import patch_discriminator
 from models.family import Canvas
@@ -25,6 +24,7 @@ from models.resnet import resnet_generator
 from models.spade import spade_generator
 
 TAPS = ("down2", "blocks.2", "blocks.5", "blocks.8")
+RUN, STUDENT, SUPERNET = (TrainingRun(1, label) for label in ("test", "student", "supernet"))
 TERMS = ("lambda_adversarial", "lambda_recon", "lambda_distill", "lambda_feature_matching")
 
 
@@ -77,9 +77,9 @@ def one_step(config, pairing="paired", student=None, teacher=None, taps=TAPS):
     """A step that is built and has not been taken."""
     student, teacher = student or generator(2), teacher or generator(3, 1, separable=False)
     inherited = discriminator(pairing != "unpaired")
-    room = Classroom(teacher, inherited, pairs(pairing), config, taps, 1, "test")
-    pupil = Pupil("", partial(run_tapped, student))
-    return DistillationStep(student, lambda _: [pupil], pupil, room, torch_generator(1, "test")), room, student
+    setup = DistillationSetup(teacher, inherited, pairs(pairing), config, taps)
+    alone = Student("", partial(run_tapped, student))
+    return DistillationStep(student, lambda _: [alone], alone, setup, RUN), setup, student
 
 
 def bytes_of(*modules):
@@ -131,14 +131,14 @@ def test_features_of_another_size_are_refused():
 
 @pytest.mark.parametrize("term", TERMS)
 def test_each_term_reaches_the_student_and_never_the_teacher(term):
-    step, room, student = one_step(only(term))
+    step, setup, student = one_step(only(term))
     before = bytes_of(student)
-    teachers, judges = bytes_of(room.teacher), bytes_of(room.discriminator)
+    teachers, judges = bytes_of(setup.teacher), bytes_of(setup.discriminator)
     losses = step(0)
     assert any(moved(before, student))
-    assert not any(moved(teachers, room.teacher))
+    assert not any(moved(teachers, setup.teacher))
     reads_discriminator = term in ("lambda_adversarial", "lambda_feature_matching")
-    assert any(moved(judges, room.discriminator)) == reads_discriminator
+    assert any(moved(judges, setup.discriminator)) == reads_discriminator
     assert ("discriminator_loss" in losses) == reads_discriminator
     assert ("adaptors" in step.state) == (term == "lambda_distill")
 
@@ -152,11 +152,11 @@ def test_distill_trains_every_adaptor_and_nothing_behind_the_last_tap():
 
 
 def test_the_generators_pass_leaves_no_gradient_in_the_discriminator():
-    step, room, student = one_step(only("lambda_adversarial"))
-    lesson = step._lesson()
-    images, features = run_tapped(student, lesson.source, ())
-    step.objective.total(step.objective.terms(lesson, images, features)).backward()
-    assert all(parameter.grad is None for parameter in room.discriminator.parameters())
+    step, setup, student = one_step(only("lambda_adversarial"))
+    batch = step._next_batch()
+    images, features = run_tapped(student, batch.source, ())
+    step.objective.total(step.objective.terms(batch, images, features)).backward()
+    assert all(parameter.grad is None for parameter in setup.discriminator.parameters())
     assert any(parameter.grad is not None for parameter in student.parameters())
 
 
@@ -165,16 +165,16 @@ def test_the_generators_pass_leaves_no_gradient_in_the_discriminator():
 
 @pytest.mark.parametrize("pairing", ["paired", "unpaired"])
 def test_recon_compares_with_the_truth_or_with_the_teacher(pairing):
-    step, room, student = one_step(only("lambda_recon"), pairing)
-    source, target = next(room.data.random_batches(torch_generator(1, "test"), 4))
-    wanted = target if pairing == "paired" else room.teacher(source)
+    step, setup, student = one_step(only("lambda_recon"), pairing)
+    source, target = next(setup.data.random_batches(RUN.stream("training"), 4))
+    wanted = target if pairing == "paired" else setup.teacher(source)
     recon = (student(source) - wanted).abs().mean()
     assert torch.allclose(step(0)["recon"], recon)
 
 
 def test_l2_is_the_other_distance():
-    step, room, student = one_step(only("lambda_recon", distance="l2"))
-    source, target = next(room.data.random_batches(torch_generator(1, "test"), 4))
+    step, setup, student = one_step(only("lambda_recon", distance="l2"))
+    source, target = next(setup.data.random_batches(RUN.stream("training"), 4))
     recon = (student(source) - target).square().mean()
     assert torch.allclose(step(0)["recon"], recon)
 
@@ -189,7 +189,8 @@ def test_label_maps_and_batch_norm(monkeypatch):
     student, teacher = (spade_generator(f"ngf={ngf} semantic=3 upsampling=normal", 3, True) for ngf in (1, 2))
     judge = patch_discriminator(6, 2, 1, "instance")
     short = config(train_images=4, batch_size=2, lambda_feature_matching=10)
-    distilled = distil_translation(student, teacher, judge, data, short, ("head_0", "middle_1", "up_1"), 1)
+    setup = DistillationSetup(teacher, judge, data, short, ("head_0", "middle_1", "up_1"))
+    distilled = distil_translation(student, setup, STUDENT)
     norm = distilled.student.head_0.norm_0.norm
     assert norm.num_batches_tracked == 10  # measured anew on sources, not in the two steps of training
     assert set(distilled.curve[0].losses) == {
@@ -206,28 +207,26 @@ def supernet(seed=0):
 
 
 def test_supernet_trains_ends_and_random_specs_with_one_set_of_adaptors():
-    made = supernet()
-    _, curve = distil_supernet(
-        made, generator(4, 1), discriminator(), pairs(), config(train_images=8), TAPS, 1, sandwich=True, random_specs=2
-    )
+    setup = DistillationSetup(generator(4, 1), discriminator(), pairs(), config(train_images=8), TAPS)
+    _, curve = distil_supernet(supernet(), setup, SUPERNET, sandwich=True, random_specs=2)
     totals = {name for name in curve[-1].losses if name.startswith("total_")}
     assert totals == {"total_largest", "total_smallest", "total_random_0", "total_random_1"}
 
 
-def test_pupil_of_a_supernet_is_trained_as_the_network_that_it_is():
+def test_student_of_a_supernet_is_trained_as_the_network_that_it_is():
     made = supernet()
     static, spec = made.extract(made.space.largest, {}).train(), made.space.largest
-    pupils = Pupil("", partial(run_tapped, static)), Pupil("", lambda source, taps: made.run(source, spec, taps=taps))
-    for model, pupil in zip((static, made), pupils, strict=True):
-        room = Classroom(generator(3, 1), discriminator(), pairs(), config(), TAPS, 1, "test")
-        step = DistillationStep(model, lambda _, pupil=pupil: [pupil], pupil, room, torch_generator(1, "test"))
+    of_supernet = Student("", lambda source, taps: made.run(source, spec, taps=taps))
+    for model, student in ((static, Student("", partial(run_tapped, static))), (made, of_supernet)):
+        setup = DistillationSetup(generator(3, 1), discriminator(), pairs(), config(), TAPS)
+        step = DistillationStep(model, lambda _, student=student: [student], student, setup, RUN)
         for shown in range(0, 12, 4):
             step(shown)
     for one, other in zip(static.parameters(), made.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_fakes_of_all_pupils_take_turns():
+def test_fakes_of_all_students_take_turns():
     batches = [torch.full((3, 1), float(index)) for index in range(3)]
     assert in_turn(batches, 0).flatten().tolist() == [0, 1, 2]
     assert in_turn(batches, 4).flatten().tolist() == [1, 2, 0]
@@ -244,10 +243,9 @@ def run_student(pairing, dropout=0.0, **options):
             if isinstance(module, nn.Dropout):
                 module.p = dropout
         judge = discriminator(pairing != "unpaired")
-        arguments = pairs(pairing), config(ema_half_life_images=8, **options), TAPS
-        distilled = distil_translation(
-            student, generator(3, 1), judge, *arguments, 1, checkpointing=checkpointing, on_samples=on_samples
-        )
+        setting = config(ema_half_life_images=8, **options)
+        setup = DistillationSetup(generator(3, 1), judge, pairs(pairing), setting, TAPS)
+        distilled = distil_translation(student, setup, TrainingRun(1, "student", checkpointing, on_samples))
         return distilled.student, judge
 
     return run
@@ -255,8 +253,8 @@ def run_student(pairing, dropout=0.0, **options):
 
 def run_supernet(checkpointing, on_samples):
     judge = discriminator()
-    arguments = generator(3, 1), judge, pairs(), config(), TAPS, 1, True, 1
-    made, _ = distil_supernet(supernet(), *arguments, checkpointing=checkpointing, on_samples=on_samples)
+    setup = DistillationSetup(generator(3, 1), judge, pairs(), config(), TAPS)
+    made, _ = distil_supernet(supernet(), setup, TrainingRun(1, "supernet", checkpointing, on_samples), True, 1)
     return made, judge
 
 
@@ -290,7 +288,8 @@ def test_resuming_equals_not_stopping(name, tmp_path):
 def test_student_learns_the_truth_and_the_teachers_features():
     torch.manual_seed(0)
     long = config(train_images=480, batch_size=8, lambda_adversarial=0.1, learning_rate=4e-3)
-    distilled = distil_translation(generator(3), generator(4, 1), discriminator(), pairs(), long, TAPS, 1)
+    setup = DistillationSetup(generator(4, 1), discriminator(), pairs(), long, TAPS)
+    distilled = distil_translation(generator(3), setup, STUDENT)
     first, last = distilled.curve[0].losses, distilled.curve[-1].losses
     assert last["recon"] < 0.5 * first["recon"]
     assert last["distill"] < 0.7 * first["distill"]
@@ -302,8 +301,9 @@ def test_student_learns_the_truth_and_the_teachers_features():
 
 
 def first_step(memory_format=torch.contiguous_format, **options):
-    arguments = generator(3, 1), discriminator(), pairs(), config(train_images=4, **options), TAPS, 1
-    return distil_translation(generator(2), *arguments, memory_format=memory_format)
+    short = config(train_images=4, **options)
+    setup = DistillationSetup(generator(3, 1), discriminator(), pairs(), short, TAPS, memory_format)
+    return distil_translation(generator(2), setup, STUDENT)
 
 
 def test_bf16_moves_the_losses_a_little():
@@ -322,7 +322,8 @@ def test_another_memory_format_reaches_the_network_and_hardly_moves_the_losses()
 
 
 def test_bf16_is_for_training_only():
-    distilled = distil_translation(generator(2), generator(3, 1), discriminator(), pairs(), config(bf16=True), TAPS, 1)
+    setup = DistillationSetup(generator(3, 1), discriminator(), pairs(), config(bf16=True), TAPS)
+    distilled = distil_translation(generator(2), setup, STUDENT)
     assert {tensor.dtype for tensor in distilled.student.state_dict().values()} == {torch.float32}
     assert distilled.student(torch.zeros(1, 1, 16, 16)).dtype == torch.float32
 
@@ -331,7 +332,8 @@ def test_bf16_is_for_training_only():
 
 
 def distil(data=None, judge=None, taps=TAPS, **options):
-    return distil_translation(generator(2), generator(3), judge, data or pairs(), config(**options), taps, 1)
+    setup = DistillationSetup(generator(3), judge, data or pairs(), config(**options), taps)
+    return distil_translation(generator(2), setup, STUDENT)
 
 
 def test_tap_that_is_no_layer():

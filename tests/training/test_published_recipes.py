@@ -14,6 +14,7 @@ from ganpress.config.params import Params, merge_overlay
 from ganpress.data.prepared.arrays import UNLABELLED, ImageArray
 from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.training.cyclegan import WayBack
+from ganpress.training.loop import TrainingRun
 from ganpress.training.translation_training import train_translation
 from models.builders import generator_blueprint
 from models.discriminators import multiscale_discriminator, patch_discriminator
@@ -120,7 +121,9 @@ def test_one_step_of_the_recipe_runs(recipe, tmp_path):
     config = params.candidate.training.model_copy(update=changes)
     networks = candidate_networks(params, canvas)
     before = [parameter.detach().clone() for parameter in networks[0].parameters()]
-    trained = train_translation(*networks[:2], random_data(canvas, pairing), config, 1, back=networks[2])
+    trained = train_translation(
+        *networks[:2], random_data(canvas, pairing), config, TrainingRun(1, "translation"), networks[2]
+    )
     assert any(not torch.equal(now, then) for now, then in zip(networks[0].parameters(), before, strict=True))
     terms = {"pix2pix": {"recon"}, "cyclegan": {"cycle", "identity"}, "spade": {"feature_matching", "perceptual"}}
     assert terms[config.framework] | {"adversarial", "discriminator_loss"} <= set(trained.curve[0].losses)

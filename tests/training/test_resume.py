@@ -11,7 +11,7 @@ from ganpress.errors import CheckpointError
 from ganpress.training.distillation import JointTerm, train_student
 from ganpress.training.gan import train_gan
 from ganpress.training.judge_training import train_judge
-from ganpress.training.loop import Checkpointing, Training
+from ganpress.training.loop import Checkpointing, Training, TrainingRun
 from ganpress.training.supernet_training import train_supernet
 from models.builders import elastic_blueprint
 from models.family import Canvas
@@ -59,7 +59,9 @@ def gan(images, config=GAN):
     def run(checkpointing, on_samples):
         generator = build(wdcgan_generator, "2", 16, 1)
         discriminator = build(wdcgan_discriminator, 2, 16, 1, config.gradient_penalty is None)
-        return train_gan(generator, discriminator, images, config, 1, "gan", checkpointing, on_samples).generator
+        return train_gan(
+            generator, discriminator, images, config, TrainingRun(1, "gan", checkpointing, on_samples)
+        ).generator
 
     return run
 
@@ -72,7 +74,7 @@ def student(images, joint, config=DISTILLATION):
     def run(checkpointing, on_samples):
         term = JointTerm(build(wdcgan_discriminator, 2, 16, 1, True), images, GAN, 0.01) if joint else None
         made, teacher = build(wdcgan_generator, "2", 16, 1), build(wdcgan_generator, "3", 16, 1)
-        return train_student(made, teacher, config, 1, term, "student", checkpointing, on_samples).student
+        return train_student(made, teacher, config, TrainingRun(1, "student", checkpointing, on_samples), term).student
 
     return run
 
@@ -85,7 +87,7 @@ def supernet(images):
             build(elastic_blueprint("wdcgan", Canvas(1, 16, 16), ((2, 3),)).build),
             build(wdcgan_generator, "3", 16, 1),
         )
-        return train_supernet(made, teacher, config, 1, "supernet", checkpointing, on_samples)[0]
+        return train_supernet(made, teacher, config, TrainingRun(1, "supernet", checkpointing, on_samples))[0]
 
     return run
 
@@ -145,7 +147,7 @@ def test_judge_resumes_too(images, tmp_path, monkeypatch):
 def test_same_seed_same_bytes_other_seed_other_bytes(images):
     def weights(seed):
         generator, discriminator = build(wdcgan_generator, "2", 16, 1), build(wdcgan_discriminator, 2, 16, 1, True)
-        return train_gan(generator, discriminator, images, GAN, seed).generator.head.weight
+        return train_gan(generator, discriminator, images, GAN, TrainingRun(seed, "gan")).generator.head.weight
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ganpress.basics.seeding import torch_generator
 from ganpress.config.training_section import DistillationTraining
 from ganpress.training.distillation import train_student
+from ganpress.training.loop import TrainingRun
 from ganpress.training.teacher_images import TeacherImages
 from models.wdcgan import wdcgan_generator
 
@@ -25,10 +25,13 @@ class Counting(torch.nn.Module):
         return self.inner(z)
 
 
+RUN = TrainingRun(1, "student")
+
+
 def lessons(**options):
     teacher = Counting()
     config = DistillationTraining(**SETTINGS, **options)
-    return teacher, TeacherImages(teacher, config, 1, "student", torch_generator(1, "student", "training"))
+    return teacher, TeacherImages(teacher, config, RUN, RUN.stream("training"))
 
 
 def test_kept_images_are_drawn_once_and_belong_to_their_latents():
@@ -55,7 +58,7 @@ def test_bf16_moves_the_losses_a_little_and_leaves_weights_float32(kept):
     def run(bf16):
         torch.manual_seed(0)
         config = DistillationTraining(**SETTINGS, teacher_images=kept, bf16=bf16)
-        return train_student(wdcgan_generator("2", 16, 1), Counting().inner, config, 1)
+        return train_student(wdcgan_generator("2", 16, 1), Counting().inner, config, RUN)
 
     exact, rounded = run(False), run(True)
     assert rounded.curve[-1].losses["mse"] == pytest.approx(exact.curve[-1].losses["mse"], rel=0.1)

@@ -10,11 +10,13 @@ from ganpress.errors import DataError, TrainingDiverged
 from ganpress.training.distillation import train_student
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import clip_weights_, train_gan
-from ganpress.training.loop import Checkpointing
+from ganpress.training.loop import Checkpointing, TrainingRun
 from ganpress.training.supernet_training import train_supernet
 from models.builders import elastic_blueprint
 from models.family import Canvas
 from models.wdcgan import wdcgan_discriminator, wdcgan_generator
+
+GAN, STUDENT, SUPERNET = (TrainingRun(1, label) for label in ("gan", "student", "supernet"))
 
 
 def squares(count=400, size=16):
@@ -57,7 +59,7 @@ def strong_teacher(depth="3"):
 
 def test_student_comes_close_to_its_teacher():
     torch.manual_seed(0)
-    distilled = train_student(wdcgan_generator("3", 16, 1), strong_teacher(), distillation(), 1)
+    distilled = train_student(wdcgan_generator("3", 16, 1), strong_teacher(), distillation(), STUDENT)
     first, last = distilled.curve[0].losses["mse"], distilled.curve[-1].losses["mse"]
     assert last < 0.5 * first
     z = torch.randn(200, 100, generator=torch.Generator().manual_seed(9))
@@ -71,7 +73,7 @@ def test_every_width_of_the_supernet_learns():
     torch.manual_seed(0)
     supernet = elastic_blueprint("wdcgan", Canvas(1, 16, 16), ((2, 4),)).build()
     config = SupernetConfig(widths=((2, 4),), sandwich=True, random_specs=1, training=distillation())
-    _, curve = train_supernet(supernet, strong_teacher(), config, 1)
+    _, curve = train_supernet(supernet, strong_teacher(), config, SUPERNET)
     for name in ("mse_largest", "mse_smallest", "mse_random_0"):
         assert curve[-1].losses[name] < 0.7 * curve[0].losses[name]
     assert curve[-1].losses["mse_largest"] < curve[-1].losses["mse_smallest"]
@@ -81,7 +83,7 @@ def test_gan_learns_where_the_light_is():
     torch.manual_seed(0)
     data = squares()
     config = gan_config(train_images=12000)
-    trained = train_gan(wdcgan_generator("4", 16, 1), wdcgan_discriminator(4, 16, 1, True), data, config, 1)
+    trained = train_gan(wdcgan_generator("4", 16, 1), wdcgan_discriminator(4, 16, 1, True), data, config, GAN)
 
     def distance_to_data(generator):
         with torch.no_grad():
@@ -98,9 +100,13 @@ def test_colour_images_train_too():
     gray = squares(64)
     colour = ImageArray(np.repeat(gray.pixels, 3, axis=1), gray.labels)
     trained = train_gan(
-        wdcgan_generator("2", 16, 3), wdcgan_discriminator(2, 16, 3, True), colour, gan_config(train_images=64), 1
+        wdcgan_generator("2", 16, 3),
+        wdcgan_discriminator(2, 16, 3, True),
+        colour,
+        gan_config(train_images=64),
+        GAN,
     )
-    distilled = train_student(wdcgan_generator("1", 16, 3), trained.generator, distillation(64), 1)
+    distilled = train_student(wdcgan_generator("1", 16, 3), trained.generator, distillation(64), STUDENT)
     assert distilled.student(torch.randn(2, 100)).shape == (2, 3, 16, 16)
 
 
@@ -109,7 +115,11 @@ def test_weight_clipping_bounds_the_critic():
     clip_weights_(critic, 0.01)
     assert max(parameter.abs().max() for parameter in critic.parameters()) <= 0.01
     trained = train_gan(
-        wdcgan_generator("2", 16, 1), critic, squares(), gan_config(objective="wgan", weight_clip=0.01), 1
+        wdcgan_generator("2", 16, 1),
+        critic,
+        squares(),
+        gan_config(objective="wgan", weight_clip=0.01),
+        GAN,
     )
     assert max(parameter.abs().max() for parameter in trained.discriminator.parameters()) <= 0.01
 
@@ -149,11 +159,16 @@ def test_divergence_names_term_step_and_checkpoint(tmp_path):
             wdcgan_discriminator(2, 16, 1, False),
             squares(),
             config,
-            1,
-            checkpointing=Checkpointing(path, "x"),
+            TrainingRun(1, "gan", Checkpointing(path, "x")),
         )
 
 
 def test_fewer_images_than_a_batch():
     with pytest.raises(DataError, match="8 images are fewer than one batch of 16"):
-        train_gan(wdcgan_generator("2", 16, 1), wdcgan_discriminator(2, 16, 1, True), squares(8), gan_config(), 1)
+        train_gan(
+            wdcgan_generator("2", 16, 1),
+            wdcgan_discriminator(2, 16, 1, True),
+            squares(8),
+            gan_config(),
+            GAN,
+        )

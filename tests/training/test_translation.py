@@ -13,7 +13,7 @@ from ganpress.data.prepared.arrays import UNLABELLED, ImageArray
 from ganpress.data.prepared.pairs import PairArray, SourceArray
 from ganpress.errors import CheckpointError, ConfigError, DataError, TrainingDiverged
 from ganpress.training.cyclegan import CycleStep, WayBack
-from ganpress.training.loop import Checkpointing
+from ganpress.training.loop import Checkpointing, TrainingRun
 from ganpress.training.paired import PairedStep
 from ganpress.training.translation_training import train_translation
 from models.discriminators import multiscale_discriminator, patch_discriminator
@@ -82,7 +82,9 @@ def data_of(framework):
 def run(framework, settings, data=None, seed=1, checkpointing=None, on_samples=None):
     generator, discriminator, back = networks(framework)
     data = data or data_of(framework)
-    return train_translation(generator, discriminator, data, settings, seed, "t", checkpointing, on_samples, back)
+    return train_translation(
+        generator, discriminator, data, settings, TrainingRun(seed, "t", checkpointing, on_samples), back
+    )
 
 
 def reached(*modules):
@@ -102,7 +104,7 @@ def identity_generator(channels):
 
 def test_each_cyclegan_term_reaches_its_generators_and_no_discriminator():
     generator, discriminator, back = networks("cyclegan", in_channels=3)
-    step = CycleStep(generator, discriminator, back, config("cyclegan"), 1, "t")
+    step = CycleStep(generator, discriminator, back, config("cyclegan"), TrainingRun(1, "t"))
     a, b = torch.rand(2, 2, 3, 16, 16)
     found = {}
     for name in ("adversarial", "back_adversarial", "cycle", "identity"):
@@ -144,7 +146,7 @@ def test_a_weight_changes_the_generator_and_leaves_the_discriminator(option):
 
 def test_identity_generators_have_neither_cycle_nor_identity_loss():
     back = WayBack(identity_generator(3), patch_discriminator(3, 4, 1))
-    step = CycleStep(identity_generator(3), patch_discriminator(3, 4, 1), back, config("cyclegan"), 1, "t")
+    step = CycleStep(identity_generator(3), patch_discriminator(3, 4, 1), back, config("cyclegan"), TrainingRun(1, "t"))
     a, b = torch.rand(2, 2, 3, 16, 16)
     terms = step.terms(a, b, b, a)
     assert terms["cycle"].value.item() == 0
@@ -248,7 +250,7 @@ def test_training_leaves_the_global_generator_alone():
     torch.manual_seed(3)
     data, settings, (generator, discriminator, _) = data_of("pix2pix"), config("pix2pix"), networks("pix2pix")
     before = torch.get_rng_state()
-    train_translation(generator, discriminator, data, settings, 1)
+    train_translation(generator, discriminator, data, settings, TrainingRun(1, "t"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -281,9 +283,9 @@ def test_only_cyclegan_has_a_way_back():
     generator, discriminator, back = networks("cyclegan")
     data = data_of("cyclegan")
     with pytest.raises(ValueError, match="give the way back"):
-        train_translation(generator, discriminator, data, config("cyclegan"), 1)
+        train_translation(generator, discriminator, data, config("cyclegan"), TrainingRun(1, "t"))
     with pytest.raises(ValueError, match="pix2pix has no way back"):
-        train_translation(generator, discriminator, data, config("pix2pix"), 1, back=back)
+        train_translation(generator, discriminator, data, config("pix2pix"), TrainingRun(1, "t"), back)
 
 
 def test_fewer_images_than_a_batch_are_refused():

@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 
 from ganpress.errors import DataError
-from ganpress.metrics.neighbours.bounds import Frame, blocks, full_precision, lower_bounds, squared_distances, tiles
+from ganpress.metrics.neighbours.distance_bounds import (
+    Frame,
+    blocks,
+    full_precision,
+    lower_bounds,
+    squared_distances,
+    tiles,
+)
 
 BLOCK = 512
 """Samples on each side of a tile of distances: a tile stays in the cache while it is compared."""

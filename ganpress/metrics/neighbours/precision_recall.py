@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganpress.metrics.feature_inputs import Matrix, as_tensor, same_columns
-from ganpress.metrics.neighbours.bounds import Frame, full_precision, lower_bounds, pairs_below, tiles
+from ganpress.metrics.neighbours.distance_bounds import Frame, full_precision, lower_bounds, pairs_below, tiles
 from ganpress.metrics.neighbours.exact import BLOCK, squared_radii
 
 
