@@ -4,6 +4,8 @@ DVC reads a stage's dependencies after its command. So the stage writes the dige
 fails at its end where the code is another by then.
 """
 
+import os
+import time
 from pathlib import Path
 
 import psutil
@@ -12,8 +14,8 @@ from ganpress.errors import CodeChanged
 from ganpress.executed_code.digests import StageCode, changed_files
 from ganpress.executed_code.reach import EXTENSION
 
-CLOCK_SECONDS = 1.0
-"""How much too early or late the kernel's word for the start of a process can be."""
+CLOCK_SECONDS = 0.1
+"""How far the kernel's clocks of processes and of files can be apart: both move in ticks."""
 SHOWN = 3
 """Files that a message names."""
 
@@ -55,12 +57,25 @@ class CodeGuard:
             raise CodeChanged(f"{_named(changed)} changed while it ran, so its outputs are not kept; run again")
 
     def _refuse_late_edits(self) -> None:
-        started = psutil.Process().create_time() - CLOCK_SECONDS
+        started = start_of_this_process() - CLOCK_SECONDS
         files = [line.rpartition(" ")[0] for line in self._text.splitlines()]
         own = [path for path in files if not path.startswith(EXTENSION)]
         late = [path for path in own if (self._code.modules.root / path).stat().st_ctime > started]
         if late:
             raise CodeChanged(f"{_named(late)} changed while it started; run again")
+
+
+def start_of_this_process() -> float:
+    """When this process began, in seconds of `time.time`.
+
+    Linux counts it from the boot, in ticks. psutil adds the time of boot, which `/proc/stat` cuts to a whole second, so
+    that an edit of a second before would count as one of now.
+    """
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # field 22 of proc(5)
+    except FileNotFoundError:
+        return psutil.Process().create_time()
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _named(files: list[str]) -> str:

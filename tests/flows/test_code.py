@@ -127,7 +127,7 @@ def test_words_edited_while_a_stage_runs_do_no_harm(coded):
 def test_a_stage_alone_is_locked_with_the_code_that_it_executed(coded):
     """The file of its digest is of an earlier code: `--single-item` leaves `code` out."""
     coded.edit("tasks/parts.py", *CODE)
-    time.sleep(1.1)  # an edit less than a second before a process counts as one in it
+    time.sleep(0.2)  # an edit a tick before a process counts as one in it
     code, printed = dvc(coded, "repro", "--force", "--single-item", "validate")
     assert code == 0, printed
     assert (coded.root / "artifacts/validate/out.txt").read_text() == "written by validate0"
