@@ -229,8 +229,9 @@ def coded_template(toy_template: Path, tmp_path_factory: pytest.TempPathFactory)
     root = folder / "toy"
     shutil.copytree(toy_template, root, symlinks=True)
     (root / "tasks").mkdir()
-    for name in ("__init__.py", "code.py", "stage.py"):
+    for name in ("__init__.py", "code.py"):
         shutil.copy(CHECKOUT / "tasks" / name, root / "tasks")
+    shutil.copytree(CHECKOUT / "tasks/shared", root / "tasks/shared", ignore=shutil.ignore_patterns("__pycache__"))
     for stage in ("validate", "prepare"):
         (root / "tasks" / f"{stage}.py").write_text(CODED_STAGE.replace("NAME", stage))
     (root / "tasks" / "parts.py").write_text(CODED_PARTS)
