@@ -16,6 +16,9 @@ YEAR_S = 366 * 24 * 3600
 STAGE_NAME = 160
 """Characters of a stage's name, its item included."""
 
+MAX_DEVICE = 40
+"""Characters of a device's name."""
+
 Check = Callable[[typer.CallbackParam, Any], Any]
 
 
@@ -52,6 +55,14 @@ Recipe = Annotated[
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value (YAML) over params.yaml; repeatable.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda, cuda:1 or mps; default: GANPRESS_DEVICE, else a GPU where there is one.",
+        callback=one_line(MAX_DEVICE),
+    ),
 ]
 StrictVersions = Annotated[
     bool, typer.Option("--strict-versions", help="Count other versions of torch and of the runtimes as a change.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data_source import check_replacement
+from flows.device_choice import settle_device
 from flows.dvc_graph import StageGraph, read_graph
 from flows.run_request import RunRequest
 from flows.worktree import Workspace, make_workspace
@@ -62,6 +63,7 @@ def check_environment() -> None:
         raise ConfigError(
             f"GANPRESS_THREADS must be a whole number above 0, found {quoted(threads)} (at most {MAX_THREADS})"
         )
+    settle_device()
     checkpoints = os.environ.get("GANPRESS_CHECKPOINTS")
     if checkpoints and Path(checkpoints).exists() and not Path(checkpoints).is_dir():
         raise ConfigError(f"GANPRESS_CHECKPOINTS is {quoted(checkpoints)}, which is no folder; name one, or unset it")

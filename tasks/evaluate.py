@@ -3,11 +3,13 @@
 import csv
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from ganpress.basics.device import copied_to
 from ganpress.basics.progress import ticker
 from ganpress.config.edge_section import EvaluateConfig
 from ganpress.data.prepared.arrays import read_meta
@@ -53,7 +55,7 @@ def work(stage: Stage, run: StageRun) -> None:
     """Measure everything and write metrics.json, generators.csv, samples.csv, pictures and machine.json."""
     config = stage.section(EvaluateConfig)
     subjects = find_subjects(stage)
-    judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"))
+    judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"), stage.device)
     tracked = [subject for subject in subjects if subject.tracked]
     for subject in tracked:
         run.uses_model(subject.path)
@@ -62,8 +64,9 @@ def work(stage: Stage, run: StageRun) -> None:
     inputs = open_inputs(test_split.parent, "test")
     runners = {subject.reference: open_runner(stage, subject, THREADS) for subject in subjects}
     _check_images(runners, test_split.parent, inputs.draw(stage.seed, PURPOSE, 1))
-    reference = _reference(test_split.parent, judge, config, inputs, stage.seed)
-    scores, steps = _score_all(runners, judge, reference, config, inputs, stage.seed, step_sources(stage))
+    reference = _reference(stage, test_split.parent, judge, config, inputs)
+    placed = _Placed(runners, stage.device)
+    scores, steps = _score_all(placed, judge, reference, config, inputs, stage.seed, step_sources(stage))
     latency = _latencies(runners, config, inputs, stage.seed)
     metrics = {
         one.reference: {
@@ -112,13 +115,32 @@ def _check_images(runners: Mapping[str, Generate], prepared: Path, example: Tens
 
 
 def _reference(
-    prepared: Path, judge: Judge, config: EvaluateConfig, inputs: LatentInputs | SourceInputs, seed: int
+    stage: Stage, prepared: Path, judge: Judge, config: EvaluateConfig, inputs: LatentInputs | SourceInputs
 ) -> Reference:
     """Real images as the judge sees them, and what belongs to each input."""
     split, arrays = real_arrays(prepared)
+    seed, device = stage.seed, stage.device
     truth = open_truth(prepared, "test", inputs, seed, PURPOSE, config.images)
-    lpips = load_perceptual_distance(Path(config.lpips_weights)) if config.lpips_weights else None
-    return reference_features(arrays, judge, config.neighbours, split, truth=truth, lpips=lpips, seed=seed)
+    lpips = load_perceptual_distance(Path(config.lpips_weights), device) if config.lpips_weights else None
+    return reference_features(
+        arrays, judge, config.neighbours, split, truth=truth, lpips=lpips, seed=seed, device=device
+    )
+
+
+class _Placed(Mapping[str, Generate]):
+    """The generators, each copied to the device while it is measured there."""
+
+    def __init__(self, runners: Mapping[str, Generate], device: torch.device) -> None:
+        self._runners, self._device = runners, device
+
+    def __getitem__(self, reference: str) -> Generate:
+        return copied_to(self._runners[reference], self._device)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runners)
+
+    def __len__(self) -> int:
+        return len(self._runners)
 
 
 def _score_all(

@@ -37,7 +37,7 @@ def work(stage: Stage, run: StageRun) -> None:
     else:
         save_external_judge(path, load_external_judge(config.kind, config.weights), config.weights)
         facts = {}
-    facts |= _real_floor(stage, config, prepared, load_judge(path))
+    facts |= _real_floor(stage, config, prepared, load_judge(path, stage.device))
     write_json(stage.out / "metrics.json", facts)
     run.log_metrics(facts)
     run.produces_model(path, family="judge", params=config.model_dump(), metrics=facts)
@@ -47,7 +47,7 @@ def _train(stage: Stage, run: StageRun, config: JudgeConfig, prepared: Path, pat
     train, validation, test = _examples(config, prepared)
     files = [prepared / "train.npy", prepared / "train_labels.npy", *prepared.glob("train_sources.npy")]
     resume = checkpointing(stage, files)
-    trained = train_on_examples(train, validation, test, config, stage.seed, resume)
+    trained = train_on_examples(train, validation, test, config, stage.seed, resume, stage.device)
     CurveLog(stage, run, samples=False).complete(trained.curve)
     save_model(path, trained.judge, trained.blueprint)
     resume.path.unlink(missing_ok=True)

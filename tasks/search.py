@@ -40,15 +40,16 @@ class SubnetScoring:
 
     def __call__(self) -> Callable[[Spec], float]:
         """Load the supernet, the judge and the inputs."""
-        supernet, _ = load_supernet(self.supernet)
-        scorer = self.scoring.open()
-        calibration = calibration_inputs(self.scoring.prepared, self.scoring.seed, self.calibration_images)
+        of, device = self.scoring, self.scoring.device
+        supernet = load_supernet(self.supernet)[0].to(device)
+        scorer = of.open()
+        calibration = calibration_inputs(of.prepared, of.seed, self.calibration_images).to(device)
 
         def score(spec: Spec) -> float:
             statistics = supernet.calibrate(calibration, spec)
 
             def generate(x: Tensor) -> Tensor:
-                images: Tensor = supernet(x, spec, statistics)
+                images: Tensor = supernet(x.to(device), spec, statistics)
                 return images
 
             return scorer(generate)
@@ -89,7 +90,7 @@ def work(stage: Stage, run: StageRun) -> None:
             supernet.space,
             _coster(blueprint, stage),
             SubnetScoring(supernet_file, scoring, config.calibration_images),
-            config,
+            _placed(config, stage),
             stage.seed,
             timer,
             book,
@@ -97,6 +98,13 @@ def work(stage: Stage, run: StageRun) -> None:
     prediction = prediction_facts(timer, config) if isinstance(timer, LatencyPredictor) else {}
     _deliver(stage, run, result, scoring.open().name, prediction)
     book.discard()
+
+
+def _placed(config: SearchConfig, stage: Stage) -> SearchConfig:
+    """One process for a GPU, unless the parameters say how many: each would hold the networks again."""
+    if config.workers is not None or stage.device.type == "cpu":
+        return config
+    return config.model_copy(update={"workers": 1})
 
 
 def _coster(blueprint: Blueprint, stage: Stage) -> Callable[[Spec], Cost]:

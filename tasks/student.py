@@ -51,7 +51,9 @@ def _joint_term(stage: Stage, run: StageRun, config: StudentConfig, item: Studen
     train_file = prepared(stage) / "train.npy"
     run.uses_data(train_file)
     discriminator, _ = load_model(stage.artifact("teacher") / "discriminator.pt", "wdcgan_discriminator")
-    return JointTerm(discriminator, open_split(train_file.parent, "train"), config.adversarial, item.alpha)
+    return JointTerm(
+        discriminator.to(stage.device), open_split(train_file.parent, "train"), config.adversarial, item.alpha
+    )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def work(stage: Stage, run: StageRun) -> None:
     config = stage.section(SubnetConfig)
     supernet_file = require(stage.artifact("supernet") / "supernet.pt", "supernet")
     supernet, elastic = load_supernet(supernet_file)
+    supernet.to(stage.device)
     spec = _best(require(stage.artifact("search") / "best.json", "search"), supernet.space)
     run.uses_model(supernet_file)
     extracted = _extract(stage, supernet, spec)
@@ -93,7 +94,7 @@ def _extract(stage: Stage, supernet: Elastic, spec: Spec) -> nn.Module:
         CheckpointError: if the extracted network's images differ in one bit.
     """
     images = stage.section(SearchConfig, "search").calibration_images
-    inputs = calibration_inputs(prepared(stage), stage.seed, images)
+    inputs = calibration_inputs(prepared(stage), stage.seed, images).to(stage.device)
     statistics = supernet.calibrate(inputs, spec)
     extracted = supernet.extract(spec, statistics)
     if not torch.equal(extracted(inputs), supernet(inputs, spec, statistics)):

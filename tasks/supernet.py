@@ -37,7 +37,7 @@ def work(stage: Stage, run: StageRun) -> None:
     supernet = fresh(stage, blueprint)
     assert isinstance(supernet, Elastic)
     if config.initial == "teacher":
-        initialise_from_teacher_(supernet, teacher, grid_inputs(stage)[:1])
+        initialise_from_teacher_(supernet, teacher, grid_inputs(stage)[:1].to(stage.device))
     run.uses_model(teacher_file)
     inputs = [teacher_file, teacher_file.with_name("discriminator.pt"), *data_inputs(stage)]
     training = TrackedTraining(stage, run, inputs, samples=False)
@@ -79,11 +79,11 @@ def _blueprint(stage: Stage, config: SupernetConfig, teacher: Blueprint) -> Blue
 @torch.no_grad()
 def _save_samples(stage: Stage, run: StageRun, supernet: Elastic) -> None:
     """Show the same inputs through the largest (upper half) and the smallest sub-generator (lower half)."""
-    x = grid_inputs(stage)
+    x = grid_inputs(stage).to(stage.device)
     halves: list[Tensor] = []
     for spec in (supernet.space.largest, supernet.space.smallest):
         halves.append(supernet(x, spec, supernet.calibrate(x, spec))[: len(x) // 2])
-    grid = image_grid(images_to_uint8(torch.cat(halves)).numpy())
+    grid = image_grid(images_to_uint8(torch.cat(halves)).cpu().numpy())
     save_png(stage.out / "samples.png", grid)
     run.log_image("result", grid)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ganpress.basics.device import copied_to
 from ganpress.basics.progress import ticker
 from ganpress.basics.seeding import derived_seed
 from ganpress.config.edge_section import CompressConfig, EvaluateConfig
@@ -82,7 +83,7 @@ def work(stage: Stage, run: StageRun) -> None:
     check_generator(original, calibration, "calibration inputs")
     compressed = pack_level(original, blueprint, level, calibration, seed)
     protocol = _protocol(stage, config)
-    before, after = (protocol.score(one) for one in (original, compressed.model))
+    before, after = (protocol.score(copied_to(one, stage.device)) for one in (original, compressed.model))
     metrics = _row(after, before, compressed) | _fidelity(stage, original, compressed.model)
     metrics["float_layers"] = compressed.float_layers
     of_float = _row(before, before, pack_float(original, blueprint))
@@ -93,11 +94,13 @@ def work(stage: Stage, run: StageRun) -> None:
 def _protocol(stage: Stage, config: SweepConfig) -> Protocol:
     data = prepared(stage)
     measured = stage.section(EvaluateConfig, "evaluate").model_copy(update={"images": config.images})
-    judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"))
+    judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"), stage.device)
     inputs = open_inputs(data, "test")
     split, arrays = real_arrays(data)
     truth = open_truth(data, "test", inputs, stage.seed, PURPOSE, config.images)
-    reference = reference_features(arrays, judge, measured.neighbours, split, truth=truth, seed=stage.seed)
+    reference = reference_features(
+        arrays, judge, measured.neighbours, split, truth=truth, seed=stage.seed, device=stage.device
+    )
     return Protocol(judge, reference, measured, inputs, stage.seed)
 
 

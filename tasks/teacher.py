@@ -37,7 +37,9 @@ def work(stage: Stage, run: StageRun) -> None:
         generator, _ = load_generator(stage, f"candidate/{item}")
         run.uses_model(_folder(stage, item) / "generator.pt")
         name = "imported" if settings.imported else settings.generator_name
-        scored.append(ScoredCandidate(item, name, settings.depth, parameter_count(generator), scorer(generator)))
+        scored.append(
+            ScoredCandidate(item, name, settings.depth, parameter_count(generator), scorer(generator.to(stage.device)))
+        )
     sign = 1 if higher_is_better(config.metric) else -1
     best = max(scored, key=lambda candidate: sign * candidate.score)
     _deliver(stage, run, scored, best, scorer.name)

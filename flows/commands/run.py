@@ -10,6 +10,7 @@ from flows.options import (
     MIN_TIMEOUT_S,
     STAGE_NAME,
     YEAR_S,
+    Device,
     Recipe,
     Settings,
     StrictVersions,
@@ -48,11 +49,13 @@ def run(
         bool, typer.Option("--replace-data", help="Let the source in params.yaml replace other data in data/.")
     ] = False,
     strict_versions: StrictVersions = False,
+    device: Device = None,
 ) -> None:
     """Bring the chain up to date: run what changed, keep what did not.
 
     With --recipe or --set the run gets a workspace of its own, and yours stays as it is.
     """
+    from flows.device_choice import settle_device
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
     from flows.run_request import read_request
     from flows.state_files import heal_and_say
@@ -73,6 +76,7 @@ def run(
         replace_data=replace_data,
         strict_versions=strict_versions,
     )
+    typer.echo(f"device: {settle_device(device)}")
     workspace = find_workspace(root, recipe, request.settings or ())
     if workspace.isolated:
         heal_and_say(workspace.root)

@@ -47,6 +47,8 @@ class AdversaryTraining(Section):
     """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017)."""
     bf16: bool = False
     """Convolutions in bfloat16 while training, weights in float32, as in conditional trainings."""
+    tf32: bool = False
+    """Products in TF32 while training, on an NVIDIA GPU: faster, and rounded to 10 bits; never while measuring."""
 
     @model_validator(mode="after")
     def _lipschitz(self) -> "AdversaryTraining":
@@ -154,6 +156,8 @@ class DistillationTraining(Section):
     """Images that the teacher draws once, to be shown again and again; null draws fresh ones for every step."""
     bf16: bool = False
     """Convolutions of teacher and student in bfloat16 while training, weights in float32."""
+    tf32: bool = False
+    """Products in TF32 while training, on an NVIDIA GPU: faster, and rounded to 10 bits; never while measuring."""
 
 
 AnyDistillation = Annotated[

@@ -48,6 +48,8 @@ class Adversarial(Section):
     bf16: bool = False
     """Convolutions in bfloat16 while training, weights in float32: faster and smaller on GPUs and on CPUs with AMX or
     AVX512-BF16, slower on others. The trained generator is float32 as ever."""
+    tf32: bool = False
+    """Products in TF32 while training, on an NVIDIA GPU: faster, and rounded to 10 bits; never while measuring."""
 
     @model_validator(mode="after")
     def _perceptual(self) -> "Adversarial":

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganpress.basics.device import CPU, has_float64
 from ganpress.basics.pixel_values import images_to_uint8
 from ganpress.config.edge_section import EvaluateConfig
 from ganpress.data.prepared.arrays import Split, open_split, read_meta
@@ -70,6 +71,7 @@ def reference_features(
     truth: Truth | None = None,
     lpips: Distance | None = None,
     seed: int = 0,
+    device: torch.device = CPU,
 ) -> Reference:
     """Look at a prepared split (N, C, H, W) uint8, or several together, once, reading batch by batch.
 
@@ -82,6 +84,7 @@ def reference_features(
         truth: What belongs to each input.
         lpips: Perceptual distance, where its weights are given.
         seed: Seed of the hashes; scores by hashing compare within one.
+        device: Where exact neighbours are searched.
 
     Raises:
         DataError: if a file is missing or damaged, there are no more images than `neighbours`, or the judge sees the
@@ -90,7 +93,7 @@ def reference_features(
     features = array_features(array_path, judge, batch_size).features
     return Reference(
         split,
-        neighbourhood(features, neighbours),
+        neighbourhood(torch.from_numpy(features).to(device if has_float64(device) else CPU), neighbours),
         hash_reference(features, seed),
         hashed_neighbourhood(features, seed, LshNeighbourSettings(neighbours=neighbours)),
         truth,

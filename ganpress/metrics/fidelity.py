@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganpress.basics.device import run_where_it_is
+
 BATCH_SIZE = 64
 """Most inputs that are run at once; no result depends on it."""
 BATCH_VALUES = 2**20
@@ -34,7 +36,7 @@ def compare_outputs(
     """
     signal = noise = largest = 0.0
     for batch in batches_of(inputs):
-        wanted, found = reference(batch).double(), other(batch).double()
+        wanted, found = (run_where_it_is(one, batch).cpu().double() for one in (reference, other))
         if wanted.shape != found.shape:
             raise ValueError(f"images are {tuple(found.shape)}, the reference's {tuple(wanted.shape)}")
         difference = found - wanted

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganpress.basics.device import run_where_it_is
 from ganpress.basics.pixel_values import uint8_to_images
 from ganpress.errors import ConfigError, DataError
 from ganpress.files.array_files import map_array
@@ -52,9 +53,9 @@ def input_batches(inputs: Inputs, seed: int, purpose: str, count: int) -> Iterat
 
 @torch.no_grad()
 def generated_batches(generate: Generate, batches: Iterator[Tensor] | Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield the images (n, C, H, W) of each batch of inputs."""
+    """Yield the images (n, C, H, W) of each batch of inputs, on the device of the generator."""
     for batch in batches:
-        yield generate(batch)
+        yield run_where_it_is(generate, batch)
 
 
 def array_batches(array_path: Path, batch_size: int = BATCH) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ganpress.basics.device import run_where_it_is
 from ganpress.errors import ConfigError
 
 
@@ -31,7 +32,7 @@ def check_inputs(
             f"{role} must be (N, …) with N >= 1, found {tuple(inputs.shape)}; add data, or give the split more of it"
         )
     try:
-        return generate(inputs[:1])
+        return run_where_it_is(generate, inputs[:1])
     except (RuntimeError, ValueError, IndexError) as error:
         found, reason = tuple(inputs.shape), " ".join(str(error).split())[:200]
         raise ConfigError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn, optim
 
+from ganpress.basics.device import device_of, moved
 from ganpress.config.training_section import AdversaryTraining, DistillationTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.arithmetic import autocast
@@ -45,6 +46,8 @@ def train_student(
 ) -> Distilled:
     """Train `student` to make the teacher's image of every z: by MSE alone (eq. 3), or jointly (eq. 4).
 
+    Everything runs on the device that the networks are on.
+
     Raises:
         DataError: if the joint loss has fewer images than one batch.
         TrainingDiverged: if a loss is not finite.
@@ -76,7 +79,7 @@ def train_student(
         losses = {"mse": mse.detach()}
         loss = mse
         if joint is not None and adversary is not None:
-            real = next(batches).contiguous(memory_format=torch.channels_last)
+            real = moved(next(batches), made.device, torch.channels_last)
             losses["discriminator_loss"] = adversary.update(real, made.detach())
             adversarial = adversary.generator_loss(made)
             losses["adversarial"] = adversarial.detach()
@@ -87,6 +90,6 @@ def train_student(
         average.update(images_shown + config.batch_size, config.batch_size)
         return losses
 
-    curve = run.train(student, step, state, config.train_images, config.batch_size)
+    curve = run.train(student, step, state, config)
     latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=run.stream("calibration"))
-    return Distilled(recalibrate_batch_norm_(average.averaged(student), latents), curve)
+    return Distilled(recalibrate_batch_norm_(average.averaged(student), latents.to(device_of(student))), curve)

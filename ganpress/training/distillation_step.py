@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn, optim
 
+from ganpress.basics.device import moved
 from ganpress.basics.seeding import seeded_initialisation
 from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.prepared.pairs import PairArray
@@ -146,7 +147,7 @@ class DistillationStep:
     @torch.no_grad()
     def _next_batch(self) -> Batch:
         images = next(self._batches)
-        source, real = (part.to(self._device, non_blocking=True, memory_format=self._layout) for part in images)
+        source, real = (moved(part, self._device, self._layout) for part in images)
         paired, taps = self._setup.data.paired, self._setup.matched_taps
         if paired and not taps:  # nothing of the teacher is looked at
             return Batch(source, real, real, {})

@@ -82,5 +82,5 @@ def _train(
 ) -> tuple[ModuleT, list[CurvePoint]]:
     """Train to the end; return a copy with averaged weights, and the curve."""
     step = DistillationStep(model, draw_students, widest, setup, run)
-    curve = run.train(model, step, step.state, setup.config.train_images, setup.config.batch_size)
+    curve = run.train(model, step, step.state, setup.config)
     return step.average.averaged(model), curve

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn, optim
 
+from ganpress.basics.device import device_of, moved
 from ganpress.config.training_section import AdversaryTraining, GanTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.arithmetic import autocast
@@ -91,13 +92,13 @@ def train_gan(
     config: GanTraining,
     run: TrainingRun,
 ) -> TrainedGan:
-    """Train `generator` (N, Z) -> (N, C, H, W) against `discriminator` on `images`.
+    """Train `generator` (N, Z) -> (N, C, H, W) against `discriminator` on `images`, on the device of the networks.
 
     Raises:
         DataError: if there are fewer images than one batch.
         TrainingDiverged: if a loss is not finite.
     """
-    random = run.stream("training")
+    random, device = run.stream("training"), device_of(generator)
     generator.train().to(memory_format=torch.channels_last)
     adversary = Adversary(discriminator, config, random)
     optimizer = adversarial_optimizer(generator, config.generator_learning_rate, config)
@@ -108,8 +109,8 @@ def train_gan(
     def step(images_shown: int) -> Losses:
         # Discriminator.
         for phase in range(config.discriminator_steps):
-            real = next(batches).contiguous(memory_format=torch.channels_last)
-            z = torch.randn((config.batch_size, LATENT), generator=random)
+            real = moved(next(batches), device, torch.channels_last)
+            z = moved(torch.randn((config.batch_size, LATENT), generator=random), device)
             last = phase == config.discriminator_steps - 1
             with torch.set_grad_enabled(last), autocast(config, z.device):  # the last fakes train the generator too
                 fake = generator(z).float()
@@ -130,7 +131,7 @@ def train_gan(
         "average": average,
         "random": RandomStream(random),
     }
-    curve = run.train(generator, step, state, config.train_images, images_per_step)
+    curve = run.train(generator, step, state, config, images_per_step)
     latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=run.stream("calibration"))
-    averaged = recalibrate_batch_norm_(average.averaged(generator), latents)
+    averaged = recalibrate_batch_norm_(average.averaged(generator), latents.to(device))
     return TrainedGan(averaged, discriminator.requires_grad_(True).eval(), curve)

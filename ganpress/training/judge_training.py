@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
+from ganpress.basics.device import CPU, device_of, moved
 from ganpress.basics.seeding import seeded_initialisation, torch_generator
 from ganpress.config.judge_section import JudgeConfig
 from ganpress.data.prepared.arrays import ImageArray
@@ -42,6 +43,7 @@ def train_judge(
     config: JudgeConfig,
     seed: int,
     checkpointing: Checkpointing | None = None,
+    device: torch.device = CPU,
 ) -> TrainedJudge:
     """Train a classifier of labelled images: `train_on_examples` of the three splits.
 
@@ -52,7 +54,7 @@ def train_judge(
     """
     classes = int(train.labels.max()) + 1
     learn, calibrate, check = (examples_for(config, split, None, classes) for split in (train, validation, test))
-    return train_on_examples(learn, calibrate, check, config, seed, checkpointing)
+    return train_on_examples(learn, calibrate, check, config, seed, checkpointing, device)
 
 
 def train_on_examples(
@@ -62,6 +64,7 @@ def train_on_examples(
     config: JudgeConfig,
     seed: int,
     checkpointing: Checkpointing | None = None,
+    device: torch.device = CPU,
 ) -> TrainedJudge:
     """Train a judge on `train`, calibrate a classifier on `validation`, gate it on `test`.
 
@@ -81,13 +84,14 @@ def train_on_examples(
     random = torch_generator(seed, "judge", "training")
     with seeded_initialisation(seed, "judge"):
         network = blueprint.build()
-    network.train()
+    network.train().to(device)
     optimizer = optim.Adam(network.parameters(), config.learning_rate, weight_decay=1e-4)
     schedule = CosineSchedule(optimizer, config.learning_rate, config.train_images)
 
     def step(images_shown: int) -> Losses:
         schedule.set(images_shown)
-        images, answers = shifted_pairs(*train.draw(config.batch_size, random), random)
+        images, answers = (moved(one, device) for one in train.draw(config.batch_size, random))
+        images, answers = shifted_pairs(images, answers, random)
         _, logits = network(images)
         loss = functional.cross_entropy(logits, answers, ignore_index=IGNORED)
         optimizer.zero_grad(set_to_none=True)
@@ -124,13 +128,14 @@ def _shifts(images: Tensor, random: torch.Generator) -> Tensor:
     theta = torch.zeros((len(images), 2, 3))
     theta[:, 0, 0] = theta[:, 1, 1] = 1
     theta[:, :, 2] = shift
-    return functional.affine_grid(theta, list(images.shape), align_corners=False)
+    return functional.affine_grid(moved(theta, images.device), list(images.shape), align_corners=False)
 
 
 @torch.no_grad()
 def _calibrate_(network: nn.Module, validation: LabelledImages) -> None:
     """Set the network's temperature to the one with the least held-out cross-entropy (Guo et al. 2017)."""
-    seen = [(network(images)[1], labels) for images, labels in validation.once()]
+    device = device_of(network)
+    seen = [(network(images.to(device))[1].cpu(), labels) for images, labels in validation.once()]
     logits, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
     network.get_buffer("temperature").fill_(_best_temperature(logits, labels))
 
@@ -139,9 +144,10 @@ def _calibrate_(network: nn.Module, validation: LabelledImages) -> None:
 def _accuracy(network: nn.Module, test: Examples) -> float:
     """Share of right answers; of right pixels where answers are label maps, the ignored ones left out."""
     right = counted = 0
+    device = device_of(network)
     for images, answers in test.once():
         known = answers != IGNORED
-        right += int(((network(images)[1].argmax(1) == answers) & known).sum())
+        right += int(((network(images.to(device))[1].argmax(1).cpu() == answers) & known).sum())
         counted += int(known.sum())
     return right / counted
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ganpress.basics.device import allow_tf32
 from ganpress.basics.progress import ticker
 from ganpress.basics.seeding import torch_generator
 from ganpress.basics.whole_files import put_aside
@@ -64,6 +65,19 @@ class CurvePoint:
     losses: dict[str, float]
 
 
+class Length(Protocol):
+    """What the section of every training says."""
+
+    @property
+    def train_images(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def tf32(self) -> bool: ...
+
+
 OnSamples = Callable[[CurvePoint, nn.Module], None]
 """Shown the curve point and the training generator; must leave the generator's mode and weights as they are."""
 
@@ -89,17 +103,30 @@ class TrainingRun:
         network: nn.Module,
         step: Callable[[int], Losses],
         state: Mapping[str, Stateful],
-        images: int,
-        images_per_step: int,
+        config: Length,
+        images_per_step: int | None = None,
     ) -> list[CurvePoint]:
-        """Repeat `step` until `images` are shown, from the checkpoint where there is one; return the loss curve.
+        """Repeat `step` until all images are shown, from the checkpoint where there is one; return the loss curve.
+
+        Args:
+            network: what `on_samples` is shown.
+            step: as `Training.step`.
+            state: all that a step changes.
+            config: length of the training, and whether it may multiply in TF32.
+            images_per_step: images that a step shows; None: one batch.
 
         Raises:
             TrainingDiverged, CheckpointError: as `Training.run`.
         """
         on_samples = self.on_samples
         on_point = None if on_samples is None else lambda point: on_samples(point, network)
-        return Training(self.label, step, state, images, images_per_step, self.checkpointing, on_point).run()
+        shown = images_per_step or config.batch_size
+        training = Training(self.label, step, state, config.train_images, shown, self.checkpointing, on_point)
+        allow_tf32(config.tf32)
+        try:
+            return training.run()
+        finally:
+            allow_tf32(False)
 
 
 @dataclass

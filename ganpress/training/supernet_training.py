@@ -53,11 +53,11 @@ def train_supernet(
             losses[f"mse_{name}"] = loss.detach()
         optimizer.step()
         average.update(images_shown + training_config.batch_size, training_config.batch_size)
-        return {"mse": sum(losses.values(), torch.zeros(())) / len(losses)} | losses
+        return {"mse": sum(losses.values(), loss.new_zeros(())) / len(losses)} | losses
 
     state: dict[str, Stateful] = {"supernet": supernet, "optimizer": optimizer, "average": average}
     state["random"] = RandomStream(random)
-    curve = run.train(supernet, step, state, training_config.train_images, training_config.batch_size)
+    curve = run.train(supernet, step, state, training_config)
     return average.averaged(supernet).eval(), curve
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ganpress.basics.device import device_of, moved
 from ganpress.basics.progress import ticker
 from ganpress.config.training_section import DistillationTraining
 from ganpress.training.arithmetic import autocast
@@ -28,18 +29,19 @@ class TeacherImages:
         self, teacher: nn.Module, config: DistillationTraining, run: TrainingRun, random: torch.Generator
     ) -> None:
         self._teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self._config, self._random = config, random
+        self._config, self._random, self._device = config, random, device_of(teacher)
         self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, run)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """Latents (N, Z) and the teacher's images (N, C, H, W) of them, in float32."""
+        """Latents (N, Z) and the teacher's images (N, C, H, W) of them, in float32, on the teacher's device."""
         count = self._config.batch_size
         if self._kept is None:
-            z = torch.randn((count, LATENT), generator=self._random)
+            z = moved(torch.randn((count, LATENT), generator=self._random), self._device)
             return z, self._images(z)
         latents, images = self._kept
         chosen = torch.randint(len(latents), (count,), generator=self._random)
-        return latents[chosen], images[chosen].float().contiguous(memory_format=torch.channels_last)
+        kept = moved(images[chosen], self._device, torch.channels_last)
+        return moved(latents[chosen], self._device), kept.float()
 
     @torch.no_grad()
     def _images(self, z: Tensor) -> Tensor:
@@ -52,6 +54,6 @@ class TeacherImages:
         images = []
         with ticker(f"{run.label}, teacher", count, "images") as progress:
             for z in latents.split(self._config.batch_size):
-                images.append(self._images(z).half())
+                images.append(self._images(z.to(self._device)).half().cpu())
                 progress.advance(len(z))
         return latents, torch.cat(images)

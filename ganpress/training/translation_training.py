@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ganpress.basics.device import moved
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.data.prepared.pairs import PairArray
 from ganpress.errors import ConfigError
@@ -77,14 +78,14 @@ def train_translation(
     def step(images_shown: int) -> Losses:
         for schedule in player.schedules:
             schedule.set(images_shown)
-        source, target = (images.to(device, memory_format=memory_format) for images in next(batches))
+        source, target = (moved(images, device, memory_format) for images in next(batches))
         with dropout.step():
             losses = player(source, target)
         average.update(images_shown + config.batch_size, config.batch_size)
         return losses
 
     state: dict[str, Stateful] = {"generator": generator, "average": average, "random": RandomStream(random)}
-    curve = run.train(generator, step, state | player.state, config.train_images, config.batch_size)
+    curve = run.train(generator, step, state | player.state, config)
     sources = calibration_sources(data, run.stream("calibration"), config.batch_size, device)
     averaged = recalibrate_batch_norm_(average.averaged(generator), sources)
     for network in networks:

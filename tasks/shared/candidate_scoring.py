@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs, open_inputs
 from ganpress.evaluation.measurement import open_truth
 from ganpress.metrics.judges.feature_networks import Judge, load_judge
@@ -22,10 +24,11 @@ class QuickScoring:
     metric: str
     images: int
     seed: int
+    device: torch.device
 
     def open(self) -> "QuickScorer":
         """Load judge, inputs and the real side, once for all generators."""
-        judge = load_judge(self.judge)
+        judge = load_judge(self.judge, self.device)
         inputs = open_inputs(self.prepared, "validation")
         real = real_side(self.metric, self.prepared / "validation.npy", judge)
         truth = open_truth(self.prepared, "validation", inputs, self.seed, QUICK_PURPOSE, self.images)
@@ -63,4 +66,4 @@ def quick_scoring(stage: Stage, metric: str, images: int) -> QuickScoring:
     """The scoring of this run by `metric`."""
     judge = require(stage.artifact("judge") / "judge.pt", "judge")
     prepared = require(stage.artifact("prepare") / "validation.npy", "prepare").parent
-    return QuickScoring(prepared, judge, metric, images, stage.seed)
+    return QuickScoring(prepared, judge, metric, images, stage.seed, stage.device)

@@ -64,7 +64,7 @@ def distillation_setup(
 def teacher_discriminator(stage: Stage) -> nn.Module | None:
     """The teacher's own discriminator, trained on with its student; None where the teacher was imported without."""
     path = stage.artifact("teacher") / "discriminator.pt"
-    return load_model(path)[0] if path.exists() else None
+    return load_model(path)[0].to(stage.device) if path.exists() else None
 
 
 def distilled_taps(config: FeatureDistillation, builder: str) -> tuple[str, ...]:

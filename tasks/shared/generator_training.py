@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ganpress.basics.device import run_where_it_is
 from ganpress.basics.pixel_values import images_to_uint8
 from ganpress.basics.seeding import seeded_initialisation
 from ganpress.data.pictures import image_grid, save_png
@@ -27,9 +30,10 @@ GRID_IMAGES = 64
 
 
 def fresh(stage: Stage, blueprint: Blueprint) -> nn.Module:
-    """Build a module with first weights that depend on the seed, the stage and the item only."""
+    """Build a module with first weights that depend on the seed, the stage and the item only, on the stage's device."""
     with seeded_initialisation(stage.seed, stage.label, blueprint.builder):
-        return blueprint.build()
+        network = blueprint.build()
+    return network.to(stage.device)
 
 
 def canvas(stage: Stage) -> Canvas:
@@ -55,7 +59,7 @@ def generator_of(stage: Stage, name: str) -> Blueprint:
 
 
 def load_teacher(stage: Stage) -> tuple[nn.Module, Blueprint]:
-    """The teacher, in eval mode.
+    """The teacher, in eval mode, on the stage's device.
 
     Raises:
         CheckpointError: if its file is damaged, or holds no generator of this kind of data.
@@ -70,7 +74,7 @@ def load_teacher(stage: Stage) -> tuple[nn.Module, Blueprint]:
             f"{path} holds a '{blueprint.builder}', but this data needs one of {', '.join(sorted(known))}; "
             "run `dvc repro --force teacher`"
         )
-    return teacher, blueprint
+    return teacher.to(stage.device), blueprint
 
 
 def sized_like(stage: Stage, name: str, teacher: Blueprint) -> Blueprint:
@@ -94,11 +98,14 @@ def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
 
 
 def identity(stage: Stage, inputs: list[Path]) -> str:
-    """Digest the stage's own parameters, its input files, the code that it executes, torch's version, its threads."""
+    """Digest the stage's own parameters, its input files, its code, torch's version and the kind of its device.
+
+    The number of threads moves results by rounding only and is left out: a training goes on with another `--jobs`.
+    """
     section = stage.params[stage.name]
     own = {key: value for key, value in section.items() if key != "items"}
     item = section.get("items", {}).get(stage.item)
-    facts = [stage.seed, own, item, stage.code, torch.__version__, torch.get_num_threads()]
+    facts = [stage.seed, own, item, stage.code, torch.__version__, stage.device.type]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for path in inputs:
         digest.update(bytes.fromhex(file_digest(path, "sha256")))
@@ -114,9 +121,13 @@ def grid_inputs(stage: Stage) -> Tensor:
 def log_samples(stage: Stage, run: StageRun, generator: nn.Module, images: int) -> None:
     """Track the grid of a generator in training as a step, leaving its mode as it was."""
     mode = generator.training
-    grid = image_grid(images_to_uint8(generator.eval()(grid_inputs(stage))).numpy())
+    grid = _grid_of(stage, generator)
     generator.train(mode)
     run.log_image("samples", grid, step=images)
+
+
+def _grid_of(stage: Stage, generator: nn.Module) -> NDArray[np.uint8]:
+    return image_grid(images_to_uint8(run_where_it_is(generator.eval(), grid_inputs(stage))).cpu().numpy())
 
 
 SAMPLE_EVERY = 4
@@ -213,7 +224,7 @@ def deliver(
     """Write generator.pt, samples.png and metrics.json, and track them."""
     path = stage.out / "generator.pt"
     save_model(path, generator, blueprint)
-    grid = image_grid(images_to_uint8(generator.eval()(grid_inputs(stage))).numpy())
+    grid = _grid_of(stage, generator)
     save_png(stage.out / "samples.png", grid)
     run.log_image("result", grid)
     facts = {"parameters": parameter_count(generator), "size_bytes": path.stat().st_size} | dict(metrics)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ganpress.basics.telemetry import switch_off
 from ganpress.config.base import Section, parse, parse_section, read_yaml
@@ -22,6 +22,9 @@ from ganpress.executed_code.digests import StageCode
 from ganpress.executed_code.guard import CodeGuard
 from ganpress.executed_code.versions import record_versions
 from ganpress.tracking import StageRun, stage_run
+
+if TYPE_CHECKING:
+    import torch
 
 SectionT = TypeVar("SectionT", bound=Section)
 MAX_THREADS = 4096
@@ -55,6 +58,17 @@ class Stage:
     def checkpoints(self) -> Path:
         """Folder of training checkpoints: outside the outs, which DVC deletes before a run."""
         return Path(os.environ.get("GANPRESS_CHECKPOINTS") or self.root / ".ganpress" / "checkpoints")
+
+    @cached_property
+    def device(self) -> "torch.device":
+        """Where this stage trains and measures networks, see `ganpress.basics.device`.
+
+        Raises:
+            ConfigError: if `GANPRESS_DEVICE` names one that is not there.
+        """
+        from ganpress.basics.device import chosen_device
+
+        return chosen_device()
 
     @cached_property
     def code(self) -> str:
@@ -107,7 +121,29 @@ def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
             raise
         print(f"{name}: {_explain(error)}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        from ganpress.basics.device import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        print(f"{name}: {_say_memory(name)}", file=sys.stderr)
+        return 2
     return 0
+
+
+BATCHES = {
+    "judge": "judge.batch_size",
+    "subnet": "subnet.fine_tuning.batch_size",
+    **{name: f"{name}.training.batch_size" for name in ("candidate", "control", "student", "supernet")},
+}
+"""The setting of each training stage that its memory grows with."""
+
+
+def _say_memory(name: str) -> str:
+    setting = BATCHES.get(name)
+    if setting is None:
+        return "the memory of the device does not suffice; free some of it, or set GANPRESS_DEVICE=cpu, and run again"
+    return f"the memory of the device does not suffice; lower {setting} and run again: the last checkpoint is kept"
 
 
 def _read_stage(name: str, arguments: list[str]) -> Stage:

@@ -58,6 +58,21 @@ def test_no_params(tmp_path):
     )
 
 
+def test_memory_that_does_not_suffice_is_one_line_that_names_the_setting(root):
+    program = (
+        "import sys, torch; sys.argv[1:] = []\n"
+        "from tasks.shared.stage import stage_main\n"
+        "raise SystemExit(stage_main('candidate', lambda stage, run: torch.empty(2**60, dtype=torch.uint8)))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "GANPRESS_TRACKING": "off"}
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 2, process.stderr
+    said = only_line(process)
+    assert "the memory of the device does not suffice; lower candidate.training.batch_size and run again" in said
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_full_disk_is_one_line(root):
     small = root / "artifacts"

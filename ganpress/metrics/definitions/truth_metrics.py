@@ -29,7 +29,9 @@ def _quick_psnr(sample: "QuickSample") -> float:
     assert sample.truth is not None
     values, start = [], 0
     for batch in sample.batches():
-        values.append(peak_signal_to_noise_ratio(images_to_uint8(batch), sample.truth.targets_of(start, len(batch))))
+        values.append(
+            peak_signal_to_noise_ratio(images_to_uint8(batch.cpu()), sample.truth.targets_of(start, len(batch)))
+        )
         start += len(batch)
     return float(np.concatenate(values).mean())
 

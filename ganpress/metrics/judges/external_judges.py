@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ganpress.basics.device import CPU, device_of
 from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.files.checkpoint import load_weights_, load_weights_only
@@ -25,15 +26,15 @@ class InceptionJudge:
 
     name = "inception"
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, device: torch.device = CPU) -> None:
         self.weights = weights
-        self.network = _load_inception(weights)
+        self.network = _load_inception(weights).to(device)
         self.digest = weights_digest(weights)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> JudgeOutput:
         """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first; gray is repeated to three channels."""
-        features, logits = self.network(_coloured(images_to_uint8(images)))
+        features, logits = self.network(_coloured(images_to_uint8(images.to(device_of(self.network)))))
         return judge_output(features, logits)
 
 
@@ -47,7 +48,7 @@ class SqueezeNetJudge:
 
     name = "squeezenet"
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, device: torch.device = CPU) -> None:
         from torchvision.models import squeezenet1_0
 
         self.weights = weights
@@ -56,16 +57,17 @@ class SqueezeNetJudge:
         if not isinstance(content, dict):
             raise CheckpointError(f"{weights} does not hold SqueezeNet 1.0: a state_dict is needed")
         load_weights_(network, content, str(weights))
-        self.network = network.features.eval()
+        self.network = network.features.eval().to(device)
         self.digest = weights_digest(weights)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> JudgeOutput:
         """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
-        pixels = _coloured(images_to_uint8(images)).float()
+        pixels = _coloured(images_to_uint8(images.to(device_of(self.network)))).float()
         size = (SQUEEZENET_SIZE, SQUEEZENET_SIZE)
         resized = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
-        centred = resized.flip(1) - torch.tensor(CAFFE_MEAN_BGR)[:, None, None]  # red, green, blue -> blue, green, red
+        mean = torch.tensor(CAFFE_MEAN_BGR, device=resized.device)[:, None, None]
+        centred = resized.flip(1) - mean  # red, green, blue -> blue, green, red
         return judge_output(self.network(centred).mean((2, 3)))
 
 
@@ -91,7 +93,7 @@ class GivenSegmenterJudge:
             CheckpointError: if the network does not accept the images, or does not return logits.
         """
         try:
-            logits = self.network(uint8_to_images(images_to_uint8(images)))
+            logits = self.network(uint8_to_images(images_to_uint8(images.cpu())))
         except (RuntimeError, ValueError, AssertionError) as error:
             reason = _last_line(error)
             raise CheckpointError(f"{self.weights} does not accept images {tuple(images.shape)}: {reason}") from None

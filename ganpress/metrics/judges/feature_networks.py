@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ganpress.basics.device import CPU, device_of
 from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
 from ganpress.config.judge_section import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, shown
@@ -58,7 +59,7 @@ class ClassifierJudge:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> JudgeOutput:
         """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
-        features, logits = self.network(uint8_to_images(images_to_uint8(images)))
+        features, logits = self.network(uint8_to_images(images_to_uint8(images.to(device_of(self.network)))))
         return judge_output(features, None if self.pretext else logits)
 
 
@@ -74,12 +75,14 @@ class SegmenterJudge:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> JudgeOutput:
         """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
-        features, logits = self.network(uint8_to_images(images_to_uint8(images)))
+        features, logits = self.network(uint8_to_images(images_to_uint8(images.to(device_of(self.network)))))
         return judge_output(features, label_logits=logits)
 
 
-def load_judge(source: Path | JudgeConfig) -> Judge:
+def load_judge(source: Path | JudgeConfig, device: torch.device = CPU) -> Judge:
     """Load the judge from its file `artifacts/judge/judge.pt`, or one that is not trained here from params.yaml.
+
+    Its network computes on `device`; what it sees comes back to the processor.
 
     Raises:
         CheckpointError: if the file is missing, damaged or no judge, or external weights have changed since.
@@ -88,11 +91,12 @@ def load_judge(source: Path | JudgeConfig) -> Judge:
         DataError: if Inception's weights are neither cached nor to be downloaded.
     """
     if isinstance(source, JudgeConfig):
-        return load_external_judge(source.kind, source.weights)
+        return load_external_judge(source.kind, source.weights, device)
     content = load_weights_only(source)
     if isinstance(content, dict) and content.get("format") == FORMAT:
-        return _load_reference(source, content)
+        return _load_reference(source, content, device)
     network, blueprint = load_model(source)
+    network.to(device)
     digest = weights_digest(source)
     if blueprint.builder == "segmenter":
         return SegmenterJudge(network, digest)
@@ -101,8 +105,8 @@ def load_judge(source: Path | JudgeConfig) -> Judge:
     return ClassifierJudge(network, digest, pretext=blueprint.builder == "pretext_classifier")
 
 
-def load_external_judge(kind: str, weights: str | None) -> ExternalJudge:
-    """Load a judge that is not trained here.
+def load_external_judge(kind: str, weights: str | None, device: torch.device = CPU) -> ExternalJudge:
+    """Load a judge that is not trained here; the user's own segmentation network stays on the processor.
 
     Raises:
         ConfigError: if this kind is trained here, or `weights` does not exist.
@@ -110,9 +114,11 @@ def load_external_judge(kind: str, weights: str | None) -> ExternalJudge:
         DataError: if Inception's weights are neither cached nor to be downloaded.
     """
     if kind == "inception":
-        return InceptionJudge(inception_weights(weights))
+        return InceptionJudge(inception_weights(weights), device)
     if kind == "squeezenet" and weights is not None:
-        return SqueezeNetJudge(given_weights(weights, "name a state_dict of SqueezeNet 1.0 for Caffe's colours"))
+        return SqueezeNetJudge(
+            given_weights(weights, "name a state_dict of SqueezeNet 1.0 for Caffe's colours"), device
+        )
     if kind == "segmenter" and weights is not None:
         return GivenSegmenterJudge(given_weights(weights, "name a TorchScript or torch.export file"))
     raise ConfigError(f"judge.kind is '{kind}': it is read from its file; run `dvc repro judge` first")
@@ -123,11 +129,11 @@ def save_external_judge(path: Path, judge: ExternalJudge, weights: str | None) -
     save_atomically(path, {"format": FORMAT, "kind": judge.name, "weights": weights, "digest": judge.digest})
 
 
-def _load_reference(path: Path, content: dict[str, object]) -> Judge:
+def _load_reference(path: Path, content: dict[str, object], device: torch.device) -> Judge:
     kind, weights, digest = content.get("kind", "inception"), content.get("weights"), content.get("digest")
     if not isinstance(kind, str) or not isinstance(weights, str | None) or not isinstance(digest, str):
         raise CheckpointError(f"{path} is no judge: a field is missing or wrong; run `dvc repro --force judge`")
-    judge = load_external_judge(kind, weights)
+    judge = load_external_judge(kind, weights, device)
     if judge.digest != digest:
         raise CheckpointError(
             f"{judge.weights} has the digest {judge.digest}, {path} was made with {shown(digest)}; put the "

@@ -28,7 +28,7 @@ class JudgeOutput:
 
 def judge_output(features: Tensor, logits: Tensor | None = None, label_logits: Tensor | None = None) -> JudgeOutput:
     """Gather features (N, F), class logits (N, K) and logits of each pixel's label (N, K, H, W) off the device."""
-    probabilities = None if logits is None else logits.to(torch.float64).softmax(dim=1).cpu().numpy()
+    probabilities = None if logits is None else logits.cpu().to(torch.float64).softmax(dim=1).numpy()
     maps = None if label_logits is None else label_logits.argmax(1).to(torch.uint8).cpu().numpy()
     return JudgeOutput(features.to(torch.float32).cpu().numpy(), probabilities, maps)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganpress.basics.device import CPU, device_of
 from ganpress.basics.pixel_values import uint8_to_images
 from ganpress.errors import CheckpointError, DataError
 from ganpress.files.checkpoint import load_weights_, load_weights_only, named_tensors
@@ -37,7 +38,8 @@ class PerceptualDistance:
     """
 
     def __init__(self, features: nn.Sequential, heads: Sequence[Tensor], taps: Sequence[int] = TAPS) -> None:
-        self.features, self.heads, self.taps = features.eval(), list(heads), tuple(taps)
+        self.features, self.taps, self._device = features.eval(), tuple(taps), device_of(features)
+        self.heads = [head.to(self._device) for head in heads]
 
     @torch.no_grad()
     def __call__(self, images: Tensor, others: Tensor) -> Float64:
@@ -56,12 +58,12 @@ class PerceptualDistance:
         distance = torch.zeros(len(images), dtype=torch.float64)
         for head, one, other in zip(self.heads, self._taps_of(images), self._taps_of(others), strict=True):
             squared = (_unit(one) - _unit(other)).square()
-            distance += torch.einsum("nchw,c->n", squared, head).double() / squared[0, 0].numel()
+            distance += torch.einsum("nchw,c->n", squared, head).cpu().double() / squared[0, 0].numel()
         return np.asarray(distance.numpy(), dtype=np.float64)
 
     def _taps_of(self, pixels: Tensor) -> list[Tensor]:
-        shift, scale = (torch.tensor(values)[:, None, None] for values in (SHIFT, SCALE))
-        x = (uint8_to_images(pixels).expand(-1, 3, -1, -1) - shift) / scale
+        shift, scale = (torch.tensor(values, device=self._device)[:, None, None] for values in (SHIFT, SCALE))
+        x = (uint8_to_images(pixels.to(self._device)).expand(-1, 3, -1, -1) - shift) / scale
         found = []
         for place, layer in enumerate(self.features):
             x = layer(x)
@@ -70,7 +72,7 @@ class PerceptualDistance:
         return found
 
 
-def load_perceptual_distance(path: Path) -> PerceptualDistance:
+def load_perceptual_distance(path: Path, device: torch.device = CPU) -> PerceptualDistance:
     """Read the user's file: `backbone`, the state_dict of squeezenet1_1, and `heads`, the lpips package's squeeze.pth.
 
     Raises:
@@ -92,7 +94,7 @@ def load_perceptual_distance(path: Path) -> PerceptualDistance:
             found = "missing" if head is None else tuple(head.shape)
             raise CheckpointError(f"{path}: heads: '{name}' is {found}, needed is (1, {channels}, 1, 1)")
         heads.append(head.flatten())
-    return PerceptualDistance(network.features, heads)
+    return PerceptualDistance(network.features.to(device), heads)
 
 
 def _unit(x: Tensor) -> Tensor:
