@@ -178,6 +178,7 @@ def peak_of_preparation(raw, out):
     return peak
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_pairs(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4096, 16, 16), dtype=np.uint8)
     peaks = {}

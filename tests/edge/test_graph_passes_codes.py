@@ -16,7 +16,13 @@ from models.quantized_layers import QuantizedConv
 from models.resnet import resnet_generator
 
 
-@pytest.fixture(scope="module", params=[{}, {"channel_inputs": True}], ids=["one scale", "a scale a channel"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param({}, id="one scale"),
+        pytest.param({"channel_inputs": True}, id="a scale a channel", marks=pytest.mark.slow),
+    ],
+)
 def subject(request):
     """A ResNet generator, its quantized form, and sources."""
     torch.manual_seed(0)

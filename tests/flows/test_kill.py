@@ -32,7 +32,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGKILL, id="kill -9"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
+)
 def test_killed_flow_with_a_server_of_its_own_leaves_nothing_and_resumes(done, number):
     """Nothing is configured here: the flow starts its own server, as on a fresh clone."""
     (done.control / "hold").touch()

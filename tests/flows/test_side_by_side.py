@@ -11,6 +11,7 @@ import pytest
 ALL = ["aside", "first", "last", "many/a", "many/b"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_variable")
 def test_two_runs_at_once_with_other_settings_do_not_meet(done):
     """Each gets its own workspace, makes what only it needs, and leaves the project as it was."""
@@ -88,7 +89,9 @@ def test_a_project_that_cannot_be_written(done, arguments):
 
 
 @pytest.mark.usefixtures("prefect_variable")
-@pytest.mark.parametrize("keep", [False, True], ids=["moved", "copied"])
+@pytest.mark.parametrize(
+    "keep", [pytest.param(False, marks=pytest.mark.slow, id="moved"), pytest.param(True, id="copied")]
+)
 def test_a_project_elsewhere_has_nothing_to_do_and_its_workspaces_are_its_own(done, tmp_path, monkeypatch, keep):
     assert done.call("run", "--set", "teacher.images=600").returncode == 0
     done.executed()
