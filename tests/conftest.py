@@ -42,8 +42,16 @@ LONGEST = ("test_chain.py", "test_side_by_side.py", "test_kill.py")
 """Files that take minutes; begun first, so that no worker is left alone with one at the end."""
 
 
+QUICK = ("compression", "config", "metrics", "models", "search")
+"""Folders whose tests start hardly any process: `pytest -m quick` runs them within 90 seconds on two cores."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; `--no-loadscope-reorder` lets them stay there."""
+    """Mark the quick tests, and put the longest files first; `--no-loadscope-reorder` lets them stay there."""
+    for item in items:
+        others = {mark.name for mark in item.iter_markers()} & {"slow", "gpu"}
+        if item.path.parent.name in QUICK and not others:
+            item.add_marker(pytest.mark.quick)
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from ganpress.metrics.neighbours import exact as nearest
+from ganpress.metrics.neighbours import precision_recall as neighbours
 from ganpress.metrics.neighbours.distance_bounds import Frame, Panel, lower_bounds, pairs_below, squared_distances
 from ganpress.metrics.neighbours.exact import squared_radii
 from ganpress.metrics.neighbours.precision_recall import NeighbourScores, neighbour_scores, neighbourhood
-from ganpress.metrics.neighbours.precision_recall import exact as nearest
-from ganpress.metrics.neighbours.precision_recall import precision_recall as neighbours
 
 
 def spread(count: int, size: int, seed: int = 0) -> np.ndarray:
