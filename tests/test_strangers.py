@@ -29,6 +29,7 @@ from ganpress.metrics.samples.sample import Sample
 from ganpress.metrics.scoring import quick_score, real_side
 from models import families
 from models.builders import Blueprint, elastic_blueprint, generator_blueprint
+from models.family import Canvas
 from models.judge_networks import classifier
 from models.registry import Registry
 
@@ -192,7 +193,7 @@ def test_an_export_and_a_search_may_name_the_target(installed, tmp_path):
 
 
 def test_the_family_is_counted_rebuilt_and_made_elastic(installed, tmp_path):
-    canvas = families.Canvas(1, 16, 16)
+    canvas = Canvas(1, 16, 16)
     blueprint = generator_blueprint("mlp:8", canvas)
     assert Blueprint(blueprint.builder, blueprint.arguments).build()(torch.zeros(2, 100)).shape == (2, 1, 16, 16)
     elastic = elastic_blueprint("mlp", canvas, ((4, 8),)).build()

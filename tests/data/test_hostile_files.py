@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 
 from ganpress.data.prepared.arrays import load_array, open_split, read_meta
-from ganpress.data.raw import limits, open_raw
+from ganpress.data.raw import limits
 from ganpress.data.raw.dataset_card import read_card
 from ganpress.data.raw.file_tree import open_tree, unpack_stream
 from ganpress.data.raw.idx import IMAGES_MAGIC, LABELS_MAGIC, idx_chunks, read_labels
 from ganpress.data.raw.image_files import decode, open_zip, read_member
+from ganpress.data.raw.raw_images import open_raw
 from ganpress.data.sources.pair_sources import write_pairs
 from ganpress.data.sources.semantic_sources import decode_label_map
 from ganpress.errors import DataError
