@@ -161,7 +161,9 @@ class Toy:
 
     def dvc(self, *arguments: str) -> None:
         """Run dvc itself."""
-        subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=self.root, check=True, capture_output=True)
+        command = [sys.executable, "-m", "dvc", *arguments]
+        ended = subprocess.run(command, cwd=self.root, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace text in a file of the project."""
