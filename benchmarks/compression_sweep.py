@@ -1,6 +1,6 @@
 """Post-training compression of one generator: bits by way of rounding, and widths of layers' own at equal bytes.
 
-    python -m benchmarks.compression_sweep artifacts/teacher/generator.pt --prepared artifacts/prepare
+    python -m benchmarks.compression_sweep artifacts/teacher/generator.safetensors --prepared artifacts/prepare
 
 Weights alone are rounded, layer by layer. SNR is of the images against the float generator's on held-out inputs; bytes
 are those of the packed file (`ganpress.compression.packed.packing`). The last row of each width has the bytes of the

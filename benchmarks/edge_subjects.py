@@ -79,9 +79,9 @@ class Sources:
     shared: Path | None
     """Folder of real data with `generators/`; None where there is none."""
     artifacts: Path | None = None
-    """Folder of a run of the chain on digits: `teacher/generator.pt` and `judge/judge.pt`."""
+    """Folder of a run of the chain on digits: `teacher/generator.safetensors` and `judge/judge.safetensors`."""
     translation: Path | None = None
-    """Folder of a run on pairs: `teacher/generator.pt`, one with instance normalisation, and `prepare/`."""
+    """Folder of a run on pairs: `teacher/generator.safetensors`, one with instance normalisation, and `prepare/`."""
 
 
 def find_shared() -> Path | None:
@@ -134,8 +134,8 @@ def _trained_wdcgan(artifacts: Path | None) -> Subject:
     """The teacher of a run of the chain, its images judged by that run's judge."""
     if artifacts is None:
         raise DataError("no trained W-DCGAN: name a run's folder with --artifacts (it holds teacher/ and judge/)")
-    model, _ = load_model(artifacts / "teacher" / "generator.pt")
-    judge = load_judge(artifacts / "judge" / "judge.pt")
+    model, _ = load_model(artifacts / "teacher" / "generator.safetensors")
+    judge = load_judge(artifacts / "judge" / "judge.safetensors")
     z = torch.randn(2256, LATENT, generator=torch_generator(0, "benchmark", "inputs"))
 
     def score(generate: Generate) -> float:
@@ -180,7 +180,7 @@ def _trained_translation(artifacts: Path | None) -> Subject:
     """The teacher of a run on pairs, its images judged by the truth."""
     if artifacts is None:
         raise DataError("no trained generator of pairs: name a run's folder with --translation (teacher/ and prepare/)")
-    model, _ = load_model(artifacts / "teacher" / "generator.pt")
+    model, _ = load_model(artifacts / "teacher" / "generator.safetensors")
     calibration = open_inputs(artifacts / "prepare", "train").draw(0, "benchmark", 256)
     pairs = open_pairs(artifacts / "prepare", "validation")
     rows = torch.arange(min(256, len(pairs)))

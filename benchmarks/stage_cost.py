@@ -84,7 +84,12 @@ def make_project(root: Path, form: str, levels: int) -> None:
     sweep = content["stages"]["sweep"]
     sweep["matrix"] = {"clipping": [CLIPPING], "bits": list(range(1, levels + 1))}
     (root / "dvc.yaml").write_text(yaml.safe_dump(content, sort_keys=False, width=4096), encoding="utf-8")
-    for name in ("judge/judge.pt", "prepare/train.npy", "subnet/generator.pt", "teacher/generator.pt"):
+    for name in (
+        "judge/judge.safetensors",
+        "prepare/train.npy",
+        "subnet/generator.safetensors",
+        "teacher/generator.safetensors",
+    ):
         (root / "artifacts" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "artifacts" / name).write_text(name)
     if form == "digest":

@@ -1,12 +1,10 @@
 """What every process of a run finds in its environment: absolute stores, no telemetry, threads, lineage."""
 
 import os
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 from flows.ports import answers
@@ -14,22 +12,13 @@ from flows.prefect_secret import SERVER_VARIABLE, VARIABLE, offer_secret
 from ganpress.basics.request_guard import LOGIN_VARIABLE, basic
 from ganpress.basics.telemetry import SWITCHED_OFF
 from ganpress.errors import ConfigError, ServiceUnavailable
+from ganpress.git import git_state
 
 WORKTREES = Path(".ganpress") / "worktrees"
 SERVICE_TIMEOUT_S = 3.0
 SERVICE_ATTEMPTS = 2
 SECRETS = frozenset({VARIABLE, SERVER_VARIABLE, LOGIN_VARIABLE})
 """Variables that no stage needs and none is given."""
-
-
-@dataclass(frozen=True)
-class GitState:
-    """The commit that a run starts from."""
-
-    sha: str | None
-    """Full hash of HEAD; None outside git or before the first commit."""
-    dirty: bool
-    """Whether tracked files differ from HEAD; `dvc.lock`, which every run rewrites, does not count."""
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -121,23 +110,6 @@ def stage_environment(root: Path, jobs: int, flow_run_id: str | None, recipe: st
         for name, value in values.items()
         if value and not name.startswith("PREFECT__") and name not in SECRETS
     }
-
-
-def git_state(root: Path) -> GitState:
-    """Read the commit of the checkout at `root` and whether its tracked files differ from it."""
-    sha = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
-    if not sha:
-        return GitState(None, False)
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return GitState(sha, any(not line.endswith("dvc.lock") for line in changed.splitlines()))
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def check_services(root: Path) -> None:

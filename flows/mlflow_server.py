@@ -32,13 +32,15 @@ class MlflowServer:
         check_host(host, configured_login(os.environ))
         self.address = f"http://{authority(host, port)}"
         self._last_lines: deque[str] = deque(maxlen=20)
-        environment = {**server_variables(root / "mlflow" / "server.env"), **os.environ}
+        environment = dict(os.environ)
         # The server is the store's front, not a client of one.
         environment.pop("MLFLOW_TRACKING_URI", None)
         environment |= guard_variables(host, port)
         if not is_loopback(host):  # MLflow's own check knows no names but the loopback's; the guard's is stricter
             environment["MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"] = "true"
-        command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1", "--app-name", NAME]
+        settings = root / "mlflow" / "server.env"  # MLflow reads it itself; the user's own variables win
+        command = [sys.executable, "-P", "-m", "mlflow", *(["--env-file", str(settings)] if settings.exists() else [])]
+        command += ["server", "--workers", "1", "--app-name", NAME]
         command += ["--host", host, "--port", str(port), "--backend-store-uri", uri]
         command += ["--artifacts-destination", str(_artifacts(root, uri))]
         self._process = SupervisedProcess(command, root, environment, self._last_lines.append)
@@ -79,15 +81,6 @@ def mlflow_server(root: Path, port: int, uri: str, host: str = HOST) -> Iterator
         yield server
     finally:
         server.stop()
-
-
-def server_variables(path: Path) -> dict[str, str]:
-    """Read NAME=value lines; comments and blank lines are skipped, a missing file is empty."""
-    if not path.exists():
-        return {}
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _artifacts(root: Path, uri: str) -> Path:

@@ -4,7 +4,8 @@ Between the flow and each command stands a supervisor: this file, run as a scrip
 supervisor's standard input and never writes. However the flow ends (return, exception, SIGTERM, kill -9), the kernel
 closes that pipe; the supervisor sees the end of file and kills everything below it. On Linux it also adopts orphans
 (PR_SET_CHILD_SUBREAPER), so that grandchildren whose parent died first are found too. PR_SET_PDEATHSIG alone would not
-do: it reaches only the direct child, and fires when the *thread* that forked ends.
+do: it reaches only the direct child, and fires when the *thread* that forked ends. Prefect's and psutil's ways to kill
+a tree of processes run in the process that may be the killed one.
 
 The script imports nothing of this project: it starts in milliseconds and works from any folder.
 """

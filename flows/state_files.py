@@ -6,7 +6,6 @@ What holds no work is put aside at once. What does is named in one line, with th
 
 import json
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from ganpress.basics.whole_files import put_aside, write_whole
 from ganpress.config.yaml_text import OF_DVC, parse_yaml
 from ganpress.errors import ConfigError, StateDamaged
 from ganpress.files.sqlite_files import put_database_aside, sqlite_damage
+from ganpress.git import GitFailed, git
 from ganpress.tracking.service import sqlite_path, tracking_uri
 
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -222,11 +222,9 @@ def _lock_damage(content: Any) -> str | None:
 def _committed(root: Path, path: Path) -> bytes | None:
     """The file as git's last commit holds it; None where it does not."""
     try:
-        command = ["git", "show", f"HEAD:./{path.relative_to(root)}"]
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
-    except FileNotFoundError:
+        return git(root, "show", f"HEAD:./{path.relative_to(root)}")
+    except GitFailed:
         return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def _restore(root: Path, path: Path) -> None:

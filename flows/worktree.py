@@ -1,14 +1,15 @@
 """A run with other parameters gets a workspace of its own: a git worktree that shares DVC's cache and MLflow's store.
 
 The main workspace is never edited. Worktrees are named by the digest of their parameters, so the same recipe and the
-same `--set` find the same folder again, and there everything is `Cached`.
+same `--set` find the same folder again, and there everything is `Cached`. By hand: DVC's experiments, which run in
+such worktrees too, end with one `dvc repro` in a temporary folder, where nothing is left to look at or go on from.
 """
 
 import filecmp
 import hashlib
 import json
+import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from ganpress.config.params import Params, load_params, merge_overlay
 from ganpress.config.yaml_text import MAX_DEPTH, dump_yaml, parse_yaml, quoted
 from ganpress.data.raw.dataset_card import with_place
 from ganpress.errors import ConfigError
+from ganpress.git import GitFailed, git
 
 MAX_SETTING = 4096
 """Characters of one `--set`."""
@@ -271,19 +273,11 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Run git.
-
-    Raises:
-        ConfigError: with git's own last line, if it fails or is not there.
-    """
+    """Run git; what goes wrong is said in terms of the options that need it."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise ConfigError("git is not installed; --recipe and --set need it for their worktree") from None
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return os.fsdecode(git(root, *arguments))
+    except GitFailed as error:
         raise ConfigError(
-            f"--recipe and --set run in a git worktree, and `git {arguments[0]}` failed in {root}: {last}; "
+            f"--recipe and --set run in a git worktree, and {error}; "
             "commit the project to git first, or edit params.yaml and run without them"
-        )
-    return done.stdout
+        ) from None

@@ -1,7 +1,7 @@
 """Stage `compress`: a smaller generator without fine-tuning; channels and weights are pruned first, then quantized.
 
-`generator.ganpack` is the result at the size that is claimed; `generator.pt` holds what it decodes to, for the stages
-behind.
+`generator.ganpack` is the result at the size that is claimed; `generator.safetensors` holds what it decodes to, for the
+stages behind.
 """
 
 import copy
@@ -46,7 +46,7 @@ def work(stage: Stage, run: StageRun) -> None:
     """Compress one generator and write it beside the record of what was done."""
     config = stage.section(CompressConfig)
     item = stage.chosen(config.items)
-    source = stage.artifact(item.generator) / "generator.pt"
+    source = stage.artifact(item.generator) / "generator.safetensors"
     original, blueprint = load_generator(stage, item.generator)
     run.uses_model(source)
     prepared = stage.artifact("prepare")
@@ -57,7 +57,7 @@ def work(stage: Stage, run: StageRun) -> None:
     check_generator(original, calibration, "calibration inputs")
     check_inputs(original, held_out, "inputs of the validation split")
     compressed, blueprint = compress(original, blueprint, item, calibration, seed)
-    path, packed = stage.out / "generator.pt", stage.out / "generator.ganpack"
+    path, packed = stage.out / "generator.safetensors", stage.out / "generator.ganpack"
     save_packed(packed, compressed, blueprint)
     compressed, blueprint = load_packed(packed)  # what is measured from here on is what the small file holds
     save_model(path, compressed, blueprint)

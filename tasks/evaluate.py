@@ -55,7 +55,7 @@ def work(stage: Stage, run: StageRun) -> None:
     """Measure everything and write metrics.json, generators.csv, samples.csv, pictures and machine.json."""
     config = stage.section(EvaluateConfig)
     subjects = find_subjects(stage)
-    judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"), stage.device)
+    judge = load_judge(require(stage.artifact("judge") / "judge.safetensors", "judge"), stage.device)
     tracked = [subject for subject in subjects if subject.tracked]
     for subject in tracked:
         run.uses_model(subject.path)

@@ -53,7 +53,7 @@ def work(stage: Stage, run: StageRun) -> None:
     item = stage.chosen(config.items)
     target = TARGETS[item.target]
     require_installed(target)
-    source = stage.artifact(item.generator) / "generator.pt"
+    source = stage.artifact(item.generator) / "generator.safetensors"
     model, blueprint = load_generator(stage, item.generator)
     run.uses_model(source)
     prepared = stage.artifact("prepare")
@@ -170,7 +170,7 @@ def _teacher_md5(stage: Stage, reference: str) -> str | None:
     record = _compression_record(stage, reference)
     if record is not None:
         reference = record["source"]
-    teacher = stage.artifact("teacher") / "generator.pt"
+    teacher = stage.artifact("teacher") / "generator.safetensors"
     if reference.startswith(WITHOUT_TEACHER) or not teacher.exists():
         return None
     return file_digest(teacher, "md5")

@@ -31,7 +31,7 @@ def work(stage: Stage, run: StageRun) -> None:
     config = stage.section(JudgeConfig)
     prepared = require(stage.artifact("prepare") / "train.npy", "prepare").parent
     run.uses_data(prepared / "train.npy")
-    path = stage.out / "judge.pt"
+    path = stage.out / "judge.safetensors"
     if config.trained:
         facts = _train(stage, run, config, prepared, path)
     else:

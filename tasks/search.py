@@ -76,7 +76,7 @@ def calibration_inputs(prepared_dir: Path, seed: int, images: int) -> Tensor:
 def work(stage: Stage, run: StageRun) -> None:
     """Search, and write all scores, the front and the best."""
     config = stage.section(SearchConfig)
-    supernet_file = require(stage.artifact("supernet") / "supernet.pt", "supernet")
+    supernet_file = require(stage.artifact("supernet") / "supernet.safetensors", "supernet")
     supernet, blueprint = load_supernet(supernet_file)
     run.uses_model(supernet_file)
     run.uses_data(prepared(stage) / "validation.npy")

@@ -25,9 +25,9 @@ def work(stage: Stage, run: StageRun) -> None:
     item = stage.chosen(config.items)
     teacher, teacher_blueprint = load_teacher(stage)
     blueprint = sized_like(stage, item.generator_name, teacher_blueprint)
-    teacher_file = stage.artifact("teacher") / "generator.pt"
+    teacher_file = stage.artifact("teacher") / "generator.safetensors"
     run.uses_model(teacher_file)
-    inputs = [teacher_file, teacher_file.with_name("discriminator.pt"), *data_inputs(stage)]
+    inputs = [teacher_file, teacher_file.with_name("discriminator.safetensors"), *data_inputs(stage)]
     training = TrackedTraining(stage, run, inputs)
     student = training.start(fresh(stage, blueprint))
     if isinstance(config.training, FeatureDistillation):
@@ -50,7 +50,7 @@ def _joint_term(stage: Stage, run: StageRun, config: StudentConfig, item: Studen
         return None
     train_file = prepared(stage) / "train.npy"
     run.uses_data(train_file)
-    discriminator, _ = load_model(stage.artifact("teacher") / "discriminator.pt", "wdcgan_discriminator")
+    discriminator, _ = load_model(stage.artifact("teacher") / "discriminator.safetensors", "wdcgan_discriminator")
     return JointTerm(
         discriminator.to(stage.device), open_split(train_file.parent, "train"), config.adversarial, item.alpha
     )

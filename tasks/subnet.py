@@ -32,21 +32,21 @@ from tasks.shared.stage import Stage, require, stage_main
 def work(stage: Stage, run: StageRun) -> None:
     """Extract and optionally fine-tune the best sub-generator."""
     config = stage.section(SubnetConfig)
-    supernet_file = require(stage.artifact("supernet") / "supernet.pt", "supernet")
+    supernet_file = require(stage.artifact("supernet") / "supernet.safetensors", "supernet")
     supernet, elastic = load_supernet(supernet_file)
     supernet.to(stage.device)
     spec = _best(require(stage.artifact("search") / "best.json", "search"), supernet.space)
     run.uses_model(supernet_file)
     extracted = _extract(stage, supernet, spec)
     blueprint = subnet_blueprint(elastic, spec)
-    save_model(stage.out / "extracted.pt", extracted, blueprint)
+    save_model(stage.out / "extracted.safetensors", extracted, blueprint)
     params = {"spec": str(spec), "fine_tuned": config.fine_tuning is not None}
     if config.fine_tuning is None:
         write_curve(stage.out / "curves.csv", [])
         deliver(stage, run, extracted, blueprint, {}, params)
         return
     teacher, _ = load_teacher(stage)
-    teacher_file = stage.artifact("teacher") / "generator.pt"
+    teacher_file = stage.artifact("teacher") / "generator.safetensors"
     run.uses_model(teacher_file)
     inputs = [supernet_file, teacher_file, stage.artifact("search") / "best.json", *data_inputs(stage)]
     training = TrackedTraining(stage, run, inputs)

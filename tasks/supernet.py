@@ -32,14 +32,14 @@ def work(stage: Stage, run: StageRun) -> None:
     """Distil the supernet and write its artifacts."""
     config = stage.section(SupernetConfig)
     teacher, teacher_blueprint = load_teacher(stage)
-    teacher_file = stage.artifact("teacher") / "generator.pt"
+    teacher_file = stage.artifact("teacher") / "generator.safetensors"
     blueprint = _blueprint(stage, config, teacher_blueprint)
     supernet = fresh(stage, blueprint)
     assert isinstance(supernet, Elastic)
     if config.initial == "teacher":
         initialise_from_teacher_(supernet, teacher, grid_inputs(stage)[:1].to(stage.device))
     run.uses_model(teacher_file)
-    inputs = [teacher_file, teacher_file.with_name("discriminator.pt"), *data_inputs(stage)]
+    inputs = [teacher_file, teacher_file.with_name("discriminator.safetensors"), *data_inputs(stage)]
     training = TrackedTraining(stage, run, inputs, samples=False)
     if isinstance(config.training, FeatureDistillation):
         builder = subnet_blueprint(blueprint, supernet.space.largest).builder
@@ -48,7 +48,7 @@ def work(stage: Stage, run: StageRun) -> None:
     else:
         trained, curve = train_supernet(supernet, teacher, config, training.run)
     losses = training.note(curve)
-    path = stage.out / "supernet.pt"
+    path = stage.out / "supernet.safetensors"
     save_model(path, trained, blueprint)
     _save_samples(stage, run, trained)
     facts = {

@@ -74,7 +74,7 @@ def work(stage: Stage, run: StageRun) -> None:
     config = stage.section(SweepConfig)
     level = config.point(stage.item)
     original, blueprint = load_generator(stage, config.generator)
-    run.uses_model(stage.artifact(config.generator) / "generator.pt")
+    run.uses_model(stage.artifact(config.generator) / "generator.safetensors")
     data = prepared(stage)
     run.uses_data(require(data / "test.npy", "prepare"))
     seed = derived_seed(stage.seed, "compress", "calibration")  # as `compress` draws them, so that numbers agree
@@ -94,7 +94,7 @@ def work(stage: Stage, run: StageRun) -> None:
 def _protocol(stage: Stage, config: SweepConfig) -> Protocol:
     data = prepared(stage)
     measured = stage.section(EvaluateConfig, "evaluate").model_copy(update={"images": config.images})
-    judge = load_judge(require(stage.artifact("judge") / "judge.pt", "judge"), stage.device)
+    judge = load_judge(require(stage.artifact("judge") / "judge.safetensors", "judge"), stage.device)
     inputs = open_inputs(data, "test")
     split, arrays = real_arrays(data)
     truth = open_truth(data, "test", inputs, stage.seed, PURPOSE, config.images)

@@ -35,7 +35,7 @@ def work(stage: Stage, run: StageRun) -> None:
     scored = []
     for item, settings in items.items():
         generator, _ = load_generator(stage, f"candidate/{item}")
-        run.uses_model(_folder(stage, item) / "generator.pt")
+        run.uses_model(_folder(stage, item) / "generator.safetensors")
         name = "imported" if settings.imported else settings.generator_name
         scored.append(
             ScoredCandidate(item, name, settings.depth, parameter_count(generator), scorer(generator.to(stage.device)))
@@ -50,7 +50,7 @@ def _folder(stage: Stage, item: str) -> Path:
 
 
 def _deliver(stage: Stage, run: StageRun, scored: list[ScoredCandidate], best: ScoredCandidate, metric: str) -> None:
-    for name in ("generator.pt", "discriminator.pt"):
+    for name in ("generator.safetensors", "discriminator.safetensors"):
         shutil.copyfile(_folder(stage, best.item) / name, stage.out / name)
     with (stage.out / "selection.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -58,7 +58,7 @@ def _deliver(stage: Stage, run: StageRun, scored: list[ScoredCandidate], best: S
         for one in scored:
             chosen = int(one is best)
             writer.writerow([one.item, one.generator, one.depth, one.parameters, metric, f"{one.score:.6g}", chosen])
-    path = stage.out / "generator.pt"
+    path = stage.out / "generator.safetensors"
     facts: dict[str, float] = {
         metric: best.score,
         "parameters": best.parameters,

@@ -219,7 +219,7 @@ def test_killed_in_mid_training_leaves_nothing_and_resumes_to_the_same_weights(
         for path in (root / ".ganpress" / "worktrees").iterdir()
         if path.is_dir() and read_yaml(path / "params.yaml")["candidate"]["training"]["train_images"] == images
     )
-    weights = folder / "artifacts" / "candidate" / "d2" / "generator.pt"
+    weights = folder / "artifacts" / "candidate" / "d2" / "generator.safetensors"
     killed = weights.read_bytes()
     # What the killed process had learned was continued, not learned again.
     assert str(MARKER) in weights.with_name("curves.csv").read_text().splitlines()[1]

@@ -1,9 +1,13 @@
+import json
+
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from ganpress.errors import CheckpointError
-from ganpress.files.checkpoint import load_model, load_weights_, save_atomically, save_model
+from ganpress.files.checkpoint import load_model, load_weights_, read_model_file, save_atomically, save_model
+from ganpress.files.tensor_files import read_tensors, tensor_bytes
 from models.builders import Blueprint
 
 BLUEPRINT = Blueprint("wdcgan_generator", {"spec": "2_3", "size": 16, "channels": 1})
@@ -11,7 +15,7 @@ BLUEPRINT = Blueprint("wdcgan_generator", {"spec": "2_3", "size": 16, "channels"
 
 @pytest.fixture
 def saved(tmp_path):
-    path = tmp_path / "generator.pt"
+    path = tmp_path / "generator.safetensors"
     model = BLUEPRINT.build()
     save_model(path, model, BLUEPRINT)
     return path, model
@@ -58,7 +62,7 @@ def test_missing_and_surplus_weights_are_named():
 def test_truncated_file_is_one_line(saved, keep):
     path, _ = saved
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match=r"generator\.pt is damaged or not a weights file") as caught:
+    with pytest.raises(CheckpointError, match=r"generator\.safetensors is damaged or not a weights file") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
 
@@ -69,26 +73,49 @@ def test_changed_weights_are_refused_by_their_digest(saved, tmp_path):
     weights = model.state_dict()["blocks.0.conv.weight"].numpy().tobytes()
     content[content.index(weights) + 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"generator\.pt was changed after it was written: its digest"):
+    with pytest.raises(CheckpointError, match=r"generator\.safetensors was changed after it was written: its digest"):
         load_model(path)
     save_model(path, model, BLUEPRINT)
-    whole = torch.load(path)
+    whole = read_model_file(path)
     whole["state_dict"]["blocks.0.bias"].add_(1)
-    torch.save(whole, path)  # by the book, checksums of the archive included
+    former = path.with_suffix(".pt")
+    torch.save(whole, former)  # by the book, checksums of the archive included
     with pytest.raises(CheckpointError, match="its digest does not fit; make it again"):
-        load_model(path)
+        load_model(former)
+
+
+def test_files_of_before_safetensors_are_read(saved, tmp_path):
+    path, model = saved
+    torch.save(read_model_file(path), tmp_path / "generator.pt")
+    loaded, blueprint = load_model(tmp_path / "generator.pt")
+    assert blueprint == BLUEPRINT
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_any_reader_of_safetensors_reads_them(saved):
+    path, model = saved
+    with safe_open(path, "numpy") as file:
+        assert json.loads(file.metadata()["ganpress"])["builder"] == "wdcgan_generator"
+        assert set(file.keys()) == set(model.state_dict())
+
+
+def test_tied_weights_are_written_once_each(tmp_path):
+    tied = torch.ones(2, 3)
+    state, facts = read_tensors(tensor_bytes({"a": tied, "b": tied.T}, {"x": 1}))
+    assert torch.equal(state["a"], state["b"].T)
+    assert facts == {"x": 1}
 
 
 def test_files_without_a_digest_are_read(saved):
     path, model = saved
-    whole = torch.load(path)
-    torch.save({name: part for name, part in whole.items() if name != "sha256"}, path)
-    loaded, _ = load_model(path)
+    whole = read_model_file(path)
+    torch.save({name: part for name, part in whole.items() if name != "sha256"}, path.with_suffix(".pt"))
+    loaded, _ = load_model(path.with_suffix(".pt"))
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
 def test_every_type_and_shape_of_tensor_has_a_digest(tmp_path):
-    path = tmp_path / "judge.pt"
+    path = tmp_path / "judge.safetensors"
     blueprint = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
     save_model(path, blueprint.build(), blueprint)  # with batch normalisation: whole numbers of no dimension
     assert load_model(path)[1] == blueprint

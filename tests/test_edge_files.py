@@ -11,7 +11,7 @@ from ganpress.registries import TARGETS
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", TARGETS)
 def test_file_of_each_target_is_found(tmp_path, name, packed):
-    for other in ("card.json", "metrics.json", "generator.bin", "generator.bin.zst", "generator.pt"):
+    for other in ("card.json", "metrics.json", "generator.bin", "generator.bin.zst", "generator.safetensors"):
         (tmp_path / other).touch()
     path = tmp_path / edge_name(name, packed)
     path.touch()
@@ -24,7 +24,7 @@ def test_names_are_one_each():
 
 
 def test_nothing_is_found_where_there_is_nothing(tmp_path):
-    (tmp_path / "generator.pt").touch()
+    (tmp_path / "generator.safetensors").touch()
     assert find_edge_file(tmp_path) is None
     assert find_edge_file(tmp_path / "gone") is None
 
@@ -36,7 +36,7 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path):
         ("generator.pte.zst", ["generator.pte.zst"]),
         ("d=64.xml", ["d=64.xml", "d=64.bin"]),
         ("generator.xml.zst", ["generator.xml.zst", "generator.bin.zst"]),
-        ("generator.pt", ["generator.pt"]),
+        ("generator.safetensors", ["generator.safetensors"]),
     ],
 )
 def test_parts_of_a_file(opened, parts):

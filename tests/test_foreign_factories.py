@@ -8,7 +8,8 @@ import pytest
 import torch
 import zstandard
 
-from ganpress.compression.packed.packing import MAGIC, load_packed
+from ganpress.compression.ganpack2 import MAGIC
+from ganpress.compression.packed.packing import load_packed
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.files.checkpoint import load_model
 from ganpress.files.import_pins import allow_factory
@@ -134,7 +135,7 @@ def _import(folder, monkeypatch, factory="mine:build"):
     import_generator(folder, ImportRequest(factory, None, (1, 3, 8, 8), "net"))
     (folder / "RAN").unlink()
     _forget(monkeypatch)
-    return folder / "imported" / "net" / "generator.pt"
+    return folder / "imported" / "net" / "generator.safetensors"
 
 
 @pytest.mark.parametrize("factory", ["mine:build", "inside.deep.net:build"])

@@ -10,7 +10,7 @@ from torch import nn
 
 from ganpress.errors import CheckpointError
 from ganpress.files.blueprint_files import LARGEST_NUMBER
-from ganpress.files.checkpoint import load_model, load_weights_only, save_model
+from ganpress.files.checkpoint import load_model, load_weights_only, read_model_file, save_model
 from ganpress.files.torch_files import LARGEST_PICKLE_BYTES
 from models.builders import Blueprint
 
@@ -21,9 +21,9 @@ HUGE = "9" * 100_000
 
 @pytest.fixture
 def content(tmp_path):
-    """What a model file holds."""
-    save_model(tmp_path / "g.pt", BLUEPRINT.build(), BLUEPRINT)
-    return torch.load(tmp_path / "g.pt")
+    """What a model file holds; `written` makes one of before safetensors of it."""
+    save_model(tmp_path / "g.safetensors", BLUEPRINT.build(), BLUEPRINT)
+    return read_model_file(tmp_path / "g.safetensors")
 
 
 def refusal(path, read=load_model):

@@ -99,10 +99,10 @@ def test_weights_that_do_not_fit_name_the_first_layer(tmp_path):
 def test_failed_import_leaves_the_former_one(tmp_path):
     request = ImportRequest("odd_networks:global_residual", None, IMAGE, "net")
     import_generator(tmp_path, request)
-    before = (tmp_path / "imported" / "net" / "generator.pt").read_bytes()
+    before = (tmp_path / "imported" / "net" / "generator.safetensors").read_bytes()
     with pytest.raises(ConfigError, match="other images"):
         import_generator(tmp_path, ImportRequest("bad_networks:hidden_state", None, IMAGE, "net"))
-    assert (tmp_path / "imported" / "net" / "generator.pt").read_bytes() == before
+    assert (tmp_path / "imported" / "net" / "generator.safetensors").read_bytes() == before
     assert [path.name for path in (tmp_path / "imported").iterdir()] == ["net"]
 
 

@@ -61,9 +61,11 @@ def test_deployable_forms_survive_a_model_file(trained_like, tmp_path):
     z = torch.randn(2, 100, generator=torch.Generator().manual_seed(0))
     for name, model in (("folded_wdcgan", folded), ("edge_wdcgan", transposed_to_subpixel(folded))):
         save_model(
-            tmp_path / "generator.pt", model, Blueprint(name, {"latent": 100, "widths": [8, 14, 3], "channels": 3})
+            tmp_path / "generator.safetensors",
+            model,
+            Blueprint(name, {"latent": 100, "widths": [8, 14, 3], "channels": 3}),
         )
-        loaded, _ = load_model(tmp_path / "generator.pt", name)
+        loaded, _ = load_model(tmp_path / "generator.safetensors", name)
         assert torch.equal(loaded(z), model(z))
 
 

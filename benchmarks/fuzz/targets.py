@@ -17,7 +17,8 @@ import zstandard
 from PIL import Image
 
 from benchmarks.fuzz.mutation import json_bytes, mutate_bytes, mutate_value, repacked_zip, torch_bytes
-from ganpress.compression.packed.packing import MAGIC, load_packed, packed
+from ganpress.compression.ganpack2 import MAGIC
+from ganpress.compression.packed.packing import load_packed, packed
 from ganpress.data.gate.verdict import require_passed_gate
 from ganpress.data.prepared.arrays import PreparedMeta, open_split, read_meta
 from ganpress.data.raw.dataset_card import DatasetCard, read_card
@@ -29,8 +30,8 @@ from ganpress.data.sources.semantic_sources import decode_label_map
 from ganpress.edge.graphs.onnx_export import graph_content
 from ganpress.errors import DataError
 from ganpress.files.array_files import read_arrays
-from ganpress.files.checkpoint import load_model, save_model
-from ganpress.files.frames import frame_of, read_content
+from ganpress.files.checkpoint import load_model, read_model_file, save_model
+from ganpress.files.frames import decode_frames, frame_of, read_content
 from ganpress.imported import import_card as imports
 from ganpress.imported.weight_keys import read_state
 from ganpress.metrics.judges.feature_networks import load_judge
@@ -41,6 +42,7 @@ from ganpress.training.loop import Checkpointing, RandomStream, Training
 from models.builders import Blueprint, elastic_blueprint
 from models.family import Canvas
 
+ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS: list[bytes] = []
 """What belongs to the OpenVINO file that is changed."""
 Mutate = Callable[[bytes, random.Random], bytes]
@@ -68,15 +70,33 @@ BLUEPRINTS = (
 
 def _models(folder: Path) -> list[bytes]:
     for number, blueprint in enumerate(BLUEPRINTS):
-        save_model(folder / f"{number}.pt", blueprint.build(), blueprint)
-    return [(folder / f"{number}.pt").read_bytes() for number in range(len(BLUEPRINTS))]
+        save_model(folder / f"{number}.safetensors", blueprint.build(), blueprint)
+    paths = [folder / f"{number}.safetensors" for number in range(len(BLUEPRINTS))]
+    return [path.read_bytes() for path in paths] + [torch_bytes(read_model_file(path)) for path in paths]
 
 
 def _judges(folder: Path) -> list[bytes]:
-    return _models(folder)[1:2]
+    return _models(folder)[1 :: len(BLUEPRINTS)]
+
+
+def _safetensors_values(content: bytes, draw: random.Random) -> bytes:
+    """Another header, or other bytes behind it."""
+    if draw.random() < 0.3:
+        return mutate_bytes(content, draw)
+    end = 8 + int.from_bytes(content[:8], "little")
+    described = json.loads(content[8:end])
+    if draw.random() < 0.5:
+        described = mutate_value(described, draw)
+    else:
+        facts = mutate_value(json.loads(described["__metadata__"]["ganpress"]), draw)
+        described["__metadata__"]["ganpress"] = json_bytes(facts).decode()
+    header = json_bytes(described)
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _torch_values(content: bytes, draw: random.Random) -> bytes:
+    if content[8:9] == b"{":
+        return _safetensors_values(content, draw)
     if draw.random() < 0.3:
         return mutate_bytes(content, draw)
     if draw.random() < 0.3:
@@ -88,11 +108,15 @@ def _torch_values(content: bytes, draw: random.Random) -> bytes:
 
 
 def _packed(_: Path) -> list[bytes]:
-    return [packed(one.build().eval(), one) for one in BLUEPRINTS]
+    former = (ROOT / "tests" / "compression" / "former.ganpack").read_bytes()
+    return [*(packed(one.build().eval(), one) for one in BLUEPRINTS), former]
 
 
 def _packed_values(content: bytes, draw: random.Random) -> bytes:
-    """Another header or other tensors under a digest that fits."""
+    """Another header or other tensors under a digest or in frames that fit."""
+    if not content.startswith(MAGIC):
+        changed = _safetensors_values(decode_frames(content, 2**30), draw)
+        return mutate_bytes(content, draw) if draw.random() < 0.2 else frame_of(changed)
     start = len(MAGIC) + 4
     end = start + int.from_bytes(content[len(MAGIC) : start], "little")
     header, rest = zstandard.ZstdDecompressor().decompress(content[start:end]), content[end:-32]
@@ -301,9 +325,9 @@ def _read_dataset(path: Path) -> object:
 GATE = _facts({"success": True, "checks": [{"name": "a", "success": True}]})
 LINES = _facts({"spec": "1_2", "score": 0.5, "layer": "x", "ms": 1.0})
 TARGETS_BY_NAME: dict[str, Target] = {
-    "model": Target("g.pt", _models, load_model, _torch_values),
+    "model": Target("g.safetensors", _models, load_model, _torch_values),
     "weights": Target("w.pth", _weights, read_state, _torch_values),
-    "judge": Target("judge.pt", _judges, load_judge, _torch_values),
+    "judge": Target("judge.safetensors", _judges, load_judge, _torch_values),
     "checkpoint": Target("c.pt", _checkpoint, _resume, _torch_values),
     "packed": Target("g.ganpack", _packed, load_packed, _packed_values),
     "frame": Target("generator.onnx.zst", _onnx_frames, read_content),

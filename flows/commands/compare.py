@@ -28,7 +28,8 @@ METRIC_NAME = 200
 SIZE_CHARACTERS = 64
 """Characters of a metric's name and of a size."""
 MAX_SIZE = 2**50
-UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "kib": 2**10, "mib": 2**20}
+A_SIZE = re.compile(r"\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*")
+"""All of a text: pydantic reads the start of one, and takes `1,000` for one byte."""
 
 
 def compare(
@@ -79,10 +80,13 @@ def parse_bytes(text: str) -> int:
     Raises:
         ConfigError: if it is none.
     """
-    match = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].lower() not in UNITS:
-        raise ConfigError(f"{quoted(text)} is no size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB")
-    size = int(float(match[1]) * UNITS[match[2].lower()])
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        size = TypeAdapter(ByteSize).validate_python(text if A_SIZE.fullmatch(text) else "")
+    except ValidationError:
+        message = f"{quoted(text)} is no size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB"
+        raise ConfigError(message) from None
     if size > MAX_SIZE:
         raise ConfigError(f"{quoted(text)} is beyond the largest size that is taken, {MAX_SIZE:,} bytes; give less")
     return size

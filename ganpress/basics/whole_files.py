@@ -1,37 +1,93 @@
-"""Files that are written whole or not at all, so that a kill or a full disk leaves what was there before.
+"""Files and folders that are written whole or not at all: a kill or a full disk leaves what was there before.
 
-Beside it, what to do with a file that others left damaged.
+Beside it, what to do with a file that others left damaged. By hand: the libraries for this (atomicwrites and its heirs)
+know single files only, and leave behind what a killed process wrote.
 """
 
+import glob
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
+FORMER = "former"
+
 
 def write_whole(path: Path, content: bytes | memoryview | str) -> None:
-    """Write `content` (text as UTF-8) beside `path` and move it there; the folder is made.
+    """Write `content` (text as UTF-8) to `path`; its folder is made.
 
     Raises:
         OSError: if the disk is full or the folder cannot be written; `path` is then as it was.
     """
+    with whole_files(path) as place:
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_files(path: Path, *suffixes: str) -> Iterator[Path]:
+    """Give a place to write at, and move what was written there to `path` when all went well.
+
+    Args:
+        path: the file; its folder is made.
+        suffixes: of further files beside it, e.g. `.bin`.
+
+    Yields:
+        A path of the same name in a new folder of the same file system.
+    """
+    with _partial(path) as folder:
+        place = folder / path.name
+        yield place
+        for suffix in (*suffixes, path.suffix):  # the one that is opened comes last
+            place.with_suffix(suffix).replace(path.with_suffix(suffix))
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `path` when all went well; what lies beside it then is removed."""
+    with _partial(path) as folder:
+        fresh, former = folder / "fresh", folder / FORMER
+        fresh.mkdir()
+        yield fresh
+        if path.exists():
+            path.rename(former)
+        try:
+            fresh.rename(path)
+        except BaseException:
+            _give_back(former, path)
+            raise
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path` that is gone after the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_partials(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    _remove_partials(path)
+    folder = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    folder.mkdir()
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        partial.replace(path)
+        yield folder
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_partials(path: Path) -> None:
-    """Remove what killed processes left of `path`; one that still runs keeps its own."""
-    for partial in path.parent.glob(f".{path.name}.*.partial"):
-        pid = partial.name.split(".")[-2]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            partial.unlink(missing_ok=True)
+def _remove_partials(path: Path) -> None:
+    """Remove what killed processes left of `path`; one that still runs keeps its own.
+
+    One that was killed between the two renames of a folder left the former one inside, and it goes back to its place.
+    """
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        pid = partial.name.removeprefix(f".{path.name}.").removesuffix(".partial")
+        if pid.isdecimal() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+            _give_back(partial / FORMER, path)
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+
+
+def _give_back(former: Path, path: Path) -> None:
+    if former.exists() and not path.exists():
+        former.rename(path)
 
 
 def put_aside(path: Path, beside: Sequence[str] = ()) -> Path:

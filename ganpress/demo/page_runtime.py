@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganpress.basics.whole_files import whole_folder
 from ganpress.errors import ConfigError, ServiceUnavailable
 from ganpress.files.checkpoint import file_digest
 
@@ -115,16 +116,10 @@ def _unpack(tarball: Path, kept: Path, origin: str) -> BrowserRuntime:
             f"{origin} is not {TARBALL} as published: its integrity is sha512-{found[:12]}…, expected "
             f"sha512-{TARBALL_SHA512[:12]}…; fetch it again with `npm pack {PACKAGE}@{VERSION}`"
         )
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".unpacking-") as folder:
-        fresh = Path(folder) / "dist"
-        fresh.mkdir()
-        with tarfile.open(tarball) as archive:
-            for name in FILES_SHA256:
-                member = archive.extractfile(f"package/dist/{name}")
-                assert member is not None  # the digest says what is in it
-                with (fresh / name).open("wb") as target:
-                    shutil.copyfileobj(member, target)
-        shutil.rmtree(kept, ignore_errors=True)
-        fresh.replace(kept)
+    with whole_folder(kept) as fresh, tarfile.open(tarball) as archive:
+        for name in FILES_SHA256:
+            member = archive.extractfile(f"package/dist/{name}")
+            assert member is not None  # the digest says what is in it
+            with (fresh / name).open("wb") as target:
+                shutil.copyfileobj(member, target)
     return BrowserRuntime(kept)

@@ -2,15 +2,13 @@
 
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from ganpress.basics.whole_files import whole_folder
 from ganpress.demo.directions import principal_directions
 from ganpress.demo.generators import EdgeGenerator, Surface, common_surface
 from ganpress.demo.page_manifest import MANIFEST, Manifest, Samples, boundary, digests, generator_entry, label_entries
@@ -52,7 +50,7 @@ def build_site(
     """
     surface = common_surface(original, compressed)
     _require_replaceable(out)
-    with _replacing(out) as folder:
+    with whole_folder(out) as folder:
         with resources.as_file(resources.files("ganpress.demo") / "page") as page:
             shutil.copytree(page, folder, dirs_exist_ok=True)
         (folder / "runtime").mkdir()
@@ -100,16 +98,3 @@ def _is_demo(folder: Path) -> bool:
         return "ganpress_demo" in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
-    """Give a fresh folder that takes the place of `out` when the block ends well."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as place:
-        fresh = Path(place) / "site"
-        fresh.mkdir()
-        yield fresh
-        if out.is_dir():
-            out.replace(Path(place) / "former")
-        fresh.replace(out)

@@ -27,7 +27,7 @@ class CodeStage:
     words: frozenset[str]
     """Texts among its own parameters."""
     reads: tuple[str, ...]
-    """Files and folders below artifacts/ that it reads, without that name: `teacher/generator.pt`."""
+    """Files and folders below artifacts/ that it reads, without that name: `teacher/generator.safetensors`."""
 
     @property
     def folder(self) -> str:

@@ -1,9 +1,10 @@
-"""Model files: weights and the blueprint that rebuilds them, never a pickled module."""
+"""Model files: safetensors of the weights and the blueprint that rebuilds them, never a pickled module."""
 
 import hashlib
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,8 @@ from torch import nn
 from ganpress.basics.whole_files import write_whole
 from ganpress.errors import CheckpointError, shown
 from ganpress.files.blueprint_files import build_checked, check_shapes, read_blueprint, shapes_of
-from ganpress.files.torch_files import read_torch_file
+from ganpress.files.tensor_files import read_tensor_file, tensor_bytes
+from ganpress.files.torch_files import is_archive, read_torch_file
 from models.builders import Blueprint
 
 FORMAT = "ganpress-model"
@@ -22,16 +24,9 @@ FORMAT_VERSION = 1
 
 def save_model(path: Path, model: nn.Module, blueprint: Blueprint) -> None:
     """Write `model` as state_dict + builder name + arguments + format version + their digest, atomically."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    content = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "builder": blueprint.builder,
-        "arguments": blueprint.arguments,
-        "state_dict": state,
-        "sha256": _content_digest(blueprint, state),
-    }
-    save_atomically(path, content)
+    state = model.state_dict()
+    facts = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(blueprint)}
+    write_whole(path, tensor_bytes(state, {**facts, "sha256": _content_digest(blueprint, state)}))
 
 
 def load_model(path: Path, expected_builder: str | None = None) -> tuple[nn.Module, Blueprint]:
@@ -42,7 +37,7 @@ def load_model(path: Path, expected_builder: str | None = None) -> tuple[nn.Modu
             was made by another builder than `expected_builder`, or its weights do not fit (the first mismatching tensor
             is named).
     """
-    content = load_weights_only(path)
+    content = read_model_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a ganpress model file (no '{FORMAT}' header)")
     if type(content.get("version")) is not int or content["version"] != FORMAT_VERSION:
@@ -52,13 +47,25 @@ def load_model(path: Path, expected_builder: str | None = None) -> tuple[nn.Modu
     if expected_builder is not None and blueprint.builder != expected_builder:
         raise CheckpointError(f"{path} holds a '{blueprint.builder}', but a '{expected_builder}' is needed here")
     state = named_tensors(content.get("state_dict"), str(path))
-    # torch does not look at the checksums of its archive: without this a flipped bit would go unseen.
+    # Neither format has checksums that are looked at: without this a flipped bit would go unseen.
     expected = content.get("sha256")  # files of before have none
     model = build_checked(blueprint, {name: (one.dtype, tuple(one.shape)) for name, one in state.items()}, str(path))
     load_weights_(model, state, str(path))
-    if expected is not None and expected != _content_digest(blueprint, state):
+    if expected is not None and expected != _content_digest(blueprint, model.state_dict()):
         raise CheckpointError(f"{path} was changed after it was written: its digest does not fit; make it again")
     return model.eval(), blueprint
+
+
+def read_model_file(path: Path) -> object:
+    """The facts of a model file, and its tensors as `state_dict`; files of before safetensors are one such dict.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated or holds anything else.
+    """
+    if is_archive(path):
+        return read_torch_file(path)
+    state, facts = read_tensor_file(path)
+    return {**facts, "state_dict": state} if isinstance(facts, dict) else facts
 
 
 def _content_digest(blueprint: Blueprint, state: Mapping[str, torch.Tensor]) -> str:
@@ -66,7 +73,7 @@ def _content_digest(blueprint: Blueprint, state: Mapping[str, torch.Tensor]) -> 
     digest = hashlib.sha256(json.dumps([blueprint.builder, blueprint.arguments]).encode())
     for name, tensor in state.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -109,7 +116,7 @@ def load_weights_only(path: Path) -> object:
 
 
 def save_atomically(path: Path, content: object) -> None:
-    """`torch.save`, whole or not at all.
+    """`torch.save`, whole or not at all: for what has no place in safetensors, as the nested state of an optimizer.
 
     Written through a buffer: same content gives the same bytes (torch writes a file's path into its archive), and a
     full disk is an `OSError` that says so (torch's own writer hides it).

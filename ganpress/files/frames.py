@@ -18,6 +18,10 @@ MOST_EXPANSION = 512
 """What a file decodes to is at most 64 MiB and 512 times its own size. A network of float32 of which 1 in 1,000 weights
 is left comes to about 250 times; a frame of nothing but zeros to 30,000 times.
 """
+MAGIC = b"\x28\xb5\x2f\xfd"
+MOST_FRAMES = 32
+"""Of one file that has several."""
+NO_FRAME = "it is no whole Zstandard frame, or its checksum does not fit"
 
 
 def largest_content(stored_bytes: int) -> int:
@@ -69,6 +73,28 @@ def _decoded(path: Path, frame: bytes) -> bytes:
         raise CheckpointError(f"{path} is truncated or damaged: {error}; export it again") from None
 
 
+def decode_frames(frames: bytes, largest: int) -> bytes:
+    """Decode frames one after the other, as every Zstandard decoder does, that say the sizes of their contents.
+
+    Raises:
+        ValueError: as `decode_frame`, which has `largest` for all of them together; or if they are too many.
+    """
+    import zstandard
+
+    parts: list[bytes] = []
+    while frames:
+        decoder = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            _check_size(frames, largest - sum(map(len, parts)), checksum=True)
+            parts.append(decoder.decompress(frames))
+        except (zstandard.ZstdError, MemoryError):
+            raise ValueError(NO_FRAME) from None
+        if not decoder.eof or len(parts) > MOST_FRAMES:
+            raise ValueError(NO_FRAME if not decoder.eof else f"it has more than {MOST_FRAMES} frames")
+        frames = decoder.unused_data
+    return b"".join(parts)
+
+
 def decode_frame(frame: bytes, largest: int, checksum: bool = False) -> bytes:
     """Decode one frame that says the size of its content.
 
@@ -83,15 +109,21 @@ def decode_frame(frame: bytes, largest: int, checksum: bool = False) -> bytes:
     import zstandard
 
     try:
-        header = zstandard.get_frame_parameters(frame)
-        size = header.content_size
-        if size == zstandard.CONTENTSIZE_UNKNOWN:
-            raise ValueError("its header does not say how large it is")
-        if size > largest:
-            raise ValueError(f"its header says {size:,} bytes, {largest:,} are allowed for a file of this size")
-        if checksum and not header.has_checksum:
-            raise ValueError("it has no checksum")
+        _check_size(frame, largest, checksum)
         content: bytes = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError):
-        raise ValueError("it is no whole Zstandard frame, or its checksum does not fit") from None
+        raise ValueError(NO_FRAME) from None
     return content
+
+
+def _check_size(frame: bytes, largest: int, checksum: bool) -> None:
+    import zstandard
+
+    header = zstandard.get_frame_parameters(frame)
+    size = header.content_size
+    if size == zstandard.CONTENTSIZE_UNKNOWN:
+        raise ValueError("its header does not say how large it is")
+    if size > largest:
+        raise ValueError(f"its header says {size:,} bytes, {largest:,} are allowed for a file of this size")
+    if checksum and not header.has_checksum:
+        raise ValueError("it has no checksum")

@@ -50,10 +50,11 @@ def parse_json(content: bytes) -> Any:
     """Read JSON.
 
     Raises:
-        ValueError: if it is not UTF-8, no JSON, nested too deeply, or has a number that is too long or not finite.
+        ValueError: if it is not UTF-8, no JSON, nested too deeply, has a number that is too long or not finite, or one
+            name twice.
     """
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_named_once)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 (byte {error.start:,})") from None
     except json.JSONDecodeError as error:
@@ -63,6 +64,13 @@ def parse_json(content: bytes) -> Any:
     except ValueError as error:
         reason = "it has a number that is too long" if "digits" in str(error) else str(error)
         raise ValueError(reason) from None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("it has one name twice")
+    return named
 
 
 def _refuse_constant(name: str) -> float:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, shown
+from ganpress.files.tensor_files import SUFFIX, read_tensor_file
 
 LARGEST_PICKLE_BYTES = 4 * 2**20
 """Of the names and plain values in a file; a tensor takes about 200 bytes of it."""
@@ -29,7 +30,7 @@ MOST_VALUES = 2_000_000
 """Entries of all lists, tuples and dicts in a file."""
 DEEPEST_VALUE = 64
 """Lists, tuples and dicts inside each other."""
-ZIP_MAGIC, SAFETENSORS = b"PK\x03\x04", ".safetensors"
+ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_PICKLES = 5
 """Of a file of before PyTorch 1.6: magic number, version, machine, content, keys of the tensors; then their bytes."""
 KNOWN_CALLS = frozenset(
@@ -46,17 +47,26 @@ class _Refused(Exception):
     """Why a file is not read, in words."""
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is what torch.save writes since PyTorch 1.6, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    except OSError:
+        return False
+
+
 def read_torch_file(path: Path) -> object:
     """Load tensors and plain values, refusing pickled code; the tensors are copies, not parts of the file.
 
     Raises:
         CheckpointError: if the file is missing, truncated, holds anything else, or is larger inside than it should be.
     """
+    if path.suffix == SUFFIX:
+        return read_tensor_file(path)[0]
     try:
-        with path.open("rb") as file:
-            archived = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
-        if path.suffix != SAFETENSORS:
-            _check_archive(path) if archived else _check_legacy(path)
+        archived = is_archive(path)
+        _check_archive(path) if archived else _check_legacy(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=archived)
         return _Detached(path.stat().st_size).copy(content)
     except FileNotFoundError:

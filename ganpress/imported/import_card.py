@@ -1,4 +1,4 @@
-"""What is known of an imported generator: `imported/<name>/import.json` beside its `generator.pt`."""
+"""What is known of an imported generator: `imported/<name>/import.json` beside its `generator.safetensors`."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from models.builders import Blueprint
 from models.factory_pins import changed_source, find_source, pin_factory, split_factory
 from models.imported_generator import Range
 
-MODEL = "generator.pt"
+MODEL, FORMER_MODEL = "generator.safetensors", "generator.pt"
+"""Today, and in a folder that was imported before safetensors."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,14 @@ def load_imported(root: Path, name: str) -> tuple[nn.Module, Blueprint]:
         ConfigError: if there is none of this name, or the user's module is not what it was at the import.
         CheckpointError: if a file is damaged or the module cannot rebuild it.
     """
-    folder = root / FOLDER / name
-    if not (folder / MODEL).is_file():
+    model = imported_model(root / FOLDER / name)
+    if not model.is_file():
         known = ", ".join(imported_names(root)) or "none yet"
         raise ConfigError(f"no imported generator '{name}' (imported: {known}); bring it in with `ganpress import`")
     card = read_card(root, name)
     if card.source_sha256 is not None:
         _check_source(card)
-    return load_model(folder / MODEL)
+    return load_model(model)
 
 
 def read_card(root: Path, name: str) -> ImportCard:
@@ -103,7 +104,13 @@ def read_card(root: Path, name: str) -> ImportCard:
 
 def imported_names(root: Path) -> Sequence[str]:
     """Names of the generators below imported/."""
-    return sorted(path.parent.name for path in (root / FOLDER).glob(f"[!.]*/{MODEL}"))
+    return sorted(path.name for path in (root / FOLDER).glob("[!.]*") if imported_model(path).is_file())
+
+
+def imported_model(folder: Path) -> Path:
+    """The model file in the folder of an imported generator."""
+    before = folder / FORMER_MODEL
+    return before if before.is_file() else folder / MODEL
 
 
 def source_digest(factory: str) -> str | None:

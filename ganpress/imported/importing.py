@@ -1,16 +1,14 @@
 """Bringing in a generator that was made elsewhere: checked, its channel groups found, written whole or not at all."""
 
 import contextlib
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from ganpress.basics.whole_files import whole_folder
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 from ganpress.files.checkpoint import file_digest, load_model, load_weights_, save_model
@@ -149,7 +147,7 @@ def _load_weights_(network: nn.Module, path: Path) -> None:
 
 def _write(folder: Path, name: str, request: ImportRequest, made: _Made) -> ImportCard:
     """Write both files beside the place and move them there once they are proven to load."""
-    with _replacing(folder / name) as partial:
+    with whole_folder(folder / name) as partial:
         save_model(partial / MODEL, made.generator, made.blueprint)
         with torch.random.fork_rng(devices=[]):
             torch.rand(1)  # another random state than the function's first call saw, as in another process
@@ -188,19 +186,3 @@ def _card(name: str, request: ImportRequest, made: _Made, images: Tensor) -> Imp
         not_thinned=list(made.found.refused),
         modules=sources_of(request.source) if own else {},
     )
-
-
-@contextlib.contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """Give a new folder that takes the place of `folder` where no error is raised, and goes away where one is."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    former = folder.with_name(f".{folder.name}.{os.getpid()}.former")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.exists():
-            folder.rename(former)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)

@@ -48,7 +48,7 @@ def headline(inputs: ReportInputs) -> Headline:
     sentence = f"The edge file with {rule} is {best.reference}{_network(inputs, best.reference)}; "
     sentence += f"the teacher is the torch generator{_network(inputs, 'teacher')} it all started from."
     target = inputs.target(best)
-    files = f"on disk, teacher .pt to edge {target.suffix if target else 'file'}"
+    files = f"on disk, teacher .safetensors to edge {target.suffix if target else 'file'}"
     tiles = [
         _cost_tile(inputs, best, "parameters", "fewer parameters", write_compact, "weights and biases"),
         _cost_tile(inputs, best, "macs_exact", "fewer MACs", write_compact, "macs_exact of one image"),

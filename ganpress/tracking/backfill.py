@@ -73,7 +73,7 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 def model_files() -> tuple[str, ...]:
     """Names of the file that holds a model, in the folder of its stage."""
-    return ("generator.pt", "supernet.pt", *edge_names())
+    return ("generator.safetensors", "supernet.safetensors", *edge_names())
 
 
 def locked_models(root: Path) -> list[LockedModel]:
@@ -144,7 +144,11 @@ def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:
     files = [root / dep["path"] for dep in entry.get("deps", [])]
     outs = {out["md5"] for out in entry.get("outs", [])}
     copied = [
-        file for folder in files if folder.is_dir() for file in folder.rglob("generator.pt") if dvc_md5(file) in outs
+        file
+        for folder in files
+        if folder.is_dir()
+        for file in folder.rglob("generator.safetensors")
+        if dvc_md5(file) in outs
     ]
     return tuple([file for file in files if file.name in model_files()] + copied)
 

@@ -2,13 +2,13 @@
 
 import os
 import socket
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
 from ganpress.errors import ConfigError
+from ganpress.git import git_state
 
 PARAMETER_CHARACTERS = 6000
 """MLflow's limit of a parameter's value."""
@@ -63,18 +63,5 @@ def _git_tags(root: Path) -> dict[str, str | None]:
     named = os.environ.get("GANPRESS_GIT_SHA")
     if named:  # a flow works in a worktree of its own, and knows the checkout that it came from
         return {"git.sha": named, "git.dirty": os.environ.get("GANPRESS_GIT_DIRTY")}
-    sha = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
-    if sha is None or changes is None:
-        return {}
-    # DVC rewrites dvc.lock while the chain runs, which is not an edit of the code.
-    edited = [line for line in changes.splitlines() if line[2:].strip() != "dvc.lock"]
-    return {"git.sha": sha.strip(), "git.dirty": str(bool(edited)).lower()}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+    state = git_state(root)
+    return {"git.sha": state.sha, "git.dirty": str(state.dirty).lower()} if state.sha else {}

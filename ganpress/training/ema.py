@@ -14,7 +14,8 @@ class WeightAverage:
     """Moving average of a module's parameters, with a half-life in images shown.
 
     Early on the half-life is at most a tenth of the images shown, so that the random start is forgotten
-    (Karras et al. 2022, the "EMA ramp-up"). A half-life of 0 keeps the module's own weights.
+    (Karras et al. 2022, the "EMA ramp-up"). A half-life of 0 keeps the module's own weights. By hand, because torch's
+    `AveragedModel` tells its averaging function only the number of updates, not the images shown.
     """
 
     def __init__(self, module: nn.Module, half_life_images: int) -> None:
@@ -52,7 +53,8 @@ def recalibrate_batch_norm_(
     """Replace every batch norm's running statistics by those measured on `inputs`; leaves eval mode on.
 
     Averaged weights never ran forward in training, so the statistics gathered there are not theirs. Each layer is
-    measured with the layers before it in training mode, batch by batch, as a plain mean over batches.
+    measured with the layers before it in training mode, batch by batch, as a plain mean over batches. torch's
+    `update_bn` does this with dropout switched on, which would blur what is measured.
 
     Args:
         generator: changed in place; one without batch norm is only put into eval mode, and no input is read.
@@ -69,7 +71,7 @@ def recalibrate_batch_norm_(
         norm.momentum = None  # cumulative average
     generator.eval()
     for norm in norms:
-        norm.train()  # alone: dropout would blur what is measured
+        norm.train()
     for batch in inputs.split(batch_size) if isinstance(inputs, Tensor) else inputs:
         if len(batch) > 1:
             generator(batch)

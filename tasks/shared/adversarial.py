@@ -50,7 +50,7 @@ def run_adversarial(
     else:
         trained = _unconditional(stage, generator, blueprint, config, training.run)
     facts = training.note(trained.curve)
-    save_model(stage.out / "discriminator.pt", trained.discriminator, trained.mirror)
+    save_model(stage.out / "discriminator.safetensors", trained.discriminator, trained.mirror)
     named: dict[str, object] = {"generator": item.generator_name}
     if item.depth is not None:
         facts["depth"] = named["depth"] = item.depth

@@ -64,6 +64,6 @@ class QuickScorer:
 
 def quick_scoring(stage: Stage, metric: str, images: int) -> QuickScoring:
     """The scoring of this run by `metric`."""
-    judge = require(stage.artifact("judge") / "judge.pt", "judge")
+    judge = require(stage.artifact("judge") / "judge.safetensors", "judge")
     prepared = require(stage.artifact("prepare") / "validation.npy", "prepare").parent
     return QuickScoring(prepared, judge, metric, images, stage.seed, stage.device)

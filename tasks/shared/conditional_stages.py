@@ -63,7 +63,7 @@ def distillation_setup(
 
 def teacher_discriminator(stage: Stage) -> nn.Module | None:
     """The teacher's own discriminator, trained on with its student; None where the teacher was imported without."""
-    path = stage.artifact("teacher") / "discriminator.pt"
+    path = stage.artifact("teacher") / "discriminator.safetensors"
     return load_model(path)[0].to(stage.device) if path.exists() else None
 
 

@@ -65,7 +65,7 @@ def load_teacher(stage: Stage) -> tuple[nn.Module, Blueprint]:
         CheckpointError: if its file is damaged, or holds no generator of this kind of data.
         DataError: if there is none yet.
     """
-    path = require(stage.artifact("teacher") / "generator.pt", "teacher")
+    path = require(stage.artifact("teacher") / "generator.safetensors", "teacher")
     teacher, blueprint = load_model(path)
     conditional = canvas(stage).reads > 0
     known = {family.builder for family in FAMILIES.values() if family.conditional == conditional} | {"imported"}
@@ -221,8 +221,8 @@ def deliver(
     metrics: Mapping[str, float],
     params: Mapping[str, object],
 ) -> None:
-    """Write generator.pt, samples.png and metrics.json, and track them."""
-    path = stage.out / "generator.pt"
+    """Write generator.safetensors, samples.png and metrics.json, and track them."""
+    path = stage.out / "generator.safetensors"
     save_model(path, generator, blueprint)
     grid = _grid_of(stage, generator)
     save_png(stage.out / "samples.png", grid)

@@ -7,7 +7,7 @@ from ganpress.config.training_section import CandidateConfig
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.errors import ConfigError
 from ganpress.files.checkpoint import save_model
-from ganpress.imported.import_card import load_imported
+from ganpress.imported.import_card import imported_model, load_imported
 from ganpress.tracking import StageRun
 from models.family import Canvas
 from tasks.shared.conditional_stages import discriminator_blueprint
@@ -29,10 +29,10 @@ def deliver_imported(stage: Stage, run: StageRun, config: CandidateConfig) -> No
     generator, blueprint = load_imported(stage.root, folder.name)
     there = canvas(stage)
     _check_shapes(stage, generator, there)
-    path = folder / "generator.pt"
+    path = imported_model(folder)
     run.uses_model(path)
     mirror = discriminator_blueprint(there, config.training)
-    save_model(stage.out / "discriminator.pt", fresh(stage, mirror), mirror)
+    save_model(stage.out / "discriminator.safetensors", fresh(stage, mirror), mirror)
     write_curve(stage.out / "curves.csv", [])
     deliver(stage, run, generator, blueprint, {"train_images": 0}, {"generator": "imported", "from": config.imported})
 

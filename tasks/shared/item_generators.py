@@ -31,7 +31,7 @@ def load_generator(stage: Stage, reference: str) -> tuple[nn.Module, Blueprint]:
         CheckpointError: if its file is damaged.
         DataError: if there is none yet, or it was made as another generator than params.yaml says now.
     """
-    path = require(stage.artifact(reference) / "generator.pt", reference.replace("/", "@"))
+    path = require(stage.artifact(reference) / "generator.safetensors", reference.replace("/", "@"))
     model, blueprint = load_model(path)
     check_item(stage, reference, blueprint)
     return model, blueprint
@@ -53,8 +53,8 @@ def check_item(stage: Stage, reference: str, blueprint: Blueprint) -> None:
     wanted = _wanted(stage, item.generator_name)
     if wanted != blueprint:
         raise DataError(
-            f"artifacts/{reference}/generator.pt is {_words(blueprint)}, but {section}.items.{name} of params.yaml "
-            f"asks for {_words(wanted)}; run `dvc repro {section}@{name}` or `ganpress run`"
+            f"artifacts/{reference}/generator.safetensors is {_words(blueprint)}, but {section}.items.{name} of "
+            f"params.yaml asks for {_words(wanted)}; run `dvc repro {section}@{name}` or `ganpress run`"
         )
 
 

@@ -92,7 +92,9 @@ def _card(card: Card, artifacts: Path) -> list[Fact]:
     inputs = f"{write_count(proof.images)} inputs"
     return [
         Fact(
-            "made from", lineage.source, _source_note(artifacts / lineage.source / "generator.pt", lineage.source_md5)
+            "made from",
+            lineage.source,
+            _source_note(artifacts / lineage.source / "generator.safetensors", lineage.source_md5),
         ),
         Fact("numbers", card.number_type, card.format + (f" opset {card.opset}" if card.opset else "")),
         *_run_facts(card),

@@ -15,6 +15,7 @@ from ganpress.files.array_files import read_arrays
 from ganpress.files.checkpoint import file_digest
 from ganpress.files.edge_files import find_edge_file
 from ganpress.files.plain_values import read_json as read_whole
+from ganpress.imported.import_card import imported_model
 from ganpress.report.chain_values import (
     Candidate,
     Curve,
@@ -203,8 +204,8 @@ def _digests(root: Path, params: Params) -> dict[str, str]:
     artifacts = root / "artifacts"
     files: dict[str, Path] = {
         "prepare": artifacts / "prepare" / "train.npy",
-        "judge": artifacts / "judge" / "judge.pt",
-        "supernet": artifacts / "supernet" / "supernet.pt",
+        "judge": artifacts / "judge" / "judge.safetensors",
+        "supernet": artifacts / "supernet" / "supernet.safetensors",
         "search": artifacts / "search" / "best.json",
     }
     families: Mapping[str, Mapping[str, object]] = {
@@ -214,9 +215,9 @@ def _digests(root: Path, params: Params) -> dict[str, str]:
         "compress": params.compress.items,
     }
     if any(one.imported for one in params.candidate.items.values()):
-        files[params.candidate.imported] = root / params.candidate.imported / "generator.pt"
+        files[params.candidate.imported] = imported_model(root / params.candidate.imported)
     plain = ["teacher", "subnet", *(f"{stage}/{item}" for stage, items in families.items() for item in items)]
-    files |= {reference: artifacts / reference / "generator.pt" for reference in plain}
+    files |= {reference: artifacts / reference / "generator.safetensors" for reference in plain}
     exports = {f"export/{item}": find_edge_file(artifacts / "export" / item) for item in params.export.items}
     files |= {reference: path for reference, path in exports.items() if path is not None}
     digests = {reference: file_digest(path, "md5") for reference, path in files.items() if path.exists()}

@@ -79,7 +79,7 @@ class Stage:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def artifact(self, reference: str) -> Path:
-        """Path of anything below artifacts/, e.g. ``artifact("student/d2-mse") / "generator.pt"``."""
+        """Path of anything below artifacts/, e.g. ``artifact("student/d2-mse") / "generator.safetensors"``."""
         return self.root / "artifacts" / reference
 
     def section(self, section: type[SectionT], name: str | None = None) -> SectionT:

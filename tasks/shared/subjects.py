@@ -71,8 +71,10 @@ def find_subjects(stage: Stage) -> list[Subject]:
     plain += [f"control/{item}" for item in stage.section(ControlConfig, "control").items]
     plain += [SUBNET]
     subjects = [_subject(stage, name, sources, plain, exports.get(name)) for name in [*plain, *sources]]
-    extracted = stage.artifact(SUBNET) / "extracted.pt"
-    if extracted.exists() and not filecmp.cmp(extracted, stage.artifact(SUBNET) / "generator.pt", shallow=False):
+    extracted = stage.artifact(SUBNET) / "extracted.safetensors"
+    if extracted.exists() and not filecmp.cmp(
+        extracted, stage.artifact(SUBNET) / "generator.safetensors", shallow=False
+    ):
         subjects.insert(len(plain), Subject(EXTRACTED, extracted, SUBNET, extracted))
     return subjects
 
@@ -87,10 +89,10 @@ def _subject(
         raise ConfigError(f"{reference} is made of '{base}', which is no generator of this chain: {', '.join(plain)}")
     made_by = reference.replace("/", "@")
     if export is None:
-        model = require(stage.artifact(reference) / "generator.pt", made_by)
+        model = require(stage.artifact(reference) / "generator.safetensors", made_by)
         return Subject(reference, model, base, model)
     path = require(stage.artifact(reference) / edge_name(export.target, export.packed), made_by)
-    return Subject(reference, path, base, stage.artifact(sources[reference]) / "generator.pt", export.target)
+    return Subject(reference, path, base, stage.artifact(sources[reference]) / "generator.safetensors", export.target)
 
 
 def open_runner(stage: Stage, subject: Subject, threads: int) -> Generate:

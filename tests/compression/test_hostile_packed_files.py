@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
 import zstandard
 
-from ganpress.compression.packed.packing import MAGIC, load_packed, save_packed
+from ganpress.compression.ganpack2 import MAGIC
+from ganpress.compression.packed.packing import load_packed, save_packed
 from ganpress.compression.pruning.magnitude_pruning import prune_
 from ganpress.errors import CheckpointError
 from ganpress.files.frames import FREE_CONTENT_BYTES, frame_of, largest_content, read_content
+from ganpress.files.tensor_files import runs_of_one_type, tensor_bytes
 from models.builders import Blueprint
 
 BLUEPRINT = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
@@ -27,14 +30,22 @@ def _write(path, header, rest=b""):
     return path
 
 
+def _described(blueprint, state):
+    """Header and tensors, all of them entropy-coded."""
+    coded = {name: _compressed(one.numpy().tobytes()) for name, one in state.items()}
+    rows = [
+        [name, list(one.shape), str(one.dtype).removeprefix("torch."), None, True, len(coded[name])]
+        for name, one in state.items()
+    ]
+    return {"blueprint": blueprint, "tensors": rows}, b"".join(coded.values())
+
+
 @pytest.fixture
 def parts(tmp_path):
-    """Header and tensors of a packed file."""
-    save_packed(tmp_path / "g", BLUEPRINT.build().eval(), BLUEPRINT)
-    content = (tmp_path / "g").read_bytes()
-    end = len(MAGIC) + 4 + int.from_bytes(content[len(MAGIC) : len(MAGIC) + 4], "little")
-    header = zstandard.ZstdDecompressor().decompress(content[len(MAGIC) + 4 : end])
-    return json.loads(header), content[end:-32]
+    """Header and tensors of a packed file of before safetensors; `g` is one of today."""
+    model = BLUEPRINT.build().eval()
+    save_packed(tmp_path / "g", model, BLUEPRINT)
+    return _described(asdict(BLUEPRINT), model.state_dict())
 
 
 def _refusal(path, read=load_packed):
@@ -85,12 +96,7 @@ def _zeros(spec):
     blueprint = {"builder": "wdcgan_generator", "arguments": {"spec": spec, "size": 64, "channels": 1}}
     with torch.device("meta"):
         state = Blueprint(**blueprint).build().state_dict()
-    coded = {name: _compressed(bytes(one.numel() * one.element_size())) for name, one in state.items()}
-    rows = [
-        [name, list(one.shape), str(one.dtype).removeprefix("torch."), None, True, len(coded[name])]
-        for name, one in state.items()
-    ]
-    return {"blueprint": blueprint, "tensors": rows}, b"".join(coded.values())
+    return _described(blueprint, {name: torch.zeros(one.shape, dtype=one.dtype) for name, one in state.items()})
 
 
 def test_a_small_file_takes_no_more_memory_than_its_size_allows(tmp_path):
@@ -106,6 +112,75 @@ def test_a_frame_inside_that_is_larger_than_its_tensor(tmp_path, parts):
     bomb = _compressed(bytes(10**8))
     header["tensors"][0] = [*row[:4], True, len(bomb)]
     assert "its header says 100,000,000 bytes" in _refusal(_write(tmp_path / "f", header, bomb + rest[row[5] :]))
+
+
+def _frames(path, state, facts):
+    path.write_bytes(b"".join(frame_of(run) for run in runs_of_one_type(tensor_bytes(state, facts))))
+    return path
+
+
+FACTS = {"format": "ganpress-packed", "version": 3, **asdict(BLUEPRINT), "codes": {}}
+
+
+def test_tensors_of_today_in_frames_are_read(tmp_path):
+    model = BLUEPRINT.build()
+    loaded, blueprint = load_packed(_frames(tmp_path / "f", model.state_dict(), FACTS))
+    assert blueprint == BLUEPRINT
+    assert all(torch.equal(one, loaded.state_dict()[name]) for name, one in model.state_dict().items())
+
+
+@pytest.mark.parametrize("field", ["format", "version", "builder", "arguments", "codes"])
+@pytest.mark.parametrize("value", [None, -1, 2**70, 1e300, "x\n", True, [], {"a": 1}, {"a": []}, "O"])
+def test_wrong_facts(tmp_path, field, value):
+    _refusal(_frames(tmp_path / "f", BLUEPRINT.build().state_dict(), FACTS | {field: value}))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *([], [4], [1, 6], [9, 6], [4, -1], [4, 2**31], [4, 2**16, 2**16, 2**16], [4, 7], [4] + [1] * 9, [2**70, 6]),
+        *([4, 6.0], ["4", 6], [[4], 6], None, 4),
+    ],
+)
+def test_wrong_codes(tmp_path, code):
+    state = BLUEPRINT.build().state_dict() | {"x": torch.zeros(3, dtype=torch.uint8)}
+    _refusal(_frames(tmp_path / "f", state, FACTS | {"codes": {"x": code}}))
+    _refusal(_frames(tmp_path / "f", state, FACTS | {"codes": {"absent": [4, 6]}}))
+    _refusal(_frames(tmp_path / "f", state, FACTS | {"codes": {"blocks.0.bias": [4, 6]}}))
+
+
+def _stored(content, **options):
+    return zstandard.ZstdCompressor(write_checksum=True, **options).compress(content)
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (_stored(bytes(10**8)), "its header says 100,000,000 bytes"),
+        (_stored(bytes(6 * 10**7)) * 3, "its header says 60,000,000 bytes, 9,"),
+        (_stored(b"x") * 40, "it has more than 32 frames"),
+        (_stored(b"x")[:-1], "no whole Zstandard frame"),
+        (_stored(b"x" * 99)[:-4] + b"abcd", "its checksum does not fit"),
+        (_stored(b"x") + b"noise", "no whole Zstandard frame"),
+        (zstandard.ZstdCompressor().compress(b"x"), "it has no checksum"),
+        (_stored(b"x", write_content_size=False), "does not say how large it is"),
+        (_stored(b"x" * 100), "its header is said to have"),
+        (_stored(b"\2" + bytes(7) + b"{}"), "it holds no generator in the format"),
+    ],
+)
+def test_wrong_frames(tmp_path, stored, message):
+    (tmp_path / "f").write_bytes(stored)
+    assert message in _refusal(tmp_path / "f")
+
+
+def test_a_small_file_of_today_takes_no_more_memory_than_its_size_allows(tmp_path):
+    blueprint = Blueprint("wdcgan_generator", {"spec": "256", "size": 64, "channels": 1})
+    with torch.device("meta"):
+        state = blueprint.build().state_dict()
+    zeros = {name: torch.zeros(one.shape, dtype=one.dtype) for name, one in state.items()}
+    path = _frames(tmp_path / "large", zeros, FACTS | asdict(blueprint))
+    assert path.stat().st_size < 20_000
+    assert "bytes, 7" in _refusal(path)
 
 
 def test_highly_pruned_generators_are_read(tmp_path, trained_like):

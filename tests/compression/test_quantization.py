@@ -107,8 +107,8 @@ def test_integer_path_equals_exact_arithmetic(trained_like):
 def test_quantized_generator_survives_a_model_file(trained_like, tmp_path, weight_bits, activation_bits):
     config = QuantizationConfig(weight_bits, activation_bits)
     quantized = quantize(trained_like("4", 16, 3), latents(64), config, seed=7)
-    save_model(tmp_path / "generator.pt", quantized, quantized_blueprint(quantized, BASE))
-    loaded, blueprint = load_model(tmp_path / "generator.pt", "quantized_wdcgan")
+    save_model(tmp_path / "generator.safetensors", quantized, quantized_blueprint(quantized, BASE))
+    loaded, blueprint = load_model(tmp_path / "generator.safetensors", "quantized_wdcgan")
     assert torch.equal(loaded(latents(3)), quantized(latents(3)))
     assert blueprint == quantized_blueprint(loaded, BASE)
     assert (loaded.calibration.count, loaded.calibration.seed) == (64, 7)
@@ -118,9 +118,9 @@ def test_quantized_generator_survives_a_model_file(trained_like, tmp_path, weigh
 def test_eight_bit_model_file_is_a_quarter(trained_like, tmp_path):
     model = trained_like("16", 64, 1)
     quantized = quantize(model, latents(16), QuantizationConfig(8, 8))
-    save_model(tmp_path / "generator.pt", quantized, quantized_blueprint(quantized, BASE))
+    save_model(tmp_path / "generator.safetensors", quantized, quantized_blueprint(quantized, BASE))
     float_bytes = 4 * sum(parameter.numel() for parameter in model.parameters())
-    assert (tmp_path / "generator.pt").stat().st_size < float_bytes / 3.6
+    assert (tmp_path / "generator.safetensors").stat().st_size < float_bytes / 3.6
 
 
 def test_pruned_weights_stay_zero(trained_like):

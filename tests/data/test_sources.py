@@ -119,9 +119,9 @@ def test_full_disk_is_one_line_and_leaves_nothing(project, tmp_path, write_image
 def test_leftover_of_a_killed_import_is_removed(project, tmp_path, write_images):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    leftover = project / f".data.importing-{ended.pid}" / "scratch"
+    leftover = project / f".data.{ended.pid}.partial" / "scratch"
     leftover.mkdir(parents=True)
-    running = project / f".data.importing-{os.getppid()}"
+    running = project / f".data.{os.getppid()}.partial"
     running.mkdir()
     import_data(f"folder:{write_images(tmp_path / 'faces', ['1.png'])}", None, project / "data")
     assert not leftover.exists()

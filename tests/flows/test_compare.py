@@ -90,10 +90,15 @@ def test_sizes(text, size):
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "kB", "-1", "10 apples"])
+@pytest.mark.parametrize("text", ["", "kB", "-1", "10 apples", "1,000", "1.5.5MB", "5kB extra", "1e3"])
 def test_sizes_refused(text):
     with pytest.raises(ConfigError, match="is no size; write a number with B, kB, KiB, MB or MiB"):
         parse_bytes(text)
+
+
+def test_a_size_beyond_all_files_is_refused():
+    with pytest.raises(ConfigError, match="beyond the largest size that is taken"):
+        parse_bytes("9" * 60)
 
 
 def test_families():

@@ -15,12 +15,12 @@ from flows.environment import (
     environment,
     export_environment,
     find_root,
-    git_state,
     main_root,
     reuse_bytecode,
     stage_environment,
 )
 from ganpress.errors import ConfigError, ServiceUnavailable
+from ganpress.git import git_state
 
 
 def test_defaults_are_absolute_and_the_users_own_win(toy, monkeypatch):

@@ -40,13 +40,13 @@ def test_import_writes_pins_and_says_what_it_found(project):
     card = json.loads((folder / "import.json").read_text())
     assert card["source"] == "my_module:global_residual"
     assert [group["name"] for group in card["groups"]] == ["a"]
-    assert {path.name for path in folder.iterdir()} == {"generator.pt", "import.json"}
+    assert {path.name for path in folder.iterdir()} == {"generator.safetensors", "import.json"}
     assert (project.root / "imported" / "my_module.dvc").is_file()
 
-    before = (folder / "generator.pt").read_bytes()
+    before = (folder / "generator.safetensors").read_bytes()
     shutil.rmtree(folder)
     ensure_imported(project.root, project.root, "imported/my_module")
-    assert (folder / "generator.pt").read_bytes() == before
+    assert (folder / "generator.safetensors").read_bytes() == before
 
 
 def test_pin_is_for_git_and_the_folder_is_not(project):

@@ -10,7 +10,7 @@ import pytest
 
 from flows.state_files import explain, find_damage, heal, heal_locks
 from flows.worktree import make_workspace
-from ganpress.basics.whole_files import put_aside, write_whole
+from ganpress.basics.whole_files import put_aside, whole_folder, write_whole
 from ganpress.errors import StateDamaged
 from ganpress.files.sqlite_files import mark_made, remove_half_made, sqlite_damage
 
@@ -162,8 +162,23 @@ def test_leftovers_of_killed_writers_go(tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
     (tmp_path / f".x.{ended.pid}.partial").write_text("half")
+    (tmp_path / f".x.y.{ended.pid}.partial").write_text("half of another")
     write_whole(tmp_path / "x", "whole")
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".x.y.{ended.pid}.partial", "x"]
+
+
+def test_a_folder_goes_back_where_its_writer_was_killed_between_two_renames(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    former = tmp_path / f".x.{ended.pid}.partial" / "former"
+    former.mkdir(parents=True)
+    (former / "a").touch()
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "x") as fresh:
+        (fresh / "none" / "b").touch()
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["x", "x/a"]
+    with whole_folder(tmp_path / "x") as fresh:
+        (fresh / "b").touch()
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["x", "x/b"]
 
 
 @pytest.mark.parametrize("kind", DAMAGES)

@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import mlflow_pages, prefect_server
-from flows.mlflow_server import server_variables
+from flows import mlflow_pages, mlflow_server, prefect_server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,6 +83,7 @@ def test_both_servers_answer_and_nothing_is_left_behind(project, number):
             assert json.load(answer)["api_url"] == f"http://127.0.0.1:{prefect_port}/api"
         below = psutil.Process(process.pid).children(recursive=True)
         assert len(below) >= 2
+        assert any(one.environ().get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION") == "false" for one in below)
     finally:
         process.send_signal(number)
         code = process.wait(60)
@@ -92,11 +92,14 @@ def test_both_servers_answer_and_nothing_is_left_behind(project, number):
     assert not alive
 
 
-def test_server_settings_are_read(tmp_path):
-    (tmp_path / "server.env").write_text("# words\n\nA=1\nB = two=2\n")
-    assert server_variables(tmp_path / "server.env") == {"A": "1", "B": "two=2"}
-    assert server_variables(tmp_path / "none.env") == {}
-    assert server_variables(ROOT / "mlflow/server.env")["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+def test_the_server_is_given_its_settings_where_there_are_some(project, monkeypatch):
+    started = []
+    monkeypatch.setattr(mlflow_server, "SupervisedProcess", lambda command, *_: started.append(command))
+    mlflow_server.MlflowServer(project, 5000, "sqlite:///tracking.db")
+    (project / "mlflow/server.env").unlink()
+    mlflow_server.MlflowServer(project, 5000, "sqlite:///tracking.db")
+    assert started[0][4:7] == ["--env-file", str(project / "mlflow/server.env"), "server"]
+    assert started[1][4] == "server"
 
 
 def test_the_first_link_opens_on_a_saved_view_that_answers(monkeypatch):

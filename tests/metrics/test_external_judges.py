@@ -102,15 +102,15 @@ def test_its_file_leads_to_the_weights_and_notices_changes(kind, squeezenet_file
     else:
         torch.jit.save(torch.jit.script(BrightIsOne()), str(weights))
     judge = load_judge(section(kind, weights))
-    save_external_judge(tmp_path / "judge.pt", judge, str(weights))
-    again = load_judge(tmp_path / "judge.pt")
+    save_external_judge(tmp_path / "judge.safetensors", judge, str(weights))
+    again = load_judge(tmp_path / "judge.safetensors")
     assert (again.name, again.digest) == (judge.name, judge.digest)
     np.testing.assert_array_equal(again(images).features, judge(images).features)
     torch.save({"features.0.bias": torch.ones(1)}, tmp_path / "other.pt")
     with weights.open("ab") as file:
         file.write(b"\0")
     with pytest.raises(CheckpointError):
-        load_judge(tmp_path / "judge.pt")
+        load_judge(tmp_path / "judge.safetensors")
 
 
 def test_missing_weights_are_one_line(tmp_path):

@@ -24,8 +24,8 @@ def judge_config(kind: str, weights: str | None = None) -> JudgeConfig:
 
 @pytest.fixture
 def judge_file(tmp_path):
-    save_model(tmp_path / "judge.pt", CLASSIFIER.build(), CLASSIFIER)
-    return tmp_path / "judge.pt"
+    save_model(tmp_path / "judge.safetensors", CLASSIFIER.build(), CLASSIFIER)
+    return tmp_path / "judge.safetensors"
 
 
 @pytest.fixture
@@ -86,17 +86,17 @@ def test_another_judge_has_another_digest(tmp_path, judge_file):
 
 def test_a_generator_is_no_judge(tmp_path):
     generator = Blueprint("wdcgan_generator", {"spec": "1", "size": 16, "channels": 1})
-    save_model(tmp_path / "judge.pt", generator.build(), generator)
+    save_model(tmp_path / "judge.safetensors", generator.build(), generator)
     with pytest.raises(CheckpointError, match="holds a 'wdcgan_generator', but a judge is needed"):
-        load_judge(tmp_path / "judge.pt")
+        load_judge(tmp_path / "judge.safetensors")
 
 
 def test_a_missing_or_damaged_file_is_one_line(tmp_path):
-    with pytest.raises(CheckpointError, match=r"judge\.pt does not exist"):
-        load_judge(tmp_path / "judge.pt")
-    (tmp_path / "judge.pt").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match=r"judge\.safetensors does not exist"):
+        load_judge(tmp_path / "judge.safetensors")
+    (tmp_path / "judge.safetensors").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match="is damaged or not a weights file"):
-        load_judge(tmp_path / "judge.pt")
+        load_judge(tmp_path / "judge.safetensors")
 
 
 def test_a_classifier_is_not_loaded_from_its_section():
@@ -115,11 +115,11 @@ def test_inception_equals_torch_fidelitys_and_repeats_gray(inception_judge, ince
 
 def test_the_file_of_an_inception_judge_leads_to_its_weights_and_notices_changes(tmp_path, inception_judge):
     weights = inception_judge.weights
-    save_external_judge(tmp_path / "judge.pt", inception_judge, str(weights))
-    assert load_judge(tmp_path / "judge.pt").digest == weights_digest(weights)
+    save_external_judge(tmp_path / "judge.safetensors", inception_judge, str(weights))
+    assert load_judge(tmp_path / "judge.safetensors").digest == weights_digest(weights)
     torch.save(torch.load(weights, weights_only=True) | {"fc.bias": torch.ones(1008)}, weights)
     with pytest.raises(CheckpointError, match=f"was made with {inception_judge.digest}"):
-        load_judge(tmp_path / "judge.pt")
+        load_judge(tmp_path / "judge.safetensors")
 
 
 def test_missing_inception_weights_are_one_line(tmp_path):

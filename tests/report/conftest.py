@@ -145,7 +145,7 @@ def _data(artifacts: Path) -> None:
     (artifacts / "prepare" / "train.npy").write_bytes(b"train")
     floors = {"is_real_360_test_judge": 9.41, "fid_real_360_test_judge": 1.93}
     _write(artifacts / "judge" / "metrics.json", {"accuracy_test": 0.981, "temperature": 1.4, **floors})
-    (artifacts / "judge" / "judge.pt").write_bytes(b"judge")
+    (artifacts / "judge" / "judge.safetensors").write_bytes(b"judge")
 
 
 def _training(artifacts: Path, params: dict) -> None:
@@ -156,18 +156,18 @@ def _training(artifacts: Path, params: dict) -> None:
                 [n, f"{1 + 0.4 * math.sin(n / 9000 + index):.4f}", f"{1.3 - n / 1e5 + index / 9:.4f}"] for n in steps
             ]
             _table(artifacts / stage / item / "curves.csv", ["images", "generator_loss", "discriminator_loss"], rows)
-            (artifacts / stage / item / "generator.pt").write_bytes(f"{stage} {item}".encode())
+            (artifacts / stage / item / "generator.safetensors").write_bytes(f"{stage} {item}".encode())
     for index, reference in enumerate([*(f"student/{item}" for item in params["student"]["items"]), "supernet"]):
         header, extra = ["images", "mse"], []
         if reference.endswith("joint"):
             header, extra = [*header, "adversarial"], ["0.7"]
         rows = [[n, f"{0.3 / (1 + n / (3000 + 2000 * index)):.5f}", *extra] for n in steps]
         _table(artifacts / reference / "curves.csv", header, rows)
-        name = "supernet.pt" if reference == "supernet" else "generator.pt"
+        name = "supernet.safetensors" if reference == "supernet" else "generator.safetensors"
         (artifacts / reference / name).write_bytes(reference.encode())
     for reference in ("teacher", "subnet"):
         (artifacts / reference).mkdir(parents=True)
-        (artifacts / reference / "generator.pt").write_bytes(reference.encode())
+        (artifacts / reference / "generator.safetensors").write_bytes(reference.encode())
     rows = [
         [item, f"wdcgan:{DEPTHS[item]}", DEPTHS[item], parameters_of(DEPTHS[item]), "is_1000_judge", score, *chosen]
         for item, score, *chosen in (("d8", 8.4, 0), ("d16", 8.9, 0), ("d24", 9.05, 1))
@@ -226,7 +226,7 @@ def _compressions(artifacts: Path, params: dict) -> None:
         folder = artifacts / "compress" / item
         _write(folder / "compression.json", record)
         _write(folder / "metrics.json", {"size_bytes": 40000, "sparsity": record["sparsity"], "snr_db": 31.2})
-        (folder / "generator.pt").write_bytes(item.encode())
+        (folder / "generator.safetensors").write_bytes(item.encode())
 
 
 def _evaluation(folder: Path) -> None:
@@ -280,7 +280,7 @@ def _edges(artifacts: Path, params: dict) -> None:
         folder = artifacts / "export" / item
         folder.mkdir(parents=True)
         (folder / "generator.onnx").write_bytes(content)
-        source = (artifacts / settings["generator"] / "generator.pt").read_bytes()
+        source = (artifacts / settings["generator"] / "generator.safetensors").read_bytes()
         exact = "int8" not in item
         card = Card(
             file="generator.onnx",

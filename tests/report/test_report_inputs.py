@@ -92,7 +92,7 @@ def test_changed_edge_file_is_refused(project: Path) -> None:
 
 
 def test_edge_file_of_another_source_is_told(project: Path) -> None:
-    (project / "artifacts" / "subnet" / "generator.pt").write_bytes(b"trained again")
+    (project / "artifacts" / "subnet" / "generator.safetensors").write_bytes(b"trained again")
     subnet = next(card for card in read(project).cards if card.item == "subnet")
     assert "NOT the file measured here" in subnet.fact("made from").note
 

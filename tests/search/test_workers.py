@@ -86,7 +86,7 @@ def test_a_killed_worker_is_one_line(tmp_path):
     ("trouble", "error", "message"),
     [
         ("data", DataError, r"^validation\.npy is damaged; run `dvc repro --force prepare`$"),
-        ("unbuildable", CheckpointError, r"^supernet\.pt does not exist; run `dvc repro supernet`$"),
+        ("unbuildable", CheckpointError, r"^supernet\.safetensors does not exist; run `dvc repro supernet`$"),
         ("nan", TrainingDiverged, r"^the score of sub-generator 3_3_2 is nan; train the supernet again, with a lower"),
     ],
 )

@@ -24,7 +24,7 @@ class TraceScorer:
 
     def __call__(self):
         if self.trouble == "unbuildable":
-            raise CheckpointError("supernet.pt does not exist; run `dvc repro supernet`")
+            raise CheckpointError("supernet.safetensors does not exist; run `dvc repro supernet`")
         return self.score
 
     def score(self, spec):

@@ -73,6 +73,6 @@ def write_judge():
         blueprint = Blueprint("classifier", {"channels": 1, "classes": 3, "width": 4, "features": 8})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            save_model(artifacts / "judge" / "judge.pt", blueprint.build(), blueprint)
+            save_model(artifacts / "judge" / "judge.safetensors", blueprint.build(), blueprint)
 
     return write

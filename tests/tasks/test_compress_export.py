@@ -54,7 +54,7 @@ def project(trained_like, tmp_path):
         with torch.no_grad():
             model.head.bias.add_(0.01 * number)
         blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
-        save_model(tmp_path / "artifacts" / reference / "generator.pt", model, blueprint)
+        save_model(tmp_path / "artifacts" / reference / "generator.safetensors", model, blueprint)
     prepared = tmp_path / "artifacts" / "prepare"
     prepared.mkdir()
     PreparedMeta("digits", 16, 1, [], {"train": 8, "validation": 8, "test": 8}, "none").save(prepared)
@@ -66,11 +66,11 @@ def test_int8_records_its_calibration_and_its_quality(project, run_stage):
     assert run_stage(project.parent, compress, "int8") == 0
     folder = project / "compress" / "int8"
     record, metrics = (json.loads((folder / name).read_text()) for name in ("compression.json", "metrics.json"))
-    generator, blueprint = load_model(folder / "generator.pt", "quantized_wdcgan")
+    generator, blueprint = load_model(folder / "generator.safetensors", "quantized_wdcgan")
     assert generator(torch.zeros(2, 100)).shape == (2, 1, 16, 16)
     assert (record["source"], record["source_md5"]) == (
         "student/d3",
-        file_digest(project / "student" / "d3" / "generator.pt", "md5"),
+        file_digest(project / "student" / "d3" / "generator.safetensors", "md5"),
     )
     assert (record["weight_bits"], record["activation_bits"], record["sparsity"]) == (8, 8, 0.0)
     assert record["calibration"] == blueprint.arguments["calibration"]
@@ -78,14 +78,14 @@ def test_int8_records_its_calibration_and_its_quality(project, run_stage):
     seed = record["calibration"]["seed"]
     assert inputs_digest(LatentInputs().draw(seed, "calibration", 32)) == record["calibration"]["sha256"]
     assert [one["tensor"] for one in record["activations"]] == ["latents", "layer0", "layer1", "head before tanh"]
-    assert metrics["size_bytes"] == (folder / "generator.pt").stat().st_size
+    assert metrics["size_bytes"] == (folder / "generator.safetensors").stat().st_size
     assert metrics["snr_db"] > 20
 
 
 def test_pruned_generator_stays_a_plain_one(project, run_stage):
     assert run_stage(project.parent, compress, "pruned") == 0
     folder = project / "compress" / "pruned"
-    generator, _ = load_model(folder / "generator.pt", "wdcgan_generator")
+    generator, _ = load_model(folder / "generator.safetensors", "wdcgan_generator")
     assert isinstance(generator, WdcganGenerator)
     record = json.loads((folder / "compression.json").read_text())
     assert record["calibration"] is None
@@ -104,7 +104,7 @@ def test_the_evaluated_generator_is_what_the_packed_file_holds(project, run_stag
     assert run_stage(project.parent, compress, "both") == 0
     folder = project / "compress" / "both"
     packed, blueprint = load_packed(folder / "generator.ganpack")
-    generator, found = load_model(folder / "generator.pt")
+    generator, found = load_model(folder / "generator.safetensors")
     assert blueprint == found
     for name, tensor in generator.state_dict().items():
         assert torch.equal(packed.state_dict()[name], tensor)
@@ -116,7 +116,7 @@ def test_the_evaluated_generator_is_what_the_packed_file_holds(project, run_stag
 def test_channels_are_cut_before_weights_are_rounded(project, run_stage):
     assert run_stage(project.parent, compress, "narrow") == 0
     folder = project / "compress" / "narrow"
-    _, blueprint = load_model(folder / "generator.pt")
+    _, blueprint = load_model(folder / "generator.safetensors")
     assert blueprint.arguments["widths"] == [4, 2]
     record = json.loads((folder / "compression.json").read_text())
     assert record["options"]["width"] == 0.67
@@ -161,8 +161,8 @@ def test_float_export_is_proven_and_knows_its_teacher(project, run_stage):
     assert run_stage(project.parent, export, "d3") == 0
     card = read_card(project / "export" / "d3" / "generator.onnx")
     assert card.lineage.source == "student/d3"
-    assert card.lineage.source_md5 == file_digest(project / "student" / "d3" / "generator.pt", "md5")
-    assert card.lineage.teacher_md5 == file_digest(project / "teacher" / "generator.pt", "md5")
+    assert card.lineage.source_md5 == file_digest(project / "student" / "d3" / "generator.safetensors", "md5")
+    assert card.lineage.teacher_md5 == file_digest(project / "teacher" / "generator.safetensors", "md5")
     assert card.verification.max_abs_error <= 1e-5
     metrics = json.loads((project / "export" / "d3" / "metrics.json").read_text())
     assert metrics["size_bytes"] == card.size_bytes
@@ -179,7 +179,7 @@ def test_integer_export_is_the_integer_simulation(project, run_stage):
     assert run_stage(project.parent, export, "int8") == 0
     path = project / "export" / "int8" / "generator.onnx"
     assert read_card(path).number_type == "w8a8"
-    generator, _ = load_model(project / "compress" / "int8" / "generator.pt")
+    generator, _ = load_model(project / "compress" / "int8" / "generator.safetensors")
     z = torch.randn(5, 100, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(OnnxGenerator(path, threads=1)(z), generator(z), rtol=0, atol=generator.output_step)
 
@@ -188,7 +188,7 @@ def test_packed_item_is_the_plain_one_of_fewer_bytes(project, run_stage):
     for module, item in ((compress, "int8"), (export, "packed")):
         assert run_stage(project.parent, module, item) == 0
     plain, path = project / "generator.onnx", project / "export" / "packed" / "generator.onnx.zst"
-    export_onnx(load_model(project / "compress" / "int8" / "generator.pt")[0], plain, torch.zeros(2, 100))
+    export_onnx(load_model(project / "compress" / "int8" / "generator.safetensors")[0], plain, torch.zeros(2, 100))
     assert {one.name for one in path.parent.iterdir()} == {path.name, "card.json", "metrics.json"}
     card = read_card(path)
     metrics = json.loads((path.parent / "metrics.json").read_text())
@@ -206,13 +206,13 @@ def test_file_that_differs_ends_the_stage_and_is_not_left_behind(project, run_st
 
 
 def test_missing_generator_names_its_stage(project, run_stage, capsys):
-    (project / "student" / "d3" / "generator.pt").unlink()
+    (project / "student" / "d3" / "generator.safetensors").unlink()
     assert run_stage(project.parent, compress, "int8") == 2
-    assert "generator.pt is missing; run `dvc repro student@d3`" in capsys.readouterr().err
+    assert "generator.safetensors is missing; run `dvc repro student@d3`" in capsys.readouterr().err
 
 
 def test_truncated_generator_is_refused(project, run_stage, capsys):
-    source = project / "student" / "d3" / "generator.pt"
+    source = project / "student" / "d3" / "generator.safetensors"
     source.write_bytes(source.read_bytes()[:3000])
     assert run_stage(project.parent, export, "d3") == 2
     assert "is damaged or not a weights file" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def project(request, tmp_path_factory, write_pairs, run_stage):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = lively(blueprint.build(), open_inputs(prepared, "train").draw(0, "statistics", 8))
-    save_model(root / "artifacts" / "teacher" / "generator.pt", model, blueprint)
+    save_model(root / "artifacts" / "teacher" / "generator.safetensors", model, blueprint)
     params = {
         "seed": 3,
         "compress": {"calibration_images": 8, "items": ITEMS},
@@ -81,8 +81,8 @@ def held_out(project):
 
 
 def test_int8_draws_the_teachers_pictures(project):
-    teacher, blueprint = load_model(project / "teacher" / "generator.pt")
-    quantized, found = load_model(project / "compress" / "int8" / "generator.pt", "quantized")
+    teacher, blueprint = load_model(project / "teacher" / "generator.safetensors")
+    quantized, found = load_model(project / "compress" / "int8" / "generator.safetensors", "quantized")
     assert isinstance(quantized, QuantizedNetwork)
     assert found.arguments["base"] == {"builder": blueprint.builder, "arguments": blueprint.arguments}
     assert compare_outputs(teacher, quantized, held_out(project)).snr_db > 10
@@ -91,7 +91,7 @@ def test_int8_draws_the_teachers_pictures(project):
 
 
 def test_record_covers_every_layer(project):
-    quantized, _ = load_model(project / "compress" / "int8" / "generator.pt")
+    quantized, _ = load_model(project / "compress" / "int8" / "generator.safetensors")
     record = json.loads((project / "compress" / "int8" / "compression.json").read_text())
     named = {one["tensor"].rpartition(" ")[0] for one in record["activations"]}
     assert named == set(quantized.layers)
@@ -102,8 +102,8 @@ def test_record_covers_every_layer(project):
 def test_every_layer_loses_its_share_of_weights(project):
     record = json.loads((project / "compress" / "pruned" / "compression.json").read_text())
     assert all(layer["zeros"] == round(0.6 * layer["weights"]) for layer in record["layers"])
-    _, blueprint = load_model(project / "compress" / "pruned" / "generator.pt")
-    assert blueprint == load_model(project / "teacher" / "generator.pt")[1]
+    _, blueprint = load_model(project / "compress" / "pruned" / "generator.safetensors")
+    assert blueprint == load_model(project / "teacher" / "generator.safetensors")[1]
 
 
 @pytest.mark.slow  # torch's exporter takes seconds; tests/compression exports each kind of layer
@@ -113,7 +113,7 @@ def test_edge_file_reads_sources_and_draws_what_torch_draws(project, run_stage, 
     path = project / "export" / item / "generator.onnx"
     card = read_card(path)
     exported, inputs = OnnxGenerator(path, threads=1), held_out(project)
-    model, _ = load_model(project / EXPORTED[item]["generator"] / "generator.pt")
+    model, _ = load_model(project / EXPORTED[item]["generator"] / "generator.safetensors")
     found = compare_outputs(model, exported, inputs)
     assert found.max_abs_error <= card.verification.tolerance or found.snr_db > export.ENOUGH_SNR_DB
     assert card.inputs[0].name == SOURCE

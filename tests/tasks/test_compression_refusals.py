@@ -41,7 +41,7 @@ PARAMS = {
 def project(trained_like, tmp_path, monkeypatch):
     """Artifacts of a project with a teacher."""
     blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
-    save_model(tmp_path / "artifacts" / "teacher" / "generator.pt", trained_like("3", 16, 1), blueprint)
+    save_model(tmp_path / "artifacts" / "teacher" / "generator.safetensors", trained_like("3", 16, 1), blueprint)
     prepared = tmp_path / "artifacts" / "prepare"
     prepared.mkdir()
     PreparedMeta("digits", 16, 1, [], {"train": 8, "validation": 8, "test": 8}, "none").save(prepared)
@@ -82,12 +82,12 @@ def contents(folder):
 def test_options_out_of_range_leave_the_former_result(project, run, capsys, changes, message):
     former = project / "compress" / "int8"
     former.mkdir(parents=True)
-    (former / "generator.pt").write_bytes(b"former")
+    (former / "generator.safetensors").write_bytes(b"former")
     assert run(compress, "int8", compress=changes) == 2
     refused = capsys.readouterr().err.strip()
     assert refused.startswith(f"compress: params.yaml: compress: {message}")
     assert "\n" not in refused
-    assert contents(former) == {"generator.pt": b"former"}
+    assert contents(former) == {"generator.safetensors": b"former"}
 
 
 @pytest.mark.parametrize("name", ["openvino", "executorch"])
@@ -109,7 +109,7 @@ def test_number_type_of_another_target_is_refused(run, capsys):
 
 
 def test_changed_generator_is_refused(project, run, capsys):
-    path = project / "teacher" / "generator.pt"
+    path = project / "teacher" / "generator.safetensors"
     whole = torch.load(path)
     whole["state_dict"]["head.bias"].add_(1e-3)
     torch.save(whole, path)
@@ -122,7 +122,7 @@ def test_changed_generator_is_refused(project, run, capsys):
 def test_changed_edge_file_is_not_measured(project, run):
     assert run(export, "float") == 0
     path = project / "export" / "float" / "generator.onnx"
-    subject = Subject("export/float", path, "teacher", project / "teacher" / "generator.pt")
+    subject = Subject("export/float", path, "teacher", project / "teacher" / "generator.safetensors")
     stage = Stage("evaluate", None, project.parent, PARAMS)
     assert open_runner(stage, subject, 1)(torch.zeros(2, 100)).shape == (2, 1, 16, 16)
     content = bytearray(path.read_bytes())

@@ -91,7 +91,7 @@ def chain(request, tmp_path_factory, write_pairs):
         torch.manual_seed(0)
         for reference, width in PLAIN.items():
             blueprint = generator_blueprint(f"mobile_resnet_9blocks:ngf={width}", canvas)
-            save_model(artifacts / reference / "generator.pt", blueprint.build().eval(), blueprint)
+            save_model(artifacts / reference / "generator.safetensors", blueprint.build().eval(), blueprint)
     write_edge_file(artifacts / "export" / "e" / "generator.onnx", canvas.reads)
     for name, module in (("judge", judge), ("evaluate", evaluate)):
         (artifacts / name).mkdir()
@@ -189,7 +189,7 @@ def test_real_images_of_unpaired_data_are_train_and_test(chain):
 def test_the_generator_that_data_was_made_by_has_the_best_quick_scores(chain):
     pairing, root = chain
     folder = root / "artifacts" / "prepare"
-    network, inputs = load_judge(root / "artifacts" / "judge" / "judge.pt"), open_inputs(folder, "validation")
+    network, inputs = load_judge(root / "artifacts" / "judge" / "judge.safetensors"), open_inputs(folder, "validation")
     truth = open_truth(folder, "validation", inputs, 3, "score", 12)
     right, wrong = (lambda x: -x), (lambda x: x)
     if pairing == "semantic":

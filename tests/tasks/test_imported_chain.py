@@ -134,21 +134,21 @@ def test_the_parameters_of_the_chain_are_valid():
 
 
 def test_the_imported_network_is_the_teacher_untouched(at_root):
-    imported, _ = load_model(at_root.parent / "imported/srgan/generator.pt")
-    taught, _ = load_model(at_root / "teacher/generator.pt")
+    imported, _ = load_model(at_root.parent / "imported/srgan/generator.safetensors")
+    taught, _ = load_model(at_root / "teacher/generator.safetensors")
     x = torch.rand(2, 3, 8, 8) * 2 - 1
     with torch.no_grad():
         assert torch.equal(imported(x), taught(x))
 
 
 def test_students_and_subnets_are_the_same_network_thinned(at_root):
-    whole = parameters_of(at_root / "teacher/generator.pt")
-    assert parameters_of(at_root / "student/half/generator.pt") < 0.4 * whole
+    whole = parameters_of(at_root / "teacher/generator.safetensors")
+    assert parameters_of(at_root / "student/half/generator.safetensors") < 0.4 * whole
     best = json.loads((at_root / "search/best.json").read_text())
-    assert parameters_of(at_root / "subnet/generator.pt") == best["parameters"] <= 40000 < whole
+    assert parameters_of(at_root / "subnet/generator.safetensors") == best["parameters"] <= 40000 < whole
     x = torch.rand(2, 3, 8, 8) * 2 - 1
     with torch.no_grad():
-        images = load_model(at_root / "subnet/generator.pt")[0](x)
+        images = load_model(at_root / "subnet/generator.safetensors")[0](x)
     assert images.shape == (2, 3, 32, 32)
     assert images.abs().max() <= 1
 

@@ -34,7 +34,7 @@ def write_teacher(artifacts, reads=CHANNELS):
     blueprint = generator_blueprint("mobile_resnet_9blocks:ngf=2", Canvas(CHANNELS, SIZE, SIZE, reads, SIZE, SIZE))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        save_model(artifacts / "teacher" / "generator.pt", blueprint.build().eval(), blueprint)
+        save_model(artifacts / "teacher" / "generator.safetensors", blueprint.build().eval(), blueprint)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_empty_split(project, refusal, split, module, item, message):
 
 @pytest.mark.parametrize("item", ["onnx", "int8"])
 def test_diverged_generator_is_not_exported(project, refusal, item):
-    path = project / "teacher" / "generator.pt"
+    path = project / "teacher" / "generator.safetensors"
     model, blueprint = load_model(path)
     next(model.parameters()).data.fill_(float("nan"))
     save_model(path, model, blueprint)

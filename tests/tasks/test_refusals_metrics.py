@@ -58,13 +58,13 @@ def chain(tmp_path_factory, trained_like, write_prepared, write_judge, run):
     write_judge(artifacts)
     blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
     for reference in MODELS:
-        save_model(artifacts / reference / "generator.pt", trained_like("2", 16, 1), blueprint)
+        save_model(artifacts / reference / "generator.safetensors", trained_like("2", 16, 1), blueprint)
     for item in EXPORTED:
         assert run(root, export, item) == 0
     for folder in ("evaluate", "sweep/none-8", "search", "supernet"):
         (artifacts / folder).mkdir(parents=True)
         (artifacts / folder / "metrics.json").write_text("former")
-    shutil.copy(artifacts / "teacher" / "generator.pt", artifacts / "supernet" / "supernet.pt")
+    shutil.copy(artifacts / "teacher" / "generator.safetensors", artifacts / "supernet" / "supernet.safetensors")
     return root
 
 
@@ -99,19 +99,19 @@ def write_diverged(path):
 
 
 def test_generator_that_draws_nan_is_named(artifacts, refusal):
-    write_diverged(artifacts / "control" / "d2" / "generator.pt")
+    write_diverged(artifacts / "control" / "d2" / "generator.safetensors")
     assert refusal(evaluate) == "control/d2 draws NaN or infinite pixels: it has diverged; train it again"
 
 
 def test_judge_that_sees_nan_is_told_from_generators(artifacts, refusal):
-    write_diverged(artifacts / "judge" / "judge.pt")
+    write_diverged(artifacts / "judge" / "judge.safetensors")
     for module, item in ((evaluate, None), (sweep, "none-8")):
         assert refusal(module, item).startswith("the reference features hold NaN or infinity in 60 of 60 samples; ")
 
 
 @pytest.mark.parametrize(("module", "item"), [(compress, "pruned"), (sweep, "none-8")])
 def test_diverged_generator_is_not_compressed(artifacts, refusal, module, item):
-    write_diverged(artifacts / "subnet" / "generator.pt")
+    write_diverged(artifacts / "subnet" / "generator.safetensors")
     assert refusal(module, item) == "WdcganGenerator draws NaN or infinite pixels: it has diverged; train it again"
 
 
@@ -151,12 +151,12 @@ def test_bits_of_a_level_out_of_range(refusal, bits):
 @pytest.mark.parametrize(
     ("module", "item", "reference"),
     [
-        (evaluate, None, "student/d2/generator.pt"),
-        (evaluate, None, "judge/judge.pt"),
-        (sweep, "none-8", "subnet/generator.pt"),
-        (compress, "pruned", "subnet/generator.pt"),
-        (export, "onnx", "teacher/generator.pt"),
-        (search, None, "supernet/supernet.pt"),
+        (evaluate, None, "student/d2/generator.safetensors"),
+        (evaluate, None, "judge/judge.safetensors"),
+        (sweep, "none-8", "subnet/generator.safetensors"),
+        (compress, "pruned", "subnet/generator.safetensors"),
+        (export, "onnx", "teacher/generator.safetensors"),
+        (search, None, "supernet/supernet.safetensors"),
     ],
 )
 def test_truncated_model_file(artifacts, refusal, module, item, reference):
@@ -167,13 +167,13 @@ def test_truncated_model_file(artifacts, refusal, module, item, reference):
 
 def test_generator_of_other_images_is_named_before_any_is_measured(artifacts, refusal):
     larger = Blueprint("wdcgan_generator", {"spec": "2", "size": 32, "channels": 1})
-    save_model(artifacts / "subnet" / "generator.pt", larger.build().eval(), larger)
+    save_model(artifacts / "subnet" / "generator.safetensors", larger.build().eval(), larger)
     assert refusal(evaluate) == f"subnet draws images (1, 32, 32), the prepared ones are (1, 16, 16); {ADVICE}"
 
 
 def test_generator_of_other_inputs_is_named_before_any_is_measured(artifacts, refusal):
     pictures = generator_blueprint("mobile_resnet_9blocks:ngf=2", Canvas(1, 16, 16, 1, 16, 16))
-    save_model(artifacts / "subnet" / "generator.pt", pictures.build().eval(), pictures)
+    save_model(artifacts / "subnet" / "generator.safetensors", pictures.build().eval(), pictures)
     line = refusal(evaluate)
     assert line.startswith("inputs of the test split (1, 100) do not fit subnet: ")
     assert line.endswith(f"; {ADVICE}")

@@ -63,11 +63,11 @@ def write_imported(root, factory, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.syspath_prepend(root)
     import_generator(root, ImportRequest(f"users_networks:{factory}", None, (1, 3, 8, 8)))
-    model, blueprint = load_model(root / "imported" / "users_networks" / "generator.pt")
+    model, blueprint = load_model(root / "imported" / "users_networks" / "generator.safetensors")
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             torch.nn.init.dirac_(layer.weight)
-    save_model(root / "artifacts" / "teacher" / "generator.pt", model, blueprint)
+    save_model(root / "artifacts" / "teacher" / "generator.safetensors", model, blueprint)
 
 
 def installed(target, *marks):

@@ -33,7 +33,7 @@ def only_line(process: subprocess.CompletedProcess[str]) -> str:
 def test_missing_input_is_one_line_and_exit_code_2(root):
     line = only_line(start_stage(root, "tasks.teacher"))
     assert line.startswith("teacher: ")
-    assert line.endswith("judge.pt is missing; run `dvc repro judge` or `ganpress run` first")
+    assert line.endswith("judge.safetensors is missing; run `dvc repro judge` or `ganpress run` first")
 
 
 def test_unknown_key_in_the_own_section(root):

@@ -99,10 +99,10 @@ def test_arrays_that_are_not_what_their_meta_says(refusal, tmp_path):
 )
 def test_generator_of_another_size_than_its_item(refusal, tmp_path, module, item, sections, reference):
     blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
-    save_model(tmp_path / "artifacts" / reference / "d2-mse" / "generator.pt", blueprint.build(), blueprint)
+    save_model(tmp_path / "artifacts" / reference / "d2-mse" / "generator.safetensors", blueprint.build(), blueprint)
     line = refusal(module, item, **sections)
     assert line == (
-        "artifacts/student/d2-mse/generator.pt is wdcgan_generator(spec=3, size=16, channels=1), but "
+        "artifacts/student/d2-mse/generator.safetensors is wdcgan_generator(spec=3, size=16, channels=1), but "
         "student.items.d2-mse of params.yaml asks for wdcgan_generator(spec=2, size=16, channels=1); "
         "run `dvc repro student@d2-mse` or `ganpress run`"
     )

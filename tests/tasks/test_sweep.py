@@ -48,7 +48,7 @@ def project(trained_like, write_prepared, write_judge, tmp_path):
     write_prepared(artifacts)
     write_judge(artifacts)
     blueprint = Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
-    save_model(artifacts / "subnet" / "generator.pt", trained_like("3", 16, 1), blueprint)
+    save_model(artifacts / "subnet" / "generator.safetensors", trained_like("3", 16, 1), blueprint)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     return artifacts
 
@@ -87,7 +87,7 @@ def test_conditional_generators_are_measured_against_their_truth(project, run_st
     blueprint = generator_blueprint("mobile_resnet_9blocks:ngf=4", canvas_of(read_meta(project / "prepare")))
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        save_model(project / "subnet" / "generator.pt", blueprint.build(), blueprint)
+        save_model(project / "subnet" / "generator.safetensors", blueprint.build(), blueprint)
     assert run_stage(project.parent, sweep, "none-8") == 0
     found = metrics_of(project, "none-8")
     assert found["snr_db"] > 10
@@ -127,6 +127,6 @@ def test_unknown_levels_are_refused(project, run_stage, capsys, item, message):
 
 
 def test_a_missing_generator_is_named_with_its_stage(project, run_stage, capsys):
-    (project / "subnet" / "generator.pt").unlink()
+    (project / "subnet" / "generator.safetensors").unlink()
     assert run_stage(project.parent, sweep, "mse-2") == 2
     assert "run `dvc repro subnet` or `ganpress run` first" in capsys.readouterr().err

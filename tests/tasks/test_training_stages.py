@@ -88,23 +88,23 @@ def test_teacher_is_the_candidate_with_the_best_score(chain):
     assert {row["item"] for row in rows} == {"d2", "d3"}
     best = max(rows, key=lambda row: float(row["score"]))
     assert [row["item"] for row in rows if row["selected"] == "1"] == [best["item"]]
-    chosen = chain / "artifacts/candidate" / best["item"] / "generator.pt"
-    assert (chain / "artifacts/teacher/generator.pt").read_bytes() == chosen.read_bytes()
+    chosen = chain / "artifacts/candidate" / best["item"] / "generator.safetensors"
+    assert (chain / "artifacts/teacher/generator.safetensors").read_bytes() == chosen.read_bytes()
 
 
 def test_subnet_is_the_searched_spec_and_extracted_beside(chain):
     best = json.loads((chain / "artifacts/search/best.json").read_text())
-    _, blueprint = load_model(chain / "artifacts/subnet/generator.pt")
+    _, blueprint = load_model(chain / "artifacts/subnet/generator.safetensors")
     assert Spec.parse(blueprint.arguments["spec"], 2) == Spec.parse(best["spec"], 2)
     assert (
-        sum(p.numel() for p in load_model(chain / "artifacts/subnet/extracted.pt")[0].parameters())
+        sum(p.numel() for p in load_model(chain / "artifacts/subnet/extracted.safetensors")[0].parameters())
         == best["parameters"]
     )
 
 
 def test_without_fine_tuning_the_subnet_is_the_extracted_one(copied):
     out = execute(copied, subnet, "subnet", subnet={"fine_tuning": None})
-    assert (out / "generator.pt").read_bytes() == (out / "extracted.pt").read_bytes()
+    assert (out / "generator.safetensors").read_bytes() == (out / "extracted.safetensors").read_bytes()
 
 
 def test_front_lies_inside_the_budget_and_the_scores(chain):
@@ -133,7 +133,7 @@ def test_latency_is_predicted_from_a_table_whose_error_is_told(copied):
 
 
 def test_same_seed_same_bytes(copied):
-    path = copied / "artifacts/candidate/d2/generator.pt"
+    path = copied / "artifacts/candidate/d2/generator.safetensors"
     before = path.read_bytes()
     execute(copied, candidate, "candidate", "d2")
     assert path.read_bytes() == before
@@ -178,13 +178,13 @@ def test_unknown_item_names_the_items(copied):
 
 
 def test_missing_upstream_says_which_stage_makes_it(copied):
-    (copied / "artifacts/teacher/generator.pt").unlink()
-    with pytest.raises(DataError, match=r"teacher/generator\.pt is missing; run `dvc repro teacher`"):
+    (copied / "artifacts/teacher/generator.safetensors").unlink()
+    with pytest.raises(DataError, match=r"teacher/generator\.safetensors is missing; run `dvc repro teacher`"):
         execute(copied, student, "student", "d1-mse")
 
 
 def test_teacher_of_another_architecture(copied):
-    shutil.copy(copied / "artifacts/judge/judge.pt", copied / "artifacts/teacher/generator.pt")
+    shutil.copy(copied / "artifacts/judge/judge.safetensors", copied / "artifacts/teacher/generator.safetensors")
     with pytest.raises(
         CheckpointError, match="holds a 'classifier', but this data needs one of imported, wdcgan_generator"
     ):
@@ -197,15 +197,15 @@ def test_data_smaller_than_the_batch(copied):
 
 
 def test_interrupted_search_and_training_leave_earlier_outputs(copied):
-    before = (copied / "artifacts/teacher/generator.pt").read_bytes()
+    before = (copied / "artifacts/teacher/generator.safetensors").read_bytes()
     with pytest.raises(BudgetError):
         execute(copied, search, "search", search={"max_parameters": 100})
-    assert (copied / "artifacts/teacher/generator.pt").read_bytes() == before
-    assert torch.is_tensor(load_model(copied / "artifacts/subnet/generator.pt")[0].head.weight)
+    assert (copied / "artifacts/teacher/generator.safetensors").read_bytes() == before
+    assert torch.is_tensor(load_model(copied / "artifacts/subnet/generator.safetensors")[0].head.weight)
 
 
 @pytest.mark.parametrize("spec", ["wdcgan:2_1", "wdcgan:1_2"])
 def test_discriminator_of_a_spec_is_as_wide_as_its_largest_number(copied, spec):
     out = execute(copied, control, "control", "narrow", control={"items": {"narrow": {"spec": spec}}})
-    _, blueprint = load_model(out / "discriminator.pt")
+    _, blueprint = load_model(out / "discriminator.safetensors")
     assert blueprint.arguments["depth"] == 2

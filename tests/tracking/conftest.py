@@ -62,7 +62,7 @@ class Project:
 
     def write_model(self, reference, content=b""):
         """Write the model file of `reference`, no weights, and return its path."""
-        path = self.root / "artifacts" / reference / "generator.pt"
+        path = self.root / "artifacts" / reference / "generator.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content or reference.encode())
         return path
@@ -122,7 +122,9 @@ def write_lock(root, models, parents):
     """Write dvc.lock with a stage for each of the models, paths by reference; `parents` are paths by reference too."""
 
     def files(*paths):
-        outs = [path if path.suffix == ".pt" else path.parent for path in paths]  # an export is its whole folder
+        outs = [
+            path if path.suffix == ".safetensors" else path.parent for path in paths
+        ]  # an export is its whole folder
         return [{"path": str(path.relative_to(root)), "md5": dvc_md5(path)} for path in outs]
 
     stages = {

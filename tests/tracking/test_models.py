@@ -14,7 +14,7 @@ from ganpress.tracking.recorder import record_all
 def test_models_are_found_by_content_and_linked_to_their_parents(chain):
     models, runs = chain.models(), chain.runs()
     student = models["student@d2"]
-    assert student.tags["dvc.md5"] == file_md5(chain.root / "artifacts/student/d2/generator.pt")
+    assert student.tags["dvc.md5"] == file_md5(chain.root / "artifacts/student/d2/generator.safetensors")
     assert student.tags["family"] == "student"
     assert student.tags["parent.name"] == "teacher"  # not the candidate, whose file has the same bytes
     assert student.tags["parent.model_id"] == models["teacher"].model_id
@@ -23,7 +23,7 @@ def test_models_are_found_by_content_and_linked_to_their_parents(chain):
     digest = runs["student@d2"].inputs.dataset_inputs[0].dataset.digest
     assert digest == file_md5(chain.root / "artifacts/prepare/train.npy")
     files = {file.path for file in chain.store.client.list_logged_model_artifacts(student.model_id)}
-    assert files == {"generator.pt"}
+    assert files == {"generator.safetensors"}
 
 
 def test_the_page_of_a_model_tells_its_lineage_in_links(chain):

@@ -77,8 +77,8 @@ def upright(count=100):
 def test_a_pretext_is_learnt_but_its_probabilities_are_not_given(kind, data, tmp_path):
     trained = learn(kind, data)
     assert trained.accuracy_test >= 0.95
-    save_model(tmp_path / "judge.pt", trained.judge, trained.blueprint)
-    seen = load_judge(tmp_path / "judge.pt")(squares().batch(torch.arange(8)))
+    save_model(tmp_path / "judge.safetensors", trained.judge, trained.blueprint)
+    seen = load_judge(tmp_path / "judge.safetensors")(squares().batch(torch.arange(8)))
     assert seen.features.shape == (8, 16)
     assert seen.probabilities is None
     assert trained.judge.temperature == 1
@@ -88,8 +88,8 @@ def test_a_segmenter_learns_label_maps_and_reads_them_back(tmp_path):
     data = pairs("semantic", classes=2)
     trained = learn("segmenter", data)
     assert trained.accuracy_test >= 0.95
-    save_model(tmp_path / "judge.pt", trained.judge, trained.blueprint)
-    judge = load_judge(tmp_path / "judge.pt")
+    save_model(tmp_path / "judge.safetensors", trained.judge, trained.blueprint)
+    judge = load_judge(tmp_path / "judge.safetensors")
     seen = judge(data.targets.batch(torch.arange(8)))
     truth = data.sources.pixels[:8, 0]
     assert judge.name == "judge"
@@ -109,8 +109,8 @@ def test_ignored_pixels_enter_neither_the_loss_nor_the_accuracy():
 
 def test_a_judge_file_of_label_maps_rebuilds_the_same_network(tmp_path):
     trained = learn("segmenter", pairs("semantic", 40, classes=2), train_images=64, min_accuracy=0)
-    save_model(tmp_path / "judge.pt", trained.judge, trained.blueprint)
-    again, _ = load_model(tmp_path / "judge.pt", "segmenter")
+    save_model(tmp_path / "judge.safetensors", trained.judge, trained.blueprint)
+    again, _ = load_model(tmp_path / "judge.safetensors", "segmenter")
     images = squares(6).batch(torch.arange(6))
     with torch.no_grad():
         for one, other in zip(again(images), trained.judge(images), strict=True):

@@ -124,7 +124,7 @@ def test_judge_resumes_too(images, tmp_path, monkeypatch):
         kind="classifier", width=4, features=8, train_images=160, batch_size=8, learning_rate=1e-3, min_accuracy=0
     )
     whole = train_judge(images, images, images, config, 1).judge.state_dict()
-    checkpointing = Checkpointing(tmp_path / "judge.pt", "identity", pause_seconds=0)
+    checkpointing = Checkpointing(tmp_path / "judge.safetensors", "identity", pause_seconds=0)
     draw, drawn = ImageArray.batch, []
 
     def killed_at_the_tenth_step(array, indices):

@@ -1,85 +1,34 @@
-"""Packed model files of quantized generators: b bits a weight, then entropy coding; decoded at load, bit for bit.
+"""Packed model files of quantized generators: safetensors of codes with b bits each, in Zstandard frames.
 
-    b"GANPACK2" | length of the header, 4 bytes | header | tensors, one after the other | sha256 of all before
-
-The header is compressed JSON: blueprint, and of each tensor its name, shape and coding. Weights whose codes have b bits
-are stored in the shortest of two ways: b bits each, or entropy-coded bytes. The coder is Zstandard (RFC 8878), whose
-Huffman codes come within a few percent of the order-0 entropy of codes; docs/compression.md compares it with LZMA.
+`zstd -d` makes the plain safetensors file of it. Its metadata has one entry, `ganpress`, which is JSON: format,
+blueprint, and for each tensor whose codes are packed its bits and shape (see `codes`; the tensor is then uint8).
+Codes that Zstandard (RFC 8878) brings below their b bits are plain int8; its Huffman codes come within a few percent of
+their order-0 entropy; docs/compression.md compares it with LZMA. Header, floats and codes have a frame each, because
+one's statistics are not the other's: in a common frame, codes of 4 bits take a tenth more.
 """
 
-import hashlib
-import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-import zstandard
 from torch import Tensor, nn
 
 from ganpress.basics.whole_files import write_whole
-from ganpress.compression.packed.packed_header import Entry, read_header
+from ganpress.compression import ganpack2
+from ganpress.compression.codes import pack_codes, unpack_codes
 from ganpress.errors import CheckpointError, ConfigError, shown
-from ganpress.files.blueprint_files import build_checked, check_shapes, read_blueprint, shapes_of
-from ganpress.files.frames import decode_frame, largest_content
+from ganpress.files.blueprint_files import build_checked, read_blueprint
+from ganpress.files.checkpoint import load_weights_
+from ganpress.files.frames import MAGIC, decode_frames, frame_of, largest_content
+from ganpress.files.plain_values import fit
+from ganpress.files.tensor_files import MOST_DIMENSIONS, read_tensors, runs_of_one_type, tensor_bytes
 from models.builders import Blueprint
 from models.quantized import QuantizedLayer
 from models.quantized_layers import QuantizedConv
 
-MAGIC = b"GANPACK2"
-DIGEST_BYTES = 32
-LEVEL = 22
-"""The slowest of Zstandard: a second for a million weights."""
-
-
-def pack_codes(codes: Tensor, bits: int) -> bytes:
-    """Write codes with `bits` bits each, most significant first, padded with zeros to whole bytes.
-
-    Before them stands the smallest code of each output channel, one byte each, unless all codes are symmetric ones.
-
-    Args:
-        codes: (O, …) int8, at most 2^bits - 1 from the smallest to the largest of an output channel.
-        bits: 2 to 8.
-
-    Raises:
-        ConfigError: if a code does not fit.
-    """
-    if not codes.numel():
-        return b""
-    values = codes.numpy().astype(np.int16).reshape(len(codes), -1)
-    lowest = np.full(len(values), -(2 ** (bits - 1) - 1), np.int16)
-    offsets = b""
-    if not is_symmetric(codes, bits):
-        lowest = values.min(1)
-        offsets = lowest.astype(np.int8).tobytes()
-    steps = values - lowest[:, None]
-    if steps.max() > 2**bits - 1:
-        raise ConfigError(
-            f"codes of {bits} bits have {2**bits} levels in a channel, found {values.min()} … {values.max()}"
-        )
-    shifts = np.arange(bits - 1, -1, -1, dtype=np.int16)
-    return offsets + np.packbits((steps.reshape(-1)[:, None] >> shifts) & 1).tobytes()
-
-
-def unpack_codes(content: bytes, bits: int, shape: Sequence[int]) -> Tensor:
-    """Read what `pack_codes` wrote: int8, shaped."""
-    count = math.prod(shape)
-    length = math.ceil(count * bits / 8)
-    lowest = np.frombuffer(content[:-length], np.int8).astype(np.int16) if count else np.zeros(0, np.int16)
-    if not lowest.size:
-        lowest = np.full(shape[0], -(2 ** (bits - 1) - 1), np.int16)
-    packed_bits = np.frombuffer(content, np.uint8)[-length or None :]
-    spread = np.unpackbits(packed_bits, count=count * bits).reshape(count, bits)
-    steps = spread.astype(np.int16) @ (1 << np.arange(bits - 1, -1, -1)).astype(np.int16)
-    values = steps.reshape(shape[0], -1) + lowest[:, None] if count else steps
-    return torch.from_numpy(values.astype(np.int8)).reshape(tuple(shape))
-
-
-def is_symmetric(codes: Tensor, bits: int) -> bool:
-    """Whether codes int8 lie within -(2^(bits-1) - 1) … 2^(bits-1) - 1."""
-    return not codes.numel() or int(codes.to(torch.int16).abs().max()) <= 2 ** (bits - 1) - 1
+FORMAT, FORMAT_VERSION = "ganpress-packed", 3
 
 
 def check_levels(model: nn.Module) -> None:
@@ -114,21 +63,25 @@ def packed(model: nn.Module, blueprint: Blueprint) -> bytes:
         ConfigError: if a layer's codes have more levels than its bits allow.
     """
     check_levels(model)
-    widths = code_bits(model)
-    entries, contents = [], []
-    for name, tensor in model.state_dict().items():
-        entry, content = _encode(name, tensor.detach().cpu().contiguous(), widths.get(name))
-        entries.append(entry)
-        contents.append(content)
-    described = {"blueprint": asdict(blueprint), "tensors": [list(asdict(entry).values()) for entry in entries]}
-    header = _compress(json.dumps(described, separators=(",", ":")).encode())
-    whole = b"".join((MAGIC, len(header).to_bytes(4, "little"), header, *contents))
-    return whole + hashlib.sha256(whole).digest()
+    widths, codes = code_bits(model), {}
+    state = model.state_dict()
+    for name, bits in widths.items():
+        content, coded = _both_codings(state[name], bits)
+        if len(content) < len(coded):
+            codes[name] = (bits, *state[name].shape)
+            state[name] = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
+    facts = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(blueprint), "codes": codes}
+    return b"".join(frame_of(run) for run in runs_of_one_type(tensor_bytes(state, facts)))
 
 
 def coded_bytes(codes: Tensor, bits: int) -> int:
     """Bytes that codes (O, …) int8 take in a packed file."""
-    return _encode("", codes, bits)[0].length
+    return min(map(len, _both_codings(codes, bits)))
+
+
+def _both_codings(codes: Tensor, bits: int) -> tuple[bytes, bytes]:
+    codes = codes.detach().cpu().contiguous()
+    return pack_codes(codes, bits), frame_of(codes.numpy().tobytes())
 
 
 def load_packed(path: Path) -> tuple[nn.Module, Blueprint]:
@@ -139,37 +92,53 @@ def load_packed(path: Path) -> tuple[nn.Module, Blueprint]:
             `ganpress.files.frames.largest_content` allows a file of its size.
     """
     try:
-        whole = path.read_bytes()
+        stored = path.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    content, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
-    if not whole.startswith(MAGIC):
-        raise CheckpointError(f"{path} is no packed generator (no '{MAGIC.decode()}' at its start)")
-    if hashlib.sha256(content).digest() != digest:
-        raise CheckpointError(f"{path} is truncated or was changed: its digest does not fit; pack it again")
+    if not stored.startswith((MAGIC, ganpack2.MAGIC)):
+        raise CheckpointError(f"{path} is no packed generator (no Zstandard frame at its start)")
     try:
-        return _decoded(content, str(path))
+        return _decoded(stored, str(path))
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be decoded: {error}; pack it again") from None
 
 
-def _decoded(content: bytes, origin: str) -> tuple[nn.Module, Blueprint]:
-    builder, arguments, entries, start = read_header(content, len(MAGIC))
-    largest = largest_content(len(content))
-    total = sum(entry.plain_bytes for entry in entries)
-    if total > largest:
-        raise ValueError(f"it decodes to {total:,} bytes, {largest:,} are allowed for a file of this size")
+def _decoded(stored: bytes, origin: str) -> tuple[nn.Module, Blueprint]:
+    codes: dict[str, tuple[int, ...]] = {}
+    if stored.startswith(ganpack2.MAGIC):
+        builder, arguments, state = ganpack2.read_ganpack2(stored)
+    else:
+        largest = largest_content(len(stored))
+        state, facts = read_tensors(decode_frames(stored, largest))
+        if not isinstance(facts, dict) or (facts.get("format"), facts.get("version")) != (FORMAT, FORMAT_VERSION):
+            raise ValueError(f"it holds no generator in the format {FORMAT} {FORMAT_VERSION}")
+        builder, arguments, codes = facts.get("builder"), facts.get("arguments"), _checked_codes(facts, state, largest)
     blueprint = read_blueprint(builder, arguments, origin)
-    stored = {entry.name: (getattr(torch, entry.dtype), entry.shape) for entry in entries}
-    model = build_checked(blueprint, stored, origin)
-    check_shapes(shapes_of(model), stored, origin)
-    state = model.state_dict()
-    for entry in entries:  # one after the other, so that no second copy of all of them is needed
-        state[entry.name].copy_(_decode(entry, content[start : start + entry.length]))
-        start += entry.length
+    shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
+    shapes |= {name: (torch.int8, tuple(shape)) for name, (_, *shape) in codes.items()}
+    model = build_checked(blueprint, shapes, origin)
+    for name, (bits, *shape) in codes.items():
+        state[name] = unpack_codes(state[name].numpy().tobytes(), bits, shape, shown(name))
+    load_weights_(model, state, origin)
     return model.eval(), blueprint
+
+
+def _checked_codes(facts: dict[str, object], state: dict[str, Tensor], largest: int) -> dict[str, tuple[int, ...]]:
+    """Bits and shape of each tensor that is packed codes."""
+    codes: dict[str, tuple[int, ...]] = fit(facts.get("codes"), dict[str, tuple[int, ...]], "'codes'")
+    for name, described in codes.items():
+        if name not in state or state[name].dtype != torch.uint8 or not _may_be_codes(*described):
+            raise ValueError(f"its header describes '{shown(name)}' by values that no codes have")
+    total = sum(math.prod(shape) for _, *shape in codes.values())
+    if total > largest:
+        raise ValueError(f"its codes are {total:,}, {largest:,} are allowed for a file of this size")
+    return codes
+
+
+def _may_be_codes(bits: int = 0, *shape: int) -> bool:
+    return 2 <= bits <= 8 and 1 <= len(shape) <= MOST_DIMENSIONS and all(0 <= size < 2**31 for size in shape)
 
 
 def code_bits(model: nn.Module) -> dict[str, int]:
@@ -179,28 +148,3 @@ def code_bits(model: nn.Module) -> dict[str, int]:
         for name, layer in model.named_modules()
         if isinstance(layer, QuantizedLayer | QuantizedConv) and layer.weight_bits is not None
     }
-
-
-def _encode(name: str, tensor: Tensor, bits: int | None) -> tuple[Entry, bytes]:
-    plain = tensor.numpy().tobytes() if bits is None else pack_codes(tensor, bits)
-    coded = _compress(tensor.numpy().tobytes())
-    shortest = min(plain, coded, key=len)
-    shape, kind = tuple(tensor.shape), str(tensor.numpy().dtype)
-    return Entry(name, shape, kind, bits, shortest is coded, len(shortest)), shortest
-
-
-def _decode(entry: Entry, content: bytes) -> Tensor:
-    if entry.bits is not None and not entry.entropy_coded:
-        if len(content) - entry.packed_bytes not in (0, entry.shape[0] if entry.shape else 0):
-            raise ValueError(f"'{shown(entry.name)}' has not the bytes of its codes")
-        return unpack_codes(content, entry.bits, entry.shape)
-    plain = decode_frame(content, entry.plain_bytes) if entry.entropy_coded else content
-    if len(plain) != entry.plain_bytes:
-        raise ValueError(f"'{shown(entry.name)}' has {len(plain):,} bytes, its shape needs {entry.plain_bytes:,}")
-    values = np.frombuffer(plain, entry.dtype).reshape(entry.shape)
-    return torch.from_numpy(values.copy())
-
-
-def _compress(content: bytes) -> bytes:
-    compressed: bytes = zstandard.ZstdCompressor(level=LEVEL).compress(content)
-    return compressed

@@ -1,7 +1,7 @@
 """The idx format of MNIST and its relatives: plain or gzipped, read image by image.
 
 Format: big-endian int32 magic (2051: uint8 images, 2049: uint8 labels), int32 sizes, then the bytes, row by row
-(http://yann.lecun.com/exdb/mnist/).
+(http://yann.lecun.com/exdb/mnist/). By hand: torchvision's reader takes all of a file at once, and believes its header.
 """
 
 import gzip

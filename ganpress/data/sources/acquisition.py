@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ganpress.basics.whole_files import whole_folder
 from ganpress.data.raw.dataset_card import (
     DERIVED_KINDS,
     PATH_KINDS,
@@ -14,7 +15,6 @@ from ganpress.data.raw.dataset_card import (
     display_name,
     split_direction,
 )
-from ganpress.data.raw.replacement import replacing
 from ganpress.data.sources.derived_sources import add_copy, add_edges, add_segments, write_domains
 from ganpress.data.sources.file_sources import write_folder
 from ganpress.data.sources.pair_sources import Direction, write_pairs, write_unpaired
@@ -41,8 +41,12 @@ def import_data(source: str, path: Path | None, destination: Path) -> DatasetCar
             behind, `destination` is as it was, and the message says how to go on.
     """
     check_source(source)
+    if not destination.parent.is_dir():
+        raise DataError(f"{destination.parent} does not exist; run from the project's root")
     try:
-        with replacing(destination) as (target, scratch):
+        with whole_folder(destination) as target:
+            scratch = target.with_name("scratch")
+            scratch.mkdir()
             card = replace(_fill(source, path, target, scratch), source=display_name(source))
             card.save(target)
     except OSError as error:

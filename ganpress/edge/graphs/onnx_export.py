@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.edge.file_writing import whole_or_nothing
+from ganpress.basics.whole_files import whole_files
 from ganpress.edge.forms.pixel_blocks import widen_outputs
 from ganpress.edge.graphs.graph_passes_codes import pad_codes_
 from ganpress.edge.graphs.graph_passes_flows import pass_codes_, share_scale_
@@ -129,5 +129,5 @@ def _strip_metadata_(proto: Any) -> None:
 
 def write_content(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; its folder is made."""
-    with whole_or_nothing(path) as place:
+    with whole_files(path) as place:
         place.write_bytes(content)

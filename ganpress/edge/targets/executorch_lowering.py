@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.edge.file_writing import whole_or_nothing
+from ganpress.basics.whole_files import whole_files
 from ganpress.edge.layer_names import blame
 from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.executorch_quantization import quantized
@@ -35,7 +35,7 @@ def write_executorch(model: nn.Module, path: Path, example: Tensor, calibration:
         reason = blame(rewritten, example, str(error)) or " ".join(str(error).split())[:300]
         raise UnsupportedGenerator(f"ExecuTorch cannot run {type(model).__name__}: {reason}") from None
     _check_kernels(content, rewritten, example)
-    with whole_or_nothing(path) as place:
+    with whole_files(path) as place:
         place.write_bytes(content.buffer)
     is_sound(content.buffer)
     return (path,)

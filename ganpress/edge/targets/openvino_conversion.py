@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganpress.basics.telemetry import switch_off
-from ganpress.edge.file_writing import whole_or_nothing
+from ganpress.basics.whole_files import whole_files
 from ganpress.edge.forms.openvino_form import unrounded_outputs
 from ganpress.edge.forms.pixel_blocks import widen_outputs
 from ganpress.edge.graphs.graph_writer import DrawnModule
@@ -42,7 +42,7 @@ def write_openvino(
     if calibration is not None:
         graph = _quantize(graph, calibration)
     graph.set_rt_info(PRECISION_HINTS[number_type], PRECISION_KEY)
-    with whole_or_nothing(path, ".bin") as place:
+    with whole_files(path, ".bin") as place:
         openvino.save_model(graph, place, compress_to_fp16=False)
     return (path, path.with_suffix(".bin"))
 

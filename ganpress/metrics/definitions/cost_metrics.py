@@ -8,7 +8,9 @@ _cost = partial(Metric, is_cost=True)
 PARAMETERS = _cost("parameters", "Parameters", "weights and biases", "lower")
 MACS_EXACT = _cost("macs_exact", "MACs", "multiply-accumulates that one image takes", "lower")
 MACS_TORCHPROFILE = _cost("macs_torchprofile", "MACs", "as published tables count them", "lower")
-SIZE_BYTES = _cost("size_bytes", "File", "generator.pt or the edge file, 1 kB = 1000 bytes", "lower", unit="bytes")
+SIZE_BYTES = _cost(
+    "size_bytes", "File", "generator.safetensors or the edge file, 1 kB = 1000 bytes", "lower", unit="bytes"
+)
 LATENCY_P50 = _cost("latency_ms_p50", "p50 ms", "median wall time of one image", "lower", unit="ms")
 LATENCY_P95 = _cost("latency_ms_p95", "p95 ms", "wall time of one image, of 95 in 100 calls", "lower", unit="ms")
 LATENCY_BATCH = _cost("latency_ms_p50_batch64", "p50 ms", "median wall time of 64 images", "lower", unit="ms")

@@ -4,6 +4,8 @@ For LSH precision and recall, PSNR, distance to the teacher and whatever else is
 about the draw of the scored samples. They cover no other training run, judge or seed of the hashes, and neither the
 draw of the other set: precision's are given the reference's tables, recall's the generated set's. Balls of k nearest
 neighbours are not to be resampled (a duplicate is its own nearest neighbour), but the scores of samples in them are.
+
+By hand: `scipy.stats.bootstrap` draws an index for each score, where most scores are equal and can be drawn together.
 """
 
 from dataclasses import dataclass, replace

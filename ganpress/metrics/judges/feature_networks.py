@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from ganpress.basics.device import CPU, device_of
 from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
+from ganpress.basics.whole_files import write_whole
 from ganpress.config.judge_section import JudgeConfig
 from ganpress.errors import CheckpointError, ConfigError, shown
-from ganpress.files.checkpoint import load_model, load_weights_only, save_atomically
+from ganpress.files.checkpoint import load_model, read_model_file
+from ganpress.files.tensor_files import tensor_bytes
 from ganpress.metrics.judges.external_judges import (
     GivenSegmenterJudge,
     InceptionJudge,
@@ -40,7 +42,7 @@ class Judge(Protocol):
 
 
 class ClassifierJudge:
-    """A small classifier that was trained on the data set (`artifacts/judge/judge.pt`).
+    """A small classifier that was trained on the data set (`artifacts/judge/judge.safetensors`).
 
     Args:
         network: images -> (features, logits).
@@ -64,7 +66,7 @@ class ClassifierJudge:
 
 
 class SegmenterJudge:
-    """A small segmentation network that was trained on the data set's label maps (`artifacts/judge/judge.pt`)."""
+    """A small segmentation network that was trained on the data set's label maps (`judge.safetensors`)."""
 
     name = "judge"
 
@@ -80,7 +82,7 @@ class SegmenterJudge:
 
 
 def load_judge(source: Path | JudgeConfig, device: torch.device = CPU) -> Judge:
-    """Load the judge from its file `artifacts/judge/judge.pt`, or one that is not trained here from params.yaml.
+    """Load the judge from its file `judge.safetensors`, or one that is not trained here from params.yaml.
 
     Its network computes on `device`; what it sees comes back to the processor.
 
@@ -92,7 +94,7 @@ def load_judge(source: Path | JudgeConfig, device: torch.device = CPU) -> Judge:
     """
     if isinstance(source, JudgeConfig):
         return load_external_judge(source.kind, source.weights, device)
-    content = load_weights_only(source)
+    content = read_model_file(source)
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return _load_reference(source, content, device)
     network, blueprint = load_model(source)
@@ -125,8 +127,9 @@ def load_external_judge(kind: str, weights: str | None, device: torch.device = C
 
 
 def save_external_judge(path: Path, judge: ExternalJudge, weights: str | None) -> None:
-    """Write the `judge.pt` that stands for an external judge: where its weights are, and their digest."""
-    save_atomically(path, {"format": FORMAT, "kind": judge.name, "weights": weights, "digest": judge.digest})
+    """Write the `judge.safetensors` that stands for an external judge: where its weights are, and their digest."""
+    facts = {"format": FORMAT, "kind": judge.name, "weights": weights, "digest": judge.digest}
+    write_whole(path, tensor_bytes({}, facts))
 
 
 def _load_reference(path: Path, content: dict[str, object], device: torch.device) -> Judge:

@@ -1,4 +1,7 @@
-"""Buckets of hash tables: who shares one, and how far samples in the same bucket lie apart."""
+"""Buckets of hash tables: who shares one, and how far samples in the same bucket lie apart.
+
+By hand: libraries of hash tables answer with the nearest that they found, and keep to themselves who shares a bucket.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -3,6 +3,8 @@
 `|x - y|^2 = |x|^2 + |y|^2 - 2 x.y` is one matrix product. In float32 it is off by at most a known share of
 `|x|^2 + |y|^2`: n products, summed in any order, are off by at most n roundings of their absolute sum (Higham 2002,
 section 3.1). With that share taken off it is a lower bound, and few pairs are left that bounds do not decide.
+
+By hand: scikit-learn's and faiss's neighbours keep float32's rounding, and a sample on a ball's edge falls either way.
 """
 
 import math

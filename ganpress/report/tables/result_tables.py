@@ -29,7 +29,7 @@ def headline_table(inputs: ReportInputs) -> Table:
         measured_column("parameters", "Parameters", "weights and biases", "", write_count),
         ratio_column(inputs, "parameters", "fewer"),
         measured_column(
-            "size_bytes", "File", "on disk", "generator.pt or the edge file, 1 kB = 1000 bytes", write_bytes
+            "size_bytes", "File", "on disk", "generator.safetensors or the edge file, 1 kB = 1000 bytes", write_bytes
         ),
         ratio_column(inputs, "size_bytes", "smaller"),
         measured_column("macs_exact", "MACs", "macs_exact", "multiply-accumulates that one image takes", write_compact),

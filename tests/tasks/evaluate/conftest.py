@@ -71,11 +71,13 @@ def chain(tmp_path_factory, write_prepared, write_judge):
         for reference, depth in DEPTHS.items():
             blueprint = Blueprint("wdcgan_generator", {"spec": str(depth), "size": 16, "channels": 1})
             plain[reference] = blueprint.build().eval()
-            save_model(artifacts / reference / "generator.pt", plain[reference], blueprint)
-        save_model(artifacts / "subnet" / "extracted.pt", blueprint.build().eval(), blueprint)
+            save_model(artifacts / reference / "generator.safetensors", plain[reference], blueprint)
+        save_model(artifacts / "subnet" / "extracted.safetensors", blueprint.build().eval(), blueprint)
         z = torch.randn(64, LATENT)
     int8 = quantize(plain["subnet"], z, QuantizationConfig(8, 8))
-    save_model(artifacts / "compress" / "subnet-int8" / "generator.pt", int8, quantized_blueprint(int8, blueprint))
+    save_model(
+        artifacts / "compress" / "subnet-int8" / "generator.safetensors", int8, quantized_blueprint(int8, blueprint)
+    )
     export_onnx(plain["teacher"], artifacts / "export" / "teacher" / "generator.onnx", z)
     export_onnx(int8, artifacts / "export" / "int8" / "generator.onnx", z)
     pack_files((artifacts / "export" / "int8" / "generator.onnx",))

@@ -70,7 +70,7 @@ def test_the_extracted_sub_generator_has_a_row_only_where_fine_tuning_changed_it
     assert before["macs_exact"] == after["macs_exact"]
     untuned = shutil.copytree(chain, tmp_path / "untuned")
     folder = untuned / "artifacts" / "subnet"
-    shutil.copyfile(folder / "generator.pt", folder / "extracted.pt")
+    shutil.copyfile(folder / "generator.safetensors", folder / "extracted.safetensors")
     assert "subnet/extracted" not in [subject.reference for subject in find_subjects(stage_of(untuned))]
 
 
@@ -107,8 +107,8 @@ def test_a_truncated_packed_file_is_refused(chain, evaluate, tmp_path):
 
 def test_a_damaged_generator_leaves_earlier_results_alone(chain, evaluate, evaluated, tmp_path):
     broken = shutil.copytree(chain, tmp_path / "broken")
-    (broken / "artifacts" / "subnet" / "generator.pt").write_bytes(b"half a file")
-    with pytest.raises(CheckpointError, match=r"subnet/generator\.pt is damaged"):
+    (broken / "artifacts" / "subnet" / "generator.safetensors").write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match=r"subnet/generator\.safetensors is damaged"):
         evaluate(broken)
     kept = {path.name: path.read_bytes() for path in (broken / "artifacts" / "evaluate").iterdir()}
     assert kept == {path.name: path.read_bytes() for path in evaluated.iterdir()}

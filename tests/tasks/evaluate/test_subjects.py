@@ -21,9 +21,9 @@ def test_a_chain_of_references_leads_to_the_plain_generator(chain, stage_of):
 
 def test_channels_that_were_cut_are_not_counted(chain, stage_of, tmp_path):
     artifacts = shutil.copytree(chain, tmp_path / "cut") / "artifacts"
-    narrow, blueprint = load_model(artifacts / "student" / "d2" / "generator.pt")  # as a cut teacher would be
+    narrow, blueprint = load_model(artifacts / "student" / "d2" / "generator.safetensors")  # as a cut teacher would be
     int8 = quantize(narrow, torch.zeros(4, LATENT), QuantizationConfig(8, 8))
-    save_model(artifacts / "compress" / "cut" / "generator.pt", int8, quantized_blueprint(int8, blueprint))
+    save_model(artifacts / "compress" / "cut" / "generator.safetensors", int8, quantized_blueprint(int8, blueprint))
     export_onnx(int8, artifacts / "export" / "cut" / "generator.onnx", torch.zeros(2, LATENT))
     compress = {"items": {"cut": {"generator": "teacher", "width": 0.5, "weight_bits": 8}}}
     export = {"items": {"cut": {"generator": "compress/cut"}}}
@@ -35,7 +35,7 @@ def test_channels_that_were_cut_are_not_counted(chain, stage_of, tmp_path):
 
 def test_a_missing_generator_names_the_stage_that_makes_it(chain, stage_of):
     student = {"items": {"d9": {"depth": 9, "loss": "mse"}}}
-    with pytest.raises(DataError, match=r"student/d9/generator\.pt is missing; run `dvc repro student@d9`"):
+    with pytest.raises(DataError, match=r"student/d9/generator\.safetensors is missing; run `dvc repro student@d9`"):
         find_subjects(stage_of(chain, student=student))
 
 
