@@ -84,7 +84,7 @@ def check_packages(root: Path) -> Iterator[Finding]:
 
 def check_git(root: Path) -> Iterator[Finding]:
     """The project is a git checkout, so that runs know their code."""
-    from ganpress.git import git_state
+    from ganpress.basics.git import git_state
 
     state = git_state(root)
     if state.sha is None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from flows.ports import answers
 from flows.prefect_secret import SERVER_VARIABLE, VARIABLE, offer_secret
+from ganpress.basics.git import git_state
 from ganpress.basics.request_guard import LOGIN_VARIABLE, basic
 from ganpress.basics.telemetry import SWITCHED_OFF
 from ganpress.errors import ConfigError, ServiceUnavailable
-from ganpress.git import git_state
 
 WORKTREES = Path(".ganpress") / "worktrees"
 SERVICE_TIMEOUT_S = 3.0

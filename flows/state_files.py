@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.environment import main_root
+from ganpress.basics.git import GitFailed, git
 from ganpress.basics.whole_files import put_aside, write_whole
 from ganpress.config.yaml_text import OF_DVC, parse_yaml
 from ganpress.errors import ConfigError, StateDamaged
 from ganpress.files.sqlite_files import put_database_aside, sqlite_damage
-from ganpress.git import GitFailed, git
 from ganpress.tracking.service import sqlite_path, tracking_uri
 
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")

@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from flows.environment import WORKTREES, main_root
+from ganpress.basics.git import GitFailed, git
 from ganpress.basics.whole_files import write_whole
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.data_section import DataConfig
@@ -25,7 +26,6 @@ from ganpress.config.params import Params, load_params, merge_overlay
 from ganpress.config.yaml_text import MAX_DEPTH, dump_yaml, parse_yaml, quoted
 from ganpress.data.raw.dataset_card import with_place
 from ganpress.errors import ConfigError
-from ganpress.git import GitFailed, git
 
 MAX_SETTING = 4096
 """Characters of one `--set`."""

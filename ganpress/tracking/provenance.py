@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ganpress.basics.git import git_state
 from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
 from ganpress.errors import ConfigError
-from ganpress.git import git_state
 
 PARAMETER_CHARACTERS = 6000
 """MLflow's limit of a parameter's value."""

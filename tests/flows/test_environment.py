@@ -19,8 +19,8 @@ from flows.environment import (
     reuse_bytecode,
     stage_environment,
 )
+from ganpress.basics.git import git_state
 from ganpress.errors import ConfigError, ServiceUnavailable
-from ganpress.git import git_state
 
 
 def test_defaults_are_absolute_and_the_users_own_win(toy, monkeypatch):
