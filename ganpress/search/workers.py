@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -30,6 +31,10 @@ ScorerFactory = Callable[[], Scorer]
 
 POOL_PAYS_SECONDS = 15.0
 """Work on one core below which processes are not started unless asked for: each spends seconds on its imports."""
+
+
+QUEUED_EACH = 4
+"""Specs that wait for each worker; enough that none is ever idle."""
 
 
 @contextmanager
@@ -90,20 +95,25 @@ class ScoringPool:
             WorkerDied: if a worker was killed, for lack of memory say.
             GanpressError: whatever a scorer raises, as it is.
         """
-        waiting = list(specs)
+        waiting = deque(specs)
         began = time.monotonic()
         while waiting and not self._pool_pays():
-            spec = waiting.pop(0)
+            spec = waiting.popleft()
             yield self._counted(spec, self._score_here(spec), began)
             began = time.monotonic()
         if not waiting:
             return
         executor = self._started()
-        futures = {executor.submit(_score, spec): spec for spec in waiting}
+        queued: dict[Future[float], Spec] = {}
         try:
-            for future in as_completed(futures):
-                yield self._counted(futures[future], future.result(), began)
-                began = time.monotonic()
+            while waiting or queued:
+                # A few for each worker, not all: 100,000 candidates would stand in memory as messages.
+                while waiting and len(queued) < QUEUED_EACH * self._workers:
+                    spec = waiting.popleft()
+                    queued[executor.submit(_score, spec)] = spec
+                for future in wait(queued, return_when=FIRST_COMPLETED).done:
+                    yield self._counted(queued.pop(future), future.result(), began)
+                    began = time.monotonic()
         except BrokenProcessPool:
             raise WorkerDied(
                 "a process that scored sub-generators ended before its work, most likely killed for lack of memory; "

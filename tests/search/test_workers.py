@@ -14,12 +14,12 @@ from ganpress.config.search_section import SearchConfig
 from ganpress.errors import CheckpointError, DataError, TrainingDiverged, WorkerDied
 from ganpress.search.budgeted_search import search_specs
 from ganpress.search.score_book import ScoreBook
-from ganpress.search.workers import ScoringPool, one_thread
+from ganpress.search.workers import QUEUED_EACH, ScoringPool, one_thread
 from models.elastic import Spec, WidthSpace
 
 sys.path.append(str(Path(__file__).parent))  # workers import the scorer by its name, and are told this path
 
-from trace_scorer import TraceScorer
+from trace_scorer import SumScorer, TraceScorer
 
 SPACE = WidthSpace(((2, 3, 5), (2, 3, 5), (2, 3)))
 SECONDS_TO_DIE = 20
@@ -125,6 +125,17 @@ def test_workers_start_by_themselves_only_where_the_work_is_long(tmp_path, monke
     with pytest.raises(Started), ScoringPool(asked, 2, 10) as pool:
         list(pool.score(specs))
     assert not asked.traced()
+
+
+def test_only_a_few_of_many_specs_are_queued(tmp_path):
+    space = WidthSpace((tuple(range(1, 11)),) * 3)
+    specs = [space[index] for index in range(1000)]
+    with ScoringPool(SumScorer(), 2, len(specs)) as pool:
+        found = {}
+        for spec, score in pool.score(specs):
+            found[spec] = score
+            assert len(pool._executor._pending_work_items) <= 2 * QUEUED_EACH
+    assert found == {spec: float(sum(spec.numbers)) for spec in specs}
 
 
 def test_no_more_workers_than_specs(tmp_path):

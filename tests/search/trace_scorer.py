@@ -47,3 +47,11 @@ class TraceScorer:
 
     def traced(self):
         return [line.split() for line in self.trace.read_text().splitlines()] if self.trace.exists() else []
+
+
+@dataclass(frozen=True)
+class SumScorer:
+    """A scorer that costs nothing."""
+
+    def __call__(self):
+        return lambda spec: float(sum(spec.numbers))
