@@ -180,6 +180,7 @@ def test_every_parameter_is_a_reason_for_exactly_the_stages_that_declare_it(reco
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_no_parameters_value_is_restored_for_another(recorded):
     """With a warm run cache: there, back, and there again; every output was made with the value that is set."""
     plan = recorded.plan()
