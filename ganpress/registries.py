@@ -95,6 +95,14 @@ SOURCES: Registry["Source"] = Registry(
 """As in `data.source`; kinds that name a path or a base stand in `ganpress.data.raw.dataset_card`."""
 
 COMPRESSORS: Registry["Compressor"] = Registry(
-    "compressor", "ganpress.compressors", "ganpress.compression.compressor:Compressor", ConfigError, {}
+    "compressor",
+    "ganpress.compressors",
+    "ganpress.compression.compressor:Compressor",
+    ConfigError,
+    {
+        "prune_channels": "ganpress.compression.algorithms.channel_pruning:PRUNE_CHANNELS",
+        "prune": "ganpress.compression.algorithms.weight_pruning:PRUNE",
+        "quantize": "ganpress.compression.algorithms.linear_quantization:QUANTIZE",
+    },
 )
-"""As in `compress.items.X.method.name`; what ganpress itself does stands in the other options of an item."""
+"""As `name` in `compress.items.X.method`."""

@@ -6,22 +6,14 @@ stages behind.
 
 import copy
 import json
-from collections.abc import Collection
-from dataclasses import fields, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from ganpress.basics.seeding import derived_seed
 from ganpress.compression.packed.packing import load_packed, save_packed
-from ganpress.compression.preparation.cross_layer import equalize_layers
-from ganpress.compression.preparation.plain_layers import prepare
-from ganpress.compression.pruning.magnitude_pruning import prune_
-from ganpress.compression.pruning.structured_pruning import prune_channels
-from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
-from ganpress.compression.record import CompressionRecord, record_compression, scan_content
-from ganpress.compression.widths.mixed_precision import quantize_within, scan_widths
-from ganpress.config.edge_section import CompressConfig, CompressItem
+from ganpress.compression.record import CompressionRecord, record_compression
+from ganpress.config.edge_section import SHORT_FORM, CompressConfig, CompressItem
 from ganpress.data.prepared.generator_inputs import open_inputs
 from ganpress.files.checkpoint import file_digest, save_model
 from ganpress.metrics.fidelity import compare_outputs
@@ -37,8 +29,6 @@ HELD_OUT_IMAGES = 256
 HELD_OUT_VALUES = 2**22
 """Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
 FEWEST_HELD_OUT = 8
-OF_ROUNDING = {field.name for field in fields(QuantizationConfig)}
-"""Options of an item that say how values are rounded; whatever else an item has is not passed on."""
 
 
 @keeps_former
@@ -74,7 +64,7 @@ def work(stage: Stage, run: StageRun) -> None:
         metrics["snr_db"] = snr_db
     (stage.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     run.log_metrics(metrics)
-    run.produces_model(path, family=stage.name, params=_options(item), metrics=metrics)
+    run.produces_model(path, family=stage.name, params={"generator": item.generator} | _options(item), metrics=metrics)
 
 
 def compress(
@@ -86,46 +76,29 @@ def compress(
         ConfigError: if an option does not fit the generator, or the calibration inputs do not.
     """
     model = copy.deepcopy(original)
-    method = item.chosen_method()
-    if method is not None:
-        compressor, options = method
+    for compressor, options in item.algorithms():
         model, blueprint = compressor.compress(model, blueprint, options, calibration, seed)
-    if item.width < 1:
-        model, blueprint = prune_channels(model, blueprint, item.width, calibration)
-    if item.sparsity > 0:
-        prune_(model, item.sparsity)
-    if item.weight_bits is None and item.activation_bits is None:
-        return model, blueprint
-    if item.equalized:
-        model = equalize_layers(model, calibration[:1])
-    config = _config(item)
-    if item.max_bytes is not None:
-        quantized = quantize_within(model, blueprint, calibration, config, item.max_bytes, seed)
-        return quantized, quantized_blueprint(quantized, blueprint)
-    generator = quantize(model, calibration, config, seed)
-    return generator, quantized_blueprint(generator, blueprint)
+    return model, blueprint
 
 
-def _config(item: CompressItem) -> QuantizationConfig:
-    return QuantizationConfig(**item.model_dump(include=OF_ROUNDING))
-
-
-def _options(item: CompressItem, without: Collection[str] = ()) -> dict[str, Any]:
-    """All options of an item; `method` only where one is named, so that records without stay as they were."""
-    return item.model_dump(exclude={*without, *(() if item.method else ("method",))})
+def _options(item: CompressItem) -> dict[str, Any]:
+    """All options of an item's algorithms, defaults included; those of another package bear the algorithm's name."""
+    found: dict[str, Any] = {}
+    for compressor, options in item.algorithms():
+        prefix = "" if compressor.name in SHORT_FORM else f"{compressor.name}."
+        found |= {f"{prefix}{name}": value for name, value in options.model_dump().items()}
+    return found
 
 
 def _record(
     original: nn.Module, compressed: nn.Module, item: CompressItem, source_md5: str, calibration: Tensor
 ) -> CompressionRecord:
-    options = _options(item, {"generator", "sparsity", "weight_bits", "activation_bits", "scan"})
-    scan = None
-    if item.scan:
-        config = replace(QuantizationConfig(8, 8), clipping=item.clipping, activation_clipping=item.activation_clipping)
-        prepared = prepare(original, calibration)
-        scan = scan_content(scan_widths(prepared, config), scan_widths(prepared, config, "activations"))
-    example = calibration[:1]
-    return record_compression(compressed, item.generator, source_md5, item.sparsity, options, example, scan)
+    chosen = _options(item)
+    sparsity = chosen.pop("sparsity", 0.0)
+    options = {name: value for name, value in chosen.items() if name not in ("weight_bits", "activation_bits", "scan")}
+    scans = [one.scan(original, of, calibration) for one, of in item.algorithms() if one.scan is not None]
+    scan = next((one for one in scans if one is not None), None)
+    return record_compression(compressed, item.generator, source_md5, sparsity, options, calibration[:1], scan)
 
 
 def held_out_count(example: Tensor) -> int:

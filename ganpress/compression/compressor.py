@@ -1,4 +1,4 @@
-"""What is known of a compression algorithm that another package adds."""
+"""What is known of a compression algorithm, in one value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,15 @@ class Compressor:
     """One algorithm: its options, and the function that takes them."""
 
     name: str
-    """As in `compress.items.X.method.name`."""
+    """As in `name` of `compress.items.X.method`."""
     options: type[Section]
     """What stands beside the name; frozen, every option bounded and declared."""
     compress: "Callable[[nn.Module, Blueprint, Any, Tensor, int], tuple[nn.Module, Blueprint]]"
     """(generator, its blueprint, options, calibration inputs (N, …), seed) -> a compressed one and what rebuilds it.
 
-    The given generator is left as it is; what comes out is pruned and rounded as the other options of the item say.
+    The given generator may be changed: it is a copy. What comes out goes to the next algorithm of the item.
     """
+    comes_last: bool = False
+    """Whether it makes what no other algorithm can take, integers for example."""
+    scan: "Callable[[nn.Module, Any, Tensor], Any] | None" = None
+    """(original, options, calibration inputs) -> what else the record says of the original; or None."""

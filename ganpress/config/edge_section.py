@@ -1,26 +1,21 @@
 """Sections about compression, export, evaluation and the report."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from ganpress.config.base import Section, parse
 from ganpress.config.bounds import (
     MAX_ITEMS,
-    Bits,
     Bytes,
     Decibels,
     FilePath,
     Images,
     ItemName,
-    MeanBits,
     Neighbours,
     Option,
-    PartialShare,
     Parts,
-    Percentile,
     PixelDifference,
-    PositiveShare,
     Reference,
     RegisteredName,
     Repeats,
@@ -34,90 +29,65 @@ if TYPE_CHECKING:
     from ganpress.compression.compressor import Compressor
 
 Clipping = Literal["none", "mse", "aciq", "kl", "percentile"]
+Method = Annotated[dict[RegisteredName, Option], Field(min_length=1, max_length=64)]
+
+
+SHORT_FORM = ("prune_channels", "prune", "quantize")
+"""Algorithms whose options may stand in an item itself, in the order in which they are applied."""
 
 
 class CompressItem(Section):
-    """One post-training compression of one generator."""
+    """One post-training compression of one generator.
+
+    `{generator: subnet, sparsity: 0.2, weight_bits: 8}` is short for the algorithms of `SHORT_FORM` that declare these
+    options: `{generator: subnet, method: [{name: prune, sparsity: 0.2}, {name: quantize, weight_bits: 8}]}`.
+    """
 
     generator: Reference
     """Reference of the generator, e.g. `subnet` or `student/d4-mse`."""
-    weight_bits: Bits | None = None
-    """Bits of weights; None leaves them in float. W-DCGAN generators pass integers from layer to layer unless an option
-    below needs the layer-by-layer form that all others have: channel_inputs, compensated, adaptive, split_share,
-    corrected_bias, mean_weight_bits, min_snr_db, max_bytes."""
-    activation_bits: Bits | None = None
-    """Bits of activations, asymmetric per tensor, calibrated; None leaves them in float."""
-    clipping: Clipping = "none"
-    """Of weights: what the largest code stands for."""
-    activation_clipping: Clipping | None = None
-    """Of activations; None takes `none` for W-DCGAN generators and `mse` for all others."""
-    percentile: Percentile = 99.99
-    """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
-    symmetric: bool = False
-    """Whether activations are bounded as far below zero as above it."""
-    per_channel: bool = True
-    """Whether each channel of weights, and of outputs that an instance normalisation reads, has a scale of its own."""
-    channel_inputs: bool = False
-    """Whether each channel of a layer's input has one, too."""
-    asymmetric_weights: bool = False
-    """Whether codes of weights reach as far as the weights do on either side of zero; else as far on both."""
-    compensated: bool = False
-    """Whether each rounded weight makes up for the errors of those before."""
-    adaptive: bool = False
-    """Whether a descent finds which weights are rounded up and which down (AdaRound); not with `compensated`."""
-    split_share: PartialShare = 0.0
-    """Share of each layer's input channels that are read twice at half their weights: those with the outliers."""
-    equalized: bool = False
-    """Whether channels between two layers are rescaled before rounding so that both layers' weights reach alike."""
-    corrected_bias: bool = False
-    """Whether biases take the mean rounding error of each output channel off."""
-    mean_weight_bits: MeanBits | None = None
-    """Mean over all weights where layers get widths of their own, 2 to `weight_bits`."""
-    max_bytes: Bytes | None = None
-    """Most bytes of the packed file; layers get the widths, 2 to `weight_bits`, that harm least within them."""
-    min_snr_db: Decibels | None = None
-    """Layers stay in floats until the images of the calibration inputs are that near."""
-    width: PositiveShare = 1.0
-    """Share of each layer's channels that stays, the most important ones; comes before all else."""
-    sparsity: PartialShare = 0.0
-    """Share of the smallest weights of each layer set to zero."""
-    scan: bool = False
-    """Whether to measure what each width does to each layer alone, for the record and the report."""
-    method: Annotated[dict[RegisteredName, Option], Field(min_length=1, max_length=64)] | None = None
-    """An algorithm of another package, by its `name`, with its options beside it; comes before pruning and rounding."""
+    method: Annotated[list[Method], Field(min_length=1, max_length=16)]
+    """Algorithms in the order in which they are applied: the `name` of each, with its options beside it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, content: Any) -> Any:
+        """The long form of an item; options that no algorithm declares stay where they are, and are refused there."""
+        if not isinstance(content, dict):
+            return content
+        given = content.get("method", [])
+        methods = list(given) if isinstance(given, list) else [given]
+        rest = {key: value for key, value in content.items() if key != "method"}
+        for name in SHORT_FORM:
+            options = {key: rest.pop(key) for key in COMPRESSORS[name].options.model_fields if key in rest}
+            if options:
+                methods.append({"name": name, **options})
+        if not methods:
+            raise ValueError("needs weight_bits, activation_bits or sparsity, or a width below 1, or a method")
+        return rest | {"method": methods}
 
     @model_validator(mode="after")
-    def _does_something(self) -> "CompressItem":
-        plain = self.weight_bits is None and self.activation_bits is None and self.sparsity == 0 and self.width == 1
-        if plain and self.method is None:
-            raise ValueError("needs weight_bits, activation_bits or sparsity, or a width below 1")
-        if self.equalized and self.weight_bits is None and self.activation_bits is None:
-            raise ValueError(
-                "equalized needs weight_bits or activation_bits: it changes nothing but what rounding does"
-            )
-        if self.max_bytes is not None and self.weight_bits is None:
-            raise ValueError("max_bytes needs weight_bits, the widest that a layer may have")
-        return self
-
-    @model_validator(mode="after")
-    def _known_method(self) -> "CompressItem":
+    def _known_algorithms(self) -> "CompressItem":
         try:
-            self.chosen_method()
+            algorithms = self.algorithms()
         except ConfigError as error:
             raise ValueError(str(error)) from None
+        for compressor, _ in algorithms[:-1]:
+            if compressor.comes_last:
+                raise ValueError(f"method {compressor.name} makes what nothing else can compress; it comes last")
         return self
 
-    def chosen_method(self) -> "tuple[Compressor, Section] | None":
-        """The algorithm of another package, and its options; None where none is named.
+    def algorithms(self) -> "list[tuple[Compressor, Section]]":
+        """The algorithms with their options, in order.
 
         Raises:
             ConfigError: if there is no such algorithm, or an option of it is wrong.
         """
-        if self.method is None:
-            return None
-        options = dict(self.method)
-        compressor = COMPRESSORS.find(str(options.pop("name", "")))
-        return compressor, parse(options, compressor.options, f"method {compressor.name}")
+        found = []
+        for one in self.method:
+            options = dict(one)
+            compressor = COMPRESSORS.find(str(options.pop("name", "")))
+            found.append((compressor, parse(options, compressor.options, f"method {compressor.name}")))
+        return found
 
 
 class CompressConfig(Section):

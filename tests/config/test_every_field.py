@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ganpress.config.base import Section, parse, read_yaml
+from ganpress.config.edge_section import SHORT_FORM, CompressItem
 from ganpress.config.params import Params, merge_overlay
 from ganpress.config.yaml_text import dump_yaml, parse_yaml
 from ganpress.errors import ConfigError
+from ganpress.registries import COMPRESSORS
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = read_yaml(ROOT / "params.yaml")
@@ -42,6 +44,8 @@ def set_fields(section: Section, above: tuple[str, ...] = ()):
             for key in list(value)[:1]:
                 yield (*path, key)
                 yield from set_fields(value[key], (*path, key))
+    if isinstance(section, CompressItem):
+        yield from ((*above, option) for name in SHORT_FORM for option in COMPRESSORS[name].options.model_fields)
 
 
 PLACES = [

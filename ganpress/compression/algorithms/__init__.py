@@ -1,0 +1,1 @@
+"""The built-in compression algorithms, each one value; what computes them is imported when it is called."""

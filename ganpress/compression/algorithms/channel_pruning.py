@@ -1,0 +1,30 @@
+"""Structured pruning as an algorithm of `compress.items`: whole channels are cut off, the least important ones."""
+
+from typing import TYPE_CHECKING
+
+from ganpress.compression.compressor import Compressor
+from ganpress.config.base import Section
+from ganpress.config.bounds import PositiveShare
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.builders import Blueprint
+
+
+class ChannelPruning(Section):
+    """Options of `prune_channels`."""
+
+    width: PositiveShare
+    """Share of each layer's channels that stays, the most important ones."""
+
+
+def _prune_channels(
+    model: "nn.Module", blueprint: "Blueprint", options: ChannelPruning, calibration: "Tensor", _seed: int
+) -> "tuple[nn.Module, Blueprint]":
+    from ganpress.compression.pruning.structured_pruning import prune_channels
+
+    return prune_channels(model, blueprint, options.width, calibration)
+
+
+PRUNE_CHANNELS = Compressor("prune_channels", ChannelPruning, _prune_channels)
