@@ -9,7 +9,8 @@ import torch
 
 from ganpress.compression.pruning.structured_pruning import prune_channels
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.imported.import_card import load_imported, read_card
+from ganpress.files.checkpoint import read_model_file
+from ganpress.imported.import_card import imported_names, load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models.builders import Blueprint
 from models.imported_generator import ImportedGenerator, build_network, first_tensor, imported_generator, parse_percents
@@ -111,6 +112,17 @@ def test_second_import_replaces_the_first(tmp_path):
     import_generator(tmp_path, ImportRequest("odd_networks:used_twice", None, IMAGE, "net"))
     assert read_card(tmp_path, "net").source == "odd_networks:used_twice"
     assert [path.name for path in (tmp_path / "imported").iterdir()] == ["net"]
+
+
+def test_a_generator_that_was_imported_before_safetensors_is_there(tmp_path):
+    import_generator(tmp_path, ImportRequest("odd_networks:used_twice", None, IMAGE, "net"))
+    image = torch.rand(IMAGE)
+    expected = load_imported(tmp_path, "net")[0](image)
+    path = tmp_path / "imported" / "net" / "generator.safetensors"
+    torch.save(read_model_file(path), path.with_suffix(".pt"))
+    path.unlink()
+    assert imported_names(tmp_path) == ["net"]
+    assert torch.equal(load_imported(tmp_path, "net")[0](image), expected)
 
 
 def test_changed_module_is_refused(own_module, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 from ganpress.errors import CheckpointError
 from ganpress.files.checkpoint import load_model, save_model
-from ganpress.files.tensor_files import LARGEST_HEADER_BYTES, read_tensor_file, runs_of_one_type, tensor_bytes
+from ganpress.files.tensor_files import LARGEST_HEADER_BYTES, parts_by_type, read_tensor_file, tensor_bytes
 from ganpress.imported.weight_keys import read_state
 from models.builders import Blueprint
 
@@ -37,13 +37,13 @@ def test_an_honest_file_of_somebody_else_is_read(tmp_path):
     assert read_state(tmp_path / "w.safetensors")["a"].shape == (2,)
 
 
-def test_runs_of_one_type_are_the_file():
+def test_parts_by_type_are_the_file():
     state = {"b": torch.zeros(3, dtype=torch.int8), "a": torch.ones(2), "c": torch.ones(1), "e": torch.ones(0)}
     content = tensor_bytes(state, {})
-    runs = runs_of_one_type(content)
-    assert b"".join(runs) == content
-    assert [len(run) for run in runs[1:]] == [12, 3]
-    assert b"".join(runs_of_one_type(tensor_bytes({}, {}))) == tensor_bytes({}, {})
+    parts = parts_by_type(content)
+    assert b"".join(part for one_type in parts for part in one_type) == content
+    assert [sorted(map(len, one_type)) for one_type in parts[1:]] == [[0, 4, 8], [3]]
+    assert parts_by_type(tensor_bytes({}, {})) == [[tensor_bytes({}, {})]]
 
 
 @pytest.mark.parametrize(

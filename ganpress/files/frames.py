@@ -19,8 +19,10 @@ MOST_EXPANSION = 512
 is left comes to about 250 times; a frame of nothing but zeros to 30,000 times.
 """
 MAGIC = b"\x28\xb5\x2f\xfd"
-MOST_FRAMES = 32
+MOST_FRAMES = 10_000
 """Of one file that has several."""
+LONGEST_FRAME_HEADER = 18
+PIECE_BYTES = 2**16
 NO_FRAME = "it is no whole Zstandard frame, or its checksum does not fit"
 
 
@@ -79,20 +81,34 @@ def decode_frames(frames: bytes, largest: int) -> bytes:
     Raises:
         ValueError: as `decode_frame`, which has `largest` for all of them together; or if they are too many.
     """
+    parts: list[bytes] = []
+    place = 0
+    while place < len(frames):
+        if len(parts) == MOST_FRAMES:
+            raise ValueError(f"it has more than {MOST_FRAMES:,} frames")
+        content, place = _decode_at(frames, place, largest)
+        largest -= len(content)
+        parts.append(content)
+    return b"".join(parts)
+
+
+def _decode_at(frames: bytes, place: int, largest: int) -> tuple[bytes, int]:
+    """The content of the frame at a place, and where the next one begins."""
     import zstandard
 
+    decoder = zstandard.ZstdDecompressor().decompressobj()
     parts: list[bytes] = []
-    while frames:
-        decoder = zstandard.ZstdDecompressor().decompressobj()
-        try:
-            _check_size(frames, largest - sum(map(len, parts)), checksum=True)
-            parts.append(decoder.decompress(frames))
-        except (zstandard.ZstdError, MemoryError):
-            raise ValueError(NO_FRAME) from None
-        if not decoder.eof or len(parts) > MOST_FRAMES:
-            raise ValueError(NO_FRAME if not decoder.eof else f"it has more than {MOST_FRAMES} frames")
-        frames = decoder.unused_data
-    return b"".join(parts)
+    try:
+        _check_size(frames[place : place + LONGEST_FRAME_HEADER], largest, checksum=True)
+        while not decoder.eof and place < len(frames):
+            piece = frames[place : place + PIECE_BYTES]
+            parts.append(decoder.decompress(piece))
+            place += len(piece) - len(decoder.unused_data)
+    except (zstandard.ZstdError, MemoryError):
+        raise ValueError(NO_FRAME) from None
+    if not decoder.eof:
+        raise ValueError(NO_FRAME)
+    return b"".join(parts), place
 
 
 def decode_frame(frame: bytes, largest: int, checksum: bool = False) -> bytes:

@@ -6,7 +6,6 @@ of 100 MB, though, and the last of two entries of one name; so the header is rea
 
 import json
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +68,15 @@ def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise CheckpointError(f"{path} is damaged or not a weights file: {error}") from None
 
 
-def runs_of_one_type(content: bytes) -> list[bytes]:
-    """The header, and the tensors of each number type: the library lays those of one type side by side."""
+def parts_by_type(content: bytes) -> list[list[bytes]]:
+    """The header alone, then the tensors of each number type: the library lays those of one type side by side."""
     start = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
     entries = [entry for name, entry in _header(content).items() if name != METADATA]
-    firsts: dict[str, int] = {}
+    parts = {"": [content[:start]]}
     for entry in sorted(entries, key=lambda entry: entry["data_offsets"]):
-        firsts.setdefault(entry["dtype"], start + entry["data_offsets"][0])
-    return [content[one:other] for one, other in pairwise([0, *firsts.values(), len(content)])]
+        one, other = entry["data_offsets"]
+        parts.setdefault(entry["dtype"], []).append(content[start + one : start + other])
+    return list(parts.values())
 
 
 def _header(content: bytes) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import singledispatchmethod
 from pathlib import Path
 
 import psutil
@@ -115,18 +115,13 @@ class JournalPlayer:
                 self._flush_metrics()
             return
         self._flush_metrics()
-        handlers: dict[str, Callable[..., None]] = {
-            "started": self._start,
-            "image": self._image,
-            "file": self._file,
-            "model_used": self._model_used,
-            "data_used": self._data_used,
-            "model": self._model,
-            "model_measured": self._model_measured,
-            "ended": self._end,
-        }
-        handlers[event.kind](event)
+        self._play(event)
 
+    @singledispatchmethod
+    def _play(self, event: Event) -> None:
+        raise TypeError(f"nothing plays a {type(event).__name__}")
+
+    @_play.register
     def _start(self, event: Started) -> None:
         if self._state.run_id:
             return
@@ -157,6 +152,7 @@ class JournalPlayer:
             self._store.client.log_batch(self._state.run_id, metrics=rows[first : first + BATCH])
         self._metrics = []
 
+    @_play.register
     def _image(self, event: ImageLogged) -> None:
         from PIL import Image
 
@@ -170,9 +166,11 @@ class JournalPlayer:
                 synchronous=True,
             )
 
+    @_play.register
     def _file(self, event: FileLogged) -> None:
         self._store.client.log_artifact(self._state.run_id, str(self._folder / event.file))
 
+    @_play.register
     def _model_used(self, event: ModelUsed) -> None:
         model = find_model(self._store, event.md5, event.reference)
         if model is not None:
@@ -185,6 +183,7 @@ class JournalPlayer:
             self._store.client.log_inputs(self._state.run_id, models=[LoggedModelInput(model_id)])
             self._state.parents.append(model_id)
 
+    @_play.register
     def _data_used(self, event: DataUsed) -> None:
         self._take_dataset(event.dataset)
 
@@ -195,6 +194,7 @@ class JournalPlayer:
         context = InputTag("mlflow.data.context", identity.name.rpartition("/")[2])
         self._store.client.log_inputs(self._state.run_id, datasets=[DatasetInput(dataset, [context])])
 
+    @_play.register
     def _model(self, event: ModelProduced) -> None:
         from mlflow.entities import LoggedModelOutput
 
@@ -205,6 +205,7 @@ class JournalPlayer:
         client.set_tag(self._state.run_id, "dvc.md5", event.md5)
         client.set_tag(self._state.run_id, "family", event.family)
 
+    @_play.register
     def _model_measured(self, event: ModelMeasured) -> None:
         if event.dataset is not None:
             self._take_dataset(event.dataset)
@@ -212,6 +213,7 @@ class JournalPlayer:
         if model_id is not None:
             self._take_input(model_id)
 
+    @_play.register
     def _end(self, event: Ended) -> None:
         client = self._store.client
         if event.error:

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ganpress.basics.whole_files import write_whole
@@ -26,17 +25,6 @@ PATIENCE_SECONDS = 120.0
 """How long a stage or flow waits for its recorder; what is left waits in the journals for the next one."""
 POLL_SECONDS = 0.5
 STAMP_FILE = "reconciled.json"
-
-
-@dataclass(frozen=True)
-class Flow:
-    """The flow that a recorder works for."""
-
-    run_id: str | None = None
-    recipe: str | None = None
-
-
-NO_FLOW = Flow()
 
 
 def tracking_mode() -> str:
@@ -78,41 +66,28 @@ def recording(root: Path, flow_run_id: str | None = None, recipe: str | None = N
         yield
         return
     os.environ["GANPRESS_TRACKING"] = "deferred"
-    watch = _Watch(root, Flow(flow_run_id, recipe))
-    try:
-        with watch:
-            yield
-    finally:
-        if before is None:
-            os.environ.pop("GANPRESS_TRACKING", None)
-        else:
-            os.environ["GANPRESS_TRACKING"] = before
+    recorder: list[subprocess.Popen[bytes]] = []
+    done = threading.Event()
 
-
-class _Watch:
-    """Starts the flow's recorder when there is something to record."""
-
-    def __init__(self, root: Path, flow: Flow) -> None:
-        self._root, self._flow = root, flow
-        self._recorder: subprocess.Popen[bytes] | None = None
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_error: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if self._recorder is not None:
-            _wait(self._recorder)
-        reconcile(self._root, self._flow.run_id, self._flow.recipe)
-
-    def _watch(self) -> None:
-        while not self._done.wait(POLL_SECONDS):
-            if has_pending(self._root):
-                self._recorder = _start(self._root, "--follow", flow=self._flow)
+    def start_with_the_first_journal() -> None:
+        while not done.wait(POLL_SECONDS):
+            if has_pending(root):
+                recorder.append(_start(root, "--follow", flow_run_id=flow_run_id, recipe=recipe))
                 return
+
+    watch = threading.Thread(target=start_with_the_first_journal, daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watch.join()
+        for one in recorder:
+            _wait(one)
+        os.environ.pop("GANPRESS_TRACKING", None)
+        if before is not None:
+            os.environ["GANPRESS_TRACKING"] = before
+        reconcile(root, flow_run_id, recipe)
 
 
 DAMAGED = "tracking-damaged"
@@ -146,7 +121,7 @@ def reconcile(root: Path, flow_run_id: str | None = None, recipe: str | None = N
         return
     if has_pending(root) or ((root / "dvc.lock").exists() and not is_reconciled(root)):
         check_service(tracking_uri(root))
-        _wait(_start(root, "--reconcile", flow=Flow(flow_run_id, recipe)))
+        _wait(_start(root, "--reconcile", flow_run_id=flow_run_id, recipe=recipe))
 
 
 def is_reconciled(root: Path) -> bool:
@@ -196,12 +171,14 @@ def _server_holds(uri: str, run_id: str) -> bool:
         return False
 
 
-def _start(root: Path, *arguments: str, flow: Flow = NO_FLOW) -> "subprocess.Popen[bytes]":
+def _start(
+    root: Path, *arguments: str, flow_run_id: str | None = None, recipe: str | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a recorder; it ends when the pipe to its standard input closes, so also when this process dies."""
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    lineage = {"GANPRESS_FLOW_RUN_ID": flow.run_id, "GANPRESS_RECIPE": flow.recipe}
+    lineage = {"GANPRESS_FLOW_RUN_ID": flow_run_id, "GANPRESS_RECIPE": recipe}
     environment |= {name: value for name, value in lineage.items() if value}
     command = [sys.executable, "-m", "ganpress.tracking.recorder", str(root.resolve()), *arguments]
     return subprocess.Popen(command, cwd=root, env=environment, stdin=subprocess.PIPE)

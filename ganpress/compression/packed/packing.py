@@ -3,8 +3,8 @@
 `zstd -d` makes the plain safetensors file of it. Its metadata has one entry, `ganpress`, which is JSON: format,
 blueprint, and for each tensor whose codes are packed its bits and shape (see `codes`; the tensor is then uint8).
 Codes that Zstandard (RFC 8878) brings below their b bits are plain int8; its Huffman codes come within a few percent of
-their order-0 entropy; docs/compression.md compares it with LZMA. Header, floats and codes have a frame each, because
-one's statistics are not the other's: in a common frame, codes of 4 bits take a tenth more.
+their order-0 entropy; docs/compression.md compares it with LZMA. Header, floats and codes have frames of their
+own, because one's statistics are not the other's: in a common frame, codes of 4 bits take a tenth more.
 """
 
 import math
@@ -23,7 +23,7 @@ from ganpress.files.blueprint_files import build_checked, read_blueprint
 from ganpress.files.checkpoint import load_weights_
 from ganpress.files.frames import MAGIC, decode_frames, frame_of, largest_content
 from ganpress.files.plain_values import fit
-from ganpress.files.tensor_files import MOST_DIMENSIONS, read_tensors, runs_of_one_type, tensor_bytes
+from ganpress.files.tensor_files import MOST_DIMENSIONS, parts_by_type, read_tensors, tensor_bytes
 from models.builders import Blueprint
 from models.quantized import QuantizedLayer
 from models.quantized_layers import QuantizedConv
@@ -71,7 +71,12 @@ def packed(model: nn.Module, blueprint: Blueprint) -> bytes:
             codes[name] = (bits, *state[name].shape)
             state[name] = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
     facts = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(blueprint), "codes": codes}
-    return b"".join(frame_of(run) for run in runs_of_one_type(tensor_bytes(state, facts)))
+    return b"".join(map(_framed, parts_by_type(tensor_bytes(state, facts))))
+
+
+def _framed(tensors: list[bytes]) -> bytes:
+    """All in one frame, or each in its own, whichever is shorter: codes of different widths share no statistics."""
+    return min(frame_of(b"".join(tensors)), b"".join(map(frame_of, tensors)), key=len)
 
 
 def coded_bytes(codes: Tensor, bits: int) -> int:

@@ -118,7 +118,8 @@ def quantize_within(
             return network
         if budget <= least:
             break
-        budget -= size - max_bytes
+        spent = sum(scan.size_bytes[name][bits] for name, bits in chosen.items())
+        budget = spent - (size - max_bytes)  # of weights alone: the rest of the file has the same size at any widths
     raise ConfigError(
         f"max_bytes is {max_bytes:,}, but the smallest packed file found has {size:,} bytes, of which {least:,} are "
         f"weights of {BITS[0]} bits; allow more, or prune channels first (width)"
