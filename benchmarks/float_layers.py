@@ -21,8 +21,8 @@ from torch import nn
 
 from benchmarks.edge_subjects import Sources, Subject, find_shared, subjects
 from benchmarks.edge_timing import time_in_turn
-from ganpress.compression.assembly import assemble
 from ganpress.compression.preparation.plain_layers import prepare
+from ganpress.compression.rounding.assembly import assemble
 from ganpress.compression.rounding.layer_rounding import round_layers
 from ganpress.compression.widths.float_share import float_macs_share
 from ganpress.compression.widths.sensitivity import scan_layers

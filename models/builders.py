@@ -6,7 +6,6 @@ from functools import partial
 
 from torch import nn
 
-from models.edge_wdcgan import DeployedWdcgan
 from models.elastic import Elastic, Spec, WidthSpace
 from models.factory_pins import require_pinned
 from models.families import FAMILIES, family_of, find_family
@@ -53,10 +52,8 @@ def in_floats(module: nn.Module, blueprint: Blueprint) -> nn.Module:
         blueprint: what rebuilds it.
 
     Returns:
-        For a quantized or deployed generator the one that it was made of, with fresh weights; else `module`.
+        For a quantized generator the one that it was made of, with fresh weights; else `module`.
     """
-    if isinstance(module, DeployedWdcgan):
-        return module.trained_form()
     base = blueprint.arguments.get("base") if blueprint.builder == "quantized" else None
     if not isinstance(base, dict) or not isinstance(base["arguments"], dict):
         return module
@@ -172,19 +169,21 @@ def quantized_generator(
     channel_inputs: bool = False,
     layer_bits: dict[str, int] | None = None,
     repeated: dict[str, int] | None = None,
+    pixels: list[str] | None = None,
 ) -> QuantizedNetwork:
     """Build any generator with empty quantized layers.
 
     Args:
         base: builder and arguments of the float generator.
         layers: names of the layers that are quantized, in the order in which they run.
-        folded: names of the batch normalisations that those layers contain.
+        folded: names of what those layers contain: batch normalisations, and added parameters.
         weight_bits: 2 to 8, or None for floats.
         activation_bits: 2 to 8, or None for floats.
         calibration: the fields of a `CalibrationRecord`.
         channel_inputs: whether each channel of a layer's input has a scale of its own.
         layer_bits: width of the weights of layers for which it is not `weight_bits`.
         repeated: number of input channels that layers read twice, by layer.
+        pixels: names of the layers that are transposed convolutions of single pixels.
     """
     builder, arguments = base["builder"], base["arguments"]
     assert isinstance(builder, str)
@@ -193,7 +192,7 @@ def quantized_generator(
     record = None if calibration is None else CalibrationRecord(**calibration)  # type: ignore[arg-type]
     bits = weight_bits, activation_bits
     names = tuple(layers), tuple(folded)
-    return QuantizedNetwork(network, *names, *bits, record, channel_inputs, layer_bits, repeated)
+    return QuantizedNetwork(network, *names, *bits, record, channel_inputs, layer_bits, repeated, tuple(pixels or ()))
 
 
 BUILDERS: Registry[Callable[..., nn.Module]] = Registry(
@@ -204,15 +203,13 @@ BUILDERS: Registry[Callable[..., nn.Module]] = Registry(
     {
         "classifier": "models.judge_networks:classifier",
         "edge_resnet_generator": "models.edge_resnet:edge_resnet_generator",
-        "edge_wdcgan": "models.edge_wdcgan:edge_wdcgan",
         "elastic": "models.builders:elastic_generator",
-        "folded_wdcgan": "models.edge_wdcgan:folded_wdcgan",
         "imported": "models.imported_generator:imported_generator",
         "multiscale_discriminator": "models.discriminators:multiscale_discriminator",
         "patch_discriminator": "models.discriminators:patch_discriminator",
         "pretext_classifier": "models.judge_networks:pretext_classifier",
         "quantized": "models.builders:quantized_generator",
-        "quantized_wdcgan": "models.quantized:quantized_wdcgan",
+        "quantized_wdcgan": "models.former_wdcgan:former_wdcgan",
         "resnet_generator": "models.resnet:resnet_generator",
         "segmenter": "models.judge_networks:segmenter",
         "spade_generator": "models.spade:spade_generator",

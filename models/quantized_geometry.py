@@ -2,7 +2,9 @@
 
 Runtimes multiply plain convolutions in integers, transposed ones not. A transposed convolution of stride s equals a
 plain one to s * s times the channels whose result is rearranged to s times the size (Shi et al. 2016, "Is the
-deconvolution layer the same as a convolutional layer?"); a linear layer is a convolution of a single pixel.
+deconvolution layer the same as a convolutional layer?"); a linear layer is a convolution of a single pixel. Where a
+transposed convolution reads single pixels, as the first layer of a generator from latents does, each pixel that it
+draws is a linear map of its own: a convolution of kernel 1, whatever the stride.
 """
 
 from dataclasses import dataclass
@@ -90,8 +92,12 @@ class Geometry:
         return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right] if any(self.crop) else x
 
 
-def geometry_of(layer: nn.Module) -> Geometry:
+def geometry_of(layer: nn.Module, pixel: bool = False) -> Geometry:
     """Find the plain convolution that a layer is.
+
+    Args:
+        layer: any module.
+        pixel: whether it is a transposed convolution that reads single pixels, see `draws_one_pixel`.
 
     Raises:
         ValueError: if there is none; the message says why.
@@ -99,10 +105,29 @@ def geometry_of(layer: nn.Module) -> Geometry:
     if isinstance(layer, nn.Linear):
         return Geometry((1, 1))
     if isinstance(layer, nn.ConvTranspose2d):
-        return _transposed(layer)
+        return Geometry((1, 1), groups=layer.groups, factor=_drawn(layer)[0]) if pixel else _transposed(layer)
     if isinstance(layer, nn.Conv2d):
         return _plain(layer)
     raise ValueError(f"a {type(layer).__name__} is no two-dimensional convolution or linear layer")
+
+
+def draws_one_pixel(layer: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether a layer is a transposed convolution that draws a square from each input of one pixel.
+
+    Args:
+        layer: any module.
+        shape: of what it reads, (N, I, H, W).
+    """
+    if not isinstance(layer, nn.ConvTranspose2d) or shape[2:] != (1, 1):
+        return False
+    height, width = _drawn(layer)
+    return height == width and max(_pair(layer.output_padding)) == 0
+
+
+def _drawn(layer: nn.ConvTranspose2d) -> Pair:
+    """Height and width of what is drawn from one pixel: the kernel less its padding."""
+    kernel, padding = _pair(layer.kernel_size), _pair(layer.padding)
+    return kernel[0] - 2 * padding[0], kernel[1] - 2 * padding[1]
 
 
 def _plain(layer: nn.Conv2d) -> Geometry:

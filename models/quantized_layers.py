@@ -61,6 +61,8 @@ class QuantizedConv(nn.Module):
         """
         super().__init__()
         self.geometry, self.weight_bits, self.linear = geometry, weight_bits, linear
+        self.drawn = False
+        """Whether running it writes operators instead of computing, see `models.quantized_symbols`."""
         outputs, inputs, *kernel = weight_shape
         kind = torch.float32 if weight_bits is None else torch.int8
         self.register_buffer("weight", torch.zeros((outputs, inputs + repeated, *kernel), dtype=kind))
@@ -119,7 +121,7 @@ class QuantizedConv(nn.Module):
     def run_maps(self, x: Tensor) -> Tensor:
         """(N, I, H, W) -> (N, O, h, w), for a linear layer as well: maps of one pixel."""
         x = self.geometry.extend(x)
-        if torch.onnx.is_in_onnx_export():
+        if self.drawn or torch.onnx.is_in_onnx_export():
             return emit(self, x)
         if self.source is not None and self.target is not None:
             return self._run_integers(x, self.source, self.target)
@@ -151,13 +153,16 @@ def empty_layer(
     activation_bits: int | None,
     channel_inputs: bool = False,
     repeated: int = 0,
+    pixel: bool = False,
 ) -> QuantizedConv:
-    """Make the quantized layer of zeros that takes the place of a float one; see `QuantizedConv` for the arguments.
+    """Make the quantized layer of zeros that takes the place of a float one.
+
+    See `QuantizedConv` for the arguments, and `models.quantized_geometry.geometry_of` for `pixel`.
 
     Raises:
         ValueError: if the layer has no form as a plain convolution.
     """
-    geometry, weight = geometry_of(layer), layer.get_parameter("weight")
+    geometry, weight = geometry_of(layer, pixel), layer.get_parameter("weight")
     if isinstance(layer, nn.Linear):
         shape: tuple[int, ...] = (*weight.shape, 1, 1)
     elif isinstance(layer, nn.ConvTranspose2d):

@@ -2,9 +2,10 @@
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
-from models.quantized import CalibrationRecord, QuantizedGenerator
+from models.quantized import CalibrationRecord
 from models.quantized_layers import QuantizedConv, empty_layer
 
 QUANTIZABLE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -17,13 +18,14 @@ class QuantizedNetwork(nn.Module):
     Args:
         network: the float generator; it is changed and kept.
         layers: dotted names of the layers to replace.
-        folded: dotted names of the batch normalisations that those layers contain from now on.
+        folded: dotted names of what those layers contain from now on: batch normalisations, and added parameters.
         weight_bits: 2 to 8, or None for floats.
         activation_bits: 2 to 8, or None for floats.
         calibration: what the activation ranges were measured on.
         channel_inputs: whether each channel of a layer's input has a scale of its own.
         layer_bits: width of the weights of layers for which it is not `weight_bits`.
         repeated: number of input channels that layers read twice, by layer; those that are not named read none.
+        pixels: those of `layers` that are transposed convolutions of single pixels.
 
     Raises:
         ValueError: if a name is no layer of the network, or the layer has no form as a plain convolution.
@@ -40,18 +42,19 @@ class QuantizedNetwork(nn.Module):
         channel_inputs: bool = False,
         layer_bits: dict[str, int] | None = None,
         repeated: dict[str, int] | None = None,
+        pixels: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.channel_inputs, self.layer_bits, self.repeated = channel_inputs, layer_bits or {}, repeated or {}
-        self.layers, self.folded = layers, folded
+        self.layers, self.folded, self.pixels = layers, folded, pixels
         self.weight_bits, self.activation_bits, self.calibration = weight_bits, activation_bits, calibration
         for name in layers:
             bits = self.layer_bits.get(name, weight_bits)
             more = self.repeated.get(name, 0)
-            layer = empty_layer(_layer(network, name), bits, activation_bits, channel_inputs, more)
+            layer = empty_layer(_layer(network, name), bits, activation_bits, channel_inputs, more, name in pixels)
             network = _replaced(network, name, layer)
         for name in folded:
-            network = _replaced(network, name, nn.Identity())
+            take_out_(network, name)
         self.network = network
 
     @property
@@ -63,8 +66,7 @@ class QuantizedNetwork(nn.Module):
     @property
     def activation_ranges(self) -> tuple[tuple[float, float], ...]:
         """Of each layer's input and output, in the order in which they run; the smallest and largest of all codes."""
-        layers = [self.quantized_layer(name) for name in self.layers]
-        rounded = [one for layer in layers for one in (layer.source, layer.target) if one is not None]
+        rounded = [one for layer in self.quantized_layers() for one in (layer.source, layer.target) if one is not None]
         return tuple(one.range for one in rounded)
 
     def quantized_layer(self, name: str) -> QuantizedConv:
@@ -72,6 +74,10 @@ class QuantizedNetwork(nn.Module):
         layer = self.network.get_submodule(name)
         assert isinstance(layer, QuantizedConv)  # what __init__ put there
         return layer
+
+    def quantized_layers(self) -> list[QuantizedConv]:
+        """All of them, in the order in which they run."""
+        return [self.quantized_layer(name) for name in self.layers]
 
     def put(self, name: str, layer: QuantizedConv) -> None:
         """Exchange the quantized layer of this name."""
@@ -82,13 +88,22 @@ class QuantizedNetwork(nn.Module):
         return cast(Tensor, self.network(x))
 
 
-Quantized = QuantizedGenerator | QuantizedNetwork
-"""Both forms of a quantized generator: W-DCGAN in integers throughout, and any other layer by layer."""
-
-
 def float_layers(network: nn.Module) -> tuple[str, ...]:
     """Dotted names of a quantized generator's layers of a quantizable kind that stayed in floats."""
     return tuple(name for name, module in network.named_modules() if isinstance(module, QUANTIZABLE))
+
+
+def take_out_(network: nn.Module, name: str) -> None:
+    """Let a batch normalisation, or a parameter that is added, do nothing any more: a layer before it contains it."""
+    owner, _, leaf = name.rpartition(".")
+    module = _layer(network, owner)
+    if isinstance(getattr(module, leaf, None), nn.Parameter):
+        value = torch.zeros_like(module.get_parameter(leaf))
+        delattr(module, leaf)
+        module.register_buffer(leaf, value, persistent=False)
+    else:
+        _layer(network, name)
+        network.set_submodule(name, nn.Identity())
 
 
 def _layer(network: nn.Module, name: str) -> nn.Module:

@@ -28,7 +28,7 @@ from ganpress.registries import TARGETS
 from ganpress.tracking import StageRun
 from models.builders import in_floats
 from models.quantized import CalibrationRecord
-from models.quantized_network import Quantized, QuantizedNetwork
+from models.quantized_network import QuantizedNetwork
 from tasks.shared.item_generators import load_generator
 from tasks.shared.previous_outputs import keeps_former
 from tasks.shared.stage import Stage, stage_main
@@ -135,7 +135,7 @@ def _speed(target: Target, path: Path, inputs: Tensor, config: ExportConfig) -> 
 
 def allowed_error(model: nn.Module, tolerance: float) -> float:
     """The tolerance, and for integers at least one step of the output: a kernel may round a tie the other way."""
-    return max(tolerance, model.output_step) if isinstance(model, Quantized) else tolerance
+    return max(tolerance, model.output_step) if isinstance(model, QuantizedNetwork) else tolerance
 
 
 def data_digest(prepared: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import zstandard
 
-from ganpress.compression.ganpack2 import MAGIC
+from ganpress.compression.packed.ganpack2 import MAGIC
 from ganpress.compression.packed.packing import load_packed
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.files.checkpoint import load_model

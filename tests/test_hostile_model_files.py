@@ -77,7 +77,7 @@ WRONG_ARGUMENTS = [
     ("elastic", {"base": BASE, "widths": [[]]}, "ascending"),
     ("elastic", {"base": BASE, "widths": 3}, "a list"),
     ("quantized_wdcgan", BITS | {"weight_bits": 77}, "2 to 8"),
-    ("quantized_wdcgan", BITS | {"widths": [1] * 60_000}, "more than"),
+    ("quantized_wdcgan", BITS | {"widths": [1] * 60_000}, "no W-DCGAN generator has these"),
 ]
 
 

@@ -17,7 +17,7 @@ import zstandard
 from PIL import Image
 
 from benchmarks.fuzz.mutation import json_bytes, mutate_bytes, mutate_value, repacked_zip, torch_bytes
-from ganpress.compression.ganpack2 import MAGIC
+from ganpress.compression.packed.ganpack2 import MAGIC
 from ganpress.compression.packed.packing import load_packed, packed
 from ganpress.data.gate.verdict import require_passed_gate
 from ganpress.data.prepared.arrays import PreparedMeta, open_split, read_meta

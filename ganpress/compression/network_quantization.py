@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ganpress.compression.assembly import assemble
 from ganpress.compression.preparation.plain_layers import prepare
+from ganpress.compression.rounding.assembly import assemble
 from ganpress.compression.rounding.layer_rounding import round_layers
 from ganpress.compression.rounding.weight_codes import QuantizationConfig
 from ganpress.compression.widths.mixed_precision import widths_of_mean

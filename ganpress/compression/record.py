@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from ganpress.compression.pruning.magnitude_pruning import LayerSparsity, measure_sparsity
 from ganpress.compression.widths.float_share import float_macs_share
 from ganpress.compression.widths.mixed_precision import WidthScan
-from models.quantized import CalibrationRecord, QuantizedGenerator
-from models.quantized_network import Quantized, QuantizedNetwork, float_layers
+from models.quantized import CalibrationRecord
+from models.quantized_network import QuantizedNetwork, float_layers
 
 BOUNDS = {
     "none": "smallest and largest value",
@@ -81,11 +81,8 @@ class CompressionRecord:
         """How activations are rounded, in words; None for floats."""
         if self.activation_bits is None:
             return None
-        layer_by_layer = any(one.zero_point is None for one in self.activations)
-        bounds = BOUNDS[self.options.get("activation_clipping") or ("mse" if layer_by_layer else "none")]
+        bounds = BOUNDS[self.options.get("activation_clipping") or "mse"]
         kind = "symmetric" if self.options.get("symmetric") else "asymmetric"
-        if not layer_by_layer:
-            return f"{kind} per tensor, {bounds}"
         inputs = "channel" if self.options.get("channel_inputs") else "tensor"
         outputs = "channel" if self.options.get("per_channel", True) else "tensor"
         return f"{kind}, inputs per {inputs}, outputs per {outputs}, {bounds}"
@@ -136,7 +133,7 @@ def record_compression(
         example: one input (1, …) that multiplications are counted on; None where no layer stayed in floats.
         scan: see `scan_content`.
     """
-    quantized = model if isinstance(model, Quantized) else None
+    quantized = model if isinstance(model, QuantizedNetwork) else None
     return CompressionRecord(
         source=source,
         source_md5=source_md5,
@@ -148,7 +145,7 @@ def record_compression(
         activations=_activations(quantized) if quantized else (),
         float_layers=float_layers(quantized) if quantized else (),
         float_macs_share=float_macs_share(quantized, example) if quantized and example is not None else 0.0,
-        layer_bits=quantized.layer_bits if isinstance(quantized, QuantizedNetwork) else {},
+        layer_bits=quantized.layer_bits if quantized else {},
         options=options or {},
         scan=scan or {},
     )
@@ -170,11 +167,7 @@ def scan_content(weights: WidthScan, activations: WidthScan) -> dict[str, Any]:
     }
 
 
-def _activations(model: Quantized) -> tuple[ActivationRecord, ...]:
-    if isinstance(model, QuantizedGenerator):
-        names = ["latents", *(f"layer{level}" for level in range(len(model.widths))), "head before tanh"]
-        named = list(zip(names, model.activation_quantizers(), strict=False))
-        return tuple(ActivationRecord(name, *one.range, float(one.scale), int(one.zero_point)) for name, one in named)
+def _activations(model: QuantizedNetwork) -> tuple[ActivationRecord, ...]:
     records = []
     for name in model.layers:
         layer = model.quantized_layer(name)

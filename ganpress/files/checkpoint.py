@@ -17,6 +17,7 @@ from ganpress.files.blueprint_files import build_checked, check_shapes, read_blu
 from ganpress.files.tensor_files import read_tensor_file, tensor_bytes
 from ganpress.files.torch_files import is_archive, read_torch_file
 from models.builders import Blueprint
+from models.former_wdcgan import converted
 
 FORMAT = "ganpress-model"
 FORMAT_VERSION = 1
@@ -53,7 +54,7 @@ def load_model(path: Path, expected_builder: str | None = None) -> tuple[nn.Modu
     load_weights_(model, state, str(path))
     if expected is not None and expected != _content_digest(blueprint, model.state_dict()):
         raise CheckpointError(f"{path} was changed after it was written: its digest does not fit; make it again")
-    return model.eval(), blueprint
+    return converted(model.eval(), blueprint)
 
 
 def read_model_file(path: Path) -> object:

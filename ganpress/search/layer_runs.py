@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ganpress.errors import ConfigError
+from ganpress.structure.function_graph import Untraceable, shape_of, trace_functions
 from models.elastic import NoInitialisation
 
 MULTIPLYING = frozenset({
@@ -29,7 +29,7 @@ AFFINE = frozenset({"add", "add_", "mul", "mul_", "sub", "sub_"})
 """Part of the product before it, too, where the other operand is constant."""
 FREE = frozenset({
     "dropout", "dropout_", "feature_dropout", "contiguous", "detach", "reshape", "view", "flatten", "unflatten",
-    "squeeze", "unsqueeze", "identity", "to", "type_as", "expand_as",
+    "squeeze", "unsqueeze", "identity", "to", "type_as", "expand_as", "part",
 })  # fmt: skip
 """What runs as nothing at all: another view of the same numbers."""
 
@@ -127,21 +127,17 @@ def trace_layers(build: Callable[[], nn.Module], input_shape: Sequence[int]) -> 
     Raises:
         ConfigError: if the network cannot run without numbers.
     """
-    recorder = _Recorder()
     try:
-        with torch.no_grad(), torch.device("meta"):
+        with torch.device("meta"):
             with NoInitialisation():
                 network = build().eval()
-            source = torch.empty(tuple(input_shape))
-            recorder.start(source)
-            with recorder:
-                network(source)
-    except (RuntimeError, NotImplementedError, TypeError) as error:
+            graph = trace_functions(network, torch.empty(tuple(input_shape)))
+    except (RuntimeError, NotImplementedError, TypeError, Untraceable) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"the network's layers cannot be listed: {reason}; set search.latency to 'measured'"
         ) from None
-    return tuple(_grouped(recorder.recorded))
+    return tuple(_grouped(_recorded(graph)))
 
 
 @dataclass(frozen=True)
@@ -153,52 +149,36 @@ class _Recorded:
     """Positions of the calls whose results it takes; -1 is the network's input."""
 
 
-class _Recorder(TorchFunctionMode):
-    """Writes down each function that computes a tensor from the network's input."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.recorded: list[_Recorded] = []
-        self._makers: dict[int, int] = {}
-        self._alive: list[Tensor] = []  # else an id could be given to another tensor
-
-    def start(self, source: Tensor) -> None:
-        """Take `source` for the network's input."""
-        self._keep(source, -1)
-
-    def _keep(self, tensor: Tensor, maker: int) -> None:
-        self._makers[id(tensor)] = maker
-        self._alive.append(tensor)
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call one function and write it down."""
-        kwargs = kwargs or {}
-        tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        sources = tuple(self._makers[id(tensor)] for tensor in tensors if id(tensor) in self._makers)
-        arguments, named = pytree.tree_map(self._operand, (args, kwargs))  # before: the function may work in place
-        result = func(*args, **kwargs)
-        made = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
-        if not sources or not made:
-            return result
-        name = getattr(func, "__name__", str(func)).strip("_")
-        if name in FREE or _only_indexes(name, tensors, made) or not made[0].is_floating_point():
-            maker = sources[0]
-        else:
-            maker = len(self.recorded)
-            self.recorded.append(_Recorded(Call(name, func, arguments, named, tuple(made[0].shape)), sources))
-        for tensor in made:
-            self._keep(tensor, maker)
-        return result
-
-    def _operand(self, leaf: Any) -> Any:
-        return Operand(tuple(leaf.shape), id(leaf) in self._makers) if isinstance(leaf, Tensor) else leaf
+def _recorded(graph: fx.Graph) -> list[_Recorded]:
+    """The calls of a graph that compute a tensor from the network's input."""
+    recorded: list[_Recorded] = []
+    makers: dict[fx.Node, int] = {}
+    for node in graph.nodes:
+        sources = tuple(makers[one] for one in node.all_input_nodes if one in makers)
+        if node.op == "placeholder":
+            makers[node] = -1
+        elif node.op == "call_method" and sources:
+            if str(node.target) in FREE or _only_indexes(node) or not node.meta["value"].is_floating_point():
+                makers[node] = sources[0]
+            else:
+                makers[node] = len(recorded)
+                recorded.append(_Recorded(_call(node), sources))
+    return recorded
 
 
-def _only_indexes(name: str, taken: Sequence[Tensor], made: Sequence[Tensor]) -> bool:
+def _call(node: fx.Node) -> Call:
+    operand: Any = lambda one: Operand(shape_of(one), one.meta["computed"])  # noqa: E731
+    mapped: Any = fx.node.map_arg((node.args, node.kwargs), operand)
+    arguments, named = mapped
+    return Call(str(node.target), node.meta["function"], tuple(arguments), dict(named), shape_of(node))
+
+
+def _only_indexes(node: fx.Node) -> bool:
     """Whether an index keeps every number, as `x[:, :, None, None]` does."""
-    return name == "getitem" and taken[0].numel() == made[0].numel()
+    if node.target != "getitem":
+        return False
+    taken = node.all_input_nodes[0].meta["value"]
+    return bool(taken.numel() == node.meta["value"].numel())
 
 
 def _grouped(recorded: Sequence[_Recorded]) -> Iterator[Layer]:

@@ -1,109 +1,50 @@
-"""Exact rewriting of trained generators into forms that edge runtimes run fast."""
+"""Exact rewriting of trained layers: what follows them folded in, and transposed convolutions as plain ones.
+
+Computed in float64, so that the rewriting itself adds no rounding beyond the final float32.
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ganpress.errors import ConfigError
-from models.edge_wdcgan import PROJECTION, EdgeWdcgan, FoldedWdcgan
-from models.quantized_geometry import axes_of
-from models.wdcgan import UpBlock, WdcganGenerator
-
-
-def deployable(model: nn.Module) -> EdgeWdcgan:
-    """Rewrite a trained generator into sub-pixel form, whatever form it comes in.
-
-    Raises:
-        ConfigError: if no rewriting is known for its architecture.
-    """
-    if isinstance(model, WdcganGenerator):
-        model = fold_batch_norm(model)
-    if isinstance(model, FoldedWdcgan):
-        model = transposed_to_subpixel(model)
-    if not isinstance(model, EdgeWdcgan):
-        known = "WdcganGenerator, FoldedWdcgan, EdgeWdcgan"
-        raise ConfigError(f"{type(model).__name__} cannot be quantized; known architectures: {known}")
-    return model
+from models.quantized_geometry import Geometry, axes_of, geometry_of
 
 
 @torch.no_grad()
-def fold_batch_norm(model: WdcganGenerator) -> FoldedWdcgan:
-    """Fold the running statistics into the transposed convolutions before them.
-
-    A block computes (W x - mean) / sigma + bias with sigma = sqrt(variance + eps), which is the transposed convolution
-    with the weights W / sigma and the bias `bias - mean / sigma`. Computed in float64, so that the fold itself adds no
-    rounding beyond the final float32.
-
-    Args:
-        model: a trained generator; only its eval behaviour is kept.
-
-    Raises:
-        ConfigError: if a normalisation has no running statistics.
-    """
-    blocks = [block for block in model.blocks if isinstance(block, UpBlock)]
-    folded = FoldedWdcgan(
-        blocks[0].conv.in_channels, [block.conv.out_channels for block in blocks], model.head.out_channels
-    )
-    parameters = [*(_fold_block(block) for block in blocks), (model.head.weight, model.head.get_parameter("bias"))]
-    for conv, (weight, bias) in zip(folded.convs, parameters, strict=True):
-        conv.load_state_dict({"weight": weight, "bias": bias})
-    return folded.eval()
-
-
-def _fold_block(block: UpBlock) -> tuple[Tensor, Tensor]:
-    mean, variance = block.norm.running_mean, block.norm.running_var
-    if mean is None or variance is None:
-        raise ConfigError("a batch normalisation without running statistics cannot be folded; train it with them")
-    inverse_sigma = torch.rsqrt(variance.double() + block.norm.eps)
-    weight = block.conv.weight.double() * inverse_sigma[None, :, None, None]  # (in, out, 4, 4)
-    bias = block.bias.double() - mean.double() * inverse_sigma
-    return weight.float(), bias.float()
-
-
-@torch.no_grad()
-def transposed_to_subpixel(model: FoldedWdcgan) -> EdgeWdcgan:
-    """Rewrite every transposed convolution as convolution + rearrangement; same weights, same output."""
-    edge = EdgeWdcgan(model.latent, model.widths, model.channels)
-    for transposed, conv, geometry in zip(model.convs, edge.convs, edge.geometries, strict=True):
-        rewrite = projection_weight if geometry is PROJECTION else subpixel_weight
-        weight, bias = transposed.get_parameter("weight"), transposed.get_parameter("bias")
-        conv.load_state_dict({"weight": rewrite(weight), "bias": bias.repeat_interleave(geometry.factor**2)})
-    return edge.eval()
-
-
-def projection_weight(weight: Tensor) -> Tensor:
-    """Weights of the 1x1 convolution that equals a k4 s1 p0 transposed convolution of a single pixel.
-
-    Each of the 16 output pixels is its own linear map of the input: (I, O, 4, 4) -> (16 O, I, 1, 1), channel
-    o * 16 + y * 4 + x.
-    """
-    inputs, outputs = weight.shape[:2]
-    return weight.permute(1, 2, 3, 0).reshape(outputs * 16, inputs, 1, 1)
-
-
-def subpixel_weight(weight: Tensor) -> Tensor:
-    """Weights of the 2x2 convolution, padding 1, that equals a k4 s2 p1 transposed convolution.
-
-    Along one axis the transposed convolution adds w[k] x[i] to y[2 i - 1 + k]. Writing the output index as 2 j + r - 1
-    leaves k = r from i = j and k = r + 2 from i = j - 1: a two-tap convolution (w[r + 2], w[r]) for each phase r. The
-    j run from 0 to H, so that the rearranged result is one pixel too large on each side, which is cropped.
-    (I, O, 4, 4) -> (4 O, I, 2, 2), channel o * 4 + ry * 2 + rx.
-    """
-    inputs, outputs = weight.shape[:2]
-    taps = weight.reshape(inputs, outputs, 2, 2, 2, 2).flip(2, 4)  # (I, O, tap y, phase y, tap x, phase x)
-    return taps.permute(1, 3, 5, 0, 2, 4).reshape(outputs * 4, inputs, 2, 2)
-
-
-@torch.no_grad()
-def plain_convolution(layer: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the plain convolution that equals a layer, and the batch normalisation behind it.
-
-    The convolution is that of `models.quantized_geometry.geometry_of`. Computed in float64, so that the rewriting
-    itself adds no rounding beyond the final float32.
+def folded(layer: nn.Module, norm: nn.Module | None = None, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the layer that does what a layer and the batch normalisation and addition behind it do.
 
     Args:
         layer: convolution, transposed convolution or linear layer.
         norm: batch normalisation that reads the layer's output, or None.
+        shift: what is added to each channel then, (O,) in any shape, or None.
+
+    Returns:
+        In the shape of the layer's own weight, and (O,), float64.
+
+    Raises:
+        ConfigError: if the normalisation has no running statistics.
+    """
+    weight, bias = layer.get_parameter("weight").double(), getattr(layer, "bias", None)
+    transposed = isinstance(layer, nn.ConvTranspose2d)
+    outputs = weight.shape[1] * layer.groups if isinstance(layer, nn.ConvTranspose2d) else weight.shape[0]
+    total = weight.new_zeros(outputs) if bias is None else bias.double()
+    if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        scale, offset = _normalisation(norm)
+        total = total * scale + offset
+        of_outputs = scale_of_outputs(layer, scale) if transposed else scale.reshape(-1, *(1,) * (weight.dim() - 1))
+        weight = weight * of_outputs
+    return weight, total if shift is None else total + shift.double().flatten()
+
+
+@torch.no_grad()
+def plain_convolution(
+    layer: nn.Module, norm: nn.Module | None = None, shift: Tensor | None = None, pixel: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the plain convolution that equals a layer and what follows it, see `folded`.
+
+    The convolution is that of `models.quantized_geometry.geometry_of`, `pixel` as there.
 
     Returns:
         (r r O, I / groups, kh, kw) and (r r O,), float32; r * r output channels in a row are the phases of one channel.
@@ -111,19 +52,29 @@ def plain_convolution(layer: nn.Module, norm: nn.Module | None = None) -> tuple[
     Raises:
         ConfigError: if the normalisation has no running statistics.
     """
-    weight, bias = layer.get_parameter("weight").double(), getattr(layer, "bias", None)
+    weight, bias = folded(layer, norm, shift)
+    geometry = geometry_of(layer, pixel)
     if isinstance(layer, nn.Linear):
         weight = weight[:, :, None, None]
-    factor = layer.stride[0] if isinstance(layer, nn.ConvTranspose2d) else 1
-    if isinstance(layer, nn.ConvTranspose2d):
-        weight = transposed_weight(layer, weight)
-    outputs = weight.shape[0] // factor**2
-    shift = torch.zeros(outputs, dtype=torch.float64) if bias is None else bias.double()
-    if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-        scale, offset = _normalisation(norm)
-        weight = weight * scale.repeat_interleave(factor**2)[:, None, None, None]
-        shift = shift * scale + offset
-    return weight.float(), shift.repeat_interleave(factor**2).float()
+    elif isinstance(layer, nn.ConvTranspose2d):
+        weight = _pixel_weight(layer, geometry, weight) if pixel else transposed_weight(layer, weight)
+    return weight.float(), bias.repeat_interleave(geometry.factor**2).float()
+
+
+def scale_of_outputs(layer: nn.Module, channels: Tensor) -> Tensor:
+    """Spread a value of each output channel (O,) over a transposed convolution's weights, (I, O / groups, 1, 1)."""
+    assert isinstance(layer, nn.ConvTranspose2d)  # the only kind whose outputs come second
+    inputs = layer.in_channels // layer.groups
+    return channels.reshape(layer.groups, 1, -1).expand(-1, inputs, -1).flatten(0, 1)[:, :, None, None]
+
+
+def _pixel_weight(layer: nn.ConvTranspose2d, geometry: Geometry, weight: Tensor) -> Tensor:
+    """Each pixel that is drawn has weights of its own: (I, O / g, k, k) -> (r r O, I / g, 1, 1)."""
+    top, left = (int(size) for size in layer.padding)
+    size, inputs = geometry.factor, layer.in_channels // layer.groups
+    drawn = weight[:, :, top : top + size, left : left + size]
+    ordered = drawn.reshape(layer.groups, inputs, -1, size, size).permute(0, 2, 3, 4, 1)
+    return ordered.reshape(-1, inputs, 1, 1)
 
 
 def transposed_weight(layer: nn.ConvTranspose2d, weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import zstandard
 
-from ganpress.compression.ganpack2 import MAGIC
+from ganpress.compression.packed.ganpack2 import MAGIC
 from ganpress.compression.packed.packing import load_packed, save_packed
 from ganpress.compression.pruning.magnitude_pruning import prune_
 from ganpress.errors import CheckpointError

@@ -217,3 +217,15 @@ def test_options_that_do_not_fit_are_refused():
         QuantizationConfig(4, 8, split_share=1)
     with pytest.raises(ConfigError, match="asymmetric_weights, split_share need weight_bits, which is null"):
         QuantizationConfig(None, 8, asymmetric_weights=True, split_share=0.1)
+
+
+def test_silent_input_channels_take_no_precision_from_the_others(trained_like):
+    """A channel that a ReLU keeps at zero has no step of its own; its weights must not set that of all others."""
+    z, held_out = (torch.randn(64, 100, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    model, snr = trained_like("4", 16, 1), []
+    for bias in (float(model.blocks[0].bias[2]), -100.0):
+        with torch.no_grad():
+            model.blocks[0].bias[2] = bias
+        quantized = quantize(model, z, QuantizationConfig(8, 8, channel_inputs=True))
+        snr.append(compare_outputs(model, quantized, held_out).snr_db)
+    assert snr[1] > snr[0] - 1

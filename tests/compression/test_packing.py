@@ -11,7 +11,7 @@ import torch
 import zstandard
 from safetensors import safe_open
 
-from ganpress.compression.codes import pack_codes, unpack_codes
+from ganpress.compression.packed.codes import pack_codes, unpack_codes
 from ganpress.compression.packed.packing import load_packed, packed, save_packed
 from ganpress.compression.pruning.magnitude_pruning import prune_
 from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint

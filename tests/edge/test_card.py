@@ -21,11 +21,12 @@ LINEAGE = Lineage(source="student/d4", source_md5="0" * 32, builder="wdcgan_gene
 def exported(trained_like, tmp_path):
     """An int8 edge file with its card; the path and the quantized generator."""
     z = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
-    model = quantize(trained_like("4", 16, 3), z, QuantizationConfig(8, 8), seed=5)
+    trained = trained_like("4", 16, 3)
+    model = quantize(trained, z, QuantizationConfig(8, 8), seed=5)
     path = tmp_path / "generator.onnx"
     export_onnx(model, path, z)
     proof = verify_export(model, path, z, tolerance=0.02)
-    write_card(path, model, z[:1], proof, LINEAGE)
+    write_card(path, model, z[:1], proof, LINEAGE, trained=trained)
     return path, model
 
 
@@ -54,7 +55,8 @@ def test_same_export_same_card(exported, trained_like, tmp_path):
     path, model = exported
     before = path.with_name("card.json").read_bytes()
     z = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
-    write_card(path, model, z[:1], verify_export(model, path, z, tolerance=0.02), LINEAGE)
+    proof = verify_export(model, path, z, tolerance=0.02)
+    write_card(path, model, z[:1], proof, LINEAGE, trained=trained_like("4", 16, 3))
     assert path.with_name("card.json").read_bytes() == before
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.edge.forms.float_forms import in_form
 from ganpress.edge.graphs.graph_writer import GraphWriter
 from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.edge.proof.verification import verify_export
 from ganpress.errors import CheckpointError, ConfigError, ExportMismatch
-from ganpress.structure.surgery import fold_batch_norm
 
 GENERATORS = [("6", 16, 1), ("3_5_2", 32, 3), ("4", 64, 1), ("16", 32, 1)]
 
@@ -75,12 +75,16 @@ def test_every_convolution_runs_in_integers(trained_like, tmp_path, bits):
 def test_channels_last_codes_need_no_transpositions_of_the_runtime(trained_like, tmp_path):
     quantized = quantize(trained_like("4", 64, 1), latents(64), QuantizationConfig(8, 8))
     export_onnx(quantized, tmp_path / "generator.onnx", latents(2))
-    assert operators_run(tmp_path / "generator.onnx", tmp_path)["Transpose"] == 4  # one each doubling
+    assert (
+        operators_run(tmp_path / "generator.onnx", tmp_path)["Transpose"] == 5
+    )  # of the latents, one pixel; and one each doubling
 
 
 def test_float_file_runs_native_transposed_convolutions(trained_like, tmp_path):
-    export_onnx(trained_like("4", 64, 1), tmp_path / "generator.onnx", latents(2))
-    assert operators_run(tmp_path / "generator.onnx", tmp_path)["ConvTranspose"] == 4
+    model = in_form(trained_like("4", 64, 1), "native", latents(2))
+    export_onnx(model, tmp_path / "generator.onnx", latents(2))
+    found = operators_run(tmp_path / "generator.onnx", tmp_path)
+    assert (found["ConvTranspose"], found["Gemm"], found["Add"]) == (4, 1, 0)  # single pixels are a matrix product
 
 
 def test_weights_are_stored_as_int8_and_the_file_is_a_quarter(trained_like, tmp_path):
@@ -91,7 +95,7 @@ def test_weights_are_stored_as_int8_and_the_file_is_a_quarter(trained_like, tmp_
     for initializer in onnx.load(tmp_path / "int8.onnx").graph.initializer:
         kinds[initializer.data_type] += np.prod(initializer.dims, dtype=int)
     weights = sum(p.numel() for p in model.parameters() if p.dim() > 1)
-    assert kinds[onnx.TensorProto.INT8] == weights
+    assert weights <= kinds[onnx.TensorProto.INT8] < 1.01 * weights  # zeros of a head that draws in blocks
     assert kinds[onnx.TensorProto.FLOAT] < 0.05 * weights
     ratio = (tmp_path / "float.onnx").stat().st_size / (tmp_path / "int8.onnx").stat().st_size
     assert ratio > 3.6
@@ -105,7 +109,7 @@ def test_file_holds_no_metadata_and_the_same_bytes_each_time(trained_like, tmp_p
     proto = onnx.load(tmp_path / "first")
     assert not proto.metadata_props
     assert not proto.graph.value_info
-    overhead = (tmp_path / "first").stat().st_size - 4 * sum(p.numel() for p in fold_batch_norm(model).parameters())
+    overhead = (tmp_path / "first").stat().st_size - 4 * sum(p.numel() for p in model.parameters())
     assert overhead < 2500
 
 

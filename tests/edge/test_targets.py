@@ -190,11 +190,21 @@ def test_number_type_that_a_target_has_not_is_refused(trained_like, tmp_path):
         TARGETS["onnx"].write(trained_like("2", 16, 1), tmp_path / "x.onnx", latents(1), "bfloat16")
 
 
-@pytest.mark.parametrize("name", [installed("openvino")])
-def test_own_integers_are_for_onnx_alone(trained_like, tmp_path, name):
+@pytest.mark.parametrize("name", [installed("executorch")])
+def test_own_integers_are_for_targets_that_keep_them(trained_like, tmp_path, name):
     quantized = quantize(trained_like("2", 16, 1), latents(8), QuantizationConfig(8, 8))
     with pytest.raises(ConfigError, match=rf"the target '{name}' writes float generators and quantizes by itself"):
         TARGETS[name].write(quantized, tmp_path / "x", latents(1))
+
+
+@pytest.mark.needs_vnni
+@pytest.mark.parametrize("name", [installed("openvino")])
+def test_own_integers_run_in_integers(trained_like, tmp_path, name):
+    quantized, path = quantize(trained_like("8", 32, 1), latents(64), QuantizationConfig(8, 8)), tmp_path / "g.xml"
+    TARGETS[name].write(quantized, path, latents(2))
+    profile = TARGETS[name].kernels(path, latents(1))
+    assert (profile.layers, profile.integer_layers) == (4, 4)
+    assert compare_outputs(quantized, TARGETS[name].open(path), latents(16, 1)).snr_db > 30
 
 
 def test_generator_in_training_mode_is_left_as_it_is(tmp_path):

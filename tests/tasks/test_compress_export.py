@@ -16,7 +16,7 @@ from ganpress.files.checkpoint import file_digest, load_model, save_model
 from ganpress.files.frames import read_content
 from ganpress.registries import TARGETS
 from models.builders import Blueprint
-from models.wdcgan import WdcganGenerator
+from models.wdcgan import WdcganGenerator, WdcganSpec
 from tasks import compress, export
 
 PARAMS = {
@@ -66,7 +66,7 @@ def test_int8_records_its_calibration_and_its_quality(project, run_stage):
     assert run_stage(project.parent, compress, "int8") == 0
     folder = project / "compress" / "int8"
     record, metrics = (json.loads((folder / name).read_text()) for name in ("compression.json", "metrics.json"))
-    generator, blueprint = load_model(folder / "generator.safetensors", "quantized_wdcgan")
+    generator, blueprint = load_model(folder / "generator.safetensors", "quantized")
     assert generator(torch.zeros(2, 100)).shape == (2, 1, 16, 16)
     assert (record["source"], record["source_md5"]) == (
         "student/d3",
@@ -77,7 +77,9 @@ def test_int8_records_its_calibration_and_its_quality(project, run_stage):
     assert record["calibration"]["count"] == 32
     seed = record["calibration"]["seed"]
     assert inputs_digest(LatentInputs().draw(seed, "calibration", 32)) == record["calibration"]["sha256"]
-    assert [one["tensor"] for one in record["activations"]] == ["latents", "layer0", "layer1", "head before tanh"]
+    assert [one["tensor"] for one in record["activations"]] == [
+        f"{layer} {side}" for layer in ("blocks.0.conv", "blocks.1.conv", "head") for side in ("input", "output")
+    ]
     assert metrics["size_bytes"] == (folder / "generator.safetensors").stat().st_size
     assert metrics["snr_db"] > 20
 
@@ -117,7 +119,7 @@ def test_channels_are_cut_before_weights_are_rounded(project, run_stage):
     assert run_stage(project.parent, compress, "narrow") == 0
     folder = project / "compress" / "narrow"
     _, blueprint = load_model(folder / "generator.safetensors")
-    assert blueprint.arguments["widths"] == [4, 2]
+    assert WdcganSpec.parse(blueprint.arguments["base"]["arguments"]["spec"], levels=2).widths == (4, 2)
     record = json.loads((folder / "compression.json").read_text())
     assert record["options"]["width"] == 0.67
     assert all(list(layer["weights"]) == [str(bits) for bits in range(2, 9)] for layer in record["scan"].values())

@@ -145,7 +145,7 @@ def test_card_lists_every_choice_of_the_compression(project, run):
     assert made.options["clipping"] == "mse"
     assert made.options["percentile"] == 99.99
     assert made.weight_scheme == "symmetric per output channel, least squared error"
-    assert made.activation_scheme == "asymmetric per tensor, smallest and largest value"
+    assert made.activation_scheme == "asymmetric, inputs per tensor, outputs per channel, least squared error"
     assert (card.quantization.weight_bits, card.quantization.activation_bits, made.sparsity) == (8, 8, 0.0)
 
 

@@ -13,9 +13,8 @@ from ganpress.data.prepared.generator_inputs import canvas_of
 from ganpress.evaluation.compression_level import pack_float, pack_level
 from ganpress.files.checkpoint import save_model
 from models.builders import Blueprint, generator_blueprint
-from models.quantized import QuantizedLayer
 from models.quantized_layers import QuantizedConv
-from models.quantized_network import Quantized
+from models.quantized_network import QuantizedNetwork
 from tasks import sweep
 
 IMAGES = 40
@@ -36,8 +35,7 @@ PARAMS = {
 
 def levels_of(model):
     """Codes from the smallest to the largest of an output channel, at most, for each layer."""
-    kinds = QuantizedLayer | QuantizedConv
-    weights = [module.weight.int().flatten(1) for module in model.modules() if isinstance(module, kinds)]
+    weights = [module.weight.int().flatten(1) for module in model.modules() if isinstance(module, QuantizedConv)]
     return [int((weight.amax(1) - weight.amin(1)).max()) + 1 for weight in weights]
 
 
@@ -99,7 +97,7 @@ def test_no_channel_has_more_levels_than_its_bits_allow(trained_like, bits):
     model, blueprint = trained_like("3", 16, 1), Blueprint("wdcgan_generator", {"spec": "3", "size": 16, "channels": 1})
     calibration = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
     packed = pack_level(model, blueprint, SweepPoint("aciq", bits), calibration, seed=1)
-    assert isinstance(packed.model, Quantized)
+    assert isinstance(packed.model, QuantizedNetwork)
     assert 2 ** (bits - 1) < max(levels_of(packed.model)) <= 2**bits
     assert packed.model.activation_bits == bits
 

@@ -20,15 +20,13 @@ class LinearQuantization(Section):
     """Options of `quantize`."""
 
     weight_bits: Bits | None = None
-    """Bits of weights; None leaves them in float. W-DCGAN generators pass integers from layer to layer unless an option
-    below needs the layer-by-layer form that all others have: channel_inputs, compensated, adaptive, split_share,
-    corrected_bias, mean_weight_bits, min_snr_db, max_bytes."""
+    """Bits of weights; None leaves them in float."""
     activation_bits: Bits | None = None
     """Bits of activations, asymmetric per tensor, calibrated; None leaves them in float."""
     clipping: Clipping = "none"
     """Of weights: what the largest code stands for."""
     activation_clipping: Clipping | None = None
-    """Of activations; None takes `none` for W-DCGAN generators and `mse` for all others."""
+    """Of activations; None takes `mse`."""
     percentile: Percentile = 99.99
     """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
     symmetric: bool = False

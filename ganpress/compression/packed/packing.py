@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.basics.whole_files import write_whole
-from ganpress.compression import ganpack2
-from ganpress.compression.codes import pack_codes, unpack_codes
+from ganpress.compression.packed import ganpack2
+from ganpress.compression.packed.codes import pack_codes, unpack_codes
 from ganpress.errors import CheckpointError, ConfigError, shown
 from ganpress.files.blueprint_files import build_checked, read_blueprint
 from ganpress.files.checkpoint import load_weights_
@@ -25,7 +25,7 @@ from ganpress.files.frames import MAGIC, decode_frames, frame_of, largest_conten
 from ganpress.files.plain_values import fit
 from ganpress.files.tensor_files import MOST_DIMENSIONS, parts_by_type, read_tensors, tensor_bytes
 from models.builders import Blueprint
-from models.quantized import QuantizedLayer
+from models.former_wdcgan import converted
 from models.quantized_layers import QuantizedConv
 
 FORMAT, FORMAT_VERSION = "ganpress-packed", 3
@@ -127,7 +127,7 @@ def _decoded(stored: bytes, origin: str) -> tuple[nn.Module, Blueprint]:
     for name, (bits, *shape) in codes.items():
         state[name] = unpack_codes(state[name].numpy().tobytes(), bits, shape, shown(name))
     load_weights_(model, state, origin)
-    return model.eval(), blueprint
+    return converted(model.eval(), blueprint)
 
 
 def _checked_codes(facts: dict[str, object], state: dict[str, Tensor], largest: int) -> dict[str, tuple[int, ...]]:
@@ -151,5 +151,5 @@ def code_bits(model: nn.Module) -> dict[str, int]:
     return {
         f"{name}.weight" if name else "weight": layer.weight_bits
         for name, layer in model.named_modules()
-        if isinstance(layer, QuantizedLayer | QuantizedConv) and layer.weight_bits is not None
+        if isinstance(layer, QuantizedConv) and layer.weight_bits is not None
     }

@@ -4,37 +4,29 @@ from dataclasses import asdict
 
 from models.builders import Blueprint
 from models.family import Argument
-from models.quantized_network import Quantized, QuantizedNetwork
+from models.quantized_network import QuantizedNetwork
 
 
-def quantized_blueprint(generator: Quantized, base: Blueprint) -> Blueprint:
+def quantized_blueprint(generator: QuantizedNetwork, base: Blueprint) -> Blueprint:
     """What rebuilds `generator`, its calibration record included.
 
     Args:
         generator: a quantized generator.
         base: what rebuilds the float generator that it was made of.
     """
-    record = asdict(generator.calibration) if generator.calibration else None
-    bits: dict[str, Argument] = {"weight_bits": generator.weight_bits, "activation_bits": generator.activation_bits}
-    if isinstance(generator, QuantizedNetwork):
-        return Blueprint("quantized", {**_network(generator, base), **bits, "calibration": record})
-    shape: dict[str, Argument] = {
-        "latent": generator.latent,
-        "widths": [*generator.widths],
-        "channels": generator.channels,
-    }
-    return Blueprint("quantized_wdcgan", {**shape, **bits, "calibration": record})
-
-
-def _network(generator: QuantizedNetwork, base: Blueprint) -> dict[str, Argument]:
-    own: dict[str, Argument] = {
+    arguments: dict[str, Argument] = {
         "base": {"builder": base.builder, "arguments": base.arguments},
         "layers": [*generator.layers],
         "folded": [*generator.folded],
+        "weight_bits": generator.weight_bits,
+        "activation_bits": generator.activation_bits,
+        "calibration": asdict(generator.calibration) if generator.calibration else None,
     }
     if generator.channel_inputs:
-        own["channel_inputs"] = True
+        arguments["channel_inputs"] = True
     for name in ("layer_bits", "repeated"):
         if getattr(generator, name):
-            own[name] = {**getattr(generator, name)}
-    return own
+            arguments[name] = {**getattr(generator, name)}
+    if generator.pixels:
+        arguments["pixels"] = [*generator.pixels]
+    return Blueprint("quantized", arguments)

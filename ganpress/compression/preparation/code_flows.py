@@ -7,27 +7,23 @@ twice.
 
 from collections.abc import Mapping
 
-import torch
 from torch import fx
 
-aten = torch.ops.aten
+from ganpress.structure.function_graph import argument
 
-MOVING = frozenset([
-    aten.relu.default, aten.relu_.default, aten.max_pool2d.default,
-    aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
-    aten.pixel_shuffle.default, aten.pixel_unshuffle.default, aten.cat.default, aten.pad.default, aten.slice.Tensor,
-    aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default,
-    aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.permute.default, aten.transpose.int,
-    aten.unsqueeze.default, aten.squeeze.dim, aten.contiguous.default, aten.clone.default,
-])  # fmt: skip
-"""Operators in eval mode whose results are values that they read, or zero."""
+MOVING = frozenset({
+    "relu", "max_pool2d", "dropout", "pixel_shuffle", "pixel_unshuffle", "cat", "pad", "getitem", "narrow",
+    "interpolate", "view", "reshape", "flatten", "unflatten", "permute", "transpose", "unsqueeze", "squeeze",
+    "contiguous", "clone", "identity",
+})  # fmt: skip
+"""Functions in eval mode whose results are values that they read, or zero."""
 
 
 def readers_of(value: fx.Node, layers: Mapping[fx.Node, str]) -> tuple[str, ...]:
     """Names of the layers that alone read a value, through nothing but operators that commute with rounding.
 
     Args:
-        value: in the graph that torch.export made.
+        value: in a graph of `ganpress.structure.function_graph`.
         layers: names of the layers, by their nodes.
 
     Returns:
@@ -38,13 +34,19 @@ def readers_of(value: fx.Node, layers: Mapping[fx.Node, str]) -> tuple[str, ...]
         if user in layers:
             names: tuple[str, ...] = (layers[user],)
         else:
-            names = readers_of(user, layers) if user.target in MOVING and not _pads_another_value(user) else ()
+            names = readers_of(user, layers) if _moves(user) else ()
         if not names:
             return ()
         found.update(dict.fromkeys(names))
     return tuple(found)
 
 
-def _pads_another_value(node: fx.Node) -> bool:
-    """Whether a node puts constants other than zero around maps, which the codes may not hold."""
-    return node.target is aten.pad.default and len(node.args) > 3 and bool(node.args[3])
+def _moves(node: fx.Node) -> bool:
+    if node.target == "pad":  # constants other than zero may be none of the codes
+        return argument(node, 2, "mode", "constant") != "constant" or not argument(node, 3, "value")
+    if node.target == "interpolate":
+        return bool(argument(node, 3, "mode", "nearest") == "nearest")
+    if node.target == "getitem":
+        parts = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+        return all(part is None or part is Ellipsis or isinstance(part, slice) for part in parts)
+    return node.target in MOVING

@@ -13,17 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from ganpress.compression.preparation.sites import LAYERS, PASSING, owner_of, trace
+from ganpress.compression.preparation.sites import LAYERS, PASSING, owner_of, shift_of, trace
 from ganpress.errors import ConfigError
+from ganpress.structure.function_graph import argument
 from models.quantized_network import QUANTIZABLE
 
-aten = torch.ops.aten
-
-HOMOGENEOUS = (
-    *PASSING, aten.relu.default, aten.relu_.default, aten.leaky_relu.default, aten.leaky_relu_.default,
-    aten.upsample_nearest2d.vec, aten.upsample_bilinear2d.vec, aten.avg_pool2d.default, aten.max_pool2d.default,
-)  # fmt: skip
-"""Operators that give a multiple of their result for that multiple of their input, each channel by itself."""
+HOMOGENEOUS = (*PASSING, "relu", "leaky_relu", "avg_pool2d", "max_pool2d")
+"""Functions that give a multiple of their result for that multiple of their input, each channel by itself."""
 PASSES = 20
 """Over all pairs: a layer in the middle belongs to two. Factors change by less than a percent from then on."""
 LARGEST_FACTOR = 100.0
@@ -69,60 +65,55 @@ def equalize_layers(model: nn.Module, example: Tensor) -> nn.Module:
 
 
 def _find_pairs(model: nn.Module, example: Tensor) -> list[Pair]:
-    program = trace(model, example)
-    owners = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
-    found = (_pair(model, node, owners) for node in program.graph.nodes if node.target in LAYERS)
+    nodes = trace(model, example).nodes
+    found = (_pair(model, node) for node in nodes if node.target in LAYERS)
     return [pair for pair in found if pair is not None]
 
 
-def _pair(model: nn.Module, node: fx.Node, owners: dict[str, str]) -> Pair | None:
+def _pair(model: nn.Module, node: fx.Node) -> Pair | None:
     """The pair whose first layer a node is; None where a factor does not pass to a second one."""
-    first, norm = _layer(model, node, owners), None
+    first, norm = _layer(model, node), None
     shifts: list[nn.Parameter] = []
     while first is not None and len(node.users) == 1:
         (reader,) = node.users
         if reader.target in LAYERS and reader.args[0] is node:
-            second = _layer(model, reader, owners)
+            second = _layer(model, reader)
             return None if second is None else Pair(first, norm, tuple(shifts), second)
-        if reader.target is aten.batch_norm.default and norm is None and not shifts and _once(reader.args[3]):
-            found = model.get_submodule(owner_of(reader.args[3], owners) or "")
+        if reader.target == "batch_norm" and norm is None and not shifts and _once(argument(reader, 1, "running_mean")):
+            found = model.get_submodule(owner_of(argument(reader, 1, "running_mean")) or "")
             if not isinstance(found, nn.BatchNorm1d | nn.BatchNorm2d):
                 return None
             norm = found
-        elif reader.target is aten.add.Tensor and reader.args[0] is node:
-            shift = _shift(model, reader.args[1], owners, _channels(first))
+        elif reader.target == "add" and reader.args[0] is node:
+            shift = shift_of(reader, _channels(first))
             if shift is None:
                 return None
-            shifts.append(shift)
-        elif reader.target not in HOMOGENEOUS and not _pads_homogeneously(reader):
+            shifts.append(model.get_parameter(shift))
+        elif not _homogeneous(reader):
             return None
         node = reader
     return None
 
 
-def _layer(model: nn.Module, node: fx.Node, owners: dict[str, str]) -> nn.Module | None:
+def _layer(model: nn.Module, node: fx.Node) -> nn.Module | None:
     """The layer behind a node; None where it has groups, is used again, or is no module of a known kind."""
-    name = owner_of(node.args[1], owners)
-    layer = None if name is None or not _once(node.args[1]) else model.get_submodule(name)
+    weight = argument(node, 1, "weight")
+    name = owner_of(weight)
+    layer = None if name is None or not _once(weight) else model.get_submodule(name)
     return layer if isinstance(layer, QUANTIZABLE) and getattr(layer, "groups", 1) == 1 else None
-
-
-def _shift(model: nn.Module, node: object, owners: dict[str, str], channels: int) -> nn.Parameter | None:
-    """The parameter with one value a channel that a node stands for, through changes of its shape."""
-    while isinstance(node, fx.Node) and node.target in (aten.unsqueeze.default, aten.view.default) and _once(node):
-        node = node.args[0]
-    name = owners.get(node.name) if isinstance(node, fx.Node) and _once(node) else None
-    parameter = None if name is None else dict(model.named_parameters()).get(name)
-    return parameter if parameter is not None and parameter.numel() == channels else None
 
 
 def _once(node: object) -> bool:
     return isinstance(node, fx.Node) and len(node.users) == 1
 
 
-def _pads_homogeneously(node: fx.Node) -> bool:
-    """Whether a node pads with what is there, or with zeros."""
-    return node.target is aten.pad.default and not any(node.args[3:])
+def _homogeneous(node: fx.Node) -> bool:
+    """Whether a function gives a multiple of its result for that multiple of its input."""
+    if node.target == "pad":  # with what is there, or with zeros
+        return argument(node, 2, "mode", "constant") != "constant" or not argument(node, 3, "value")
+    if node.target == "interpolate":
+        return argument(node, 3, "mode", "nearest") in ("nearest", "bilinear")
+    return node.target in HOMOGENEOUS
 
 
 def _equalize_(pair: Pair) -> None:

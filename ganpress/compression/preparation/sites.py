@@ -1,33 +1,28 @@
 """Where a generator can be quantized: its convolutions and linear layers, and what each one's output goes into.
 
-Read from the graph that torch.export makes of one forward pass, so that no architecture has to describe itself.
+Read from the functions that one forward pass calls, so that no architecture has to describe itself.
 """
 
-import copy
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import Tensor, fx, nn
 
 from ganpress.compression.preparation.code_flows import readers_of
 from ganpress.errors import ConfigError
-from models.quantized_geometry import geometry_of
+from ganpress.structure.function_graph import argument, shape_of, trace_functions
+from models.quantized_geometry import draws_one_pixel, geometry_of
 from models.quantized_network import QUANTIZABLE
 
-aten = torch.ops.aten
 Follower = Literal["relu", "tanh", "instance_norm"]
 
-LAYERS = (aten.conv2d.default, aten.conv2d.padding, aten.conv_transpose2d.input, aten.linear.default)
-FOLLOWERS: dict[object, Follower] = {
-    aten.relu.default: "relu",
-    aten.relu_.default: "relu",
-    aten.tanh.default: "tanh",
-    aten.instance_norm.default: "instance_norm",
-}
-PASSING = (aten.dropout.default, aten.feature_dropout.default)
-"""Operators that do nothing in eval mode."""
+LAYERS = ("conv2d", "conv_transpose2d", "linear")
+FOLLOWERS: dict[object, Follower] = {"relu": "relu", "tanh": "tanh", "instance_norm": "instance_norm"}
+PASSING = ("dropout", "identity")
+"""Functions that do nothing in eval mode."""
+VIEWS = ("getitem", "view", "reshape", "unsqueeze")
+"""Ways to lay the values of a parameter beside channels."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +33,21 @@ class Site:
     """Dotted name of the module."""
     norm: str | None = None
     """Batch normalisation that follows at once and nowhere else, so that it can be folded."""
+    shift: str | None = None
+    """Parameter of one value a channel that is added next, and nowhere else, so that it can be folded, too."""
     follower: Follower | None = None
-    """What alone reads the layer's output, behind `norm`; None where it is something else, or several."""
+    """What alone reads the layer's output, behind `norm` and `shift`; None where it is something else, or several."""
     readers: tuple[str, ...] = ()
-    """Layers that alone read the output, behind `norm`, with nothing between that does not commute with rounding; empty
+    """Layers that alone read the output, behind both, with nothing between that does not commute with rounding; empty
     where anything else reads it.
     """
+    pixel: bool = False
+    """Whether it is a transposed convolution of single pixels, see `models.quantized_geometry`."""
+
+    @property
+    def folded(self) -> tuple[str, ...]:
+        """Names of the normalisation and of the parameter that the layer can contain."""
+        return tuple(name for name in (self.norm, self.shift) if name is not None)
 
 
 def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
@@ -60,16 +64,13 @@ def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
     """
     if not any(isinstance(layer, QUANTIZABLE) for layer in model.modules()):
         raise _nothing_to_quantize(model)
-    program = trace(model, example)
-    signature = program.graph_signature
-    owners = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    nodes = [node for node in program.graph.nodes if node.target in LAYERS]
-    named = [(node, owner_of(node.args[1], owners)) for node in nodes]
+    nodes = [node for node in trace(model, example).nodes if node.target in LAYERS]
+    named = [(node, owner_of(argument(node, 1, "weight"))) for node in nodes]
     calls = Counter(name for _, name in named)
     layers = {node: name for node, name in named if name is not None and _quantizable(model, name)}
     sites = {}
     for node, name in layers.items():
-        sites[name] = _site(model, node, layers, owners) if calls[name] == 1 else Site(name)
+        sites[name] = _site(model, node, layers) if calls[name] == 1 else Site(name)
     if not sites:
         raise _nothing_to_quantize(model)
     return tuple(_without_shared_norms(sites))
@@ -79,16 +80,15 @@ def _nothing_to_quantize(model: nn.Module) -> ConfigError:
     return ConfigError(f"{type(model).__name__} has no convolution or linear layer that can be quantized")
 
 
-def trace(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    """The graph of one forward pass in eval mode.
+def trace(model: nn.Module, example: Tensor) -> fx.Graph:
+    """The functions of one forward pass in eval mode, see `ganpress.structure.function_graph`.
 
     Raises:
         ConfigError: if the generator cannot be traced.
     """
     try:
-        with torch.no_grad():
-            return torch.export.export(copy.deepcopy(model).eval(), (example,))
-    except Exception as error:  # the tracer raises many types
+        return trace_functions(model, example)
+    except Exception as error:  # a generator's own functions raise many types
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(
             f"{type(model).__name__} cannot be traced, so that its layers cannot be found: {reason}; "
@@ -96,10 +96,28 @@ def trace(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
         ) from None
 
 
-def owner_of(node: object, owners: dict[str, str]) -> str | None:
+def owner_of(node: object) -> str | None:
     """Dotted name of the module whose parameter or buffer a node is."""
-    name = owners.get(node.name) if isinstance(node, fx.Node) else None
-    return None if name is None else name.rpartition(".")[0]
+    if not isinstance(node, fx.Node) or node.op != "get_attr" or not node.target:
+        return None
+    return str(node.target).rpartition(".")[0]
+
+
+def shift_of(addition: fx.Node, channels: int) -> str | None:
+    """Dotted name of the parameter that an addition adds, where it has one value a channel and is read nowhere else.
+
+    Args:
+        addition: in the graph of the model; the first operand has the channels, (N, C, …).
+        channels: C.
+    """
+    node = argument(addition, 1, "other")
+    while isinstance(node, fx.Node) and node.target in VIEWS and len(node.users) == 1:
+        node = node.args[0]
+    if owner_of(node) is None or len(node.users) != 1 or addition.kwargs.get("alpha", 1) != 1:
+        return None
+    beside, axes = shape_of(argument(addition, 1, "other")), len(shape_of(addition))
+    along_channels = (1,) * (axes - len(beside)) + beside == (1, channels, *(1,) * (axes - 2))
+    return str(node.target) if along_channels and isinstance(node.meta["value"], nn.Parameter) else None
 
 
 def _quantizable(model: nn.Module, name: str) -> bool:
@@ -113,13 +131,17 @@ def _quantizable(model: nn.Module, name: str) -> bool:
     return True
 
 
-def _site(model: nn.Module, node: fx.Node, layers: dict[fx.Node, str], owners: dict[str, str]) -> Site:
-    site, reader = Site(layers[node]), _only_reader(node)
-    if reader is not None and reader.target is aten.batch_norm.default:
-        norm = owner_of(reader.args[3], owners)  # of the running mean
-        layer = None if norm is None else model.get_submodule(norm)
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+def _site(model: nn.Module, node: fx.Node, layers: dict[fx.Node, str]) -> Site:
+    layer, reader = model.get_submodule(layers[node]), _only_reader(node)
+    site = Site(layers[node], pixel=draws_one_pixel(layer, shape_of(argument(node, 0, "input"))))
+    if reader is not None and reader.target == "batch_norm":
+        norm = owner_of(argument(reader, 1, "running_mean"))
+        if norm is not None and isinstance(model.get_submodule(norm), nn.BatchNorm1d | nn.BatchNorm2d):
             site, node, reader = replace(site, norm=norm), reader, _only_reader(reader)
+    if reader is not None and reader.target == "add" and reader.args[0] is node:
+        shift = shift_of(reader, shape_of(node)[1])
+        if shift is not None:
+            site, node, reader = replace(site, shift=shift), reader, _only_reader(reader)
     follower = FOLLOWERS.get(reader.target) if reader is not None else None
     return replace(site, follower=follower, readers=readers_of(node, layers))
 

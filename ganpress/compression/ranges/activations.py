@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.compression.preparation.sites import Site
-from ganpress.compression.ranges.calibration import SATURATION
 from ganpress.compression.ranges.clipping import clip
 from ganpress.compression.ranges.histograms import Histogram, Ranges
 from ganpress.compression.ranges.layer_ranges import LayerRanges, with_shared_codes
@@ -30,6 +29,8 @@ Elsewhere channels have one scale together, unless what reads them has one for e
 few values, cut off those of unseen inputs: SRGAN, calibrated on two pictures of 32x32, comes 11 dB nearer to its floats
 with one scale. And ONNX Runtime decodes one scale 13 times as fast as many, where it has put channels last.
 """
+SATURATION = math.atanh(1 - 1 / 255)
+"""Beyond this, tanh rounds to pixel 0 or 255: the head needs no codes there."""
 PICTURE_TOLERANCE = 1e-3
 """Of a code: how far from a picture's 256 values is still one of them."""
 
@@ -70,7 +71,7 @@ def _measured(
 
     def look(name: str, source: Tensor, target: Tensor) -> None:
         ranges = observed[name]
-        target = _told_apart(_channels(target) - ranges.centre[:, None], followers[name])
+        target = told_apart(_channels(target) - ranges.centre[:, None], followers[name])
         found = (
             Histogram.of(_grouped(_channels(source), len(ranges.source.low)), ranges.source),
             Histogram.of(_grouped(target, len(ranges.target.low)), ranges.target),
@@ -140,13 +141,13 @@ def _layer_ranges(
     if site.follower == "instance_norm":
         centre = (target.low + target.high) / 2
         target = Ranges(target.low - centre, target.high - centre)
-    low, high = _told_apart(torch.stack([target.low, target.high]), site)
+    low, high = told_apart(torch.stack([target.low, target.high]), site)
     if not config.per_channel or not (config.channel_inputs or site.follower in CHANNELWISE):
         low, high = low.amin()[None], high.amax()[None]
     return LayerRanges(source, Ranges(torch.minimum(low, zero), torch.maximum(high, zero)), centre, deviation, picture)
 
 
-def _told_apart(values: Tensor, site: Site) -> Tensor:
+def told_apart(values: Tensor, site: Site) -> Tensor:
     """Clip values beyond which what follows the layer gives the same."""
     if site.follower == "relu":
         return values.clamp(min=0)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ganpress.compression.preparation.outlier_splitting import split_outliers
 from ganpress.compression.preparation.plain_layers import Prepared
 from ganpress.compression.preparation.sites import Site
-from ganpress.compression.ranges.activations import measure_ranges, run_hooked
+from ganpress.compression.ranges.activations import measure_ranges, run_hooked, told_apart
 from ganpress.compression.ranges.histograms import affine
 from ganpress.compression.ranges.layer_ranges import LayerRanges
 from ganpress.compression.rounding.adaptive_rounding import round_adaptive
@@ -43,7 +43,7 @@ def round_layers(
     layers, weights = {}, {}
     for site in sites:
         bits = (layer_bits or {}).get(site.name, config.weight_bits)
-        layers[site.name], weights[site.name] = _empty(prepared, site.name, bits, config, ranges.get(site.name))
+        layers[site.name], weights[site.name] = _empty(prepared, site, bits, config, ranges.get(site.name))
     moments = _moments(prepared, sites, layers) if config.compensated or config.adaptive else {}
     for name, layer in layers.items():
         _set_weights_(layer, weights[name], config, moments.get(name))
@@ -59,11 +59,11 @@ def _has_outliers(site: Site, ranges: LayerRanges, max_crest: float) -> bool:
 
 
 def _empty(
-    prepared: Prepared, name: str, bits: int | None, config: QuantizationConfig, ranges: LayerRanges | None
+    prepared: Prepared, site: Site, bits: int | None, config: QuantizationConfig, ranges: LayerRanges | None
 ) -> tuple[QuantizedConv, Tensor]:
     """A layer with its ranges and its bias, and the weights that are to be rounded to its codes."""
-    original, plain = prepared.model.get_submodule(name), prepared.plain.quantized_layer(name)
-    layer = empty_layer(original, bits, config.activation_bits, config.channel_inputs)
+    original, plain = prepared.model.get_submodule(site.name), prepared.plain.quantized_layer(site.name)
+    layer = empty_layer(original, bits, config.activation_bits, config.channel_inputs, pixel=site.pixel)
     if ranges is not None:
         _set_ranges_(layer, ranges)
     weight = plain.weight
@@ -79,7 +79,7 @@ def _empty(
     step = _book(whole.weight, bits, config).scale
     split = split_outliers(weight, config.split_share, step, config.per_channel)
     repeated = len(split.channels) - weight.shape[1]
-    wider = empty_layer(original, bits, config.activation_bits, config.channel_inputs, repeated)
+    wider = empty_layer(original, bits, config.activation_bits, config.channel_inputs, repeated, site.pixel)
     assert wider.channels is not None  # a share above 0 splits at least one
     wider.channels.copy_(split.channels)
     wider.load_state_dict({**wider.state_dict(), **_without_weights(layer)})
@@ -112,6 +112,9 @@ def _set_input_(source: InputQuantizer, ranges: LayerRanges, pads_zeros: bool) -
     found = ranges.source
     signed = bool((found.low < 0).any())
     scale, zero_point = affine(found.balanced() if pads_zeros and signed else found, source.bits)
+    silent = found.high == found.low  # a step of 1 would make their weights the largest by far
+    if bool(silent.any()) and not bool(silent.all()):
+        scale[silent] = scale[~silent].min()
     if pads_zeros and signed:
         zero_point.fill_(2 ** (source.bits - 1))  # a channel without values would have none
     source.scale.copy_(scale)
@@ -188,18 +191,21 @@ def _output_error(codes: Tensor, weight: Tensor, book: CodeBook, moments: Tensor
 def _correct_biases_(prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, QuantizedConv]) -> None:
     """Take each output channel's mean error on the calibration inputs off its bias (Nagel et al. 2019, section 4.2).
 
-    The error is that of the layer alone, given the inputs of the generator of floats. What an instance normalisation
-    reads is left as it is: the normalisation takes any constant off.
+    The error is that of the layer alone, given the inputs of the generator of floats; that of codes as far as what
+    follows can tell values apart, because they leave out what a ReLU takes away. What an instance normalisation reads
+    is left as it is: the normalisation takes any constant off.
     """
-    corrected = tuple(site for site in sites if site.follower != "instance_norm")
+    corrected = {site.name: site for site in sites if site.follower != "instance_norm"}
     totals: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
     def look(name: str, source: Tensor, wanted: Tensor) -> None:
         found = layers[name].run_maps(source)
+        if layers[name].target is not None:
+            found, wanted = (told_apart(one, corrected[name]) for one in (found, wanted))
         totals[name] = totals.get(name, torch.zeros(())) + (wanted - found).double().sum((0, 2, 3))
         counts[name] = counts.get(name, 0) + wanted[:, 0].numel()
 
-    run_hooked(prepared.plain.network, corrected, lambda: iter(batches_of(prepared.inputs)), look)
+    run_hooked(prepared.plain.network, tuple(corrected.values()), lambda: iter(batches_of(prepared.inputs)), look)
     for name, total in totals.items():
         layers[name].bias.add_(layers[name].phases((total / counts[name]).float()))

@@ -10,10 +10,6 @@ from ganpress.compression.ranges.histograms import Histogram, affine, ranges_of
 from ganpress.config.edge_section import Clipping
 from ganpress.errors import ConfigError
 
-LAYER_OPTIONS = (
-    "channel_inputs", "compensated", "adaptive", "split_share", "corrected_bias", "mean_weight_bits", "min_snr_db",
-)  # fmt: skip
-"""Of `QuantizationConfig`: what W-DCGAN generators, whose integers pass from layer to layer, have no form for."""
 WEIGHT_OPTIONS = ("asymmetric_weights", "compensated", "adaptive", "split_share", "mean_weight_bits")
 
 
@@ -33,7 +29,7 @@ class QuantizationConfig:
     clipping: Clipping = "none"
     """Of weights, see `ganpress.compression.ranges.clipping`."""
     activation_clipping: Clipping | None = None
-    """Of activations; None takes the default: `none` for W-DCGAN, whose codes pass from layer to layer, else `mse`."""
+    """Of activations; None takes the default, `mse`."""
     percentile: float = PERCENTILE
     """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
     symmetric: bool = False
@@ -95,11 +91,6 @@ class QuantizationConfig:
     def weight_options(self) -> tuple[str, ...]:
         """Options that were taken and mean nothing where weights are floats."""
         return tuple(name for name in WEIGHT_OPTIONS if getattr(self, name))
-
-    @property
-    def layer_options(self) -> tuple[str, ...]:
-        """Options that were taken and that only the layer-by-layer form of a quantized generator has."""
-        return tuple(name for name in LAYER_OPTIONS if getattr(self, name))
 
 
 @dataclass(frozen=True)

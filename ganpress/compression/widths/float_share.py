@@ -3,15 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from models.quantized import QuantizedGenerator, QuantizedLayer
 from models.quantized_layers import QuantizedConv
-from models.quantized_network import QUANTIZABLE, Quantized
+from models.quantized_network import QUANTIZABLE, QuantizedNetwork
 
-KINDS = (QuantizedConv, QuantizedLayer, *QUANTIZABLE)
+KINDS = (QuantizedConv, *QUANTIZABLE)
 
 
 @torch.no_grad()
-def float_macs_share(generator: Quantized, example: Tensor) -> float:
+def float_macs_share(generator: QuantizedNetwork, example: Tensor) -> float:
     """Share of the multiplications that layers in floats do, of all layers of a quantizable kind.
 
     A transposed convolution counts as the plain one that it is rewritten to.
@@ -20,8 +19,6 @@ def float_macs_share(generator: Quantized, example: Tensor) -> float:
         generator: quantized, in eval mode.
         example: an input of one sample, (1, …).
     """
-    if isinstance(generator, QuantizedGenerator):
-        return 0.0
     counts = {True: 0, False: 0}
 
     def hook(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:

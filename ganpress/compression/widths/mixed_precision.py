@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganpress.compression.assembly import assemble
 from ganpress.compression.packed.packing import coded_bytes, packed
 from ganpress.compression.packed.quantized_blueprint import quantized_blueprint
 from ganpress.compression.preparation.plain_layers import Prepared, prepare
 from ganpress.compression.ranges.clipping import BITS
+from ganpress.compression.rounding.assembly import assemble
 from ganpress.compression.rounding.layer_rounding import round_layers
 from ganpress.compression.rounding.weight_codes import QuantizationConfig
 from ganpress.compression.widths.sensitivity import choose_bits, scan_layers

@@ -11,7 +11,7 @@ from ganpress.edge.forms.float_forms import FORMS, Form, has_transposed
 from ganpress.edge.targets.target import Target
 from ganpress.metrics.scoring import Generate
 from ganpress.performance.latency import measure_latency
-from models.quantized_network import Quantized
+from models.quantized_network import QuantizedNetwork
 
 ROUNDS = 30
 """Timed calls of each form."""
@@ -59,7 +59,7 @@ def write_faster_form(
         CheckpointError: if the target's runtime cannot load what was written.
     """
     default = target.default_form(number_type)
-    if isinstance(model, Quantized) or not has_transposed(model):
+    if isinstance(model, QuantizedNetwork) or not has_transposed(model):
         return WrittenForm(target.write(model, path, example, number_type, calibration, default), default)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".forms-", dir=path.parent) as folder:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.compression.preparation.sites import Site, find_sites
-from ganpress.edge.forms.float_forms import scale_of_outputs
 from ganpress.errors import ConfigError
+from ganpress.structure.surgery import scale_of_outputs
 
 SMALLEST_SPREAD = 1e-3
 """Of a channel, relative to the mean of all; one that hardly moves is not blown up."""

@@ -1,9 +1,10 @@
 """Forms of a float generator that compute the same and run at different speeds; every rewriting is exact.
 
 `native` keeps transposed convolutions, `subpixel` replaces each one by a plain convolution to r * r times the channels
-and a rearrangement (Shi et al. 2016), which every runtime can multiply in integers. In both, batch normalisations are
-folded into the layer before them. Which one is faster depends on the runtime, the number type and the machine, and so
-is measured: `ganpress.edge.forms.choice`.
+and a rearrangement (Shi et al. 2016), which every runtime can multiply in integers. In both, batch normalisations and
+parameters that are added are folded into the layer before them, and a transposed convolution of single pixels is a
+matrix product. Which one is faster depends on the runtime, the number type and the machine, and so is measured:
+`ganpress.edge.forms.choice`.
 """
 
 import copy
@@ -16,10 +17,9 @@ from torch.nn import functional
 
 from ganpress.compression.preparation.sites import Site, find_sites
 from ganpress.errors import ConfigError
-from ganpress.structure.surgery import deployable, fold_batch_norm, plain_convolution
-from models.edge_wdcgan import DeployedWdcgan
+from ganpress.structure.surgery import folded, plain_convolution
 from models.quantized_geometry import Geometry, geometry_of
-from models.wdcgan import WdcganGenerator
+from models.quantized_network import take_out_
 
 Form = Literal["native", "subpixel"]
 FORMS: tuple[Form, ...] = ("native", "subpixel")
@@ -53,9 +53,6 @@ def in_form(model: nn.Module, form: Form, example: Tensor, sites: Sequence[Site]
     Raises:
         ConfigError: if the generator cannot be traced.
     """
-    if isinstance(model, WdcganGenerator | DeployedWdcgan):
-        folded = fold_batch_norm(model) if isinstance(model, WdcganGenerator) else model
-        return deployable(folded) if form == "subpixel" else folded
     rewritten = copy.deepcopy(model).eval()
     try:
         sites = find_sites(rewritten, example) if sites is None else sites
@@ -71,39 +68,27 @@ def has_transposed(model: nn.Module) -> bool:
     return any(isinstance(layer, nn.ConvTranspose2d) for layer in model.modules())
 
 
+def _product(layer: SubpixelConv) -> nn.Module:
+    """A layer of single pixels as a matrix product; what it draws of each channel lies together already."""
+    outputs, inputs = layer.weight.shape[:2]
+    factor = layer.geometry.factor
+    linear = nn.Linear(inputs, outputs)
+    linear.weight, linear.bias = nn.Parameter(layer.weight.flatten(1)), layer.bias
+    return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, (outputs // factor**2, factor, factor)))
+
+
+@torch.no_grad()
 def _rewrite_(model: nn.Module, site: Site, form: Form) -> None:
     if not site.name:
         return  # the generator is a single layer
     layer = model.get_submodule(site.name)
     norm = model.get_submodule(site.norm) if site.norm else None
-    if form == "subpixel" and isinstance(layer, nn.ConvTranspose2d):
-        weight, bias = plain_convolution(layer, norm)
-        model.set_submodule(site.name, SubpixelConv(geometry_of(layer), weight, bias, site.follower == "relu"))
-    elif norm is not None:
-        _fold_(layer, norm)
-    if site.norm:
-        model.set_submodule(site.norm, nn.Identity())
-
-
-@torch.no_grad()
-def _fold_(layer: nn.Module, norm: nn.Module) -> None:
-    """Fold a batch normalisation into the layer before it, in float64."""
-    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)  # what find_sites calls a norm
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise ConfigError("a batch normalisation without running statistics cannot be folded; train it with them")
-    scale = torch.rsqrt(variance.double() + norm.eps) * (norm.weight.double() if norm.affine else 1.0)
-    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
-    shift = (torch.zeros_like(scale) if bias is None else bias.double()) - mean.double()
-    shift = shift * scale + (norm.bias.double() if norm.affine else 0.0)
-    if isinstance(layer, nn.ConvTranspose2d):  # (I, O / groups, k, k)
-        scaled = weight.double() * scale_of_outputs(layer, scale)
-    else:  # (O, I / groups, …)
-        scaled = weight.double() * scale.reshape(-1, *(1 for _ in weight.shape[1:]))
-    layer.weight, layer.bias = nn.Parameter(scaled.float()), nn.Parameter(shift.float())
-
-
-def scale_of_outputs(layer: nn.ConvTranspose2d, channels: Tensor) -> Tensor:
-    """Spread a value of each output channel (O,) over a transposed convolution's weights, (I, O / groups, 1, 1)."""
-    inputs = layer.in_channels // layer.groups
-    return channels.reshape(layer.groups, 1, -1).expand(-1, inputs, -1).flatten(0, 1)[:, :, None, None]
+    shift = model.get_parameter(site.shift) if site.shift else None
+    if isinstance(layer, nn.ConvTranspose2d) and (form == "subpixel" or site.pixel):
+        geometry, parameters = geometry_of(layer, site.pixel), plain_convolution(layer, norm, shift, site.pixel)
+        subpixel = SubpixelConv(geometry, *parameters, site.follower == "relu")
+        model.set_submodule(site.name, _product(subpixel) if site.pixel and geometry.groups == 1 else subpixel)
+    elif site.folded:
+        layer.weight, layer.bias = (nn.Parameter(one.float()) for one in folded(layer, norm, shift))
+    for name in site.folded:
+        take_out_(model, name)

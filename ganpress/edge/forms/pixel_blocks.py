@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from ganpress.edge.forms.float_forms import SubpixelConv
 from ganpress.structure.surgery import plain_convolution
-from models.edge_wdcgan import DeployedWdcgan
 from models.quantized_geometry import Geometry, Pair, geometry_of
 from models.quantized_layers import QuantizedConv
 
@@ -34,7 +33,7 @@ WORTHWHILE = 0.75
 MAX_GROWTH = 0.1
 """Of a file, as a share of all weights. The added zeros of a generator of some 25,000 would outweigh half of it."""
 
-Narrow = nn.Conv2d | nn.ConvTranspose2d | SubpixelConv | QuantizedConv
+Narrow = nn.Conv2d | SubpixelConv | QuantizedConv
 
 
 @torch.no_grad()
@@ -57,7 +56,7 @@ def widen_outputs(model: nn.Module, example: Tensor, max_growth: float = MAX_GRO
         if _added(layer) <= left:
             left -= _added(layer)
             rewritten.set_submodule(name, _widened(layer, _block(layer), sizes[name]))
-    return nn.Sequential(rewritten) if isinstance(rewritten, DeployedWdcgan) else rewritten  # a form of its own
+    return rewritten
 
 
 def in_blocks(geometry: Geometry, weight: Tensor, block: int, size: Pair) -> tuple[Geometry, Tensor]:
@@ -101,10 +100,7 @@ def _layers(model: nn.Module) -> list[tuple[str, Narrow]]:
     for name, layer in model.named_modules():
         if not name or not isinstance(layer, Narrow):
             continue
-        try:
-            geometry = _geometry(layer)
-        except ValueError:  # a transposed convolution that is no plain one
-            continue
+        geometry = _geometry(layer)
         plain = geometry.stride == (1, 1) and geometry.dilation == (1, 1) and geometry.groups == 1
         linear = isinstance(layer, QuantizedConv) and layer.linear
         if plain and geometry.border is None and not linear:
@@ -113,18 +109,16 @@ def _layers(model: nn.Module) -> list[tuple[str, Narrow]]:
 
 
 def _geometry(layer: Narrow) -> Geometry:
-    return geometry_of(layer) if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) else layer.geometry
+    return geometry_of(layer) if isinstance(layer, nn.Conv2d) else layer.geometry
 
 
 def _outputs(layer: Narrow) -> int:
     """Channels of the plain convolution that the layer is."""
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        return layer.out_channels * _geometry(layer).factor ** 2
-    return len(layer.weight)
+    return len(layer.get_parameter("weight") if isinstance(layer, nn.Conv2d) else layer.weight)
 
 
 def _inputs(layer: Narrow) -> int:
-    return layer.in_channels if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) else layer.weight.shape[1]
+    return layer.in_channels if isinstance(layer, nn.Conv2d) else layer.weight.shape[1]
 
 
 def _added(layer: Narrow) -> int:
@@ -156,7 +150,7 @@ def _work(geometry: Geometry, outputs: int, block: int) -> float:
 
 def _widened(layer: Narrow, block: int, size: Pair) -> nn.Module:
     plain = _geometry(layer)
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(layer, nn.Conv2d):
         weight, bias = plain_convolution(layer)
         layer = SubpixelConv(plain, weight, bias, relu=False)
     layer.geometry, weight = in_blocks(plain, layer.weight, block, size)

@@ -6,7 +6,6 @@ from ganpress.compression.preparation.sites import Site, find_sites
 from ganpress.edge.forms.float_forms import in_form
 from ganpress.edge.targets.target import Target
 from ganpress.errors import ConfigError
-from models.wdcgan import WdcganGenerator
 
 
 class WrittenForm:
@@ -37,8 +36,6 @@ class WrittenForm:
 
 
 def _sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
-    if isinstance(model, WdcganGenerator):
-        return ()  # it is rewritten as a whole
     try:
         return find_sites(model, example)
     except ConfigError:

@@ -1,13 +1,23 @@
-"""Paddings on codes instead of reals, where it is the same: a graph moves a quarter of the bytes; exact.
+"""Graphs of codes made smaller: paddings on codes instead of reals, and equal biases stored once; both exact.
 
 A generator with reflected borders pads what an instance normalisation gives, and a quantized layer then rounds it.
 Pixels are only copied, so that rounding first gives the same codes, and the border is copied as bytes.
 """
 
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.edge.graphs.onnx_surgery import fresh_names
 
 COPYING_MODES = (b"reflect", b"edge", b"wrap")
 """Ways of padding that copy pixels; constants would have to become codes."""
+PHASES = (64, 16, 4)
+"""Of sub-pixel layers by 8, 4 and 2."""
+TILE_BYTES = 100
+"""What an operator that repeats takes in a file."""
 
 
 def pad_codes_(proto: Any) -> int:
@@ -32,6 +42,47 @@ def pad_codes_(proto: Any) -> int:
             _exchange_(pad, node)
             moved += 1
     return moved
+
+
+def repeat_biases_(proto: Any) -> None:
+    """Store a bias that all phases of a sub-pixel layer have in common once; the runtime repeats it when it loads.
+
+    Of layers whose weights are codes: ONNX Runtime's own quantizer takes no bias that is not stored as it is.
+
+    Args:
+        proto: an ONNX model, changed in place.
+    """
+    from onnx import helper, numpy_helper
+
+    graph, names = proto.graph, fresh_names(proto.graph)
+    decoded = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    readers = [name for node in graph.node for name in node.input]
+    stored = {one.name: one for one in graph.initializer}
+    added = []
+    for node in graph.node:
+        name = node.input[2] if node.op_type == "Conv" and len(node.input) == 3 and node.input[1] in decoded else ""
+        if name not in stored or readers.count(name) > 1:
+            continue
+        bias = numpy_helper.to_array(stored[name])
+        count = next(_repetitions(bias), 1)
+        if count == 1:
+            continue
+        once, times = next(names), next(names)
+        stored[name].CopyFrom(numpy_helper.from_array(bias[: len(bias) // count], once))
+        graph.initializer.append(numpy_helper.from_array(np.array([count]), times))
+        added.append(helper.make_node("Tile", [once, times], [name]))
+    nodes = [*added, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _repetitions(values: NDArray[Any]) -> Iterator[int]:
+    """How often a vector repeats one of its parts, where that saves more than it takes; the most first."""
+    for count in PHASES:
+        if len(values) % count == 0 and values.nbytes * (count - 1) // count > TILE_BYTES:
+            parts = values.reshape(count, -1)
+            if (parts == parts[0]).all():
+                yield count
 
 
 def _exchange_(first: Any, second: Any) -> None:

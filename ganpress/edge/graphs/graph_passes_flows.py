@@ -76,6 +76,24 @@ def share_scale_(proto: Any) -> None:
             graph.initializer.append(numpy_helper.from_array(np.asarray(array.flat[0]), node.input[place]))
 
 
+def drop_zeros_(proto: Any) -> None:
+    """Drop additions of constant zeros, which `models.quantized_network.take_out_` leaves; shapes stay."""
+    from onnx import numpy_helper
+
+    zeros = {one.name for one in proto.graph.initializer if not numpy_helper.to_array(one).any()}
+    sums = {one.name for one in proto.graph.output}
+    renamed: dict[str, str] = {}
+    kept = []
+    for node in proto.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        if node.op_type == "Add" and node.input[1] in zeros and node.output[0] not in sums:
+            renamed[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(kept)
+
+
 class _Flow:
     """Tensors of a graph as codes; collects the graph's nodes in the order in which they can run."""
 

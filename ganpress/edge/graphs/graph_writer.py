@@ -45,6 +45,12 @@ class GraphWriter:
         self._nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
+    def rename(self, name: str, result: str) -> None:
+        """Give the result of a node another name."""
+        for node in self._nodes:
+            node.input[:] = [result if one == name else one for one in node.input]
+            node.output[:] = [result if one == name else one for one in node.output]
+
     def to_bytes(
         self, input_shape: Sequence[int | str], output_shape: Sequence[int | str], source: str = INPUT
     ) -> bytes:

@@ -1,7 +1,8 @@
 """Functions of torch as nodes of an ONNX graph, as torch.onnx writes them; each takes its arguments as torch's does."""
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +49,13 @@ def _pair(value: int | Sequence[int]) -> list[int]:
 
 
 def _window(weight: Tensor, stride: Any, dilation: Any) -> dict[str, Any]:
-    """What a convolution sees, as ONNX's attributes."""
-    return {"kernel_shape": list(weight.shape[2:]), "strides": _pair(stride), "dilations": _pair(dilation)}
+    """What a convolution sees, as ONNX's attributes; ones are what is taken without."""
+    steps = {"strides": _pair(stride), "dilations": _pair(dilation)}
+    return {"kernel_shape": list(weight.shape[2:]), **{name: value for name, value in steps.items() if value != [1, 1]}}
+
+
+def _grouped(groups: int) -> dict[str, Any]:
+    return {"group": groups} if groups > 1 else {}
 
 
 def _conv2d(
@@ -58,7 +64,8 @@ def _conv2d(
 ) -> str:  # fmt: skip
     parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
     pads = _pair(padding) * 2 if not isinstance(padding, str) else _pads_by_name(padding, weight, _pair(dilation))
-    return writer.add("Conv", input.name, *parameters, pads=pads, group=groups, **_window(weight, stride, dilation))
+    window = _window(weight, stride, dilation)
+    return writer.add("Conv", input.name, *parameters, pads=pads, **_grouped(groups), **window)
 
 
 def _pads_by_name(padding: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
@@ -73,9 +80,10 @@ def _conv_transpose2d(
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
 ) -> str:  # fmt: skip
     parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
-    sizes: dict[str, Any] = {"pads": _pair(padding) * 2, "output_padding": _pair(output_padding)}
-    window = _window(weight, stride, dilation)
-    return writer.add("ConvTranspose", input.name, *parameters, group=groups, **sizes, **window)
+    sizes: dict[str, Any] = {"pads": _pair(padding) * 2, **_grouped(groups), **_window(weight, stride, dilation)}
+    if any(_pair(output_padding)):
+        sizes["output_padding"] = _pair(output_padding)
+    return writer.add("ConvTranspose", input.name, *parameters, **sizes)
 
 
 def _linear(writer: GraphWriter, input: Value, weight: Tensor, bias: Tensor | None = None) -> str:
@@ -193,6 +201,21 @@ def _arithmetic(operator: str) -> Form:
 
 def _shuffle(writer: GraphWriter, input: Value, upscale_factor: int) -> str:
     return writer.add("DepthToSpace", input.name, blocksize=upscale_factor, mode="CRD")
+
+
+def draw_call(writer: GraphWriter, name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Write a function by its name; arguments as torch's take them, tensors as `Operand`s.
+
+    Raises:
+        NoForm: if it is not written here, or not with these arguments.
+    """
+    if name not in FORMS:
+        raise NoForm(name)
+    try:
+        inspect.signature(FORMS[name]).bind(writer, *arguments, **named)
+    except TypeError as error:  # an argument that the form does not know
+        raise NoForm(f"{name}: {error}") from None
+    return FORMS[name](writer, *arguments, **named)
 
 
 FORMS: dict[str, Form] = {

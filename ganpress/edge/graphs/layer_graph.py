@@ -4,13 +4,11 @@ torch.onnx takes a second for each graph, as long as for a whole small generator
 form here goes through torch.onnx as any network does.
 """
 
-import inspect
-
 from torch import Tensor, nn
 
 from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, GraphWriter, input_name
-from ganpress.edge.graphs.layer_forms import FORMS, NoForm, Value
-from ganpress.search.layer_runs import Call, LayerNetwork
+from ganpress.edge.graphs.layer_forms import NoForm, Value, draw_call
+from ganpress.search.layer_runs import LayerNetwork
 
 
 class DrawnLayer(DrawnModule):
@@ -52,25 +50,14 @@ def layer_graph(layer: LayerNetwork, example: Tensor) -> bytes:
     source = name = input_name(example)
     shape = tuple(example.shape)
     for call, constants in layer.steps():
-        if call.name not in FORMS:
-            raise NoForm(call.name)
         values: list[Value | Tensor] = []
         for constant, operand in zip(constants, call.operands, strict=True):
             if constant is None and operand.shape != shape:
                 name = writer.add("Reshape", name, writer.sizes(-1, *operand.shape[1:]))
             values.append(Value(name, operand.shape) if constant is None else constant)
-        name, shape = _node(writer, call, values), call.result
+        arguments, named = call.filled(iter(values))
+        name, shape = draw_call(writer, call.name, arguments, named), call.result
     inner = range(1, len(shape))
     first = (writer.sizes(*(0 for _ in inner)), writer.sizes(*(1 for _ in inner)), writer.sizes(*inner))
     writer.add("Slice", name, *first, result=OUTPUT)
     return writer.to_bytes(["batch", *example.shape[1:]], ["batch", *(1 for _ in inner)], source)
-
-
-def _node(writer: GraphWriter, call: Call, values: list[Value | Tensor]) -> str:
-    form = FORMS[call.name]
-    arguments, named = call.filled(iter(values))
-    try:
-        inspect.signature(form).bind(writer, *arguments, **named)
-    except TypeError as error:  # an argument that the form does not know
-        raise NoForm(f"{call.name}: {error}") from None
-    return form(writer, *arguments, **named)

@@ -2,9 +2,8 @@
 
 The batch is dynamic, height and width are fixed.
 
-Known architectures are written node by node, which picks the form that runs fastest, needs no exporter (it takes
-seconds to import and to trace) and leaves nothing in the file but the graph. Any other module goes through
-torch.onnx.
+Networks of known functions are written function by function, which needs no exporter (it takes seconds to import and to
+trace) and leaves nothing in the file but the graph. Any other module goes through torch.onnx.
 """
 
 from pathlib import Path
@@ -15,17 +14,16 @@ from torch import Tensor, nn
 
 from ganpress.basics.whole_files import whole_files
 from ganpress.edge.forms.pixel_blocks import widen_outputs
-from ganpress.edge.graphs.graph_passes_codes import pad_codes_
-from ganpress.edge.graphs.graph_passes_flows import pass_codes_, share_scale_
+from ganpress.edge.graphs.graph_passes_codes import pad_codes_, repeat_biases_
+from ganpress.edge.graphs.graph_passes_flows import drop_zeros_, pass_codes_, share_scale_
 from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, input_name
+from ganpress.edge.graphs.layer_forms import NoForm
+from ganpress.edge.graphs.network_graph import network_graph
 from ganpress.edge.graphs.onnx_format import OPSET
 from ganpress.edge.graphs.onnx_surgery import keep_channel_scales_
 from ganpress.edge.layer_names import blame
 from ganpress.errors import ConfigError
-from ganpress.structure.surgery import fold_batch_norm
-from models.edge_wdcgan import EdgeWdcgan, FoldedWdcgan
-from models.quantized import QuantizedGenerator
-from models.wdcgan import WdcganGenerator
+from ganpress.structure.function_graph import Untraceable
 
 LARGEST_FILE_BYTES = 2**31 - 1
 """Limit of the protobuf format that ONNX files are in."""
@@ -49,23 +47,35 @@ def graph_content(model: nn.Module, example: Tensor) -> bytes:
     """Serialise the graph of a generator; see `export_onnx`."""
     if isinstance(model, DrawnModule):
         return model.onnx_graph()
-    if isinstance(model, WdcganGenerator):
-        model = fold_batch_norm(model)
-    if isinstance(model, EdgeWdcgan | FoldedWdcgan | QuantizedGenerator):
-        from ganpress.edge.graphs.wdcgan_graph import folded_graph, quantized_graph, subpixel_graph
-
-        if isinstance(model, EdgeWdcgan):
-            return subpixel_graph(model)
-        return folded_graph(model) if isinstance(model, FoldedWdcgan) else quantized_graph(model)
     return traced_graph(widen_outputs(model, example), example)
 
 
 def traced_graph(model: nn.Module, example: Tensor) -> bytes:
-    """Export any module through torch.onnx and strip everything that is not computation.
+    """Write any module, function by function or through torch.onnx, and let codes flow in what comes out.
 
     Raises:
         ConfigError: with the exporter's reason.
     """
+    import onnx
+
+    try:
+        proto = onnx.load_from_string(network_graph(model.eval(), example))
+    except (NoForm, Untraceable):
+        proto = _exported(model, example)
+    drop_zeros_(proto)
+    share_scale_(proto)
+    pass_codes_(proto)
+    keep_channel_scales_(proto)
+    pad_codes_(proto)
+    repeat_biases_(proto)
+    if proto.ByteSize() > LARGEST_FILE_BYTES:
+        raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def _exported(model: nn.Module, example: Tensor) -> Any:
+    """The graph that torch.onnx makes, stripped of everything that is not computation."""
     batch = torch.export.Dim("batch", min=1)
     if len(example) < 2:
         example = example.expand(2, *example.shape[1:])  # the tracer takes a batch of one for a constant
@@ -90,14 +100,7 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
     proto = program.model_proto
     _strip_metadata_(proto)
-    share_scale_(proto)
-    pass_codes_(proto)
-    keep_channel_scales_(proto)
-    pad_codes_(proto)
-    if proto.ByteSize() > LARGEST_FILE_BYTES:
-        raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
-    content: bytes = proto.SerializeToString(deterministic=True)
-    return content
+    return proto
 
 
 def _messages(error: BaseException | None) -> list[str]:

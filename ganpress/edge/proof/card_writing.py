@@ -26,9 +26,7 @@ from ganpress.edge.proof.verification import Verification
 from ganpress.files.checkpoint import file_digest
 from ganpress.files.frames import is_frame, plain_name, read_content
 from ganpress.registries import TARGETS
-from models.edge_wdcgan import DeployedWdcgan, EdgeWdcgan
-from models.quantized import QuantizedGenerator
-from models.quantized_network import Quantized, float_layers
+from models.quantized_network import QuantizedNetwork, float_layers
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def write_card(
         facts: how the target wrote it and runs it; None takes a float or ganpress-quantized ONNX file.
     """
     facts = facts or TargetFacts(runtime=f"onnxruntime {runtime_version()}")
-    trained = trained or (model.trained_form() if isinstance(model, DeployedWdcgan) else model)
+    trained = trained or model
     with torch.no_grad():
         images = model(example)
     beside = tuple(
@@ -95,10 +93,10 @@ def write_card(
         form_ms=dict(facts.form_ms),
         kernels=facts.kernels,
         speed=facts.speed,
-        quantization=_quantization(model) if isinstance(model, Quantized) else facts.quantization,
+        quantization=_quantization(model) if isinstance(model, QuantizedNetwork) else facts.quantization,
         cost=_cost(model, example, trained),
         verification=proof,
-        verified_against="torch integer simulation" if isinstance(model, Quantized) else "torch float32",
+        verified_against="torch integer simulation" if isinstance(model, QuantizedNetwork) else "torch float32",
         runtime=facts.runtime,
         lineage=lineage,
     )
@@ -128,13 +126,13 @@ def _input_card(example: torch.Tensor, conditioning: Conditioning | None) -> Ten
 
 def number_type(model: nn.Module) -> str:
     """Short name of the arithmetic: `float32`, `w8a8`, `w8`, `a8`."""
-    if not isinstance(model, Quantized):
+    if not isinstance(model, QuantizedNetwork):
         return "float32"
     weights = f"w{model.weight_bits}" if model.weight_bits else ""
     return weights + (f"a{model.activation_bits}" if model.activation_bits else "")
 
 
-def _quantization(model: Quantized) -> QuantizationCard:
+def _quantization(model: QuantizedNetwork) -> QuantizationCard:
     return QuantizationCard(
         weight_bits=model.weight_bits,
         activation_bits=model.activation_bits,
@@ -148,13 +146,10 @@ def _cost(model: nn.Module, example: torch.Tensor, trained: nn.Module) -> CostCa
     from ganpress.performance.generator_cost import generator_cost
 
     cost = generator_cost(trained, example)
-    deployed = model
-    if isinstance(model, QuantizedGenerator):
-        deployed = EdgeWdcgan(model.latent, model.widths, model.channels)
-    counted = isinstance(model, Quantized)
+    counted = isinstance(model, QuantizedNetwork)
     return CostCard(
         parameters=cost.parameters,
         macs_exact=cost.macs_exact,
         macs_torchprofile=cost.macs_torchprofile,
-        macs_deployed=generator_cost(deployed, example).macs_exact if counted else cost.macs_exact,
+        macs_deployed=generator_cost(model, example).macs_exact if counted else cost.macs_exact,
     )

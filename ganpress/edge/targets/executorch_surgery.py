@@ -21,6 +21,7 @@ from torch.nn import functional
 
 aten = torch.ops.aten
 
+VIEWS = (aten.unsqueeze.default, aten.view.default, aten.reshape.default, aten.slice.Tensor)
 ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
 BORDERS = ("reflect", "replicate")
 GROUPED_CHANNELS = 16
@@ -44,6 +45,8 @@ def rewrite_(graph: fx.GraphModule) -> None:
             _rewrite_norm_(graph, node)
         elif node.target is aten.upsample_nearest2d.vec:
             _rewrite_resizing_(graph, node)
+        elif node.target is aten.add.Tensor and _is_zero(graph, node.args[1]):
+            node.replace_all_uses_with(node.args[0])  # see `models.quantized_network.take_out_`
         elif node.target in ARITHMETIC:
             _rewrite_number_(graph, node)
     graph.graph.eliminate_dead_code()
@@ -130,6 +133,17 @@ def _merge_downsampling_(node: fx.Node) -> None:
         return
     steps = [[k * one for k, one in zip(factors, _pair(each), strict=True)] for each in steps]
     node.args = (smaller.args[0], weight, bias, *steps, groups)
+
+
+def _is_zero(graph: fx.GraphModule, node: object) -> bool:
+    """Whether a node is a constant of zeros, whatever its shape."""
+    while isinstance(node, fx.Node) and node.target in VIEWS:
+        node = node.args[0]
+    if not isinstance(node, fx.Node) or node.op != "get_attr":
+        return False
+    owner, _, leaf = str(node.target).rpartition(".")
+    value = getattr(graph.get_submodule(owner), leaf)
+    return isinstance(value, Tensor) and not bool(value.any())
 
 
 def _rewrite_norm_(graph: fx.GraphModule, node: fx.Node) -> None:

@@ -44,15 +44,9 @@ class OnnxTarget(Target):
 
     def can_keep(self, model: nn.Module) -> bool:
         """See `Target.can_keep`."""
-        from models.quantized_network import Quantized
+        from models.quantized_network import QuantizedNetwork
 
-        return isinstance(model, Quantized)
-
-    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:
-        """See `Target.as_written`; a deployed W-DCGAN is drawn by nodes of its own."""
-        from models.edge_wdcgan import DeployedWdcgan
-
-        return model if isinstance(model, DeployedWdcgan) else super().as_written(model, example)
+        return isinstance(model, QuantizedNetwork)
 
     def _write(
         self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None

@@ -113,12 +113,12 @@ class Target(ABC):
         from ganpress.edge.forms.equalization import equalized
         from ganpress.edge.forms.float_forms import in_form
         from ganpress.structure.input_checks import check_generator
-        from models.quantized_network import Quantized
+        from models.quantized_network import QuantizedNetwork
 
         check_request(self, number_type, example, calibration)
         check_generator(copy.deepcopy(model).eval(), example)
         ranges = calibration if number_type == "int8" else None
-        if isinstance(model, Quantized):
+        if isinstance(model, QuantizedNetwork):
             if number_type != "float32" or not self.can_keep(model):
                 others = " or ".join(f"'{name}'" for name, one in TARGETS.items() if one.can_keep(model))
                 raise ConfigError(

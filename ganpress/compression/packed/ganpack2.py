@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganpress.compression.codes import unpack_codes
+from ganpress.compression.packed.codes import unpack_codes
 from ganpress.errors import shown
 from ganpress.files.frames import decode_frame, largest_content
 from ganpress.files.plain_values import fit, parse_json

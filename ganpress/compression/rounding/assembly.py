@@ -23,13 +23,14 @@ def assemble(
     quantized = QuantizedNetwork(
         copy.deepcopy(prepared.model),
         tuple(site.name for site in sites),
-        tuple(site.norm for site in sites if site.norm is not None),
+        tuple(name for site in sites for name in site.folded),
         config.weight_bits,
         config.activation_bits,
         record,
         config.channel_inputs,
         {name: bits for name, bits in (layer_bits or {}).items() if name in layers and bits != config.weight_bits},
         {name: layer.repeated for name, layer in layers.items() if layer.repeated},
+        tuple(site.name for site in sites if site.pixel),
     )
     for site in sites:
         quantized.quantized_layer(site.name).load_state_dict(layers[site.name].state_dict())
