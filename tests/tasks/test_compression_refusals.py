@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from ganpress.compression.algorithms.linear_quantization import LinearQuantization, rounding_of
 from ganpress.compression.rounding.weight_codes import QuantizationConfig
 from ganpress.config.edge_section import CompressItem
 from ganpress.data.prepared.arrays import PreparedMeta
@@ -19,6 +20,7 @@ from tasks import compress, export
 from tasks.shared.stage import Stage
 from tasks.shared.subjects import Subject, open_runner
 
+PRUNED = {"weight_bits": 4, "sparsity": 0.5}
 INT8 = {"generator": "teacher", "weight_bits": 8, "activation_bits": 8, "clipping": "mse", "scan": False}
 PARAMS = {
     "seed": 3,
@@ -68,14 +70,14 @@ def contents(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"items": {"int8": INT8 | {"weight_bits": 9}}}, "'items.int8.weight_bits' is 9: "),
-        ({"items": {"int8": INT8 | {"weight_bits": 1}}}, "'items.int8.weight_bits' is 1: "),
-        ({"items": {"int8": INT8 | {"activation_bits": 0}}}, "'items.int8.activation_bits' is 0: "),
-        ({"items": {"int8": INT8 | {"clipping": "max"}}}, "'items.int8.clipping' is 'max': "),
-        ({"items": {"int8": INT8 | {"width": 0}}}, "'items.int8.width' is 0: "),
+        ({"items": {"int8": INT8 | {"weight_bits": 9}}}, "items.int8: method quantize: 'weight_bits' is 9: "),
+        ({"items": {"int8": INT8 | {"weight_bits": 1}}}, "items.int8: method quantize: 'weight_bits' is 1: "),
+        ({"items": {"int8": INT8 | {"activation_bits": 0}}}, "items.int8: method quantize: 'activation_bits' is 0: "),
+        ({"items": {"int8": INT8 | {"clipping": "max"}}}, "items.int8: method quantize: 'clipping' is 'max': "),
+        ({"items": {"int8": INT8 | {"width": 0}}}, "items.int8: method prune_channels: 'width' is 0: "),
         (
             {"items": {"int8": {"generator": "teacher", "sparsity": 0.5, "equalized": True}}},
-            "items.int8: equalized needs weight_bits or activation_bits",
+            "items.int8: method quantize: quantize needs weight_bits or activation_bits: both are null and equalized",
         ),
         ({"calibration_images": 0}, "'calibration_images' is 0: "),
     ],
@@ -139,9 +141,7 @@ def test_card_lists_every_choice_of_the_compression(project, run):
     card = read_card(project / "export" / "own" / "generator.onnx")
     made = card.lineage.compression
     # Bits, and of these the share of zeros, have fields of their own; a scan changes nothing.
-    elsewhere = {"generator", "sparsity", "weight_bits", "activation_bits", "scan"}
-    elsewhere.add("method")  # which is there where one is named
-    assert set(made.options) == set(CompressItem.model_fields) - elsewhere
+    assert set(made.options) == set(LinearQuantization.model_fields) - {"weight_bits", "activation_bits", "scan"}
     assert made.options["clipping"] == "mse"
     assert made.options["percentile"] == 99.99
     assert made.weight_scheme == "symmetric per output channel, least squared error"
@@ -168,9 +168,34 @@ def test_damaged_record_of_a_compression_is_named(project, run, capsys, text):
     assert "delete it and run `dvc repro compress@int8`" in refused
 
 
-def test_option_of_another_kind_is_not_passed_to_the_quantizer():
-    class WithClusters(CompressItem):
-        clusters: int = 16
+def test_options_that_are_not_of_rounding_are_not_passed_to_the_quantizer():
+    options = LinearQuantization(weight_bits=6, clipping="kl", equalized=True, scan=True, max_bytes=9000)
+    assert rounding_of(options) == QuantizationConfig(6, None, clipping="kl")
 
-    item = {"generator": "teacher", "weight_bits": 6, "clipping": "kl"}
-    assert compress._config(WithClusters(**item)) == QuantizationConfig(6, None, clipping="kl")
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ({"name": "quantize", "weight_bits": 8}, {"weight_bits": 8}),
+        ([{"name": "prune", "sparsity": 0.5}, {"name": "quantize", "weight_bits": 4}], PRUNED),
+        ([{"name": "prune_channels", "width": 0.5}], {"width": 0.5}),
+    ],
+)
+def test_an_item_s_own_options_are_short_for_its_algorithms(long, short):
+    assert CompressItem(generator="teacher", method=long) == CompressItem(generator="teacher", **short)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({}, "needs weight_bits, activation_bits or sparsity, or a width below 1, or a method"),
+        ({"weight_bits": 8, "colour": 1}, "colour"),
+        ({"method": [{"name": "quantize", "weight_bits": 8}, {"name": "prune", "sparsity": 0.5}]}, "it comes last"),
+        ({"method": [{"weight_bits": 8}]}, "unknown compressor ''; known: prune, prune_channels, quantize"),
+        ({"method": []}, "needs weight_bits"),
+        ({"method": {"name": "quantize", "weight_bits": 8}, "activation_bits": 8}, "it comes last"),
+    ],
+)
+def test_what_is_no_compression_is_refused(item, message):
+    with pytest.raises(ValueError, match=message):
+        CompressItem(generator="teacher", **item)
