@@ -17,7 +17,7 @@ from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
 from models.builders import generator_blueprint
-from models.families import Canvas
+from models.family import Canvas
 
 
 def random_inputs(*shape, seed=0):
