@@ -22,6 +22,7 @@ from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
 from models.builders import generator_blueprint
 from models.family import Canvas
+from models.resnet import resnet_generator
 
 DOCS = (Path(__file__).parents[2] / "docs" / "targets.md").read_text(encoding="utf-8")
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
@@ -172,6 +173,16 @@ def test_absent_packages_end_in_the_install_command(trained_like, tmp_path, monk
     with pytest.raises(MissingTarget, match=rf"the target '{name}' is not installed; run `{command}`"):
         TARGETS[name].write(trained_like("2", 16, 1), tmp_path / "x", latents(1))
     assert not list(tmp_path.iterdir())
+
+
+def test_int8_of_instance_norms_that_are_alike_is_loaded(tmp_path):
+    """ONNX Runtime refused such a file: its norms had equal codes."""
+    torch.manual_seed(0)
+    model, sources = resnet_generator("ngf=2", 3, 3, False).eval(), torch.rand(4, 3, 16, 16)
+    path = tmp_path / "generator.onnx"
+    TARGETS["onnx"].write(model, path, sources[:1], "int8", sources)
+    with torch.no_grad():
+        assert (TARGETS["onnx"].open(path, 1)(sources) - model(sources)).abs().mean() < 0.1
 
 
 @pytest.mark.parametrize("calibration", [None, torch.zeros(0, 100)])

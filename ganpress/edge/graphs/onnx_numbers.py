@@ -80,8 +80,34 @@ def integer_content(model: nn.Module, example: Tensor, calibration: Tensor) -> b
         )
         quantized = onnx.load(result)
     del quantized.graph.value_info[:]
+    _keep_norms_in_floats_(quantized)
     content: bytes = quantized.SerializeToString(deterministic=True)
     return content
+
+
+def _keep_norms_in_floats_(proto: Any) -> None:
+    """Store scales and biases of instance normalisations as the floats that their codes stand for.
+
+    No kernel reads the codes; and where two are equal, ONNX Runtime's rewriting of signed codes to unsigned ones, which
+    exact sums need, meets its own name a second time and refuses the file.
+    """
+    from onnx import numpy_helper
+
+    constants = {one.name: one for one in proto.graph.initializer}
+    readers: dict[str, set[str]] = {}
+    for node in proto.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    for node in list(proto.graph.node):
+        kept = node.op_type == "DequantizeLinear" and set(node.input) <= set(constants)
+        if kept and readers.get(node.output[0]) == {"InstanceNormalization"}:
+            codes, scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input)
+            values = (codes.astype(np.float32) - zero.astype(np.float32)) * scale
+            proto.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+            proto.graph.node.remove(node)
+    used = {name for node in proto.graph.node for name in node.input}
+    for one in [one for one in proto.graph.initializer if one.name not in used]:
+        proto.graph.initializer.remove(one)
 
 
 class _Inputs:
