@@ -9,7 +9,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ganpress.config.bounds import ITEM_PATTERN, LEFT_OUT_BY_DVC, is_item_name
+from ganpress.config.edge_section import SHORT_FORM
 from ganpress.config.params import Params
+from ganpress.registries import COMPRESSORS
 
 
 def fields(section, above=""):
@@ -38,7 +40,7 @@ def leaves(annotation, constraints):
     elif origin in (typing.Union, types.UnionType):
         for part in parts:
             yield from leaves(part, constraints)
-    elif origin in (tuple, dict):
+    elif origin in (tuple, dict, list):
         yield origin, constraints
         for part in parts:
             if part is not Ellipsis:
@@ -48,6 +50,8 @@ def leaves(annotation, constraints):
 
 
 ALL = {name: (annotation, constraints) for name, annotation, constraints in fields(Params)}
+for algorithm in SHORT_FORM:
+    ALL |= {where: found for where, *found in fields(COMPRESSORS[algorithm].options, algorithm)}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -61,7 +65,7 @@ def test_every_value_has_both_bounds(name):
         elif kind is str:
             assert annotated_types.MaxLen in found, (name, constraints)
             assert "pattern" in attributes or name.rpartition(".")[2] == "items", (name, constraints)
-        elif kind in (tuple, dict):
+        elif kind in (tuple, dict, list):
             assert annotated_types.MaxLen in found, (name, constraints)
         else:
             assert kind is bool or kind is type(None) or issubclass_or_literal(kind), (name, kind)

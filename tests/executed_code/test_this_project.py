@@ -129,7 +129,7 @@ def test_a_new_compressor_runs_nothing_again(copy):
         "from ganpress.compression.compressor import Compressor\n\nNEW = Compressor('new', object, print)\n"
     )
     place = '"new": "ganpress.compression.new:NEW"'
-    copy.edit("ganpress/registries.py", '"prune": ', f'{place}        "prune": ')
+    copy.edit("ganpress/registries.py", '"prune": ', f'{place},\n        "prune": ')
     assert copy.changed() == set()
 
 

@@ -220,7 +220,9 @@ def test_a_given_segmenter_without_label_maps_is_refused(chain, tmp_path):
     pairing, root = chain
     (tmp_path / "artifacts" / "judge").mkdir(parents=True)
     (tmp_path / "artifacts" / "prepare").symlink_to(root / "artifacts" / "prepare")
-    torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, CLASSES, 1)), str(tmp_path / "given.pt"))
+    network = torch.nn.Conv2d(1, CLASSES, 1)
+    torch.nn.init.zeros_(network.weight)  # one label everywhere: a threshold by chance could be the right one
+    torch.jit.save(torch.jit.script(network), str(tmp_path / "given.pt"))
     given = params(pairing)["judge"] | {"kind": "segmenter", "weights": str(tmp_path / "given.pt")}
     stage = stage_of(tmp_path, "judge", pairing, judge=given | {"min_accuracy": 1.0})
     error, message = QualityGateFailed, r"labels 0\.\d+ of the real test pixels rightly, judge\.min_accuracy asks for 1"
