@@ -41,6 +41,7 @@ from ganpress.metrics.samples.truth import PairMeter
 from ganpress.metrics.scoring import Generate, array_statistics
 from ganpress.performance.latency import measure_latency
 from ganpress.registries import TARGETS
+from ganpress.training.judge_examples import labelled_examples
 from ganpress.training.judge_training import train_judge
 from ganpress.training.loop import TrainingRun
 from ganpress.training.translation_training import train_translation
@@ -78,9 +79,9 @@ class Data:
         prepared = folder / "prepared"
         prepared.mkdir()
         prepare_data(folder / "data", parse_section(params, "prepare", PrepareConfig, "params.yaml"), 1, prepared)
-        train, validation, test = (open_split(prepared, split) for split in ("train", "validation", "test"))
+        splits = (open_split(prepared, split) for split in ("train", "validation", "test"))
         judging = parse_section(params, "judge", JudgeConfig, "params.yaml")
-        trained = train_judge(train, validation, test, judging, 1)
+        trained = train_judge(*labelled_examples(judging, *splits), judging, TrainingRun(1, "judge"))
         judge = ClassifierJudge(trained.judge, "benchmark")
         section = recipe["candidate"]["training"] | {"train_images": train_images}
         return cls(prepared, judge, TranslationTraining.model_validate(section))

@@ -40,7 +40,9 @@ from ganpress.data.raw.raw_images import open_raw
 from ganpress.evaluation.measurement import reference_features, score_generator
 from ganpress.metrics.judges.feature_networks import ClassifierJudge
 from ganpress.metrics.scoring import array_statistics
+from ganpress.training.judge_examples import labelled_examples
 from ganpress.training.judge_training import train_judge
+from ganpress.training.loop import TrainingRun
 from models.judge_networks import classifier
 from models.wdcgan import wdcgan_generator
 
@@ -75,8 +77,8 @@ def prepare(folder: Path, _images: int, size: int) -> None:
 
 def judge(folder: Path, _images: int, _size: int) -> None:
     """Training of the judge, calibration and test included; its length is the same at N and at 4 N."""
-    train, validation, test = (open_split(folder, split) for split in ("train", "validation", "test"))
-    train_judge(train, validation, test, JUDGE, 1)
+    splits = (open_split(folder, split) for split in ("train", "validation", "test"))
+    train_judge(*labelled_examples(JUDGE, *splits), JUDGE, TrainingRun(1, "judge"))
 
 
 def statistics(folder: Path, _images: int, _size: int) -> None:

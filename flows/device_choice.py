@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-SIGNS_OF_A_GPU = (Path("/dev/nvidiactl"), Path("/dev/nvidia0"), Path("/dev/dxg"))
-"""Where NVIDIA's driver shows itself; torch, which knows better, takes a second to import."""
+SIGNS_OF_A_GPU = (Path("/dev/nvidiactl"), Path("/dev/nvidia0"), Path("/dev/dxg"), Path("/dev/kfd"))
+"""Where the drivers of NVIDIA and AMD show themselves; torch, which knows better, takes a second to import."""
 
 
 def settle_device(option: str | None = None) -> str:

@@ -3,10 +3,9 @@
 import csv
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ganpress.basics.device import copied_to
@@ -65,8 +64,7 @@ def work(stage: Stage, run: StageRun) -> None:
     runners = {subject.reference: open_runner(stage, subject, THREADS) for subject in subjects}
     _check_images(runners, test_split.parent, inputs.draw(stage.seed, PURPOSE, 1))
     reference = _reference(stage, test_split.parent, judge, config, inputs)
-    placed = _Placed(runners, stage.device)
-    scores, steps = _score_all(placed, judge, reference, config, inputs, stage.seed, step_sources(stage))
+    scores, steps = _score_all(stage, runners, judge, reference, config, inputs)
     latency = _latencies(runners, config, inputs, stage.seed)
     metrics = {
         one.reference: {
@@ -127,35 +125,20 @@ def _reference(
     )
 
 
-class _Placed(Mapping[str, Generate]):
-    """The generators, each copied to the device while it is measured there."""
-
-    def __init__(self, runners: Mapping[str, Generate], device: torch.device) -> None:
-        self._runners, self._device = runners, device
-
-    def __getitem__(self, reference: str) -> Generate:
-        return copied_to(self._runners[reference], self._device)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._runners)
-
-    def __len__(self) -> int:
-        return len(self._runners)
-
-
 def _score_all(
+    stage: Stage,
     runners: Mapping[str, Generate],
     judge: Judge,
     reference: Reference,
     config: EvaluateConfig,
     inputs: LatentInputs | SourceInputs,
-    seed: int,
-    sources: Mapping[str, str],
 ) -> tuple[dict[str, Scores], dict[str, Step]]:
     """Score the teacher, keeping its images on disk, then the others, whose images are compared with them.
 
-    Each compressed or exported generator is compared with its source, sample by sample, too.
+    Each compressed or exported generator is compared with its source, sample by sample, too. A network is on the
+    stage's device only while it is scored: its latency is that of the processor.
     """
+    seed, sources = stage.seed, step_sources(stage)
     count = min(config.images, len(inputs)) if isinstance(inputs, SourceInputs) else config.images
     scores: dict[str, Scores] = {}
     steps: dict[str, Step] = {}
@@ -170,7 +153,7 @@ def _score_all(
             teacher = None if name == TEACHER else stores[TEACHER].images
             try:
                 scores[name] = score_generator(
-                    runners[name],
+                    copied_to(runners[name], stage.device),
                     judge,
                     reference,
                     config,

@@ -18,7 +18,8 @@ from ganpress.metrics.samples.truth import SegmentationMeter
 from ganpress.metrics.scoring import array_batches, array_features, array_statistics
 from ganpress.tracking import StageRun
 from ganpress.training.judge_examples import Examples, examples_for
-from ganpress.training.judge_training import train_on_examples
+from ganpress.training.judge_training import train_judge
+from ganpress.training.loop import TrainingRun
 from tasks.shared.generator_training import CurveLog, checkpointing, write_json
 from tasks.shared.stage import Stage, require, stage_main
 
@@ -47,7 +48,8 @@ def _train(stage: Stage, run: StageRun, config: JudgeConfig, prepared: Path, pat
     train, validation, test = _examples(config, prepared)
     files = [prepared / "train.npy", prepared / "train_labels.npy", *prepared.glob("train_sources.npy")]
     resume = checkpointing(stage, files)
-    trained = train_on_examples(train, validation, test, config, stage.seed, resume, stage.device)
+    training = TrainingRun(stage.seed, stage.label, resume)
+    trained = train_judge(train, validation, test, config, training, stage.device)
     CurveLog(stage, run, samples=False).complete(trained.curve)
     save_model(path, trained.judge, trained.blueprint)
     resume.path.unlink(missing_ok=True)

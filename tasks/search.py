@@ -90,7 +90,7 @@ def work(stage: Stage, run: StageRun) -> None:
             supernet.space,
             _coster(blueprint, stage),
             SubnetScoring(supernet_file, scoring, config.calibration_images),
-            _placed(config, stage),
+            _with_workers(config, stage),
             stage.seed,
             timer,
             book,
@@ -100,7 +100,7 @@ def work(stage: Stage, run: StageRun) -> None:
     book.discard()
 
 
-def _placed(config: SearchConfig, stage: Stage) -> SearchConfig:
+def _with_workers(config: SearchConfig, stage: Stage) -> SearchConfig:
     """One process for a GPU, unless the parameters say how many: each would hold the networks again."""
     if config.workers is not None or stage.device.type == "cpu":
         return config

@@ -44,13 +44,15 @@ LONGEST = ("test_chain.py", "test_side_by_side.py", "test_kill.py")
 
 QUICK = ("compression", "config", "metrics", "models", "search")
 """Folders whose tests start hardly any process: `pytest -m quick` runs them within 90 seconds on two cores."""
+NOT_QUICK = ("test_hostile_packed_files.py", "test_workers.py")
+"""Files there that take a quarter of the time: large files, and processes that are killed."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the quick tests, and put the longest files first; `--no-loadscope-reorder` lets them stay there."""
     for item in items:
         others = {mark.name for mark in item.iter_markers()} & {"slow", "gpu"}
-        if item.path.parent.name in QUICK and not others:
+        if item.path.parent.name in QUICK and item.path.name not in NOT_QUICK and not others:
             item.add_marker(pytest.mark.quick)
     items.sort(key=lambda item: item.path.name not in LONGEST)
 

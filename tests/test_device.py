@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from flows.device_choice import settle_device
 from ganpress.basics.device import chosen_device, devices_here
+from ganpress.config.training_section import DistillationTraining
 from ganpress.errors import ConfigError
+from ganpress.metrics.neighbours.distance_bounds import full_precision
+from ganpress.training.loop import TrainingRun
+from tasks.shared.stage import Stage
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CHAIN = CHECKOUT / "tests" / "device_chain.py"
@@ -79,11 +84,29 @@ def test_a_run_settles_the_device_for_its_stages(monkeypatch):
     assert os.environ["GANPRESS_DEVICE"] == "cpu"
 
 
-def test_tf32_is_a_training_s_own_choice(monkeypatch):
-    torch.backends.cudnn.allow_tf32 = True  # torch's default
-    chosen_device("cpu")
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+def precisions():
+    return {torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision}
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_tf32_is_a_training_s_own_choice_and_ends_with_it(tf32, tmp_path):
+    torch.backends.cudnn.conv.fp32_precision = "tf32"  # torch's default
+    assert Stage("candidate", None, tmp_path, {}).device == chosen_device()
+    assert precisions() == {"ieee"}
+    seen = []
+
+    def step(_):
+        seen.append(precisions())
+        with full_precision():  # as metrics compute; the same interface, or torch would refuse
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        return {"loss": torch.zeros(())}
+
+    length = DistillationTraining(
+        train_images=4, batch_size=2, learning_rate=1e-3, beta1=0.5, ema_half_life_images=0, tf32=tf32
+    )
+    TrainingRun(1, "test").train(nn.Linear(1, 1), step, {}, length)
+    assert seen == [{"tf32"} if tf32 else {"ieee"}] * 2
+    assert precisions() == {"ieee"}
 
 
 @pytest.fixture(scope="module", params=["smoke", "smoke_paired", "smoke_unpaired", "smoke_semantic"])

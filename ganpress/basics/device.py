@@ -26,8 +26,6 @@ NAME = re.compile(r"([a-z]{1,20})(?::(0|[1-9][0-9]{0,2}))?")
 def chosen_device(name: str | None = None, origin: str = ENVIRONMENT) -> torch.device:
     """Return the device of this name; None reads `GANPRESS_DEVICE`.
 
-    Also switches TF32 off, whose 10 bits of mantissa a training may ask for and metrics must never get.
-
     Args:
         name: `auto`, `cpu`, `mps`, `cuda` or `cuda:1`.
         origin: where the name comes from, for messages.
@@ -36,7 +34,6 @@ def chosen_device(name: str | None = None, origin: str = ENVIRONMENT) -> torch.d
         ConfigError: if there is no such device here; names those that there are.
     """
     asked = name if name is not None else os.environ.get(ENVIRONMENT) or "auto"
-    allow_tf32(False)
     here = devices_here()
     if asked == "auto":
         return torch.device(next((one for one in here if one.startswith(("cuda", "mps"))), "cpu"))
@@ -102,9 +99,13 @@ def has_float64(device: torch.device) -> bool:
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Let NVIDIA's GPUs multiply float32 in TF32 or not; convolutions too, where torch would by default."""
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
+    """Let NVIDIA's GPUs multiply float32 in TF32, which has 10 bits of mantissa, or not; torch's convolutions would.
+
+    The exact neighbours' `full_precision` uses the same interface: torch refuses a mixture with the older one.
+    """
+    precision = "tf32" if allowed else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]  # untyped
 
 
 def out_of_memory(error: BaseException) -> bool:

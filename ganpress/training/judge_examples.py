@@ -169,6 +169,16 @@ def turned(images: Tensor, turns: Tensor) -> Tensor:
     return result
 
 
+def labelled_examples(config: JudgeConfig, *splits: ImageArray) -> "list[Examples]":
+    """What a judge learns from splits of unconditional data; the first one tells how many classes there are.
+
+    Raises:
+        DataError: as `examples_for`.
+    """
+    classes = int(splits[0].labels.max()) + 1
+    return [examples_for(config, split, None, classes) for split in splits]
+
+
 def examples_for(config: JudgeConfig, images: ImageArray, pairs: PairArray | None, classes: int) -> Examples:
     """Choose what a judge of this kind learns from one split.
 

@@ -11,13 +11,12 @@ from torch import Tensor, nn, optim
 from torch.nn import functional
 
 from ganpress.basics.device import CPU, device_of, moved
-from ganpress.basics.seeding import seeded_initialisation, torch_generator
+from ganpress.basics.seeding import seeded_initialisation
 from ganpress.config.judge_section import JudgeConfig
-from ganpress.data.prepared.arrays import ImageArray
 from ganpress.errors import QualityGateFailed
 from ganpress.metrics.judges.segmentation import IGNORED
-from ganpress.training.judge_examples import Examples, LabelledImages, examples_for
-from ganpress.training.loop import Checkpointing, CurvePoint, Losses, RandomStream, Stateful, Training
+from ganpress.training.judge_examples import Examples, LabelledImages
+from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, Training, TrainingRun
 from ganpress.training.schedule import CosineSchedule
 from models.builders import Blueprint
 
@@ -37,33 +36,11 @@ class TrainedJudge:
 
 
 def train_judge(
-    train: ImageArray,
-    validation: ImageArray,
-    test: ImageArray,
-    config: JudgeConfig,
-    seed: int,
-    checkpointing: Checkpointing | None = None,
-    device: torch.device = CPU,
-) -> TrainedJudge:
-    """Train a classifier of labelled images: `train_on_examples` of the three splits.
-
-    Raises:
-        DataError: if the data set has fewer than two classes.
-        QualityGateFailed: if the test accuracy is below `config.min_accuracy`.
-        TrainingDiverged: if the loss is not finite.
-    """
-    classes = int(train.labels.max()) + 1
-    learn, calibrate, check = (examples_for(config, split, None, classes) for split in (train, validation, test))
-    return train_on_examples(learn, calibrate, check, config, seed, checkpointing, device)
-
-
-def train_on_examples(
     train: Examples,
     validation: Examples,
     test: Examples,
     config: JudgeConfig,
-    seed: int,
-    checkpointing: Checkpointing | None = None,
+    run: TrainingRun,
     device: torch.device = CPU,
 ) -> TrainedJudge:
     """Train a judge on `train`, calibrate a classifier on `validation`, gate it on `test`.
@@ -81,8 +58,8 @@ def train_on_examples(
             "features": config.features,
         },
     )
-    random = torch_generator(seed, "judge", "training")
-    with seeded_initialisation(seed, "judge"):
+    random = run.stream("training")
+    with seeded_initialisation(run.seed, run.label):
         network = blueprint.build()
     network.train().to(device)
     optimizer = optim.Adam(network.parameters(), config.learning_rate, weight_decay=1e-4)
@@ -100,7 +77,7 @@ def train_on_examples(
         return {"cross_entropy": loss.detach()}
 
     state: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "random": RandomStream(random)}
-    training = Training("judge", step, state, config.train_images, config.batch_size, checkpointing)
+    training = Training(run.label, step, state, config.train_images, config.batch_size, run.checkpointing)
     curve = training.run()
     network.eval()
     if isinstance(validation, LabelledImages):

@@ -61,13 +61,14 @@ class Stage:
 
     @cached_property
     def device(self) -> "torch.device":
-        """Where this stage trains and measures networks, see `ganpress.basics.device`.
+        """Where this stage trains and measures networks; TF32 is off there until a training asks for it.
 
         Raises:
             ConfigError: if `GANPRESS_DEVICE` names one that is not there.
         """
-        from ganpress.basics.device import chosen_device
+        from ganpress.basics.device import allow_tf32, chosen_device
 
+        allow_tf32(False)
         return chosen_device()
 
     @cached_property

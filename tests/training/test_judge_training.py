@@ -11,8 +11,16 @@ from ganpress.errors import DataError, QualityGateFailed
 from ganpress.files.checkpoint import load_model, save_model
 from ganpress.metrics.judges.feature_networks import load_judge
 from ganpress.metrics.judges.segmentation import IGNORED
-from ganpress.training.judge_examples import DomainImages, RotatedImages, SegmentedImages, examples_for, turned
-from ganpress.training.judge_training import shifted_pairs, train_judge, train_on_examples
+from ganpress.training.judge_examples import (
+    DomainImages,
+    RotatedImages,
+    SegmentedImages,
+    examples_for,
+    labelled_examples,
+    turned,
+)
+from ganpress.training.judge_training import shifted_pairs, train_judge
+from ganpress.training.loop import TrainingRun
 
 
 def squares(count=400, size=16):
@@ -40,31 +48,38 @@ def judge_config(kind="classifier", **options):
     return JudgeConfig(**(base | {"train_images": 4000, "min_accuracy": 0.95} | options))
 
 
+RUN = TrainingRun(1, "judge")
+
+
 def learn(kind, data, **options):
     config = judge_config(kind, **({"train_images": 2000} | options))
     images = data.targets if isinstance(data, PairArray) else data
     examples = examples_for(config, images, data if isinstance(data, PairArray) else None, 4)
-    return train_on_examples(examples, examples, examples, config, 1)
+    return train_judge(examples, examples, examples, config, RUN)
+
+
+def of_squares(data, config):
+    return train_judge(*labelled_examples(config, data, data, data), config, RUN)
 
 
 def test_judge_learns_and_is_gated():
     data = squares()
-    trained = train_judge(data, data, data, judge_config(), 1)
+    trained = of_squares(data, judge_config())
     assert trained.accuracy_test >= 0.95
     with pytest.raises(QualityGateFailed, match=r"judge\.min_accuracy asks for 0\.999; raise judge\.train_images"):
-        train_judge(data, data, data, judge_config(train_images=32, min_accuracy=0.999), 1)
+        of_squares(data, judge_config(train_images=32, min_accuracy=0.999))
 
 
 def test_judge_needs_labels():
     data = squares()
     one_class = ImageArray(data.pixels, np.zeros(len(data), np.int64))
     with pytest.raises(DataError, match="needs at least 2 classes"):
-        train_judge(one_class, one_class, one_class, judge_config(), 1)
+        of_squares(one_class, judge_config())
 
 
 def test_a_calibrated_classifier_is_as_sure_as_it_is_right():
     data = squares()
-    network = train_judge(data, data, data, judge_config(), 1).judge
+    network = of_squares(data, judge_config()).judge
     assert network.temperature != 1
 
 

@@ -10,6 +10,7 @@ from ganpress.data.prepared.arrays import ImageArray
 from ganpress.errors import CheckpointError
 from ganpress.training.distillation import JointTerm, train_student
 from ganpress.training.gan import train_gan
+from ganpress.training.judge_examples import labelled_examples
 from ganpress.training.judge_training import train_judge
 from ganpress.training.loop import Checkpointing, Training, TrainingRun
 from ganpress.training.supernet_training import train_supernet
@@ -123,7 +124,8 @@ def test_judge_resumes_too(images, tmp_path, monkeypatch):
     config = JudgeConfig(
         kind="classifier", width=4, features=8, train_images=160, batch_size=8, learning_rate=1e-3, min_accuracy=0
     )
-    whole = train_judge(images, images, images, config, 1).judge.state_dict()
+    examples = labelled_examples(config, images, images, images)
+    whole = train_judge(*examples, config, TrainingRun(1, "judge")).judge.state_dict()
     checkpointing = Checkpointing(tmp_path / "judge.safetensors", "identity", pause_seconds=0)
     draw, drawn = ImageArray.batch, []
 
@@ -135,10 +137,10 @@ def test_judge_resumes_too(images, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ImageArray, "batch", killed_at_the_tenth_step)
     with pytest.raises(Killed):
-        train_judge(images, images, images, config, 1, checkpointing)
+        train_judge(*examples, config, TrainingRun(1, "judge", checkpointing))
     monkeypatch.undo()
     assert checkpointing.path.exists()
-    resumed = train_judge(images, images, images, config, 1, checkpointing)
+    resumed = train_judge(*examples, config, TrainingRun(1, "judge", checkpointing))
     assert resumed.curve[0].images == 8  # the points before the kill are still there
     for key, value in whole.items():
         assert torch.equal(value, resumed.judge.state_dict()[key]), key
