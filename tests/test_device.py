@@ -85,28 +85,29 @@ def test_a_run_settles_the_device_for_its_stages(monkeypatch):
 
 
 def precisions():
-    return {torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision}
+    return {torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32}
 
 
 @pytest.mark.parametrize("tf32", [True, False])
 def test_tf32_is_a_training_s_own_choice_and_ends_with_it(tf32, tmp_path):
-    torch.backends.cudnn.conv.fp32_precision = "tf32"  # torch's default
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
     assert Stage("candidate", None, tmp_path, {}).device == chosen_device()
-    assert precisions() == {"ieee"}
+    assert precisions() == {False}
     seen = []
 
     def step(_):
         seen.append(precisions())
-        with full_precision():  # as metrics compute; the same interface, or torch would refuse
+        with full_precision():
             assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        torch.export.export(nn.Conv2d(1, 1, 1), (torch.zeros(1, 1, 2, 2),))  # which reads what was set
         return {"loss": torch.zeros(())}
 
     length = DistillationTraining(
         train_images=4, batch_size=2, learning_rate=1e-3, beta1=0.5, ema_half_life_images=0, tf32=tf32
     )
     TrainingRun(1, "test").train(nn.Linear(1, 1), step, {}, length)
-    assert seen == [{"tf32"} if tf32 else {"ieee"}] * 2
-    assert precisions() == {"ieee"}
+    assert seen == [{tf32}] * 2
+    assert precisions() == {False}
 
 
 @pytest.fixture(scope="module", params=["smoke", "smoke_paired", "smoke_unpaired", "smoke_semantic"])

@@ -101,11 +101,10 @@ def has_float64(device: torch.device) -> bool:
 def allow_tf32(allowed: bool) -> None:
     """Let NVIDIA's GPUs multiply float32 in TF32, which has 10 bits of mantissa, or not; torch's convolutions would.
 
-    The exact neighbours' `full_precision` uses the same interface: torch refuses a mixture with the older one.
+    By torch's older interface: `torch.export` reads it, and fails where the newer one has set convolutions alone.
     """
-    precision = "tf32" if allowed else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]  # untyped
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def out_of_memory(error: BaseException) -> bool:
