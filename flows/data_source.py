@@ -4,6 +4,7 @@ import configparser
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class DataPin:
     files: int
     source: str | None
     """The source as it was asked for; None if data.dvc was made by `dvc add` alone."""
+    style: Mapping[str, Any]
+    """`values` and `background` of the data section, where they are not the defaults."""
+    settings: Mapping[str, Any]
+    """What `data add` wrote into params.yaml for these data, by dotted key."""
 
 
 def read_pin(root: Path) -> DataPin | None:
@@ -37,8 +42,10 @@ def read_pin(root: Path) -> DataPin | None:
     try:
         content: Any = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
         out = content["outs"][0]
-        source = (content.get("meta") or {}).get("source")
-        return DataPin(str(out["md5"]), int(out.get("size", 0)), int(out.get("nfiles", 0)), source)
+        meta = content.get("meta") or {}
+        style, settings = dict(meta.get("style") or {}), dict(meta.get("settings") or {})
+        numbers = int(out.get("size", 0)), int(out.get("nfiles", 0))
+        return DataPin(str(out["md5"]), *numbers, meta.get("source"), style, settings)
     except FileNotFoundError:
         return None
     except (ConfigError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
@@ -59,7 +66,7 @@ def ensure_data(root: Path, config: DataConfig, replace: bool = False) -> None:
         DataError: if data/ was not made by ganpress or holds data of another source that must stay, the import fails,
             or it gives other bytes than data.dvc pins for the same source; data/ and data.dvc are then as they were.
     """
-    if _is_in_place(root, config.source):
+    if _is_in_place(root, config):
         return
     if not replace:
         check_replacement(root, config.source)
@@ -67,7 +74,7 @@ def ensure_data(root: Path, config: DataConfig, replace: bool = False) -> None:
 
     (root / ".ganpress").mkdir(exist_ok=True)
     with FileLock(root / ".ganpress" / "data.lock"):
-        if not _is_in_place(root, config.source):  # another run may have made it meanwhile
+        if not _is_in_place(root, config):  # another run may have made it meanwhile
             _make(root, config)
 
 
@@ -92,9 +99,13 @@ def check_replacement(root: Path, source: str) -> None:
     )
 
 
-def _is_in_place(root: Path, source: str) -> bool:
+def _is_in_place(root: Path, config: DataConfig) -> bool:
     card, pin = read_card(root / "data"), read_pin(root)
-    return _describes(card, source) and pin is not None and _is_same(root, pin.source, source)
+    return _describes(card, config.source) and _pins(root, pin, config)
+
+
+def _pins(root: Path, pin: DataPin | None, config: DataConfig) -> bool:
+    return pin is not None and _is_same(root, pin.source, config.source) and pin.style == config.style()
 
 
 def _describes(card: DatasetCard | None, source: str) -> bool:
@@ -113,7 +124,7 @@ def _is_same(root: Path, one: str | None, other: str) -> bool:
 def _make(root: Path, config: DataConfig) -> None:
     _check_ours(root)
     pin = read_pin(root)
-    if pin is None or not _is_same(root, pin.source, config.source):
+    if pin is None or not _pins(root, pin, config):
         add_data(root, config)
         return
     if not (root / "data").exists() and _checked_out(root, config.source):
@@ -180,20 +191,21 @@ def add_data(root: Path, config: DataConfig) -> AddedData:
         DataError: if data/ was not made by ganpress, the import fails, or DVC does.
     """
     from ganpress.data.sources.acquisition import import_data
+    from ganpress.data.sources.plain_pictures import PictureStyle
 
     _check_ours(root)
     former = read_pin(root)
     source = with_place(config.source, lambda place: str(root / Path(place).expanduser()))
     path = None if config.path is None else root / Path(config.path).expanduser()
-    card = import_data(source, path, root / "data")
-    pin_data(root, config.source)
+    card = import_data(source, path, root / "data", PictureStyle(config.values, config.background))
+    pin_data(root, config)
     pin = read_pin(root)
     assert pin is not None  # dvc add has just written it
     return AddedData(card, pin, former)
 
 
-def pin_data(root: Path, source: str) -> None:
-    """`dvc add data`, and write the source into data.dvc's meta, which DVC keeps.
+def pin_data(root: Path, config: DataConfig) -> None:
+    """`dvc add data`, and write source and style into data.dvc's meta, which DVC keeps.
 
     Raises:
         DataError: with DVC's own last line, if it fails.
@@ -201,10 +213,17 @@ def pin_data(root: Path, source: str) -> None:
     if not (root / ".dvc").is_dir():
         _dvc(root, "init", "--quiet", *([] if (root / ".git").exists() else ["--no-scm"]))
     _dvc(root, "add", "--quiet", "data")
+    note_in_pin(root, {"source": config.source, "style": config.style()})
+
+
+def note_in_pin(root: Path, facts: Mapping[str, Any]) -> None:
+    """Write facts into data.dvc's meta; empty ones are taken out of it."""
     path = root / "data.dvc"
     content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
-    if (content.get("meta") or {}).get("source") != source:
-        content["meta"] = {**(content.get("meta") or {}), "source": source}
+    former = content.get("meta") or {}
+    meta = {key: value for key, value in {**former, **facts}.items() if value or key not in facts}
+    if meta != former:
+        content["meta"] = meta
         write_whole(path, dump_yaml(content))
 
 

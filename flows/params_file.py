@@ -1,38 +1,89 @@
 """Edits of params.yaml that keep its comments and its order."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ganpress.basics.whole_files import write_whole
 from ganpress.config.data_section import DataConfig
 
+ABSENT = object()
 
-def set_data(root: Path, config: DataConfig) -> list[str]:
-    """Let the data section of params.yaml say what `config` says.
+
+def data_values(config: DataConfig) -> dict[str, Any]:
+    """Return what the data section shall say, by dotted key; defaults that no file needs to name are None."""
+    return {f"data.{key}": value for key, value in config.model_dump(mode="json").items()}
+
+
+def read_values(root: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the present values of dotted keys; those that params.yaml does not name are left out."""
+    content = _loaded(root)
+    found = {key: _found(content, key) for key in keys}
+    return {key: value for key, value in found.items() if value is not ABSENT}
+
+
+def set_values(root: Path, values: Mapping[str, Any]) -> list[str]:
+    """Let params.yaml say these values, by dotted key; a key that it does not name is written unless it is a default.
 
     Returns:
         One line for each key that changed; the file is not written where there is none.
     """
-    from ruamel.yaml import YAML
-
-    path = root / "params.yaml"
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    content = yaml.load(path.read_text(encoding="utf-8"))
-    section = content.setdefault("data", {})
+    content = _loaded(root)
     changes = []
-    for key, value in config.model_dump().items():
-        former = section.get(key)
-        if former != value:
-            section[key] = value
-            changes.append(f"params.yaml: data.{key} {_words(former)} -> {_words(value)}")
+    for key, value in values.items():
+        former = _found(content, key)
+        if former == value or (former is ABSENT and _is_default(key, value)):
+            continue
+        *sections, name = key.split(".")
+        section = content
+        for one in sections:
+            section = section.setdefault(one, {})
+        section[name] = _in_one_line(value)
+        changes.append(f"params.yaml: {key} {_words(former)} -> {_words(value)}")
     if changes:
         buffer = io.StringIO()
-        yaml.dump(content, buffer)
-        write_whole(path, buffer.getvalue())
+        _yaml().dump(content, buffer)
+        write_whole(root / "params.yaml", buffer.getvalue())
     return changes
 
 
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    return yaml
+
+
+def _loaded(root: Path) -> Any:
+    return _yaml().load((root / "params.yaml").read_text(encoding="utf-8"))
+
+
+def _found(content: Any, key: str) -> Any:
+    for one in key.split("."):
+        if not isinstance(content, Mapping) or one not in content:
+            return ABSENT
+        content = content[one]
+    return content
+
+
+def _is_default(key: str, value: Any) -> bool:
+    section, _, name = key.partition(".")
+    return section == "data" and DataConfig.model_fields[name].default == value
+
+
+def _in_one_line(value: Any) -> Any:
+    """Return a list that is written as `[1, 3]`, and other values as they are."""
+    if not isinstance(value, list):
+        return value
+    from ruamel.yaml.comments import CommentedSeq
+
+    flat = CommentedSeq(value)
+    flat.fa.set_flow_style()
+    return flat
+
+
 def _words(value: object) -> str:
-    return "null" if value is None else str(value)
+    return "null" if value is None or value is ABSENT else str(value)

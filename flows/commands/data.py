@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ganpress.config.yaml_text import quoted
+from ganpress.errors import ConfigError
+
 if TYPE_CHECKING:
+    from flows.data_source import DataPin
+    from flows.fitting_settings import Setting
     from ganpress.data.raw.dataset_card import DatasetCard
 
 data = typer.Typer(name="data", help="Raw images below data/, pinned by data.dvc.", no_args_is_help=True)
@@ -26,6 +31,16 @@ def add(
         Path | None,
         typer.Option(help="Local copy: a folder with the source's files at any depth, or its archive; else download."),
     ] = None,
+    values: Annotated[
+        str | None,
+        typer.Option(
+            help="Of folder:<path>: what is black and what is white in pictures of more than eight bits, e.g. 0:4095.",
+            metavar="LOW:HIGH",
+        ),
+    ] = None,
+    background: Annotated[
+        str, typer.Option(help="Of folder:<path>: what transparent pictures are laid over, white or black.")
+    ] = "white",
 ) -> None:
     """Write a data set into data/, pin it with DVC, and let params.yaml ask for it, so that the next run runs on it.
 
@@ -33,22 +48,67 @@ def add(
     """
     from flows.data_source import add_data
     from flows.environment import find_root
-    from flows.params_file import set_data
+    from flows.params_file import data_values, set_values
     from ganpress.config.base import parse
     from ganpress.config.data_section import DataConfig
 
     root = find_root()
     _configured_source(root)  # a params.yaml that cannot be read is refused before data/ changes
-    asked = parse({"source": source, "path": None if path is None else _seen_from(root, path)}, DataConfig, "data add")
+    given = {"source": source, "path": None if path is None else _seen_from(root, path), "background": background}
+    asked = parse(given | ({} if values is None else {"values": _range(values)}), DataConfig, "data add")
     config = asked.model_copy(update={"source": _from_root(asked.source, root)})
     added = add_data(root, config)
     typer.echo(f"data/ holds {_counts(added.card.counts)} of {added.card.source}{_kind(added.card)}")
+    for note in added.card.notes:
+        typer.echo(f"note: {note}")
     same = added.former is not None and added.former.md5 == added.pin.md5
     size = f"{added.pin.files} files, {added.pin.size_bytes / 2**20:,.1f} MiB"
     typer.echo(f"data.dvc pins {size}, md5 {added.pin.md5} ({'as before' if same else 'new'})")
-    for change in set_data(root, config):
+    for change in set_values(root, data_values(config)):
         typer.echo(change)
+    if added.card.pairing is None:
+        _fit_settings(root, added.former)
+    else:
+        typer.echo(f"note: {PAIRED_ADVICE[added.card.pairing]}")
     typer.echo("next: commit data.dvc and params.yaml with git, then `ganpress run`")
+
+
+PAIRED_ADVICE = {
+    "paired": "params.yaml must train from pairs: recipes/emoji_pix2pix.yaml has sections to begin with",
+    "unpaired": "params.yaml must train between domains: recipes/scenes_cyclegan.yaml has sections to begin with",
+    "semantic": "params.yaml must train from label maps: recipes/labels2digits_spade.yaml has sections to begin with",
+}
+
+
+def _fit_settings(root: Path, former: "DataPin | None") -> None:
+    """Write the settings that follow from data/ into params.yaml, but for those that the user has set, and say why."""
+    from flows.data_source import note_in_pin
+    from flows.fitting_settings import fitting_settings, warnings
+    from flows.params_file import read_values, set_values
+    from ganpress.data.gate.survey import survey
+    from ganpress.data.raw.raw_images import open_raw
+
+    found = survey(open_raw(root / "data"))
+    fitting = {one.key: one for one in fitting_settings(found)}
+    present = read_values(root, fitting)
+    written = {} if former is None else former.settings
+    # A value that no earlier `data add` wrote is the user's own.
+    own = {key for key, value in present.items() if key not in written or written[key] != value}
+    free = {key: one.value for key, one in fitting.items() if key not in own}
+    set_values(root, free)
+    note_in_pin(root, {"settings": free})
+    _show_settings(list(fitting.values()), own, present)
+    for warning in warnings(found):
+        typer.echo(f"warning: {warning}")
+
+
+def _show_settings(fitting: "list[Setting]", own: set[str], present: dict[str, object]) -> None:
+    """Print what was chosen and why; a value of the user's stays, with what would fit."""
+    typer.echo("settings that follow from the pictures (params.yaml; a value that you have set stays):")
+    for one in fitting:
+        kept = one.key in own and present[one.key] != one.value
+        value = f"{present[one.key]} is yours, {one.value} would fit" if kept else str(one.value)
+        typer.echo(f"  {one.key:<32} {value:<24} {one.reason}")
 
 
 @data.command()
@@ -71,6 +131,13 @@ def show() -> None:
         state = "data/ is exactly that" if clean else "data/ differs from it or is missing"
         typer.echo(f"data.dvc pins {pin.source or 'data of unknown source'}, md5 {pin.md5}: {state}")
     typer.echo(f"params.yaml asks for {_configured_source(root)}")
+
+
+def _range(text: str) -> list[float]:
+    try:
+        return [float(one) for one in text.split(":")]
+    except ValueError:
+        raise ConfigError(f"--values {quoted(text)} is not LOW:HIGH, two numbers, e.g. 0:4095") from None
 
 
 def _from_root(source: str, root: Path) -> str:

@@ -128,5 +128,7 @@ Parts = Annotated[int, Field(ge=1, le=100_000)]
 """Subsets or splits that a metric is averaged over."""
 ImageSize = Annotated[Literal[16, 32, 64, 128, 256], BeforeValidator(_whole)]
 """Height in pixels."""
+PixelValue = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+"""As a picture's file holds it."""
 Channels = Annotated[Literal[1, 3], BeforeValidator(_whole)]
 """Of an image: grey or colour."""

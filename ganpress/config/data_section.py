@@ -1,13 +1,24 @@
 """Sections about data: where it comes from, what must hold, how it is prepared."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
-from ganpress.config.bounds import Channels, FilePath, Images, ImageSize, Pixels, Share, ShareBelowHalf, SourceName
+from ganpress.config.bounds import (
+    Channels,
+    FilePath,
+    Images,
+    ImageSize,
+    Pixels,
+    PixelValue,
+    Share,
+    ShareBelowHalf,
+    SourceName,
+)
 
+Background = Literal["white", "black"]
 SomeChannels = Annotated[tuple[Channels, ...], Field(strict=False, min_length=1, max_length=2)]
 
 
@@ -22,6 +33,22 @@ class DataConfig(Section):
     A base is a source of plain images; docs/data.md has the layouts."""
     path: FilePath | None = None
     """Local copy to import from; None downloads where the source allows it."""
+    values: Annotated[tuple[PixelValue, ...], Field(strict=False, min_length=2, max_length=2)] | None = None
+    """Of `folder:<path>`: what is black and what is white in pictures of more than eight bits, e.g. `[0, 4095]`. None:
+    0 and 65,535 where pictures of 16 bits use the upper half of that, else such pictures are refused."""
+    background: Background = "white"
+    """Of `folder:<path>`: what transparent pictures are laid over, `white` or `black`."""
+
+    def style(self) -> dict[str, object]:
+        """Return what says how pictures become plain, without the defaults."""
+        given = self.model_dump(include={"values", "background"}, exclude_defaults=True, mode="json")
+        return dict(given)
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> Self:
+        if self.values is not None and self.values[0] == self.values[1]:
+            raise ValueError(f"values are black and white, two different numbers; found {list(self.values)}")
+        return self
 
 
 class ValidateConfig(Section):

@@ -63,12 +63,12 @@ def test_pictures_of_too_many_pixels(size):
         assert "pixels" in refusal(read, png_of(*size), "x.png") or size == (2**31 - 1, 1)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "tiff", "webp", "bmp", "ppm"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "tiff", "webp", "bmp", "ppm", "avif", "jpeg2000"])
 def test_truncated_pictures(kind):
     content = picture(kind, size=(40, 30))
     for share in (0.0, 0.1, 0.5):
         line = refusal(decode, content[: int(share * len(content))], "x")
-        assert "cannot be decoded: it is damaged, cut off, or none of BMP, GIF" in line
+        assert "cannot be decoded: it is damaged, cut off, or none of AVIF, BMP, GIF" in line
 
 
 def test_texts_inside_a_png_that_unpack_to_much():
@@ -80,7 +80,7 @@ def test_texts_inside_a_png_that_unpack_to_much():
     "start", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"P7\n", b"\0\0\1\0", b"8BPS\0\1"]
 )
 def test_other_formats_are_not_even_tried(start):
-    assert "none of BMP" in refusal(decode, start + bytes(100), "x.png")
+    assert "none of AVIF, BMP" in refusal(decode, start + bytes(100), "x.png")
 
 
 @pytest.mark.parametrize("kind", ["gif", "tiff", "webp"])
@@ -92,11 +92,11 @@ def test_of_a_thousand_frames_the_first_is_taken(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "mode"), [("png", "P"), ("jpeg", "CMYK"), ("png", "I;16"), ("tiff", "F"), ("png", "1")]
+    ("kind", "mode"), [("png", "P"), ("jpeg", "CMYK"), ("png", "I;16"), ("png", "1"), ("tga", "RGBA")]
 )
 def test_unusual_modes_and_single_pixels_are_read(kind, mode):
     for size in ((1, 1), (4, 3)):
-        assert decode(picture(kind, mode, size), "x").shape[:2] == size[::-1]
+        assert decode(picture(kind, mode, size), f"x.{kind}").shape[:2] == size[::-1]
 
 
 def _zip(path, members, compression=zipfile.ZIP_DEFLATED):

@@ -149,7 +149,7 @@ def test_a_folder_gives_the_same_bytes_wherever_it_lies(tmp_path, write_images):
 
 
 def test_missing_folder_is_named(project, tmp_path):
-    with pytest.raises(DataError, match="faces is not a folder; name an existing folder"):
+    with pytest.raises(DataError, match="faces does not exist; name a folder, a zip or a tar"):
         import_data(f"folder:{tmp_path / 'faces'}", None, project / "data")
 
 

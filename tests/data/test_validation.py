@@ -78,7 +78,9 @@ def test_wrong_channels_are_named(judge, folder):
 
 def test_duplicates_within_train_are_both_named(judge, folder):
     shutil.copy(folder / "train/a/0.png", folder / "train/b/copy.png")
-    assert failed(judge()) == {"duplicates": ["train/a/0.png", "train/b/copy.png"]}
+    both = ["train/a/0.png", "train/b/copy.png"]
+    assert failed(judge()) == {"duplicates": both, "one_class_each": both}
+    assert "one_class_each" not in failed(judge(relaxed(max_duplicate_fraction=2 / 21)))
 
 
 def test_a_share_of_duplicates_may_be_allowed(judge, folder):
@@ -150,7 +152,7 @@ def test_failed_gate_has_written_its_files_and_names_offenders(judge, folder, tm
     with pytest.raises(QualityGateFailed) as caught:
         result.require_success(tmp_path / "out")
     message = str(caught.value)
-    assert "failed 1 of 10 checks: decodes" in message
+    assert "failed 1 of 11 checks: decodes" in message
     assert "found 4 of 20: train/a/0.png, train/a/1.png, train/a/2.png, …" in message
     assert "summary.html; mend the data or the limits in params.yaml: validate" in message
 

@@ -173,7 +173,7 @@ def test_command_line_gives_one_line_for_a_bad_source(project, monkeypatch, caps
     assert ended.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
-    assert "nowhere is not a folder" in lines[0]
+    assert "nowhere does not exist" in lines[0]
 
 
 def test_source_derived_from_a_folder_is_added_shown_and_then_left_alone(project, monkeypatch):

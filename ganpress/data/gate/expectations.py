@@ -73,6 +73,9 @@ def checks(config: ValidateConfig, has_test: bool, has_classes: bool) -> list[Ch
         limit = f"at most {config.max_leaked_fraction:.4g} of the test images occur in train"
         found.append(Check("leakage", "images", "ExpectColumnValuesToBeInSet", arguments, limit))
     if has_classes:
+        one_class = {"column": "ambiguous", "value_set": [False]} | _tolerating(config.max_duplicate_fraction)
+        limit = f"at most {config.max_duplicate_fraction:.4g} of the images equal one of another class"
+        found.append(Check("one_class_each", "images", "ExpectColumnValuesToBeInSet", one_class, limit))
         arguments = {"column": "relative_share", "min_value": config.min_class_share}
         limit = f"every class has at least {config.min_class_share:.4g} of an even share of the training images"
         found.append(Check("class_balance", "classes", "ExpectColumnValuesToBeBetween", arguments, limit))

@@ -2,7 +2,8 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +102,16 @@ def build_manifest(raw: RawImages, csv_path: Path) -> "pd.DataFrame":
     return read_manifest(csv_path)
 
 
+def typed_manifest(rows: Iterable[tuple[object, ...]]) -> "pd.DataFrame":
+    """Return rows in the order of `COLUMNS` as the table that a manifest's file gives."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    text.seek(0)
+    return read_manifest(text)
+
+
 def build_pair_manifest(raw: RawPairs, csv_path: Path) -> "pd.DataFrame":
     """Write one manifest of both sides, `PAIR_COLUMNS`, and return it as a table with the column `side` besides."""
     total = sum(sum(side.counts().values()) for _, side in raw.sides())
@@ -116,7 +127,7 @@ def build_pair_manifest(raw: RawPairs, csv_path: Path) -> "pd.DataFrame":
     return manifest
 
 
-def read_manifest(csv_path: Path) -> "pd.DataFrame":
+def read_manifest(csv_path: Path | io.StringIO) -> "pd.DataFrame":
     """Read a manifest back with its types: text, nullable whole numbers, floats, `decodes` as bool."""
     import pandas as pd
 

@@ -112,6 +112,9 @@ def image_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
     table["flat"] = (table["min"] == table["max"]).astype(object).where(readable, None)
     is_test = readable & (table["split"] == "test")
     train_pixels = table.loc[table["split"] == "train", "md5"].dropna()
+    # The same picture in two classes teaches the judge that both are wrong.
+    classes_of_equal = table.groupby("md5")["label"].transform("nunique")
+    table["ambiguous"] = (classes_of_equal > 1).astype(object).where(readable & table["label"].notna(), None)
     table["leaked"] = table["md5"].isin(train_pixels).astype(object).where(is_test, None)
     return table
 

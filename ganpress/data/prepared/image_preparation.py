@@ -1,5 +1,6 @@
 """From raw images to one uint8 array per split, streamed: memory does not grow with the number of images."""
 
+import hashlib
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -48,14 +49,16 @@ def plan_splits(raw: RawImages, config: PrepareConfig, seed: int) -> SplitPlan:
 
     Test is the raw test split or, where there is none, 10 % of the images. Validation is `validation_fraction` of the
     rest, and train what remains, cut to `max_train_images`. Each split is in seeded random order, so that its first n
-    images are a fair sample of it although raw data lies sorted by class.
+    images are a fair sample of it although raw data lies sorted by class. Images of equal content come into one split,
+    or a test picture would have been learnt by heart; a test split that the data brings along stays as it is.
 
     Raises:
         DataError: if a split would be empty.
     """
     index = _index(raw, seed)
-    is_test, labels, ranks = index["test"].copy(), index["label"].copy(), index["rank"].copy()
-    if not is_test.any():
+    given, labels, ranks = index["test"], index["label"].copy(), index["rank"].copy()
+    is_test = given
+    if not given.any():
         is_test = first_of_each_class(ranks, labels, round(len(labels) * TEST_FRACTION))
     split = np.full(len(labels), NOT_USED, np.int8)
     split[is_test] = SPLITS.index("test")
@@ -63,6 +66,7 @@ def plan_splits(raw: RawImages, config: PrepareConfig, seed: int) -> SplitPlan:
     _assign(split, SPLITS.index("validation"), ranks, labels, held_out)
     remaining = int((split == NOT_USED).sum())
     _assign(split, SPLITS.index("train"), ranks, labels, min(remaining, config.max_train_images or remaining))
+    split[~given] = split[~given][_first_of_equal(index["content"][~given])]
     position = np.zeros(len(labels), np.int64)
     for number, name in enumerate(SPLITS):
         members = np.flatnonzero(split == number)
@@ -81,12 +85,29 @@ def _index(raw: RawImages, seed: int) -> NDArray[np.void]:
     `rank` chooses the split and `order` the place in it: chosen by the same number, the first images of train would be
     those of the classes from which validation took least.
     """
-    fields = np.dtype([("test", np.bool_), ("label", np.int64), ("rank", np.int64), ("order", np.int64)])
+    fields = np.dtype(
+        [("test", np.bool_), ("label", np.int64), ("rank", np.int64), ("order", np.int64), ("content", np.uint64)]
+    )
     facts = (
-        (image.split == "test", image.label, rank(seed, "split", image.path), rank(seed, "order", image.path))
+        (
+            *(image.split == "test", image.label),
+            *(rank(seed, "split", image.path), rank(seed, "order", image.path)),
+            _digest(image.stored()),
+        )
         for image in raw
     )
     return np.fromiter(facts, fields)
+
+
+def _digest(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def _first_of_equal(content: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return, for each image, the place of the first one with the same content: its own for most."""
+    _, first, same = np.unique(content, return_index=True, return_inverse=True)
+    places: NDArray[np.int64] = first[same]
+    return places
 
 
 def _assign(

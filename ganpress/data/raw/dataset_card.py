@@ -44,6 +44,8 @@ class DatasetCard:
     """With one, `source/` and `target/` hold a raw data set each; None: unconditional."""
     label_names: list[str] = field(default_factory=list)
     """Names of the label ids 0, 1, … of semantic data; empty otherwise."""
+    notes: list[str] = field(default_factory=list)
+    """What the import has to say to a person; not saved."""
 
     @property
     def images(self) -> int:
@@ -52,6 +54,7 @@ class DatasetCard:
     def save(self, folder: Path) -> None:
         """Write `dataset.json`; equal content is equal bytes."""
         content = asdict(self)
+        del content["notes"]
         if self.pairing is None:  # unconditional data keeps the bytes, and so the pins, that it always had
             del content["pairing"], content["label_names"]
         text = json.dumps(content, indent=2, sort_keys=True)

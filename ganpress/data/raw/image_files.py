@@ -15,9 +15,14 @@ from PIL import Image, ImageOps
 from ganpress.data.raw.limits import LARGEST_ENTRY_BYTES, LARGEST_PICTURE_PIXELS, MOST_ENTRIES, largest_unpacked
 from ganpress.errors import DataError, shown
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_SUFFIXES = frozenset({
+    *(".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm"),
+    *(".ppm", ".tga", ".tif", ".tiff", ".webp"),
+})  # fmt: skip
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Of Pillow. It takes a file for what its bytes say, whatever its name, and would start Ghostscript for PostScript."""
+DARK_16_BIT = 4096
+"""A picture of 16 bits whose values all lie below holds 12 bits or fewer; its high bytes would be nearly black."""
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it writes about damaged files to stderr; `decode` says enough
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -120,11 +125,12 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
     file with several pictures the first one is taken.
 
     Raises:
-        DataError: if the bytes are no image that Pillow can read in full, or it has too many pixels.
+        DataError: if the bytes are no image that Pillow can read in full, it has too many pixels, or its values have
+            more than eight bits and nothing says which of them are black and white.
     """
     with opened_picture(content, name) as opened:
         ImageOps.exif_transpose(opened, in_place=True)
-        pixels = np.asarray(_plain(opened), np.uint8)
+        pixels = np.asarray(_plain(opened, name), np.uint8)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
@@ -138,7 +144,9 @@ def opened_picture(content: bytes, name: str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():  # Pillow warns of large pictures and odd fields; what is refused is said here
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            # A TGA file has no mark of its own: any damaged file would be taken for one.
+            formats = ("TGA",) if name.lower().endswith(".tga") else FORMATS
+            with Image.open(io.BytesIO(content), formats=formats) as opened:
                 pixels = opened.width * opened.height
                 if not 0 < pixels <= LARGEST_PICTURE_PIXELS:
                     found = f"{opened.width:,} x {opened.height:,} pixels"
@@ -155,17 +163,33 @@ def opened_picture(content: bytes, name: str) -> Iterator[Image.Image]:
         raise DataError(f"{shown(name)} cannot be decoded: {reason}") from None
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def is_deep(image: Image.Image) -> bool:
+    """Whether a picture's values have more than eight bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _plain(image: Image.Image, name: str) -> Image.Image:
     """Convert to mode L or RGB."""
     if image.mode in ("L", "RGB"):
         return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if is_deep(image):
+        values = np.asarray(image)
+        if image.mode in ("I", "F") or 0 < values.max(initial=0) < DARK_16_BIT:
+            raise DataError(
+                f"{shown(name)} holds values from {values.min():.6g} to {values.max():.6g}, not 0 to 255; import it by "
+                "`ganpress data add folder:PATH --values LOW:HIGH`, which says what is black and what is white"
+            )
+        return Image.fromarray((values >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("L" if image.mode == "LA" else "RGB")
-    return image.convert("L" if image.mode in ("1", "I", "F") else "RGB")
+        return over_background(image, "white")
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def over_background(image: Image.Image, colour: str) -> Image.Image:
+    """Lay a transparent picture over one colour; the result is of mode L or RGB."""
+    layer = image.convert("RGBA")
+    below = Image.new("RGBA", layer.size, colour)
+    return Image.alpha_composite(below, layer).convert("L" if image.mode == "LA" else "RGB")
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -1,6 +1,5 @@
 """Raw images below `data/`, whatever the format, one after the other."""
 
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +39,8 @@ class RawImage:
     """Stored bytes of this image."""
     decode: Callable[[], NDArray[np.uint8]]
     """Returns uint8 (H, W, C), C = 1 or 3; raises `DataError` for an unreadable image."""
+    stored: Callable[[], bytes]
+    """Returns the bytes as they lie in the file, or the pixels of an idx file."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _idx_images(folder: Path, path: Path, labels: NDArray[np.uint8] | None) -> I
     for chunk in idx_chunks(path, IMAGES_MAGIC):
         for pixels in chunk:
             label = -1 if labels is None else int(labels[number])
-            yield RawImage(f"{name}#{number:05d}", split, label, pixels.size, partial(_grey, pixels))
+            yield RawImage(f"{name}#{number:05d}", split, label, pixels.size, partial(_grey, pixels), pixels.tobytes)
             number += 1
 
 
@@ -147,12 +148,8 @@ def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels[:, :, None]
 
 
-def _decode_member(archive: zipfile.ZipFile, name: str) -> NDArray[np.uint8]:
-    return decode(read_member(archive, name), name)
-
-
-def _decode_file(folder: Path, name: str) -> NDArray[np.uint8]:
-    return decode(read_picture_file(folder / name), name)
+def _decoded(read: Callable[[], bytes], name: str) -> NDArray[np.uint8]:
+    return decode(read(), name)
 
 
 def _open_zip(folder: Path, source: str) -> RawImages:
@@ -167,7 +164,8 @@ def _open_zip(folder: Path, source: str) -> RawImages:
     def iterate() -> Iterator[RawImage]:
         with open_zip(path) as archive:
             for name, split, label in tree:
-                yield RawImage(name, split, label, sizes[name], partial(_decode_member, archive, name))
+                read = partial(read_member, archive, name)
+                yield RawImage(name, split, label, sizes[name], partial(_decoded, read, name), read)
 
     return RawImages(folder, source, "zip", tree.classes, iterate)
 
@@ -178,7 +176,8 @@ def _open_folder(folder: Path, source: str) -> RawImages:
     def iterate() -> Iterator[RawImage]:
         for name, split, label in tree:
             size_bytes = (folder / name).stat().st_size
-            yield RawImage(name, split, label, size_bytes, partial(_decode_file, folder, name))
+            read = partial(read_picture_file, folder / name)
+            yield RawImage(name, split, label, size_bytes, partial(_decoded, read, name), read)
 
     return RawImages(folder, source, "folder", tree.classes, iterate)
 

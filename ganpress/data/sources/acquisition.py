@@ -18,15 +18,17 @@ from ganpress.data.raw.dataset_card import (
 from ganpress.data.sources.derived_sources import add_copy, add_edges, add_segments, write_domains
 from ganpress.data.sources.file_sources import write_folder
 from ganpress.data.sources.pair_sources import Direction, write_pairs, write_unpaired
+from ganpress.data.sources.plain_pictures import PictureStyle
 from ganpress.data.sources.semantic_sources import write_semantic
 from ganpress.data.sources.source import Source
 from ganpress.errors import ConfigError, DataError
 from ganpress.registries import SOURCES
 
+PLAIN_STYLE = PictureStyle()
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def import_data(source: str, path: Path | None, destination: Path) -> DatasetCard:
+def import_data(source: str, path: Path | None, destination: Path, style: PictureStyle = PLAIN_STYLE) -> DatasetCard:
     """Write `source` into `destination`, replacing what is there only when all is well.
 
     Args:
@@ -34,6 +36,7 @@ def import_data(source: str, path: Path | None, destination: Path) -> DatasetCar
             from another source (docs/data.md).
         path: local copy: a folder that holds its files at any depth, or an archive; None downloads.
         destination: the data folder; made in a sibling, checked there, then renamed.
+        style: how deep and transparent pictures of `folder:<path>` become plain.
 
     Raises:
         ConfigError: if the source is unknown.
@@ -47,7 +50,7 @@ def import_data(source: str, path: Path | None, destination: Path) -> DatasetCar
         with whole_folder(destination) as target:
             scratch = target.with_name("scratch")
             scratch.mkdir()
-            card = replace(_fill(source, path, target, scratch), source=display_name(source))
+            card = replace(_fill(source, path, target, scratch, style), source=display_name(source))
             card.save(target)
     except OSError as error:
         if error.errno not in DISK_FULL:
@@ -80,24 +83,24 @@ def check_source(source: str) -> None:
         )
 
 
-def _fill(source: str, path: Path | None, target: Path, scratch: Path) -> DatasetCard:
+def _fill(source: str, path: Path | None, target: Path, scratch: Path, style: PictureStyle) -> DatasetCard:
     kind, colon, _ = source.partition(":")
     if kind in DERIVED_KINDS and colon:
-        return _derive(source, kind, path, target, scratch)
-    chosen, local = _source(source, path)
+        return _derive(source, kind, path, target, scratch, style)
+    chosen, local = _source(source, path, style)
     if local is None and chosen.download is not None:
         local = _download(source, chosen, scratch)
     return chosen.write(local or target, target, scratch)
 
 
-def _derive(source: str, kind: str, path: Path | None, target: Path, scratch: Path) -> DatasetCard:
+def _derive(source: str, kind: str, path: Path | None, target: Path, scratch: Path, style: PictureStyle) -> DatasetCard:
     """Bring the base source in and make the conditional data from it."""
     base = base_of(source)
     folder = scratch / "base" if kind == "domains" else target / TARGET_FOLDER
     base_scratch = scratch / "base_scratch"
     folder.mkdir()
     base_scratch.mkdir()
-    replace(_fill(base, path, folder, base_scratch), source=display_name(base)).save(folder)
+    replace(_fill(base, path, folder, base_scratch, style), source=display_name(base)).save(folder)
     if kind == "domains":
         one, other = source.split(":")[-2:]
         return write_domains(folder, target, source, (one, other))
@@ -119,24 +122,24 @@ def base_of(source: str) -> str:
     return parts[0]
 
 
-def _source(source: str, path: Path | None) -> tuple[Source, Path | None]:
+def _source(source: str, path: Path | None, style: PictureStyle) -> tuple[Source, Path | None]:
     kind, colon, place = source.partition(":")
     if kind in PATH_KINDS and colon:
-        return _user_source(kind, place, path)
+        return _user_source(kind, place, path, style)
     if path is not None and not path.exists():
         advice = SOURCES[source].advice or "leave the path away"
         raise DataError(f"{path} does not exist; name the folder that holds {source}'s files ({advice})")
     return SOURCES[source], path
 
 
-def _user_source(kind: str, place: str, path: Path | None) -> tuple[Source, Path]:
+def _user_source(kind: str, place: str, path: Path | None, style: PictureStyle) -> tuple[Source, Path]:
     """Return how a user's own images come in, and where they lie."""
     direction: Direction = "AB"
     if kind == "pairs":
         place, named = split_direction(place)
         direction = "BA" if named == "BA" else "AB"
     writers: dict[str, Callable[[Path, Path, Path], DatasetCard]] = {
-        "folder": lambda folder, target, _: write_folder(folder, target),
+        "folder": lambda folder, target, scratch: write_folder(folder, target, scratch, style),
         "pairs": lambda folder, target, scratch: write_pairs(folder, target, scratch, direction),
         "unpaired": write_unpaired,
         "semantic": write_semantic,

@@ -22,6 +22,9 @@ from ganpress.data.raw.image_files import (
 )
 from ganpress.data.raw.limits import LARGEST_TEXT_BYTES
 from ganpress.data.raw.raw_images import SPLIT_FOLDERS, open_raw
+from ganpress.data.sources.folder_layout import find_pictures
+from ganpress.data.sources.packed_pictures import write_packed
+from ganpress.data.sources.plain_pictures import PictureStyle, plain_members
 from ganpress.errors import DataError, shown
 
 ARCHIVE_NAME = "images.zip"
@@ -38,25 +41,27 @@ CELEBA_SPLITS = {"0": "train", "1": "train", "2": "test"}
 """The list's own validation part joins train: prepare holds its validation images out by seed."""
 
 
-def _describe(source: str, origin: str, target: Path) -> DatasetCard:
+def _describe(source: str, origin: str, target: Path, notes: list[str] | None = None) -> DatasetCard:
     raw = open_raw(target)
-    return DatasetCard(source, "zip", raw.counts(), list(raw.classes), origin)
+    return DatasetCard(source, "zip", raw.counts(), list(raw.classes), origin, notes=notes or [])
 
 
-def write_folder(path: Path, target: Path) -> DatasetCard:
-    """Pack a user's folder; nothing is left out, so that the gate names unreadable images.
+def write_folder(path: Path, target: Path, scratch: Path, style: PictureStyle) -> DatasetCard:
+    """Pack a user's folder or archive of pictures; no picture is left out, so that the gate names unreadable ones.
 
     Raises:
-        DataError: if `path` is no folder or holds no images.
+        DataError: if there is nothing at `path`, it holds no pictures, or they have more than eight bits and `style`
+            does not say what is black and white.
     """
-    if not path.is_dir():
-        raise DataError(f"{path} is not a folder; name an existing folder of images as folder:<path>")
-    if not image_names(path):
-        raise DataError(
-            f"{path} holds no images (png, jpg, webp, bmp, tif, gif, ppm), at no depth; name another folder"
-        )
-    write_zip(target / ARCHIVE_NAME, folder_members(path, image_names(path)))
-    return _describe(display_name(f"{FOLDER_PREFIX}{path}"), "a folder of images", target)
+    name = display_name(f"{FOLDER_PREFIX}{path}")
+    with open_tree(path, scratch) as tree:
+        pictures = find_pictures(tree)
+        if not pictures.members:
+            notes = write_packed(tree, target / ARCHIVE_NAME)
+            return _describe(name, "arrays or records of images", target, notes)
+        members, notes = plain_members(pictures.members, tree.read, style, str(path))
+        write_zip(target / ARCHIVE_NAME, members)
+    return _describe(name, "a folder of images", target, pictures.notes + notes)
 
 
 def write_cifar10(path: Path, target: Path, scratch: Path) -> DatasetCard:

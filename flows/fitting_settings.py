@@ -1,0 +1,133 @@
+"""Settings that follow from the pictures: what `ganpress data add` writes into params.yaml.
+
+The rules give the shipped params.yaml for the shipped digits; a test holds them to it.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ganpress.data.gate.survey import MOST_DECODED, Survey
+from ganpress.performance.generator_cost import named_cost
+
+SIZES = (32, 64)
+"""Sizes that two cores train in minutes to an hour; the family draws 128 and 256, too."""
+KNOWN_ACCURACY = {"digits": 0.95, "mnist": 0.95}
+"""What a judge of these reaches with room to spare; of other pictures nothing is known before it is trained."""
+PASSED_FROM_CHANCE = 1 / 3
+"""How much of the way from chance to certainty a judge must come."""
+FEW_IMAGES = 500
+IS_CLASSES = 4
+"""Fewest classes of which the Inception Score says anything: it can't exceed their number."""
+KID_SUBSET = 200
+SUPERNET_DEPTH = 8
+PARAMETER_SHARE = 0.57
+"""Budget of the search, of the widest sub-generator's parameters."""
+BYTES_A_PARAMETER = 1.62
+"""Budget of the recommended file, of the same parameters."""
+TOLERATED = {"max_duplicate_fraction": 0.2, "max_leaked_fraction": 0.05, "max_flat_fraction": 0.05}
+"""Shares up to which the gate is opened to what is there; beyond, a person has to look at the pictures."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value that fits the data."""
+
+    key: str
+    """Dotted, as in params.yaml."""
+    value: Any
+    reason: str
+
+
+def fitting_settings(of: Survey) -> list[Setting]:
+    """Return the settings that follow from pictures without sources."""
+    return [*_gate(of), *_preparation(of), *_judge(of), *_budgets(of)]
+
+
+def _gate(of: Survey) -> Iterator[Setting]:
+    yield Setting("validate.min_images", min(FEW_IMAGES, of.images), f"{of.images:,} pictures")
+    yield Setting(
+        "validate.min_size", min(8, of.smallest_side), f"the smallest is {of.smallest_side} pixels wide or high"
+    )
+    yield Setting("validate.channels", list(of.channels), _colours(of.channels))
+    shares = {"max_duplicate_fraction": (0.01, of.duplicates, "equal another one")}
+    shares["max_leaked_fraction"] = (0.0, of.leaked, "of test occur in train")
+    shares["max_flat_fraction"] = (0.0, of.flat, "are of one grey level")
+    for name, (usual, found, words) in shares.items():
+        fits = usual < found <= TOLERATED[name]
+        value = math.ceil(found * 1000) / 1000 if fits else usual
+        yield Setting(f"validate.{name}", value, f"{found:.1%} {words}")
+    least = of.smallest_class_share
+    value = 0.5 if least >= 0.5 else math.floor(least * 90) / 100
+    reason = f"the smallest class has {least:.0%} of an even share" if of.classes else "no classes"
+    yield Setting("validate.min_class_share", value, reason)
+
+
+def _colours(channels: tuple[int, ...]) -> str:
+    if len(channels) > 1:
+        return "some are grey, some in colour"
+    return "all are grey" if channels == (1,) else "all are in colour"
+
+
+def _preparation(of: Survey) -> Iterator[Setting]:
+    size = picture_size(of)
+    beyond = f", more than {SIZES[-1]} takes long without a GPU" if of.side > SIZES[-1] * 1.5 else ""
+    yield Setting("prepare.image_size", size, f"half of the pictures have {of.side} pixels or more{beyond}")
+    yield Setting("prepare.channels", _channels(of), _colours(of.channels))
+
+
+def picture_size(of: Survey) -> int:
+    """Return the size of training nearest to the pictures' own, in ratio."""
+    return min(SIZES, key=lambda size: abs(math.log(max(of.side, 1) / size)))
+
+
+def _channels(of: Survey) -> int:
+    return max(of.channels, default=1)
+
+
+def _judge(of: Survey) -> Iterator[Setting]:
+    classifies = of.classes > 1
+    kind, chance = ("classifier", 1 / of.classes) if classifies else ("rotations", 1 / 4)
+    fits = round(chance + (1 - chance) * PASSED_FROM_CHANCE, 2)
+    yield Setting("judge.kind", kind, f"{of.classes} classes" if classifies else "no classes: it tells quarter turns")
+    accuracy = KNOWN_ACCURACY.get(of.source, fits)
+    yield Setting(
+        "judge.min_accuracy",
+        accuracy,
+        "known of these data" if of.source in KNOWN_ACCURACY else f"{chance:.0%} by chance",
+    )
+    metric = "is" if classifies and of.classes >= IS_CLASSES else "fid"
+    yield Setting("teacher.metric", metric, f"the Inception Score needs {IS_CLASSES} classes or more")
+    subset = KID_SUBSET if of.test_images > KID_SUBSET else max(2, of.test_images // 2)
+    yield Setting("evaluate.kid_subset_size", subset, f"{of.test_images:,} test pictures")
+    yield Setting("evaluate.neighbours", min(5, max(1, of.test_images - 1)), f"{of.test_images:,} test pictures")
+
+
+def _budgets(of: Survey) -> Iterator[Setting]:
+    size = picture_size(of)
+    widest = named_cost(f"wdcgan:{SUPERNET_DEPTH}", f"{size}x{size}", _channels(of)).parameters
+    reason = f"the widest sub-generator has {widest:,} parameters"
+    yield Setting("search.max_parameters", round(PARAMETER_SHARE * widest / 1000) * 1000, reason)
+    yield Setting("evaluate.max_bytes", round(BYTES_A_PARAMETER * widest / 10_000) * 10_000, reason)
+    yield Setting("report.title", f"ganpress: {of.source.rpartition(':')[2] or of.source}", "the data's name")
+
+
+def warnings(of: Survey) -> Iterator[str]:
+    """Say what a person should know before hours of training."""
+    if of.unreadable:
+        found = f"{len(of.unreadable):,} pictures cannot be read, first {of.unreadable[0]}"
+        yield f"{found}; the gate will refuse them: mend or remove them"
+    if of.images < FEW_IMAGES:
+        yield f"{of.images:,} pictures are few: a generator learns them by heart. Some thousands are usual"
+    for share, name, words in (
+        (of.duplicates, "max_duplicate_fraction", "equal another one"),
+        (of.leaked, "max_leaked_fraction", "of test also occur in train, so that scores flatter"),
+        (of.flat, "max_flat_fraction", "are of one grey level"),
+    ):
+        if share > TOLERATED[name]:
+            yield f"{share:.1%} of the pictures {words}; the gate will refuse them: remove them, or set validate.{name}"
+    if of.smallest_class_share < 0.5:
+        yield f"the smallest class has {of.smallest_class_share:.0%} of an even share; its pictures will be the worst"
+    if of.images > MOST_DECODED:
+        yield f"{of.decoded:,} of {of.images:,} pictures were looked at"

@@ -1,0 +1,92 @@
+"""What raw pictures are like, as far as settings follow from it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ganpress.basics.progress import ticker
+from ganpress.data.gate.manifest import manifest_rows, typed_manifest
+from ganpress.data.gate.validation import class_table, image_table
+from ganpress.data.prepared.image_choice import rank
+from ganpress.data.prepared.image_preparation import TEST_FRACTION
+from ganpress.data.raw.raw_images import RawImage, RawImages
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_DECODED = 20_000
+"""Pictures that a survey opens; of more, so many are drawn by a hash of their names."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Facts about unconditional pictures."""
+
+    source: str
+    counts: dict[str, int]
+    """Pictures of each raw split."""
+    decoded: int
+    """How many of them were opened; shares below are of these."""
+    unreadable: tuple[str, ...]
+    channels: tuple[int, ...]
+    side: int
+    """Median of the pictures' shorter sides, in pixels."""
+    smallest_side: int
+    classes: int
+    smallest_class_share: float
+    """Of the smallest class, relative to an even share; 1 where there are no classes."""
+    duplicates: float
+    """Share of pictures whose pixels equal another one's."""
+    leaked: float
+    """Share of test pictures that also occur in train."""
+    flat: float
+    """Share of pictures of one grey level."""
+
+    @property
+    def images(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def test_images(self) -> int:
+        """Pictures that the test split will have."""
+        return self.counts.get("test") or round(self.images * TEST_FRACTION)
+
+
+def survey(raw: RawImages) -> Survey:
+    """Open the pictures, at most `MOST_DECODED` of them, and look at what settings follow from."""
+    counts = raw.counts()
+    looked_at = _sample(raw, sum(counts.values()))
+    with ticker("survey", min(sum(counts.values()), MOST_DECODED), "images") as progress:
+        manifest = typed_manifest(manifest_rows(looked_at, progress))
+    table, readable = image_table(manifest), manifest[manifest["decodes"]]
+    sides = readable[["width", "height"]].min(axis=1)
+    classes = class_table(manifest)
+    return Survey(
+        source=raw.source,
+        counts=counts,
+        decoded=len(manifest),
+        unreadable=tuple(manifest.loc[~manifest["decodes"], "path"]),
+        channels=tuple(sorted(int(one) for one in readable["channels"].unique())),
+        side=int(sides.median()) if len(sides) else 0,
+        smallest_side=int(sides.min()) if len(sides) else 0,
+        classes=len(raw.classes),
+        smallest_class_share=float(classes["relative_share"].min()) if len(classes) else 1.0,
+        duplicates=_share(readable["md5"].duplicated(keep=False)),
+        leaked=_share(table["leaked"].dropna().astype(bool)),
+        flat=_share(table["flat"].dropna().astype(bool)),
+    )
+
+
+def _share(flags: "pd.Series[bool]") -> float:
+    return float(flags.mean()) if len(flags) else 0.0
+
+
+def _sample(raw: RawImages, images: int) -> RawImages:
+    if images <= MOST_DECODED:
+        return raw
+    threshold = 2**63 * MOST_DECODED // images
+
+    def chosen() -> Iterator[RawImage]:
+        return (image for image in raw if rank(0, "survey", image.path) < threshold)
+
+    return replace(raw, _iterate=chosen)

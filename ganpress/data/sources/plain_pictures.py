@@ -1,0 +1,118 @@
+"""Pictures of more than eight bits and transparent ones, made plain when they are imported."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.config.data_section import Background
+from ganpress.data.raw.image_files import encode_png, is_deep, opened_picture, over_background
+from ganpress.errors import DataError
+
+HALF_OF_16_BIT = 32_768
+Read = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class PictureStyle:
+    """How pictures become eight bits a channel without transparency."""
+
+    values: tuple[float, ...] | None = None
+    """What is black and what is white in pictures of more than eight bits; None: 0 and 65,535 where values above half
+    of that occur, else such pictures are refused with the range that was found."""
+    background: Background = "white"
+    """What transparent pictures are laid over."""
+
+
+@dataclass
+class _Found:
+    """What the headers of all pictures say."""
+
+    deep: list[str] = field(default_factory=list)
+    low: float = math.inf
+    high: float = -math.inf
+    whole_16_bit: bool = True
+    """Whether all deep pictures have 16 bits a value."""
+    transparent: int = 0
+
+
+def plain_members(
+    members: list[tuple[str, str]], read: Read, style: PictureStyle, where: str
+) -> tuple[Iterator[tuple[str, bytes]], list[str]]:
+    """Return the files to write, and what to say of them; a picture that is plain already keeps its bytes.
+
+    Args:
+        members: (name to write, name to read).
+        read: returns the bytes behind a name.
+        style: what to do with values and transparency.
+        where: how messages call the whole.
+
+    Raises:
+        DataError: if pictures have more than eight bits and nothing says what is black and white.
+    """
+    found = _look(members, read)
+    notes = []
+    if found.transparent:
+        notes.append(f"{found.transparent:,} transparent pictures lie over {style.background} (data.background)")
+    values = style.values
+    if found.deep:
+        values = _values(found, style, where)
+        said = f"{values[0]:g} is black and {values[1]:g} is white (data.values)"
+        notes.append(f"{len(found.deep):,} pictures have more than eight bits: {said}")
+    return ((new, _plain(read(old), old, values, style.background)) for new, old in members), notes
+
+
+def _look(members: list[tuple[str, str]], read: Read) -> _Found:
+    """Read every picture's header, and the values of those with more than eight bits."""
+    found = _Found()
+    for _, name in members:
+        try:
+            with opened_picture(read(name), name) as opened:
+                found.transparent += bool(opened.has_transparency_data)
+                if is_deep(opened):
+                    pixels = np.asarray(opened)
+                    found.deep.append(name)
+                    found.low, found.high = min(found.low, float(pixels.min())), max(found.high, float(pixels.max()))
+                    found.whole_16_bit &= opened.mode.startswith("I;16")
+        except DataError:
+            continue  # the gate names what cannot be read
+    return found
+
+
+def _values(found: _Found, style: PictureStyle, where: str) -> tuple[float, float]:
+    if style.values is not None:
+        return style.values[0], style.values[1]
+    if found.whole_16_bit and found.high >= HALF_OF_16_BIT:
+        return 0.0, 65_535.0
+    advice = f"{found.low:g}:{_white(found.high):g}"
+    raise DataError(
+        f"{where}: {len(found.deep):,} pictures, first {found.deep[0]}, have values from {found.low:g} to "
+        f"{found.high:g} instead of 0 to 255; say what is black and what is white, e.g. `--values {advice}` "
+        "(data.values)"
+    )
+
+
+def _white(high: float) -> float:
+    """Return the likely white of values up to `high`: 1, or one below a power of two."""
+    return 1.0 if high <= 1 else float(2 ** math.ceil(math.log2(high + 1)) - 1)
+
+
+def _plain(content: bytes, name: str, values: tuple[float, ...] | None, background: Background) -> bytes:
+    try:
+        with opened_picture(content, name) as opened:
+            if is_deep(opened) and values is not None:
+                return encode_png(_scaled(np.asarray(opened), values))
+            if opened.has_transparency_data and background != "white":  # white is what every reader takes
+                return encode_png(np.asarray(over_background(opened, background), np.uint8))
+    except DataError:
+        pass  # the gate names it
+    return content
+
+
+def _scaled(pixels: NDArray[np.generic], values: tuple[float, ...]) -> NDArray[np.uint8]:
+    low, high = values
+    share = (pixels.astype(np.float64) - low) / (high - low)
+    scaled: NDArray[np.uint8] = np.rint(np.nan_to_num(share).clip(0, 1) * 255).astype(np.uint8)
+    return scaled
