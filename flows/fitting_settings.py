@@ -21,6 +21,11 @@ FEW_IMAGES = 500
 IS_CLASSES = 4
 """Fewest classes of which the Inception Score says anything: it can't exceed their number."""
 KID_SUBSET = 200
+LARGEST_BATCH = 64
+BATCHES = ("judge", "candidate.training", "student.training", "control.training")
+"""Sections that train from the pictures, a whole batch at a time."""
+VALIDATION_FRACTION = 0.2
+"""As shipped; a user's own changes the number of pictures to train from by little."""
 SUPERNET_DEPTH = 8
 PARAMETER_SHARE = 0.57
 """Budget of the search, of the widest sub-generator's parameters."""
@@ -75,6 +80,10 @@ def _preparation(of: Survey) -> Iterator[Setting]:
     beyond = f", more than {SIZES[-1]} takes long without a GPU" if of.side > SIZES[-1] * 1.5 else ""
     yield Setting("prepare.image_size", size, f"half of the pictures have {of.side} pixels or more{beyond}")
     yield Setting("prepare.channels", _channels(of), _colours(of.channels))
+    trained = of.train_images(VALIDATION_FRACTION)
+    batch = min(LARGEST_BATCH, max(2, 2 ** trained.bit_length() // 2))
+    for section in BATCHES:
+        yield Setting(f"{section}.batch_size", batch, f"{trained:,} pictures to train from")
 
 
 def picture_size(of: Survey) -> int:

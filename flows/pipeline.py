@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.console import Outcome, RunConsole, StageResult
+from flows.data_fit import check_fit
 from flows.dvc_graph import CleanStages, StageGraph, read_graph
 from flows.environment import cores, export_environment, find_root, stage_environment
 from flows.options import MAX_JOBS
@@ -30,6 +31,7 @@ from flows.stage_code import write_code
 from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
 from flows.worktree import Workspace
+from ganpress.data.raw.dataset_card import read_card
 from ganpress.errors import GanpressError
 
 
@@ -93,6 +95,8 @@ def ganpress_pipeline(
         ready = prepare(root, request)
         workspace = ready.workspace
         is_new = ensure_inputs(workspace, replace_data)
+        if (card := read_card(workspace.root / "data")) is not None:
+            check_fit(workspace.params, card, workspace.root)
         graph = read_graph(workspace.root, strict_versions) if is_new else ready.graph
         side_by_side = jobs or min(cores(), MAX_JOBS)
         run = _Run(workspace, graph, ready.chosen, force, strict_versions, side_by_side, stage_timeout_s)
@@ -214,7 +218,18 @@ class _Run:
                 future = stage_task.submit(name, wait_for=[self._futures[one] for one in self._upstream[name]])
                 self._futures[name] = future
                 future.add_done_callback(lambda _future, name=name: finished.put(name))
-            self._note(finished.get())
+            if len(self._results) < len(self._chosen):
+                self._note(finished.get())
+                self._leave_out(waiting)
+
+    def _leave_out(self, waiting: list[str]) -> None:
+        """Start nothing more once a stage that has no variants failed: without it there is no result to train for."""
+        failed = [name for name, one in self._results.items() if one.outcome == "failed" and "@" not in name]
+        if failed:
+            for name in waiting:
+                self._results[name] = StageResult(name, "not run", 0.0, f"{', '.join(failed)} failed")
+                self._console.finished(self._results[name])
+            waiting.clear()
 
     def _height(self, name: str) -> int:
         """Return the number of stages on the longest way from `name` to the end of the chain."""

@@ -94,6 +94,8 @@ def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, rep
         _require_source(workspace)
         if not workspace.isolated and not replace_data:
             check_replacement(workspace.root, workspace.data.source)
+        if to_run:
+            _require_fit(workspace)
 
 
 def _every_stage(params: Params) -> set[str]:
@@ -155,6 +157,17 @@ def _require_source(workspace: Workspace) -> None:
         from ganpress.data.sources.acquisition import check_source
 
         check_source(source)
+
+
+def _require_fit(workspace: Workspace) -> None:
+    """Hold the parameters against data/ where it already is what they ask for; a flow asks again once it is made."""
+    from ganpress.data.raw.dataset_card import display_name, read_card
+
+    card = read_card(workspace.root / "data")
+    if card is not None and card.source == display_name(workspace.data.source):
+        from flows.data_fit import check_fit
+
+        check_fit(workspace.params, card, workspace.root)
 
 
 def reads_data(root: Path) -> bool:

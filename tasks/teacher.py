@@ -12,6 +12,7 @@ from tasks.shared.candidate_scoring import quick_scoring
 from tasks.shared.generator_training import parameter_count, write_json
 from tasks.shared.item_generators import load_generator
 from tasks.shared.stage import Stage, stage_main
+from tasks.shared.teacher_gate import TeacherQuality, teacher_quality
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,27 @@ def work(stage: Stage, run: StageRun) -> None:
         )
     sign = 1 if higher_is_better(config.metric) else -1
     best = max(scored, key=lambda candidate: sign * candidate.score)
-    _deliver(stage, run, scored, best, scorer.name)
+    quality = None
+    if config.has_limits:
+        generator, _ = load_generator(stage, f"candidate/{best.item}")
+        quality = teacher_quality(scorer, generator.to(stage.device))
+    _deliver(stage, run, scored, best, scorer.name, quality)
+    if quality is not None:  # the outputs are kept: a person wants to see what was refused
+        quality.require(config)
 
 
 def _folder(stage: Stage, item: str) -> Path:
     return stage.artifact(f"candidate/{item}")
 
 
-def _deliver(stage: Stage, run: StageRun, scored: list[ScoredCandidate], best: ScoredCandidate, metric: str) -> None:
+def _deliver(
+    stage: Stage,
+    run: StageRun,
+    scored: list[ScoredCandidate],
+    best: ScoredCandidate,
+    metric: str,
+    quality: TeacherQuality | None,
+) -> None:
     for name in ("generator.safetensors", "discriminator.safetensors"):
         shutil.copyfile(_folder(stage, best.item) / name, stage.out / name)
     with (stage.out / "selection.csv").open("w", newline="") as file:
@@ -65,6 +79,8 @@ def _deliver(stage: Stage, run: StageRun, scored: list[ScoredCandidate], best: S
         "size_bytes": path.stat().st_size,
         "candidates": len(scored),
     }
+    if quality is not None:
+        facts |= {"fid_ratio": quality.fid_ratio, "recall": quality.recall}
     if best.depth is not None:
         facts["depth"] = best.depth
     write_json(stage.out / "metrics.json", facts)

@@ -105,6 +105,7 @@ PartialShare = Annotated[float, Field(ge=0, lt=1)]
 PositiveShare = Annotated[float, Field(ge=1e-6, le=1)]
 ShareBelowHalf = Annotated[float, Field(ge=1e-6, lt=0.5)]
 ShareInside = Annotated[float, Field(ge=1e-12, lt=1)]
+FidRatio = Annotated[float, Field(ge=1, le=1_000_000)]
 Percentile = Annotated[float, Field(gt=50, le=100)]
 Width = Annotated[int, Field(ge=1, le=4096)]
 """A number in a spec: channels before a layer's own factor, or percent of an imported network's."""

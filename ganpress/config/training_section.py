@@ -8,6 +8,7 @@ from ganpress.config.base import Section
 from ganpress.config.bounds import (
     MAX_ITEMS,
     Depth,
+    FidRatio,
     GeneratorName,
     HalfLife,
     Images,
@@ -19,6 +20,7 @@ from ganpress.config.bounds import (
     PositiveWeight,
     RegisteredName,
     ScoredImages,
+    Share,
     ShareInside,
     StatisticsBatchSize,
     Steps,
@@ -140,6 +142,15 @@ class TeacherConfig(Section):
     metric: QuickMetric
     images: ScoredImages
     """Generated images that each candidate is scored on, against the validation split."""
+    max_fid_ratio: FidRatio | None = None
+    """Largest allowed FID of the chosen teacher, in FIDs of real pictures; the run stops beyond. None warns."""
+    min_recall: Share | None = None
+    """Smallest allowed recall of the chosen teacher; the run stops below it. None: the report warns."""
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether the teacher must prove good enough."""
+        return self.max_fid_ratio is not None or self.min_recall is not None
 
 
 class DistillationTraining(Section):

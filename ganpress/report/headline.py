@@ -15,6 +15,10 @@ from ganpress.report.notation import (
 
 POOR_TEACHER = 0.5
 """Below this share of the way from noise to real images, the report warns."""
+POOR_FID_RATIO = 10
+"""Above so many times the FID of real images, the report warns."""
+POOR_RECALL = 0.02
+"""Below it a teacher has hardly anything of what real images vary in."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,16 @@ def warning(inputs: ReportInputs) -> str | None:
 
     The Inception Score of noise is 1, so what counts is the way from there to real images; mIoU starts at 0.
     """
+    found = [sentence for sentence in (_short_way(inputs), _far_away(inputs), _collapsed(inputs)) if sentence]
+    if not found:
+        return None
+    return (
+        f"The teacher is poor: {'; '.join(found)}. Shares of its score mean little; train the candidates longer first."
+    )
+
+
+def _short_way(inputs: ReportInputs) -> str | None:
+    """Say so if the main metric went less than half of the way from the worst to real images."""
     metric, teacher = inputs.main_metric, inputs.teacher.metrics.get(inputs.main_metric.raw)
     real = inputs.data.real_score(metric.base)
     start = metric.metric.start if metric.metric else None
@@ -123,10 +137,27 @@ def warning(inputs: ReportInputs) -> str | None:
     if way >= POOR_TEACHER:
         return None
     return (
-        f"The teacher is poor: its {metric.title} of {write_score(teacher)} goes {write_share(way)} of the way from "
-        f"{start[1]} ({start[0]}) to real images ({write_score(real[1])}). Shares of its score mean little; train the "
-        "candidates longer first."
+        f"its {metric.title} of {write_score(teacher)} goes {write_share(way)} of the way from "
+        f"{start[1]} ({start[0]}) to real images ({write_score(real[1])})"
     )
+
+
+def _far_away(inputs: ReportInputs) -> str | None:
+    """Say so if the teacher's FID is many times that of real images."""
+    metric, real = inputs.metric("fid"), inputs.data.real_score("fid")
+    teacher = inputs.teacher.metrics.get(metric.raw) if metric else None
+    if metric is None or real is None or teacher is None or teacher <= POOR_FID_RATIO * real[1]:
+        return None
+    return f"its {metric.title} of {write_score(teacher)} is {teacher / real[1]:.0f} times that of real images"
+
+
+def _collapsed(inputs: ReportInputs) -> str | None:
+    """Say so if next to no real image lies near one of the teacher's."""
+    metric = inputs.metric("recall")
+    teacher = inputs.teacher.metrics.get(metric.raw) if metric else None
+    if metric is None or teacher is None or teacher >= POOR_RECALL:
+        return None
+    return f"its {metric.title.lower()} of {write_score(teacher)} says that it draws next to nothing of their variety"
 
 
 def summary(inputs: ReportInputs) -> dict[str, float | str | None]:

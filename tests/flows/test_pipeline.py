@@ -156,6 +156,21 @@ def test_failed_stage_keeps_earlier_outputs_and_resumes_there(toy):
     assert toy.executed() == ["last", "many/b"]
 
 
+def test_nothing_more_starts_once_a_stage_without_variants_failed(toy):
+    (toy.control / "fail-aside").touch()
+    with pytest.raises(StageFailed, match="stage aside failed") as caught:
+        toy.run(jobs=1)
+    outcomes = {result.stage: result.outcome for result in caught.value.results}
+    started = toy.executed()
+    assert outcomes["aside"] == "failed"
+    assert outcomes["last"] == "not run"
+    assert {name for name, one in outcomes.items() if one == "not run"} == set(outcomes) - {
+        one.replace("many/", "many@") for one in started
+    }
+    (toy.control / "fail-aside").unlink()
+    assert toy.run()["last"] == "ran"
+
+
 def test_missing_input_is_said_in_one_line(toy):
     with pytest.raises(StageFailed, match=r"stage aside failed: .*artifacts/first/out.txt"):
         toy.run(stages=["aside"])

@@ -77,6 +77,18 @@ def test_poor_teacher_is_warned_of(inputs: ReportInputs) -> None:
     assert headline(with_teacher_score(inputs, 1 + 8.42 / 2)).warning is None
 
 
+def test_a_teacher_far_from_real_images_or_without_variety_is_warned_of(inputs: ReportInputs) -> None:
+    fid, recall = inputs.metric("fid"), inputs.metric("recall")
+    real = inputs.data.real_score("fid")
+    assert fid is not None
+    assert recall is not None
+    assert real is not None
+    collapsed = Measured("teacher", dict(inputs.teacher.metrics) | {fid.raw: real[1] * 29, recall.raw: 0.0})
+    sentence = headline(dataclasses.replace(inputs, generators=[collapsed, *inputs.generators[1:]])).warning
+    assert sentence.startswith("The teacher is poor: its FID")
+    assert "is 29 times that of real images; its recall of 0" in sentence
+
+
 def test_headline_shows_what_real_images_score(inputs: ReportInputs) -> None:
     assert headline(inputs).tiles[-1].protocol == "1,000 images · judge; real test images: 9.410"
 

@@ -10,7 +10,7 @@ import torch
 
 from ganpress.config.base import read_yaml
 from ganpress.config.params import merge_overlay
-from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError
+from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError, QualityGateFailed
 from ganpress.files.checkpoint import load_model
 from ganpress.tracking import StageRun
 from models.elastic import Spec
@@ -189,6 +189,19 @@ def test_teacher_of_another_architecture(copied):
         CheckpointError, match="holds a 'classifier', but this data needs one of imported, wdcgan_generator"
     ):
         execute(copied, supernet, "supernet")
+
+
+def test_a_teacher_within_its_limits_is_taken_and_one_beyond_is_refused(copied):
+    out = execute(copied, teacher, "teacher", teacher={"max_fid_ratio": 1_000_000, "min_recall": 0.0})
+    facts = json.loads((out / "metrics.json").read_text())
+    assert facts["fid_ratio"] > 1
+    assert 0 <= facts["recall"] <= 1
+    limits = {"max_fid_ratio": 1, "min_recall": 1}
+    with pytest.raises(
+        QualityGateFailed, match=r"FID is .* times that of real pictures.*; its recall is .* asks for 1"
+    ):
+        execute(copied, teacher, "teacher", teacher=limits)
+    assert (out / "generator.safetensors").exists()
 
 
 def test_data_smaller_than_the_batch(copied):

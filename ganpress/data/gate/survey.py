@@ -51,6 +51,11 @@ class Survey:
         """Pictures that the test split will have."""
         return self.counts.get("test") or round(self.images * TEST_FRACTION)
 
+    def train_images(self, validation_fraction: float) -> int:
+        """Pictures that remain for training."""
+        rest = self.images - self.test_images
+        return rest - round(rest * validation_fraction)
+
 
 def survey(raw: RawImages) -> Survey:
     """Open the pictures, at most `MOST_DECODED` of them, and look at what settings follow from."""

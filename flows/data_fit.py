@@ -1,0 +1,83 @@
+"""Whether the parameters fit the data, asked before the first stage; every conflict is said at once."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ganpress.config.params import Params
+from ganpress.config.translation_section import CONDITIONAL, TranslationTraining, kind_of_training
+from ganpress.data.raw.dataset_card import DatasetCard
+from ganpress.errors import ConfigError
+
+TEST_SHARE = 0.1
+"""Of the images where the data has no test split of its own (`ganpress.data.prepared.image_preparation`)."""
+FRAMEWORK_DATA = {"pix2pix": ("paired",), "spade": ("semantic",), "cyclegan": ("paired", "unpaired", "semantic")}
+SPARE_BYTES = 200 * 2**20
+"""For generators, edge files and the report."""
+
+
+def check_fit(params: Params, card: DatasetCard, root: Path) -> None:
+    """Hold the parameters against what data/ holds, by its card alone: no picture is opened.
+
+    Raises:
+        ConfigError: naming every conflict, and the setting that ends it.
+    """
+    found = [*_kind_of_data(params, card), *_judge(params, card), *_counts(params, card), *_disk(params, card, root)]
+    if found:
+        count = "a setting does" if len(found) == 1 else f"{len(found)} settings do"
+        raise ConfigError(f"{count} not fit the data ({card.source}): {'; '.join(found)}")
+
+
+def _kind_of_data(params: Params, card: DatasetCard) -> Iterator[str]:
+    training = params.candidate.training
+    conditional = kind_of_training(training) == CONDITIONAL
+    if conditional and card.pairing is None:
+        yield "candidate.training names a framework, which trains from sources and targets, and the data has no sources"
+    elif not conditional and card.pairing is not None:
+        yield f"the data is {card.pairing}, and candidate.training names no framework, such as cyclegan or pix2pix"
+    elif isinstance(training, TranslationTraining) and card.pairing not in FRAMEWORK_DATA[training.framework]:
+        fits = " or ".join(FRAMEWORK_DATA[training.framework])
+        yield f"candidate.training.framework is '{training.framework}', which takes {fits} data; this is {card.pairing}"
+
+
+def _judge(params: Params, card: DatasetCard) -> Iterator[str]:
+    kind = params.judge.kind
+    if kind == "classifier" and len(card.classes) < 2:
+        yield "judge.kind is 'classifier', and the data has no classes: 'rotations' needs none"
+    if kind == "domains" and card.pairing != "unpaired":
+        yield "judge.kind is 'domains', and the data has no two domains: set 'classifier' or 'rotations'"
+    if kind == "segmenter" and card.pairing != "semantic":
+        yield "judge.kind is 'segmenter', and the data has no label maps: set 'classifier' or 'rotations'"
+    metrics = {"teacher.metric": params.teacher.metric, "search.metric": params.search.metric}
+    if kind in ("rotations", "domains"):
+        for key, metric in metrics.items():
+            if metric == "is":
+                yield f"{key} is 'is', which needs a judge that knows classes; judge.kind is '{kind}': set 'fid'"
+
+
+def _counts(params: Params, card: DatasetCard) -> Iterator[str]:
+    images = sum(card.counts.values())
+    tested = card.counts.get("test") or round(images * TEST_SHARE)
+    if images < params.validate_.min_images:
+        yield f"validate.min_images is {params.validate_.min_images:,}, and the data has {images:,} images"
+    trained = round((images - card.counts.get("test", tested)) * (1 - params.prepare.validation_fraction))
+    batches = {"judge": params.judge.batch_size, "candidate.training": params.candidate.training.batch_size}
+    for section, batch in (batches | {"control.training": params.control.training.batch_size}).items():
+        if batch > trained:
+            yield f"{section}.batch_size is {batch}, and the data leaves {trained:,} images to train from"
+    real = images if card.pairing == "unpaired" else tested
+    for key, least in (("kid_subset_size", 0), ("neighbours", 1)):
+        asked = getattr(params.evaluate, key)
+        if asked + least > real:
+            yield f"evaluate.{key} is {asked:,}, and the data has {real:,} test images"
+
+
+def _disk(params: Params, card: DatasetCard, root: Path) -> Iterator[str]:
+    images = min(sum(card.counts.values()), params.prepare.max_train_images or 2**62)
+    sides = 1 if card.pairing is None else 2
+    pixels = params.prepare.image_size * params.prepare.target_width * params.prepare.channels
+    needed = images * sides * pixels + SPARE_BYTES
+    free = shutil.disk_usage(root).free
+    if needed > free and not (root / "artifacts" / "prepare" / "train.npy").exists():
+        room = f"{needed / 2**20:,.0f} MiB, and {free / 2**20:,.0f} are free"
+        yield f"the prepared images need {room}: free some, or lower prepare.image_size"

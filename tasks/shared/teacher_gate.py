@@ -1,0 +1,60 @@
+"""Whether a teacher is good enough to be compressed: its distance to real pictures and its variety, held to limits."""
+
+from dataclasses import dataclass
+
+from ganpress.config.training_section import TeacherConfig
+from ganpress.errors import QualityGateFailed
+from ganpress.metrics.distributions.frechet import frechet_distance_of_features
+from ganpress.metrics.neighbours.precision_recall import neighbour_scores, neighbourhood
+from ganpress.metrics.scoring import Generate, array_features, generated_batches, input_batches, judge_batches
+from tasks.shared.candidate_scoring import QuickScorer
+
+NEIGHBOURS = 5
+PURPOSE = "teacher_gate"
+
+
+@dataclass(frozen=True)
+class TeacherQuality:
+    """What a teacher is beside real pictures, all by the judge's features."""
+
+    fid_ratio: float
+    """Its FID to the validation split, over that of the train split's real pictures to it."""
+    recall: float
+    """Share of the validation pictures inside the manifold of its own."""
+
+    def require(self, config: TeacherConfig) -> None:
+        """Refuse a teacher that is not worth compressing.
+
+        Raises:
+            QualityGateFailed: naming the limit and what was found.
+        """
+        found = []
+        if config.max_fid_ratio is not None and self.fid_ratio > config.max_fid_ratio:
+            limit = f"teacher.max_fid_ratio allows {config.max_fid_ratio:g}"
+            found.append(f"its FID is {self.fid_ratio:.1f} times that of real pictures, and {limit}")
+        if config.min_recall is not None and self.recall < config.min_recall:
+            limit = f"teacher.min_recall asks for {config.min_recall:g}"
+            found.append(f"its recall is {self.recall:.3f}, and {limit}")
+        if found:
+            raise QualityGateFailed(
+                f"the best candidate is too poor a teacher: {'; '.join(found)}. Train the candidates longer "
+                "(candidate.training.train_images), give them more pictures, or lower the limit"
+            )
+
+
+def teacher_quality(scorer: QuickScorer, generate: Generate) -> TeacherQuality:
+    """Measure a teacher against the validation split.
+
+    Args:
+        scorer: holds the judge, the inputs and where the prepared pictures are.
+        generate: inputs (n, …) -> images (n, C, H, W) in [-1, 1].
+    """
+    of = scorer.of
+    validation = array_features(of.prepared / "validation.npy", scorer.judge).features
+    train = array_features(of.prepared / "train.npy", scorer.judge).features
+    batches = input_batches(scorer.inputs, of.seed, PURPOSE, of.images)
+    made = judge_batches(generated_batches(generate, batches), scorer.judge).features
+    own, floor = (frechet_distance_of_features(validation, one) for one in (made, train))
+    neighbours = min(NEIGHBOURS, len(validation) - 1, len(made) - 1)
+    recall = neighbour_scores(neighbourhood(validation, neighbours), made).recall
+    return TeacherQuality(own / max(floor, 1e-12), recall)
