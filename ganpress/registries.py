@@ -103,6 +103,7 @@ COMPRESSORS: Registry["Compressor"] = Registry(
         "prune_channels": "ganpress.compression.algorithms.channel_pruning:PRUNE_CHANNELS",
         "prune": "ganpress.compression.algorithms.weight_pruning:PRUNE",
         "quantize": "ganpress.compression.algorithms.linear_quantization:QUANTIZE",
+        "qad": "ganpress.compression.algorithms.quantization_aware:QAD",
     },
 )
 """As `name` in `compress.items.X.method`."""

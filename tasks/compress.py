@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganpress.basics.seeding import derived_seed
+from ganpress.compression.compressor import CompressionData
 from ganpress.compression.packed.packing import load_packed, save_packed
 from ganpress.compression.record import CompressionRecord, record_compression
 from ganpress.config.edge_section import SHORT_FORM, CompressConfig, CompressItem
@@ -19,7 +20,9 @@ from ganpress.files.checkpoint import file_digest, save_model
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.structure.input_checks import check_generator, check_inputs
 from ganpress.tracking import StageRun
+from ganpress.training.loop import TrainingRun
 from models.builders import Blueprint
+from tasks.shared.generator_training import checkpointing
 from tasks.shared.item_generators import load_generator
 from tasks.shared.previous_outputs import keeps_former
 from tasks.shared.stage import Stage, stage_main
@@ -46,7 +49,9 @@ def work(stage: Stage, run: StageRun) -> None:
     held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
     check_generator(original, calibration, "calibration inputs")
     check_inputs(original, held_out, "inputs of the validation split")
-    compressed, blueprint = compress(original, blueprint, item, calibration, seed)
+    training = TrainingRun(stage.seed, stage.label, checkpointing(stage, [source]))
+    data = CompressionData(calibration, seed, open_inputs(prepared, "train"), training, stage.device)
+    compressed, blueprint = compress(original, blueprint, item, data)
     path, packed = stage.out / "generator.safetensors", stage.out / "generator.ganpack"
     save_packed(packed, compressed, blueprint)
     compressed, blueprint = load_packed(packed)  # what is measured from here on is what the small file holds
@@ -68,7 +73,7 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 def compress(
-    original: nn.Module, blueprint: Blueprint, item: CompressItem, calibration: Tensor, seed: int
+    original: nn.Module, blueprint: Blueprint, item: CompressItem, data: CompressionData
 ) -> tuple[nn.Module, Blueprint]:
     """Prune and quantize a copy of `original`; a generator that is only pruned keeps its architecture.
 
@@ -77,7 +82,7 @@ def compress(
     """
     model = copy.deepcopy(original)
     for compressor, options in item.algorithms():
-        model, blueprint = compressor.compress(model, blueprint, options, calibration, seed)
+        model, blueprint = compressor.compress(model, blueprint, options, data)
     return model, blueprint
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from ganpress import registries
+from ganpress.compression.compressor import CompressionData
 from ganpress.config.edge_section import CompressItem, EvaluateConfig, ExportItem
 from ganpress.config.params import load_params
 from ganpress.config.search_section import SearchConfig
@@ -27,6 +28,7 @@ from ganpress.files.edge_files import edge_name, find_edge_file
 from ganpress.metrics.judges.feature_networks import ClassifierJudge
 from ganpress.metrics.samples.sample import Sample
 from ganpress.metrics.scoring import quick_score, real_side
+from ganpress.training.loop import TrainingRun
 from models import families
 from models.builders import Blueprint, elastic_blueprint, generator_blueprint
 from models.family import Canvas
@@ -210,7 +212,8 @@ def test_a_compression_may_name_the_algorithm_and_its_options(installed, trained
     model = trained_like("2", 16, 1)
     blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
     item = CompressItem(generator="teacher", method={"name": "weight_sharing", "clusters": 4})
-    shared, _ = compress(model, blueprint, item, torch.zeros(2, 100), 0)
+    data = CompressionData(torch.zeros(2, 100), 0, LatentInputs(), TrainingRun(0, "compress"), torch.device("cpu"))
+    shared, _ = compress(model, blueprint, item, data)
     assert all(len(weight.unique()) <= 4 for weight in shared.parameters() if weight.dim() > 1)
     assert _options(item) == {"weight_sharing.clusters": 4}
     wrong = {"name": "weight_sharing", "clusters": 1}, {"name": "weight_sharing", "colours": 3}, {"name": "magic"}

@@ -7,9 +7,28 @@ from typing import TYPE_CHECKING, Any
 from ganpress.config.base import Section
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
+    from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs
+    from ganpress.training.loop import TrainingRun
     from models.builders import Blueprint
+
+
+@dataclass(frozen=True)
+class CompressionData:
+    """What an algorithm has beside the generator."""
+
+    calibration: "Tensor"
+    """Inputs (N, …), the same for every algorithm of an item."""
+    seed: int
+    """Drew them."""
+    inputs: "LatentInputs | SourceInputs"
+    """Where more of them come from, for algorithms that train."""
+    run: "TrainingRun"
+    """Random streams and checkpoint of such a training."""
+    device: "torch.device"
+    """Where it runs; generators come and go on the processor."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +39,8 @@ class Compressor:
     """As in `name` of `compress.items.X.method`."""
     options: type[Section]
     """What stands beside the name; frozen, every option bounded and declared."""
-    compress: "Callable[[nn.Module, Blueprint, Any, Tensor, int], tuple[nn.Module, Blueprint]]"
-    """(generator, its blueprint, options, calibration inputs (N, …), seed) -> a compressed one and what rebuilds it.
+    compress: "Callable[[nn.Module, Blueprint, Any, CompressionData], tuple[nn.Module, Blueprint]]"
+    """(generator, its blueprint, options, data) -> a compressed one and what rebuilds it.
 
     The given generator may be changed: it is a copy. What comes out goes to the next algorithm of the item.
     """

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from ganpress.compression.compressor import Compressor
+from ganpress.compression.compressor import CompressionData, Compressor
 from ganpress.config.base import Section
 from ganpress.config.bounds import PositiveShare
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from models.builders import Blueprint
 
@@ -20,11 +20,11 @@ class ChannelPruning(Section):
 
 
 def _prune_channels(
-    model: "nn.Module", blueprint: "Blueprint", options: ChannelPruning, calibration: "Tensor", _seed: int
+    model: "nn.Module", blueprint: "Blueprint", options: ChannelPruning, data: CompressionData
 ) -> "tuple[nn.Module, Blueprint]":
     from ganpress.compression.pruning.structured_pruning import prune_channels
 
-    return prune_channels(model, blueprint, options.width, calibration)
+    return prune_channels(model, blueprint, options.width, data.calibration)
 
 
 PRUNE_CHANNELS = Compressor("prune_channels", ChannelPruning, _prune_channels)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from ganpress.compression.compressor import Compressor
+from ganpress.compression.compressor import CompressionData, Compressor
 from ganpress.config.base import Section
 from ganpress.config.bounds import Bits, Bytes, Decibels, MeanBits, PartialShare, Percentile
 from ganpress.config.edge_section import Clipping
@@ -76,19 +76,19 @@ def rounding_of(options: LinearQuantization) -> "QuantizationConfig":
 
 
 def _quantize(
-    model: "nn.Module", blueprint: "Blueprint", options: LinearQuantization, calibration: "Tensor", seed: int
+    model: "nn.Module", blueprint: "Blueprint", options: LinearQuantization, data: CompressionData
 ) -> "tuple[nn.Module, Blueprint]":
     from ganpress.compression.preparation.cross_layer import equalize_layers
     from ganpress.compression.quantization import quantize, quantized_blueprint
     from ganpress.compression.widths.mixed_precision import quantize_within
 
     if options.equalized:
-        model = equalize_layers(model, calibration[:1])
+        model = equalize_layers(model, data.calibration[:1])
     config = rounding_of(options)
     if options.max_bytes is None:
-        quantized = quantize(model, calibration, config, seed)
+        quantized = quantize(model, data.calibration, config, data.seed)
     else:
-        quantized = quantize_within(model, blueprint, calibration, config, options.max_bytes, seed)
+        quantized = quantize_within(model, blueprint, data.calibration, config, options.max_bytes, data.seed)
     return quantized, quantized_blueprint(quantized, blueprint)
 
 

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from ganpress.compression.compressor import Compressor
+from ganpress.compression.compressor import CompressionData, Compressor
 from ganpress.config.base import Section
 from ganpress.config.bounds import PartialShare
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from models.builders import Blueprint
 
@@ -20,7 +20,7 @@ class WeightPruning(Section):
 
 
 def _prune(
-    model: "nn.Module", blueprint: "Blueprint", options: WeightPruning, _calibration: "Tensor", _seed: int
+    model: "nn.Module", blueprint: "Blueprint", options: WeightPruning, _data: CompressionData
 ) -> "tuple[nn.Module, Blueprint]":
     from ganpress.compression.pruning.magnitude_pruning import prune_
 

@@ -34,6 +34,10 @@ class LatentInputs:
         """Return z (count, Z); drawn at once, because the values that torch draws depend on the sizes of the draws."""
         return torch.randn(count, self.latent, generator=torch_generator(seed, purpose, "latents"))
 
+    def random(self, stream: torch.Generator, count: int) -> Tensor:
+        """Return the next z (count, Z) of a training."""
+        return torch.randn(count, self.latent, generator=stream)
+
     def batches(self, seed: int, purpose: str, count: int, batch_size: int = BATCH) -> Iterator[Tensor]:
         yield from torch.split(self.draw(seed, purpose, count), batch_size)
 
@@ -59,6 +63,10 @@ class SourceInputs:
 
     def draw(self, seed: int, purpose: str, count: int) -> Tensor:
         return self.sources.batch(self.rows(seed, purpose, count))
+
+    def random(self, stream: torch.Generator, count: int) -> Tensor:
+        """Return the next sources (count, C, H, W) of a training, drawn with replacement."""
+        return self.sources.batch(torch.randint(len(self.sources), (count,), generator=stream))
 
     def batches(self, seed: int, purpose: str, count: int, batch_size: int = BATCH) -> Iterator[Tensor]:
         for rows in torch.split(self.rows(seed, purpose, count), batch_size):

@@ -17,7 +17,7 @@ class Options(Section):
 
 
 @torch.no_grad()
-def share_weights(model, blueprint, options, calibration, seed):
+def share_weights(model, blueprint, options, data):
     """Set each weight to the nearest of evenly placed quantiles of its layer."""
     shared = copy.deepcopy(model)
     for weight in (one for one in shared.parameters() if one.dim() > 1):

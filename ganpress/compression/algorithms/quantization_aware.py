@@ -1,0 +1,119 @@
+"""Quantization-aware distillation as an algorithm of `compress.items`: integers trained to draw the float pictures.
+
+The network of integers that post-training quantization makes is trained on: forward it computes exactly what the edge
+file computes, backward the roundings count as the identity. It learns from the float generator's pictures of the same
+inputs alone (Andreev et al. 2021, "Quantization of generative adversarial networks for efficient inference", train the
+student of a GAN so), without a discriminator and without data beside the inputs.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ganpress.compression.compressor import CompressionData, Compressor
+from ganpress.config.base import Section
+from ganpress.config.bounds import BatchSize, Bits, ImagesShown, LearningRate, Percentile
+from ganpress.config.edge_section import Clipping
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ganpress.compression.rounding.straight_through import TrainedConv
+    from models.builders import Blueprint
+
+
+class QuantizationAware(Section):
+    """Options of `qad`."""
+
+    weight_bits: Bits
+    """Bits of weights, symmetric, one step for each output channel."""
+    activation_bits: Bits | None = 8
+    """Bits of activations; None leaves them in float."""
+    clipping: Clipping = "mse"
+    """Of weights, where training begins."""
+    activation_clipping: Clipping | None = None
+    """Of activations, where training begins; None takes `mse`."""
+    percentile: Percentile = 99.99
+    """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
+    train_images: ImagesShown = 100_000
+    """Training length in inputs shown."""
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 0.02
+    """Peak rate of weights and biases, in standard deviations of each layer's weights; falls to zero along a cosine."""
+    step_learning_rate: LearningRate = 0.002
+    """Peak rate of the steps' logarithms."""
+
+
+def _distil(
+    model: "nn.Module", blueprint: "Blueprint", options: QuantizationAware, data: CompressionData
+) -> "tuple[nn.Module, Blueprint]":
+    from ganpress.compression.preparation.plain_layers import prepare
+    from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
+    from ganpress.compression.rounding.straight_through import make_trainable, restore
+
+    config = QuantizationConfig(
+        options.weight_bits,
+        options.activation_bits,
+        clipping=options.clipping,
+        activation_clipping=options.activation_clipping,
+        percentile=options.percentile,
+    )
+    teacher = copy.deepcopy(model).eval()
+    prepared = prepare(model, data.calibration)
+    integers = quantize(model, data.calibration, config, data.seed)
+    weights = {name: prepared.plain.quantized_layer(name).weight for name in integers.layers}
+    trained = make_trainable(integers, weights)
+    _train(integers.to(data.device), trained, teacher.to(data.device), options, data)
+    return restore(integers.cpu(), trained), quantized_blueprint(integers, blueprint)
+
+
+@dataclass(frozen=True)
+class _Length:
+    train_images: int
+    batch_size: int
+    tf32: bool = False
+    """Never: sums of integers would no longer be exact."""
+
+
+def _train(
+    network: "nn.Module",
+    trained: "dict[str, TrainedConv]",
+    teacher: "nn.Module",
+    options: QuantizationAware,
+    data: CompressionData,
+) -> None:
+    import torch
+    from torch import optim
+
+    from ganpress.compression.rounding.straight_through import parameters_of
+    from ganpress.training.loop import Losses, RandomStream, Stateful
+    from ganpress.training.losses import distillation_loss
+    from ganpress.training.schedule import CosineSchedule
+
+    values, steps = parameters_of(trained)
+    descents = [optim.Adam(values, options.learning_rate), optim.Adam(steps, options.step_learning_rate)]
+    schedules = [
+        CosineSchedule(descent, rate, options.train_images)
+        for descent, rate in zip(descents, (options.learning_rate, options.step_learning_rate), strict=True)
+    ]
+    random = data.run.stream("qad")
+    state: dict[str, Stateful] = {"network": network, "random": RandomStream(random)}
+    state |= {"values": descents[0], "steps": descents[1]}
+
+    def step(images_shown: int) -> Losses:
+        inputs = data.inputs.random(random, options.batch_size).to(data.device)
+        with torch.no_grad():
+            wanted = teacher(inputs)
+        loss = distillation_loss(network(inputs), wanted)
+        for schedule, descent in zip(schedules, descents, strict=True):
+            schedule.set(images_shown)
+            descent.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for descent in descents:
+            descent.step()
+        return {"mse": loss.detach()}
+
+    data.run.train(network, step, state, _Length(options.train_images, options.batch_size))
+
+
+QAD = Compressor("qad", QuantizationAware, _distil, comes_last=True)
