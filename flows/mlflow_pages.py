@@ -14,7 +14,7 @@ from urllib.parse import quote
 from flows.ports import LOCAL
 from ganpress.basics.request_guard import basic, configured_login
 from ganpress.errors import ConfigError
-from ganpress.metrics.ranking import Table, find_metric, higher_is_better
+from ganpress.metrics.ranking import Table, file_to_ship, find_metric, higher_is_better
 
 MODEL_TRAINING = "workflowType=machine_learning"
 """Without it the pages open for chat applications, where models are hidden."""
@@ -55,16 +55,19 @@ def _comparisons(address: str, experiment: str, table: Table, max_bytes: int | N
         return []
     home = f"{_runs_page(address, experiment)}&viewStateShareKey="
     found = []
-    if max_bytes is not None:
-        _save_view(address, experiment, "best-under-budget", _view(table, best, max_bytes))
-        found.append(Page(f"best under {max_bytes:,} bytes", f"{home}best-under-budget"))
+    edges = {name.replace("@", "/"): row for name, row in table.items()}
+    ship = file_to_ship(edges, best, max_bytes)
+    if ship is not None:
+        view = _view(table, best, max_bytes, "attributes.run_name LIKE 'export@%'")
+        _save_view(address, experiment, "edge-files", view)
+        found.append(Page(f"ship {ship.reference}: {ship.sentence}", f"{home}edge-files"))
     _save_view(address, experiment, "all-generators", _view(table, best, None))
     return [*found, Page("all generators", f"{home}all-generators")]
 
 
-def _view(table: Table, best: str, max_bytes: int | None) -> dict[str, object]:
+def _view(table: Table, best: str, max_bytes: int | None, *more: str) -> dict[str, object]:
     """What the runs page keeps of a saved view: filter, order, columns."""
-    conditions = [f"metrics.`{best}` > 0", "tags.current = 'true'"]
+    conditions = [f"metrics.`{best}` > 0", "tags.current = 'true'", *more]
     if max_bytes is not None:
         conditions.insert(0, f"metrics.size_bytes <= {max_bytes}")
     names = [best]

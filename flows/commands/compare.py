@@ -13,8 +13,10 @@ from ganpress.errors import ConfigError, DataError
 from ganpress.metrics.ranking import (
     Table,
     direction,
+    file_to_ship,
     find_metric,
     is_conditional,
+    is_cost,
     metric_family,
     sorted_references,
     within_budget,
@@ -57,21 +59,55 @@ def compare(
 ) -> None:
     """Compare all generators; the first row is the best one that fits the budget."""
     limit = None if budget is None else parse_bytes(budget)
-    table = _read_table(_artifacts(recipe, list(set_ or ())) / "evaluate" / "metrics.json")
+    root = _root(recipe, list(set_ or ()))
+    table = _read_table(root / "artifacts" / "evaluate" / "metrics.json")
     if edge:
         table = {reference: row for reference, row in table.items() if reference.startswith("export/")}
     by = find_metric(table, sort)
     kept = within_budget(table, limit)
     order = sorted_references(kept, by)
+    ship = file_to_ship(table, by, limit if limit is not None else _budget(root)) if _chooses(by) else None
     columns = [find_metric(table, one) for one in metric] if metric else _default_columns(table, by)
     if as_json:
         rows = [{"generator": reference, **kept[reference]} for reference in order]
-        typer.echo(json.dumps({"sorted_by": by, "best": order[0], "generators": rows}, indent=2))
+        shipped = ship.reference if ship is not None else None
+        found = {"sorted_by": by, "best": order[0], "ship": shipped, "generators": rows}
+        typer.echo(json.dumps(found, indent=2))
         return
     _show(kept, order, columns, by)
     left_out = len(table) - len(kept)
     more = f"; {left_out} larger than {budget} left out" if left_out else ""
     typer.echo(f"* best of {len(kept)} by {by} ({direction(by)} is better){more}")
+    if ship is not None:
+        typer.echo(f"ship: {ship.sentence}")
+
+
+def _chooses(metric: str) -> bool:
+    """Whether a file is shipped for this metric: a quality, not what it costs."""
+    return not is_cost(metric)
+
+
+def shipped_file(root: Path) -> str | None:
+    """Reference of the edge file to ship of a project whose generators were evaluated; None where nothing is known."""
+    path = root / "artifacts" / "evaluate" / "metrics.json"
+    if not path.is_file():
+        return None
+    table = _read_table(path)
+    try:
+        found = file_to_ship(table, find_metric(table, None), _budget(root))
+    except ConfigError:
+        return None
+    return found.reference if found is not None else None
+
+
+def _budget(root: Path) -> int | None:
+    """evaluate.max_bytes, as far as the parameters can be read."""
+    from ganpress.config.base import read_yaml
+
+    if not (root / "params.yaml").is_file():
+        return None
+    budget = (read_yaml(root / "params.yaml").get("evaluate") or {}).get("max_bytes")
+    return budget if isinstance(budget, int) else None
 
 
 def parse_bytes(text: str) -> int:
@@ -92,7 +128,7 @@ def parse_bytes(text: str) -> int:
     return size
 
 
-def _artifacts(recipe: str | None, settings: list[str]) -> Path:
+def _root(recipe: str | None, settings: list[str]) -> Path:
     from flows.environment import find_root
 
     root = find_root()
@@ -100,7 +136,7 @@ def _artifacts(recipe: str | None, settings: list[str]) -> Path:
         from flows.worktree import find_workspace
 
         root = find_workspace(root, recipe, settings).root
-    return root / "artifacts"
+    return root
 
 
 def _read_table(path: Path) -> Table:

@@ -23,7 +23,7 @@ def demo(
     ] = None,
     compressed: Annotated[
         str | None,
-        typer.Option(metavar="REF", help="Likewise; default: the smallest integer file.", callback=REFERENCE),
+        typer.Option(metavar="REF", help="Likewise; default: the file to ship.", callback=REFERENCE),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", callback=PORT)] = 8000,
     out: Annotated[
@@ -38,6 +38,7 @@ def demo(
     set_: Settings = None,
 ) -> None:
     """Run an exported generator beside its compressed form in the browser, until Ctrl-C."""
+    from flows.commands.compare import shipped_file
     from flows.environment import find_root, main_root
     from flows.ports import require_free_port
     from flows.worktree import find_workspace
@@ -47,10 +48,11 @@ def demo(
 
     check_host(host, configured_login(os.environ))
     root = find_root()
-    artifacts = (find_workspace(root, recipe, set_ or ()).root if recipe or set_ else root) / "artifacts"
+    workspace = find_workspace(root, recipe, set_ or ()).root if recipe or set_ else root
+    artifacts = workspace / "artifacts"
     if out is None:
         require_free_port(port, "--port", host)
-    first, second = choose_pair(artifacts, original, compressed)
+    first, second = choose_pair(artifacts, original, compressed, shipped_file(workspace))
     common_surface(first, second)  # before anything is fetched
     found = find_runtime(main_root(root) / ".ganpress" / "browser", runtime)
     if out is not None:

@@ -50,20 +50,23 @@ class Surface:
     """Names of the label classes, one a channel."""
 
 
-def choose_pair(artifacts: Path, original: str | None, compressed: str | None) -> tuple[EdgeGenerator, EdgeGenerator]:
-    """Read what was asked for, else the exported teacher and the smallest integer file.
+def choose_pair(
+    artifacts: Path, original: str | None, compressed: str | None, ship: str | None = None
+) -> tuple[EdgeGenerator, EdgeGenerator]:
+    """Read what was asked for, else the exported teacher and the file to ship, or the smallest integer file.
 
     Args:
         artifacts: the folder that references are below.
         original: reference (`export/teacher`, or `teacher` alone) or path of an ONNX file; None chooses.
         compressed: likewise.
+        ship: reference of the edge file to ship, where that is known; it is taken where browsers run it.
 
     Raises:
         ConfigError: if there is nothing to choose from.
         CheckpointError: if a file or its card is missing, damaged, or they do not belong together.
     """
     first = find_generator(artifacts, original) if original else _default_original(artifacts)
-    second = find_generator(artifacts, compressed) if compressed else _default_compressed(artifacts, first)
+    second = find_generator(artifacts, compressed) if compressed else _default_compressed(artifacts, first, ship)
     return first, second
 
 
@@ -108,8 +111,8 @@ def _default_original(artifacts: Path) -> EdgeGenerator:
     return teachers[0] if teachers else max(floats, key=lambda one: one.card.size_bytes)
 
 
-def _default_compressed(artifacts: Path, original: EdgeGenerator) -> EdgeGenerator:
-    """The smallest file whose weights and activations are integers, else the smallest of all."""
+def _default_compressed(artifacts: Path, original: EdgeGenerator, ship: str | None) -> EdgeGenerator:
+    """The file to ship, else the smallest file whose weights and activations are integers, else the smallest of all."""
     others = [
         one
         for one in _candidates(artifacts)
@@ -120,6 +123,8 @@ def _default_compressed(artifacts: Path, original: EdgeGenerator) -> EdgeGenerat
             f"nothing to compare {original.reference} with: {artifacts / 'export'} holds no second generator of the "
             "same input; add an item to export.items in params.yaml and `ganpress run`, or give --compressed"
         )
+    if shipped := [one for one in others if one.reference == ship]:
+        return shipped[0]
     integers = [one for one in others if one.card.quantization is not None and one.card.quantization.activation_bits]
     return min(integers or others, key=lambda one: one.card.size_bytes)
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from ganpress.errors import BudgetError, ConfigError
 from ganpress.metrics.metric import badness
@@ -121,11 +122,60 @@ def within_budget(table: Table, max_bytes: int | None) -> dict[str, Mapping[str,
     return kept
 
 
-def best_reference(table: Table, metric: str, max_bytes: int | None) -> str:
-    """The reference with the best `metric` under the budget; of equals the smaller file.
+@dataclass(frozen=True)
+class FileToShip:
+    """The one answer to "which file do I ship?", for report, `compare`, registry, pages of MLflow and demo alike."""
+
+    reference: str
+    metric: str
+    best: str
+    """The edge file with the best value; `reference` is smaller or faster, and as good as can be told."""
+    max_bytes: int | None
+
+    @property
+    def sentence(self) -> str:
+        """The rule, and how it came to this file."""
+        within = f" of at most {self.max_bytes:,} bytes" if self.max_bytes is not None else ""
+        rule = f"the best edge file{within} by {self.metric}"
+        if self.best == self.reference:
+            return f"{self.reference} is {rule}"
+        return (
+            f"{self.reference} is the smallest edge file{within} whose {self.metric} lies inside the interval of the "
+            f"best one's, {self.best}"
+        )
+
+
+def file_to_ship(table: Table, metric: str, max_bytes: int | None) -> FileToShip | None:
+    """Choose among edge files within the budget: the best by `metric`; differences inside its interval don't count.
+
+    Of the files that are as good as can be told the smallest is taken, of equals in size the fastest.
+
+    Returns:
+        None if there is no edge file with this metric within the budget.
 
     Raises:
-        BudgetError: if none fits.
+        ConfigError: if no value of the metric is better than another, or nothing is known of it.
     """
-    kept = within_budget(table, max_bytes)
-    return sorted_references(kept, metric)[0]
+    edges = {
+        reference: row
+        for reference, row in table.items()
+        if reference.startswith("export/")
+        and not math.isnan(row.get(metric, math.nan))
+        and (max_bytes is None or size_of(table, reference) <= max_bytes)
+    }
+    if not edges:
+        return None
+    best = sorted_references(edges, metric)[0]
+    better, spread = known_name(metric).direction, half_width(edges[best], metric)
+    limit = badness(edges[best][metric], better) + spread
+    equal = [reference for reference, row in edges.items() if badness(row[metric], better) <= limit]
+    chosen = min(equal, key=lambda one: (size_of(edges, one), edges[one].get("latency_ms_p50", math.inf), one != best))
+    return FileToShip(chosen, metric, best, max_bytes)
+
+
+def half_width(row: Mapping[str, float], metric: str) -> float:
+    """How far a value may lie from the truth, as far as it was measured: half of its interval, else its spread."""
+    low, high = row.get(f"{metric}_low"), row.get(f"{metric}_high")
+    if low is not None and high is not None and math.isfinite(high - low):
+        return abs(high - low) / 2
+    return next((row[name] for end in ("_error", "_std") if (name := f"{metric}{end}") in row), 0.0)

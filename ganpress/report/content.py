@@ -1,6 +1,5 @@
 """What a report is made of, as values; files become these in `tasks/shared/report_inputs.py`."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,8 +12,7 @@ from ganpress.data.prepared.arrays import Conditioning
 from ganpress.edge.roofline import Peaks
 from ganpress.edge.targets.target import Target
 from ganpress.errors import DataError
-from ganpress.metrics.metric import badness
-from ganpress.metrics.ranking import quality_order
+from ganpress.metrics.ranking import FileToShip, file_to_ship, quality_order
 from ganpress.registries import TARGETS
 from ganpress.report.chain_values import Curve, SearchOutcome, Selection
 from ganpress.report.layer_sensitivity import Sensitivity
@@ -209,22 +207,11 @@ class ReportInputs:
         return share if share is not None and share >= 0 else None
 
     def best_edge_file(self) -> Measured | None:
-        """The edge file with the best main metric within evaluate.max_bytes; of equals the smaller.
+        """The edge file to ship; None if there is no edge file, or none keeps the budget."""
+        found = self.to_ship()
+        return self.generator(found.reference) if found is not None else None
 
-        None if there is no edge file, or none keeps the budget.
-        """
-        budget = self.params.evaluate.max_bytes
-        metric = self.main_metric
-        kept = [
-            one
-            for one in self.in_group("export")
-            if metric.raw in one.metrics and (budget is None or one.metrics.get("size_bytes", math.inf) <= budget)
-        ]
-        return min(
-            kept,
-            key=lambda one: (
-                badness(one.metrics[metric.raw], metric.direction),
-                one.metrics.get("size_bytes", math.inf),
-            ),
-            default=None,
-        )
+    def to_ship(self) -> FileToShip | None:
+        """The choice of `best_edge_file`, and how it was made."""
+        table = {one.reference: one.metrics for one in self.in_group("export")}
+        return file_to_ship(table, self.main_metric.raw, self.params.evaluate.max_bytes)

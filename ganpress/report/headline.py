@@ -47,9 +47,7 @@ def headline(inputs: ReportInputs) -> Headline:
     best = inputs.best_edge_file()
     if best is None:
         return Headline(None, _why_none(inputs), [], warning(inputs))
-    budget = inputs.params.evaluate.max_bytes
-    rule = f"the best {inputs.main_metric.title}" + (f" within {write_bytes(budget)}" if budget else "")
-    sentence = f"The edge file with {rule} is {best.reference}{_network(inputs, best.reference)}; "
+    sentence = f"Ship {best.reference}{_network(inputs, best.reference)}: {_why(inputs)}; "
     sentence += f"the teacher is the torch generator{_network(inputs, 'teacher')} it all started from."
     target = inputs.target(best)
     files = f"on disk, teacher .safetensors to edge {target.suffix if target else 'file'}"
@@ -61,6 +59,18 @@ def headline(inputs: ReportInputs) -> Headline:
         _quality_tile(inputs, best),
     ]
     return Headline(best.reference, sentence, [tile for tile in tiles if tile is not None], warning(inputs))
+
+
+def _why(inputs: ReportInputs) -> str:
+    """How the file was chosen."""
+    found, budget = inputs.to_ship(), inputs.params.evaluate.max_bytes
+    within = f" within {write_bytes(budget)}" if budget else ""
+    if found is None or found.best == found.reference:
+        return f"it has the best {inputs.main_metric.title} of the edge files{within}"
+    return (
+        f"of the edge files{within} whose {inputs.main_metric.title} can't be told from the best one's ({found.best}), "
+        "it is the smallest"
+    )
 
 
 def _network(inputs: ReportInputs, reference: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.config.base import read_yaml
-from ganpress.errors import BudgetError, ConfigError
+from ganpress.errors import ConfigError
 from ganpress.files.edge_files import find_edge_file
-from ganpress.metrics.ranking import Table, best_reference, find_metric
+from ganpress.metrics.ranking import Table, file_to_ship, find_metric
 from ganpress.tracking.catalogue import find_model
 from ganpress.tracking.journal import file_md5
 from ganpress.tracking.store import Store, open_store
@@ -72,10 +72,13 @@ def _max_bytes(root: Path) -> int | None:
 
 def _best(edges: Table, max_bytes: int | None) -> str | None:
     try:
-        return best_reference(edges, find_metric(edges, None), max_bytes)
-    except (BudgetError, ConfigError) as error:
+        found = file_to_ship(edges, find_metric(edges, None), max_bytes)
+    except ConfigError as error:
         logger.warning("tracking: %s is not set: %s", ALIAS, error)
-    return None
+        return None
+    if found is None:
+        logger.warning("tracking: %s is not set: no edge file fits evaluate.max_bytes", ALIAS)
+    return found.reference if found else None
 
 
 def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[str, float]) -> str | None:

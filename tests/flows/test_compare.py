@@ -9,8 +9,8 @@ from flows.__main__ import app
 from flows.commands.compare import parse_bytes
 from ganpress.errors import BudgetError, ConfigError, DataError
 from ganpress.metrics.ranking import (
-    best_reference,
     direction,
+    file_to_ship,
     find_metric,
     higher_is_better,
     metric_family,
@@ -110,9 +110,55 @@ def test_families():
 
 
 def test_of_equals_the_smaller_file_wins_and_unmeasured_come_last():
-    assert best_reference(TABLE, "is_100_judge", 20_000) == "export/same"
+    assert file_to_ship(TABLE, "is_100_judge", 20_000).reference == "export/same"
     table = {"a": {"size_bytes": 1.0}, "b": {"is_100_judge": float("nan")}, "c": {"is_100_judge": 1.0}}
     assert sorted_references(table, "is_100_judge")[0] == "c"
+
+
+def edge_files(**rows):
+    names = ("is_9_judge", "size_bytes", "latency_ms_p50")
+    return {f"export/{name}": {**dict(zip(names, row, strict=False)), **dict(row[3:])} for name, row in rows.items()}
+
+
+@pytest.mark.parametrize(
+    ("rows", "budget", "shipped"),
+    [
+        ({"a": (6.0, 90, 1), "b": (5.0, 10, 1)}, None, "a"),
+        ({"a": (6.0, 90, 1, ("is_9_judge_std", 0.3)), "b": (5.8, 10, 1)}, None, "b"),
+        ({"a": (6.0, 90, 1, ("is_9_judge_std", 0.1)), "b": (5.8, 10, 1)}, None, "a"),
+        ({"a": (6.0, 90, 1, ("is_9_judge_std", 0.3)), "b": (5.9, 90, 0.5)}, None, "b"),
+        ({"a": (6.0, 90, 1), "b": (5.0, 10, 1)}, 50, "b"),
+        ({"a": (float("nan"), 10, 1), "b": (5.0, 90, 1)}, None, "b"),
+    ],
+)
+def test_differences_inside_the_interval_go_to_the_smaller_then_the_faster(rows, budget, shipped):
+    table = edge_files(**rows) | {"teacher": {"is_9_judge": 9.0, "size_bytes": 1}}
+    assert file_to_ship(table, "is_9_judge", budget).reference == f"export/{shipped}"
+    assert file_to_ship(table, "is_9_judge", 1) is None
+
+
+def test_intervals_of_a_distance():
+    rows = {
+        "export/a": {
+            "fid_9_test_judge": 4.0,
+            "fid_9_test_judge_low": 3.0,
+            "fid_9_test_judge_high": 5.0,
+            "size_bytes": 9,
+        }
+    }
+    rows["export/b"] = {"fid_9_test_judge": 4.9, "size_bytes": 5}
+    rows["export/c"] = {"fid_9_test_judge": 5.1, "size_bytes": 1}
+    found = file_to_ship(rows, "fid_9_test_judge", None)
+    assert (found.reference, found.best) == ("export/b", "export/a")
+    assert "lies inside the interval of the best one's, export/a" in found.sentence
+
+
+def test_compare_says_which_file_to_ship(project):
+    assert "ship: export/same is the best edge file by is_100_judge" in _compare().stdout
+    assert _json()["ship"] == "export/same"
+    (project / "params.yaml").write_text("evaluate: {max_bytes: 5}\n")
+    assert _json()["ship"] is None
+    assert "ship" not in _compare("--sort", "size_bytes").stdout
 
 
 def test_a_spread_is_not_taken_for_its_metric():

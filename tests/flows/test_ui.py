@@ -109,7 +109,7 @@ def test_the_first_link_opens_on_a_saved_view_that_answers(monkeypatch):
             "info": {"run_name": name, "run_id": name},
             "data": {"metrics": [{"key": key, "value": 1} for key in ("is_9_judge", "size_bytes", "latency_ms_p50")]},
         }
-        for name in ("teacher", "subnet")
+        for name in ("teacher", "subnet", "export@subnet")
     ]
 
     def answer(url, body=None):
@@ -124,9 +124,11 @@ def test_the_first_link_opens_on_a_saved_view_that_answers(monkeypatch):
 
     monkeypatch.setattr(mlflow_pages, "_call", answer)
     first, second, plots, *others = mlflow_pages.pages("http://x", 100_000)
-    assert first.title == "best under 100,000 bytes"
+    sentence = "export/subnet is the best edge file of at most 100,000 bytes by is_9_judge"
+    assert first.title == f"ship export/subnet: {sentence}"
     assert re.search(r"#/experiments/7/runs\?workflowType=machine_learning&viewStateShareKey=(.*)", first.link)
-    view = saved["mlflow.sharedViewState.best-under-budget"]
+    view = saved["mlflow.sharedViewState.edge-files"]
+    assert "attributes.run_name LIKE 'export@%'" in view
     assert "metrics.size_bytes <= 100000" in view
     assert '"orderByKey": "metrics.`is_9_judge`", "orderByAsc": false' in view
     assert "size_bytes <=" not in saved["mlflow.sharedViewState.all-generators"]

@@ -38,9 +38,9 @@ class QuantizationAware(Section):
     train_images: ImagesShown = 100_000
     """Training length in inputs shown."""
     batch_size: BatchSize = 64
-    learning_rate: LearningRate = 0.02
+    learning_rate: LearningRate = 0.05
     """Peak rate of weights and biases, in standard deviations of each layer's weights; falls to zero along a cosine."""
-    step_learning_rate: LearningRate = 0.002
+    step_learning_rate: LearningRate = 0.02
     """Peak rate of the steps' logarithms."""
 
 
