@@ -13,6 +13,7 @@ from flows.commands.data import data
 from flows.commands.demo import demo
 from flows.commands.doctor import doctor
 from flows.commands.import_ import import_
+from flows.commands.promote import promote, rollback
 from flows.commands.run import run
 from flows.commands.serve import serve
 from flows.commands.status import status
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, status, compare, ui, doctor, cost, targets, serve, demo):
+for command in (run, status, compare, ui, doctor, cost, targets, serve, demo, promote, rollback):
     app.command()(command)
 app.command(name="import")(import_)
 if isinstance(data, typer.Typer):

@@ -165,7 +165,7 @@ class EvaluateConfig(Section):
     lpips_weights: FilePath | None = None
     """Local file of LPIPS on SqueezeNet 1.1 (docs/metrics.md says how to make it); None leaves LPIPS out."""
     max_bytes: Bytes | None = None
-    """Budget of the registered alias `best-under-budget`; None takes the best of all edge files."""
+    """Budget of the edge file to ship; None takes all edge files."""
 
 
 class ReportConfig(Section):

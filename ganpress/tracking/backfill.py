@@ -108,7 +108,7 @@ def reconcile_store(root: Path) -> None:
             _backfill(store, root, model, params)
     _restore_metrics(store, root, params)
     mark_current(root, store)
-    register_latest_edge_models(root, store)
+    register_latest_edge_models(root, store, evaluated=False)
     write_stamp(root, _flow_run(store, root, models))
 
 

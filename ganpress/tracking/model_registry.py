@@ -1,4 +1,4 @@
-"""The model registry: edge files as versions of one registered model, and the alias of the best under the budget."""
+"""The model registry: edge files as versions of one registered model, and the proposal of the one to ship."""
 
 import json
 import logging
@@ -10,14 +10,14 @@ from typing import Any
 from ganpress.config.base import read_yaml
 from ganpress.errors import ConfigError
 from ganpress.files.edge_files import find_edge_file
-from ganpress.metrics.ranking import Table, file_to_ship, find_metric
+from ganpress.metrics.ranking import FileToShip, Table, file_to_ship, find_metric
 from ganpress.tracking.catalogue import find_model
 from ganpress.tracking.journal import file_md5
-from ganpress.tracking.store import Store, open_store
+from ganpress.tracking.promotion import CHAMPION, Score, propose, version_of
+from ganpress.tracking.store import Store
 
 logger = logging.getLogger("ganpress")
 
-ALIAS = "best-under-budget"
 VERSIONS_TAG = "mlflow.modelVersions"
 
 
@@ -27,19 +27,21 @@ def registered_name(recipe: str | None = None) -> str:
     return f"ganpress-edge-{Path(recipe).stem}" if recipe else "ganpress-edge"
 
 
-def register_edge_models(root: Path, metrics: Table, max_bytes: int | None, store: Store | None = None) -> str | None:
-    """Register each edge file once, and point the alias at the best one of at most `max_bytes`.
+def register_edge_models(
+    root: Path, metrics: Table, max_bytes: int | None, store: Store, evaluated: bool
+) -> str | None:
+    """Register each edge file once, and propose the one to ship (`ganpress.tracking.promotion`).
 
     Args:
         root: the project's root.
         metrics: of each generator by reference; those below `export/` are edge files.
         max_bytes: the budget; None allows all.
-        store: an open store; by default the project's.
+        store: an open store.
+        evaluated: whether these metrics are new; else nothing is proposed where the model has a champion already.
 
     Returns:
-        The reference that the alias points at; None if nothing fits, and then there is no alias.
+        The reference that was proposed; None if nothing was.
     """
-    store = store or open_store(root)
     edges = {reference: row for reference, row in metrics.items() if reference.startswith("export/")}
     name = registered_name()
     versions = {
@@ -47,22 +49,22 @@ def register_edge_models(root: Path, metrics: Table, max_bytes: int | None, stor
         for reference, row in edges.items()
         if (version := _register(store, name, root, reference, row)) is not None
     }
-    if not versions:
+    if not versions or not (evaluated or version_of(store, name, CHAMPION) is None):
         return None
-    best = _best({reference: edges[reference] for reference in versions}, max_bytes)
-    if best is None:
-        _remove_alias(store, name)
-    else:
-        store.client.set_registered_model_alias(name, ALIAS, versions[best])
-    return best
+    found = _to_ship({reference: edges[reference] for reference in versions}, max_bytes)
+    if found is None:
+        return None
+    score = Score.of_row(edges[found.reference], found.metric)
+    propose(store, name, versions[found.reference], score)
+    return found.reference
 
 
-def register_latest_edge_models(root: Path, store: Store) -> None:
+def register_latest_edge_models(root: Path, store: Store, evaluated: bool) -> None:
     """Do the same from what the evaluate stage wrote last; without it there is nothing to do."""
     metrics_file = root / "artifacts" / "evaluate" / "metrics.json"
     if metrics_file.exists():
         metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
-        register_edge_models(root, metrics, _max_bytes(root), store)
+        register_edge_models(root, metrics, _max_bytes(root), store, evaluated)
 
 
 def _max_bytes(root: Path) -> int | None:
@@ -70,15 +72,15 @@ def _max_bytes(root: Path) -> int | None:
     return None if budget is None else int(budget)
 
 
-def _best(edges: Table, max_bytes: int | None) -> str | None:
+def _to_ship(edges: Table, max_bytes: int | None) -> FileToShip | None:
     try:
         found = file_to_ship(edges, find_metric(edges, None), max_bytes)
     except ConfigError as error:
-        logger.warning("tracking: %s is not set: %s", ALIAS, error)
+        logger.warning("tracking: no edge file is proposed: %s", error)
         return None
     if found is None:
-        logger.warning("tracking: %s is not set: no edge file fits evaluate.max_bytes", ALIAS)
-    return found.reference if found else None
+        logger.warning("tracking: no edge file is proposed: none fits evaluate.max_bytes")
+    return found
 
 
 def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[str, float]) -> str | None:
@@ -94,6 +96,7 @@ def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[
         return known[0]
     _create_registered_model(store, name)
     tags = {"reference": reference, "dvc.md5": model.tags["dvc.md5"]}
+    tags |= {key: model.tags[key] for key in ("git.sha", "process.host", "data.md5") if key in model.tags}
     tags |= {"size_bytes": str(int(row["size_bytes"]))} if "size_bytes" in row else {}
     made = store.client.create_model_version(
         # Not models:/<id>, which MLflow would look up in the process's global store.
@@ -116,12 +119,3 @@ def _create_registered_model(store: Store, name: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def _remove_alias(store: Store, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.client.delete_registered_model_alias(name, ALIAS)
-    except MlflowException:
-        logger.debug("no alias to remove")

@@ -73,7 +73,7 @@ def test_unknown_key_in_recipe(toy):
     (toy.root / "recipes" / "wrong.yaml").write_text("teacher:\n  pictures: 5\n")
     line = refused(toy, "run", "--recipe", "wrong")
     assert "recipe wrong" in line
-    assert "unknown key 'teacher.pictures' (allowed here: images, metric)" in line
+    assert "unknown key 'teacher.pictures' (allowed here: images, max_fid_ratio, metric, min_recall)" in line
 
 
 def test_missing_recipe_names_those_there_are(toy):

@@ -70,12 +70,15 @@ def test_weights_beside_a_model_file_travel_with_it(tmp_path, ending):
     assert copied == {name: name for name in names}
 
 
-def test_alias_names_the_best_edge_file_under_the_budget_and_predicts(chain):
+def test_the_champion_is_the_edge_file_to_ship_and_predicts(chain):
     import mlflow  # seconds, and every worker collects this file
 
     client = chain.store.client
-    version = client.get_model_version_by_alias("ganpress-edge", "best-under-budget")
+    version = client.get_model_version_by_alias("ganpress-edge", "champion")
     assert version.tags["reference"] == "export/small"
+    assert version.tags["score.metric"] == "is_10_judge"
+    assert version.tags["verdict"] == "promoted: there was no champion with a score"
+    assert client.get_model_version_by_alias("ganpress-edge", "candidate").version == version.version
     assert len(client.search_model_versions("name = 'ganpress-edge'")) == 2
     session = onnxruntime.InferenceSession(read_content(chain.root / "artifacts/export/small/generator.onnx.zst"))
     z = np.random.default_rng(0).standard_normal((3, session.get_inputs()[0].shape[1])).astype(np.float32)

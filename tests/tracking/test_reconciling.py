@@ -22,7 +22,7 @@ def test_a_wiped_store_is_filled_again_from_dvc_lock(chain, tmp_path):
     numbers = {(one.key, one.value) for one in models["export@small"].metrics}
     assert {("is_10_judge", 7.0), ("size_bytes", 900.0)} <= numbers
     assert {one.model_id for one in runs["flow"].inputs.model_inputs} == {one.model_id for one in models.values()}
-    best = wiped.store.client.get_model_version_by_alias("ganpress-edge", "best-under-budget")
+    best = wiped.store.client.get_model_version_by_alias("ganpress-edge", "champion")
     assert best.tags["reference"] == "export/small"
     before = len(wiped.search())
     reconcile_store(wiped.root)
