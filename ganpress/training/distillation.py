@@ -6,6 +6,7 @@ import torch
 from torch import nn, optim
 
 from ganpress.basics.device import device_of, moved
+from ganpress.basics.ranks import mine
 from ganpress.config.training_section import AdversaryTraining, DistillationTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.arithmetic import autocast
@@ -67,7 +68,7 @@ def train_student(
     adversary: Adversary | None = None
     if joint is not None:
         adversary = Adversary(joint.discriminator, joint.config, random)
-        batches = joint.images.random_batches(random, config.batch_size)
+        batches = joint.images.random_batches(random, config.batch_size, mine(config.batch_size))
         state |= {"discriminator": joint.discriminator, "discriminator_optimizer": adversary.optimizer}
 
     def step(images_shown: int) -> Losses:

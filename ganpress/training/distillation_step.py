@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from ganpress.basics.device import moved
+from ganpress.basics.ranks import mine, rank
 from ganpress.basics.seeding import seeded_initialisation
 from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.prepared.pairs import PairArray
@@ -93,7 +94,7 @@ class DistillationStep:
         config, random = setup.config, run.stream("training")
         self._draw_students, self._setup, self._run, self._random = draw_students, setup, run, random
         self._device = next(model.parameters()).device
-        self._batches = setup.data.random_batches(random, config.batch_size)
+        self._batches = setup.data.random_batches(random, config.batch_size, mine(config.batch_size))
         setup.teacher.eval().requires_grad_(False)
         adaptors = self._build_adaptors(model, widest)
         self.objective = TranslationObjective(config, adaptors, setup.discriminator, setup.data.paired).to(self._device)
@@ -192,9 +193,12 @@ class _StudentLosses:
 
 
 def in_turn(batches: list[Tensor], turn: int) -> Tensor:
-    """Return a batch (N, …) whose row i is row i of batch `(i + turn) % len(batches)`, all (N, …)."""
+    """Return a batch (N, …) whose row i is row i of batch `(i + turn) % len(batches)`, all (N, …).
+
+    Rows count over all ranks, of which each has N.
+    """
     if len(batches) == 1:
         return batches[0]
     count = len(batches[0])
-    chosen = [(row + turn) % len(batches) for row in range(count)]
+    chosen = [(rank() * count + row + turn) % len(batches) for row in range(count)]
     return torch.stack([batches[index][row] for row, index in enumerate(chosen)])

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from ganpress.basics.ranks import own_words
 from ganpress.basics.seeding import seeded_initialisation
 
 
@@ -27,5 +28,5 @@ class DropoutStream:
             yield
             return
         seed = int(torch.randint(2**62, (), generator=self._random))
-        with seeded_initialisation(seed, "dropout"):
+        with seeded_initialisation(seed, "dropout", *own_words()):  # no two ranks drop the same values of their rows
             yield

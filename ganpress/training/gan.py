@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from ganpress.basics.device import device_of, moved
+from ganpress.basics.ranks import mine
 from ganpress.config.training_section import AdversaryTraining, GanTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.arithmetic import autocast
@@ -103,14 +104,15 @@ def train_gan(
     adversary = Adversary(discriminator, config, random)
     optimizer = adversarial_optimizer(generator, config.generator_learning_rate, config)
     average = WeightAverage(generator, config.ema_half_life_images)
-    batches = images.random_batches(random, config.batch_size)
+    share = mine(config.batch_size)
+    batches = images.random_batches(random, config.batch_size, share)
     images_per_step = config.batch_size * config.discriminator_steps
 
     def step(images_shown: int) -> Losses:
         # Discriminator.
         for phase in range(config.discriminator_steps):
             real = moved(next(batches), device, torch.channels_last)
-            z = moved(torch.randn((config.batch_size, LATENT), generator=random), device)
+            z = moved(torch.randn((config.batch_size, LATENT), generator=random)[share], device)
             last = phase == config.discriminator_steps - 1
             with torch.set_grad_enabled(last), autocast(config, z.device):  # the last fakes train the generator too
                 fake = generator(z).float()

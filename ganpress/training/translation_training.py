@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.basics.device import moved
+from ganpress.basics.ranks import mine
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.data.prepared.pairs import PairArray
 from ganpress.errors import ConfigError
@@ -72,7 +73,7 @@ def train_translation(
         network.train().to(memory_format=memory_format)
     player = _player(generator, discriminator, data, config, run, back)
     average = WeightAverage(generator, config.ema_half_life_images)
-    batches = data.random_batches(random, config.batch_size)
+    batches = data.random_batches(random, config.batch_size, mine(config.batch_size))
     dropout = DropoutStream(generator, random)
 
     def step(images_shown: int) -> Losses:

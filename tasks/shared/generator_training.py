@@ -194,7 +194,7 @@ class TrackedTraining:
 
     def forget(self) -> None:
         """Remove the checkpoint, once the stage's own files hold the result."""
-        self._resume.path.unlink(missing_ok=True)
+        self._resume.forget()
 
 
 def write_curve(path: Path, curve: list[CurvePoint]) -> None:

@@ -20,6 +20,7 @@ from ganpress.files.plain_values import dataclass_of, read_json
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 UNLABELLED = -1
+ALL_ROWS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,10 @@ class ImageArray:
         """Return the images at `indices` (n,), any order, repeats allowed: float32 (n, C, H, W) in [-1, 1]."""
         return uint8_to_images(torch.from_numpy(self.pixels[indices.numpy()]))
 
-    def random_batches(self, generator: torch.Generator, batch_size: int) -> Iterator[Tensor]:
-        """Yield endless batches, float32 (batch_size, C, H, W) in [-1, 1].
+    def random_batches(
+        self, generator: torch.Generator, batch_size: int, rows: slice = ALL_ROWS
+    ) -> Iterator[Tensor]:
+        """Yield endless batches, float32 (batch_size, C, H, W) in [-1, 1]; of each only the `rows` are read.
 
         Images are drawn with replacement: `generator` is then the only state, so a training that saves and restores it
         continues with the very batches that an uninterrupted one sees.
@@ -138,11 +141,11 @@ class ImageArray:
                 f"{self.name}: {len(self)} images are fewer than one batch of {batch_size}; "
                 f"lower batch_size in params.yaml to {len(self)} or less, or add data"
             )
-        return self._draw(generator, batch_size)
+        return self._draw(generator, batch_size, rows)
 
-    def _draw(self, generator: torch.Generator, batch_size: int) -> Iterator[Tensor]:
+    def _draw(self, generator: torch.Generator, batch_size: int, rows: slice) -> Iterator[Tensor]:
         while True:
-            yield self.batch(torch.randint(len(self), (batch_size,), generator=generator))
+            yield self.batch(torch.randint(len(self), (batch_size,), generator=generator)[rows])
 
 
 def open_split(prepared_dir: Path, split: Split) -> ImageArray:

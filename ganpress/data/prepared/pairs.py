@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.basics.pixel_values import uint8_to_images
-from ganpress.data.prepared.arrays import ImageArray, PreparedMeta, Split, load_array, open_split, read_meta
+from ganpress.data.prepared.arrays import ALL_ROWS, ImageArray, PreparedMeta, Split, load_array, open_split, read_meta
 from ganpress.data.raw.dataset_card import IGNORED, Pairing
 from ganpress.errors import DataError
 
@@ -106,8 +106,12 @@ class PairArray:
         """Return sources (n, Cs, Hs, Ws) and targets (n, C, H, W) at their indices (n,), float32."""
         return self.sources.batch(source_indices), self.targets.batch(target_indices)
 
-    def random_batches(self, generator: torch.Generator, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def random_batches(
+        self, generator: torch.Generator, batch_size: int, rows: slice = ALL_ROWS
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield endless batches (source, target), float32; the same rows of both, or two independent draws if unpaired.
+
+        Of each batch only the `rows` are read.
 
         Drawn with replacement: `generator` is the only state, so a training that saves and restores it continues with
         the very batches that an uninterrupted one sees.
@@ -121,15 +125,15 @@ class PairArray:
                     f"{self.targets.name}: {held} {side} are fewer than one batch of {batch_size}; "
                     f"lower batch_size in params.yaml to {held} or less, or add data"
                 )
-        return self._draw(generator, batch_size)
+        return self._draw(generator, batch_size, rows)
 
-    def _draw(self, generator: torch.Generator, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _draw(self, generator: torch.Generator, batch_size: int, rows: slice) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             of_targets = torch.randint(len(self.targets), (batch_size,), generator=generator)
             of_sources = of_targets
             if not self.paired:
                 of_sources = torch.randint(len(self.sources), (batch_size,), generator=generator)
-            yield self.batch(of_sources, of_targets)
+            yield self.batch(of_sources[rows], of_targets[rows])
 
 
 def open_sources(prepared_dir: Path, split: Split) -> SourceArray:
