@@ -17,5 +17,10 @@ def work(stage: Stage, run: StageRun) -> None:
         run_adversarial(stage, run, config.training, item)
 
 
+def trains(stage: Stage) -> bool:
+    """Whether the candidate of this item is trained here."""
+    return not stage.chosen(stage.section(CandidateConfig).items).imported
+
+
 if __name__ == "__main__":
-    raise SystemExit(stage_main("candidate", work))
+    raise SystemExit(stage_main("candidate", work, trains))

@@ -102,5 +102,10 @@ def _extract(stage: Stage, supernet: Elastic, spec: Spec) -> nn.Module:
     return extracted
 
 
+def trains(stage: Stage) -> bool:
+    """Whether the sub-generator is fine-tuned."""
+    return stage.section(SubnetConfig).fine_tuning is not None
+
+
 if __name__ == "__main__":
-    raise SystemExit(stage_main("subnet", work))
+    raise SystemExit(stage_main("subnet", work, trains))

@@ -89,4 +89,4 @@ def _save_samples(stage: Stage, run: StageRun, supernet: Elastic) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(stage_main("supernet", work))
+    raise SystemExit(stage_main("supernet", work, trains=lambda _: True))

@@ -84,8 +84,9 @@ def joined(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend += ",cuda:nccl"
-    numbers = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
-    _together(lambda: dist.init_process_group(backend, init_method=Path(meeting).as_uri(), **numbers))
+    own, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    place = Path(meeting).as_uri()
+    _together(lambda: dist.init_process_group(backend, init_method=place, rank=own, world_size=count))
     yield
     dist.destroy_process_group()  # not after an error: the others may be gone, and NCCL would wait for them
 
@@ -142,7 +143,7 @@ def average_gradients(optimizer: optim.Optimizer, *_: object) -> None:
     flat = torch.cat([one.flatten() for one in gradients])
     _together(lambda: dist.all_reduce(flat))
     flat /= ranks()
-    parts = flat.split([one.numel() for one in gradients])
+    parts = torch.split(flat, [one.numel() for one in gradients])
     torch._foreach_copy_(gradients, [part.view_as(one) for part, one in zip(parts, gradients, strict=True)])
 
 

@@ -125,9 +125,7 @@ class ImageArray:
         """Return the images at `indices` (n,), any order, repeats allowed: float32 (n, C, H, W) in [-1, 1]."""
         return uint8_to_images(torch.from_numpy(self.pixels[indices.numpy()]))
 
-    def random_batches(
-        self, generator: torch.Generator, batch_size: int, rows: slice = ALL_ROWS
-    ) -> Iterator[Tensor]:
+    def random_batches(self, generator: torch.Generator, batch_size: int, rows: slice = ALL_ROWS) -> Iterator[Tensor]:
         """Yield endless batches, float32 (batch_size, C, H, W) in [-1, 1]; of each only the `rows` are read.
 
         Images are drawn with replacement: `generator` is then the only state, so a training that saves and restores it
