@@ -42,14 +42,15 @@ def settle_ranks(gpus: int | None = None) -> int:
     Raises:
         ConfigError: if there are fewer GPUs, or the settled device has no ranks of this kind.
     """
-    if gpus is not None:
-        os.environ["GANPRESS_GPUS"] = str(gpus)
-    if not (os.environ.get("GANPRESS_GPUS") or os.environ.get("GANPRESS_RANKS")):
+    if gpus is None and not (os.environ.get("GANPRESS_GPUS") or os.environ.get("GANPRESS_RANKS")):
         return 1
     from ganpress.basics.device import chosen_device
     from ganpress.basics.ranks import chosen_ranks
 
-    return chosen_ranks(chosen_device(), "GANPRESS_GPUS" if gpus is None else "--gpus")
+    ranks = chosen_ranks(chosen_device(), gpus)
+    if gpus is not None:
+        os.environ["GANPRESS_GPUS"] = str(gpus)
+    return ranks
 
 
 def _may_have_gpu() -> bool:

@@ -28,33 +28,38 @@ MEETING = "GANPRESS_MEETING"
 MAX_RANKS = 64
 
 
-def chosen_ranks(device: torch.device, gpus: str = GPUS) -> int:
-    """Return how many ranks the environment asks for; 1 where it says nothing.
+def chosen_ranks(device: torch.device, gpus: int | None = None) -> int:
+    """Return how many ranks a training has; 1 where nothing is said.
 
     Args:
         device: the device of the stages.
-        gpus: where the number of GPUs comes from, for messages.
+        gpus: what `--gpus` says; None reads the environment.
 
     Raises:
         ConfigError: if it is no number, there are fewer GPUs, or the device is another one.
     """
-    if (asked := _number(GPUS, gpus)) is not None:
+    origin = GPUS if gpus is None else "--gpus"
+    asked = _number(GPUS) if gpus is None else gpus
+    if asked is not None:
         here = torch.cuda.device_count()
         if asked > here:
-            raise ConfigError(f"{gpus} is {asked}, but this machine has {here} NVIDIA GPUs; lower it, or leave it out")
+            raise ConfigError(
+                f"{origin} is {asked}, but this machine has {here} NVIDIA GPUs; lower it, or leave it out"
+            )
         if device.type != "cuda" or device.index not in (None, 0):
-            raise ConfigError(f"{gpus} takes the first GPUs, but the device is {device}; choose cuda or auto")
-    if (processes := _number(PROCESSES, PROCESSES)) is not None and device.type != "cpu":
+            raise ConfigError(f"{origin} takes the first GPUs, but the device is {device}; choose cuda or auto")
+    processes = _number(PROCESSES)
+    if processes is not None and device.type != "cpu":
         raise ConfigError(f"{PROCESSES} is for the processor, but the device is {device}; unset it, and set {GPUS}")
     return asked or processes or 1
 
 
-def _number(variable: str, origin: str) -> int | None:
+def _number(variable: str) -> int | None:
     text = os.environ.get(variable)
     if not text:
         return None
     if not re.fullmatch("[1-9][0-9]?", text) or int(text) > MAX_RANKS:
-        raise ConfigError(f"{origin} must be a whole number between 1 and {MAX_RANKS}, found '{shown(text, 40)}'")
+        raise ConfigError(f"{variable} must be a whole number between 1 and {MAX_RANKS}, found '{shown(text, 40)}'")
     return int(text)
 
 

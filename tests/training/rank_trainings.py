@@ -58,9 +58,10 @@ def latent(train: Callable[..., nn.Module], elastic: bool = False) -> Trainer:
     return Trainer(train, lambda: unconditional.build(*builder), torch.randn(32, 100, generator=generator()))
 
 
-def conditional(framework: str, steps: int = STEPS, **options: float) -> Trainer:
+def conditional(framework: str, **options: float) -> Trainer:
     """A trainer of conditional generators against data."""
-    settings = translation.config(framework, train_images=steps * 8, **options)
+    batch = 2 if framework == "spade" else 4
+    settings = translation.config(framework, train_images=STEPS * batch, batch_size=batch, **options)
     pairing = {"spade": "semantic", "cyclegan": "unpaired", "pix2pix": "paired"}[framework]
     data = noise(pairing, targets=3, size=(32, 64) if framework == "spade" else (16, 16))
 
@@ -98,7 +99,6 @@ def generator() -> torch.Generator:
 
 TRAINERS = {
     "gan": latent(unconditional.gan(IMAGES, GAN)),
-    "gan-bf16": latent(unconditional.gan(IMAGES, GAN.model_copy(update={"bf16": True}))),
     "wgan-clip": latent(unconditional.gan(IMAGES, GAN.model_copy(update={"objective": "wgan", "weight_clip": 0.05}))),
     "wgan-gp": latent(
         unconditional.gan(IMAGES, GAN.model_copy(update={"objective": "wgan", "gradient_penalty": 10.0}))
@@ -109,7 +109,6 @@ TRAINERS = {
     "supernet": latent(unconditional.supernet(IMAGES, LATENTS), elastic=True),
     "pix2pix": conditional("pix2pix"),
     "cyclegan": conditional("cyclegan"),
-    "cyclegan, one step": conditional("cyclegan", steps=1),
     "cyclegan, no pool": conditional("cyclegan", pool_images=0),
     "spade": conditional("spade"),
     "distil-paired": distilled("paired"),
@@ -146,6 +145,7 @@ def main(folder: Path, names: list[str]) -> None:
     with joined(CPU):
         for name in names:
             trainer = TRAINERS[name]
+            torch.save(drawn(trainer.start(), trainer.inputs), folder / f"{name}-start.pt")
             torch.save(drawn(trainer.train(None, None), trainer.inputs), folder / f"{name}-{rank()}.pt")
 
 
