@@ -117,8 +117,8 @@ def _say_if_other_ranks_began(stage: Stage, digest: str) -> None:
         path = _of_ranks(stage, digest, others).path
         if path.exists():
             logger.warning(
-                "%s: a training by %d ranks starts anew; %s=%d goes on with %s",
-                *(stage.label, ranks(), variable, others, path),
+                "%s: starts anew, since %s is of %d ranks and not of %d; %s=%d goes on with it",
+                *(stage.label, path, others, ranks(), variable, others),
             )
 
 

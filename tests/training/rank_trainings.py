@@ -3,7 +3,7 @@
 Leaves in the folder what each trained generator draws, by rank. The networks are those of the tests of the trainers.
 """
 
-import os
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.basics.device import CPU
-from ganpress.basics.ranks import joined, rank
+from ganpress.basics.ranks import everyones, joined, rank, ranks
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.pairs import PairArray, SourceArray
+from ganpress.errors import TrainingDiverged
+from ganpress.training import distillation as students
+from ganpress.training.loop import Checkpointing
 from models.elastic import Elastic
 
 STEPS = 6
@@ -138,6 +141,45 @@ def drawn(network: nn.Module, inputs: Tensor) -> Tensor:
     return network(inputs)
 
 
+class Killed(BaseException):
+    """Stands for a kill: not an Exception, so nothing tidies up after it."""
+
+
+def resumed(trainer: Trainer, path: Path) -> Tensor:
+    """Images of a generator whose training all ranks left at the fourth step, and went on with from the checkpoint."""
+    checkpointing, read, calls = Checkpointing(path, "identity", pause_seconds=0), ImageArray.batch, itertools.count(1)
+
+    def killed(self, indices):
+        if next(calls) == 4:
+            raise Killed
+        return read(self, indices)
+
+    ImageArray.batch = killed
+    try:
+        trainer.train(checkpointing, None)
+    except Killed:
+        ImageArray.batch = read
+    everyones(None)  # rank 0 has written it
+    seen: list[int] = []
+    images = drawn(trainer.train(checkpointing, lambda point, _: seen.append(point.images)), trainer.inputs)
+    assert rank() > 0 or len(seen) == STEPS - 3
+    return images
+
+
+def diverged(trainer: Trainer) -> str:
+    """What a trainer of a student says where the loss of the last rank alone is NaN."""
+    right = students.distillation_loss
+    if rank() == ranks() - 1:
+        students.distillation_loss = lambda made, wanted: right(made, wanted) * float("nan")
+    try:
+        trainer.train(None, None)
+    except TrainingDiverged as error:
+        return str(error)
+    finally:
+        students.distillation_loss = right
+    return ""
+
+
 def main(folder: Path, names: list[str]) -> None:
     """Train by each trainer as the rank that this process is."""
     torch.set_num_threads(1)
@@ -147,8 +189,14 @@ def main(folder: Path, names: list[str]) -> None:
             trainer = TRAINERS[name]
             torch.save(drawn(trainer.start(), trainer.inputs), folder / f"{name}-start.pt")
             torch.save(drawn(trainer.train(None, None), trainer.inputs), folder / f"{name}-{rank()}.pt")
+        for name in RESUMED:
+            torch.save(resumed(TRAINERS[name], folder / f"{name}.checkpoint"), folder / f"{name}-resumed-{rank()}.pt")
+        (folder / f"diverged-{rank()}").write_text(diverged(TRAINERS["student"]))
+
+
+RESUMED = ("pix2pix", "cyclegan")
+"""Trainers in which each rank has something of its own: dropout masks, or a pool of pictures."""
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("GANPRESS_TRACKING", "off")
     main(Path(sys.argv[1]), sys.argv[2:])

@@ -11,6 +11,9 @@ import pytest
 import torch
 import yaml
 
+from tasks.shared import generator_training
+from tasks.shared.stage import Stage
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("rank_trainings.py")
 MARK = "GANPRESS_TEST_RANKS"
@@ -107,6 +110,20 @@ def test_ranks_keep_the_same_weights(name, trained):
     assert torch.equal(*images)
 
 
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_resuming_equals_not_stopping(name, trained):
+    """What each rank has for itself is in the checkpoint, too."""
+    for rank in (0, 1):
+        whole, resumed = (torch.load(trained[1] / f"{name}-{kind}{rank}.pt") for kind in ("", "resumed-"))
+        assert torch.equal(whole, resumed)
+
+
+def test_a_loss_that_is_nan_on_one_rank_stops_all_with_the_same_words(trained):
+    said = [(trained[1] / f"diverged-{rank}").read_text() for rank in (0, 1)]
+    assert said[0].startswith("student: mse became nan between 0 and ")
+    assert said[0] == said[1]
+
+
 # What goes wrong on one rank, in a stage.
 
 STAGE = """
@@ -170,7 +187,7 @@ def root(tmp_path):
 
 def stage(root, what="", at=-1, ranks=2):
     process = start(root, ["-c", STAGE], what, at, 400, GANPRESS_RANKS=str(ranks), GANPRESS_THREADS="1")
-    out, said = process.communicate(timeout=120)
+    out, said = process.communicate(timeout=280)
     assert left_running(root) == []
     return process.returncode, said.strip().splitlines(), out.strip()
 
@@ -179,40 +196,66 @@ def checkpoints(root):
     return sorted(root.glob(".ganpress/checkpoints/*.pt"))
 
 
-@pytest.mark.parametrize(
-    ("what", "line"),
-    [
-        ("nan", "candidate: test: loss became nan between 200 and 212 images; lower the learning rate"),
-        ("killed", "candidate: rank 1 was killed (SIGKILL), and the others were stopped; was there enough memory?"),
-        ("disk", "candidate: somewhere: No space left on device; free some space"),
-    ],
+KILLED = (
+    "candidate: rank 1 was killed (SIGKILL), and the others were stopped; was there enough memory? The last checkpoint is "
+    "kept: run again to go on"
 )
-def test_what_happens_to_one_rank_stops_all_with_one_line(root, what, line):
-    code, said, _ = stage(root, what, 204)
+
+
+def test_a_killed_rank_stops_all_with_one_line(root):
+    code, said, _ = stage(root, "killed", 204)
     assert code == 2
-    assert [one[: len(line)] for one in said] == [line]
+    assert [line for line in said if not line.startswith("test: ")] == [KILLED]  # beside its progress
     assert len(checkpoints(root)) == 1
-    code, said, out = stage(root)
-    assert (code, said) == (0, [])
-    assert int(out.split()[0]) == 200
-    assert checkpoints(root) == []
-    assert out.partition(" ")[2] == stage(root)[2].partition(" ")[2]  # without an interruption
 
 
-def test_a_fault_of_one_rank_is_its_traceback_and_an_exit_code(root):
-    code, said, _ = stage(root, "crash", 8)
-    assert code == 1
-    assert any("ValueError: a fault" in line for line in said)
+def test_the_checkpoint_of_another_number_of_ranks_is_named_and_left_alone(root, monkeypatch, caplog):
+    monkeypatch.setattr(Stage, "code", "code")
+    monkeypatch.setenv("GANPRESS_DEVICE", "cpu")
+    one = Stage("candidate", "d2", root, yaml.safe_load((root / "params.yaml").read_text()))
+    with monkeypatch.context() as patch:
+        patch.setattr(generator_training, "ranks", lambda: 2)
+        theirs = generator_training.checkpointing(one, [])
+    theirs.path.parent.mkdir(parents=True)
+    theirs.path.touch()
+    ours = generator_training.checkpointing(one, [])
+    assert ours.path != theirs.path
+    assert ours.identity != theirs.identity
+    assert caplog.messages == [anew(theirs.path)]
 
 
-def test_another_number_of_ranks_starts_anew_and_says_who_could_go_on(root):
+def anew(path):
+    return f"candidate@d2: starts anew, since {path} is of 2 ranks and not of 1; GANPRESS_RANKS=2 goes on with it"
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_next_run_goes_on(root):
     assert stage(root, "killed", 204)[0] == 2
     (theirs,) = checkpoints(root)
-    code, said, out = stage(root, "keep", ranks=1)
-    assert code == 0
-    assert out.startswith("0 ")
-    assert said == [f"candidate: a training by 1 ranks starts anew; GANPRESS_RANKS=2 goes on with {theirs}"]
-    assert stage(root)[2].startswith("200 ")
+    code, said, out = stage(root, ranks=1)  # which is another training
+    assert (code, out.split()[0]) == (0, "0")
+    assert said[0] == anew(theirs).replace("@d2", "")
+    code, _, out = stage(root)
+    assert (code, out.split()[0]) == (0, "200")
+    assert checkpoints(root) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "code", "line"),
+    [
+        ("nan", 2, "candidate: test: loss became nan between 200 and 212 images; lower the learning rate"),
+        ("disk", 2, "candidate: somewhere: No space left on device; free some space"),
+        ("crash", 1, "ValueError: a fault"),
+    ],
+)
+def test_what_happens_to_one_rank_stops_all(root, what, code, line):
+    found, said, _ = stage(root, what, 204)
+    assert found == code
+    assert sum(line in one for one in said) == 1
+    others = [one for one in said if not one.startswith("test: ")]  # than its progress
+    assert len(others) == 1 or what == "crash"  # a fault of the program has its traceback
+    assert len(checkpoints(root)) == 1
 
 
 def at_work(starter):
@@ -224,6 +267,7 @@ def at_work(starter):
     return ranks if len(connected) == 2 else []
 
 
+@pytest.mark.slow
 def test_ranks_listen_to_this_machine_only_and_end_with_whoever_started_them(root):
     process = start(root, ["-c", STAGE], "", -1, 4_000_000, GANPRESS_RANKS="2")
     while not (ranks := at_work(process)):
