@@ -197,8 +197,8 @@ def checkpoints(root):
 
 
 KILLED = (
-    "candidate: rank 1 was killed (SIGKILL), and the others were stopped; was there enough memory? The last checkpoint is "
-    "kept: run again to go on"
+    "candidate: rank 1 was killed (SIGKILL), and the others were stopped; was there enough memory? "
+    "The last checkpoint is kept: run again to go on"
 )
 
 
