@@ -26,7 +26,8 @@ from tasks.shared.generator_training import (
     prepared,
     write_curve,
 )
-from tasks.shared.stage import Stage, require, stage_main
+from tasks.shared.rank_processes import training_main
+from tasks.shared.stage import Stage, require
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -108,4 +109,4 @@ def trains(stage: Stage) -> bool:
 
 
 if __name__ == "__main__":
-    raise SystemExit(stage_main("subnet", work, trains))
+    raise SystemExit(training_main("subnet", work, trains))

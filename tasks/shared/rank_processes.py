@@ -11,14 +11,17 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganpress.basics.ranks import MEETING
-from ganpress.errors import ConfigError
+from ganpress.basics.ranks import GPUS, MEETING, PROCESSES, chosen_ranks, joined, rank
+from ganpress.errors import ConfigError, WorkerDied
+from ganpress.tracking import StageRun
+from tasks.shared.stage import BATCHES, Stage, Work, check_inputs, stage_main, work_alone
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -28,6 +31,28 @@ LOST = 75
 """Exit code of a rank that another one left alone: it is not the cause."""
 LAST_WORDS_SECONDS = 5.0
 """How long such a rank waits to be ended, so that the cause is seen first."""
+
+
+def training_main(name: str, work: Work, trains: Callable[[Stage], bool] = lambda _: True) -> int:
+    """Run a stage as `stage_main` does, by as many ranks as the environment asks for.
+
+    Args:
+        name: the stage's.
+        work: what it does; rank 0 alone leaves anything behind.
+        trains: whether this item trains anything.
+    """
+    if MEETING in os.environ:
+        return stage_main(name, work, _work_as_rank, _report)
+
+    def do(stage: Stage, work: Work) -> int:
+        asked = os.environ.get(GPUS) or os.environ.get(PROCESSES)
+        ranks = chosen_ranks(stage.device) if asked else 1
+        if ranks == 1 or not trains(stage):
+            return work_alone(stage, work)
+        check_batch(stage.params, BATCHES[name], ranks)
+        return run_ranks(name, ranks, stage.device, sys.orig_argv[1:])
+
+    return stage_main(name, work, do)
 
 
 def check_batch(params: Mapping[str, Any], setting: str, ranks: int) -> None:
@@ -108,21 +133,26 @@ def _explain(name: str, failures: "Iterable[ProcessFailure]") -> int:
     return crashed[0].exitcode if crashed and not said else 2
 
 
-def end_with_starter() -> None:
-    """Let the system end this rank when the process that started it ends, however that happens."""
+def _work_as_rank(stage: Stage, work: Work) -> int:
+    """Do the work with the other ranks."""
     from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
 
-    _prctl_pr_set_pdeathsig(signal.SIGTERM)
+    _prctl_pr_set_pdeathsig(signal.SIGTERM)  # ends with whoever started it, however that ends
+    with joined(stage.device):
+        if rank() == 0:
+            return work_alone(stage, work)
+        logging.getLogger("ganpress").setLevel(logging.CRITICAL)
+        check_inputs(stage)
+        with tempfile.TemporaryDirectory(prefix="ganpress-rank-") as folder:
+            work(replace(stage, scratch=Path(folder)), StageRun(stage.root, None, ""))
+    return 0
 
 
-def report_error(line: str) -> int:
-    """Leave a rank's one line where whoever started it looks; return the exit code."""
+def _report(line: str, error: BaseException) -> int:
+    """Leave a rank's line where whoever started it looks; a rank that was left alone waits to be ended."""
+    if isinstance(error, WorkerDied):
+        time.sleep(LAST_WORDS_SECONDS)
+        return LOST
     report = {"message": line, "timestamp": int(time.time())}
     Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(report), encoding="utf-8")
     return 2
-
-
-def report_loss() -> int:
-    """Wait to be ended, as a rank that the others left alone; return the exit code."""
-    time.sleep(LAST_WORDS_SECONDS)
-    return LOST

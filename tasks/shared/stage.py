@@ -7,9 +7,8 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +17,7 @@ from ganpress.basics.telemetry import switch_off
 from ganpress.config.base import Section, parse, parse_section, read_yaml
 from ganpress.config.bounds import ITEM_RULE, Seed, is_item_name
 from ganpress.config.yaml_text import quoted
-from ganpress.errors import ConfigError, DataError, GanpressError, WorkerDied
+from ganpress.errors import ConfigError, DataError, GanpressError
 from ganpress.executed_code.digests import StageCode
 from ganpress.executed_code.guard import CodeGuard
 from ganpress.executed_code.versions import record_versions
@@ -102,7 +101,30 @@ class Stage:
 Work = Callable[[Stage, StageRun], None]
 
 
-def stage_main(name: str, work: Work, trains: Callable[[Stage], bool] | None = None) -> int:
+def work_alone(stage: Stage, work: Work) -> int:
+    """Do a stage's work in this process: tracked, guarded, with its versions noted; return the exit code."""
+    guard = CodeGuard(stage.root, stage.name, stage.item)
+    check_inputs(stage)
+    stage.out.mkdir(parents=True, exist_ok=True)
+    with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
+        work(stage, run)
+        guard.check()
+    record_versions(stage.root, stage.name, stage.item)
+    return 0
+
+
+def say(line: str, _error: BaseException) -> int:
+    """Say what the user can mend; return the exit code."""
+    print(line, file=sys.stderr)
+    return 2
+
+
+def stage_main(
+    name: str,
+    work: Work,
+    do: Callable[[Stage, Work], int] = work_alone,
+    refuse: Callable[[str, BaseException], int] = say,
+) -> int:
     """Run one stage from the command line (`python -m tasks.<name> [item]`) and return its exit code.
 
     Without an item on the command line, DVC_STAGE names it, which DVC sets.
@@ -110,7 +132,8 @@ def stage_main(name: str, work: Work, trains: Callable[[Stage], bool] | None = N
     Args:
         name: the stage's.
         work: what it does.
-        trains: whether it trains what several ranks can share (`GANPRESS_GPUS`); None: never.
+        do: does the work and returns the exit code.
+        refuse: passes on one line about an error that the user can mend, and returns the exit code.
 
     Returns:
         0: done. 2: the user can mend it, one line on stderr says how.
@@ -121,80 +144,19 @@ def stage_main(name: str, work: Work, trains: Callable[[Stage], bool] | None = N
         switch_off()  # `dvc repro` has not done it
         stage = _read_stage(name, sys.argv[1:])
         _set_threads()
-        ranks = _ranks_of(stage, trains)
-        if ranks > 1:
-            from tasks.shared.rank_processes import run_ranks
-
-            return run_ranks(name, ranks, stage.device, sys.orig_argv[1:])
-        (_work_as_rank if _is_rank() else _work)(stage, work)
+        return do(stage, work)
     except GanpressError as error:
-        return _refuse(f"{name}: {error}", error)
+        return refuse(f"{name}: {error}", error)
     except OSError as error:
         if error.errno is None:
             raise
-        return _refuse(f"{name}: {_explain(error)}", error)
+        return refuse(f"{name}: {_explain(error)}", error)
     except RuntimeError as error:
         from ganpress.basics.device import out_of_memory
 
         if not out_of_memory(error):
             raise
-        return _refuse(f"{name}: {_say_memory(name)}", error)
-    return 0
-
-
-def _work(stage: Stage, work: Work) -> None:
-    guard = CodeGuard(stage.root, stage.name, stage.item)
-    _check_inputs(stage)
-    stage.out.mkdir(parents=True, exist_ok=True)
-    with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
-        work(stage, run)
-        guard.check()
-    record_versions(stage.root, stage.name, stage.item)
-
-
-def _is_rank() -> bool:
-    """Whether this process shares its stage with others, see `ganpress.basics.ranks`."""
-    return "GANPRESS_MEETING" in os.environ
-
-
-def _ranks_of(stage: Stage, trains: Callable[[Stage], bool] | None) -> int:
-    """How many ranks this process must start for its stage; 1 where it is to do the work itself."""
-    if _is_rank() or not (os.environ.get("GANPRESS_GPUS") or os.environ.get("GANPRESS_RANKS")):
-        return 1
-    from ganpress.basics.ranks import chosen_ranks
-    from tasks.shared.rank_processes import check_batch
-
-    ranks = chosen_ranks(stage.device)
-    if ranks == 1 or trains is None or not trains(stage):
-        return 1
-    check_batch(stage.params, BATCHES[stage.name], ranks)
-    return ranks
-
-
-def _work_as_rank(stage: Stage, work: Work) -> None:
-    """Do the work with the other ranks; rank 0 alone leaves anything behind."""
-    from ganpress.basics.ranks import joined, rank
-    from tasks.shared.rank_processes import end_with_starter
-
-    end_with_starter()
-    with joined(stage.device):
-        if rank() == 0:
-            _work(stage, work)
-            return
-        logging.getLogger("ganpress").setLevel(logging.CRITICAL)
-        _check_inputs(stage)
-        with tempfile.TemporaryDirectory(prefix="ganpress-rank-") as folder:
-            work(replace(stage, scratch=Path(folder)), StageRun(stage.root, None, ""))
-
-
-def _refuse(line: str, error: BaseException) -> int:
-    """Say what the user can mend, and return the exit code."""
-    if not _is_rank():
-        print(line, file=sys.stderr)
-        return 2
-    from tasks.shared.rank_processes import report_error, report_loss
-
-    return report_loss() if isinstance(error, WorkerDied) else report_error(line)
+        return refuse(f"{name}: {_say_memory(name)}", error)
 
 
 BATCHES = {
@@ -229,7 +191,7 @@ BEFORE_PREPARED = ("validate", "prepare")
 """Stages that do not read prepared data."""
 
 
-def _check_inputs(stage: Stage) -> None:
+def check_inputs(stage: Stage) -> None:
     """Refuse prepared data that was made with other parameters than this stage reads in params.yaml."""
     if stage.name in BEFORE_PREPARED or "prepare" not in stage.params:
         return

@@ -135,7 +135,7 @@ from ganpress.config.training_section import DistillationTraining
 from ganpress.training.image_pool import ImagePool
 from ganpress.training.loop import OfEachRank, RandomStream, TrainingRun
 from tasks.shared.generator_training import checkpointing
-from tasks.shared.stage import stage_main
+from tasks.shared.rank_processes import training_main
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,7 +174,7 @@ def work(stage, run):
     if WHAT != "keep":
         resume.forget()
 
-raise SystemExit(stage_main("candidate", work, lambda _: True))
+raise SystemExit(training_main("candidate", work))
 """
 
 
