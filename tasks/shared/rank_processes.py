@@ -143,8 +143,9 @@ def _work_as_rank(stage: Stage, work: Work) -> int:
             return work_alone(stage, work)
         logging.getLogger("ganpress").setLevel(logging.CRITICAL)
         check_inputs(stage)
-        with tempfile.TemporaryDirectory(prefix="ganpress-rank-") as folder:
-            work(replace(stage, scratch=Path(folder)), StageRun(stage.root, None, ""))
+        scratch = Path(os.environ[MEETING]).with_name(f"scratch-{rank()}")  # goes with the folder
+        scratch.mkdir()
+        work(replace(stage, scratch=scratch), StageRun(stage.root, None, ""))
     return 0
 
 

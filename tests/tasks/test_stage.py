@@ -62,7 +62,7 @@ def test_bad_thread_count(root):
     ],
 )  # fmt: skip
 def test_ranks_that_cannot_train_are_one_line_before_any_work(root, variables, line):
-    assert only_line(start_stage(root, "tasks.candidate", "d2", GANPRESS_DEVICE="cpu", **variables)) == line
+    assert only_line(start_stage(root, "tasks.candidate", "d8", GANPRESS_DEVICE="cpu", **variables)) == line
     assert [path.name for path in root.iterdir()] == ["params.yaml"]
 
 
