@@ -42,6 +42,7 @@ def ticks_of_training(size: int, batch_size: int, ngf: int, steps: int) -> list[
     data = PairArray(SourceArray(pixels[0]), ImageArray(pixels[1], np.zeros(PAIRS, np.int64)), "paired")
     config = TranslationTraining(
         framework="pix2pix",
+        objective="vanilla",
         train_images=batch_size * steps,
         batch_size=batch_size,
         learning_rate=2e-4,

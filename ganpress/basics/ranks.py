@@ -114,25 +114,16 @@ def own_words() -> tuple[int, ...]:
 
 
 def of_every_rank(values: Tensor) -> Tensor:
-    """Stack the values (…) of all ranks to (ranks, …); gradients flow back to each."""
-    empty = torch.zeros_like(values)
-    rows: Tensor = _Sum.apply(torch.stack([values if row == rank() else empty for row in range(ranks())]))
-    return rows
+    """Stack the values (…) of all ranks to (ranks, …)."""
+    found = [torch.empty_like(values) for _ in range(ranks())]
+    _together(lambda: dist.all_gather(found, values))
+    return torch.stack(found)
 
 
-class _Sum(torch.autograd.Function):
-    """Sum over the ranks; the gradient of a sum is the sum of the ranks' gradients, as often as one likes."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 (torch's interface)
-        summed = values.clone()
-        _together(lambda: dist.all_reduce(summed))
-        return summed
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
-        total: Tensor = _Sum.apply(gradients[0])
-        return total
+def summed(values: Tensor) -> Tensor:
+    """Return the sum over the ranks of the values (…) of each, in their place."""
+    _together(lambda: dist.all_reduce(values))
+    return values
 
 
 @torch.no_grad()
@@ -145,9 +136,7 @@ def average_gradients(optimizer: optim.Optimizer, *_: object) -> None:
     gradients = [one.grad for one in parameters if one.grad is not None]
     if not gradients:
         return
-    flat = torch.cat([one.flatten() for one in gradients])
-    _together(lambda: dist.all_reduce(flat))
-    flat /= ranks()
+    flat = summed(torch.cat([one.flatten() for one in gradients])).div_(ranks())
     parts = torch.split(flat, [one.numel() for one in gradients])
     torch._foreach_copy_(gradients, [part.view_as(one) for part, one in zip(parts, gradients, strict=True)])
 
@@ -156,8 +145,7 @@ def averaged(numbers: Mapping[str, float]) -> dict[str, float]:
     """Return the means over the ranks of numbers that each rank has; NaN on one is NaN on all."""
     if ranks() == 1:
         return dict(numbers)
-    values = torch.tensor(list(numbers.values()), dtype=torch.float64)
-    _together(lambda: dist.all_reduce(values))
+    values = summed(torch.tensor(list(numbers.values()), dtype=torch.float64))
     return dict(zip(numbers, (values / ranks()).tolist(), strict=True))
 
 

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, optim
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ganpress.basics.ranks import average_gradients, of_every_rank, ranks
+from ganpress.basics.ranks import average_gradients, of_every_rank, ranks, summed
 
 StepT = TypeVar("StepT")
 
@@ -64,22 +65,62 @@ def batch_norm_of_all(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise x (N, C, …) by the mean and variance of all ranks' rows, N each (Ioffe and Szegedy 2015, algorithm 1).
+    """Normalise x (N, C, …) by mean and variance of all ranks' rows, N each (Ioffe and Szegedy 2015, algorithm 1)."""
+    y, mean, variance = _BatchNormOfAll.apply(x, weight, bias, eps)
+    if running_mean is not None and running_var is not None:
+        rows = _rows(x)
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_((variance * (rows / (rows - 1))).to(running_var.dtype), momentum)
+    normalised: Tensor = y
+    return normalised
+
+
+class _BatchNormOfAll(torch.autograd.Function):
+    """torch's own kernels on this rank's rows, with statistics and sums of all; its gradient has none of its own.
 
     Each rank's variance is about its own mean, and the parts are put together as Chan et al. (1979) do: the
     difference of large squares would lose digits.
     """
-    values = x.to(torch.promote_types(x.dtype, torch.float32))
-    parts = of_every_rank(torch.stack(torch.var_mean(values, [0, *range(2, x.dim())], correction=0)))
-    variances, means = parts.unbind(1)  # (ranks, C) each
-    mean = means.mean(0)
-    variance = (variances + (means - mean).square()).mean(0)
-    if running_mean is not None and running_var is not None:
-        rows = x.numel() // x.shape[1] * ranks()
-        with torch.no_grad():
-            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_((variance * (rows / (rows - 1))).to(running_var.dtype), momentum)
-    scale = torch.rsqrt(variance + eps) if weight is None else torch.rsqrt(variance + eps) * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
-    shape = (1, -1, *[1] * (x.dim() - 2))
-    return (values * scale.view(shape) + shift.view(shape)).to(x.dtype)
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        wide = _wide(x)
+        _, own_mean, own_scale = torch.native_batch_norm(wide, None, None, None, None, True, 0.0, eps)
+        means, scales = of_every_rank(torch.stack((own_mean, own_scale))).unbind(1)  # (ranks, C) each
+        mean = means.mean(0)
+        spread = (scales.pow(-2) + (means - mean).square()).mean(0)  # the variance, and eps
+        variance = spread - eps
+        y = functional.batch_norm(wide, mean, variance, weight, bias, False, 0.0, eps).to(x.dtype)
+        ctx.save_for_backward(x, weight, mean, spread.rsqrt())
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, variance)
+        return y, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        """Dx = w/s (dy - E dy - x^ E(dy x^)), with s the deviation, x^ = (x - mean) / s and means over all rows."""
+        x, weight, mean, scale = ctx.saved_tensors
+        wide, gradient = _wide(x), _wide(gradient)
+        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, wide, weight, None, None, mean, scale, True, ctx.eps, [False, True, True]
+        )
+        with_x, alone = summed(torch.stack((of_weight, of_bias))).unbind(0)
+        factor = scale if weight is None else scale * weight
+        slope = -factor * scale * with_x / _rows(x)
+        shift = -factor * alone / _rows(x) - slope * mean
+        factor, slope, shift = (one.view(1, -1, *[1] * (x.dim() - 2)) for one in (factor, slope, shift))
+        of_x = torch.addcmul(torch.addcmul(shift, wide, slope), gradient, factor).to(x.dtype)
+        return of_x, None if weight is None else of_weight, None if weight is None else of_bias, None
+
+
+def _rows(x: Tensor) -> int:
+    """Values of a channel that all ranks have together, of which x (N, C, …) holds its share."""
+    return x.numel() // x.shape[1] * ranks()
+
+
+def _wide(x: Tensor) -> Tensor:
+    """The values in float32 at least: sums of many are taken of them."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
