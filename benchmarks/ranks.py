@@ -1,6 +1,6 @@
 """CPU seconds of a step that two ranks share against those of the same step in one process.
 
-`python -m benchmarks.ranks [--size 256] [--batch-size 4] [--ngf 16] [--rounds 5] [--steps 5]`
+`python -m benchmarks.ranks [--size 256] [--batch-size 8] [--ngf 16] [--rounds 5] [--steps 5]`
 
 pix2pix with a U-Net and batch norm, one thread a process. One process and two ranks take turns, so that a busy machine
 slows both alike; both compute the same whole batch. The ratio is the CPU time of both ranks together over that of the
@@ -81,7 +81,7 @@ def seconds(ranks: int, arguments: list[str]) -> float:
 def main() -> None:
     """Print one line a round, then the ratio of the least times and the median of the rounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for option, default in (("size", 256), ("batch-size", 4), ("ngf", 16), ("rounds", 5), ("steps", 5)):
+    for option, default in (("size", 256), ("batch-size", 8), ("ngf", 16), ("rounds", 5), ("steps", 5)):
         parser.add_argument(f"--{option}", type=int, default=default)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
