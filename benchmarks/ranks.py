@@ -3,9 +3,9 @@
 `python -m benchmarks.ranks [--size 256] [--batch-size 8] [--ngf 16] [--rounds 5] [--steps 5]`
 
 pix2pix with a U-Net and batch norm, one thread a process. One process and two ranks take turns, so that a busy machine
-slows both alike; both compute the same whole batch. The ratio is the CPU time of both ranks together over that of the
-one: what averaging gradients, statistics of all rows and smaller batches cost. It leaves out waiting, and says nothing
-of a GPU's links.
+slows both alike. The first ratio is the CPU time of both ranks together over that of one process for the same whole
+batch. Part of it is that half a batch costs more than half: the second ratio is over twice that of one process for half
+the batch, and leaves averaging gradients and the statistics of all rows. Neither says anything of a GPU's links.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def seconds(ranks: int, arguments: list[str]) -> float:
 
 
 def main() -> None:
-    """Print one line a round, then the ratio of the least times and the median of the rounds."""
+    """Print one line a round, then the medians of both ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option, default in (("size", 256), ("batch-size", 8), ("ngf", 16), ("rounds", 5), ("steps", 5)):
         parser.add_argument(f"--{option}", type=int, default=default)
@@ -94,13 +94,12 @@ def main() -> None:
         return
     rounds = []
     for turn in range(options.rounds):
-        rounds.append([seconds(ranks, sys.argv[1:]) for ranks in (1, 2)])
-        alone, together = rounds[-1]
-        print(f"round {turn + 1}: one {alone:.3f} s, two ranks {together:.3f} s, {together / alone:.3f}", flush=True)
-    least = [min(one) for one in zip(*rounds, strict=True)]
-    median = statistics.median(together / alone for alone, together in rounds)
-    setting = f"{options.size} px, batch {options.batch_size}, ngf {options.ngf}"
-    print(f"{setting}: least {least[1] / least[0]:.3f}, median {median:.3f}")
+        half = [*sys.argv[1:], "--batch-size", str(options.batch_size // 2)]
+        rounds.append((seconds(1, sys.argv[1:]), 2 * seconds(1, half), seconds(2, sys.argv[1:])))
+        print(f"round {turn + 1}: one %.3f s, twice half a batch %.3f s, two ranks %.3f s" % rounds[-1], flush=True)
+    print(f"{options.size} px, batch {options.batch_size}, ngf {options.ngf}: median ratios", end=" ")
+    ratios = [[together / whole, together / halves] for whole, halves, together in rounds]
+    print(", ".join(f"{statistics.median(one):.3f}" for one in zip(*ratios, strict=True)))
 
 
 if __name__ == "__main__":
