@@ -1,4 +1,4 @@
-"""Which device the stages of a run use: settled and said before the first of them starts."""
+"""Which device the stages of a run use, and how many ranks train: settled and said before the first of them starts."""
 
 import os
 import sys
@@ -31,6 +31,26 @@ def settle_device(option: str | None = None) -> str:
         return described(device)
     os.environ["GANPRESS_DEVICE"] = asked
     return asked
+
+
+def settle_ranks(gpus: int | None = None) -> int:
+    """Return how many ranks each training stage has, and hand the number to the stages as `GANPRESS_GPUS`.
+
+    Args:
+        gpus: what `--gpus` says; None leaves it to the environment.
+
+    Raises:
+        ConfigError: if there are fewer GPUs, or the settled device has no ranks of this kind.
+    """
+    if gpus is None and not (os.environ.get("GANPRESS_GPUS") or os.environ.get("GANPRESS_RANKS")):
+        return 1
+    from ganpress.basics.device import chosen_device
+    from ganpress.basics.ranks import chosen_ranks
+
+    ranks = chosen_ranks(chosen_device(), gpus)
+    if gpus is not None:
+        os.environ["GANPRESS_GPUS"] = str(gpus)
+    return ranks
 
 
 def _may_have_gpu() -> bool:

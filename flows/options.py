@@ -19,6 +19,9 @@ STAGE_NAME = 160
 MAX_DEVICE = 40
 """Characters of a device's name."""
 
+MAX_GPUS = 64
+"""Of one training."""
+
 Check = Callable[[typer.CallbackParam, Any], Any]
 
 
@@ -62,6 +65,14 @@ Device = Annotated[
         "--device",
         help="auto, cpu, cuda, cuda:1 or mps; default: GANPRESS_DEVICE, else a GPU where there is one.",
         callback=one_line(MAX_DEVICE),
+    ),
+]
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        help="NVIDIA GPUs that each training stage uses together; default: GANPRESS_GPUS, else one.",
+        callback=between(1, MAX_GPUS),
     ),
 ]
 StrictVersions = Annotated[

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data_source import check_replacement
-from flows.device_choice import settle_device
+from flows.device_choice import settle_device, settle_ranks
 from flows.dvc_graph import StageGraph, read_graph
 from flows.run_request import RunRequest
 from flows.worktree import Workspace, make_workspace
@@ -64,6 +64,7 @@ def check_environment() -> None:
             f"GANPRESS_THREADS must be a whole number above 0, found {quoted(threads)} (at most {MAX_THREADS})"
         )
     settle_device()
+    settle_ranks()
     checkpoints = os.environ.get("GANPRESS_CHECKPOINTS")
     if checkpoints and Path(checkpoints).exists() and not Path(checkpoints).is_dir():
         raise ConfigError(f"GANPRESS_CHECKPOINTS is {quoted(checkpoints)}, which is no folder; name one, or unset it")
@@ -78,7 +79,8 @@ def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, rep
         replace_data: whether data of another source in data/ may be replaced.
 
     Raises:
-        ConfigError: if a file of weights, a runtime, a data source or an imported generator is missing or unknown.
+        ConfigError: if a file of weights, a runtime, a data source or an imported generator is missing or unknown, or
+            ranks cannot share a batch.
         DataError: if data that somebody added would be replaced.
     """
     to_run = _every_stage(workspace.params) if to_run is None else to_run
@@ -86,6 +88,7 @@ def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, rep
     for stage, key, path in _weights(workspace.params):
         if stage in families and not (workspace.root / path).is_file():
             raise ConfigError(f"{key} is {quoted(path)}, and there is no such file; correct it, or put the file there")
+    _check_batches(workspace.params, families)
     for key, target in _targets(workspace.params, to_run):
         _require_target(key, target)
     if "candidate" in families and workspace.imports:
@@ -123,6 +126,19 @@ def _weights(params: Params) -> Iterator[tuple[str, str, str]]:
         path = training.perceptual_weights if isinstance(training, Adversarial) and training.lambda_perceptual else None
         found.append((stage, f"{section}.perceptual_weights", path))
     yield from ((stage, key, path) for stage, key, path in found if path is not None)
+
+
+def _check_batches(params: Params, families: set[str]) -> None:
+    """Check that the ranks of each training can have equal shares of its batch."""
+    ranks = settle_ranks()
+    if ranks == 1:
+        return
+    from tasks.shared.rank_processes import check_batch
+    from tasks.shared.stage import BATCHES
+
+    for stage in sorted(families & (BATCHES.keys() - {"judge"})):  # one process trains the judge
+        if stage != "candidate" or not all(item.imported for item in params.candidate.items.values()):
+            check_batch(params.model_dump(), BATCHES[stage], ranks)
 
 
 def _targets(params: Params, to_run: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,8 @@ from ganpress.config.training_section import CandidateConfig
 from ganpress.tracking import StageRun
 from tasks.shared.adversarial import run_adversarial
 from tasks.shared.imported_candidate import deliver_imported
-from tasks.shared.stage import Stage, stage_main
+from tasks.shared.rank_processes import training_main
+from tasks.shared.stage import Stage
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -17,5 +18,10 @@ def work(stage: Stage, run: StageRun) -> None:
         run_adversarial(stage, run, config.training, item)
 
 
+def trains(stage: Stage) -> bool:
+    """Whether the candidate of this item is trained here."""
+    return not stage.chosen(stage.section(CandidateConfig).items).imported
+
+
 if __name__ == "__main__":
-    raise SystemExit(stage_main("candidate", work))
+    raise SystemExit(training_main("candidate", work, trains))

@@ -3,7 +3,8 @@
 from ganpress.config.training_section import ControlConfig
 from ganpress.tracking import StageRun
 from tasks.shared.adversarial import run_adversarial
-from tasks.shared.stage import Stage, stage_main
+from tasks.shared.rank_processes import training_main
+from tasks.shared.stage import Stage
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -13,4 +14,4 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(stage_main("control", work))
+    raise SystemExit(training_main("control", work))

@@ -52,7 +52,7 @@ def _train(stage: Stage, run: StageRun, config: JudgeConfig, prepared: Path, pat
     trained = train_judge(train, validation, test, config, training, stage.device)
     CurveLog(stage, run, samples=False).complete(trained.curve)
     save_model(path, trained.judge, trained.blueprint)
-    resume.path.unlink(missing_ok=True)
+    resume.forget()
     facts = {"accuracy_test": trained.accuracy_test}
     if config.kind == "classifier":
         facts["temperature"] = float(trained.judge.get_buffer("temperature"))

@@ -16,7 +16,8 @@ from tasks.shared.generator_training import (
     prepared,
     sized_like,
 )
-from tasks.shared.stage import Stage, stage_main
+from tasks.shared.rank_processes import training_main
+from tasks.shared.stage import Stage
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -57,4 +58,4 @@ def _joint_term(stage: Stage, run: StageRun, config: StudentConfig, item: Studen
 
 
 if __name__ == "__main__":
-    raise SystemExit(stage_main("student", work))
+    raise SystemExit(training_main("student", work))

@@ -26,7 +26,8 @@ from tasks.shared.generator_training import (
     prepared,
     write_curve,
 )
-from tasks.shared.stage import Stage, require, stage_main
+from tasks.shared.rank_processes import training_main
+from tasks.shared.stage import Stage, require
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -102,5 +103,10 @@ def _extract(stage: Stage, supernet: Elastic, spec: Spec) -> nn.Module:
     return extracted
 
 
+def trains(stage: Stage) -> bool:
+    """Whether the sub-generator is fine-tuned."""
+    return stage.section(SubnetConfig).fine_tuning is not None
+
+
 if __name__ == "__main__":
-    raise SystemExit(stage_main("subnet", work))
+    raise SystemExit(training_main("subnet", work, trains))

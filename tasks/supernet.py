@@ -25,7 +25,8 @@ from tasks.shared.generator_training import (
     parameter_count,
     write_json,
 )
-from tasks.shared.stage import Stage, stage_main
+from tasks.shared.rank_processes import training_main
+from tasks.shared.stage import Stage
 
 
 def work(stage: Stage, run: StageRun) -> None:
@@ -89,4 +90,4 @@ def _save_samples(stage: Stage, run: StageRun, supernet: Elastic) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(stage_main("supernet", work))
+    raise SystemExit(training_main("supernet", work))

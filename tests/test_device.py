@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from flows.device_choice import settle_device
+from flows.device_choice import settle_device, settle_ranks
 from ganpress.basics.device import chosen_device, devices_here
+from ganpress.basics.ranks import chosen_ranks
 from ganpress.config.training_section import DistillationTraining
 from ganpress.errors import ConfigError
 from ganpress.metrics.neighbours.distance_bounds import full_precision
@@ -82,6 +83,30 @@ def test_a_run_settles_the_device_for_its_stages(monkeypatch):
     monkeypatch.setenv("GANPRESS_DEVICE", "auto")
     assert settle_device("cpu") == "cpu"
     assert os.environ["GANPRESS_DEVICE"] == "cpu"
+
+
+def test_more_gpus_than_there_are_is_one_line(monkeypatch):
+    monkeypatch.setenv("GANPRESS_DEVICE", "cpu")
+    here = torch.cuda.device_count()
+    monkeypatch.setenv("GANPRESS_GPUS", str(here + 1))
+    with pytest.raises(ConfigError, match=f"^GANPRESS_GPUS is {here + 1}, but this machine has {here} NVIDIA GPUs"):
+        settle_ranks()
+    with pytest.raises(ConfigError, match=f"^--gpus is {here + 2}, but this machine has {here} NVIDIA GPUs"):
+        settle_ranks(here + 2)
+
+
+def test_gpus_are_for_gpus_and_ranks_for_the_processor(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setenv("GANPRESS_GPUS", "4")
+    assert chosen_ranks(torch.device("cuda:0")) == 4
+    for wrong in ("cpu", "cuda:1"):
+        with pytest.raises(ConfigError, match=f"GANPRESS_GPUS takes the first GPUs, but the device is {wrong}; choose"):
+            chosen_ranks(torch.device(wrong))
+    monkeypatch.setenv("GANPRESS_GPUS", "")
+    monkeypatch.setenv("GANPRESS_RANKS", "2")
+    assert chosen_ranks(torch.device("cpu")) == 2
+    with pytest.raises(ConfigError, match="GANPRESS_RANKS is for the processor, but the device is cuda:0; unset it"):
+        chosen_ranks(torch.device("cuda:0"))
 
 
 def precisions():

@@ -11,6 +11,7 @@ from flows.options import (
     STAGE_NAME,
     YEAR_S,
     Device,
+    Gpus,
     Recipe,
     Settings,
     StrictVersions,
@@ -50,12 +51,13 @@ def run(
     ] = False,
     strict_versions: StrictVersions = False,
     device: Device = None,
+    gpus: Gpus = None,
 ) -> None:
     """Bring the chain up to date: run what changed, keep what did not.
 
     With --recipe or --set the run gets a workspace of its own, and yours stays as it is.
     """
-    from flows.device_choice import settle_device
+    from flows.device_choice import settle_device, settle_ranks
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
     from flows.run_request import read_request
     from flows.state_files import heal_and_say
@@ -76,7 +78,8 @@ def run(
         replace_data=replace_data,
         strict_versions=strict_versions,
     )
-    typer.echo(f"device: {settle_device(device)}")
+    chosen, ranks = settle_device(device), settle_ranks(gpus)
+    typer.echo(f"device: {chosen}" + (f", {ranks} ranks for each training" if ranks > 1 else ""))
     workspace = find_workspace(root, recipe, request.settings or ())
     if workspace.isolated:
         heal_and_say(workspace.root)

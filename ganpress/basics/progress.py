@@ -21,7 +21,7 @@ class Ticker:
         self._start_done, self._started = done, time.monotonic()
         self._last_line = self._started
         self._bar: Progress | None = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             rate = TextColumn("{task.fields[rate]}")
             self._bar = Progress(*columns, rate, TimeRemainingColumn())

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
+from ganpress.basics.ranks import own_words
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.training.adversary import TranslationAdversary
 from ganpress.training.arithmetic import autocast
 from ganpress.training.image_pool import ImagePool
-from ganpress.training.loop import Losses, Stateful, TrainingRun
+from ganpress.training.loop import Losses, OfEachRank, Stateful, TrainingRun
 from ganpress.training.schedule import LinearDecay
 from ganpress.training.terms import Term, reported, weighted_sum
 
@@ -37,8 +38,8 @@ class CycleStep:
     L = L_GAN(G) + L_GAN(F) + lambda_cycle (|F(G(a)) - a| + |G(F(b)) - b|) (eq. 1-3)
       + lambda_cycle lambda_identity (|G(b) - b| + |F(a) - a|) (section 5.2)
 
-    One optimizer trains both generators. Each discriminator sees its fakes through a pool of earlier ones. The identity
-    loss is left out, with a warning, where the domains differ in channels.
+    One optimizer trains both generators. Each discriminator sees its fakes through a pool of earlier ones, of which
+    each rank has its own. The identity loss is left out, with a warning, where the domains differ in channels.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class CycleStep:
         self._optimizer = optim.Adam(parameters, config.learning_rate, (config.beta1, config.beta2))
         self._of_targets = TranslationAdversary(discriminator, config, conditional=False)
         self._of_sources = TranslationAdversary(back.discriminator, config, conditional=False)
-        self._pool_of_targets = ImagePool(config.pool_images, run.stream("pool of targets"))
-        self._pool_of_sources = ImagePool(config.pool_images, run.stream("pool of sources"))
+        self._pool_of_targets = ImagePool(config.pool_images, run.stream("pool of targets", *own_words()))
+        self._pool_of_sources = ImagePool(config.pool_images, run.stream("pool of sources", *own_words()))
         self._identity = config.lambda_cycle * config.lambda_identity
         self.state: dict[str, Stateful] = {
             "back_generator": back.generator,
@@ -64,8 +65,8 @@ class CycleStep:
             "generator_optimizer": self._optimizer,
             "discriminator_optimizer": self._of_targets.optimizer,
             "back_discriminator_optimizer": self._of_sources.optimizer,
-            "pool_of_targets": self._pool_of_targets,
-            "pool_of_sources": self._pool_of_sources,
+            "pool_of_targets": OfEachRank(self._pool_of_targets),
+            "pool_of_sources": OfEachRank(self._pool_of_sources),
         }
         rates = (
             (self._optimizer, config.learning_rate),

@@ -6,8 +6,10 @@ import torch
 from torch import nn, optim
 
 from ganpress.basics.device import device_of, moved
+from ganpress.basics.ranks import mine
 from ganpress.config.training_section import AdversaryTraining, DistillationTraining
 from ganpress.data.prepared.arrays import ImageArray
+from ganpress.data.prepared.read_ahead import ahead_for
 from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import CALIBRATION_LATENTS, Adversary
@@ -66,8 +68,14 @@ def train_student(
     }
     adversary: Adversary | None = None
     if joint is not None:
-        adversary = Adversary(joint.discriminator, joint.config, random)
-        batches = joint.images.random_batches(random, config.batch_size)
+        adversary = opponent = Adversary(joint.discriminator, joint.config, random)
+
+        def draw_rest(stream: torch.Generator) -> None:
+            opponent.draw(stream, config.batch_size)
+            lessons.draw(stream)
+
+        ahead = ahead_for(device_of(student), draw_rest)
+        batches = joint.images.random_batches(random, config.batch_size, mine(config.batch_size), ahead)
         state |= {"discriminator": joint.discriminator, "discriminator_optimizer": adversary.optimizer}
 
     def step(images_shown: int) -> Losses:

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn, optim
 
 from ganpress.basics.device import moved
+from ganpress.basics.ranks import mine, rank
 from ganpress.basics.seeding import seeded_initialisation
 from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.prepared.pairs import PairArray
+from ganpress.data.prepared.read_ahead import ahead_for
 from ganpress.errors import ConfigError
 from ganpress.training.arithmetic import autocast, fastest_memory_format
 from ganpress.training.dropout import DropoutStream
@@ -93,7 +95,9 @@ class DistillationStep:
         config, random = setup.config, run.stream("training")
         self._draw_students, self._setup, self._run, self._random = draw_students, setup, run, random
         self._device = next(model.parameters()).device
-        self._batches = setup.data.random_batches(random, config.batch_size)
+        self._dropout = DropoutStream(model, random)
+        ahead = ahead_for(self._device, self._draw_rest)
+        self._batches = setup.data.random_batches(random, config.batch_size, mine(config.batch_size), ahead)
         setup.teacher.eval().requires_grad_(False)
         adaptors = self._build_adaptors(model, widest)
         self.objective = TranslationObjective(config, adaptors, setup.discriminator, setup.data.paired).to(self._device)
@@ -102,7 +106,6 @@ class DistillationStep:
         for network in (model, setup.teacher, setup.discriminator, self.objective.perceptual):
             if network is not None:
                 network.to(memory_format=self._layout)
-        self._dropout = DropoutStream(model, random)
         parameters = [*model.parameters(), *([] if adaptors is None else adaptors.parameters())]
         self._optimizer = optim.Adam(parameters, config.learning_rate, (config.beta1, config.beta2))
         self._schedules = [self._schedule(self._optimizer, config.learning_rate)]
@@ -132,6 +135,11 @@ class DistillationStep:
             fake = in_turn(fakes, images_shown // batch_size)
             means["discriminator_loss"] = adversary.update(batch.source, batch.real, fake)
         return means
+
+    def _draw_rest(self, stream: torch.Generator) -> None:
+        """Draw from a stream what a step draws after its batch."""
+        for _ in self._draw_students(stream):
+            self._dropout.draw(stream)
 
     def _teach(self, student: Student, batch: Batch, losses: "_StudentLosses") -> Tensor:
         """Add one student's gradients; return its images, detached."""
@@ -192,9 +200,12 @@ class _StudentLosses:
 
 
 def in_turn(batches: list[Tensor], turn: int) -> Tensor:
-    """Return a batch (N, …) whose row i is row i of batch `(i + turn) % len(batches)`, all (N, …)."""
+    """Return a batch (N, …) whose row i is row i of batch `(i + turn) % len(batches)`, all (N, …).
+
+    Rows count over all ranks, of which each has N.
+    """
     if len(batches) == 1:
         return batches[0]
     count = len(batches[0])
-    chosen = [(row + turn) % len(batches) for row in range(count)]
+    chosen = [(rank() * count + row + turn) % len(batches) for row in range(count)]
     return torch.stack([batches[index][row] for row, index in enumerate(chosen)])

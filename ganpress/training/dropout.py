@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ganpress.basics.ranks import own_words
 from ganpress.basics.seeding import seeded_initialisation
 
 
@@ -20,12 +21,16 @@ class DropoutStream:
         self._active = any(module.p > 0 for module in dropouts)
         self._random = random
 
+    def draw(self, stream: torch.Generator) -> Tensor:
+        """Draw the seed of one block; nothing without active dropout."""
+        return torch.randint(2**62, (), generator=stream) if self._active else torch.zeros(())
+
     @contextmanager
     def step(self) -> Iterator[None]:
         """Let dropout draw inside the block from a seed of its own; another one each time."""
         if not self._active:
             yield
             return
-        seed = int(torch.randint(2**62, (), generator=self._random))
-        with seeded_initialisation(seed, "dropout"):
+        seed = int(self.draw(self._random))
+        with seeded_initialisation(seed, "dropout", *own_words()):  # no two ranks drop the same values of their rows
             yield

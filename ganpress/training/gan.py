@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn, optim
 
 from ganpress.basics.device import device_of, moved
+from ganpress.basics.ranks import mine
 from ganpress.config.training_section import AdversaryTraining, GanTraining
 from ganpress.data.prepared.arrays import ImageArray
+from ganpress.data.prepared.read_ahead import ahead_for
 from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
@@ -15,6 +17,7 @@ from ganpress.training.losses import (
     gan_discriminator_loss,
     gan_generator_loss,
     gradient_penalty,
+    penalty_shares,
     wgan_critic_loss,
     wgan_generator_loss,
 )
@@ -49,6 +52,11 @@ class Adversary:
         if self.config.weight_clip is not None:
             clip_weights_(self.discriminator, self.config.weight_clip)
         return loss.detach()
+
+    def draw(self, stream: torch.Generator, batch_size: int) -> None:
+        """Draw from a stream what an update on a whole batch draws from its own."""
+        if self.config.gradient_penalty is not None:
+            penalty_shares(batch_size, stream)
 
     def generator_loss(self, fake: Tensor) -> Tensor:
         """How far `fake` is from passing as real; gradients reach the generator only."""
@@ -103,14 +111,23 @@ def train_gan(
     adversary = Adversary(discriminator, config, random)
     optimizer = adversarial_optimizer(generator, config.generator_learning_rate, config)
     average = WeightAverage(generator, config.ema_half_life_images)
-    batches = images.random_batches(random, config.batch_size)
+    share = mine(config.batch_size)
+
+    def draw_latents(stream: torch.Generator) -> Tensor:
+        return torch.randn((config.batch_size, LATENT), generator=stream)
+
+    def draw_rest(stream: torch.Generator) -> None:
+        draw_latents(stream)
+        adversary.draw(stream, config.batch_size)
+
+    batches = images.random_batches(random, config.batch_size, share, ahead_for(device, draw_rest))
     images_per_step = config.batch_size * config.discriminator_steps
 
     def step(images_shown: int) -> Losses:
         # Discriminator.
         for phase in range(config.discriminator_steps):
             real = moved(next(batches), device, torch.channels_last)
-            z = moved(torch.randn((config.batch_size, LATENT), generator=random), device)
+            z = moved(draw_latents(random)[share], device)
             last = phase == config.discriminator_steps - 1
             with torch.set_grad_enabled(last), autocast(config, z.device):  # the last fakes train the generator too
                 fake = generator(z).float()

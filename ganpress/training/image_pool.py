@@ -50,7 +50,7 @@ class ImagePool:
         return earlier.to(image.device)  # a resumed pool's images come from the CPU
 
     def state_dict(self) -> PoolState:
-        return {"images": list(self._images), "random": self._random.get_state()}
+        return {"images": [image.cpu() for image in self._images], "random": self._random.get_state()}
 
     def load_state_dict(self, state: PoolState) -> None:
         self._images = list(state["images"])

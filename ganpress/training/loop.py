@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from ganpress.basics.device import allow_tf32
 from ganpress.basics.progress import ticker
+from ganpress.basics.ranks import averaged, everyones, rank
 from ganpress.basics.seeding import torch_generator
 from ganpress.basics.whole_files import put_aside
 from ganpress.errors import CheckpointError, TrainingDiverged
 from ganpress.files.checkpoint import load_weights_only, save_atomically
 from ganpress.files.plain_values import fit
+from ganpress.training.data_parallel import shared_step
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,19 @@ class RandomStream:
         self.generator.set_state(state["state"])
 
 
+class OfEachRank:
+    """A part of a training that each rank has for itself; the checkpoint holds all of them, by rank."""
+
+    def __init__(self, part: Stateful) -> None:
+        self._part = part
+
+    def state_dict(self) -> list[Any]:
+        return everyones(self._part.state_dict())
+
+    def load_state_dict(self, states: list[Any]) -> None:
+        self._part.load_state_dict(states[rank()])
+
+
 @dataclass(frozen=True)
 class Checkpointing:
     """Where a training keeps its state, and what it is a training of."""
@@ -55,6 +70,11 @@ class Checkpointing:
     """Digest of everything that decides the result; a checkpoint of another identity is refused."""
     pause_seconds: float = 1.0
     """Least time between two checkpoints, so that short trainings are not all checkpoint."""
+
+    def forget(self) -> None:
+        """Remove the checkpoint, once the result is in other files; rank 0 writes these."""
+        if rank() == 0:
+            self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -94,9 +114,9 @@ class TrainingRun:
     on_samples: OnSamples | None = None
     """Shown each curve point with the network in training."""
 
-    def stream(self, purpose: str) -> torch.Generator:
+    def stream(self, *purpose: str | int) -> torch.Generator:
         """Return the random stream of one purpose, e.g. "training"; it depends on the seed and the label alone."""
-        return torch_generator(self.seed, self.label, purpose)
+        return torch_generator(self.seed, self.label, *purpose)
 
     def train(
         self,
@@ -107,6 +127,8 @@ class TrainingRun:
         images_per_step: int | None = None,
     ) -> list[CurvePoint]:
         """Repeat `step` until all images are shown, from the checkpoint where there is one; return the loss curve.
+
+        Ranks take the steps together: each on its rows of the batch, all to the same weights.
 
         Args:
             network: what `on_samples` is shown.
@@ -121,7 +143,8 @@ class TrainingRun:
         on_samples = self.on_samples
         on_point = None if on_samples is None else lambda point: on_samples(point, network)
         shown = images_per_step or config.batch_size
-        training = Training(self.label, step, state, config.train_images, shown, self.checkpointing, on_point)
+        shared = shared_step(step, state.values())
+        training = Training(self.label, shared, state, config.train_images, shown, self.checkpointing, on_point)
         allow_tf32(config.tf32)
         try:
             return training.run()
@@ -143,7 +166,7 @@ class Training:
     images_per_step: int
     checkpointing: Checkpointing | None = None
     on_point: Callable[[CurvePoint], None] | None = None
-    """Called at every curve point; must not draw from the training's random streams."""
+    """Called by rank 0 at every curve point; must not draw from the training's random streams."""
     points: int = 40
     """Curve points, and occasions for a checkpoint, over the whole length: a kill costs about 1/40 of it."""
     curve: list[CurvePoint] = field(default_factory=list)
@@ -170,7 +193,7 @@ class Training:
                 self.images_shown += self.images_per_step
                 ended = self.images_shown >= self.total_images
                 if ended or self.images_shown // interval > (self.images_shown - self.images_per_step) // interval:
-                    self._mark({name: float(total) / steps for name, total in sums.items()})
+                    self._mark(averaged({name: float(total) / steps for name, total in sums.items()}))
                     sums, steps = {}, 0
                 progress.advance(self.images_per_step, self._note())
         return self.curve
@@ -180,11 +203,18 @@ class Training:
             if not math.isfinite(value):
                 raise TrainingDiverged(self._explain_divergence(name, value))
         self.curve.append(CurvePoint(self.images_shown, losses))
-        if self.checkpointing is not None and time.monotonic() - self._saved_at >= self.checkpointing.pause_seconds:
-            save_atomically(self.checkpointing.path, self._content(self.checkpointing))
+        if self.checkpointing is not None and self._is_time(self.checkpointing):
+            content = self._content(self.checkpointing)  # of all ranks
+            if rank() == 0:
+                save_atomically(self.checkpointing.path, content)
             self._saved_at = time.monotonic()
-        if self.on_point is not None:
+        if self.on_point is not None and rank() == 0:
             self.on_point(self.curve[-1])
+
+    def _is_time(self, checkpointing: Checkpointing) -> bool:
+        """Whether a checkpoint is due by the clock of rank 0."""
+        due: bool = everyones(time.monotonic() - self._saved_at >= checkpointing.pause_seconds)[0]
+        return due
 
     def _explain_divergence(self, name: str, value: float) -> str:
         good = self.curve[-1].images if self.curve else 0
@@ -203,19 +233,30 @@ class Training:
         }
 
     def _resume(self) -> None:
-        if self.checkpointing is None or not self.checkpointing.path.exists():
+        if self.checkpointing is None:
+            return
+        self._read_checkpoint(self.checkpointing)
+        if len(set(everyones(self.images_shown))) > 1:
+            raise CheckpointError(
+                f"{self.checkpointing.path} was read by some ranks only; run again when nothing else changes it"
+            )
+
+    def _read_checkpoint(self, checkpointing: Checkpointing) -> None:
+        if not checkpointing.path.exists():
             return
         try:
-            content = load_weights_only(self.checkpointing.path)
+            content = load_weights_only(checkpointing.path)
         except CheckpointError as error:  # empty, cut off or noise: nothing of the training can be saved
-            place = put_aside(self.checkpointing.path)
-            logger.warning(
-                "%s: %s; it was put aside as %s, and the training starts anew", self.label, error, place.name
-            )
+            everyones(None)  # have read it
+            if rank() == 0:
+                place = put_aside(checkpointing.path)
+                logger.warning(
+                    "%s: %s; it was put aside as %s, and the training starts anew", self.label, error, place.name
+                )
             return
-        if not isinstance(content, dict) or content.get("identity") != self.checkpointing.identity:
+        if not isinstance(content, dict) or content.get("identity") != checkpointing.identity:
             raise CheckpointError(
-                f"{self.checkpointing.path} is the checkpoint of another training; delete it to start anew"
+                f"{checkpointing.path} is the checkpoint of another training; delete it to start anew"
             )
         try:
             for name, part in self.state.items():
@@ -226,7 +267,7 @@ class Training:
                 raise ValueError("a length that this training never has")
         except Exception:  # modules, optimizers and random streams each raise types of their own
             raise CheckpointError(
-                f"{self.checkpointing.path} does not hold the state of this training; delete it to start anew"
+                f"{checkpointing.path} does not hold the state of this training; delete it to start anew"
             ) from None
         self.curve = [CurvePoint(images, losses) for images, losses in points]
 

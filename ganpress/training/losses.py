@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ganpress.basics.ranks import mine, ranks
+
 
 def gan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """-E log D(x) - E log(1 - D(G(z))), with D = sigmoid(logits) (Goodfellow et al. 2014)."""
@@ -80,11 +82,16 @@ def gradient_penalty(
     """
     if real.shape != fake.shape:
         raise ValueError(f"gradient penalty needs equal batches, got {tuple(real.shape)} and {tuple(fake.shape)}")
-    share = torch.rand((len(real), 1, 1, 1), generator=generator).to(real.device)
+    share = penalty_shares(len(real) * ranks(), generator)[mine(len(real) * ranks())].to(real.device)
     between = torch.lerp(real, fake, share).requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     norms: Tensor = slope.flatten(1).norm(dim=1)
     return (norms - 1).square().mean()
+
+
+def penalty_shares(count: int, generator: torch.Generator) -> Tensor:
+    """Draw where on its line each of `count` images lies that a gradient penalty looks at, (count, 1, 1, 1)."""
+    return torch.rand((count, 1, 1, 1), generator=generator)
 
 
 def distillation_loss(student_images: Tensor, teacher_images: Tensor) -> Tensor:

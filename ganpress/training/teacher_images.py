@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ganpress.basics.device import device_of, moved
 from ganpress.basics.progress import ticker
+from ganpress.basics.ranks import mine
 from ganpress.config.training_section import DistillationTraining
 from ganpress.training.arithmetic import autocast
 from ganpress.training.loop import TrainingRun
@@ -33,15 +34,21 @@ class TeacherImages:
         self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, run)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """Latents (N, Z) and the teacher's images (N, C, H, W) of them, in float32, on the teacher's device."""
-        count = self._config.batch_size
+        """This rank's latents (N, Z) and the teacher's images (N, C, H, W), in float32, on the teacher's device."""
+        drawn = self.draw(self._random)[mine(self._config.batch_size)]
         if self._kept is None:
-            z = moved(torch.randn((count, LATENT), generator=self._random), self._device)
+            z = moved(drawn, self._device)
             return z, self._images(z)
-        latents, images = self._kept
-        chosen = torch.randint(len(latents), (count,), generator=self._random)
+        (latents, images), chosen = self._kept, drawn
         kept = moved(images[chosen], self._device, torch.channels_last)
         return moved(latents[chosen], self._device), kept.float()
+
+    def draw(self, stream: torch.Generator) -> Tensor:
+        """Draw a whole batch: latents (N, Z), or which of the kept ones, (N,)."""
+        count = self._config.batch_size
+        if self._kept is None:
+            return torch.randn((count, LATENT), generator=stream)
+        return torch.randint(len(self._kept[0]), (count,), generator=stream)
 
     @torch.no_grad()
     def _images(self, z: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.basics.device import moved
+from ganpress.basics.ranks import mine
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.data.prepared.pairs import PairArray
+from ganpress.data.prepared.read_ahead import ahead_for
 from ganpress.errors import ConfigError
 from ganpress.training.arithmetic import fastest_memory_format
 from ganpress.training.cyclegan import CycleStep, WayBack
@@ -72,8 +74,9 @@ def train_translation(
         network.train().to(memory_format=memory_format)
     player = _player(generator, discriminator, data, config, run, back)
     average = WeightAverage(generator, config.ema_half_life_images)
-    batches = data.random_batches(random, config.batch_size)
     dropout = DropoutStream(generator, random)
+    ahead = ahead_for(device, dropout.draw)
+    batches = data.random_batches(random, config.batch_size, mine(config.batch_size), ahead)
 
     def step(images_shown: int) -> Losses:
         for schedule in player.schedules:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ganpress.basics.device import run_where_it_is
 from ganpress.basics.pixel_values import images_to_uint8
+from ganpress.basics.ranks import GPUS, MAX_RANKS, PROCESSES, rank, ranks
 from ganpress.basics.seeding import seeded_initialisation
 from ganpress.data.pictures import image_grid, save_png
 from ganpress.data.prepared.arrays import read_meta
@@ -25,6 +27,8 @@ from models.builders import Blueprint, generator_blueprint
 from models.families import FAMILIES
 from models.family import Canvas
 from tasks.shared.stage import Stage, require
+
+logger = logging.getLogger("ganpress")
 
 GRID_IMAGES = 64
 
@@ -94,7 +98,28 @@ def sized_like(stage: Stage, name: str, teacher: Blueprint) -> Blueprint:
 def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
     """Name the stage's checkpoint after all that decides its result, so that it is only ever continued as itself."""
     digest = identity(stage, inputs)
-    return Checkpointing(stage.checkpoints / f"{stage.label}-{digest[:16]}.pt", digest)
+    own = _of_ranks(stage, digest, ranks())
+    if rank() == 0 and not own.path.exists():
+        _say_if_other_ranks_began(stage, digest)
+    return own
+
+
+def _of_ranks(stage: Stage, digest: str, count: int) -> Checkpointing:
+    """The checkpoint of a training by so many ranks, whose dropout masks and picture pools are each one's own."""
+    shared = hashlib.sha256(f"{digest}, {count} ranks".encode()).hexdigest()
+    return Checkpointing(stage.checkpoints / f"{stage.label}-{shared[:16]}.pt", shared)
+
+
+def _say_if_other_ranks_began(stage: Stage, digest: str) -> None:
+    """Say that another number of ranks began the same training, and could go on with it."""
+    variable = GPUS if stage.device.type == "cuda" else PROCESSES
+    for others in range(1, MAX_RANKS + 1):
+        path = _of_ranks(stage, digest, others).path
+        if path.exists():
+            logger.warning(
+                "%s: starts anew, since %s is of %d ranks and not of %d; %s=%d goes on with it",
+                *(stage.label, path, others, ranks(), variable, others),
+            )
 
 
 def identity(stage: Stage, inputs: list[Path]) -> str:
@@ -194,7 +219,7 @@ class TrackedTraining:
 
     def forget(self) -> None:
         """Remove the checkpoint, once the stage's own files hold the result."""
-        self._resume.path.unlink(missing_ok=True)
+        self._resume.forget()
 
 
 def write_curve(path: Path, curve: list[CurvePoint]) -> None:

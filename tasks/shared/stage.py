@@ -39,6 +39,8 @@ class Stage:
     root: Path
     """The project's root: holds params.yaml, data/ and artifacts/."""
     params: dict[str, Any]
+    scratch: Path | None = None
+    """Where a rank above 0 writes what rank 0 writes below artifacts/, to be thrown away."""
 
     @property
     def seed(self) -> int:
@@ -47,6 +49,8 @@ class Stage:
     @property
     def out(self) -> Path:
         """This stage's folder below artifacts/."""
+        if self.scratch is not None:
+            return self.scratch
         return self.artifact(self.name if self.item is None else f"{self.name}/{self.item}")
 
     @property
@@ -94,42 +98,65 @@ class Stage:
         return items[self.item]
 
 
-def stage_main(name: str, work: Callable[[Stage, StageRun], None]) -> int:
+Work = Callable[[Stage, StageRun], None]
+
+
+def work_alone(stage: Stage, work: Work) -> int:
+    """Do a stage's work in this process: tracked, guarded, with its versions noted; return the exit code."""
+    guard = CodeGuard(stage.root, stage.name, stage.item)
+    check_inputs(stage)
+    stage.out.mkdir(parents=True, exist_ok=True)
+    with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
+        work(stage, run)
+        guard.check()
+    record_versions(stage.root, stage.name, stage.item)
+    return 0
+
+
+def say(line: str, _error: BaseException) -> int:
+    """Say what the user can mend; return the exit code."""
+    print(line, file=sys.stderr)
+    return 2
+
+
+def stage_main(
+    name: str,
+    work: Work,
+    do: Callable[[Stage, Work], int] = work_alone,
+    refuse: Callable[[str, BaseException], int] = say,
+) -> int:
     """Run one stage from the command line (`python -m tasks.<name> [item]`) and return its exit code.
 
     Without an item on the command line, DVC_STAGE names it, which DVC sets.
 
-    0: done. 2: the user can mend it, one line on stderr says how.
+    Args:
+        name: the stage's.
+        work: what it does.
+        do: does the work and returns the exit code.
+        refuse: passes on one line about an error that the user can mend, and returns the exit code.
+
+    Returns:
+        0: done. 2: the user can mend it, one line on stderr says how.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ganpress").setLevel(logging.INFO)  # libraries report every small thing at this level
     try:
         switch_off()  # `dvc repro` has not done it
         stage = _read_stage(name, sys.argv[1:])
-        guard = CodeGuard(stage.root, stage.name, stage.item)
         _set_threads()
-        _check_inputs(stage)
-        stage.out.mkdir(parents=True, exist_ok=True)
-        with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
-            work(stage, run)
-            guard.check()
-        record_versions(stage.root, stage.name, stage.item)
+        return do(stage, work)
     except GanpressError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
+        return refuse(f"{name}: {error}", error)
     except OSError as error:
         if error.errno is None:
             raise
-        print(f"{name}: {_explain(error)}", file=sys.stderr)
-        return 2
+        return refuse(f"{name}: {_explain(error)}", error)
     except RuntimeError as error:
         from ganpress.basics.device import out_of_memory
 
         if not out_of_memory(error):
             raise
-        print(f"{name}: {_say_memory(name)}", file=sys.stderr)
-        return 2
-    return 0
+        return refuse(f"{name}: {_say_memory(name)}", error)
 
 
 BATCHES = {
@@ -164,7 +191,7 @@ BEFORE_PREPARED = ("validate", "prepare")
 """Stages that do not read prepared data."""
 
 
-def _check_inputs(stage: Stage) -> None:
+def check_inputs(stage: Stage) -> None:
     """Refuse prepared data that was made with other parameters than this stage reads in params.yaml."""
     if stage.name in BEFORE_PREPARED or "prepare" not in stage.params:
         return

@@ -67,8 +67,17 @@ def test_a_runtime_that_is_not_installed_is_said_before_training(project, monkey
     check_needs(workspace(project, export=item), {"judge"})
 
 
+def test_a_batch_that_ranks_cannot_share_is_said_before_the_first_stage(project, monkeypatch):
+    monkeypatch.setenv("GANPRESS_DEVICE", "cpu")
+    monkeypatch.setenv("GANPRESS_RANKS", "7")
+    with pytest.raises(ConfigError, match="control.training.batch_size is 64, of which 7 ranks cannot"):
+        check_needs(workspace(project), {"judge", "control@d2"})
+    check_needs(workspace(project), {"judge", "teacher"})  # which no ranks share
+
+
 @pytest.mark.parametrize(("name", "value"), [("GANPRESS_THREADS", "many"), ("GANPRESS_THREADS", "9" * 5000),
     ("GANPRESS_THREADS", "-1"), ("GANPRESS_THREADS", ""), ("GANPRESS_TRACKING", "yes"),
+    ("GANPRESS_RANKS", "0"), ("GANPRESS_GPUS", "many"),
     ("GANPRESS_CHECKPOINTS", __file__)])  # fmt: skip
 def test_variables_are_checked_first(name, value, monkeypatch):
     monkeypatch.setenv(name, value)

@@ -52,6 +52,20 @@ def test_bad_thread_count(root):
     )
 
 
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"GANPRESS_RANKS": "3"}, "candidate: candidate.training.batch_size is 64, of which 3 ranks cannot have equal "
+         "shares; set it to 63, or another multiple of 3"),
+        ({"GANPRESS_RANKS": "two"}, "candidate: GANPRESS_RANKS must be a whole number between 1 and 64, found 'two'"),
+        ({"GANPRESS_GPUS": "65"}, "candidate: GANPRESS_GPUS must be a whole number between 1 and 64, found '65'"),
+    ],
+)  # fmt: skip
+def test_ranks_that_cannot_train_are_one_line_before_any_work(root, variables, line):
+    assert only_line(start_stage(root, "tasks.candidate", "d8", GANPRESS_DEVICE="cpu", **variables)) == line
+    assert [path.name for path in root.iterdir()] == ["params.yaml"]
+
+
 def test_no_params(tmp_path):
     assert "params.yaml does not exist; run from the project's root" in only_line(
         start_stage(tmp_path, "tasks.teacher")

@@ -236,7 +236,7 @@ def test_fakes_of_all_students_take_turns():
 # Resume.
 
 
-def run_student(pairing, dropout=0.0, **options):
+def run_student(pairing, dropout=0.0, data=None, **options):
     def run(checkpointing, on_samples):
         student = generator(2)
         for module in student.modules():
@@ -244,16 +244,16 @@ def run_student(pairing, dropout=0.0, **options):
                 module.p = dropout
         judge = discriminator(pairing != "unpaired")
         setting = config(ema_half_life_images=8, **options)
-        setup = DistillationSetup(generator(3, 1), judge, pairs(pairing), setting, TAPS)
+        setup = DistillationSetup(generator(3, 1), judge, data or pairs(pairing), setting, TAPS)
         distilled = distil_translation(student, setup, TrainingRun(1, "student", checkpointing, on_samples))
         return distilled.student, judge
 
     return run
 
 
-def run_supernet(checkpointing, on_samples):
+def run_supernet(checkpointing, on_samples, data=None, **options):
     judge = discriminator()
-    setup = DistillationSetup(generator(3, 1), judge, pairs(), config(), TAPS)
+    setup = DistillationSetup(generator(3, 1), judge, data or pairs(), config(**options), TAPS)
     made, _ = distil_supernet(supernet(), setup, TrainingRun(1, "supernet", checkpointing, on_samples), True, 1)
     return made, judge
 

@@ -80,14 +80,15 @@ def student(images, joint, config=DISTILLATION):
     return run
 
 
-def supernet(images):
-    config = SupernetConfig(widths=((2, 3),), sandwich=True, random_specs=1, training=DISTILLATION)
+def elastic():
+    return elastic_blueprint("wdcgan", Canvas(1, 16, 16), ((2, 3),)).build()
+
+
+def supernet(images, training=DISTILLATION):
+    config = SupernetConfig(widths=((2, 3),), sandwich=True, random_specs=1, training=training)
 
     def run(checkpointing, on_samples):
-        made, teacher = (
-            build(elastic_blueprint("wdcgan", Canvas(1, 16, 16), ((2, 3),)).build),
-            build(wdcgan_generator, "3", 16, 1),
-        )
+        made, teacher = build(elastic), build(wdcgan_generator, "3", 16, 1)
         return train_supernet(made, teacher, config, TrainingRun(1, "supernet", checkpointing, on_samples))[0]
 
     return run

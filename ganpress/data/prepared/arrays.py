@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.basics.pixel_values import uint8_to_images
+from ganpress.data.prepared.read_ahead import Ahead, batches
 from ganpress.data.raw.dataset_card import Pairing
 from ganpress.errors import DataError, shown
 from ganpress.files.array_files import map_array
@@ -20,6 +21,7 @@ from ganpress.files.plain_values import dataclass_of, read_json
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 UNLABELLED = -1
+ALL_ROWS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,12 @@ class ImageArray:
         """Return the images at `indices` (n,), any order, repeats allowed: float32 (n, C, H, W) in [-1, 1]."""
         return uint8_to_images(torch.from_numpy(self.pixels[indices.numpy()]))
 
-    def random_batches(self, generator: torch.Generator, batch_size: int) -> Iterator[Tensor]:
+    def random_batches(
+        self, generator: torch.Generator, batch_size: int, rows: slice = ALL_ROWS, ahead: Ahead | None = None
+    ) -> Iterator[Tensor]:
         """Yield endless batches, float32 (batch_size, C, H, W) in [-1, 1].
+
+        Of each only the `rows` are read; with `ahead` the next one while this one is used.
 
         Images are drawn with replacement: `generator` is then the only state, so a training that saves and restores it
         continues with the very batches that an uninterrupted one sees.
@@ -138,11 +144,11 @@ class ImageArray:
                 f"{self.name}: {len(self)} images are fewer than one batch of {batch_size}; "
                 f"lower batch_size in params.yaml to {len(self)} or less, or add data"
             )
-        return self._draw(generator, batch_size)
 
-    def _draw(self, generator: torch.Generator, batch_size: int) -> Iterator[Tensor]:
-        while True:
-            yield self.batch(torch.randint(len(self), (batch_size,), generator=generator))
+        def draw(stream: torch.Generator) -> tuple[Tensor]:
+            return (torch.randint(len(self), (batch_size,), generator=stream)[rows],)
+
+        return batches(generator, draw, self.batch, ahead)
 
 
 def open_split(prepared_dir: Path, split: Split) -> ImageArray:

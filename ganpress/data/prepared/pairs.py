@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.basics.pixel_values import uint8_to_images
-from ganpress.data.prepared.arrays import ImageArray, PreparedMeta, Split, load_array, open_split, read_meta
+from ganpress.data.prepared.arrays import ALL_ROWS, ImageArray, PreparedMeta, Split, load_array, open_split, read_meta
+from ganpress.data.prepared.read_ahead import Ahead, batches
 from ganpress.data.raw.dataset_card import IGNORED, Pairing
 from ganpress.errors import DataError
 
@@ -106,8 +107,12 @@ class PairArray:
         """Return sources (n, Cs, Hs, Ws) and targets (n, C, H, W) at their indices (n,), float32."""
         return self.sources.batch(source_indices), self.targets.batch(target_indices)
 
-    def random_batches(self, generator: torch.Generator, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def random_batches(
+        self, generator: torch.Generator, batch_size: int, rows: slice = ALL_ROWS, ahead: Ahead | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield endless batches (source, target), float32; the same rows of both, or two independent draws if unpaired.
+
+        Of each batch only the `rows` are read; with `ahead` the next one while this one is used.
 
         Drawn with replacement: `generator` is the only state, so a training that saves and restores it continues with
         the very batches that an uninterrupted one sees.
@@ -121,15 +126,15 @@ class PairArray:
                     f"{self.targets.name}: {held} {side} are fewer than one batch of {batch_size}; "
                     f"lower batch_size in params.yaml to {held} or less, or add data"
                 )
-        return self._draw(generator, batch_size)
 
-    def _draw(self, generator: torch.Generator, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
-            of_targets = torch.randint(len(self.targets), (batch_size,), generator=generator)
+        def draw(stream: torch.Generator) -> tuple[Tensor, Tensor]:
+            of_targets = torch.randint(len(self.targets), (batch_size,), generator=stream)
             of_sources = of_targets
             if not self.paired:
-                of_sources = torch.randint(len(self.sources), (batch_size,), generator=generator)
-            yield self.batch(of_sources, of_targets)
+                of_sources = torch.randint(len(self.sources), (batch_size,), generator=stream)
+            return of_sources[rows], of_targets[rows]
+
+        return batches(generator, draw, self.batch, ahead)
 
 
 def open_sources(prepared_dir: Path, split: Split) -> SourceArray:
