@@ -8,6 +8,7 @@ values only.
 
 import copy
 import importlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from models.elastic import Kept, Spec
 from models.factory_pins import look_here, split_factory
 from models.family import Argument
+from models.imported_door import Door
+from models.plain_network import as_float32_, fold_, put_plain_
 from models.thinning import ChannelGroup, Slot, kept_indices, thin_
 
 Range = tuple[float, float]
@@ -32,23 +35,41 @@ class ImportedGenerator(nn.Module):
     """A foreign network behind the conventions of this project: one tensor in, images in [-1, 1] out.
 
     Inputs (N, …) -> images (N, C, H, W). Images that it reads are mapped from [-1, 1] to its own range, and its images
-    back; values outside its range stay outside. Where the network returns several things, the first is the image.
+    back; values outside its range stay outside.
 
     Args:
-        network: takes one tensor.
+        network: the user's.
         input_range: values that the network expects for black and white; [-1, 1] also stands for latents.
         output_range: values that the network gives for black and white.
+        door: how it is spoken to; the default reads one tensor and takes the first result for the image.
     """
 
-    def __init__(self, network: nn.Module, input_range: Range = SYMMETRIC, output_range: Range = SYMMETRIC) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        input_range: Range = SYMMETRIC,
+        output_range: Range = SYMMETRIC,
+        door: Door | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.input_range = input_range
         self.output_range = output_range
+        self.door = door or Door()
 
     def forward(self, x: Tensor) -> Tensor:
-        images = first_tensor(self.network(_map_range(x, SYMMETRIC, self.input_range)))
+        images = self.door.call(self.network, x, lambda one: _map_range(one, SYMMETRIC, self.input_range))
         return _map_range(images, self.output_range, SYMMETRIC)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ImportedGenerator":
+        """A copy; tensors that a forward pass has left in attributes come without their history, which has no copy."""
+        for module in self.modules():
+            for value in module.__dict__.values():
+                if isinstance(value, Tensor) and not value.is_leaf:
+                    memo[id(value)] = value.detach().clone()
+        made = memo[id(self)] = type(self).__new__(type(self))
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
 
 
 def _map_range(x: Tensor, source: Range, target: Range) -> Tensor:
@@ -56,21 +77,6 @@ def _map_range(x: Tensor, source: Range, target: Range) -> Tensor:
         return x
     factor = (target[1] - target[0]) / (source[1] - source[0])
     return (x - source[0]) * factor + target[0]
-
-
-def first_tensor(result: Any) -> Tensor:
-    """Take the image out of what a network returns: a tensor, or the first entry of a mapping or sequence.
-
-    Raises:
-        ValueError: if there is no tensor.
-    """
-    while not isinstance(result, Tensor):
-        entries = list(result.values()) if isinstance(result, Mapping) else result
-        if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
-            raise ValueError(f"a generator must return a tensor, or a mapping or tuple that starts with one; "
-                             f"found {type(result).__name__}")  # fmt: skip
-        result = entries[0]
-    return result
 
 
 def load_factory(factory: str) -> Callable[[], nn.Module]:
@@ -110,10 +116,30 @@ def build_network(factory: str) -> nn.Module:
     return network
 
 
+def build_plain(factory: str, plain: Mapping[str, Any] | None) -> nn.Module:
+    """A user's network with its layers as an import has found them, see `models.plain_network`.
+
+    Args:
+        factory: `module:function`.
+        plain: `layers`, the plan of the plain ones; None leaves the network as it is built.
+
+    Raises:
+        ValueError: as `build_network`.
+    """
+    network = build_network(factory)
+    if plain is not None:
+        with torch.no_grad():
+            as_float32_(network)
+            fold_(network)
+            put_plain_(network, plain["layers"])
+    return network
+
+
 @lru_cache(maxsize=8)
-def _template(factory: str) -> nn.Module:
-    """The user's network without weights, on the meta device; never changed, only copied."""
-    return build_network(factory).to("meta")
+def _template(factory: str, plain: str) -> nn.Module:
+    """The user's network without weights, on the meta device; never changed, only copied; `plain` is JSON."""
+    with torch.device("cpu"):
+        return build_plain(factory, json.loads(plain)).to("meta")
 
 
 def _copy_structure(network: nn.Module) -> nn.Module:
@@ -150,6 +176,8 @@ def imported_generator(
     example: list[int],  # noqa: ARG001 (kept in the blueprint for those who need an input)
     input_range: list[float],
     output_range: list[float],
+    door: dict[str, Argument] | None = None,
+    plain: dict[str, Argument] | None = None,
 ) -> ImportedGenerator:
     """Build a user's generator at any width; on the meta device from a copy, without calling the user's function.
 
@@ -160,21 +188,25 @@ def imported_generator(
         example: shape of an input of one sample.
         input_range: values of black and white that the network reads.
         output_range: values of black and white that the network gives.
+        door: a `models.imported_door.Door` as plain values; None in files of before.
+        plain: what became of its layers, see `build_plain`; None in files of before.
 
     Raises:
         ValueError: if the function fails, or the spec does not fit the groups.
     """
     on_meta = torch.get_default_device().type == "meta"
-    network = _copy_structure(_template(factory)) if on_meta else build_network(factory)
+    network = _copy_structure(_template(factory, json.dumps(plain))) if on_meta else build_plain(factory, plain)
     parsed = groups_from_arguments(groups)
     thin_(network, parsed, parse_percents(spec, len(parsed)))
-    return ImportedGenerator(network, _as_range(input_range), _as_range(output_range))
+    spoken = None if door is None else Door.from_arguments(door)
+    return ImportedGenerator(network, _as_range(input_range), _as_range(output_range), spoken)
 
 
 def imported_kept(arguments: Mapping[str, Argument], narrow: Spec, wide: Spec) -> Kept:
     """Which indices of the wide generator's tensors the narrow one keeps, where these are not the first ones."""
     groups = groups_from_arguments(arguments["groups"])
-    kept = kept_indices(_template(str(arguments["factory"])), groups, narrow.numbers, wide.numbers)
+    template = _template(str(arguments["factory"]), json.dumps(arguments.get("plain")))
+    kept = kept_indices(template, groups, narrow.numbers, wide.numbers)
     return {PREFIX + name: indices for name, indices in kept.items()}
 
 

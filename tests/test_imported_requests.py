@@ -13,7 +13,8 @@ from ganpress.files.checkpoint import read_model_file
 from ganpress.imported.import_card import imported_names, load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models.builders import Blueprint
-from models.imported_generator import ImportedGenerator, build_network, first_tensor, imported_generator, parse_percents
+from models.imported_door import image_of
+from models.imported_generator import ImportedGenerator, build_network, imported_generator, parse_percents
 
 IMAGE = (1, 3, 8, 8)
 
@@ -173,7 +174,7 @@ def test_ranges_are_mapped_to_and_from_the_convention():
 @pytest.mark.parametrize("wrap", [lambda x: {"out": x, "aux": -x}, lambda x: (x, -x), lambda x: [[x]]])
 def test_first_of_several_results_is_the_image(wrap):
     x = torch.ones(1)
-    assert first_tensor(wrap(x)) is x
+    assert image_of(wrap(x)) is x
 
 
 def test_skeletons_do_not_call_the_users_function(monkeypatch):

@@ -58,6 +58,8 @@ class ImportCard:
     not_thinned: list[Refusal]
     modules: dict[str, str] = field(default_factory=dict)
     """Name of a module -> sha256, of every file beside the user's module that it imports; {} in cards of before."""
+    notes: list[str] = field(default_factory=list)
+    """What the import has found or changed, in sentences."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

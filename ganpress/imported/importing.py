@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,21 +11,25 @@ from torch import Tensor, nn
 from ganpress.basics.whole_files import whole_folder
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
-from ganpress.files.checkpoint import file_digest, load_model, load_weights_, save_model
+from ganpress.files.checkpoint import file_digest, load_model, save_model
 from ganpress.files.import_pins import CARD, FOLDER, allow_factory
-from ganpress.imported.checks import check_network
+from ganpress.imported.checks import check_network, check_shape, doubts, find_door, found_range
 from ganpress.imported.import_card import MODEL, GroupSummary, ImportCard, source_digest
 from ganpress.imported.trials import try_groups
 from ganpress.imported.weight_keys import import_generator as read_known_generator
-from ganpress.imported.weight_keys import read_state
+from ganpress.imported.users_weights import load_users_weights_
 from ganpress.performance.generator_cost import generator_cost
 from ganpress.structure.channel_groups import FoundGroups, find_groups
+from ganpress.structure.constant_layers import put_constant_layers_
 from models.builders import Blueprint
 from models.factory_pins import sources_of
 from models.families import find_family
 from models.family import Family
+from models.imported_door import Door, InputPart, Layout, Noise, noise_shapes
 from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
+from models.plain_network import as_float32_, fold_
 
+SHOWN_LAYERS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -43,8 +47,21 @@ class ImportRequest:
     """Folder below imported/; None takes the module's or the family's name."""
     keys: str | None = None
     """Mapping from third-party tensor names, for a known architecture, see `ganpress.imported.weight_keys`."""
-    input_range: Range = SYMMETRIC
-    output_range: Range = SYMMETRIC
+    input_range: Range | None = None
+    """Black and white as the network reads them; None takes [-1, 1], or what its images show."""
+    output_range: Range | None = None
+    """As it draws them; None looks at its images."""
+    inputs: tuple[InputPart, ...] = ()
+    """What the network reads, where that is not one tensor; then `example` is left out."""
+    output: str = ""
+    """Which of its results is the image; empty looks for it."""
+    layout: Layout = "NCHW"
+    noise: Noise = "refused"
+    """What becomes of random numbers that the network draws itself."""
+    weights_key: str | None = None
+    """Where in the file the weights lie; None looks for them."""
+    trusted: bool = False
+    """Whether code in the weights file may be run: that of a whole module that was pickled."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,10 @@ class _Made:
     source: str
     example: Tensor
     found: FoundGroups
+    ranges: tuple[Range, Range] = (SYMMETRIC, SYMMETRIC)
+    """Of what it reads and draws."""
+    notes: tuple[str, ...] = ()
+    """What was found or changed, in sentences."""
 
 
 def import_generator(root: Path, request: ImportRequest) -> ImportCard:
@@ -88,7 +109,7 @@ def _known_architecture(request: ImportRequest) -> _Made:
     """A generator of one of this project's families, from third-party weights."""
     if request.weights is None or request.keys is None:
         raise ConfigError("--keys renames the tensors of a file: give it with --weights FILE")
-    if (request.input_range, request.output_range) != (SYMMETRIC, SYMMETRIC):
+    if {request.input_range, request.output_range} - {SYMMETRIC, None}:
         raise ConfigError("the networks that --keys knows read and draw -1,1; leave the ranges out")
     _, wanted, _ = find_family(request.source)
     _, _, spec = request.source.partition(":")
@@ -106,43 +127,93 @@ def _known_shape(family: Family, blueprint: Blueprint) -> tuple[int, ...]:
     return (1, int(str(channels)), *canvas.source_shape[1:])
 
 
+@torch.no_grad()
 def _users_network(request: ImportRequest) -> _Made:
-    if request.example is None:
-        raise ConfigError(f"{request.source}: a network of your own needs --example-input, e.g. 1x3x256x256")
-    _check_range("--input-range", request.input_range)
-    _check_range("--output-range", request.output_range)
+    example, door = _example_and_door(request)
+    for option, values in (("--input-range", request.input_range), ("--output-range", request.output_range)):
+        _check_range(option, values)
     network = build_network(request.source).eval()
     allow_factory(request.source)
-    if request.weights is not None:
-        _load_weights_(network, request.weights)
-    generator = ImportedGenerator(network, request.input_range, request.output_range).eval()
-    example = torch.zeros(request.example)
+    notes = [] if request.weights is None else load_users_weights_(network, request)
+    notes += _made_plain_(network)
+    door, found = find_door(network, example, door)
+    notes += found
+    if door.noise == "input":
+        door = replace(door, noises=tuple(shape[1:] for shape in noise_shapes(replace(door, noise="fixed"), network, example)))
+        example = torch.zeros(1, *door.packed_shape(() if door.inputs else tuple(example.shape[1:])))
+    input_range, output_range, sentences = _ranges(request, network, door, example)
+    notes += sentences
+    generator = ImportedGenerator(network, input_range, output_range, door).eval()
     check_network(generator, example)
-    found = try_groups(network, example, find_groups(network, example))
+    plan = put_constant_layers_(network, lambda one: door.call(one, example))
+    check_network(generator, example) if plan else None
+    notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, example)]
+    groups = try_groups(network, example, find_groups(network, example, run=door.call), run=door.call)
     blueprint = Blueprint(
         "imported",
         {
             "factory": request.source,
             "spec": "100",
-            "groups": groups_to_arguments(found.groups),
-            "example": list(request.example),
-            "input_range": list(request.input_range),
-            "output_range": list(request.output_range),
+            "groups": groups_to_arguments(groups.groups),
+            "example": list(example.shape),
+            "input_range": list(input_range),
+            "output_range": list(output_range),
+            "door": door.to_arguments(),
+            "plain": {"layers": plan},
         },
     )
-    return _Made(generator, blueprint, request.source, example, found)
+    return _Made(generator, blueprint, request.source, example, groups, (input_range, output_range), tuple(notes))
 
 
-def _check_range(option: str, values: Range) -> None:
-    if not values[0] < values[1]:
+def _example_and_door(request: ImportRequest) -> tuple[Tensor, Door]:
+    """An input of one sample, and what the request says of how the network is spoken to."""
+    door = Door(request.inputs, (), request.noise, request.output, request.layout)
+    if request.inputs:
+        if request.example is not None:
+            raise ConfigError("--input says what the network reads: leave --example-input out")
+        return torch.zeros(1, *door.packed_shape()), door
+    if request.example is None:
+        raise ConfigError(f"{request.source}: a network of your own needs --example-input, e.g. 1x3x256x256 or 1x128")
+    example = torch.zeros(request.example)
+    check_shape(example)
+    if example.dim() == 3:
+        return example[:, :, None], replace(door, signal=True)
+    if example.dim() == 4 and example.shape[2:] == (1, 1):
+        return example[:, :, 0, 0], replace(door, pixel=True)
+    return example, door
+
+
+def _made_plain_(network: nn.Module) -> list[str]:
+    halved = as_float32_(network)
+    notes = ["its weights of half precision became float32"] if halved else []
+    return notes + _named_layers("had weight or spectral normalisation, folded into plain weights", fold_(network))
+
+
+def _named_layers(what: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    shown = ", ".join(names[:SHOWN_LAYERS]) + (", …" if len(names) > SHOWN_LAYERS else "")
+    return [f"{len(names)} {'layer' if len(names) == 1 else 'layers'} {what}: {shown}"]
+
+
+def _ranges(
+    request: ImportRequest, network: nn.Module, door: Door, example: Tensor
+) -> tuple[Range, Range, list[str]]:
+    """Black and white of what a network reads and draws, with a sentence where they were found."""
+    given = request.output_range
+    found, sentence = (given, None) if given is not None else found_range(network, door, example)
+    like = found if request.output_range is None and example.dim() == 4 and not door.signal else SYMMETRIC
+    read = request.input_range if request.input_range is not None else like
+    sentences = [] if sentence is None else [f"{sentence}; --output-range LOW,HIGH says otherwise"]
+    if request.input_range is None and read != SYMMETRIC:
+        sentences.append(f"it is taken to read black as {read[0]:g} and white as {read[1]:g}, too; "
+                         "--input-range LOW,HIGH says otherwise")  # fmt: skip
+    return read, found, sentences
+
+
+def _check_range(option: str, values: Range | None) -> None:
+    if values is not None and not values[0] < values[1]:
         raise ConfigError(f"{option} must be the values of black and white, ascending, e.g. 0,1; found {values}")
-
-
-def _load_weights_(network: nn.Module, path: Path) -> None:
-    state = read_state(path)
-    # Files from before PyTorch 0.4.1 do not count batches, and nothing but a moving average without momentum reads it.
-    counts = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    load_weights_(network, counts | state, str(path))
 
 
 def _write(folder: Path, name: str, request: ImportRequest, made: _Made) -> ImportCard:
@@ -179,10 +250,11 @@ def _card(name: str, request: ImportRequest, made: _Made, images: Tensor) -> Imp
         keys=request.keys,
         input_shape=list(made.example.shape),
         output_shape=list(images.shape),
-        input_range=request.input_range,
-        output_range=request.output_range,
+        input_range=made.ranges[0],
+        output_range=made.ranges[1],
         cost=generator_cost(made.generator, made.example),
         groups=groups,
         not_thinned=list(made.found.refused),
         modules=sources_of(request.source) if own else {},
+        notes=list(made.notes),
     )

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ganpress.basics.seeding import torch_generator
 from ganpress.structure.channel_groups import FoundGroups, Refusal
-from models.imported_generator import first_tensor, one_line
+from ganpress.structure.dependency_graph import Run, run_plainly
+from models.imported_generator import one_line
 from models.thinning import ChannelGroup, axes, count_channels, kept_channels, thin_
 
 PERCENT = 50
@@ -22,14 +23,16 @@ RELATIVE_TOLERANCE = 1e-3
 """Of the largest value: sums over fewer channels are rounded differently."""
 
 
-def try_groups(network: nn.Module, example: Tensor, found: FoundGroups, seed: int = 0) -> FoundGroups:
+def try_groups(
+    network: nn.Module, example: Tensor, found: FoundGroups, seed: int = 0, run: Run = run_plainly
+) -> FoundGroups:
     """Keep the groups that can really be thinned, together with those before them; refuse the others with reasons."""
     trial = _randomised(network, seed)
     x = torch.rand(example.shape, generator=torch_generator(seed, "import-input")) * 2 - 1
     accepted: list[ChannelGroup] = []
     refused: list[Refusal] = list(found.refused)
     for group in found.groups:
-        reason = _failure(trial, x, [*accepted, group])
+        reason = _failure(trial, x, [*accepted, group], run)
         if reason is None:
             accepted.append(group)
         else:
@@ -54,14 +57,14 @@ def _randomised(network: nn.Module, seed: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _failure(network: nn.Module, x: Tensor, groups: Sequence[ChannelGroup]) -> str | None:
+def _failure(network: nn.Module, x: Tensor, groups: Sequence[ChannelGroup], run: Run) -> str | None:
     """Why the last of `groups` cannot be thinned together with the others; None where it can."""
     percents = [PERCENT] * len(groups)
     thin = copy.deepcopy(network)
     thin_(thin, groups, percents)
-    expected = first_tensor(_masked(network, groups, percents)(x))
+    expected = run(_masked(network, groups, percents), x)
     try:
-        images = first_tensor(thin(x))
+        images = run(thin, x)
     except Exception as error:
         return f"the network does not run without half of its channels ({one_line(error)})"
     if images.shape != expected.shape:

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from ganpress.structure.dependency_graph import ROOTS, TracedChannels, is_grouped, trace_channels
+from ganpress.structure.dependency_graph import ROOTS, Run, TracedChannels, is_grouped, run_plainly, trace_channels
+from models.imported_generator import one_line
 from models.thinning import KINDS, ChannelGroup, Side, Slot
 
 
@@ -36,16 +37,23 @@ class Untraceable(Exception):
     """A group that cannot be thinned, with its reason."""
 
 
-def find_groups(network: nn.Module, example: Tensor, parameters: bool = False) -> FoundGroups:
+def find_groups(
+    network: nn.Module, example: Tensor, parameters: bool = False, run: Run = run_plainly
+) -> FoundGroups:
     """Find the channel groups of a network.
 
     Args:
-        network: any network of one tensor with static shapes; it is not changed.
+        network: any network with static shapes; it is not changed.
         example: an input of one sample, (1, …).
         parameters: whether to follow channels into parameters that belong to no standard layer. Such a group can be put
             in another order, but `thin_` cannot make it smaller; the slot's layer is then the parameter's name.
+        run: how the network is run.
     """
-    traced = trace_channels(network, example)
+    try:
+        traced = trace_channels(network, example, run)
+    except Exception as error:  # of the network, and many of the library that follows its channels
+        reason = f"channels cannot be followed in this network ({one_line(error)})"
+        return FoundGroups((), (Refusal(_first_root(network), reason),))
     groups: list[ChannelGroup] = []
     refused: list[Refusal] = []
     seen: set[str] = set()
@@ -53,13 +61,19 @@ def find_groups(network: nn.Module, example: Tensor, parameters: bool = False) -
         layer = traced.layer(name)
         if name in seen or not isinstance(layer, ROOTS):
             continue
-        members = _members(traced, layer)
-        seen |= {name, *(traced.own_name(dep) for dep, _ in members if traced.side(dep) == "out")}
         try:
+            members = _members(traced, layer)
+            seen |= {name, *(traced.own_name(dep) for dep, _ in members if traced.side(dep) == "out")}
             groups.append(_channel_group(traced, name, members, network, parameters))
         except Untraceable as error:
             refused.append(Refusal(name, str(error)))
+        except (TypeError, ValueError, IndexError, AttributeError, RuntimeError, ZeroDivisionError) as error:
+            refused.append(Refusal(name, f"its channels cannot be followed ({one_line(error)})"))
     return FoundGroups(tuple(groups), tuple(refused))
+
+
+def _first_root(network: nn.Module) -> str:
+    return next((name for name, layer in network.named_modules() if isinstance(layer, ROOTS)), "")
 
 
 def _members(traced: TracedChannels, layer: nn.Module) -> list[tuple[Any, list[tuple[int, int]]]]:
