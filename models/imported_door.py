@@ -10,7 +10,7 @@ A class number k of n comes as (2 k + 1) / n - 1, so that packed inputs are numb
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal
 

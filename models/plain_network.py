@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
 Plan = Mapping[str, Any]
@@ -52,9 +52,17 @@ def fold_(network: nn.Module) -> list[str]:
             if isinstance(hook, WeightNorm | SpectralNorm):
                 remove = remove_weight_norm if isinstance(hook, WeightNorm) else remove_spectral_norm
                 remove(layer, hook.name)
+                _forget_loading_(layer)
                 _as_leaf_(layer, hook.name)
                 changed[name] = None
     return list(changed)
+
+
+def _forget_loading_(layer: nn.Module) -> None:
+    """Take away what spectral normalisation does to files that are loaded, which its removal in torch leaves behind."""
+    for key, hook in list(layer._load_state_dict_pre_hooks.items()):
+        if isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook):
+            del layer._load_state_dict_pre_hooks[key]
 
 
 def _as_leaf_(layer: nn.Module, name: str) -> None:
@@ -63,7 +71,9 @@ def _as_leaf_(layer: nn.Module, name: str) -> None:
 
 def as_float32_(network: nn.Module) -> bool:
     """Make weights of half precision float32, in place; say whether there were any."""
-    halves = [one for one in (*network.parameters(), *network.buffers()) if one.dtype in (torch.float16, torch.bfloat16)]
+    halves = [
+        one for one in (*network.parameters(), *network.buffers()) if one.dtype in (torch.float16, torch.bfloat16)
+    ]
     if halves:
         network.float()
     return bool(halves)

@@ -260,7 +260,9 @@ def doubts(generator: nn.Module, example: Tensor) -> list[str]:
     """Sentences about a network whose images do not look like those of a trained one."""
     found = []
     norms = [one for one in generator.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
-    if any(one.num_batches_tracked is not None and int(one.num_batches_tracked) == 0 and _is_fresh(one) for one in norms):
+    if any(
+        one.num_batches_tracked is not None and int(one.num_batches_tracked) == 0 and _is_fresh(one) for one in norms
+    ):
         found.append("its batch normalisations have never seen a batch: it is not trained")
     images = torch.cat([generator(one[None]) for one in several_inputs(example)])
     if len(images) > 1 and float(images.std(0).max()) <= WITHIN * float(images.abs().max()):

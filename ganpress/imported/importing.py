@@ -1,6 +1,7 @@
 """Bringing in a generator that was made elsewhere: checked, its channel groups found, written whole or not at all."""
 
 import contextlib
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from ganpress.files.import_pins import CARD, FOLDER, allow_factory
 from ganpress.imported.checks import check_network, check_shape, doubts, find_door, found_range
 from ganpress.imported.import_card import MODEL, GroupSummary, ImportCard, source_digest
 from ganpress.imported.trials import try_groups
-from ganpress.imported.weight_keys import import_generator as read_known_generator
 from ganpress.imported.users_weights import load_users_weights_
+from ganpress.imported.weight_files import read_weights_file
+from ganpress.imported.weight_keys import import_generator as read_known_generator
 from ganpress.performance.generator_cost import generator_cost
 from ganpress.structure.channel_groups import FoundGroups, find_groups
 from ganpress.structure.constant_layers import put_constant_layers_
@@ -134,12 +136,14 @@ def _users_network(request: ImportRequest) -> _Made:
         _check_range(option, values)
     network = build_network(request.source).eval()
     allow_factory(request.source)
-    notes = [] if request.weights is None else load_users_weights_(network, request)
+    notes = _load_weights_(network, request)
     notes += _made_plain_(network)
     door, found = find_door(network, example, door)
     notes += found
     if door.noise == "input":
-        door = replace(door, noises=tuple(shape[1:] for shape in noise_shapes(replace(door, noise="fixed"), network, example)))
+        door = replace(
+            door, noises=tuple(shape[1:] for shape in noise_shapes(replace(door, noise="fixed"), network, example))
+        )
         example = torch.zeros(1, *door.packed_shape(() if door.inputs else tuple(example.shape[1:])))
     input_range, output_range, sentences = _ranges(request, network, door, example)
     notes += sentences
@@ -163,6 +167,13 @@ def _users_network(request: ImportRequest) -> _Made:
         },
     )
     return _Made(generator, blueprint, request.source, example, groups, (input_range, output_range), tuple(notes))
+
+
+def _load_weights_(network: nn.Module, request: ImportRequest) -> list[str]:
+    if request.weights is None:
+        return ["no weights were given: they are those that the function gives its network"]
+    content = read_weights_file(request.weights, request.trusted)
+    return load_users_weights_(network, content, str(request.weights), request.weights_key)
 
 
 def _example_and_door(request: ImportRequest) -> tuple[Tensor, Door]:
@@ -196,9 +207,7 @@ def _named_layers(what: str, names: list[str]) -> list[str]:
     return [f"{len(names)} {'layer' if len(names) == 1 else 'layers'} {what}: {shown}"]
 
 
-def _ranges(
-    request: ImportRequest, network: nn.Module, door: Door, example: Tensor
-) -> tuple[Range, Range, list[str]]:
+def _ranges(request: ImportRequest, network: nn.Module, door: Door, example: Tensor) -> tuple[Range, Range, list[str]]:
     """Black and white of what a network reads and draws, with a sentence where they were found."""
     given = request.output_range
     found, sentence = (given, None) if given is not None else found_range(network, door, example)
@@ -235,6 +244,15 @@ def _write(folder: Path, name: str, request: ImportRequest, made: _Made) -> Impo
     return card
 
 
+def _weights_digest(weights: Path | None) -> str | None:
+    """sha256 of a file, or of the names and digests of a folder's files."""
+    if weights is None or weights.is_file():
+        return None if weights is None else file_digest(weights, "sha256")
+    files = sorted(one for one in weights.iterdir() if one.is_file())
+    listing = "".join(f"{one.name} {file_digest(one, 'sha256')}\n" for one in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
 def _card(name: str, request: ImportRequest, made: _Made, images: Tensor) -> ImportCard:
     own = made.blueprint.builder == "imported"
     groups = [
@@ -246,7 +264,7 @@ def _card(name: str, request: ImportRequest, made: _Made, images: Tensor) -> Imp
         source=made.source,
         source_sha256=source_digest(request.source) if own else None,
         weights=None if request.weights is None else request.weights.name,
-        weights_sha256=None if request.weights is None else file_digest(request.weights, "sha256"),
+        weights_sha256=_weights_digest(request.weights),
         keys=request.keys,
         input_shape=list(made.example.shape),
         output_shape=list(images.shape),

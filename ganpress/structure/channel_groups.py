@@ -37,9 +37,7 @@ class Untraceable(Exception):
     """A group that cannot be thinned, with its reason."""
 
 
-def find_groups(
-    network: nn.Module, example: Tensor, parameters: bool = False, run: Run = run_plainly
-) -> FoundGroups:
+def find_groups(network: nn.Module, example: Tensor, parameters: bool = False, run: Run = run_plainly) -> FoundGroups:
     """Find the channel groups of a network.
 
     Args:

@@ -212,7 +212,11 @@ def _first_layer(name: str, first: Any, read: Callable[..., Any]) -> _Layer:
         if name == "conv2d":
             groups, dilation, output_padding = read(6, "groups", 1), read(5, "dilation", 1), 0
         else:
-            groups, dilation, output_padding = read(6, "groups", 1), read(7, "dilation", 1), read(5, "output_padding", 0)
+            groups, dilation, output_padding = (
+                read(6, "groups", 1),
+                read(7, "dilation", 1),
+                read(5, "output_padding", 0),
+            )
         padding = padding if isinstance(padding, str) else _pair(padding)
         geometry = (stride, padding, _pair(dilation), groups, _pair(output_padding))
     return _Layer(LAYERS[name], weight * first.factor, bias, geometry)
