@@ -11,7 +11,7 @@ A class number k of n comes as (2 k + 1) / n - 1, so that packed inputs are numb
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -26,6 +26,20 @@ RANDOM = frozenset({"randn", "rand", "randn_like", "rand_like", "normal_", "unif
 """Functions whose numbers can be given from outside."""
 UNIFORM = frozenset({"rand", "rand_like", "uniform_"})
 NOISE_SEED = 0
+TRIAL = 2
+"""Samples that a network is run with to see which random numbers are drawn for each."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Random numbers that a network draws."""
+
+    uniform: bool
+    """In [0, 1]; else standard normal."""
+    batched: bool
+    """Whether each sample has its own; else all have the same."""
+    shape: tuple[int, ...]
+    """Without the first axis."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,8 @@ class Door:
 
     inputs: tuple[InputPart, ...] = ()
     """() for one tensor as it comes."""
-    noises: tuple[tuple[int, ...], ...] = ()
-    """Shapes, without the batch, of the random numbers that come as inputs, in the order in which they are drawn."""
+    noises: tuple[Drawn, ...] = ()
+    """The random numbers that it draws, in order, where they are fixed or inputs."""
     noise: Noise = "refused"
     """What becomes of random numbers: nothing, the same ones each time, or inputs."""
     output: str = ""
@@ -75,19 +89,20 @@ class Door:
         """As plain values."""
         plain = asdict(self)
         plain["inputs"] = [[one.name, list(one.shape), one.dtype, one.classes] for one in self.inputs]
-        return plain | {"noises": [list(shape) for shape in self.noises]}
+        return plain | {"noises": [[one.uniform, one.batched, list(one.shape)] for one in self.noises]}
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> "Door":
         """The inverse of `to_arguments`."""
         inputs = tuple(InputPart(name, tuple(shape), *rest) for name, shape, *rest in arguments["inputs"])
-        noises = tuple(tuple(shape) for shape in arguments["noises"])
+        noises = tuple(Drawn(uniform, batched, tuple(shape)) for uniform, batched, shape in arguments["noises"])
         return cls(**{**arguments, "inputs": inputs, "noises": noises})
 
     @property
     def parts(self) -> tuple[InputPart, ...]:
         """All that lies in the packed tensor."""
-        return (*self.inputs, *(InputPart("", shape) for shape in self.noises))
+        drawn = self.noises if self.noise == "input" else ()
+        return (*self.inputs, *(InputPart("", one.shape) for one in drawn))
 
     def packed_shape(self, own: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Shape of one packed sample.
@@ -105,32 +120,53 @@ class Door:
             raise ValueError(f"its maps have several sizes, {found}: they cannot be laid in one tensor")
         return (sum(one.size for one in parts), *(next(iter(sizes)) if sizes else ()))
 
-    def call(self, network: nn.Module, x: Tensor, enter: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+    def call(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        enter: Callable[[Tensor], Tensor] = lambda x: x,
+        fixed: Sequence[Tensor] = (),
+    ) -> Tensor:
         """Run a network on packed inputs (N, …) and give its images (N, C, H, W), in its own range.
 
         Args:
             network: the user's.
             x: one tensor, or all parts packed in one.
             enter: what maps pictures, or the one tensor, to the network's range.
+            fixed: random numbers (1, …), where these are fixed.
         """
-        images = image_of(self.results(network, x, enter), self.output)
-        return self._laid_out(images)
+        return self._laid_out(image_of(self.results(network, x, enter, fixed), self.output))
 
-    def results(self, network: nn.Module, x: Tensor, enter: Callable[[Tensor], Tensor] = lambda x: x) -> Any:
+    def results(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        enter: Callable[[Tensor], Tensor] = lambda x: x,
+        fixed: Sequence[Tensor] = (),
+    ) -> Any:
         """Everything that a network returns, as it returns it; arguments as those of `call`."""
         sizes = [part.size for part in self.parts]
         pieces = [x]
         if sizes:  # what a network of one input reads comes before its random numbers
-            pieces = list(x.split(sizes if self.inputs else [x.shape[1] - sum(sizes), *sizes], 1))
+            pieces = list(torch.split(x, sizes if self.inputs else [x.shape[1] - sum(sizes), *sizes], 1))
         places = () if self.inputs else (self._laid_in(enter(pieces.pop(0))),)
         values = [self._value(part, piece) for part, piece in zip(self.parts, pieces, strict=True)]
         count = len(self.inputs)
         named = self._named([enter(one) if one.dim() == 4 else one for one in values[:count]])
-        noises = values[count:]
-        if self.noise == "refused":
+        if not self.noises:
             return network(*places, **named)
-        with _GivenNoise(len(x), noises):
+        given = [
+            self._noise_of(drawn, one, x.shape[0])
+            for drawn, one in zip(self.noises, values[count:] or fixed, strict=True)
+        ]
+        with _GivenNoise(given):
             return network(*places, **named)
+
+    def _noise_of(self, drawn: Drawn, numbers: Tensor, batch: int) -> Tensor:
+        """Random numbers as the network would have drawn them, from fixed ones (1, …) or inputs (N, …)."""
+        if self.noise == "input":
+            return (numbers + 1) / 2 if drawn.uniform else numbers
+        return numbers.expand(batch, *drawn.shape) if drawn.batched else numbers
 
     def _named(self, values: Sequence[Tensor]) -> dict[str, Any]:
         """Arguments by name."""
@@ -207,17 +243,16 @@ def entries_of(result: Any) -> Any:
 
 
 class _GivenNoise(TorchFunctionMode):
-    """Random numbers that are given, or the same ones for each sample and each call.
+    """Random numbers that are given, in the order in which they are drawn.
 
     Args:
-        batch: samples that are run; numbers whose first axis has as many are drawn once for all of them.
-        given: tensors (N, …) in the order in which the network draws; () takes fixed ones.
-        seen: where the shapes of what is drawn are put, batch first.
+        given: tensors of the shapes that are drawn, uniform ones in [0, 1].
+        seen: where what is drawn is written down, while zeros are given.
     """
 
-    def __init__(self, batch: int, given: Sequence[Tensor] = (), seen: list[tuple[int, ...]] | None = None) -> None:
+    def __init__(self, given: Sequence[Tensor] = (), seen: list[tuple[bool, tuple[int, ...]]] | None = None) -> None:
         super().__init__()
-        self._batch, self._given, self._seen, self._count = batch, list(given), seen, 0
+        self._given, self._seen = list(given), seen
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call one function, or answer in its place."""
@@ -226,31 +261,22 @@ class _GivenNoise(TorchFunctionMode):
         if name not in RANDOM:
             return func(*args, **kwargs)
         like = args[0] if args and isinstance(args[0], Tensor) else None
-        shape = tuple(like.shape) if like is not None else _shape_of(args, kwargs)
-        if self._seen is not None:
-            self._seen.append(shape)
-        numbers = self._numbers(shape, name).to(like.device if like is not None else kwargs.get("device") or "cpu")
-        if name.endswith("_"):
-            assert like is not None
-            scale, shift = _spread(name, args, kwargs)
-            return like.copy_(numbers * scale + shift)
-        return numbers
-
-    def _numbers(self, shape: tuple[int, ...], name: str) -> Tensor:
-        if self._given:
-            return self._given.pop(0)
-        batched = bool(shape) and shape[0] == self._batch
-        drawn = (1, *shape[1:]) if batched else shape
-        generator = torch.Generator(device="cpu").manual_seed(NOISE_SEED + self._count)
-        self._count += 1
-        draw = torch.rand if name in UNIFORM else torch.randn
-        numbers = draw(drawn, generator=generator, device="cpu")
-        return numbers.expand(shape) if batched else numbers
+        if self._seen is None:
+            numbers = self._given.pop(0)
+        else:
+            shape = tuple(like.shape) if like is not None else _shape_of(args, kwargs)
+            self._seen.append((name in UNIFORM, shape))
+            numbers = torch.zeros(shape)
+        if not name.endswith("_"):
+            return numbers
+        assert like is not None
+        scale, shift = _spread(name, args, kwargs)
+        return like.copy_(numbers * scale + shift)
 
 
 def _shape_of(args: Any, kwargs: Any) -> tuple[int, ...]:
     sizes = kwargs.get("size", args)
-    return tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int | torch.SymInt) else tuple(sizes)
+    return tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else tuple(sizes)
 
 
 def _spread(name: str, args: Any, kwargs: Any) -> tuple[float, float]:
@@ -261,9 +287,26 @@ def _spread(name: str, args: Any, kwargs: Any) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def noise_shapes(door: Door, network: nn.Module, x: Tensor) -> tuple[tuple[int, ...], ...]:
-    """Shapes, batch first, of the random numbers that a network draws for packed inputs (N, …)."""
-    seen: list[tuple[int, ...]] = []
-    with _GivenNoise(len(x), seen=seen):
-        door.results(network, x)
-    return tuple(seen)
+def find_noises(door: Door, network: nn.Module, x: Tensor) -> tuple[Drawn, ...]:
+    """The random numbers that a network draws for an input of one sample.
+
+    Raises:
+        ValueError: if they have neither one row nor one for each sample.
+    """
+    seen: list[tuple[bool, tuple[int, ...]]] = []
+    with _GivenNoise(seen=seen):
+        replace(door, noise="refused", noises=()).results(network, x.expand(TRIAL, *x.shape[1:]))
+    for _, shape in seen:
+        if not shape or shape[0] not in (1, TRIAL):
+            raise ValueError(f"it draws random numbers of shape {shape} for {TRIAL} samples: neither one row nor two")
+    return tuple(Drawn(uniform, shape[0] == TRIAL, shape[1:]) for uniform, shape in seen)
+
+
+def fixed_noises(door: Door) -> list[Tensor]:
+    """Random numbers to draw once and for all, (1, …) each."""
+    found = []
+    for place, drawn in enumerate(door.noises):
+        generator = torch.Generator().manual_seed(NOISE_SEED + place)
+        draw = torch.rand if drawn.uniform else torch.randn
+        found.append(draw((1, *drawn.shape), generator=generator))
+    return found

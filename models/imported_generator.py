@@ -7,7 +7,6 @@ values only.
 """
 
 import copy
-import importlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from models.elastic import Kept, Spec
-from models.factory_pins import look_here, split_factory
 from models.family import Argument
-from models.imported_door import Door
+from models.imported_door import Door, fixed_noises
 from models.plain_network import as_float32_, fold_, put_plain_
 from models.thinning import ChannelGroup, Slot, kept_indices, thin_
+from models.user_modules import import_users, look_here, split_factory, users_turn
 
 Range = tuple[float, float]
 SYMMETRIC: Range = (-1.0, 1.0)
@@ -56,9 +55,14 @@ class ImportedGenerator(nn.Module):
         self.input_range = input_range
         self.output_range = output_range
         self.door = door or Door()
+        for place, numbers in enumerate(fixed_noises(self.door) if self.door.noise == "fixed" else ()):
+            self.register_buffer(f"noise{place}", numbers)
 
     def forward(self, x: Tensor) -> Tensor:
-        images = self.door.call(self.network, x, lambda one: _map_range(one, SYMMETRIC, self.input_range))
+        fixed = [
+            self.get_buffer(f"noise{place}") for place in range(len(self.door.noises) * (self.door.noise == "fixed"))
+        ]
+        images = self.door.call(self.network, x, lambda one: _map_range(one, SYMMETRIC, self.input_range), fixed)
         return _map_range(images, self.output_range, SYMMETRIC)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ImportedGenerator":
@@ -88,7 +92,8 @@ def load_factory(factory: str) -> Callable[[], nn.Module]:
     module_name, function_name = split_factory(factory)
     here = look_here()
     try:
-        module = importlib.import_module(module_name)
+        with users_turn(module_name):
+            module = import_users(module_name)
     except Exception as error:
         raise ValueError(f"module '{module_name}' cannot be imported from {here}: {one_line(error)}") from error
     function = getattr(module, function_name, None)
@@ -107,7 +112,7 @@ def build_network(factory: str) -> nn.Module:
     """
     function = load_factory(factory)
     try:
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]), users_turn(split_factory(factory)[0]):
             network = function()
     except Exception as error:
         raise ValueError(f"{factory}() failed: {one_line(error)}") from error

@@ -44,7 +44,7 @@ def fold_(network: nn.Module) -> list[str]:
     changed: dict[str, None] = {}
     for name, layer in network.named_modules():
         if parametrize.is_parametrized(layer):
-            for tensor in list(layer.parametrizations):  # type: ignore[arg-type]
+            for tensor in list(layer.parametrizations):
                 parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
                 _as_leaf_(layer, tensor)
             changed[name] = None
@@ -88,6 +88,6 @@ def put_plain_(network: nn.Module, plan: Plan) -> None:
 def plain_layer(content: Mapping[str, Any]) -> nn.Module:
     """A fresh layer of a plan: its `kind`, and arguments of that kind's constructor."""
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    kind, signal = arguments.pop("kind"), arguments.pop("signal", False)
+    kind, signal = str(arguments.pop("kind")), arguments.pop("signal", False)
     layer = KINDS[kind](**arguments)
     return SignalConv(layer) if signal else layer

@@ -17,7 +17,8 @@ from ganpress.imported.import_card import load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models import factory_pins
 from models.builders import Blueprint
-from models.factory_pins import find_source, sources_of
+from models.factory_pins import sources_of
+from models.user_modules import find_source
 
 NETWORK = """
 import pathlib

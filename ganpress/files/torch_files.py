@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy
 import torch
+from numpy._core.multiarray import scalar as _scalar  # type: ignore[attr-defined]
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, shown
@@ -51,7 +52,7 @@ BESIDE_WEIGHTS: dict[str, Any] = {
     "collections defaultdict": collections.defaultdict,
     "_codecs encode": codecs.encode,
     "numpy dtype": numpy.dtype,
-    **{f"numpy.{core}.multiarray scalar": numpy._core.multiarray.scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray scalar": _scalar for core in ("core", "_core")},
 }
 """What people's checkpoints hold beside the tensors, settings and scores; none of it runs code when it is read."""
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from models.imported_door import Door, entries_of, image_of, noise_shapes
-from models.imported_generator import SYMMETRIC, Range, one_line
+from models.imported_door import Door, entries_of, find_noises, image_of
+from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, one_line
 
 BATCH = 3
 TOLERANCE = 1e-4
@@ -52,7 +52,7 @@ def find_door(network: nn.Module, example: Tensor, door: Door) -> tuple[Door, li
     """
     x = _inputs(example, 1)
     result = _results(network, x, door)
-    notes = []
+    notes: list[str] = []
     if not door.output:
         door, notes = _chosen_output(result, door, x)
     images = _image(result, door)
@@ -136,7 +136,7 @@ def _is_channels_last(images: Tensor) -> bool:
     return images.shape[3] in PICTURE_CHANNELS and images.shape[1] > MOST_PICTURE_CHANNELS
 
 
-def check_network(generator: nn.Module, example: Tensor) -> None:
+def check_network(generator: ImportedGenerator, example: Tensor) -> None:
     """Check that a generator runs, draws images, treats samples alone, and can be traced.
 
     Args:
@@ -184,7 +184,7 @@ def _run(generator: nn.Module, x: Tensor) -> Tensor:
     return images
 
 
-def _check_batch(generator: nn.Module, example: Tensor) -> None:
+def _check_batch(generator: ImportedGenerator, example: Tensor) -> None:
     """Each image must depend on its own input alone, and on nothing random."""
     x = _inputs(example, BATCH)
     singly = [_run(generator, sample[None]) for sample in x]
@@ -195,8 +195,8 @@ def _check_batch(generator: nn.Module, example: Tensor) -> None:
         raise ConfigError(f"from {BATCH} inputs the network draws {tuple(together.shape)}, not {tuple(alone.shape)}")
     if float((together - alone).abs().max()) <= TOLERANCE * float(alone.abs().max()):
         return
-    drawn = noise_shapes(generator.door, generator.network, x[:1]) if isinstance(generator.door, Door) else ()
-    if drawn and getattr(generator.door, "noise", "") == "refused":
+    drawn = find_noises(generator.door, generator.network, x[:1])
+    if drawn and generator.door.noise == "refused":
         raise ConfigError(
             f"the network draws random numbers in its forward ({len(drawn)} times): add --noise fixed to draw them "
             "once and for all, or --noise input to read them as an input"
@@ -232,19 +232,23 @@ def _check_size(example: Tensor, images: Tensor) -> None:
     if not (grown or shrunk) or drawn[0] * read[1] != drawn[1] * read[0]:
         sizes = ["x".join(map(str, size)) for size in (read, drawn)]
         raise ConfigError(
-            f"of {sizes[0]} pixels the network draws {sizes[1]}, which is no whole factor; take an --example-input whose "
-            "sides are multiples of what it divides them by, e.g. of 32"
+            f"of {sizes[0]} pixels the network draws {sizes[1]}, which is no whole factor; take an --example-input "
+            "whose sides are multiples of what it divides them by, e.g. of 32"
         )
 
 
 @torch.no_grad()
-def found_range(network: nn.Module, door: Door, example: Tensor) -> tuple[Range, str | None]:
-    """Black and white of the images that a network draws from several inputs, where they show.
+def found_range(generator: nn.Module, example: Tensor) -> tuple[Range, str | None]:
+    """Black and white of the images that a generator draws from several inputs, where they show.
+
+    Args:
+        generator: whose ranges are [-1, 1], so that its images are the network's.
+        example: an input of one sample.
 
     Returns:
         The range, and a sentence about what was found; None where the values are around [-1, 1].
     """
-    images = torch.cat([door.call(network, one[None]) for one in several_inputs(example)])
+    images = torch.cat([generator(one[None]) for one in several_inputs(example)])
     low, high = float(images.min()), float(images.max())
     if low >= -WITHIN and WITHIN < high <= 1 + WITHIN:
         return UNIT, f"its images lie in [{low:.3g}, {high:.3g}]: black is taken for 0, white for 1"

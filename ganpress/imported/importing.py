@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,9 +28,10 @@ from models.builders import Blueprint
 from models.factory_pins import sources_of
 from models.families import find_family
 from models.family import Family
-from models.imported_door import Door, InputPart, Layout, Noise, noise_shapes
+from models.imported_door import Door, InputPart, Layout, Noise, find_noises, fixed_noises
 from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
 from models.plain_network import as_float32_, fold_
+from models.user_modules import is_path
 
 SHOWN_LAYERS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -100,7 +102,9 @@ def import_generator(root: Path, request: ImportRequest) -> ImportCard:
 
 
 def _checked_name(request: ImportRequest) -> str:
-    name = request.source.partition(":")[0].rpartition(".")[2] if request.name is None else request.name
+    module = request.source.rpartition(":")[0]
+    own = Path(module).stem if is_path(module) else request.source.partition(":")[0].rpartition(".")[2]
+    name = own if request.name is None else request.name
     if not NAME.fullmatch(name):
         found = f"found {quoted(name)} (at most 64, a letter or digit first)"
         raise ConfigError(f"the name of an imported generator is letters, digits, '_' and '-', {found}")
@@ -140,19 +144,19 @@ def _users_network(request: ImportRequest) -> _Made:
     notes += _made_plain_(network)
     door, found = find_door(network, example, door)
     notes += found
-    if door.noise == "input":
-        door = replace(
-            door, noises=tuple(shape[1:] for shape in noise_shapes(replace(door, noise="fixed"), network, example))
-        )
-        example = torch.zeros(1, *door.packed_shape(() if door.inputs else tuple(example.shape[1:])))
-    input_range, output_range, sentences = _ranges(request, network, door, example)
+    if door.noise != "refused":
+        door = replace(door, noises=find_noises(door, network, example))
+        if door.noise == "input":
+            example = torch.zeros(1, *door.packed_shape(() if door.inputs else tuple(example.shape[1:])))
+    unmapped = ImportedGenerator(network, door=door).eval()
+    check_network(unmapped, example)
+    input_range, output_range, sentences = _ranges(request, unmapped, example)
     notes += sentences
+    run = partial(_run, door, fixed_noises(door))
+    plan = put_constant_layers_(network, lambda one: run(one, example))
     generator = ImportedGenerator(network, input_range, output_range, door).eval()
-    check_network(generator, example)
-    plan = put_constant_layers_(network, lambda one: door.call(one, example))
-    check_network(generator, example) if plan else None
     notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, example)]
-    groups = try_groups(network, example, find_groups(network, example, run=door.call), run=door.call)
+    groups = try_groups(network, example, find_groups(network, example, run=run), run=run)
     blueprint = Blueprint(
         "imported",
         {
@@ -167,6 +171,10 @@ def _users_network(request: ImportRequest) -> _Made:
         },
     )
     return _Made(generator, blueprint, request.source, example, groups, (input_range, output_range), tuple(notes))
+
+
+def _run(door: Door, fixed: list[Tensor], network: nn.Module, x: Tensor) -> Tensor:
+    return door.call(network, x, fixed=fixed)
 
 
 def _load_weights_(network: nn.Module, request: ImportRequest) -> list[str]:
@@ -207,11 +215,11 @@ def _named_layers(what: str, names: list[str]) -> list[str]:
     return [f"{len(names)} {'layer' if len(names) == 1 else 'layers'} {what}: {shown}"]
 
 
-def _ranges(request: ImportRequest, network: nn.Module, door: Door, example: Tensor) -> tuple[Range, Range, list[str]]:
+def _ranges(request: ImportRequest, unmapped: ImportedGenerator, example: Tensor) -> tuple[Range, Range, list[str]]:
     """Black and white of what a network reads and draws, with a sentence where they were found."""
     given = request.output_range
-    found, sentence = (given, None) if given is not None else found_range(network, door, example)
-    like = found if request.output_range is None and example.dim() == 4 and not door.signal else SYMMETRIC
+    found, sentence = (given, None) if given is not None else found_range(unmapped, example)
+    like = found if request.output_range is None and example.dim() == 4 and not unmapped.door.signal else SYMMETRIC
     read = request.input_range if request.input_range is not None else like
     sentences = [] if sentence is None else [f"{sentence}; --output-range LOW,HIGH says otherwise"]
     if request.input_range is None and read != SYMMETRIC:

@@ -50,7 +50,7 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[bool, int]:
-        """Smallest where several fit: averaged weights first, which are those that draw pictures; then the outermost."""
+        """Smallest where several fit: averaged weights first, which draw better pictures; then the outermost."""
         return not _is_average(self.name), self.name.count(".")
 
 
@@ -218,7 +218,8 @@ def _weight_norm(state: dict[str, Any], names: tuple[str, str]) -> Tensor | None
     scale, direction = (state.pop(name) for name in names)
     axes = [axis for axis, size in enumerate(scale.shape) if size == 1] if scale.dim() else list(range(direction.dim()))
     norm: Tensor = torch.linalg.vector_norm(direction.float(), dim=axes, keepdim=True)
-    return scale.float() * direction.float() / norm
+    folded: Tensor = scale.float() * direction.float() / norm
+    return folded
 
 
 def _spectral_norm(state: dict[str, Any], names: tuple[str, str, str]) -> Tensor | None:
@@ -229,7 +230,8 @@ def _spectral_norm(state: dict[str, Any], names: tuple[str, str, str]) -> Tensor
     flat = weight.float()
     if len(u) != len(flat):
         flat = flat.transpose(0, 1)  # a transposed convolution
-    return weight.float() / torch.dot(u.float(), flat.flatten(1) @ v.float())
+    folded: Tensor = weight.float() / torch.dot(u.float(), flat.flatten(1) @ v.float())
+    return folded
 
 
 FOLDS: dict[str, Any] = {

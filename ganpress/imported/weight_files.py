@@ -105,7 +105,7 @@ def _refuse_others(path: Path, head: bytes) -> None:
     words = next((words for magic, words in FOREIGN if text.startswith(magic)), None)
     if path.suffix == ".onnx" or (head[:1] == b"\x08" and b"onnx" in head.lower()):
         words = ONNX_WORDS
-    if head[257:262] == b"ustar" and not path.suffix == ".pt":
+    if head[257:262] == b"ustar" and path.suffix != ".pt":
         words = "a tar archive: unpack it"
     if words is not None:
         raise CheckpointError(f"{path} is {words}")
@@ -157,7 +157,8 @@ def _script_state(path: Path) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that TorchScript is superseded
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+            program: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        return dict(program.state_dict())
     except Exception as error:
         raise CheckpointError(f"{path} is TorchScript that cannot be read ({shown(error, 120)}); {SAVE}") from None
 

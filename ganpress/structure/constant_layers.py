@@ -264,7 +264,7 @@ def _sum(layer: Any, other: Any) -> _Layer:
         if (layer.kind, layer.geometry, layer.weight.shape) != (other.kind, other.geometry, other.weight.shape):
             raise _NotLinear
         biases = [one for one in (layer.bias, other.bias) if one is not None]
-        return replace(layer, weight=layer.weight + other.weight, bias=sum(biases) if biases else None)
+        return replace(layer, weight=layer.weight + other.weight, bias=torch.stack(biases).sum(0) if biases else None)
     shift = _of_channels(other, layer)
     return replace(layer, bias=shift if layer.bias is None else layer.bias + shift)
 

@@ -79,8 +79,8 @@ def repeat_biases_(proto: Any) -> None:
 def part_weights_(proto: Any) -> None:
     """Give each call of a layer that is called several times codes of its own.
 
-    ONNX Runtime's channels-last kernels lay the codes of each call anew under one name, and do not load a graph in which
-    two share them; packed, the copies take no bytes.
+    ONNX Runtime's channels-last kernels lay the codes of each call anew under one name, and do not load a graph in
+    which two share them; packed, the copies take no bytes.
 
     Args:
         proto: an ONNX model, changed in place.

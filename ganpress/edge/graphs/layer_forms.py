@@ -353,7 +353,7 @@ def _pool(operator: str) -> Form:
     return form
 
 
-def _lookup(writer: GraphWriter, input: Value, weight: Tensor, *more: Any, **named: Any) -> str:
+def _lookup(writer: GraphWriter, input: Value, weight: Tensor, *_: Any, **__: Any) -> str:
     return writer.add("Gather", _name(writer, weight), input.name, axis=0)
 
 
@@ -436,7 +436,8 @@ FORMS: dict[str, Form] = {
     "mean": _reduction("ReduceMean"), "sum": _reduction("ReduceSum"),
     "silu": _silu, "gelu": _gelu, "layer_norm": _layer_norm, "group_norm": _group_norm, "glu": _halves,
     "max_pool2d": _pool("MaxPool"), "avg_pool2d": _pool("AveragePool"), "embedding": _lookup, "long": _whole_numbers,
-    "cdist": _distances, "argmin": _place("ArgMin"), "argmax": _place("ArgMax"), "expand": _expanded, "repeat": _repeated, "stack": _stacked,
+    "cdist": _distances, "argmin": _place("ArgMin"), "argmax": _place("ArgMax"),
+    "expand": _expanded, "repeat": _repeated, "stack": _stacked,
     "sqrt": _pointwise("Sqrt"), "exp": _pointwise("Exp"), "abs": _pointwise("Abs"), "neg": _pointwise("Neg"),
     "floor": _pointwise("Floor"), "erf": _pointwise("Erf"), "sin": _pointwise("Sin"), "cos": _pointwise("Cos"),
     "softplus": _pointwise("Softplus"), "mish": _pointwise("Mish"), "relu6": _bounded_at_six,
