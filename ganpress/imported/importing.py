@@ -1,6 +1,7 @@
 """Bringing in a generator that was made elsewhere: checked, its channel groups found, written whole or not at all."""
 
 import contextlib
+import copy
 import hashlib
 import re
 from dataclasses import dataclass, replace
@@ -69,13 +70,15 @@ class ImportRequest:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """An imported generator before it is written."""
+class Brought:
+    """A generator as an import has found it, before it is written."""
 
     generator: nn.Module
+    """In eval mode, images in [-1, 1]."""
     blueprint: Blueprint
     source: str
     example: Tensor
+    """An input of one sample."""
     found: FoundGroups
     ranges: tuple[Range, Range] = (SYMMETRIC, SYMMETRIC)
     """Of what it reads and draws."""
@@ -111,7 +114,7 @@ def _checked_name(request: ImportRequest) -> str:
     return name
 
 
-def _known_architecture(request: ImportRequest) -> _Made:
+def _known_architecture(request: ImportRequest) -> Brought:
     """A generator of one of this project's families, from third-party weights."""
     if request.weights is None or request.keys is None:
         raise ConfigError("--keys renames the tensors of a file: give it with --weights FILE")
@@ -124,7 +127,7 @@ def _known_architecture(request: ImportRequest) -> _Made:
     if family.arguments is not wanted.arguments or (spec and spec != inferred.spec):
         raise ConfigError(f"{request.weights} holds {inferred.name}, not {request.source}: import it by that name")
     example = torch.zeros(request.example or _known_shape(family, inferred.blueprint))
-    return _Made(generator, inferred.blueprint, inferred.name, example, FoundGroups((), ()))
+    return Brought(generator, inferred.blueprint, inferred.name, example, FoundGroups((), ()))
 
 
 def _known_shape(family: Family, blueprint: Blueprint) -> tuple[int, ...]:
@@ -133,13 +136,33 @@ def _known_shape(family: Family, blueprint: Blueprint) -> tuple[int, ...]:
     return (1, int(str(channels)), *canvas.source_shape[1:])
 
 
+def bring_in(request: ImportRequest, network: nn.Module | None = None) -> Brought:
+    """Look at a user's generator as an import does, and write nothing.
+
+    Args:
+        request: with or without a name.
+        network: the generator where it is built already; one that is to be written to a model file is not given.
+
+    Raises:
+        ConfigError: if the request is incomplete, or the network cannot be imported, built, run or traced.
+        CheckpointError: if the weights cannot be read or do not fit.
+    """
+    try:
+        return _users_network(request, network)
+    except ValueError as error:
+        raise ConfigError(f"{request.source}: {error}") from None
+
+
 @torch.no_grad()
-def _users_network(request: ImportRequest) -> _Made:
+def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Brought:
     example, door = _example_and_door(request)
     for option, values in (("--input-range", request.input_range), ("--output-range", request.output_range)):
         _check_range(option, values)
-    network = build_network(request.source).eval()
-    allow_factory(request.source)
+    if given is None:
+        network = build_network(request.source).eval()
+        allow_factory(request.source)
+    else:
+        network = copy.deepcopy(given).cpu().eval()
     notes = _load_weights_(network, request)
     notes += _made_plain_(network)
     door, found = find_door(network, example, door)
@@ -170,7 +193,7 @@ def _users_network(request: ImportRequest) -> _Made:
             "plain": {"layers": plan},
         },
     )
-    return _Made(generator, blueprint, request.source, example, groups, (input_range, output_range), tuple(notes))
+    return Brought(generator, blueprint, request.source, example, groups, (input_range, output_range), tuple(notes))
 
 
 def _run(door: Door, fixed: list[Tensor], network: nn.Module, x: Tensor) -> Tensor:
@@ -233,7 +256,7 @@ def _check_range(option: str, values: Range | None) -> None:
         raise ConfigError(f"{option} must be the values of black and white, ascending, e.g. 0,1; found {values}")
 
 
-def _write(folder: Path, name: str, request: ImportRequest, made: _Made) -> ImportCard:
+def _write(folder: Path, name: str, request: ImportRequest, made: Brought) -> ImportCard:
     """Write both files beside the place and move them there once they are proven to load."""
     with whole_folder(folder / name) as partial:
         save_model(partial / MODEL, made.generator, made.blueprint)
@@ -261,7 +284,7 @@ def _weights_digest(weights: Path | None) -> str | None:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _card(name: str, request: ImportRequest, made: _Made, images: Tensor) -> ImportCard:
+def _card(name: str, request: ImportRequest, made: Brought, images: Tensor) -> ImportCard:
     own = made.blueprint.builder == "imported"
     groups = [
         GroupSummary(group.name, group.units, list(dict.fromkeys(slot.layer for slot in group.slots)))
