@@ -41,6 +41,7 @@ class ImportedGenerator(nn.Module):
         input_range: values that the network expects for black and white; [-1, 1] also stands for latents.
         output_range: values that the network gives for black and white.
         door: how it is spoken to; the default reads one tensor and takes the first result for the image.
+        latent: numbers of a latent; None where it reads pictures.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class ImportedGenerator(nn.Module):
         input_range: Range = SYMMETRIC,
         output_range: Range = SYMMETRIC,
         door: Door | None = None,
+        latent: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.input_range = input_range
         self.output_range = output_range
         self.door = door or Door()
+        self.latent = latent
         for place, numbers in enumerate(fixed_noises(self.door) if self.door.noise == "fixed" else ()):
             self.register_buffer(f"noise{place}", numbers)
 
@@ -178,7 +181,7 @@ def imported_generator(
     factory: str,
     spec: str,
     groups: dict[str, Argument],
-    example: list[int],  # noqa: ARG001 (kept in the blueprint for those who need an input)
+    example: list[int],
     input_range: list[float],
     output_range: list[float],
     door: dict[str, Argument] | None = None,
@@ -204,7 +207,8 @@ def imported_generator(
     parsed = groups_from_arguments(groups)
     thin_(network, parsed, parse_percents(spec, len(parsed)))
     spoken = None if door is None else Door.from_arguments(door)
-    return ImportedGenerator(network, _as_range(input_range), _as_range(output_range), spoken)
+    latent = example[1] if len(example) == 2 else None
+    return ImportedGenerator(network, _as_range(input_range), _as_range(output_range), spoken, latent)
 
 
 def imported_kept(arguments: Mapping[str, Argument], narrow: Spec, wide: Spec) -> Kept:

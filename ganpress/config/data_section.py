@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from ganpress.config.base import Section
 from ganpress.config.bounds import Channels, FilePath, Images, ImageSize, Pixels, Share, ShareBelowHalf, SourceName
+from models.family import LATENT
 
 SomeChannels = Annotated[tuple[Channels, ...], Field(strict=False, min_length=1, max_length=2)]
 
@@ -58,6 +59,8 @@ class PrepareConfig(Section):
     """Height of the sources of conditional data; None: as the targets. 16 with image_size 64 is x4 super-resolution."""
     source_channels: Channels | None = None
     """Channels of the sources of conditional data; None: as `channels`. Label maps are not asked."""
+    latent: int = Field(default=LATENT, ge=1, le=4096)
+    """Numbers of a latent, for generators of unconditional data; that of an imported generator."""
     validation_fraction: ShareBelowHalf
     """Share of train held out for search and teacher selection."""
     max_train_images: Images | None = None

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy
 import torch
-from numpy._core.multiarray import scalar as _scalar  # type: ignore[attr-defined]
+from numpy._core.multiarray import scalar as _scalar
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, shown

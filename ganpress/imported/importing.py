@@ -177,7 +177,8 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
     notes += sentences
     run = partial(_run, door, fixed_noises(door))
     plan = put_constant_layers_(network, lambda one: run(one, example))
-    generator = ImportedGenerator(network, input_range, output_range, door).eval()
+    latent = example.shape[1] if example.dim() == 2 else None
+    generator = ImportedGenerator(network, input_range, output_range, door, latent).eval()
     notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, example)]
     groups = try_groups(network, example, find_groups(network, example, run=run), run=run)
     blueprint = Blueprint(

@@ -8,7 +8,7 @@ from ganpress.basics.progress import ticker
 from ganpress.config.training_section import DistillationTraining
 from ganpress.training.arithmetic import autocast
 from ganpress.training.loop import TrainingRun
-from models.wdcgan import LATENT
+from models.family import latent_of
 
 
 class TeacherImages:
@@ -29,6 +29,7 @@ class TeacherImages:
         self, teacher: nn.Module, config: DistillationTraining, run: TrainingRun, random: torch.Generator
     ) -> None:
         self._teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._latent = latent_of(teacher)
         self._config, self._random, self._device = config, random, device_of(teacher)
         self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, run)
 
@@ -36,7 +37,7 @@ class TeacherImages:
         """Latents (N, Z) and the teacher's images (N, C, H, W) of them, in float32, on the teacher's device."""
         count = self._config.batch_size
         if self._kept is None:
-            z = moved(torch.randn((count, LATENT), generator=self._random), self._device)
+            z = moved(torch.randn((count, self._latent), generator=self._random), self._device)
             return z, self._images(z)
         latents, images = self._kept
         chosen = torch.randint(len(latents), (count,), generator=self._random)
@@ -50,7 +51,7 @@ class TeacherImages:
         return images.float()
 
     def _draw_all(self, count: int, run: TrainingRun) -> tuple[Tensor, Tensor]:
-        latents = torch.randn((count, LATENT), generator=run.stream("teacher images"))
+        latents = torch.randn((count, self._latent), generator=run.stream("teacher images"))
         images = []
         with ticker(f"{run.label}, teacher", count, "images") as progress:
             for z in latents.split(self._config.batch_size):
