@@ -70,5 +70,5 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def is_for(family: str, conditional: bool) -> bool:
-    """Whether generators of this name read sources, where the data has some, or latents; an imported one may do both."""
+    """Whether generators of this name read sources, or else latents; an imported one may read either."""
     return family == IMPORTED or FAMILIES[family].conditional == conditional

@@ -180,7 +180,7 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
     latent = example.shape[1] if example.dim() == 2 else None
     generator = ImportedGenerator(network, input_range, output_range, door, latent).eval()
     notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, example)]
-    groups = try_groups(network, example, find_groups(network, example, run=run), run=run)
+    groups = try_groups(network, example, find_groups(network, example, True, run), run=run)
     blueprint = Blueprint(
         "imported",
         {

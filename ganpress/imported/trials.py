@@ -2,7 +2,8 @@
 
 A thinned network must compute what the whole one computes when every layer that reads the removed channels has zeros
 for them. That holds for any weights, so it is tried with random ones: a trained network may hide an error behind
-weights near zero. It finds what no graph shows: sizes written into the code, channels mixed by operations without
+weights near zero; a normalisation over all channels must then count those that stay alone. It finds what no graph
+shows: sizes written into the code, channels mixed by operations without
 weights (a softmax over channels, a mean), channels in another order than was thought.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ganpress.basics.seeding import torch_generator
 from ganpress.structure.channel_groups import FoundGroups, Refusal
@@ -78,11 +80,27 @@ def _failure(network: nn.Module, x: Tensor, groups: Sequence[ChannelGroup], run:
 def _masked(network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence[int]) -> nn.Module:
     """A copy of full width whose layers read zeros for the removed channels."""
     made = copy.deepcopy(network)
+    layers = dict(made.named_modules())
     for (name, side), index in kept_channels(network, groups, percents).items():
-        layer = made.get_submodule(name)
         if side == "in":
+            layer = made.get_submodule(name)
             removed = torch.ones(count_channels(layer, "in"), dtype=torch.bool)
             removed[index] = False
             weight = layer.get_parameter("weight")
             weight.index_fill_(axes(layer)["weight"].index("in"), removed.nonzero().flatten(), 0.0)
+        elif name in layers and isinstance(layer := layers[name], nn.GroupNorm) and layer.num_groups == 1:
+            made.set_submodule(name, _NormOfKept(layer, index))
     return made
+
+
+class _NormOfKept(nn.Module):
+    """A normalisation over all channels that counts those that stay alone; zeros for the others."""
+
+    def __init__(self, norm: nn.GroupNorm, index: Tensor) -> None:
+        super().__init__()
+        self._norm, self._index = norm, index
+
+    def forward(self, x: Tensor) -> Tensor:
+        parameters = [None if one is None else one[self._index] for one in (self._norm.weight, self._norm.bias)]
+        normed = functional.group_norm(x.index_select(1, self._index), 1, *parameters, self._norm.eps)
+        return torch.zeros_like(x).index_copy(1, self._index, normed)

@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from ganpress.structure.dependency_graph import ROOTS, Run, TracedChannels, is_grouped, run_plainly, trace_channels
 from models.imported_generator import one_line
-from models.thinning import KINDS, ChannelGroup, Side, Slot
+from models.thinning import KINDS, ChannelGroup, Side, Slot, channel_axis
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def find_groups(network: nn.Module, example: Tensor, parameters: bool = False, r
     Args:
         network: any network with static shapes; it is not changed.
         example: an input of one sample, (1, …).
-        parameters: whether to follow channels into parameters that belong to no standard layer. Such a group can be put
-            in another order, but `thin_` cannot make it smaller; the slot's layer is then the parameter's name.
+        parameters: whether to follow channels into parameters that belong to no standard layer; the slot's layer is
+            then the parameter's name.
         run: how the network is run.
     """
     try:
@@ -126,7 +126,7 @@ def _channel_group(
     merged = _merge_factor(network, list(slots), units)
     for dependency, pairs in members:
         if traced.is_parameter(dependency):
-            slots.update(dict.fromkeys(_slots(traced.parameter_name(dependency), "out", pairs, units)))
+            slots.update(dict.fromkeys(_parameter_slots(traced.parameter_name(dependency), network, pairs, units)))
     if units // merged < 2:
         raise Untraceable("it has a single channel, or a single group of channels")
     return ChannelGroup(name, units // merged, tuple(Slot(s.layer, s.side, s.offset, s.block * merged) for s in slots))
@@ -190,6 +190,19 @@ def _slots(layer: str, side: Side, pairs: list[tuple[int, int]], units: int) -> 
         start = end
 
 
+def _parameter_slots(name: str, network: nn.Module, pairs: list[tuple[int, int]], units: int) -> Iterator[Slot]:
+    """As `_slots`, of a parameter that belongs to no standard layer.
+
+    Raises:
+        Untraceable: if it has not one value for each channel along the axis where channels lie.
+    """
+    parameter = network.get_parameter(name)
+    axis = channel_axis(parameter.dim())
+    if axis is None or len({channel for channel, _ in pairs}) != parameter.shape[axis]:
+        raise Untraceable(f"its channels are tied to the parameter '{name}' of shape {tuple(parameter.shape)}")
+    yield from _slots(name, "out", pairs, units)
+
+
 def _merge_factor(network: nn.Module, slots: list[Slot], units: int) -> int:
     """How many units must go together, so that grouped convolutions and group normalisations keep whole groups.
 
@@ -210,5 +223,5 @@ def _merge_factor(network: nn.Module, slots: list[Slot], units: int) -> int:
 
 def _group_size(layer: nn.Module) -> int:
     if isinstance(layer, nn.GroupNorm):
-        return layer.num_channels // layer.num_groups
+        return 1 if layer.num_groups == 1 else layer.num_channels // layer.num_groups
     return layer.out_channels // layer.groups if is_grouped(layer) and isinstance(layer, _ConvNd) else 1

@@ -191,6 +191,19 @@ class _Blocks:
         return list(dict.fromkeys(i._replace(idx=i.idx // self.block) for i in indices))
 
 
+@dataclass(frozen=True)
+class _Halves:
+    """Index mapping of a gated linear unit: channel i is made of channels i and i + half."""
+
+    half: int
+    spread: bool
+
+    def __call__(self, indices: list[Any]) -> list[Any]:
+        if self.spread:
+            return [i._replace(idx=i.idx + start) for start in (0, self.half) for i in indices]
+        return list(dict.fromkeys(i._replace(idx=i.idx % self.half) for i in indices))
+
+
 def _nothing(_indices: list[Any]) -> list[Any]:
     """Index mapping of a broadcast: the one channel on one side has no counterpart among those on the other."""
     return []
@@ -254,6 +267,8 @@ def _map_operation(source: Any, node: Any) -> str | None:
         _map_edge(source, node, _Blocks(read[1] // made[1], False), _Blocks(read[1] // made[1], True))
     elif operation == "PixelUnshuffle" or flattened:
         _map_edge(source, node, _Blocks(made[1] // read[1], True), _Blocks(made[1] // read[1], False))
+    elif operation == "Glu" and read[1] == 2 * made[1]:
+        _map_edge(source, node, _Halves(made[1], False), _Halves(made[1], True))
     elif read[1] == 1:
         _map_edge(source, node, _nothing, _nothing)
     else:
