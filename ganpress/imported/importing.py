@@ -34,6 +34,7 @@ from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build
 from models.plain_network import as_float32_, fold_
 from models.user_modules import is_path
 
+PROGRAMS = frozenset({".pt2", ".onnx", ".pt", ".pth", ".ckpt", ".bin", ".safetensors"})
 SHOWN_LAYERS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -155,6 +156,11 @@ def bring_in(request: ImportRequest, network: nn.Module | None = None) -> Brough
 
 @torch.no_grad()
 def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Brought:
+    if Path(request.source).suffix in PROGRAMS:
+        raise ConfigError(
+            f"{request.source} is a file of weights or a finished graph, which has no layers to rebuild: name the function "
+            f"that builds the network, e.g. my_module.py:build, with --weights {Path(request.source).name}"
+        )
     example, door = _example_and_door(request)
     for option, values in (("--input-range", request.input_range), ("--output-range", request.output_range)):
         _check_range(option, values)
