@@ -214,8 +214,8 @@ def _lines(card: "ImportCard") -> list[str]:
     return [
         f"imported/{card.name} is {card.source}: {shapes[0]} in {ranges[0]} -> {shapes[1]} in {ranges[1]}",
         f"{card.cost.parameters:,} parameters, {card.cost.macs_exact:,} MACs, {card.cost.size_bytes:,} bytes",
-        *(f"  {note}" for note in card.notes),
         *_group_lines(card),
+        *(f"note: {note}" for note in card.notes),
         f"next: commit imported/{card.name}.dvc with git, and set candidate.imported to imported/{card.name}",
     ]
 

@@ -158,8 +158,8 @@ def bring_in(request: ImportRequest, network: nn.Module | None = None) -> Brough
 def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Brought:
     if Path(request.source).suffix in PROGRAMS:
         raise ConfigError(
-            f"{request.source} is a file of weights or a finished graph, which has no layers to rebuild: name the function "
-            f"that builds the network, e.g. my_module.py:build, with --weights {Path(request.source).name}"
+            f"{request.source} is a file of weights or a finished graph, which has no layers to rebuild: name the "
+            f"function that builds the network, e.g. my_module.py:build, with --weights {Path(request.source).name}"
         )
     example, door = _example_and_door(request)
     for option, values in (("--input-range", request.input_range), ("--output-range", request.output_range)):

@@ -101,6 +101,6 @@ class _NormOfKept(nn.Module):
         self._norm, self._index = norm, index
 
     def forward(self, x: Tensor) -> Tensor:
-        parameters = [None if one is None else one[self._index] for one in (self._norm.weight, self._norm.bias)]
-        normed = functional.group_norm(x.index_select(1, self._index), 1, *parameters, self._norm.eps)
+        weight, bias = (one[self._index] if self._norm.affine else None for one in (self._norm.weight, self._norm.bias))
+        normed = functional.group_norm(x.index_select(1, self._index), 1, weight, bias, self._norm.eps)
         return torch.zeros_like(x).index_copy(1, self._index, normed)
