@@ -15,7 +15,21 @@ from ganpress.errors import ConfigError
 from ganpress.files.checkpoint import load_model
 from ganpress.imported.importing import ImportRequest, import_generator
 from ganpress.tracking import StageRun
-from tasks import candidate, compress, control, export, judge, search, student, subnet, supernet, teacher
+from tasks import (
+    candidate,
+    compress,
+    control,
+    evaluate,
+    export,
+    judge,
+    report,
+    search,
+    student,
+    subnet,
+    supernet,
+    sweep,
+    teacher,
+)  # fmt: skip
 from tasks.shared.stage import Stage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -48,12 +62,15 @@ CHANGES = {
         "calibration_images": 16,
         "items": {"int8": {"generator": "subnet", "weight_bits": 8, "activation_bits": 8}},
     },
+    "sweep": {"bits": [6], "images": 40},
+    "evaluate": {"images": 40, "kid_subsets": 2, "kid_subset_size": 20},
     "export": {"verification_images": 8, "items": {"int8": {"generator": "compress/int8"}}},
 }
 ORDER = (
     (judge, "judge", None), (candidate, "candidate", "mine"), (teacher, "teacher", None), (student, "student", "half"),
     (student, "student", "joint"), (control, "control", "d1"), (supernet, "supernet", None), (search, "search", None),
-    (subnet, "subnet", None), (compress, "compress", "int8"), (export, "export", "int8"),
+    (subnet, "subnet", None), (compress, "compress", "int8"), (export, "export", "int8"), (sweep, "sweep", "mse-6"),
+    (evaluate, "evaluate", None), (report, "report", None),
 )  # fmt: skip
 
 
@@ -114,6 +131,15 @@ def test_the_edge_file_is_proven(chain):
     assert card["number_type"] == "w8a8"
     assert card["inputs"][0]["shape"] == ["batch", LATENT]
     assert card["verification"]["snr_db"] is None or card["verification"]["snr_db"] > 15
+
+
+@pytest.mark.slow
+def test_every_generator_is_measured_and_reported(chain):
+    metrics = json.loads((chain / "artifacts/evaluate/metrics.json").read_text())
+    measured = {"teacher", "student/half", "student/joint", "control/d1", "subnet", "compress/int8", "export/int8"}
+    assert measured <= set(metrics)
+    assert metrics["teacher"]["fid_retained"] == 1
+    assert "imported" in (chain / "artifacts/report/report.html").read_text()
 
 
 def test_latents_of_another_length_are_refused_with_the_key(tmp_path, write_prepared):
