@@ -41,7 +41,7 @@ def compress(
     target: Annotated[str, typer.Option(help="Runtime, see `ganpress targets`.", callback=one_line(64))] = "onnx",
     example_input: ExampleInput = None,
     inputs: Inputs = None,
-    output: Output = "",
+    output: Output = None,
     layout: LayoutOption = "NCHW",
     noise: NoiseOption = "refused",
     input_range: InputRange = None,

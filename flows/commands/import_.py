@@ -61,8 +61,12 @@ Inputs = Annotated[
     ),
 ]
 Output = Annotated[
-    str,
-    typer.Option(metavar="INDEX|NAME", help="Which result is the image, e.g. 1 or images.0; default: looked for."),
+    str | None,
+    typer.Option(
+        metavar="INDEX|NAME",
+        help="Which result is the image, e.g. 1 or images.0; default: looked for.",
+        callback=one_line(256),
+    ),
 ]
 LayoutOption = Annotated[
     str, typer.Option("--layout", metavar="NCHW|NHWC", help="Of the maps that it reads and draws.")
@@ -85,7 +89,7 @@ def import_(
     weights: Weights = None,
     example_input: ExampleInput = None,
     inputs: Inputs = None,
-    output: Output = "",
+    output: Output = None,
     layout: LayoutOption = "NCHW",
     noise: NoiseOption = "refused",
     name: Annotated[str | None, typer.Option(help="Folder below imported/; default: the module or family.")] = None,
@@ -120,7 +124,7 @@ def request_of(
     weights: Path | None,
     example_input: str | None,
     inputs: list[str] | None,
-    output: str,
+    output: str | None,
     layout: str,
     noise: str,
     input_range: str | None,
@@ -142,7 +146,7 @@ def request_of(
         input_range=None if input_range is None else _parse_range("--input-range", input_range),
         output_range=None if output_range is None else _parse_range("--output-range", output_range),
         inputs=tuple(map(_parse_input, inputs or ())),
-        output=output,
+        output=output or "",
         layout=_one_of("--layout", layout, ("NCHW", "NHWC")),
         noise=_one_of("--noise", noise, ("refused", "fixed", "input")),
         weights_key=weights_key,

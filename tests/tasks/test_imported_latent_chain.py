@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.params import Params, merge_overlay
@@ -100,6 +101,7 @@ def chain(tmp_path_factory, write_prepared):
     meta = read_meta(root / "artifacts" / "prepare")
     object.__setattr__(meta, "latent", LATENT)
     meta.save(root / "artifacts" / "prepare")
+    (root / "params.yaml").write_text(yaml.safe_dump(params_with({})))
     bring_in(root)
     for module, name, item in ORDER:
         execute(root, module, name, item)
