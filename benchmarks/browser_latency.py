@@ -35,7 +35,7 @@ from ganpress.edge.proof.card_writing import write_card
 from ganpress.edge.proof.edge_card import Lineage
 from ganpress.edge.proof.verification import Verification
 from ganpress.performance.latency import measure_latency
-from models.wdcgan import LATENT
+from models.family import LATENT
 
 FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
 CACHE = Path(".ganpress") / "browser"

@@ -24,8 +24,8 @@ from ganpress.metrics.judges.feature_networks import load_judge
 from ganpress.metrics.scoring import Generate
 from ganpress.performance.generator_cost import generator_cost
 from models.builders import generator_blueprint
-from models.family import Canvas
-from models.wdcgan import LATENT, WdcganGenerator, wdcgan_generator
+from models.family import LATENT, Canvas
+from models.wdcgan import WdcganGenerator, wdcgan_generator
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TEACHER, COMPRESSED = "resnet-9", "resnet-9 compressed"

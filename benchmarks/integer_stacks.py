@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.edge_rows import compare
-from benchmarks.edge_subjects import LATENT, PLAIN, generator_like_trained
+from benchmarks.edge_subjects import PLAIN, generator_like_trained
 from benchmarks.edge_timing import time_in_turn
 from ganpress.basics.seeding import torch_generator
 from ganpress.compression.quantization import quantize
 from ganpress.metrics.scoring import Generate
 from ganpress.registries import TARGETS
+from models.family import LATENT
 
 SIZE = 64
 

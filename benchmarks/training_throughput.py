@@ -26,7 +26,8 @@ from ganpress.data.prepared.arrays import ImageArray
 from ganpress.training.gan import train_gan
 from ganpress.training.loop import Checkpointing, TrainingRun
 from ganpress.training.losses import gan_discriminator_loss, gan_generator_loss
-from models.wdcgan import LATENT, wdcgan_discriminator, wdcgan_generator
+from models.family import LATENT
+from models.wdcgan import wdcgan_discriminator, wdcgan_generator
 
 BATCH = 64
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import typer
 
 from flows.commands.compare import compare
+from flows.commands.compress import compress
 from flows.commands.cost import cost
 from flows.commands.data import data
 from flows.commands.demo import demo
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, status, compare, ui, doctor, cost, targets, serve, demo, promote, rollback):
+for command in (run, status, compare, compress, ui, doctor, cost, targets, serve, demo, promote, rollback):
     app.command()(command)
 app.command(name="import")(import_)
 if isinstance(data, typer.Typer):

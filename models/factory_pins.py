@@ -8,16 +8,15 @@ that these import. All are found on Python's search path without importing anyth
 
 import ast
 import hashlib
-import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from models.user_modules import file_of, find_source, is_own, is_path, look_here, split_factory
+
 Sources = Mapping[str, str]
 """Name of a module -> sha256 of its file."""
 
-OWN_PACKAGES = frozenset({"flows", "ganpress", "models", "tasks"})
-"""This project's own code is no part of a user's sources."""
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 LARGEST_SOURCE_BYTES = 16 * 2**20
 MOST_SOURCES = 1_000
@@ -25,58 +24,6 @@ MOST_SOURCES = 1_000
 
 _pinned: dict[str, list[Sources]] = {}
 _verified: set[str] = set()
-
-
-def split_factory(factory: str) -> tuple[str, str]:
-    """Take `module:function` apart.
-
-    Raises:
-        ValueError: if it is not written so.
-    """
-    module, colon, function = factory.partition(":")
-    if not colon or not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError(
-            f"{factory[:100]!r} does not name a function; write module:function, e.g. my_module:build_generator"
-        )
-    return module, function
-
-
-def look_here() -> str:
-    """Put the working directory first on Python's search path, as `python -m` does, and return it."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-        importlib.invalidate_caches()
-    return here
-
-
-def find_source(module: str) -> Path | None:
-    """The file that `import module` would run, found without importing it or the packages above it; None without one.
-
-    A built-in module and a package without `__init__.py` have no file.
-    """
-    path: list[str] | None = None
-    found = None
-    parts = module.split(".")
-    for count in range(1, len(parts) + 1):
-        if count > 1 and path is None:
-            return None  # the part above is a module, not a package
-        name = ".".join(parts[:count])
-        specs = (finder.find_spec(name, path) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-        found = next((spec for spec in specs if spec is not None), None)
-        if found is None:
-            return None
-        path = _locations(found.submodule_search_locations)
-    return Path(found.origin) if found is not None and found.has_location and found.origin else None
-
-
-def _locations(found: list[str] | None) -> list[str] | None:
-    if found is None:
-        return None
-    try:
-        return list(found)
-    except KeyError:  # a package without __init__.py inside another one asks the other, which is not imported
-        return list(getattr(found, "_path", []))
 
 
 def sources_of(factory: str) -> dict[str, str]:
@@ -90,12 +37,12 @@ def sources_of(factory: str) -> dict[str, str]:
     start = find_source(module)
     if start is None:
         raise ValueError(f"module '{module}' has no source file that could be pinned")
-    inside = _neighbourhood(module, start)
+    inside, beside = _neighbourhood(module, start), _beside(module)
     found: dict[str, str] = {}
     waiting = list(_with_parents(module))
     while waiting:
         name = waiting.pop()
-        path = None if name in found else find_source(name)
+        path = None if name in found else find_source(name, beside)
         if path is None or not _belongs(name, path, inside):
             continue
         if len(found) == MOST_SOURCES:
@@ -107,8 +54,15 @@ def sources_of(factory: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def _beside(module: str) -> Path | None:
+    """The folder whose modules a file that is named by its path finds first."""
+    return file_of(module).parent if is_path(module) else None
+
+
 def _neighbourhood(module: str, path: Path) -> str | Path:
     """What counts as beside a module: its own package where it is installed, else the folder that it is found in."""
+    if is_path(module):
+        return path.parent
     top = module.partition(".")[0]
     if INSTALLED & set(path.parts) or Path(sys.base_prefix) in path.parents:
         return top
@@ -116,14 +70,14 @@ def _neighbourhood(module: str, path: Path) -> str | Path:
 
 
 def _belongs(name: str, path: Path, inside: str | Path) -> bool:
-    top = name.partition(".")[0]
-    if top in OWN_PACKAGES:
+    if is_own(path):
         return False
+    top = name.partition(".")[0]
     return top == inside if isinstance(inside, str) else inside in path.parents and not INSTALLED & set(path.parts)
 
 
 def _with_parents(module: str) -> Iterator[str]:
-    parts = module.split(".")
+    parts = [module] if is_path(module) else module.split(".")
     return (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
@@ -139,7 +93,7 @@ def _imports(name: str, path: Path, content: bytes) -> list[str]:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []  # it cannot be imported either, and the import says why
-    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    package = name if path.stem == "__init__" else "" if is_path(name) else name.rpartition(".")[0]
     found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -148,7 +102,7 @@ def _imports(name: str, path: Path, content: bytes) -> list[str]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
             found += [*_with_parents(origin), *(f"{origin}.{alias.name}" for alias in node.names)]
-    return [one for one in dict.fromkeys(found) if one and ".." not in one and not one.endswith("*")]
+    return [one for one in dict.fromkeys(found) if one and ".." not in one and one[0] != "." and not one.endswith("*")]
 
 
 def changed_source(factory: str, sources: Sources) -> str | None:
@@ -166,7 +120,7 @@ def changed_source(factory: str, sources: Sources) -> str | None:
     if module not in sources:
         return f"module '{module}' is not found"
     for name, digest in sources.items():
-        path = find_source(name)
+        path = find_source(name, _beside(module))
         if path is None:
             return f"module '{name}' is not found"
         if hashlib.sha256(_content(path)).hexdigest() != digest:

@@ -69,6 +69,6 @@ def split_name(name: str) -> tuple[str, str]:
     return family, spec
 
 
-def is_conditional(family: str) -> bool:
-    """Whether generators of this name read a source; else latents."""
-    return family == IMPORTED or FAMILIES[family].conditional
+def is_for(family: str, conditional: bool) -> bool:
+    """Whether generators of this name read sources, or else latents; an imported one may read either."""
+    return family == IMPORTED or FAMILIES[family].conditional == conditional

@@ -13,6 +13,10 @@ Argument = int | float | str | bool | None | list["Argument"] | dict[str, "Argum
 """What a builder takes: anything that JSON holds."""
 
 
+LATENT = 100
+"""Numbers of a latent, unless the data's `meta.json` says otherwise (Aguinaldo et al. 2019)."""
+
+
 @dataclass(frozen=True)
 class Canvas:
     """What a generator reads and draws."""
@@ -26,6 +30,8 @@ class Canvas:
     source_height: int = 0
     """0 where the source is as high as the image."""
     source_width: int = 0
+    latent: int = LATENT
+    """Numbers of a latent, where it reads no source."""
 
     def __str__(self) -> str:
         source = f" from {self.reads} channels" if self.reads else ""
@@ -73,6 +79,10 @@ class Family:
 
     def input_shape(self, canvas: Canvas) -> tuple[int, ...]:
         """Shape of an input of one sample."""
-        from models.wdcgan import LATENT
+        return (1, *canvas.source_shape) if self.conditional else (1, canvas.latent)
 
-        return (1, *canvas.source_shape) if self.conditional else (1, LATENT)
+
+def latent_of(generator: "nn.Module") -> int:
+    """Numbers of a latent that a generator reads, by what it, or the one inside it, says of itself."""
+    found = (getattr(one, "latent", None) for one in generator.modules())
+    return next((latent for latent in found if isinstance(latent, int)), LATENT)

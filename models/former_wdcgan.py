@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from models.builders import Blueprint, quantized_generator
-from models.family import Argument
+from models.family import LATENT, Argument
 from models.quantized_layers import ChannelQuantizer, QuantizedConv
-from models.wdcgan import LATENT
 
 
 class FormerWdcgan(nn.Module):

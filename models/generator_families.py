@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from models.base_channels import COUNT
-from models.family import Argument, Canvas, Family
+from models.family import LATENT, Argument, Canvas, Family
 
 if TYPE_CHECKING:
     from models.elastic import Kept, Spec
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def _wdcgan(spec: str, canvas: Canvas) -> dict[str, Argument]:
     if canvas.height != canvas.width:
         raise ValueError(f"W-DCGAN makes square images, found {canvas.height}x{canvas.width}")
-    return {"spec": spec, "size": canvas.height, "channels": canvas.channels}
+    latent: dict[str, Argument] = {} if canvas.latent == LATENT else {"latent": canvas.latent}  # as files of before say
+    return {"spec": spec, "size": canvas.height, "channels": canvas.channels, **latent}
 
 
 def _same_size(canvas: Canvas) -> None:

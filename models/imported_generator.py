@@ -7,7 +7,7 @@ values only.
 """
 
 import copy
-import importlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from models.elastic import Kept, Spec
-from models.factory_pins import look_here, split_factory
 from models.family import Argument
+from models.imported_door import Door, fixed_noises
+from models.plain_network import as_float32_, fold_, put_plain_
 from models.thinning import ChannelGroup, Slot, kept_indices, thin_
+from models.user_modules import import_users, look_here, split_factory, users_turn
 
 Range = tuple[float, float]
 SYMMETRIC: Range = (-1.0, 1.0)
@@ -32,23 +34,49 @@ class ImportedGenerator(nn.Module):
     """A foreign network behind the conventions of this project: one tensor in, images in [-1, 1] out.
 
     Inputs (N, …) -> images (N, C, H, W). Images that it reads are mapped from [-1, 1] to its own range, and its images
-    back; values outside its range stay outside. Where the network returns several things, the first is the image.
+    back; values outside its range stay outside.
 
     Args:
-        network: takes one tensor.
+        network: the user's.
         input_range: values that the network expects for black and white; [-1, 1] also stands for latents.
         output_range: values that the network gives for black and white.
+        door: how it is spoken to; the default reads one tensor and takes the first result for the image.
+        latent: numbers of a latent; None where it reads pictures.
     """
 
-    def __init__(self, network: nn.Module, input_range: Range = SYMMETRIC, output_range: Range = SYMMETRIC) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        input_range: Range = SYMMETRIC,
+        output_range: Range = SYMMETRIC,
+        door: Door | None = None,
+        latent: int | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.input_range = input_range
         self.output_range = output_range
+        self.door = door or Door()
+        self.latent = latent
+        for place, numbers in enumerate(fixed_noises(self.door) if self.door.noise == "fixed" else ()):
+            self.register_buffer(f"noise{place}", numbers)
 
     def forward(self, x: Tensor) -> Tensor:
-        images = first_tensor(self.network(_map_range(x, SYMMETRIC, self.input_range)))
+        fixed = [
+            self.get_buffer(f"noise{place}") for place in range(len(self.door.noises) * (self.door.noise == "fixed"))
+        ]
+        images = self.door.call(self.network, x, lambda one: _map_range(one, SYMMETRIC, self.input_range), fixed)
         return _map_range(images, self.output_range, SYMMETRIC)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ImportedGenerator":
+        """A copy; tensors that a forward pass has left in attributes come without their history, which has no copy."""
+        for module in self.modules():
+            for value in module.__dict__.values():
+                if isinstance(value, Tensor) and not value.is_leaf:
+                    memo[id(value)] = value.detach().clone()
+        made = memo[id(self)] = type(self).__new__(type(self))
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
 
 
 def _map_range(x: Tensor, source: Range, target: Range) -> Tensor:
@@ -56,21 +84,6 @@ def _map_range(x: Tensor, source: Range, target: Range) -> Tensor:
         return x
     factor = (target[1] - target[0]) / (source[1] - source[0])
     return (x - source[0]) * factor + target[0]
-
-
-def first_tensor(result: Any) -> Tensor:
-    """Take the image out of what a network returns: a tensor, or the first entry of a mapping or sequence.
-
-    Raises:
-        ValueError: if there is no tensor.
-    """
-    while not isinstance(result, Tensor):
-        entries = list(result.values()) if isinstance(result, Mapping) else result
-        if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
-            raise ValueError(f"a generator must return a tensor, or a mapping or tuple that starts with one; "
-                             f"found {type(result).__name__}")  # fmt: skip
-        result = entries[0]
-    return result
 
 
 def load_factory(factory: str) -> Callable[[], nn.Module]:
@@ -82,7 +95,8 @@ def load_factory(factory: str) -> Callable[[], nn.Module]:
     module_name, function_name = split_factory(factory)
     here = look_here()
     try:
-        module = importlib.import_module(module_name)
+        with users_turn(module_name):
+            module = import_users(module_name)
     except Exception as error:
         raise ValueError(f"module '{module_name}' cannot be imported from {here}: {one_line(error)}") from error
     function = getattr(module, function_name, None)
@@ -101,7 +115,7 @@ def build_network(factory: str) -> nn.Module:
     """
     function = load_factory(factory)
     try:
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]), users_turn(split_factory(factory)[0]):
             network = function()
     except Exception as error:
         raise ValueError(f"{factory}() failed: {one_line(error)}") from error
@@ -110,10 +124,30 @@ def build_network(factory: str) -> nn.Module:
     return network
 
 
+def build_plain(factory: str, plain: Mapping[str, Any] | None) -> nn.Module:
+    """A user's network with its layers as an import has found them, see `models.plain_network`.
+
+    Args:
+        factory: `module:function`.
+        plain: `layers`, the plan of the plain ones; None leaves the network as it is built.
+
+    Raises:
+        ValueError: as `build_network`.
+    """
+    network = build_network(factory)
+    if plain is not None:
+        with torch.no_grad():
+            as_float32_(network)
+            fold_(network)
+            put_plain_(network, plain["layers"])
+    return network
+
+
 @lru_cache(maxsize=8)
-def _template(factory: str) -> nn.Module:
-    """The user's network without weights, on the meta device; never changed, only copied."""
-    return build_network(factory).to("meta")
+def _template(factory: str, plain: str) -> nn.Module:
+    """The user's network without weights, on the meta device; never changed, only copied; `plain` is JSON."""
+    with torch.device("cpu"):
+        return build_plain(factory, json.loads(plain)).to("meta")
 
 
 def _copy_structure(network: nn.Module) -> nn.Module:
@@ -147,9 +181,11 @@ def imported_generator(
     factory: str,
     spec: str,
     groups: dict[str, Argument],
-    example: list[int],  # noqa: ARG001 (kept in the blueprint for those who need an input)
+    example: list[int],
     input_range: list[float],
     output_range: list[float],
+    door: dict[str, Argument] | None = None,
+    plain: dict[str, Argument] | None = None,
 ) -> ImportedGenerator:
     """Build a user's generator at any width; on the meta device from a copy, without calling the user's function.
 
@@ -160,21 +196,26 @@ def imported_generator(
         example: shape of an input of one sample.
         input_range: values of black and white that the network reads.
         output_range: values of black and white that the network gives.
+        door: a `models.imported_door.Door` as plain values; None in files of before.
+        plain: what became of its layers, see `build_plain`; None in files of before.
 
     Raises:
         ValueError: if the function fails, or the spec does not fit the groups.
     """
     on_meta = torch.get_default_device().type == "meta"
-    network = _copy_structure(_template(factory)) if on_meta else build_network(factory)
+    network = _copy_structure(_template(factory, json.dumps(plain))) if on_meta else build_plain(factory, plain)
     parsed = groups_from_arguments(groups)
     thin_(network, parsed, parse_percents(spec, len(parsed)))
-    return ImportedGenerator(network, _as_range(input_range), _as_range(output_range))
+    spoken = None if door is None else Door.from_arguments(door)
+    latent = example[1] if len(example) == 2 else None
+    return ImportedGenerator(network, _as_range(input_range), _as_range(output_range), spoken, latent)
 
 
 def imported_kept(arguments: Mapping[str, Argument], narrow: Spec, wide: Spec) -> Kept:
     """Which indices of the wide generator's tensors the narrow one keeps, where these are not the first ones."""
     groups = groups_from_arguments(arguments["groups"])
-    kept = kept_indices(_template(str(arguments["factory"])), groups, narrow.numbers, wide.numbers)
+    template = _template(str(arguments["factory"]), json.dumps(arguments.get("plain")))
+    kept = kept_indices(template, groups, narrow.numbers, wide.numbers)
     return {PREFIX + name: indices for name, indices in kept.items()}
 
 

@@ -30,7 +30,9 @@ KINDS = (_ConvNd, nn.Linear, *NORMS, nn.GroupNorm, nn.PReLU)
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a group's channels lie in one layer: unit u has the channels offset + u block … offset + (u + 1) block - 1.
+    """Where a group's channels lie in one layer, or in a parameter that belongs to none.
+
+    Unit u has the channels offset + u block … offset + (u + 1) block - 1.
 
     Behind a concatenation the offset is not 0; before a pixel shuffle, or behind a flattening, the block is not 1.
     """
@@ -79,6 +81,24 @@ def _filter_axes(layer: _ConvNd) -> tuple[Side | None, ...]:
     return ("in", "out") if layer.transposed else ("out", "in")
 
 
+def channel_axis(dimensions: int) -> int | None:
+    """Where a bare parameter of so many dimensions has its channels, laid beside maps (N, C, H, W) from the right."""
+    return {1: 0, 2: 1, 3: 0, 4: 1}.get(dimensions)
+
+
+def _is_layer(network: nn.Module, name: str) -> bool:
+    owner, _, leaf = name.rpartition(".")
+    return not isinstance(getattr(network.get_submodule(owner), leaf, None), Tensor)
+
+
+def _slot_length(network: nn.Module, name: str, side: Side) -> int:
+    """Channels of a layer on one side, or of a bare parameter."""
+    if _is_layer(network, name):
+        return count_channels(network.get_submodule(name), side)
+    parameter = network.get_parameter(name)
+    return int(parameter.shape[channel_axis(parameter.dim()) or 0])
+
+
 def count_channels(layer: nn.Module, side: Side) -> int:
     """Channels of a layer on one side."""
     names = {
@@ -112,10 +132,10 @@ def kept_channels(
     for group, percent in zip(groups, percents, strict=True):
         kept = group.kept_units(percent)
         for slot in group.slots:
-            layer = network.get_submodule(slot.layer)
+            layer = network.get_submodule(slot.layer) if _is_layer(network, slot.layer) else None
             if isinstance(layer, nn.PReLU) and layer.num_parameters == 1:
                 continue  # one slope for all channels
-            length = count_channels(layer, slot.side)
+            length = _slot_length(network, slot.layer, slot.side)
             mask = masks.setdefault((slot.layer, slot.side), torch.ones(length, dtype=torch.bool, device="cpu"))
             mask[slot.offset + kept * slot.block : slot.offset + group.units * slot.block] = False
     return {place: mask.nonzero().flatten() for place, mask in masks.items()}
@@ -128,6 +148,11 @@ def thin_(network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence
         ValueError: see `kept_channels`.
     """
     for (name, side), index in kept_channels(network, groups, percents).items():
+        if not _is_layer(network, name):
+            owner, _, leaf = name.rpartition(".")
+            axis = channel_axis(network.get_parameter(name).dim()) or 0
+            _replace_tensor_(network.get_submodule(owner), leaf, axis, index)
+            continue
         layer = network.get_submodule(name)
         if len(index) == count_channels(layer, side):
             continue
@@ -162,7 +187,8 @@ def _set_channels_(layer: nn.Module, side: Side, count: int) -> None:
         else:
             layer.out_features = count
     elif isinstance(layer, nn.GroupNorm):
-        layer.num_groups = count // (layer.num_channels // layer.num_groups)
+        if layer.num_groups > 1:  # one group is all that there is
+            layer.num_groups = count // (layer.num_channels // layer.num_groups)
         layer.num_channels = count
     elif isinstance(layer, nn.PReLU):
         layer.num_parameters = count
@@ -189,8 +215,14 @@ def kept_indices(
         place: torch.searchsorted(full[place], index) for place, index in kept_channels(network, groups, narrow).items()
     }
     scattered = {place: index for place, index in positions.items() if int(index[-1]) != len(index) - 1}
-    kept = {}
+    kept: dict[str, tuple[Tensor | None, ...]] = {}
     for name in dict.fromkeys(layer for layer, _ in scattered):
+        if not _is_layer(network, name):
+            dimensions = network.get_parameter(name).dim()
+            places: list[Tensor | None] = [None] * dimensions
+            places[channel_axis(dimensions) or 0] = scattered[name, "out"]
+            kept[name] = tuple(places)
+            continue
         layer = network.get_submodule(name)
         for tensor_name, sides in axes(layer).items():
             indices = tuple(None if side is None else scattered.get((name, side)) for side in sides)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LATENT = 100
+from models.family import LATENT
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,10 @@ class UpBlock(nn.Module):
 class WdcganGenerator(nn.Module):
     """z (N, Z) -> images (N, C, H, W) in [-1, 1]."""
 
-    def __init__(self, spec: WdcganSpec, channels: int) -> None:
+    def __init__(self, spec: WdcganSpec, channels: int, latent: int = LATENT) -> None:
         super().__init__()
-        widths = (LATENT, *spec.widths)
+        self.latent = latent
+        widths = (latent, *spec.widths)
         self.blocks = nn.ModuleList(
             UpBlock(wide, narrow, first=level == 0) for level, (wide, narrow) in enumerate(pairwise(widths))
         )
@@ -134,9 +135,9 @@ def initialize_weights(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def wdcgan_generator(spec: str, size: int, channels: int) -> WdcganGenerator:
+def wdcgan_generator(spec: str, size: int, channels: int, latent: int = LATENT) -> WdcganGenerator:
     """Build a generator; `spec` is the text form of a `WdcganSpec`, e.g. ``"16"``."""
-    return WdcganGenerator(WdcganSpec.parse(spec, hidden_levels(size)), channels)
+    return WdcganGenerator(WdcganSpec.parse(spec, hidden_levels(size)), channels, latent)
 
 
 def wdcgan_discriminator(depth: int, size: int, channels: int, normalise: bool) -> WdcganDiscriminator:

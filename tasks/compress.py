@@ -4,13 +4,13 @@
 stages behind.
 """
 
-import copy
 import json
 from typing import Any
 
 from torch import Tensor, nn
 
 from ganpress.basics.seeding import derived_seed
+from ganpress.compression.applying import apply_item, held_out_count
 from ganpress.compression.compressor import CompressionData
 from ganpress.compression.packed.packing import load_packed, save_packed
 from ganpress.compression.record import CompressionRecord, record_compression
@@ -21,17 +21,10 @@ from ganpress.metrics.fidelity import compare_outputs
 from ganpress.structure.input_checks import check_generator, check_inputs
 from ganpress.tracking import StageRun
 from ganpress.training.loop import TrainingRun
-from models.builders import Blueprint
 from tasks.shared.generator_training import checkpointing
 from tasks.shared.item_generators import load_generator
 from tasks.shared.previous_outputs import keeps_former
 from tasks.shared.stage import Stage, stage_main
-
-HELD_OUT_IMAGES = 256
-"""Inputs, never calibrated on, that the difference to the original is measured on."""
-HELD_OUT_VALUES = 2**22
-"""Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
-FEWEST_HELD_OUT = 8
 
 
 @keeps_former
@@ -51,7 +44,7 @@ def work(stage: Stage, run: StageRun) -> None:
     check_inputs(original, held_out, "inputs of the validation split")
     training = TrainingRun(stage.seed, stage.label, checkpointing(stage, [source]))
     data = CompressionData(calibration, seed, open_inputs(prepared, "train"), training, stage.device)
-    compressed, blueprint = compress(original, blueprint, item, data)
+    compressed, blueprint = apply_item(original, blueprint, item, data)
     path, packed = stage.out / "generator.safetensors", stage.out / "generator.ganpack"
     save_packed(packed, compressed, blueprint)
     compressed, blueprint = load_packed(packed)  # what is measured from here on is what the small file holds
@@ -72,20 +65,6 @@ def work(stage: Stage, run: StageRun) -> None:
     run.produces_model(path, family=stage.name, params={"generator": item.generator} | _options(item), metrics=metrics)
 
 
-def compress(
-    original: nn.Module, blueprint: Blueprint, item: CompressItem, data: CompressionData
-) -> tuple[nn.Module, Blueprint]:
-    """Prune and quantize a copy of `original`; a generator that is only pruned keeps its architecture.
-
-    Raises:
-        ConfigError: if an option does not fit the generator, or the calibration inputs do not.
-    """
-    model = copy.deepcopy(original)
-    for compressor, options in item.algorithms():
-        model, blueprint = compressor.compress(model, blueprint, options, data)
-    return model, blueprint
-
-
 def _options(item: CompressItem) -> dict[str, Any]:
     """All options of an item's algorithms, defaults included; those of another package bear the algorithm's name."""
     found: dict[str, Any] = {}
@@ -104,11 +83,6 @@ def _record(
     scans = [one.scan(original, of, calibration) for one, of in item.algorithms() if one.scan is not None]
     scan = next((one for one in scans if one is not None), None)
     return record_compression(compressed, item.generator, source_md5, sparsity, options, calibration[:1], scan)
-
-
-def held_out_count(example: Tensor) -> int:
-    """Inputs that the difference is measured on, for inputs of the size of `example` (1, …)."""
-    return max(FEWEST_HELD_OUT, min(HELD_OUT_IMAGES, HELD_OUT_VALUES // example.numel()))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from torch import nn
 from ganpress.basics.device import copied_to
 from ganpress.basics.progress import ticker
 from ganpress.basics.seeding import derived_seed
+from ganpress.compression.applying import held_out_count
 from ganpress.config.edge_section import CompressConfig, EvaluateConfig
 from ganpress.config.sweep_section import SweepConfig
 from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs, open_inputs
@@ -27,7 +28,6 @@ from ganpress.metrics.judges.feature_networks import Judge, load_judge
 from ganpress.metrics.scores import Scores
 from ganpress.structure.input_checks import check_generator, check_inputs
 from ganpress.tracking import StageRun
-from tasks.compress import held_out_count
 from tasks.shared.generator_training import prepared, write_json
 from tasks.shared.item_generators import load_generator
 from tasks.shared.stage import Stage, require, stage_main

@@ -17,7 +17,8 @@ from ganpress.imported.import_card import load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models import factory_pins
 from models.builders import Blueprint
-from models.factory_pins import find_source, sources_of
+from models.factory_pins import sources_of
+from models.user_modules import find_source
 
 NETWORK = """
 import pathlib
@@ -229,3 +230,35 @@ def test_finding_a_module_imports_none(folder):
     assert find_source("inside.deep.none") is None
     assert find_source("mine.none") is None
     assert not (folder / "RAN").exists()
+
+
+def test_a_file_may_bear_any_name_and_is_pinned_with_what_lies_beside_it(tmp_path, monkeypatch):
+    """`models` means the user's file while it is imported, and this project's package before and afterwards."""
+    (tmp_path / "gen").mkdir()
+    (tmp_path / "gen" / "models.py").write_text(BLOCKS)
+    (tmp_path / "gen" / "tasks.py").write_text(
+        "from torch import nn\nfrom models import conv\n\n\n"
+        "def build():\n    from models import conv as again\n    return nn.Sequential(conv(3, 4), again(4, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    ours = sys.modules["models"]
+    card = import_generator(tmp_path, ImportRequest("gen/tasks.py:build", None, (1, 3, 8, 8), "mine"))
+    assert sys.modules["models"] is ours
+    assert set(card.modules) == {"gen/tasks.py", "models"}
+    assert load_imported(tmp_path, "mine")[0](torch.zeros(2, 3, 8, 8)).shape == (2, 3, 8, 8)
+    with (tmp_path / "gen" / "models.py").open("a") as file:
+        file.write("# edited\n")
+    with pytest.raises(ConfigError, match=r"gen/models.py has changed since the import"):
+        load_imported(tmp_path, "mine")
+
+
+def test_a_module_that_reads_its_command_line_sees_none(tmp_path, monkeypatch):
+    text = "import argparse\n\nfrom torch import nn\n\nargparse.ArgumentParser().parse_args()\n\n\n"
+    (tmp_path / "mine.py").write_text(text + "def build():\n    return nn.Conv2d(3, 3, 1)\n")
+    (tmp_path / "ends.py").write_text("import sys\n\nsys.exit('usage: ends.py CONFIG')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ganpress", "import", "mine.py:build"])
+    assert import_generator(tmp_path, ImportRequest("mine.py:build", None, (1, 3, 8, 8))).name == "mine"
+    assert sys.argv[1] == "import"
+    with pytest.raises(ConfigError, match=r"it ends the program \(usage: ends.py CONFIG\): put what reads the command"):
+        import_generator(tmp_path, ImportRequest("ends.py:build", None, (1, 3, 8, 8)))

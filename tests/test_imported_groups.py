@@ -46,6 +46,8 @@ def _described(found):
         ("grouped", {"a": (2, {("a", "out", 0, 8), ("b", "out", 0, 8), ("n", "out", 0, 8), ("c", "in", 0, 8)})}),
         ("flattened", {"a": (5, {("d", "in", 0, 64)})}),
         ("gated", {"a": (8, {("a", "out", 8, 1)})}),
+        ("gated_linear_unit", {"a": (8, {("a", "out", 8, 1), ("n", "out", 8, 1)})}),
+        ("normalised_over_channels", {"a": (16, set())}),
         ("channel_shuffle", {"b": (8, {("c", "in", 0, 4)})}),
         ("spatial_attention", {"a": (16, set())}),
         ("global_residual", {"a": (8, set())}),
@@ -64,6 +66,17 @@ def test_a_parameter_that_is_broadcast_is_followed():
     assert reason in [refusal.reason for refusal in find_groups(network, torch.zeros(1, 100)).refused]
     followed = find_groups(network, torch.zeros(1, 100), parameters=True)
     assert Slot("blocks.0.bias", "out", 0, 1) in followed.groups[0].slots
+
+
+@torch.no_grad()
+def test_a_bare_parameter_is_thinned_with_its_channels(odd):
+    network, example = odd.bare_parameter().eval(), torch.zeros(IMAGE)
+    found = try_groups(network, example, find_groups(network, example, parameters=True))
+    assert Slot("scale", "out", 0, 1) in found.groups[0].slots
+    network.scale.copy_(torch.arange(16.0).reshape(1, 16, 1, 1))
+    thin_(network, found.groups, (25,))
+    assert network.scale.flatten().tolist() == [0, 1, 2, 3]
+    assert network(torch.rand(IMAGE)).shape == IMAGE
 
 
 def test_groups_of_a_network_of_latents(odd):

@@ -19,7 +19,8 @@ from ganpress.metrics.fidelity import compare_outputs
 from ganpress.performance.generator_cost import generator_cost
 from models.builders import elastic_of, with_spec
 from models.elastic import Spec
-from models.imported_generator import build_network, first_tensor, groups_from_arguments
+from models.imported_door import image_of
+from models.imported_generator import build_network, groups_from_arguments
 from models.thinning import thin_
 
 FOREIGN = Path(__file__).parent / "foreign"
@@ -160,14 +161,14 @@ def test_torch_pruning_removes_the_same_channels(imported):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = DependencyGraph().build_dependency(
-            theirs, imported.x[:1], lambda model, x: first_tensor(model(x)), verbose=False
+            theirs, imported.x[:1], lambda model, x: image_of(model(x)), verbose=False
         )
     for group, percent in zip(groups, percents, strict=True):
         removed = list(range(group.kept_units(percent), group.units))
         if removed:
             graph.get_pruning_group(theirs.get_submodule(group.name), prune_conv_out_channels, removed).prune()
     with torch.no_grad():
-        assert torch.equal(first_tensor(ours(imported.x)), first_tensor(theirs(imported.x)))
+        assert torch.equal(image_of(ours(imported.x)), image_of(theirs(imported.x)))
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from ganpress.files.checkpoint import read_model_file
 from ganpress.imported.import_card import imported_names, load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models.builders import Blueprint
-from models.imported_generator import ImportedGenerator, build_network, first_tensor, imported_generator, parse_percents
+from models.imported_door import image_of
+from models.imported_generator import ImportedGenerator, build_network, imported_generator, parse_percents
 
 IMAGE = (1, 3, 8, 8)
 
@@ -49,16 +50,20 @@ def _refusal(root, source, **more):
     [
         ("no_such_module:build", "module 'no_such_module' cannot be imported from .*: ModuleNotFoundError"),
         ("bad_networks", "'bad_networks' does not name a function; write module:function"),
+        ("net.pt2", "net.pt2 is a file of weights or a finished graph.*name the function .* with --weights net.pt2"),
         ("bad_networks:build", r"module 'bad_networks' \(.*bad_networks.py\) has no function 'build'"),
         ("bad_networks:NUMBER", "has no function 'NUMBER'"),
         ("bad_networks:fails", r"bad_networks:fails\(\) failed: RuntimeError: no such file: config.yaml"),
         ("bad_networks:not_a_module", r"bad_networks:not_a_module\(\) must return a torch.nn.Module, found str"),
         ("bad_networks:data_dependent", "the network cannot be traced: it needs the values of a tensor to go on"),
         ("bad_networks:dynamic_shape", "the size of its images depends on the input's values"),
-        ("bad_networks:random", "draws other images from a batch than from its inputs one by one"),
+        ("bad_networks:random", "draws random numbers in its forward .*add --noise fixed .* or --noise input"),
         ("bad_networks:normalised_by_batch", "draws other images from a batch than from its inputs one by one"),
         ("bad_networks:vector", r"must draw float images \(N, channels, height, width\); it gives \(1, 3\)"),
-        ("bad_networks:nothing", "does not run on an input of 1x3x8x8: .*must return a tensor, or a mapping or tuple"),
+        (
+            "bad_networks:nothing",
+            "must return a tensor, or a mapping or tuple .*--output names which result is the image",
+        ),
         ("bad_networks:nan", "draws NaN or infinite pixels"),
         ("bad_networks:hidden_state", "rebuilt from its state_dict, the network draws other images"),
     ],
@@ -72,7 +77,8 @@ def test_unusable_functions(tmp_path, source, message):
     [
         ({"example": None}, "needs --example-input, e.g. 1x3x256x256"),
         ({"example": (2, 3, 8, 8)}, "--example-input is one sample, .*; found 2x3x8x8"),
-        ({"example": (1, 3, 8)}, "--example-input is one sample, .*; found 1x3x8"),
+        ({"example": (1, 3, 8)}, "does not run on an input of 1x3x1x8"),
+        ({"example": (1, 4, 3, 8, 8)}, "--example-input is one sample, .*; found 1x4x3x8x8: films and volumes"),
         ({"example": (1, 4, 8, 8)}, "does not run on an input of 1x4x8x8: RuntimeError: Given groups=1"),
         ({"name": "../up"}, r"the name of an imported generator is letters, digits, '_' and '-', found '\.\./up'"),
         ({"input_range": (1.0, 0.0)}, "--input-range must be the values of black and white, ascending"),
@@ -173,7 +179,7 @@ def test_ranges_are_mapped_to_and_from_the_convention():
 @pytest.mark.parametrize("wrap", [lambda x: {"out": x, "aux": -x}, lambda x: (x, -x), lambda x: [[x]]])
 def test_first_of_several_results_is_the_image(wrap):
     x = torch.ones(1)
-    assert first_tensor(wrap(x)) is x
+    assert image_of(wrap(x)) is x
 
 
 def test_skeletons_do_not_call_the_users_function(monkeypatch):

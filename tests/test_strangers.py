@@ -207,13 +207,14 @@ def test_the_family_is_counted_rebuilt_and_made_elastic(installed, tmp_path):
 
 
 def test_a_compression_may_name_the_algorithm_and_its_options(installed, trained_like):
-    from tasks.compress import _options, compress
+    from ganpress.compression.applying import apply_item
+    from tasks.compress import _options
 
     model = trained_like("2", 16, 1)
     blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
     item = CompressItem(generator="teacher", method={"name": "weight_sharing", "clusters": 4})
     data = CompressionData(torch.zeros(2, 100), 0, LatentInputs(), TrainingRun(0, "compress"), torch.device("cpu"))
-    shared, _ = compress(model, blueprint, item, data)
+    shared, _ = apply_item(model, blueprint, item, data)
     assert all(len(weight.unique()) <= 4 for weight in shared.parameters() if weight.dim() > 1)
     assert _options(item) == {"weight_sharing.clusters": 4}
     wrong = {"name": "weight_sharing", "clusters": 1}, {"name": "weight_sharing", "colours": 3}, {"name": "magic"}

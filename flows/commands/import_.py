@@ -2,8 +2,9 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,8 @@ from ganpress.config.yaml_text import quoted
 
 if TYPE_CHECKING:
     from ganpress.imported.import_card import ImportCard
+    from ganpress.imported.importing import ImportRequest
+    from models.imported_door import InputPart
 
 
 MAX_INPUT_VALUES = 2**27
@@ -20,24 +23,80 @@ MAX_VALUE = 1_000_000
 """Of black and white, either side of zero."""
 
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="FILE.py:function or module:function that builds your network, or with --keys a family, resnet_9blocks.",
+        callback=one_line(),
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Its weights, or a folder of them; default: the weights that the function gives."
+    ),
+]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Where in the file they lie, e.g. g_ema; default: where they fit.",
+                 callback=one_line(256)),
+]  # fmt: skip
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code in the weights file: that of a whole module that was pickled.")
+]
+ExampleInput = Annotated[
+    str | None,
+    typer.Option(
+        metavar="1xCxHxW", help="Shape of one input, 1xZ for latents, 1xCxL for signals; static from then on."
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=SHAPE[:DTYPE[:N]]",
+        help="One of several inputs, z=1x128 or y=1:int64:10 (10 classes); [] behind the name: an entry of a list.",
+        callback=one_line(256),
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INDEX|NAME",
+        help="Which result is the image, e.g. 1 or images.0; default: looked for.",
+        callback=one_line(256),
+    ),
+]
+LayoutOption = Annotated[
+    str, typer.Option("--layout", metavar="NCHW|NHWC", help="Of the maps that it reads and draws.")
+]
+NoiseOption = Annotated[
+    str,
+    typer.Option("--noise", metavar="refused|fixed|input", help="What becomes of random numbers that it draws itself."),
+]
+InputRange = Annotated[
+    str | None, typer.Option(metavar="LOW,HIGH", help="Black and white as it reads them; default: -1,1 or as it draws.")
+]
+OutputRange = Annotated[
+    str | None,
+    typer.Option(metavar="LOW,HIGH", help="Black and white as it draws them; default: what its images show."),
+]
+
+
 def import_(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="module:function that builds your network, or with --keys a family, resnet_9blocks.",
-            callback=one_line(),
-        ),
-    ],
-    weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its state_dict; default: the weights the function gives.")
-    ] = None,
-    example_input: Annotated[
-        str | None, typer.Option(metavar="1xCxHxW", help="Shape of one input, or 1xZ for latents; static from then on.")
-    ] = None,
+    source: Source,
+    weights: Weights = None,
+    example_input: ExampleInput = None,
+    inputs: Inputs = None,
+    output: Output = None,
+    layout: LayoutOption = "NCHW",
+    noise: NoiseOption = "refused",
     name: Annotated[str | None, typer.Option(help="Folder below imported/; default: the module or family.")] = None,
-    input_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Black and white as it reads them.")] = "-1,1",
-    output_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Black and white as it draws them.")] = "-1,1",
+    input_range: InputRange = None,
+    output_range: OutputRange = None,
+    weights_key: WeightsKey = None,
+    trust: Trust = False,
     keys: Annotated[
         str | None,
         typer.Option(
@@ -48,33 +107,94 @@ def import_(
     """Bring in a generator that was trained elsewhere; your module's code is run, so import only what you trust."""
     from flows.environment import find_root
     from flows.imported_pin import pin_imported
-    from ganpress.imported.importing import ImportRequest, import_generator
+    from ganpress.imported.importing import import_generator
 
     root = find_root()
-    request = ImportRequest(
-        source=source,
-        weights=None if weights is None else weights.resolve(),
-        example=None if example_input is None else _parse_shape(example_input),
-        name=name,
-        keys=keys,
-        input_range=_parse_range("--input-range", input_range),
-        output_range=_parse_range("--output-range", output_range),
-    )
-    card = import_generator(root, request)
+    request = request_of(
+        source_of(source, root), weights, example_input, inputs, output, layout, noise, input_range, output_range,
+        weights_key, trust,
+    )  # fmt: skip
+    card = import_generator(root, replace(request, name=name, keys=keys))
     pin_imported(root, card.name)
     typer.echo("\n".join(_lines(card)))
 
 
-def _parse_shape(text: str) -> tuple[int, ...]:
+def request_of(
+    source: str,
+    weights: Path | None,
+    example_input: str | None,
+    inputs: list[str] | None,
+    output: str | None,
+    layout: str,
+    noise: str,
+    input_range: str | None,
+    output_range: str | None,
+    weights_key: str | None,
+    trust: bool,
+) -> "ImportRequest":
+    """What the options of a command say of a generator.
+
+    Raises:
+        ConfigError: naming the option that is not written as it should be.
+    """
+    from ganpress.imported.importing import ImportRequest
+
+    return ImportRequest(
+        source=source,
+        weights=None if weights is None else weights.resolve(),
+        example=None if example_input is None else _parse_shape("--example-input", example_input),
+        input_range=None if input_range is None else _parse_range("--input-range", input_range),
+        output_range=None if output_range is None else _parse_range("--output-range", output_range),
+        inputs=tuple(map(_parse_input, inputs or ())),
+        output=output or "",
+        layout=_one_of("--layout", layout, ("NCHW", "NHWC")),
+        noise=_one_of("--noise", noise, ("refused", "fixed", "input")),
+        weights_key=weights_key,
+        trusted=trust,
+    )
+
+
+def source_of(source: str, root: Path) -> str:
+    """A path, written from the working directory, as the stages will look for it: from the project's root."""
+    module, colon, function = source.rpartition(":")
+    if not module.endswith(".py"):
+        return source
+    place = Path(module).resolve()
+    return f"{place.relative_to(root) if place.is_relative_to(root) else place}{colon}{function}"
+
+
+def _one_of(option: str, text: str, allowed: tuple[str, ...]) -> Any:
+    from ganpress.errors import ConfigError
+
+    if text not in allowed:
+        raise ConfigError(f"{option} {quoted(text)} is not one of {', '.join(allowed)}")
+    return text
+
+
+def _parse_input(text: str) -> "InputPart":
+    from ganpress.errors import ConfigError
+    from models.imported_door import InputPart
+
+    found = re.fullmatch(r"([A-Za-z_]\w{0,63}(?:\[\])?)=([0-9x]{1,80})(?::(float32|int64)(?::([0-9]{1,6}))?)?", text)
+    if found is None or (found[4] and int(found[4]) < 1):
+        raise ConfigError(
+            f"--input {quoted(text)} is not NAME=SHAPE[:DTYPE[:CLASSES]], e.g. z=1x128 or y=1:int64:10, with "
+            "float32 or int64 and the batch of 1 first"
+        )
+    shape = (1,) if found[2] == "1" else _parse_shape("--input", found[2])
+    if shape[0] != 1:
+        raise ConfigError(f"--input {quoted(text)}: the first number is the batch, 1")
+    return InputPart(found[1], shape[1:], found[3] or "float32", int(found[4] or 2))
+
+
+def _parse_shape(option: str, text: str) -> tuple[int, ...]:
     from ganpress.errors import ConfigError
 
     if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9}){1,5}", text):
-        raise ConfigError(f"--example-input {quoted(text)} is not numbers joined by 'x', two to six, e.g. 1x3x256x256")
+        raise ConfigError(f"{option} {quoted(text)} is not numbers joined by 'x', two to six, e.g. 1x3x256x256")
     shape = tuple(map(int, text.split("x")))
     if not 1 <= math.prod(shape) <= MAX_INPUT_VALUES:
-        raise ConfigError(
-            f"--example-input {text} has {math.prod(shape):,} values; it must have 1 to {MAX_INPUT_VALUES:,}"
-        )
+        raise ConfigError(f"{option} {text} has {math.prod(shape):,} values; it must have 1 to {MAX_INPUT_VALUES:,}")
     return shape
 
 
@@ -99,6 +219,7 @@ def _lines(card: "ImportCard") -> list[str]:
         f"imported/{card.name} is {card.source}: {shapes[0]} in {ranges[0]} -> {shapes[1]} in {ranges[1]}",
         f"{card.cost.parameters:,} parameters, {card.cost.macs_exact:,} MACs, {card.cost.size_bytes:,} bytes",
         *_group_lines(card),
+        *(f"note: {note}" for note in card.notes),
         f"next: commit imported/{card.name}.dvc with git, and set candidate.imported to imported/{card.name}",
     ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ganpress.config.base import Section
 
@@ -10,9 +10,15 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs
     from ganpress.training.loop import TrainingRun
     from models.builders import Blueprint
+
+
+class TrainingInputs(Protocol):
+    """Inputs without end, as `ganpress.data.prepared.generator_inputs` has them."""
+
+    def random(self, stream: "torch.Generator", count: int) -> "Tensor":
+        """The next inputs (count, …)."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class CompressionData:
     """Inputs (N, …), the same for every algorithm of an item."""
     seed: int
     """Drew them."""
-    inputs: "LatentInputs | SourceInputs"
+    inputs: "TrainingInputs"
     """Where more of them come from, for algorithms that train."""
     run: "TrainingRun"
     """Random streams and checkpoint of such a training."""

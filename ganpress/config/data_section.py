@@ -17,6 +17,7 @@ from ganpress.config.bounds import (
     ShareBelowHalf,
     SourceName,
 )
+from models.family import LATENT
 
 Background = Literal["white", "black"]
 SomeChannels = Annotated[tuple[Channels, ...], Field(strict=False, min_length=1, max_length=2)]
@@ -85,6 +86,8 @@ class PrepareConfig(Section):
     """Height of the sources of conditional data; None: as the targets. 16 with image_size 64 is x4 super-resolution."""
     source_channels: Channels | None = None
     """Channels of the sources of conditional data; None: as `channels`. Label maps are not asked."""
+    latent: int = Field(default=LATENT, ge=1, le=4096)
+    """Numbers of a latent, for generators of unconditional data; that of an imported generator."""
     validation_fraction: ShareBelowHalf
     """Share of train held out for search and teacher selection."""
     max_train_images: Images | None = None

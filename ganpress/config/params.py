@@ -23,7 +23,7 @@ from ganpress.config.training_section import (
 )
 from ganpress.config.translation_section import CONDITIONAL, kind_of_training
 from ganpress.registries import METRICS
-from models.families import FAMILIES, is_conditional, split_name
+from models.families import FAMILIES, is_for, split_name
 
 
 class Params(Section):
@@ -121,7 +121,7 @@ class Params(Section):
                 family, spec = split_name(name)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
-            if is_conditional(family) != conditional:
+            if not is_for(family, conditional):
                 kind = "conditional" if conditional else "unconditional"
                 raise ValueError(f"{where} is '{name}', but the training sections are for {kind} data")
             misfit = FAMILIES[family].misfit if family in FAMILIES else None

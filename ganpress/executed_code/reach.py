@@ -17,7 +17,7 @@ from ganpress.executed_code.modules import PACKAGES, Module, Modules
 from ganpress.executed_code.registry_cuts import CUTS, Cut
 from ganpress.executed_code.statements import Entry, Import, Statement, is_dynamic, root_of
 
-FOREIGN_IMPORTS = ("models.factory_pins", "models.imported_generator", "models.registry")
+FOREIGN_IMPORTS = ("models.registry", "models.user_modules")
 """Modules that import what they are told: a function of a user's own, whose sources its pin and the card of its import
 hold; what a registry names, which is followed from its text; what another package adds (`extensions`)."""
 EXTENSION = "installed"

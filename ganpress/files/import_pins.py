@@ -5,13 +5,12 @@ from pathlib import Path
 
 from ganpress.errors import CheckpointError
 from ganpress.files.plain_values import read_json
-from models.factory_pins import Sources, check_pins, pin_factory, refusal, sources_of, split_factory
+from models.factory_pins import Sources, check_pins, pin_factory, refusal, sources_of
+from models.user_modules import WORKTREES, split_factory
 
 FOLDER, CARD = "imported", "import.json"
 LARGEST_CARD_BYTES = 16 * 2**20
 MOST_CARDS = 1_000
-WORKTREES = (".ganpress", "worktrees")
-"""Below a project's root: copies of it that runs with other parameters work in."""
 
 
 def allow_factory(factory: str) -> None:

@@ -6,13 +6,19 @@ times, and a short program of allowed calls may build a value of any size. So th
 at before torch reads it, records are mapped rather than unpacked, and what comes out is measured before it is used.
 """
 
+import argparse
+import codecs
+import collections
 import io
 import pickletools
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
+from numpy._core.multiarray import scalar as _scalar
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, shown
@@ -41,10 +47,26 @@ KNOWN_CALLS = frozenset(
     )
 )
 """Names that a file of tensors and plain values holds, beside number types and storages."""
+BESIDE_WEIGHTS: dict[str, Any] = {
+    "argparse Namespace": argparse.Namespace,
+    "collections defaultdict": collections.defaultdict,
+    "_codecs encode": codecs.encode,
+    "numpy dtype": numpy.dtype,
+    **{f"numpy.{core}.multiarray scalar": _scalar for core in ("core", "_core")},
+}
+"""What people's checkpoints hold beside the tensors, settings and scores; none of it runs code when it is read."""
+
+
+class ForeignCode(CheckpointError):
+    """A file names classes of a program of its own: a whole pickled module, for one."""
 
 
 class _Refused(Exception):
     """Why a file is not read, in words."""
+
+
+class _Foreign(_Refused):
+    """A name of a program that is not run."""
 
 
 def is_archive(path: Path) -> bool:
@@ -56,21 +78,32 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def read_torch_file(path: Path) -> object:
+def read_torch_file(path: Path, checkpoint: bool = False) -> object:
     """Load tensors and plain values, refusing pickled code; the tensors are copies, not parts of the file.
 
+    Args:
+        path: a file of `torch.save`, or safetensors.
+        checkpoint: whether the harmless things of `BESIDE_WEIGHTS` are read, too.
+
     Raises:
+        ForeignCode: if it names anything else.
         CheckpointError: if the file is missing, truncated, holds anything else, or is larger inside than it should be.
     """
     if path.suffix == SUFFIX:
         return read_tensor_file(path)[0]
     try:
         archived = is_archive(path)
-        _check_archive(path) if archived else _check_legacy(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archived)
+        more = BESIDE_WEIGHTS if checkpoint else {}
+        _check_archive(path, more) if archived else _check_legacy(path, more)
+        allowed = [(one, name.replace(" ", ".")) for name, one in more.items()]
+        dtypes = [type(numpy.dtype(kind)) for kind in numpy.sctypeDict.values()] if more else []
+        with torch.serialization.safe_globals([*allowed, *dtypes]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=archived)
         return _Detached(path.stat().st_size).copy(content)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
+    except _Foreign as error:
+        raise ForeignCode(f"{path} is damaged or not a weights file: {error}") from None
     except _Refused as error:
         raise CheckpointError(f"{path} is damaged or not a weights file: {error}") from None
     except Exception:  # torch raises many types for damaged files; what it says would advise to read the file unguarded
@@ -78,7 +111,7 @@ def read_torch_file(path: Path) -> object:
         raise CheckpointError(f"{path} is damaged or not a weights file: {reason}") from None
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(path: Path, more: Mapping[str, Any]) -> None:
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
         if len(records) > MOST_RECORDS:
@@ -93,29 +126,29 @@ def _check_archive(path: Path) -> None:
             raise _Refused("it has no record data.pkl")
         if pickles[0].file_size > LARGEST_PICKLE_BYTES:
             raise _too_large(pickles[0].file_size)
-        _check_pickle(io.BytesIO(archive.read(pickles[0])))
+        _check_pickle(io.BytesIO(archive.read(pickles[0])), more)
 
 
-def _check_legacy(path: Path) -> None:
+def _check_legacy(path: Path, more: Mapping[str, Any]) -> None:
     """Look at a file of before PyTorch 1.6: pickles one after the other."""
     with path.open("rb") as file:
         for _ in range(LEGACY_PICKLES):
-            _check_pickle(file)
+            _check_pickle(file, more)
 
 
 def _too_large(size: int) -> _Refused:
     return _Refused(f"its names and values take {size:,} bytes, {LARGEST_PICKLE_BYTES:,} are allowed")
 
 
-def _check_pickle(file: Any) -> None:
+def _check_pickle(file: Any, more: Mapping[str, Any]) -> None:
     """Read the steps of one pickle without taking any, up to its end."""
     start = file.tell()
     for operation, argument, position in pickletools.genops(file):
         if position is not None and position - start > LARGEST_PICKLE_BYTES:
             raise _too_large(position - start)
-        if operation.name == "GLOBAL" and not _is_known(str(argument)):
+        if operation.name == "GLOBAL" and not _is_known(str(argument)) and str(argument) not in more:
             name = shown(str(argument).replace(" ", "."))
-            raise _Refused(f"it holds {name}, and only tensors and plain values are read; save `model.state_dict()`")
+            raise _Foreign(f"it holds {name}, and only tensors and plain values are read; save `model.state_dict()`")
         if operation.name.startswith("LONG") and abs(int(argument or 0)).bit_length() > 8 * LONGEST_NUMBER_BYTES:
             raise _Refused(f"it holds a number of more than {LONGEST_NUMBER_BYTES} bytes")
 

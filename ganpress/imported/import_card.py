@@ -14,8 +14,9 @@ from ganpress.files.plain_values import dataclass_of, parse_json, read_json
 from ganpress.performance.generator_cost import Cost
 from ganpress.structure.channel_groups import Refusal
 from models.builders import Blueprint
-from models.factory_pins import changed_source, find_source, pin_factory, split_factory
+from models.factory_pins import changed_source, pin_factory
 from models.imported_generator import Range
+from models.user_modules import find_source, split_factory
 
 MODEL, FORMER_MODEL = "generator.safetensors", "generator.pt"
 """Today, and in a folder that was imported before safetensors."""
@@ -58,6 +59,8 @@ class ImportCard:
     not_thinned: list[Refusal]
     modules: dict[str, str] = field(default_factory=dict)
     """Name of a module -> sha256, of every file beside the user's module that it imports; {} in cards of before."""
+    notes: list[str] = field(default_factory=list)
+    """What the import has found or changed, in sentences."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

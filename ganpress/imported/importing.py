@@ -1,8 +1,11 @@
 """Bringing in a generator that was made elsewhere: checked, its channel groups found, written whole or not at all."""
 
 import contextlib
+import copy
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,21 +14,28 @@ from torch import Tensor, nn
 from ganpress.basics.whole_files import whole_folder
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
-from ganpress.files.checkpoint import file_digest, load_model, load_weights_, save_model
+from ganpress.files.checkpoint import file_digest, load_model, save_model
 from ganpress.files.import_pins import CARD, FOLDER, allow_factory
-from ganpress.imported.checks import check_network
+from ganpress.imported.checks import check_network, check_shape, doubts, find_door, found_range
 from ganpress.imported.import_card import MODEL, GroupSummary, ImportCard, source_digest
 from ganpress.imported.trials import try_groups
+from ganpress.imported.users_weights import load_users_weights_
+from ganpress.imported.weight_files import read_weights_file
 from ganpress.imported.weight_keys import import_generator as read_known_generator
-from ganpress.imported.weight_keys import read_state
 from ganpress.performance.generator_cost import generator_cost
 from ganpress.structure.channel_groups import FoundGroups, find_groups
+from ganpress.structure.constant_layers import put_constant_layers_
 from models.builders import Blueprint
 from models.factory_pins import sources_of
 from models.families import find_family
 from models.family import Family
+from models.imported_door import Door, InputPart, Layout, Noise, find_noises, fixed_noises
 from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
+from models.plain_network import as_float32_, fold_
+from models.user_modules import is_path
 
+PROGRAMS = frozenset({".pt2", ".onnx", ".pt", ".pth", ".ckpt", ".bin", ".safetensors"})
+SHOWN_LAYERS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -43,19 +53,38 @@ class ImportRequest:
     """Folder below imported/; None takes the module's or the family's name."""
     keys: str | None = None
     """Mapping from third-party tensor names, for a known architecture, see `ganpress.imported.weight_keys`."""
-    input_range: Range = SYMMETRIC
-    output_range: Range = SYMMETRIC
+    input_range: Range | None = None
+    """Black and white as the network reads them; None takes [-1, 1], or what its images show."""
+    output_range: Range | None = None
+    """As it draws them; None looks at its images."""
+    inputs: tuple[InputPart, ...] = ()
+    """What the network reads, where that is not one tensor; then `example` is left out."""
+    output: str = ""
+    """Which of its results is the image; empty looks for it."""
+    layout: Layout = "NCHW"
+    noise: Noise = "refused"
+    """What becomes of random numbers that the network draws itself."""
+    weights_key: str | None = None
+    """Where in the file the weights lie; None looks for them."""
+    trusted: bool = False
+    """Whether code in the weights file may be run: that of a whole module that was pickled."""
 
 
 @dataclass(frozen=True)
-class _Made:
-    """An imported generator before it is written."""
+class Brought:
+    """A generator as an import has found it, before it is written."""
 
     generator: nn.Module
+    """In eval mode, images in [-1, 1]."""
     blueprint: Blueprint
     source: str
     example: Tensor
+    """An input of one sample."""
     found: FoundGroups
+    ranges: tuple[Range, Range] = (SYMMETRIC, SYMMETRIC)
+    """Of what it reads and draws."""
+    notes: tuple[str, ...] = ()
+    """What was found or changed, in sentences."""
 
 
 def import_generator(root: Path, request: ImportRequest) -> ImportCard:
@@ -77,18 +106,20 @@ def import_generator(root: Path, request: ImportRequest) -> ImportCard:
 
 
 def _checked_name(request: ImportRequest) -> str:
-    name = request.source.partition(":")[0].rpartition(".")[2] if request.name is None else request.name
+    module = request.source.rpartition(":")[0]
+    own = Path(module).stem if is_path(module) else request.source.partition(":")[0].rpartition(".")[2]
+    name = own if request.name is None else request.name
     if not NAME.fullmatch(name):
         found = f"found {quoted(name)} (at most 64, a letter or digit first)"
         raise ConfigError(f"the name of an imported generator is letters, digits, '_' and '-', {found}")
     return name
 
 
-def _known_architecture(request: ImportRequest) -> _Made:
+def _known_architecture(request: ImportRequest) -> Brought:
     """A generator of one of this project's families, from third-party weights."""
     if request.weights is None or request.keys is None:
         raise ConfigError("--keys renames the tensors of a file: give it with --weights FILE")
-    if (request.input_range, request.output_range) != (SYMMETRIC, SYMMETRIC):
+    if {request.input_range, request.output_range} - {SYMMETRIC, None}:
         raise ConfigError("the networks that --keys knows read and draw -1,1; leave the ranges out")
     _, wanted, _ = find_family(request.source)
     _, _, spec = request.source.partition(":")
@@ -97,7 +128,7 @@ def _known_architecture(request: ImportRequest) -> _Made:
     if family.arguments is not wanted.arguments or (spec and spec != inferred.spec):
         raise ConfigError(f"{request.weights} holds {inferred.name}, not {request.source}: import it by that name")
     example = torch.zeros(request.example or _known_shape(family, inferred.blueprint))
-    return _Made(generator, inferred.blueprint, inferred.name, example, FoundGroups((), ()))
+    return Brought(generator, inferred.blueprint, inferred.name, example, FoundGroups((), ()))
 
 
 def _known_shape(family: Family, blueprint: Blueprint) -> tuple[int, ...]:
@@ -106,46 +137,133 @@ def _known_shape(family: Family, blueprint: Blueprint) -> tuple[int, ...]:
     return (1, int(str(channels)), *canvas.source_shape[1:])
 
 
-def _users_network(request: ImportRequest) -> _Made:
-    if request.example is None:
-        raise ConfigError(f"{request.source}: a network of your own needs --example-input, e.g. 1x3x256x256")
-    _check_range("--input-range", request.input_range)
-    _check_range("--output-range", request.output_range)
-    network = build_network(request.source).eval()
-    allow_factory(request.source)
-    if request.weights is not None:
-        _load_weights_(network, request.weights)
-    generator = ImportedGenerator(network, request.input_range, request.output_range).eval()
-    example = torch.zeros(request.example)
-    check_network(generator, example)
-    found = try_groups(network, example, find_groups(network, example))
+def bring_in(request: ImportRequest, network: nn.Module | None = None) -> Brought:
+    """Look at a user's generator as an import does, and write nothing.
+
+    Args:
+        request: with or without a name.
+        network: the generator where it is built already; one that is to be written to a model file is not given.
+
+    Raises:
+        ConfigError: if the request is incomplete, or the network cannot be imported, built, run or traced.
+        CheckpointError: if the weights cannot be read or do not fit.
+    """
+    try:
+        return _users_network(request, network)
+    except ValueError as error:
+        raise ConfigError(f"{request.source}: {error}") from None
+
+
+@torch.no_grad()
+def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Brought:
+    if Path(request.source).suffix in PROGRAMS:
+        raise ConfigError(
+            f"{request.source} is a file of weights or a finished graph, which has no layers to rebuild: name the "
+            f"function that builds the network, e.g. my_module.py:build, with --weights {Path(request.source).name}"
+        )
+    example, door = _example_and_door(request)
+    for option, values in (("--input-range", request.input_range), ("--output-range", request.output_range)):
+        _check_range(option, values)
+    if given is None:
+        network = build_network(request.source).eval()
+        allow_factory(request.source)
+    else:
+        network = copy.deepcopy(given).cpu().eval()
+    notes = _load_weights_(network, request)
+    notes += _made_plain_(network)
+    door, found = find_door(network, example, door)
+    notes += found
+    if door.noise != "refused":
+        door = replace(door, noises=find_noises(door, network, example))
+        if door.noise == "input":
+            example = torch.zeros(1, *door.packed_shape(() if door.inputs else tuple(example.shape[1:])))
+    unmapped = ImportedGenerator(network, door=door).eval()
+    check_network(unmapped, example)
+    input_range, output_range, sentences = _ranges(request, unmapped, example)
+    notes += sentences
+    run = partial(_run, door, fixed_noises(door))
+    plan = put_constant_layers_(network, lambda one: run(one, example))
+    latent = example.shape[1] if example.dim() == 2 else None
+    generator = ImportedGenerator(network, input_range, output_range, door, latent).eval()
+    notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, example)]
+    groups = try_groups(network, example, find_groups(network, example, True, run), run=run)
     blueprint = Blueprint(
         "imported",
         {
             "factory": request.source,
             "spec": "100",
-            "groups": groups_to_arguments(found.groups),
-            "example": list(request.example),
-            "input_range": list(request.input_range),
-            "output_range": list(request.output_range),
+            "groups": groups_to_arguments(groups.groups),
+            "example": list(example.shape),
+            "input_range": list(input_range),
+            "output_range": list(output_range),
+            "door": door.to_arguments(),
+            "plain": {"layers": plan},
         },
     )
-    return _Made(generator, blueprint, request.source, example, found)
+    return Brought(generator, blueprint, request.source, example, groups, (input_range, output_range), tuple(notes))
 
 
-def _check_range(option: str, values: Range) -> None:
-    if not values[0] < values[1]:
+def _run(door: Door, fixed: list[Tensor], network: nn.Module, x: Tensor) -> Tensor:
+    return door.call(network, x, fixed=fixed)
+
+
+def _load_weights_(network: nn.Module, request: ImportRequest) -> list[str]:
+    if request.weights is None:
+        return ["no weights were given: they are those that the function gives its network"]
+    content = read_weights_file(request.weights, request.trusted)
+    return load_users_weights_(network, content, str(request.weights), request.weights_key)
+
+
+def _example_and_door(request: ImportRequest) -> tuple[Tensor, Door]:
+    """An input of one sample, and what the request says of how the network is spoken to."""
+    door = Door(request.inputs, (), request.noise, request.output, request.layout)
+    if request.inputs:
+        if request.example is not None:
+            raise ConfigError("--input says what the network reads: leave --example-input out")
+        return torch.zeros(1, *door.packed_shape()), door
+    if request.example is None:
+        raise ConfigError(f"{request.source}: a network of your own needs --example-input, e.g. 1x3x256x256 or 1x128")
+    example = torch.zeros(request.example)
+    check_shape(example)
+    if example.dim() == 3:
+        return example[:, :, None], replace(door, signal=True)
+    if example.dim() == 4 and example.shape[2:] == (1, 1):
+        return example[:, :, 0, 0], replace(door, pixel=True)
+    return example, door
+
+
+def _made_plain_(network: nn.Module) -> list[str]:
+    halved = as_float32_(network)
+    notes = ["its weights of half precision became float32"] if halved else []
+    return notes + _named_layers("had weight or spectral normalisation, folded into plain weights", fold_(network))
+
+
+def _named_layers(what: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    shown = ", ".join(names[:SHOWN_LAYERS]) + (", …" if len(names) > SHOWN_LAYERS else "")
+    return [f"{len(names)} {'layer' if len(names) == 1 else 'layers'} {what}: {shown}"]
+
+
+def _ranges(request: ImportRequest, unmapped: ImportedGenerator, example: Tensor) -> tuple[Range, Range, list[str]]:
+    """Black and white of what a network reads and draws, with a sentence where they were found."""
+    given = request.output_range
+    found, sentence = (given, None) if given is not None else found_range(unmapped, example)
+    like = found if request.output_range is None and example.dim() == 4 and not unmapped.door.signal else SYMMETRIC
+    read = request.input_range if request.input_range is not None else like
+    sentences = [] if sentence is None else [f"{sentence}; --output-range LOW,HIGH says otherwise"]
+    if request.input_range is None and read != SYMMETRIC:
+        sentences.append(f"it is taken to read black as {read[0]:g} and white as {read[1]:g}, too; "
+                         "--input-range LOW,HIGH says otherwise")  # fmt: skip
+    return read, found, sentences
+
+
+def _check_range(option: str, values: Range | None) -> None:
+    if values is not None and not values[0] < values[1]:
         raise ConfigError(f"{option} must be the values of black and white, ascending, e.g. 0,1; found {values}")
 
 
-def _load_weights_(network: nn.Module, path: Path) -> None:
-    state = read_state(path)
-    # Files from before PyTorch 0.4.1 do not count batches, and nothing but a moving average without momentum reads it.
-    counts = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    load_weights_(network, counts | state, str(path))
-
-
-def _write(folder: Path, name: str, request: ImportRequest, made: _Made) -> ImportCard:
+def _write(folder: Path, name: str, request: ImportRequest, made: Brought) -> ImportCard:
     """Write both files beside the place and move them there once they are proven to load."""
     with whole_folder(folder / name) as partial:
         save_model(partial / MODEL, made.generator, made.blueprint)
@@ -164,7 +282,16 @@ def _write(folder: Path, name: str, request: ImportRequest, made: _Made) -> Impo
     return card
 
 
-def _card(name: str, request: ImportRequest, made: _Made, images: Tensor) -> ImportCard:
+def _weights_digest(weights: Path | None) -> str | None:
+    """sha256 of a file, or of the names and digests of a folder's files."""
+    if weights is None or weights.is_file():
+        return None if weights is None else file_digest(weights, "sha256")
+    files = sorted(one for one in weights.iterdir() if one.is_file())
+    listing = "".join(f"{one.name} {file_digest(one, 'sha256')}\n" for one in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _card(name: str, request: ImportRequest, made: Brought, images: Tensor) -> ImportCard:
     own = made.blueprint.builder == "imported"
     groups = [
         GroupSummary(group.name, group.units, list(dict.fromkeys(slot.layer for slot in group.slots)))
@@ -175,14 +302,15 @@ def _card(name: str, request: ImportRequest, made: _Made, images: Tensor) -> Imp
         source=made.source,
         source_sha256=source_digest(request.source) if own else None,
         weights=None if request.weights is None else request.weights.name,
-        weights_sha256=None if request.weights is None else file_digest(request.weights, "sha256"),
+        weights_sha256=_weights_digest(request.weights),
         keys=request.keys,
         input_shape=list(made.example.shape),
         output_shape=list(images.shape),
-        input_range=request.input_range,
-        output_range=request.output_range,
+        input_range=made.ranges[0],
+        output_range=made.ranges[1],
         cost=generator_cost(made.generator, made.example),
         groups=groups,
         not_thinned=list(made.found.refused),
         modules=sources_of(request.source) if own else {},
+        notes=list(made.notes),
     )

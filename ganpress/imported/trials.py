@@ -2,7 +2,8 @@
 
 A thinned network must compute what the whole one computes when every layer that reads the removed channels has zeros
 for them. That holds for any weights, so it is tried with random ones: a trained network may hide an error behind
-weights near zero. It finds what no graph shows: sizes written into the code, channels mixed by operations without
+weights near zero; a normalisation over all channels must then count those that stay alone. It finds what no graph
+shows: sizes written into the code, channels mixed by operations without
 weights (a softmax over channels, a mean), channels in another order than was thought.
 """
 
@@ -11,10 +12,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ganpress.basics.seeding import torch_generator
 from ganpress.structure.channel_groups import FoundGroups, Refusal
-from models.imported_generator import first_tensor, one_line
+from ganpress.structure.dependency_graph import Run, run_plainly
+from models.imported_generator import one_line
 from models.thinning import ChannelGroup, axes, count_channels, kept_channels, thin_
 
 PERCENT = 50
@@ -22,14 +25,16 @@ RELATIVE_TOLERANCE = 1e-3
 """Of the largest value: sums over fewer channels are rounded differently."""
 
 
-def try_groups(network: nn.Module, example: Tensor, found: FoundGroups, seed: int = 0) -> FoundGroups:
+def try_groups(
+    network: nn.Module, example: Tensor, found: FoundGroups, seed: int = 0, run: Run = run_plainly
+) -> FoundGroups:
     """Keep the groups that can really be thinned, together with those before them; refuse the others with reasons."""
     trial = _randomised(network, seed)
     x = torch.rand(example.shape, generator=torch_generator(seed, "import-input")) * 2 - 1
     accepted: list[ChannelGroup] = []
     refused: list[Refusal] = list(found.refused)
     for group in found.groups:
-        reason = _failure(trial, x, [*accepted, group])
+        reason = _failure(trial, x, [*accepted, group], run)
         if reason is None:
             accepted.append(group)
         else:
@@ -54,14 +59,14 @@ def _randomised(network: nn.Module, seed: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _failure(network: nn.Module, x: Tensor, groups: Sequence[ChannelGroup]) -> str | None:
+def _failure(network: nn.Module, x: Tensor, groups: Sequence[ChannelGroup], run: Run) -> str | None:
     """Why the last of `groups` cannot be thinned together with the others; None where it can."""
     percents = [PERCENT] * len(groups)
     thin = copy.deepcopy(network)
     thin_(thin, groups, percents)
-    expected = first_tensor(_masked(network, groups, percents)(x))
+    expected = run(_masked(network, groups, percents), x)
     try:
-        images = first_tensor(thin(x))
+        images = run(thin, x)
     except Exception as error:
         return f"the network does not run without half of its channels ({one_line(error)})"
     if images.shape != expected.shape:
@@ -75,11 +80,27 @@ def _failure(network: nn.Module, x: Tensor, groups: Sequence[ChannelGroup]) -> s
 def _masked(network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence[int]) -> nn.Module:
     """A copy of full width whose layers read zeros for the removed channels."""
     made = copy.deepcopy(network)
+    layers = dict(made.named_modules())
     for (name, side), index in kept_channels(network, groups, percents).items():
-        layer = made.get_submodule(name)
         if side == "in":
+            layer = made.get_submodule(name)
             removed = torch.ones(count_channels(layer, "in"), dtype=torch.bool)
             removed[index] = False
             weight = layer.get_parameter("weight")
             weight.index_fill_(axes(layer)["weight"].index("in"), removed.nonzero().flatten(), 0.0)
+        elif name in layers and isinstance(layer := layers[name], nn.GroupNorm) and layer.num_groups == 1:
+            made.set_submodule(name, _NormOfKept(layer, index))
     return made
+
+
+class _NormOfKept(nn.Module):
+    """A normalisation over all channels that counts those that stay alone; zeros for the others."""
+
+    def __init__(self, norm: nn.GroupNorm, index: Tensor) -> None:
+        super().__init__()
+        self._norm, self._index = norm, index
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (one[self._index] if self._norm.affine else None for one in (self._norm.weight, self._norm.bias))
+        normed = functional.group_norm(x.index_select(1, self._index), 1, weight, bias, self._norm.eps)
+        return torch.zeros_like(x).index_copy(1, self._index, normed)

@@ -9,16 +9,17 @@ names differ, never the layout of a tensor.
 - ``gan_compression``: mobile ResNet generators of GAN Compression (Li et al. 2020), full or sub-generators.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError
-from ganpress.files.checkpoint import load_weights_, load_weights_only
+from ganpress.files.checkpoint import load_weights_
+from ganpress.imported.users_weights import candidates, described, without_wrapper
+from ganpress.imported.weight_files import read_weights_file
 from ganpress.imported.weight_layouts import LAYOUTS, InferredGenerator, Layout, State
 
-PARALLEL_PREFIX = "module."
-"""What `nn.DataParallel` writes before every name."""
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -28,29 +29,31 @@ def import_generator(path: Path, mapping_name: str) -> tuple[nn.Module, Inferred
     Raises:
         CheckpointError: if the file is no state_dict, or not one of this mapping's architecture.
     """
-    state = read_state(path)
+    layout = _layout(mapping_name)
+    state = read_state(path, lambda one: _names_fit(one, layout))
     inferred = spec_of_state(state, mapping_name, str(path))
     network = inferred.blueprint.build()
     load_weights_(network, map_keys(state, mapping_name, network, str(path)), str(path))
     return network.eval(), inferred
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state_dict, refusing pickled code; the prefix of `nn.DataParallel` is taken off.
+def read_state(path: Path, wanted: Callable[[State], bool] = lambda _state: True) -> dict[str, Tensor]:
+    """Read named tensors, refusing pickled code; what training programs put around them and before names is taken off.
+
+    Args:
+        path: see `ganpress.imported.weight_files`.
+        wanted: whether these are the tensors that are looked for; where none are, the outermost are taken.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or holds anything but named tensors.
     """
-    content = load_weights_only(path)
-    if not isinstance(content, dict) or not content:
-        raise CheckpointError(f"{path} holds {_described(content)}, not named tensors: save `model.state_dict()`")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"{path} holds {_described(value)} under '{name}', not a tensor: save `model.state_dict()` alone"
-            )
-    parallel = all(name.startswith(PARALLEL_PREFIX) for name in content)
-    return {name.removeprefix(PARALLEL_PREFIX) if parallel else name: value for name, value in content.items()}
+    content = read_weights_file(path)
+    found = candidates(content)
+    if not found:
+        raise CheckpointError(f"{path} holds {described(content)}, not named tensors: save `model.state_dict()`")
+    fitting = [one for one in found if wanted(one.state)]
+    chosen = min(fitting, key=lambda one: one.rank) if fitting else found[0]
+    return dict(without_wrapper(chosen.state))
 
 
 def map_keys(state: State, mapping_name: str, network: nn.Module, origin: str = "the checkpoint") -> dict[str, Tensor]:
@@ -133,7 +136,3 @@ def _is_unused_statistic(name: str, state: State) -> bool:
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
-
-
-def _described(value: object) -> str:
-    return "nothing" if isinstance(value, dict) and not value else f"a {type(value).__name__}"

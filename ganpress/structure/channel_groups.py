@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from ganpress.structure.dependency_graph import ROOTS, TracedChannels, is_grouped, trace_channels
-from models.thinning import KINDS, ChannelGroup, Side, Slot
+from ganpress.structure.dependency_graph import ROOTS, Run, TracedChannels, is_grouped, run_plainly, trace_channels
+from models.imported_generator import one_line
+from models.thinning import KINDS, ChannelGroup, Side, Slot, channel_axis
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,21 @@ class Untraceable(Exception):
     """A group that cannot be thinned, with its reason."""
 
 
-def find_groups(network: nn.Module, example: Tensor, parameters: bool = False) -> FoundGroups:
+def find_groups(network: nn.Module, example: Tensor, parameters: bool = False, run: Run = run_plainly) -> FoundGroups:
     """Find the channel groups of a network.
 
     Args:
-        network: any network of one tensor with static shapes; it is not changed.
+        network: any network with static shapes; it is not changed.
         example: an input of one sample, (1, …).
-        parameters: whether to follow channels into parameters that belong to no standard layer. Such a group can be put
-            in another order, but `thin_` cannot make it smaller; the slot's layer is then the parameter's name.
+        parameters: whether to follow channels into parameters that belong to no standard layer; the slot's layer is
+            then the parameter's name.
+        run: how the network is run.
     """
-    traced = trace_channels(network, example)
+    try:
+        traced = trace_channels(network, example, run)
+    except Exception as error:  # of the network, and many of the library that follows its channels
+        reason = f"channels cannot be followed in this network ({one_line(error)})"
+        return FoundGroups((), (Refusal(_first_root(network), reason),))
     groups: list[ChannelGroup] = []
     refused: list[Refusal] = []
     seen: set[str] = set()
@@ -53,13 +59,19 @@ def find_groups(network: nn.Module, example: Tensor, parameters: bool = False) -
         layer = traced.layer(name)
         if name in seen or not isinstance(layer, ROOTS):
             continue
-        members = _members(traced, layer)
-        seen |= {name, *(traced.own_name(dep) for dep, _ in members if traced.side(dep) == "out")}
         try:
+            members = _members(traced, layer)
+            seen |= {name, *(traced.own_name(dep) for dep, _ in members if traced.side(dep) == "out")}
             groups.append(_channel_group(traced, name, members, network, parameters))
         except Untraceable as error:
             refused.append(Refusal(name, str(error)))
+        except (TypeError, ValueError, IndexError, AttributeError, RuntimeError, ZeroDivisionError) as error:
+            refused.append(Refusal(name, f"its channels cannot be followed ({one_line(error)})"))
     return FoundGroups(tuple(groups), tuple(refused))
+
+
+def _first_root(network: nn.Module) -> str:
+    return next((name for name, layer in network.named_modules() if isinstance(layer, ROOTS)), "")
 
 
 def _members(traced: TracedChannels, layer: nn.Module) -> list[tuple[Any, list[tuple[int, int]]]]:
@@ -114,7 +126,7 @@ def _channel_group(
     merged = _merge_factor(network, list(slots), units)
     for dependency, pairs in members:
         if traced.is_parameter(dependency):
-            slots.update(dict.fromkeys(_slots(traced.parameter_name(dependency), "out", pairs, units)))
+            slots.update(dict.fromkeys(_parameter_slots(traced.parameter_name(dependency), network, pairs, units)))
     if units // merged < 2:
         raise Untraceable("it has a single channel, or a single group of channels")
     return ChannelGroup(name, units // merged, tuple(Slot(s.layer, s.side, s.offset, s.block * merged) for s in slots))
@@ -178,6 +190,19 @@ def _slots(layer: str, side: Side, pairs: list[tuple[int, int]], units: int) -> 
         start = end
 
 
+def _parameter_slots(name: str, network: nn.Module, pairs: list[tuple[int, int]], units: int) -> Iterator[Slot]:
+    """As `_slots`, of a parameter that belongs to no standard layer.
+
+    Raises:
+        Untraceable: if it has not one value for each channel along the axis where channels lie.
+    """
+    parameter = network.get_parameter(name)
+    axis = channel_axis(parameter.dim())
+    if axis is None or len({channel for channel, _ in pairs}) != parameter.shape[axis]:
+        raise Untraceable(f"its channels are tied to the parameter '{name}' of shape {tuple(parameter.shape)}")
+    yield from _slots(name, "out", pairs, units)
+
+
 def _merge_factor(network: nn.Module, slots: list[Slot], units: int) -> int:
     """How many units must go together, so that grouped convolutions and group normalisations keep whole groups.
 
@@ -198,5 +223,5 @@ def _merge_factor(network: nn.Module, slots: list[Slot], units: int) -> int:
 
 def _group_size(layer: nn.Module) -> int:
     if isinstance(layer, nn.GroupNorm):
-        return layer.num_channels // layer.num_groups
+        return 1 if layer.num_groups == 1 else layer.num_channels // layer.num_groups
     return layer.out_channels // layer.groups if is_grouped(layer) and isinstance(layer, _ConvNd) else 1

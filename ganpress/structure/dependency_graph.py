@@ -9,6 +9,7 @@ it.
 import copy
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from models.imported_generator import first_tensor
+from models.imported_door import image_of
 from models.thinning import Side
 
 ENTRY = "entry"
@@ -25,11 +26,21 @@ ROOTS = (_ConvNd, nn.Linear)
 """Layers that make channels."""
 
 
+Run = Callable[[nn.Module, Tensor], Tensor]
+"""(network, inputs) -> images."""
+
+
+def run_plainly(network: nn.Module, x: Tensor) -> Tensor:
+    """Run a network of one tensor; where it returns several things, the first is the image."""
+    return image_of(network(x))
+
+
 class _Traceable(nn.Module):
     """A network between a layer that stands for its input and an operation that stands for its output."""
 
-    def __init__(self, network: nn.Module, example: Tensor) -> None:
+    def __init__(self, network: nn.Module, example: Tensor, run: Run) -> None:
         super().__init__()
+        self._run = run
         kinds = {2: nn.Linear, 3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
         channels = example.shape[1]
         size = () if example.dim() == 2 else (1,)
@@ -40,7 +51,7 @@ class _Traceable(nn.Module):
                 self.network.set_submodule(name, _depthwise(layer))
 
     def forward(self, x: Tensor) -> Tensor:
-        return first_tensor(self.network(self.entry(x))) + 0
+        return self._run(self.network, self.entry(x)) + 0
 
 
 def is_grouped(layer: nn.Module) -> bool:
@@ -99,15 +110,16 @@ class TracedChannels:
         return "out" if self.graph.is_out_channel_pruning_fn(dependency.handler) else "in"
 
 
-def trace_channels(network: nn.Module, example: Tensor) -> TracedChannels:
+def trace_channels(network: nn.Module, example: Tensor, run: Run = run_plainly) -> TracedChannels:
     """Trace a network.
 
     Args:
-        network: any network of one tensor with static shapes; it is not changed.
+        network: any network with static shapes; it is not changed.
         example: an input of one sample, (1, …).
+        run: how it is run.
     """
     with torch.random.fork_rng(devices=[]):  # the stand-in's own weights are drawn, and never looked at
-        traced = _Traceable(network, example).eval()
+        traced = _Traceable(network, example, run).eval()
     order = _execution_order(traced, example)
     graph = _dependency_graph(traced, example)
     return TracedChannels(graph, tuple(order), _correct_mappings(graph))
@@ -130,11 +142,26 @@ def _execution_order(traced: _Traceable, example: Tensor) -> list[str]:
 
 def _dependency_graph(traced: nn.Module, example: Tensor) -> Any:
     from torch_pruning import DependencyGraph
+    from torch_pruning.dependency.index_mapping import (
+        update_slice_index_mapping,
+        update_split_index_mapping,
+        update_unbind_index_mapping,
+    )
 
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # what it warns of is checked here
-        # Without forward_fn, Torch-Pruning first tries a single sample without its batch dimension.
-        return DependencyGraph().build_dependency(traced, example, lambda model, x: model(x), verbose=False)
+        graph = DependencyGraph()
+        try:  # without forward_fn, Torch-Pruning first tries a single sample without its batch dimension
+            graph.build_dependency(traced, example, lambda model, x: model(x), verbose=False)
+        except (TypeError, ZeroDivisionError):
+            # Its guesses of concatenations and reshapings fail on tensors without channels of their own. Both are
+            # corrected here anyway; what comes behind them in its last step is made up for.
+            if not getattr(graph, "module2node", None):
+                raise
+            for node in graph.module2node.values():
+                for update in (update_split_index_mapping, update_slice_index_mapping, update_unbind_index_mapping):
+                    update(graph, node)
+        return graph
 
 
 @dataclass(frozen=True)
@@ -162,6 +189,19 @@ class _Blocks:
         if self.spread:
             return [i._replace(idx=i.idx * self.block + k) for i in indices for k in range(self.block)]
         return list(dict.fromkeys(i._replace(idx=i.idx // self.block) for i in indices))
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """Index mapping of a gated linear unit: channel i is made of channels i and i + half."""
+
+    half: int
+    spread: bool
+
+    def __call__(self, indices: list[Any]) -> list[Any]:
+        if self.spread:
+            return [i._replace(idx=i.idx + start) for start in (0, self.half) for i in indices]
+        return list(dict.fromkeys(i._replace(idx=i.idx % self.half) for i in indices))
 
 
 def _nothing(_indices: list[Any]) -> list[Any]:
@@ -227,6 +267,8 @@ def _map_operation(source: Any, node: Any) -> str | None:
         _map_edge(source, node, _Blocks(read[1] // made[1], False), _Blocks(read[1] // made[1], True))
     elif operation == "PixelUnshuffle" or flattened:
         _map_edge(source, node, _Blocks(made[1] // read[1], True), _Blocks(made[1] // read[1], False))
+    elif operation == "Glu" and read[1] == 2 * made[1]:
+        _map_edge(source, node, _Halves(made[1], False), _Halves(made[1], True))
     elif read[1] == 1:
         _map_edge(source, node, _nothing, _nothing)
     else:

@@ -19,6 +19,10 @@ SAME = {
     "dropout2d": "dropout", "feature_dropout": "dropout", "alpha_dropout": "dropout",
 }  # fmt: skip
 """Other names of functions."""
+SHAPED = frozenset(f"{kind}_like" for kind in ("zeros", "ones", "full", "empty")) | frozenset(
+    f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")
+)
+"""What takes nothing but shape and number type of what it reads."""
 DECIDING = frozenset({"bool", "float", "int", "item", "tolist", "numpy"})
 """What hands numbers of a tensor to Python, where they could decide what runs next."""
 
@@ -94,7 +98,7 @@ class _Tracer(TorchFunctionMode):
         if not known:
             return func(*args, **kwargs)
         name = getattr(func, "__name__", str(func)).strip("_")
-        computed = any(one.meta["computed"] for one in known)
+        computed = name not in SHAPED and any(one.meta["computed"] for one in known)
         if computed and name in DECIDING:
             raise Untraceable(f"it reads numbers of what it computes ({name})")
         arguments, named = pytree.tree_map_only(Tensor, self.node, (args, kwargs))  # before: it may work in place

@@ -17,7 +17,7 @@ from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, T
 from ganpress.training.losses import distillation_loss, joint_loss
 from ganpress.training.schedule import CosineSchedule
 from ganpress.training.teacher_images import TeacherImages
-from models.wdcgan import LATENT
+from models.family import latent_of
 
 
 @dataclass(frozen=True)
@@ -99,5 +99,5 @@ def train_student(
         return losses
 
     curve = run.train(student, step, state, config)
-    latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=run.stream("calibration"))
+    latents = torch.randn((CALIBRATION_LATENTS, latent_of(student)), generator=run.stream("calibration"))
     return Distilled(recalibrate_batch_norm_(average.averaged(student), latents.to(device_of(student))), curve)

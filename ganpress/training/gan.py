@@ -21,7 +21,7 @@ from ganpress.training.losses import (
     wgan_critic_loss,
     wgan_generator_loss,
 )
-from models.wdcgan import LATENT
+from models.family import latent_of
 
 CALIBRATION_LATENTS = 2000
 """Latents that the averaged generator's normalisation statistics are measured on."""
@@ -106,7 +106,7 @@ def train_gan(
         DataError: if there are fewer images than one batch.
         TrainingDiverged: if a loss is not finite.
     """
-    random, device = run.stream("training"), device_of(generator)
+    random, device, latent = run.stream("training"), device_of(generator), latent_of(generator)
     generator.train().to(memory_format=torch.channels_last)
     adversary = Adversary(discriminator, config, random)
     optimizer = adversarial_optimizer(generator, config.generator_learning_rate, config)
@@ -114,7 +114,7 @@ def train_gan(
     share = mine(config.batch_size)
 
     def draw_latents(stream: torch.Generator) -> Tensor:
-        return torch.randn((config.batch_size, LATENT), generator=stream)
+        return torch.randn((config.batch_size, latent), generator=stream)
 
     def draw_rest(stream: torch.Generator) -> None:
         draw_latents(stream)
@@ -149,6 +149,6 @@ def train_gan(
         "random": RandomStream(random),
     }
     curve = run.train(generator, step, state, config, images_per_step)
-    latents = torch.randn((CALIBRATION_LATENTS, LATENT), generator=run.stream("calibration"))
+    latents = torch.randn((CALIBRATION_LATENTS, latent), generator=run.stream("calibration"))
     averaged = recalibrate_batch_norm_(average.averaged(generator), latents.to(device))
     return TrainedGan(averaged, discriminator.requires_grad_(True).eval(), curve)

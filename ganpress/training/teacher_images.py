@@ -9,7 +9,7 @@ from ganpress.basics.ranks import mine
 from ganpress.config.training_section import DistillationTraining
 from ganpress.training.arithmetic import autocast
 from ganpress.training.loop import TrainingRun
-from models.wdcgan import LATENT
+from models.family import latent_of
 
 
 class TeacherImages:
@@ -30,6 +30,7 @@ class TeacherImages:
         self, teacher: nn.Module, config: DistillationTraining, run: TrainingRun, random: torch.Generator
     ) -> None:
         self._teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._latent = latent_of(teacher)
         self._config, self._random, self._device = config, random, device_of(teacher)
         self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, run)
 
@@ -47,7 +48,7 @@ class TeacherImages:
         """Draw a whole batch: latents (N, Z), or which of the kept ones, (N,)."""
         count = self._config.batch_size
         if self._kept is None:
-            return torch.randn((count, LATENT), generator=stream)
+            return torch.randn((count, self._latent), generator=stream)
         return torch.randint(len(self._kept[0]), (count,), generator=stream)
 
     @torch.no_grad()
@@ -57,7 +58,7 @@ class TeacherImages:
         return images.float()
 
     def _draw_all(self, count: int, run: TrainingRun) -> tuple[Tensor, Tensor]:
-        latents = torch.randn((count, LATENT), generator=run.stream("teacher images"))
+        latents = torch.randn((count, self._latent), generator=run.stream("teacher images"))
         images = []
         with ticker(f"{run.label}, teacher", count, "images") as progress:
             for z in latents.split(self._config.batch_size):

@@ -15,6 +15,7 @@ from ganpress.training.gan import train_gan
 from ganpress.training.loop import CurvePoint, TrainingRun
 from ganpress.training.translation_training import train_translation
 from models.builders import Blueprint, width_numbers
+from models.family import Argument
 from tasks.shared.conditional_stages import data_inputs, discriminator_blueprint, way_back
 from tasks.shared.generator_training import (
     TrackedTraining,
@@ -63,11 +64,16 @@ def _unconditional(
 ) -> Trained:
     """Train a W-DCGAN with a discriminator as wide as its widest layer asks for, or as configured."""
     images = open_split(prepared(stage), "train")
-    shape = {"size": images.size, "channels": images.channels}
-    depth = config.discriminator_depth or max(width_numbers(blueprint))
-    mirror = Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
+    mirror = gan_discriminator(config, images.size, images.channels, max(width_numbers(blueprint)))
     trained = train_gan(generator, fresh(stage, mirror), images, config, run)
     return Trained(trained.generator, trained.discriminator, mirror, trained.curve)
+
+
+def gan_discriminator(config: GanTraining, size: int, channels: int, depth: int) -> Blueprint:
+    """The discriminator of images of latents, of the configured depth, else of `depth`."""
+    shape: dict[str, Argument] = {"size": size, "channels": channels}
+    depth = config.discriminator_depth or depth
+    return Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})
 
 
 def _translation(

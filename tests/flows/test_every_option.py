@@ -16,7 +16,12 @@ NUMBERS = ["nan", "inf", "-inf", "1e300", "-1", "", "x", HUGE, "0x10", "1.5e", "
 TEXTS = ["", " ", "x" * 100_000, "a\nb", "\x1b[2J", "../../x", "$(touch x)", "é" * 5000, "\udcff", "/", "."]
 STAYS = {"serve", "ui", "demo", "doctor", "data show", "status", "targets"}
 """Commands that would start servers or look at everything: only what is refused first is tried on them."""
-FIXED = {"serve": ["--interval", "60"], "import": ["absent:factory", "--example-input", "1x3x8x8"], "cost": ["wdcgan"]}
+FIXED = {
+    "serve": ["--interval", "60"],
+    "import": ["absent:factory", "--example-input", "1x3x8x8"],
+    "compress": ["absent:factory", "--example-input", "1x3x8x8", "--out", "out"],
+    "cost": ["wdcgan"],
+}
 
 
 def commands():
@@ -100,6 +105,11 @@ REFUSED = [
                                                                "", "0,1,2", "a,b")),
     *(["import", "a:b", f"--example-input={value}"] for value in ("", "1", "1x999999999x999999999", "0x0", "-1x3", HUGE,
                                                                  "1x" * 5000 + "1", "1x3x99999x99999")),
+    *(["import", "a:b", f"--input={value}"] for value in ("", "x", "x=", "x=3x8", "x=1:int8", "x=1:int64:0", HUGE)),
+    *(["import", "a:b", f"--{option}=sideways"] for option in ("layout", "noise")),
+    *(["compress", "a:b", "--out=out", f"--method={value}"] for value in ("", "w9", "w8a1", "ptq ", HUGE)),
+    ["compress", "a:b", "--out=out", "--target=toaster"], ["compress", "g.pt2", "--out=out"],
+    ["compress", "a:b", "--out=/proc"], ["compress", "a:b", "--out=."],
     *(["run", "--dry-run", f"--set={value}"] for value in (
         "teacher.images=" + "9" * 100_000, "teacher.images", "=1", ".=1", "a..b=1", "seed.x=1", "x" * 100_000,
         ".".join(["a"] * 2000) + "=1", "teacher.images=[", "teacher.images=!!float abc", "teacher.images=.inf",

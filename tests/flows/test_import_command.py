@@ -35,6 +35,7 @@ def test_import_writes_pins_and_says_what_it_found(project):
     assert lines[2] == "1 channel group; a spec is imported:50, percent of each"
     assert lines[3].split() == ["1", "a", "8", "units", "in", "2", "layers"]
     assert lines[4].strip() == "not thinned: b: its channels are tied to those of the input"
+    assert lines[5] == "note: no weights were given: they are those that the function gives its network"
 
     folder = project.root / "imported" / "my_module"
     card = json.loads((folder / "import.json").read_text())

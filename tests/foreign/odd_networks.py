@@ -137,3 +137,12 @@ def from_latents():
 def transposed_depthwise():
     layers = {"a": conv(3, 8), "b": nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=8), "c": conv(8, 3)}
     return Network(lambda net, x: net.c(net.b(net.a(x))), **layers)
+
+
+def gated_linear_unit():
+    layers = {"a": conv(3, 16), "n": nn.BatchNorm2d(16), "c": conv(8, 3)}
+    return Network(lambda net, x: net.c(F.glu(net.n(net.a(x)), 1)), **layers)
+
+
+def normalised_over_channels():
+    return Network(lambda net, x: net.c(F.relu(net.n(net.a(x)))), a=conv(3, 16), n=nn.GroupNorm(1, 16), c=conv(16, 3))

@@ -6,7 +6,7 @@ import torch
 
 from models.builders import generator_blueprint, width_numbers, with_spec
 from models.elastic import NoInitialisation, Spec
-from models.families import FAMILIES, family_of, find_family, is_conditional, split_name
+from models.families import FAMILIES, family_of, find_family, is_for, split_name
 
 
 def test_names_are_checked_and_facts_are_read_without_torch():
@@ -17,7 +17,8 @@ def test_names_are_checked_and_facts_are_read_without_torch():
 
 
 def test_an_imported_network_is_no_family_and_has_numbers():
-    assert is_conditional("imported")
+    assert is_for("imported", True)
+    assert is_for("imported", False)
     assert split_name("imported:50") == ("imported", "50")
     assert "imported" not in FAMILIES
     assert family_of("imported").kept is not None

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from ganpress.compression.applying import FEWEST_HELD_OUT, HELD_OUT_IMAGES, held_out_count
 from ganpress.data.prepared.arrays import read_meta
 from ganpress.data.prepared.generator_inputs import canvas_of, open_inputs
 from ganpress.edge.graphs.graph_writer import SOURCE
 from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.edge.proof.edge_card import read_card
+from ganpress.edge.proven_export import ENOUGH_SNR_DB
 from ganpress.files.checkpoint import load_model, save_model
 from ganpress.metrics.fidelity import compare_outputs
 from models.builders import generator_blueprint
@@ -115,13 +117,13 @@ def test_edge_file_reads_sources_and_draws_what_torch_draws(project, run_stage, 
     exported, inputs = OnnxGenerator(path, threads=1), held_out(project)
     model, _ = load_model(project / EXPORTED[item]["generator"] / "generator.safetensors")
     found = compare_outputs(model, exported, inputs)
-    assert found.max_abs_error <= card.verification.tolerance or found.snr_db > export.ENOUGH_SNR_DB
+    assert found.max_abs_error <= card.verification.tolerance or found.snr_db > ENOUGH_SNR_DB
     assert card.inputs[0].name == SOURCE
     assert card.inputs[0].shape == ("batch", *inputs.shape[1:])
     assert card.cost.macs_exact > 0
 
 
 def test_large_inputs_are_held_out_in_smaller_numbers():
-    assert compress.held_out_count(torch.zeros(1, 100)) == compress.HELD_OUT_IMAGES
-    assert 20 <= compress.held_out_count(torch.zeros(1, 3, 256, 256)) < 40
-    assert compress.held_out_count(torch.zeros(1, 36, 1024, 2048)) == compress.FEWEST_HELD_OUT
+    assert held_out_count(torch.zeros(1, 100)) == HELD_OUT_IMAGES
+    assert 20 <= held_out_count(torch.zeros(1, 3, 256, 256)) < 40
+    assert held_out_count(torch.zeros(1, 36, 1024, 2048)) == FEWEST_HELD_OUT

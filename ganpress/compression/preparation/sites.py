@@ -67,7 +67,11 @@ def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
     nodes = [node for node in trace(model, example).nodes if node.target in LAYERS]
     named = [(node, owner_of(argument(node, 1, "weight"))) for node in nodes]
     calls = Counter(name for _, name in named)
-    layers = {node: name for node, name in named if name is not None and _quantizable(model, name)}
+    layers = {
+        node: name
+        for node, name in named
+        if name is not None and _quantizable(model, name) and _alone_reads_weight(node)
+    }
     sites = {}
     for node, name in layers.items():
         sites[name] = _site(model, node, layers) if calls[name] == 1 else Site(name)
@@ -118,6 +122,12 @@ def shift_of(addition: fx.Node, channels: int) -> str | None:
     beside, axes = shape_of(argument(addition, 1, "other")), len(shape_of(addition))
     along_channels = (1,) * (axes - len(beside)) + beside == (1, channels, *(1,) * (axes - 2))
     return str(node.target) if along_channels and isinstance(node.meta["value"], nn.Parameter) else None
+
+
+def _alone_reads_weight(node: fx.Node) -> bool:
+    """Whether nothing but calls of its layer reads a weight; codes are nothing that a network could compute with."""
+    weight = argument(node, 1, "weight")
+    return all(user.target in LAYERS and argument(user, 1, "weight") is weight for user in weight.users)
 
 
 def _quantizable(model: nn.Module, name: str) -> bool:

@@ -17,6 +17,7 @@ from ganpress.data.raw.dataset_card import Pairing
 from ganpress.errors import DataError, shown
 from ganpress.files.array_files import map_array
 from ganpress.files.plain_values import dataclass_of, read_json
+from models.family import LATENT
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -59,6 +60,8 @@ class PreparedMeta:
     """In pixels; left away, or 0, it is that of a square."""
     conditioning: Conditioning | None = None
     """What comes with the images for a conditional generator; None for unconditional data."""
+    latent: int = LATENT
+    """Numbers of a latent that generators of unconditional data read."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", self.width or self.size)
@@ -68,6 +71,8 @@ class PreparedMeta:
         content = asdict(self)
         if self.conditioning is None and self.width == self.size:  # as it always was: what was made of it stays valid
             del content["conditioning"], content["width"]
+        if self.latent == LATENT:
+            del content["latent"]
         text = json.dumps(content, indent=2, sort_keys=True)
         (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
 

@@ -14,8 +14,7 @@ from torch import Tensor
 from ganpress.basics.seeding import torch_generator
 from ganpress.data.prepared.arrays import PreparedMeta, Split, read_meta
 from ganpress.data.prepared.pairs import SourceArray, open_sources
-from models.family import Canvas
-from models.wdcgan import LATENT
+from models.family import LATENT, Canvas
 
 BATCH = 250
 """Inputs that a generator is given at a time."""
@@ -79,8 +78,9 @@ def open_inputs(prepared_dir: Path, split: Split) -> LatentInputs | SourceInputs
     Raises:
         DataError: if prepared data is missing or damaged.
     """
-    if read_meta(prepared_dir).conditioning is None:
-        return LatentInputs()
+    meta = read_meta(prepared_dir)
+    if meta.conditioning is None:
+        return LatentInputs(meta.latent)
     return SourceInputs(open_sources(prepared_dir, split))
 
 
@@ -88,7 +88,7 @@ def canvas_of(meta: PreparedMeta) -> Canvas:
     """What a generator of this data reads and draws."""
     source = meta.conditioning
     if source is None:
-        return Canvas(meta.channels, meta.size, meta.width)
+        return Canvas(meta.channels, meta.size, meta.width, latent=meta.latent)
     return Canvas(meta.channels, meta.size, meta.width, source.channels, source.height, source.width)
 
 

@@ -213,5 +213,12 @@ def target_meta(raw: RawImages, plan: SplitPlan, config: PrepareConfig) -> Prepa
     resize = RESIZE if config.target_width == config.image_size else RESIZE_OBLONG
     classes = list(raw.classes)
     return PreparedMeta(
-        raw.source, config.image_size, config.channels, classes, plan.counts(), resize, width=config.target_width
+        raw.source,
+        config.image_size,
+        config.channels,
+        classes,
+        plan.counts(),
+        resize,
+        width=config.target_width,
+        latent=config.latent,
     )

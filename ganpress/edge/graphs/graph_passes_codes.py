@@ -1,4 +1,4 @@
-"""Graphs of codes made smaller: paddings on codes instead of reals, and equal biases stored once; both exact.
+"""Graphs of codes rewritten, exactly: paddings on codes, equal biases stored once, codes of each call its own.
 
 A generator with reflected borders pads what an instance normalisation gives, and a quantized layer then rounds it.
 Pixels are only copied, so that rounding first gives the same codes, and the border is copied as bytes.
@@ -74,6 +74,29 @@ def repeat_biases_(proto: Any) -> None:
     nodes = [*added, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def part_weights_(proto: Any) -> None:
+    """Give each call of a layer that is called several times codes of its own.
+
+    ONNX Runtime's channels-last kernels lay the codes of each call anew under one name, and do not load a graph in
+    which two share them; packed, the copies take no bytes.
+
+    Args:
+        proto: an ONNX model, changed in place.
+    """
+    graph, names = proto.graph, fresh_names(proto.graph)
+    stored = {one.name: one for one in graph.initializer}
+    seen: set[str] = set()
+    for node in graph.node:
+        name = node.input[0]
+        if node.op_type != "DequantizeLinear" or name not in stored:
+            continue
+        if name in seen:
+            copied = graph.initializer.add()
+            copied.CopyFrom(stored[name])
+            copied.name = node.input[0] = next(names)
+        seen.add(name)
 
 
 def _repetitions(values: NDArray[Any]) -> Iterator[int]:

@@ -88,7 +88,8 @@ def _conv_transpose2d(
 
 def _linear(writer: GraphWriter, input: Value, weight: Tensor, bias: Tensor | None = None) -> str:
     if len(input.shape) != 2:
-        raise NoForm("linear over more than one axis")
+        product = writer.add("MatMul", input.name, _name(writer, weight.t()))
+        return product if bias is None else writer.add("Add", product, _name(writer, bias))
     parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
     return writer.add("Gemm", input.name, *parameters, transB=1)
 
@@ -160,7 +161,30 @@ def _getitem(writer: GraphWriter, input: Value, index: Any) -> str:
 
 
 def _concatenation(writer: GraphWriter, tensors: Sequence[Operand], dim: int = 0, axis: int | None = None) -> str:
-    return writer.add("Concat", *(_name(writer, one) for one in tensors), axis=dim if axis is None else axis)
+    like = next(one for one in tensors if isinstance(one, Value))
+    chosen = dim if axis is None else axis
+    if chosen % len(like.shape) == 0:
+        raise NoForm("concatenation of samples")
+    return writer.add("Concat", *(_batched(writer, one, like) for one in tensors), axis=chosen)
+
+
+def _batched(writer: GraphWriter, operand: Operand, like: Value) -> str:
+    """A constant that was made for each sample, alike, repeated for as many as there are."""
+    if not isinstance(operand, Tensor) or operand.shape[0] != like.shape[0]:
+        return _name(writer, operand)
+    once = _once(operand, like)
+    batch = writer.add("Shape", like.name, start=0, end=1)
+    shape = writer.add("Concat", batch, writer.sizes(*once.shape[1:]), axis=0)
+    return writer.add("Expand", _name(writer, once), shape)
+
+
+def _once(constant: Tensor, like: Value) -> Tensor:
+    """What a constant is for one sample, (1, …), where it has a row for each sample of the graph's trial batch."""
+    if constant.dim() != len(like.shape) or constant.shape[0] != like.shape[0] or constant.shape[0] == 1:
+        return constant
+    if not bool((constant == constant[:1]).all()):
+        raise NoForm("a constant that differs between samples")
+    return constant[:1]
 
 
 def _prelu(writer: GraphWriter, input: Value, weight: Tensor) -> str:
@@ -194,9 +218,192 @@ def _leaky_relu(writer: GraphWriter, input: Value, negative_slope: float = 0.01,
 
 def _arithmetic(operator: str) -> Form:
     def form(writer: GraphWriter, input: Operand, other: Operand) -> str:
-        return writer.add(operator, _name(writer, input), _name(writer, other))
+        for one, beside in ((input, other), (other, input)):
+            if isinstance(one, Value) and isinstance(beside, Value) and len(one.shape) < len(beside.shape):
+                raise NoForm("a broadcast of the batch")
+        like = input if isinstance(input, Value) else other
+        assert isinstance(like, Value)  # else nothing would be computed
+        both = [_once(one, like) if isinstance(one, Tensor) else one for one in (input, other)]
+        return writer.add(operator, *(_name(writer, one) for one in both))
 
     return form
+
+
+def _reversed_sub(writer: GraphWriter, input: Value, other: Operand) -> str:
+    """`other - input`, as torch calls `1 - x`."""
+    return _arithmetic("Sub")(writer, other, input)
+
+
+def _permuted(writer: GraphWriter, input: Value, *dims: Any) -> str:
+    order = list(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else list(dims)
+    return _transposed(writer, input, [one % len(input.shape) for one in order])
+
+
+def _swapped(writer: GraphWriter, input: Value, dim0: int, dim1: int) -> str:
+    order = list(range(len(input.shape)))
+    order[dim0], order[dim1] = order[dim1], order[dim0]
+    return _transposed(writer, input, order)
+
+
+def _transposed(writer: GraphWriter, input: Value, order: list[int]) -> str:
+    if order[0] != 0:
+        raise NoForm("an exchange of samples")
+    return writer.add("Transpose", input.name, perm=order)
+
+
+def _product(writer: GraphWriter, input: Operand, other: Operand) -> str:
+    shapes = [one.shape for one in (input, other) if not isinstance(one, float)]
+    if any(isinstance(one, Value) and len(one.shape) < 2 for one in (input, other)) or min(map(len, shapes)) < 2:
+        raise NoForm("a product of vectors")
+    if isinstance(input, Value) and isinstance(other, Value) and len(input.shape) != len(other.shape):
+        raise NoForm("a broadcast of the batch")
+    return writer.add("MatMul", _name(writer, input), _name(writer, other))
+
+
+def _softmax(writer: GraphWriter, input: Value, dim: int, *_: Any, **__: Any) -> str:
+    if dim % len(input.shape) == 0:
+        raise NoForm("softmax over samples")
+    return writer.add("Softmax", input.name, axis=dim)
+
+
+def _reduction(operator: str) -> Form:
+    def form(writer: GraphWriter, input: Value, dim: Any = None, keepdim: bool = False) -> str:
+        axes = [] if dim is None else _axes(dim, len(input.shape))
+        if not axes or 0 in axes:
+            raise NoForm("a reduction over samples")
+        return writer.add(operator, input.name, writer.sizes(*axes), keepdims=int(keepdim))
+
+    return form
+
+
+def _axes(dim: Any, count: int) -> list[int]:
+    return [one % count for one in ([dim] if isinstance(dim, int) else list(dim))]
+
+
+def _bounded_at_six(writer: GraphWriter, input: Value, inplace: bool = False) -> str:  # noqa: ARG001
+    return writer.add("Clip", input.name, *(writer.constant(np.array(one, np.float32)) for one in (0, 6)))
+
+
+def _power(writer: GraphWriter, input: Operand, exponent: Operand) -> str:
+    return _arithmetic("Pow")(writer, input, exponent)
+
+
+def _inverse_root(writer: GraphWriter, input: Value) -> str:
+    return writer.add("Reciprocal", writer.add("Sqrt", input.name))
+
+
+def _silu(writer: GraphWriter, input: Value, inplace: bool = False) -> str:  # noqa: ARG001
+    return writer.add("Mul", input.name, writer.add("Sigmoid", input.name))
+
+
+def _gelu(writer: GraphWriter, input: Value, approximate: str = "none") -> str:
+    return writer.add("Gelu", input.name, approximate=approximate)
+
+
+def _layer_norm(
+    writer: GraphWriter, input: Value, normalized_shape: Sequence[int], weight: Tensor | None = None,
+    bias: Tensor | None = None, eps: float = 1e-5,
+) -> str:  # fmt: skip
+    weight = torch.ones(tuple(normalized_shape)) if weight is None else weight
+    parameters = [_name(writer, one) for one in (weight, bias) if one is not None]
+    axis = -len(normalized_shape)
+    return writer.add("LayerNormalization", input.name, *parameters, axis=axis, epsilon=eps)
+
+
+def _group_norm(
+    writer: GraphWriter, input: Value, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> str:  # fmt: skip
+    """Each group is one channel of an instance normalisation."""
+    if len(input.shape) != 4:
+        raise NoForm("group normalisation of other than maps")
+    grouped = writer.add("Reshape", input.name, writer.sizes(0, num_groups, -1))
+    ones, zeros = (writer.constant(np.full(num_groups, value, np.float32)) for value in (1, 0))
+    normed = writer.add("InstanceNormalization", grouped, ones, zeros, epsilon=eps)
+    result = writer.add("Reshape", normed, writer.sizes(0, *input.shape[1:]))
+    for operator, one in (("Mul", weight), ("Add", bias)):
+        if one is not None:
+            result = writer.add(operator, result, _name(writer, one.reshape(1, -1, 1, 1)))
+    return result
+
+
+def _halves(writer: GraphWriter, input: Value, dim: int = -1) -> str:
+    axis = dim % len(input.shape)
+    half = input.shape[axis] // 2
+    first, second = (
+        writer.add("Slice", input.name, writer.sizes(start), writer.sizes(end), writer.sizes(axis))
+        for start, end in ((0, half), (half, END))
+    )
+    return writer.add("Mul", first, writer.add("Sigmoid", second))
+
+
+def _pool(operator: str) -> Form:
+    def form(
+        writer: GraphWriter, input: Value, kernel_size: Any, stride: Any = None, padding: Any = 0, *more: Any,
+        **named: Any,
+    ) -> str:  # fmt: skip
+        if any(more) or any(named.values()) or len(input.shape) != 4:
+            raise NoForm("pooling with options")
+        pads: dict[str, Any] = {"pads": _pair(padding) * 2} if any(_pair(padding)) else {}
+        if pads and operator == "AveragePool":
+            pads["count_include_pad"] = 1
+        steps = _pair(kernel_size if stride in (None, []) else stride)
+        return writer.add(operator, input.name, kernel_shape=_pair(kernel_size), strides=steps, **pads)
+
+    return form
+
+
+def _lookup(writer: GraphWriter, input: Value, weight: Tensor, *_: Any, **__: Any) -> str:
+    return writer.add("Gather", _name(writer, weight), input.name, axis=0)
+
+
+def _whole_numbers(writer: GraphWriter, input: Value) -> str:
+    from onnx import TensorProto
+
+    return writer.add("Cast", input.name, to=int(TensorProto.INT64))
+
+
+def _distances(writer: GraphWriter, input: Value, other: Tensor, p: float = 2.0, **_: Any) -> str:
+    """Euclidean distances of rows to constant ones, by |a|^2 - 2 a b + |b|^2."""
+    if p != 2 or not isinstance(other, Tensor) or other.dim() != 2:
+        raise NoForm("distances that are not Euclidean, or to what is computed")
+    squares = writer.add("ReduceSumSquare", input.name, writer.sizes(-1))
+    products = writer.add("MatMul", input.name, _name(writer, -2 * other.t()))
+    total = writer.add("Add", writer.add("Add", squares, products), _name(writer, other.square().sum(1)))
+    return writer.add("Sqrt", writer.add("Relu", total))
+
+
+def _place(operator: str) -> Form:
+    def form(writer: GraphWriter, input: Value, dim: Any = None, keepdim: bool = False) -> str:
+        if dim is None or dim % len(input.shape) == 0:
+            raise NoForm("a choice over samples")
+        return writer.add(operator, input.name, axis=dim % len(input.shape), keepdims=int(keepdim))
+
+    return form
+
+
+def _expanded(writer: GraphWriter, input: Value, *sizes: Any) -> str:
+    shape = list(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else list(sizes)
+    if len(shape) != len(input.shape):
+        raise NoForm("an expansion to more axes")
+    wanted = [1, *(1 if size == -1 else int(size) for size in shape[1:])]  # 1 keeps what is there
+    return writer.add("Expand", input.name, writer.sizes(*wanted))
+
+
+def _repeated(writer: GraphWriter, input: Value, *times: Any) -> str:
+    counts = list(times[0]) if len(times) == 1 and not isinstance(times[0], int) else list(times)
+    if len(counts) != len(input.shape) or counts[0] != 1:
+        raise NoForm("a repetition of samples")
+    return writer.add("Tile", input.name, writer.sizes(*map(int, counts)))
+
+
+def _stacked(writer: GraphWriter, tensors: Sequence[Operand], dim: int = 0) -> str:
+    like = next(one for one in tensors if isinstance(one, Value))
+    axis = dim % (len(like.shape) + 1)
+    if axis == 0 or not all(isinstance(one, Value) for one in tensors):
+        raise NoForm("a stack of samples or constants")
+    parts = (writer.add("Unsqueeze", _name(writer, one), writer.sizes(axis)) for one in tensors)
+    return writer.add("Concat", *parts, axis=axis)
 
 
 def _shuffle(writer: GraphWriter, input: Value, upscale_factor: int) -> str:
@@ -224,7 +431,17 @@ FORMS: dict[str, Form] = {
     "pad": _pad, "interpolate": _interpolate, "pixel_shuffle": _shuffle, "getitem": _getitem,
     "cat": _concatenation, "concat": _concatenation, "adaptive_avg_pool2d": _average,
     "add": _arithmetic("Add"), "sub": _arithmetic("Sub"), "mul": _arithmetic("Mul"), "div": _arithmetic("Div"),
-    "truediv": _arithmetic("Div"),
+    "truediv": _arithmetic("Div"), "rsub": _reversed_sub, "pow": _power, "rsqrt": _inverse_root,
+    "permute": _permuted, "transpose": _swapped, "matmul": _product, "bmm": _product, "softmax": _softmax,
+    "mean": _reduction("ReduceMean"), "sum": _reduction("ReduceSum"),
+    "silu": _silu, "gelu": _gelu, "layer_norm": _layer_norm, "group_norm": _group_norm, "glu": _halves,
+    "max_pool2d": _pool("MaxPool"), "avg_pool2d": _pool("AveragePool"), "embedding": _lookup, "long": _whole_numbers,
+    "cdist": _distances, "argmin": _place("ArgMin"), "argmax": _place("ArgMax"),
+    "expand": _expanded, "repeat": _repeated, "stack": _stacked,
+    "sqrt": _pointwise("Sqrt"), "exp": _pointwise("Exp"), "abs": _pointwise("Abs"), "neg": _pointwise("Neg"),
+    "floor": _pointwise("Floor"), "erf": _pointwise("Erf"), "sin": _pointwise("Sin"), "cos": _pointwise("Cos"),
+    "softplus": _pointwise("Softplus"), "mish": _pointwise("Mish"), "relu6": _bounded_at_six,
+    "elu": _pointwise("Elu"),
     "relu": _pointwise("Relu"), "tanh": _pointwise("Tanh"), "sigmoid": _pointwise("Sigmoid"),
     "hardswish": _pointwise("HardSwish"), "hardsigmoid": _pointwise("HardSigmoid", alpha=1 / 6, beta=0.5),
     "leaky_relu": _leaky_relu, "prelu": _prelu, "clamp": _clamp,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ganpress.basics.whole_files import whole_files
 from ganpress.edge.forms.pixel_blocks import widen_outputs
-from ganpress.edge.graphs.graph_passes_codes import pad_codes_, repeat_biases_
+from ganpress.edge.graphs.graph_passes_codes import pad_codes_, part_weights_, repeat_biases_
 from ganpress.edge.graphs.graph_passes_flows import drop_zeros_, pass_codes_, share_scale_
 from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, input_name
 from ganpress.edge.graphs.layer_forms import NoForm
@@ -68,6 +68,7 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
     keep_channel_scales_(proto)
     pad_codes_(proto)
     repeat_biases_(proto)
+    part_weights_(proto)
     if proto.ByteSize() > LARGEST_FILE_BYTES:
         raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
     content: bytes = proto.SerializeToString(deterministic=True)

@@ -1,6 +1,7 @@
 """Peak memory of an edge file: what a process grows by when it loads and runs the file once."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from ganpress.errors import CheckpointError
 
 STATUS = Path("/proc/self/status")
 PROBE_SECONDS = 300
+HOME = str(Path(__file__).resolve().parents[3])
+"""Where this project's packages are."""
 
 
 def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
@@ -36,9 +39,13 @@ def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
     with tempfile.TemporaryDirectory(prefix="ganpress-memory-") as folder:
         place = Path(folder) / "example.pt"
         torch.save(example, place)
-        command = [sys.executable, "-m", "ganpress.edge.proof.peak_memory", target, str(path), str(place)]
+        command = [sys.executable, "-P", "-m", "ganpress.edge.proof.peak_memory", target, str(path), str(place)]
+        paths = (HOME, os.environ.get("PYTHONPATH", ""))  # not the working directory, which may hold a models.py
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False, env=environment
+            )
         except subprocess.TimeoutExpired:
             reason = f"one input took more than {PROBE_SECONDS} s"
             raise CheckpointError(f"{path} cannot be run in a process of its own: {reason}; export it again") from None

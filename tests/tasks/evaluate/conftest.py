@@ -13,7 +13,7 @@ from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.files.checkpoint import save_model
 from ganpress.tracking import StageRun
 from models.builders import Blueprint
-from models.wdcgan import LATENT
+from models.family import LATENT
 from tasks.evaluate import work
 from tasks.shared.stage import Stage
 

@@ -9,7 +9,7 @@ from ganpress.compression.quantization import QuantizationConfig, quantize, quan
 from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.errors import ConfigError, DataError
 from ganpress.files.checkpoint import load_model, save_model
-from models.wdcgan import LATENT
+from models.family import LATENT
 from tasks.shared.subjects import find_subjects, float_cost
 
 

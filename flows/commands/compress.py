@@ -1,0 +1,79 @@
+"""`ganpress compress`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.commands.import_ import (
+    ExampleInput,
+    InputRange,
+    Inputs,
+    LayoutOption,
+    NoiseOption,
+    Output,
+    OutputRange,
+    Source,
+    Trust,
+    Weights,
+    WeightsKey,
+    request_of,
+    source_of,
+)
+from flows.options import one_line
+
+if TYPE_CHECKING:
+    from ganpress.compress import Compressed
+
+
+def compress(
+    source: Source,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write.")],
+    weights: Weights = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Pictures to calibrate on, or arrays .npy; latents need none."),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="ptq, qad (trained), wNaM, wN, qad-wNaM (bits), float, or int8: the runtime's own.",
+            callback=one_line(40),
+        ),
+    ] = "ptq",
+    target: Annotated[str, typer.Option(help="Runtime, see `ganpress targets`.", callback=one_line(64))] = "onnx",
+    example_input: ExampleInput = None,
+    inputs: Inputs = None,
+    output: Output = None,
+    layout: LayoutOption = "NCHW",
+    noise: NoiseOption = "refused",
+    input_range: InputRange = None,
+    output_range: OutputRange = None,
+    weights_key: WeightsKey = None,
+    trust: Trust = False,
+) -> None:
+    """Compress a generator of yours into a proven edge file; no project is needed, and your module's code is run."""
+    from ganpress import compress as whole
+
+    here = Path.cwd()
+    request = request_of(
+        source_of(source, here), weights, example_input, inputs, output, layout, noise, input_range, output_range,
+        weights_key, trust,
+    )  # fmt: skip
+    made = whole.compress(request.source, out, data=data, method=method, target=target, request=request, say=typer.echo)
+    typer.echo("\n".join(_lines(made)))
+
+
+def _lines(made: "Compressed") -> list[str]:
+    decibels = [f"{name} {'equal' if value is None else f'{value:.1f}'}" for name, value in made.decibels.items()]
+    smaller = made.size_bytes_before / made.size_bytes
+    faster = made.milliseconds_before / made.milliseconds
+    kernels = made.card.kernels
+    return [
+        f"{made.folder} holds {made.file.name}, its card.json, and pictures before and after",
+        f"{made.size_bytes:,} bytes, {smaller:.1f} times fewer than the weights' {made.size_bytes_before:,}",
+        f"{made.milliseconds:.2f} ms an image on one thread, {faster:.1f} times as fast as torch's "
+        f"{made.milliseconds_before:.2f}",
+        *([] if kernels is None else [f"kernels: {kernels.summary}"]),
+        f"dB of each picture to the original's: {', '.join(decibels)}",
+    ]

@@ -1,0 +1,335 @@
+"""A generator of yours as a proven edge file, in one call, without a project around it.
+
+    from pathlib import Path
+    from ganpress.compress import compress
+
+    made = compress("gen/my_module.py:build", Path("out"), weights=Path("g.pt"), example=(1, 3, 256, 256),
+                    data=Path("pictures"))
+    made.file, made.decibels, made.size_bytes, made.milliseconds
+
+What is done is what the stages `compress` and `export` do: the generator is looked at as `ganpress import` does,
+rounded on inputs that it is calibrated on, written for its runtime, compared with torch there, profiled and timed.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
+from ganpress.basics.whole_files import whole_folder
+from ganpress.compression.applying import apply_item, held_out_count
+from ganpress.compression.compressor import CompressionData
+from ganpress.compression.record import CompressionRecord, record_compression
+from ganpress.config.edge_section import CompressItem
+from ganpress.data.pictures import image_grid, save_png
+from ganpress.data.prepared.fitting import fit_image
+from ganpress.data.prepared.generator_inputs import LatentInputs, inputs_digest
+from ganpress.data.raw.image_files import decode, image_names, read_picture_file
+from ganpress.edge.proof.card_writing import write_card
+from ganpress.edge.proof.edge_card import Card, CompressionCard, Lineage
+from ganpress.edge.proven_export import THREADS, ExportSettings, proven_export
+from ganpress.edge.targets.target import Target, require_installed
+from ganpress.errors import ConfigError, DataError
+from ganpress.files.edge_files import edge_name
+from ganpress.files.tensor_files import tensor_bytes
+from ganpress.imported.importing import Brought, ImportRequest, bring_in
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.metrics.scoring import Generate
+from ganpress.performance.latency import measure_latency
+from ganpress.registries import TARGETS
+from ganpress.structure.input_checks import check_generator
+from ganpress.training.loop import TrainingRun
+
+logger = logging.getLogger("ganpress")
+
+SUMMARY = "summary.json"
+PICTURES = "pictures"
+METHOD = re.compile(r"(qad-)?w([2-8])(?:a([2-8]))?")
+SHORT = {"ptq": "w8a8", "qad": "qad-w4a8"}
+METHODS = (
+    "ptq (w8a8: 8-bit weights and activations), qad (qad-w4a8: the integers are trained), wNaM, wN, qad-wNaM or qad-wN "
+    "with 2 to 8 bits, float, or int8, the runtime's own quantizer"
+)
+CALIBRATION_INPUTS = 64
+SHOWN_INPUTS = 8
+"""Held-out inputs that are drawn as pictures."""
+ROUNDS = 20
+"""Timed calls."""
+ARRAY_SUFFIX = ".npy"
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """An edge file and what was measured of it."""
+
+    folder: Path
+    file: Path
+    card: Card
+    decibels: dict[str, float | None]
+    """Of each held-out input by name: signal-to-noise ratio of the file's image to that of the float generator; None
+    where the images are equal."""
+    size_bytes: int
+    """Of the file, and of those that belong to it."""
+    size_bytes_before: int
+    """Of the float weights."""
+    milliseconds: float
+    """Median of one image on one thread, in the file's runtime."""
+    milliseconds_before: float
+    """The same in eager torch."""
+    notes: tuple[str, ...]
+    """What was found of the generator, in sentences."""
+
+
+def compress(
+    source: str | nn.Module,
+    out: Path,
+    *,
+    weights: Path | None = None,
+    example: tuple[int, ...] | None = None,
+    data: Path | None = None,
+    method: str = "ptq",
+    target: str = "onnx",
+    seed: int = 0,
+    request: ImportRequest | None = None,
+    say: Callable[[str], None] = logger.info,
+) -> Compressed:
+    """Compress a generator and write the file with its card, pictures before and after, and what was measured.
+
+    Args:
+        source: `FILE.py:function` or `module:function` that builds it, or the module itself.
+        out: the folder to write, whole or not at all; one that this function has written before is replaced.
+        weights: see `ganpress.imported.weight_files`; None takes those that the module has.
+        example: shape of one input: (1, C, H, W) pictures, (1, Z) latents, (1, C, L) signals.
+        data: folder of pictures, or of arrays `.npy` of one input each, in [-1, 1]; needed unless it reads latents.
+        method: `ptq`, `qad`, `w4a8`, `w4`, `qad-w3a8`, `float`, or `int8` of the target's own quantizer.
+        target: one of `ganpress targets`.
+        seed: of latents, and of what is chosen for calibration.
+        request: further options of `ganpress import`; the arguments above lie over it.
+        say: is told what is being done.
+
+    Raises:
+        ganpress.errors.GanpressError: saying in one line what is wrong and what to do.
+    """
+    runtime = TARGETS.find(target)
+    require_installed(runtime)
+    _check_method(method, runtime)
+    _check_out(out)
+    asked = replace(
+        request or ImportRequest("", None),
+        source=source if isinstance(source, str) else f"{type(source).__module__}:{type(source).__name__}",
+    )
+    asked = replace(asked, weights=weights or asked.weights, example=example or asked.example)
+    say(f"1/5 looking at {asked.source}")
+    brought = bring_in(asked, source if isinstance(source, nn.Module) else None)
+    for note in brought.notes:
+        say(f"  {note}")
+    names, inputs = _inputs(brought, data, seed)
+    calibration, shown = _parted(inputs)
+    shown_names = names[len(names) - len(shown) :]
+    check_generator(brought.generator, calibration, "calibration inputs")
+    say(f"2/5 compressing by {method}, calibrated on {len(calibration)} inputs")
+    with whole_folder(out) as folder:
+        made = _write(folder, brought, runtime, method, calibration, shown, seed, say)
+        say(f"5/5 drawing {min(len(shown), SHOWN_INPUTS)} pictures before and after")
+        runner = runtime.open(made.file, THREADS)
+        result = replace(made, decibels=_decibels(brought.generator, runner, shown_names, shown), notes=brought.notes)
+        _draw(folder / PICTURES, brought, runner, shown_names, shown)
+        (folder / SUMMARY).write_text(_summary(result), encoding="utf-8")
+    return replace(result, folder=out, file=out / made.file.name)
+
+
+def _check_method(method: str, target: Target) -> None:
+    if method not in (*SHORT, "float", *target.number_types) and not METHOD.fullmatch(method):
+        raise ConfigError(f"unknown method '{method[:40]}'; known: {METHODS}")
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not (out / SUMMARY).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} holds something else; name a folder that does not exist or is empty")
+    if out.resolve() == Path.cwd():
+        raise ConfigError("the folder to write is the working directory; name one inside it")
+
+
+def _inputs(brought: Brought, data: Path | None, seed: int) -> tuple[list[str], Tensor]:
+    """Names and inputs (N, …): latents, or what the folder holds."""
+    example = brought.example
+    if data is not None:
+        return _read_inputs(data, tuple(example.shape[1:]), seed)
+    if example.dim() != 2:
+        shape = "x".join(map(str, example.shape[1:]))
+        raise ConfigError(
+            f"the generator reads {shape}: name a folder of pictures like those it was trained on, --data"
+        )
+    count = CALIBRATION_INPUTS + min(SHOWN_INPUTS, held_out_count(example))
+    return [f"latent{place}" for place in range(count)], LatentInputs(example.shape[1]).draw(seed, "compress", count)
+
+
+def _read_inputs(folder: Path, shape: tuple[int, ...], seed: int) -> tuple[list[str], Tensor]:
+    """Pictures brought to the size of one input, and arrays that have it."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; --data names a folder of pictures")
+    arrays = sorted(one.relative_to(folder).as_posix() for one in folder.rglob(f"*{ARRAY_SUFFIX}"))
+    names = arrays or image_names(folder)
+    if not names:
+        raise DataError(f"{folder} holds no pictures, and no arrays {ARRAY_SUFFIX}")
+    order = np.random.default_rng(seed).permutation(len(names))[: CALIBRATION_INPUTS + SHOWN_INPUTS]
+    chosen = [names[place] for place in sorted(order)]
+    if arrays:
+        return chosen, torch.stack([_read_array(folder / name, shape) for name in chosen])
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        found = "x".join(map(str, shape))
+        raise DataError(
+            f"the generator reads {found}, which pictures of 1 or 3 channels are not; put arrays {ARRAY_SUFFIX} of "
+            f"that shape, in [-1, 1], into {folder}"
+        )
+    pixels = [fit_image(decode(read_picture_file(folder / name), name), shape[1:], shape[0]) for name in chosen]
+    return chosen, uint8_to_images(torch.from_numpy(np.stack(pixels)))
+
+
+def _read_array(path: Path, shape: tuple[int, ...]) -> Tensor:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no array that can be read ({' '.join(str(error).split())[:120]})") from None
+    if values.dtype.kind not in "fiu" or values.size != int(np.prod(shape)):
+        raise DataError(f"{path} is {values.shape} of {values.dtype}; the generator reads {shape} numbers")
+    return torch.from_numpy(values.astype(np.float32)).reshape(shape)
+
+
+def _parted(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs to calibrate on, and those that are held out: a quarter, at most `SHOWN_INPUTS`; a single one is both."""
+    held_out = min(SHOWN_INPUTS, len(inputs) // 4 or 1)
+    return (inputs[:-held_out], inputs[-held_out:]) if len(inputs) > held_out else (inputs, inputs)
+
+
+def _write(
+    folder: Path,
+    brought: Brought,
+    target: Target,
+    method: str,
+    calibration: Tensor,
+    shown: Tensor,
+    seed: int,
+    say: Callable[[str], None],
+) -> Compressed:
+    original, blueprint = brought.generator, brought.blueprint
+    item = _item(method)
+    model, record = original, None
+    if item is not None:
+        more = LatentInputs(calibration.shape[1]) if calibration.dim() == 2 else _Given(calibration)
+        given = CompressionData(calibration, seed, more, TrainingRun(seed, "compress"), torch.device("cpu"))
+        model, blueprint = apply_item(original, blueprint, item, given)
+        if not target.can_keep(model):
+            item, model, method = None, original, "int8"
+            say(f"  {target.title} writes no integers but its own: its quantizer is taken")
+        else:
+            record = record_compression(model, brought.source, _digest(original), 0.0, {}, calibration[:1])
+            record.save(folder / "compression.json")
+    number_type = method if item is None and method != "float" else "float32"
+    say(f"3/5 writing the file for {target.title}, and comparing it with torch")
+    settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS)
+    ranges = calibration if number_type == "int8" else None
+    facts, proof = proven_export(target, model, folder / edge_name(target.name), shown, settings, ranges, seed)
+    say("4/5 timing the generator before and after")
+    lineage = Lineage(
+        source=brought.source,
+        source_md5=_digest(original),
+        builder=blueprint.builder,
+        data_md5=hashlib.md5(inputs_digest(calibration).encode(), usedforsecurity=False).hexdigest(),
+        compression=None if record is None else _compression(record),
+    )
+    card = write_card(facts.files[0], model, shown[:1], proof, lineage, None, original, facts)
+    before = measure_latency({"torch": original}, shown[:1], ROUNDS, THREADS)["torch"].p50_ms
+    assert card.speed is not None  # proven_export has timed it
+    weights = sum(one.numel() * one.element_size() for one in original.state_dict().values())
+    return Compressed(folder, facts.files[0], card, {}, card.size_bytes, weights, card.speed.latency_ms_p50, before, ())
+
+
+def _item(method: str) -> CompressItem | None:
+    """What ganpress rounds itself; None for floats and for the target's own quantizer."""
+    found = METHOD.fullmatch(SHORT.get(method, method))
+    if found is None:
+        return None
+    bits = {"weight_bits": int(found[2]), "activation_bits": int(found[3]) if found[3] else None}
+    name = "qad" if found[1] else "quantize"
+    return CompressItem.model_validate({"generator": "teacher", "method": {"name": name, **bits}})
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Inputs that are drawn again and again, where no others are known."""
+
+    inputs: Tensor
+
+    def random(self, stream: torch.Generator, count: int) -> Tensor:
+        return self.inputs[torch.randint(len(self.inputs), (count,), generator=stream)]
+
+
+def _compression(record: CompressionRecord) -> CompressionCard:
+    return CompressionCard(
+        sparsity=record.sparsity,
+        weight_scheme=record.weight_scheme,
+        activation_scheme=record.activation_scheme,
+        options=dict(record.options),
+        layer_bits=record.layer_bits,
+    )
+
+
+def _digest(model: nn.Module) -> str:
+    """md5 of its weights."""
+    return hashlib.md5(tensor_bytes(model.state_dict(), {}), usedforsecurity=False).hexdigest()
+
+
+def _decibels(before: nn.Module, after: Generate, names: list[str], inputs: Tensor) -> dict[str, float | None]:
+    pairs = zip(names, inputs, strict=True)
+    return {name: compare_outputs(before, after, one[None]).snr_db for name, one in pairs}
+
+
+@torch.no_grad()
+def _draw(folder: Path, brought: Brought, after: Generate, names: list[str], inputs: Tensor) -> None:
+    """One PNG for each input, before and after side by side, what was read before both where it is a picture."""
+    folder.mkdir()
+    for place, name in enumerate(names):
+        images = [brought.generator(inputs[place : place + 1]), after(inputs[place : place + 1])]
+        if _is_picture(inputs) and inputs.shape[2:] == images[0].shape[2:]:
+            images.insert(0, inputs[place : place + 1])
+        row = np.concatenate([_pixels(one) for one in images])
+        save_png(
+            folder / f"{place:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(name).stem)[:60]}.png",
+            image_grid(row, len(row)),
+        )
+
+
+def _is_picture(inputs: Tensor) -> bool:
+    return inputs.dim() == 4 and inputs.shape[1] in (1, 3)
+
+
+def _pixels(images: Tensor) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) as uint8 of three channels; of other numbers of channels the first is shown in grey."""
+    shown = images if images.shape[1] == 3 else images[:, :1].expand(-1, 3, -1, -1)
+    return images_to_uint8(shown).numpy()
+
+
+def _summary(made: Compressed) -> str:
+    """What was measured, as JSON; the card has the rest."""
+    decibels = {name: value if value is None else round(value, 2) for name, value in made.decibels.items()}
+    content: dict[str, Any] = {
+        "file": made.file.name,
+        "size_bytes": made.size_bytes,
+        "size_bytes_before": made.size_bytes_before,
+        "milliseconds": made.milliseconds,
+        "milliseconds_before": made.milliseconds_before,
+        "decibels": decibels,
+        "notes": list(made.notes),
+    }
+    return json.dumps(content, indent=2) + "\n"

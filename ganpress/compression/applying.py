@@ -1,0 +1,34 @@
+"""What an item of `compress` asks for, done to a generator; and how many inputs its difference is measured on."""
+
+import copy
+
+from torch import Tensor, nn
+
+from ganpress.compression.compressor import CompressionData
+from ganpress.config.edge_section import CompressItem
+from models.builders import Blueprint
+
+HELD_OUT_IMAGES = 256
+"""Inputs, never calibrated on, that the difference to the original is measured on."""
+HELD_OUT_VALUES = 2**22
+"""Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
+FEWEST_HELD_OUT = 8
+
+
+def apply_item(
+    original: nn.Module, blueprint: Blueprint, item: CompressItem, data: CompressionData
+) -> tuple[nn.Module, Blueprint]:
+    """Do an item's algorithms to a copy of `original`, in order; a generator that is only pruned keeps its architecture.
+
+    Raises:
+        ConfigError: if an option does not fit the generator, or the calibration inputs do not.
+    """
+    model = copy.deepcopy(original)
+    for compressor, options in item.algorithms():
+        model, blueprint = compressor.compress(model, blueprint, options, data)
+    return model, blueprint
+
+
+def held_out_count(example: Tensor) -> int:
+    """Inputs that the difference is measured on, for inputs of the size of `example` (1, …)."""
+    return max(FEWEST_HELD_OUT, min(HELD_OUT_IMAGES, HELD_OUT_VALUES // example.numel()))

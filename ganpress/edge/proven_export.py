@@ -1,0 +1,139 @@
+"""An edge file with its proof: written, compared with torch, profiled and timed in its own runtime."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from ganpress.data.prepared.generator_inputs import inputs_digest
+from ganpress.edge.file_writing import pack_files
+from ganpress.edge.forms.choice import WrittenForm, write_faster_form
+from ganpress.edge.forms.float_forms import Form
+from ganpress.edge.proof.card_writing import TargetFacts
+from ganpress.edge.proof.edge_card import KernelsCard, QuantizationCard, SpeedCard
+from ganpress.edge.proof.peak_memory import peak_memory
+from ganpress.edge.proof.verification import Verification, verify_export
+from ganpress.edge.targets.target import Target
+from ganpress.errors import ExportMismatch
+from ganpress.performance.latency import measure_latency
+from models.quantized import CalibrationRecord
+from models.quantized_network import QuantizedNetwork
+
+ENOUGH_SNR_DB = 15.0
+"""Of a generator with floats between its integer layers, runtime against simulation; see `verify_export`.
+
+Each layer alone is equal to the bit; the published horse2zebra generator, the most sensitive one seen, reaches 19 dB
+through its 41 instance normalisations. A graph that computes something else stays around 0 dB.
+"""
+THREADS = 1
+"""Of the latency in the card: comparable between machines."""
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How a file is written, and what proves it."""
+
+    number_type: str = "float32"
+    """One of the target's."""
+    form: Form | None = None
+    """Of transposed convolutions; None times both and takes the faster."""
+    packed: bool = False
+    """Whether each file is kept as a Zstandard frame."""
+    tolerance: float = 0.001
+    """Largest allowed difference of a pixel to torch, images in [-1, 1]."""
+    min_snr_db: float = 15.0
+    """What proves a file of fewer bits than its generator."""
+    latency_rounds: int = 50
+
+
+def proven_export(
+    target: Target,
+    model: nn.Module,
+    path: Path,
+    inputs: Tensor,
+    settings: ExportSettings,
+    calibration: Tensor | None = None,
+    seed: int | None = None,
+) -> tuple[TargetFacts, Verification]:
+    """Write a generator as a file of a target, and prove and time it there.
+
+    Args:
+        target: an installed one.
+        model: a generator, in floats or quantized.
+        path: of the file; packed, `.zst` comes behind it.
+        inputs: (N, …) that torch and the file are compared on.
+        settings: how.
+        calibration: inputs (n, …) for `int8`.
+        seed: the seed that drew `calibration`, for the card.
+
+    Returns:
+        What the card says of the file, the one that is opened first, and of the proof.
+
+    Raises:
+        ExportMismatch: if it differs from torch; its files are removed, so that nobody picks them up.
+        ConfigError: as `Target.write`.
+    """
+    facts = _write(target, model, path, inputs[:2], settings, calibration, seed)
+    proof = _verify(model, facts, inputs, settings, target)
+    file = facts.files[0]
+    profile = target.kernels(file, inputs[:1])
+    kernels = KernelsCard(summary=profile.describe(), layers=profile.layers, integer_layers=profile.integer_layers)
+    return replace(facts, kernels=kernels, speed=_speed(target, file, inputs, settings)), proof
+
+
+def _write(
+    target: Target,
+    model: nn.Module,
+    path: Path,
+    example: Tensor,
+    settings: ExportSettings,
+    calibration: Tensor | None,
+    seed: int | None,
+) -> TargetFacts:
+    """Write the files, in the form that runs faster where it is left open."""
+    number_type, form = settings.number_type, settings.form
+    if form is None:
+        made = write_faster_form(target, model, path, example, number_type, calibration)
+    else:
+        made = WrittenForm(target.write(model, path, example, number_type, calibration, form), form)
+    files = pack_files(made.files) if settings.packed else made.files
+    facts = TargetFacts(target.version(), target.name, files, number_type, made.form, made.milliseconds)
+    if calibration is None:
+        return facts
+    record = CalibrationRecord(len(calibration), inputs_digest(calibration), seed)
+    bits = {"weight_bits": 8, "activation_bits": 8}
+    own = QuantizationCard(**bits, calibration=record, activation_ranges=(), scheme=target.int8_scheme)
+    return replace(facts, quantization=own)
+
+
+def _verify(
+    model: nn.Module, facts: TargetFacts, inputs: Tensor, settings: ExportSettings, target: Target
+) -> Verification:
+    if facts.number_type != "float32":
+        enough = settings.min_snr_db
+    else:
+        enough = ENOUGH_SNR_DB if isinstance(model, QuantizedNetwork) else math.inf
+    tolerance = allowed_error(model, settings.tolerance)
+    try:
+        return verify_export(model, facts.files[0], inputs, tolerance, enough_snr_db=enough, target=target)
+    except ExportMismatch:
+        for path in facts.files:
+            path.unlink()  # nobody should pick up a file that failed
+        raise
+
+
+def _speed(target: Target, path: Path, inputs: Tensor, settings: ExportSettings) -> SpeedCard:
+    runner = target.open(path, THREADS)
+    latency = measure_latency({"file": runner}, inputs[:1], settings.latency_rounds, THREADS)["file"]
+    return SpeedCard(
+        latency_ms_p50=latency.p50_ms,
+        latency_ms_p95=latency.p95_ms,
+        rounds=latency.rounds,
+        peak_memory_bytes=peak_memory(target.name, path, inputs[:1]),
+    )
+
+
+def allowed_error(model: nn.Module, tolerance: float) -> float:
+    """The tolerance, and for integers at least one step of the output: a kernel may round a tie the other way."""
+    return max(tolerance, model.output_step) if isinstance(model, QuantizedNetwork) else tolerance

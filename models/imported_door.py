@@ -1,0 +1,312 @@
+"""How a user's network is spoken to: what it reads, which of its results is the image, and how that lies in memory.
+
+Inside ganpress a generator reads one tensor and draws images (N, C, H, W). A user's network may read several tensors,
+lists, class numbers, or a signal of one axis; it may draw several things, channels last, or numbers at random. A *door*
+says so in plain values, which a model file holds, and translates both ways.
+
+Several inputs come packed in one tensor. Where one of them is a map (C, H, W), the tensor is a map, too, and a vector
+becomes a channel for each of its values, constant over the pixels; else all are laid behind each other in one vector.
+A class number k of n comes as (2 k + 1) / n - 1, so that packed inputs are numbers around [-1, 1], as all others are.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+Noise = Literal["refused", "fixed", "input"]
+Layout = Literal["NCHW", "NHWC"]
+LISTED = "[]"
+"""Behind the name of an input that is one entry of a list."""
+RANDOM = frozenset({"randn", "rand", "randn_like", "rand_like", "normal_", "uniform_"})
+"""Functions whose numbers can be given from outside."""
+UNIFORM = frozenset({"rand", "rand_like", "uniform_"})
+NOISE_SEED = 0
+TRIAL = 2
+"""Samples that a network is run with to see which random numbers are drawn for each."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Random numbers that a network draws."""
+
+    uniform: bool
+    """In [0, 1]; else standard normal."""
+    batched: bool
+    """Whether each sample has its own; else all have the same."""
+    shape: tuple[int, ...]
+    """Without the first axis."""
+
+
+@dataclass(frozen=True)
+class InputPart:
+    """One thing that a network reads."""
+
+    name: str
+    """Of the parameter of its `forward`; behind it `[]` for an entry of a list."""
+    shape: tuple[int, ...]
+    """Of one sample, without the batch."""
+    dtype: str = "float32"
+    """`float32`, or `int64` for class numbers."""
+    classes: int = 2
+    """How many class numbers there are."""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it has pixels; latents of one pixel are a vector."""
+        return len(self.shape) == 3 and self.shape[1:] != (1, 1)
+
+    @property
+    def size(self) -> int:
+        """Channels, or values, that it takes in the packed tensor."""
+        return self.shape[0] if self.is_map else math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Door:
+    """How one network is spoken to; the default is a network as ganpress's own are."""
+
+    inputs: tuple[InputPart, ...] = ()
+    """() for one tensor as it comes."""
+    noises: tuple[Drawn, ...] = ()
+    """The random numbers that it draws, in order, where they are fixed or inputs."""
+    noise: Noise = "refused"
+    """What becomes of random numbers: nothing, the same ones each time, or inputs."""
+    output: str = ""
+    """Which result is the image: indices and names joined by dots; empty takes the first tensor."""
+    layout: Layout = "NCHW"
+    """Of maps that the network reads and draws."""
+    signal: bool = False
+    """Whether it reads and draws (N, C, L), which here is (N, C, 1, L)."""
+    pixel: bool = False
+    """Whether it reads latents (N, Z) as maps of one pixel, (N, Z, 1, 1)."""
+
+    def to_arguments(self) -> dict[str, Any]:
+        """As plain values."""
+        plain = asdict(self)
+        plain["inputs"] = [[one.name, list(one.shape), one.dtype, one.classes] for one in self.inputs]
+        return plain | {"noises": [[one.uniform, one.batched, list(one.shape)] for one in self.noises]}
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> "Door":
+        """The inverse of `to_arguments`."""
+        inputs = tuple(InputPart(name, tuple(shape), *rest) for name, shape, *rest in arguments["inputs"])
+        noises = tuple(Drawn(uniform, batched, tuple(shape)) for uniform, batched, shape in arguments["noises"])
+        return cls(**{**arguments, "inputs": inputs, "noises": noises})
+
+    @property
+    def parts(self) -> tuple[InputPart, ...]:
+        """All that lies in the packed tensor."""
+        drawn = self.noises if self.noise == "input" else ()
+        return (*self.inputs, *(InputPart("", one.shape) for one in drawn))
+
+    def packed_shape(self, own: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Shape of one packed sample.
+
+        Args:
+            own: shape of what comes before the parts, where the network's one input is none of them.
+
+        Raises:
+            ValueError: if maps of several sizes cannot be laid in one.
+        """
+        parts = (InputPart("", own), *self.parts) if own else self.parts
+        sizes = {one.shape[1:] for one in parts if one.is_map}
+        if len(sizes) > 1:
+            found = ", ".join(sorted("x".join(map(str, size)) for size in sizes))
+            raise ValueError(f"its maps have several sizes, {found}: they cannot be laid in one tensor")
+        return (sum(one.size for one in parts), *(next(iter(sizes)) if sizes else ()))
+
+    def call(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        enter: Callable[[Tensor], Tensor] = lambda x: x,
+        fixed: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """Run a network on packed inputs (N, …) and give its images (N, C, H, W), in its own range.
+
+        Args:
+            network: the user's.
+            x: one tensor, or all parts packed in one.
+            enter: what maps pictures, or the one tensor, to the network's range.
+            fixed: random numbers (1, …), where these are fixed.
+        """
+        return self._laid_out(image_of(self.results(network, x, enter, fixed), self.output))
+
+    def results(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        enter: Callable[[Tensor], Tensor] = lambda x: x,
+        fixed: Sequence[Tensor] = (),
+    ) -> Any:
+        """Everything that a network returns, as it returns it; arguments as those of `call`."""
+        sizes = [part.size for part in self.parts]
+        pieces = [x]
+        if sizes:  # what a network of one input reads comes before its random numbers
+            pieces = list(torch.split(x, sizes if self.inputs else [x.shape[1] - sum(sizes), *sizes], 1))
+        places = () if self.inputs else (self._laid_in(enter(pieces.pop(0))),)
+        values = [self._value(part, piece) for part, piece in zip(self.parts, pieces, strict=True)]
+        count = len(self.inputs)
+        named = self._named([enter(one) if one.dim() == 4 else one for one in values[:count]])
+        if not self.noises:
+            return network(*places, **named)
+        given = [
+            self._noise_of(drawn, one, x.shape[0])
+            for drawn, one in zip(self.noises, values[count:] or fixed, strict=True)
+        ]
+        with _GivenNoise(given):
+            return network(*places, **named)
+
+    def _noise_of(self, drawn: Drawn, numbers: Tensor, batch: int) -> Tensor:
+        """Random numbers as the network would have drawn them, from fixed ones (1, …) or inputs (N, …)."""
+        if self.noise == "input":
+            return (numbers + 1) / 2 if drawn.uniform else numbers
+        return numbers.expand(batch, *drawn.shape) if drawn.batched else numbers
+
+    def _named(self, values: Sequence[Tensor]) -> dict[str, Any]:
+        """Arguments by name."""
+        named: dict[str, Any] = {}
+        for part, value in zip(self.inputs, values, strict=True):
+            name = part.name.removesuffix(LISTED)
+            laid = self._laid_in(value)
+            if part.name.endswith(LISTED):
+                named.setdefault(name, []).append(laid)
+            else:
+                named[name] = laid
+        return named
+
+    def _value(self, part: InputPart, piece: Tensor) -> Tensor:
+        """One part as the network reads it, channels first: (N, size, …) -> (N, *shape)."""
+        if part.is_map:
+            return piece
+        flat = piece[:, :, 0, 0] if piece.dim() == 4 else piece
+        value = flat if len(part.shape) == 1 else flat.reshape(-1, *part.shape)
+        return _class_numbers(value, part.classes) if part.dtype == "int64" else value
+
+    def _laid_in(self, x: Tensor) -> Tensor:
+        if x.dim() != 4:
+            return x[:, :, None, None] if self.pixel and x.dim() == 2 else x
+        if self.signal:
+            return x[:, :, 0]
+        return x.permute(0, 2, 3, 1) if self.layout == "NHWC" else x
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if self.signal:
+            return images[:, :, None]
+        return images.permute(0, 3, 1, 2) if self.layout == "NHWC" else images
+
+
+def _class_numbers(value: Tensor, classes: int) -> Tensor:
+    """Numbers around [-1, 1] as class numbers, see the head of this page."""
+    return ((value + 1) * (classes / 2)).floor().clamp(0, classes - 1).long()
+
+
+def image_of(result: Any, path: str = "") -> Tensor:
+    """Take the image out of what a network returns.
+
+    Args:
+        result: a tensor, or mappings and sequences of them.
+        path: indices and names joined by dots; empty takes the first tensor.
+
+    Raises:
+        ValueError: if there is no tensor there.
+    """
+    for step in path.split(".") if path else ():
+        entries = entries_of(result)
+        try:
+            result = entries[step] if isinstance(entries, dict) else entries[int(step)]
+        except (KeyError, IndexError, TypeError, ValueError):
+            known = ", ".join(map(str, entries if isinstance(entries, dict) else range(len(entries))))
+            raise ValueError(f"among its results there is no '{step}'; there are {known or 'none'}") from None
+    while not isinstance(result, Tensor):
+        entries = entries_of(result)
+        entries = list(entries.values()) if isinstance(entries, dict) else entries
+        if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
+            raise ValueError(f"a generator must return a tensor, or a mapping or tuple that starts with one; "
+                             f"found {type(result).__name__}")  # fmt: skip
+        result = entries[0]
+    return result
+
+
+def entries_of(result: Any) -> Any:
+    """Results by name as a dict, results in order as a sequence; anything else as it is."""
+    if isinstance(result, Mapping):
+        return dict(result)
+    if is_dataclass(result) and not isinstance(result, type):
+        return {field.name: getattr(result, field.name) for field in fields(result)}
+    return () if isinstance(result, Tensor) else result
+
+
+class _GivenNoise(TorchFunctionMode):
+    """Random numbers that are given, in the order in which they are drawn.
+
+    Args:
+        given: tensors of the shapes that are drawn, uniform ones in [0, 1].
+        seen: where what is drawn is written down, while zeros are given.
+    """
+
+    def __init__(self, given: Sequence[Tensor] = (), seen: list[tuple[bool, tuple[int, ...]]] | None = None) -> None:
+        super().__init__()
+        self._given, self._seen = list(given), seen
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call one function, or answer in its place."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name not in RANDOM:
+            return func(*args, **kwargs)
+        like = args[0] if args and isinstance(args[0], Tensor) else None
+        if self._seen is None:
+            numbers = self._given.pop(0)
+        else:
+            shape = tuple(like.shape) if like is not None else _shape_of(args, kwargs)
+            self._seen.append((name in UNIFORM, shape))
+            numbers = torch.zeros(shape)
+        if not name.endswith("_"):
+            return numbers
+        assert like is not None
+        scale, shift = _spread(name, args, kwargs)
+        return like.copy_(numbers * scale + shift)
+
+
+def _shape_of(args: Any, kwargs: Any) -> tuple[int, ...]:
+    sizes = kwargs.get("size", args)
+    return tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else tuple(sizes)
+
+
+def _spread(name: str, args: Any, kwargs: Any) -> tuple[float, float]:
+    """Scale and shift of `normal_(mean, std)` and `uniform_(from, to)`."""
+    first = args[1] if len(args) > 1 else kwargs.get("mean", kwargs.get("from", 0.0))
+    second = args[2] if len(args) > 2 else kwargs.get("std", kwargs.get("to", 1.0))
+    return (second - first, first) if name == "uniform_" else (second, first)
+
+
+@torch.no_grad()
+def find_noises(door: Door, network: nn.Module, x: Tensor) -> tuple[Drawn, ...]:
+    """The random numbers that a network draws for an input of one sample.
+
+    Raises:
+        ValueError: if they have neither one row nor one for each sample.
+    """
+    seen: list[tuple[bool, tuple[int, ...]]] = []
+    with _GivenNoise(seen=seen):
+        replace(door, noise="refused", noises=()).results(network, x.expand(TRIAL, *x.shape[1:]))
+    for _, shape in seen:
+        if not shape or shape[0] not in (1, TRIAL):
+            raise ValueError(f"it draws random numbers of shape {shape} for {TRIAL} samples: neither one row nor two")
+    return tuple(Drawn(uniform, shape[0] == TRIAL, shape[1:]) for uniform, shape in seen)
+
+
+def fixed_noises(door: Door) -> list[Tensor]:
+    """Random numbers to draw once and for all, (1, …) each."""
+    found = []
+    for place, drawn in enumerate(door.noises):
+        generator = torch.Generator().manual_seed(NOISE_SEED + place)
+        draw = torch.rand if drawn.uniform else torch.randn
+        found.append(draw((1, *drawn.shape), generator=generator))
+    return found
