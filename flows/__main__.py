@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import typer
 
 from flows.commands.compare import compare
-from flows.commands.compress import compress
+from flows.commands.compress_directly import compress
 from flows.commands.cost import cost
 from flows.commands.data import data
 from flows.commands.demo import demo

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from ganpress.compress import compress
+from ganpress.direct.compressing import compress
 from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.errors import ConfigError, DataError
 

@@ -23,7 +23,7 @@ from flows.commands.import_ import (
 from flows.options import one_line
 
 if TYPE_CHECKING:
-    from ganpress.compress import Compressed
+    from ganpress.direct.compressing import Compressed
 
 
 def compress(
@@ -53,14 +53,16 @@ def compress(
     trust: Trust = False,
 ) -> None:
     """Compress a generator of yours into a proven edge file; no project is needed, and your module's code is run."""
-    from ganpress import compress as whole
+    from ganpress.direct import compressing
 
     here = Path.cwd()
     request = request_of(
         source_of(source, here), weights, example_input, inputs, output, layout, noise, input_range, output_range,
         weights_key, trust,
     )  # fmt: skip
-    made = whole.compress(request.source, out, data=data, method=method, target=target, request=request, say=typer.echo)
+    made = compressing.compress(
+        request.source, out, data=data, method=method, target=target, request=request, say=typer.echo
+    )
     typer.echo("\n".join(_lines(made)))
 
 

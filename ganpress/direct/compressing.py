@@ -1,7 +1,7 @@
 """A generator of yours as a proven edge file, in one call, without a project around it.
 
     from pathlib import Path
-    from ganpress.compress import compress
+    from ganpress.direct.compressing import compress
 
     made = compress("gen/my_module.py:build", Path("out"), weights=Path("g.pt"), example=(1, 3, 256, 256),
                     data=Path("pictures"))
