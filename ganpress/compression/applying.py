@@ -18,7 +18,7 @@ FEWEST_HELD_OUT = 8
 def apply_item(
     original: nn.Module, blueprint: Blueprint, item: CompressItem, data: CompressionData
 ) -> tuple[nn.Module, Blueprint]:
-    """Do an item's algorithms to a copy of `original`, in order; a generator that is only pruned keeps its architecture.
+    """Do an item's algorithms to a copy of `original`, in order; one that is only pruned keeps its architecture.
 
     Raises:
         ConfigError: if an option does not fit the generator, or the calibration inputs do not.
