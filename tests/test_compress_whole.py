@@ -71,6 +71,17 @@ def test_a_module_and_a_folder_of_pictures_become_a_proven_file(tmp_path, pictur
     assert Image.open(before_and_after[0]).size == (3 * 32 + 2 * 2, 32)  # what was read, before, after
 
 
+def test_two_bits_are_trained_where_that_is_asked_for(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr("ganpress.direct.compressing.PICTURE_LESSONS", {"train_images": 400, "batch_size": 4})
+    network = sharpener()
+    rounded, trained = (
+        compress(network, tmp_path / method, example=(1, 3, 32, 32), data=pictures, method=method)
+        for method in ("w2a8", "qad-w2a8")
+    )
+    assert trained.card.quantization.weight_bits == 2
+    assert min(trained.decibels.values()) > max(rounded.decibels.values()) + 2
+
+
 def test_a_latent_generator_needs_no_data(tmp_path, monkeypatch):
     shutil.copy(FOREIGN / "doors.py", tmp_path / "models.py")  # a name that this project has, too
     monkeypatch.chdir(tmp_path)

@@ -60,6 +60,9 @@ METHODS = (
     "ptq (w8a8: 8-bit weights and activations), qad (qad-w4a8: the integers are trained), wNaM, wN, qad-wNaM or qad-wN "
     "with 2 to 8 bits, float, or int8, the runtime's own quantizer"
 )
+LATENT_LESSONS = {"train_images": 50_000, "batch_size": 64}
+PICTURE_LESSONS = {"train_images": 2_000, "batch_size": 4}
+"""Length of `qad`: minutes for a generator of small pictures; `compress.items` of a project sets its own."""
 CALIBRATION_INPUTS = 64
 SHOWN_INPUTS = 8
 """Held-out inputs that are drawn as pictures."""
@@ -223,7 +226,7 @@ def _write(
     say: Callable[[str], None],
 ) -> Compressed:
     original, blueprint = brought.generator, brought.blueprint
-    item = _item(method)
+    item = _item(method, calibration)
     model, record = original, None
     if item is not None:
         more = LatentInputs(calibration.shape[1]) if calibration.dim() == 2 else _Given(calibration)
@@ -255,14 +258,16 @@ def _write(
     return Compressed(folder, facts.files[0], card, {}, card.size_bytes, weights, card.speed.latency_ms_p50, before, ())
 
 
-def _item(method: str) -> CompressItem | None:
-    """What ganpress rounds itself; None for floats and for the target's own quantizer."""
+def _item(method: str, calibration: Tensor) -> CompressItem | None:
+    """What ganpress rounds or trains itself; None for floats and for the target's own quantizer."""
     found = METHOD.fullmatch(SHORT.get(method, method))
     if found is None:
         return None
     bits = {"weight_bits": int(found[2]), "activation_bits": int(found[3]) if found[3] else None}
-    name = "qad" if found[1] else "quantize"
-    return CompressItem.model_validate({"generator": "teacher", "method": {"name": name, **bits}})
+    chosen: dict[str, Any] = {"name": "quantize", **bits}
+    if found[1]:
+        chosen = {"name": "qad", **bits, **(LATENT_LESSONS if calibration.dim() == 2 else PICTURE_LESSONS)}
+    return CompressItem.model_validate({"generator": "teacher", "method": chosen})
 
 
 @dataclass(frozen=True)
