@@ -236,6 +236,6 @@ def _dvc(root: Path, *arguments: str) -> None:
 
 def run_dvc(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run DVC in `root`, waiting for its lock, and return what it said."""
-    command = [sys.executable, "-m", "dvc", *([] if arguments[0] == "init" else ["--wait-for-lock"]), *arguments]
+    command = [sys.executable, "-P", "-m", "dvc", *([] if arguments[0] == "init" else ["--wait-for-lock"]), *arguments]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)

@@ -32,7 +32,7 @@ def require_trial(path: Path) -> None:
     digest = hashlib.sha256(read_content(path)).hexdigest()
     if digest in _SOUND:
         return
-    command = [sys.executable, "-c", f"from {RUNTIME} import attempt; attempt()", str(path)]
+    command = [sys.executable, "-P", "-c", f"from {RUNTIME} import attempt; attempt()", str(path)]
     try:
         ended = subprocess.run(command, capture_output=True, check=False, timeout=TRIAL_SECONDS)
     except subprocess.TimeoutExpired:
