@@ -180,7 +180,7 @@ def _start(
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     lineage = {"GANPRESS_FLOW_RUN_ID": flow_run_id, "GANPRESS_RECIPE": recipe}
     environment |= {name: value for name, value in lineage.items() if value}
-    command = [sys.executable, "-m", "ganpress.tracking.recorder", str(root.resolve()), *arguments]
+    command = [sys.executable, "-P", "-m", "ganpress.tracking.recorder", str(root.resolve()), *arguments]
     return subprocess.Popen(command, cwd=root, env=environment, stdin=subprocess.PIPE)
 
 
