@@ -12,6 +12,8 @@ from ganpress.errors import ConfigError
 TEST_SHARE = 0.1
 """Of the images where the data has no test split of its own (`ganpress.data.prepared.image_preparation`)."""
 FRAMEWORK_DATA = {"pix2pix": ("paired",), "spade": ("semantic",), "cyclegan": ("paired", "unpaired", "semantic")}
+FEWEST = 2
+"""Images of a split."""
 SPARE_BYTES = 200 * 2**20
 """For generators, edge files and the report."""
 
@@ -60,6 +62,8 @@ def _counts(params: Params, card: DatasetCard) -> Iterator[str]:
     tested = card.counts.get("test") or round(images * TEST_SHARE)
     if images < params.validate_.min_images:
         yield f"validate.min_images is {params.validate_.min_images:,}, and the data has {images:,} images"
+    if tested < FEWEST or images - tested < FEWEST:
+        yield f"the data has {images:,} images, too few for a train, a validation and a test split"
     trained = round((images - card.counts.get("test", tested)) * (1 - params.prepare.validation_fraction))
     batches = {"judge": params.judge.batch_size, "candidate.training": params.candidate.training.batch_size}
     for section, batch in (batches | {"control.training": params.control.training.batch_size}).items():

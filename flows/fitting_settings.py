@@ -53,9 +53,9 @@ def fitting_settings(of: Survey) -> list[Setting]:
 def _gate(of: Survey) -> Iterator[Setting]:
     yield Setting("validate.min_images", min(FEW_IMAGES, of.images), f"{of.images:,} pictures")
     yield Setting(
-        "validate.min_size", min(8, of.smallest_side), f"the smallest is {of.smallest_side} pixels wide or high"
+        "validate.min_size", min(8, max(1, of.smallest_side)), f"the smallest is {of.smallest_side} pixels wide or high"
     )
-    yield Setting("validate.channels", list(of.channels), _colours(of.channels))
+    yield Setting("validate.channels", list(of.channels or (1,)), _colours(of.channels))
     shares = {"max_duplicate_fraction": (0.01, of.duplicates, "equal another one")}
     shares["max_leaked_fraction"] = (0.0, of.leaked, "of test occur in train")
     shares["max_flat_fraction"] = (0.0, of.flat, "are of one grey level")

@@ -136,6 +136,37 @@ def test_the_labels_of_stylegans_dataset_json(random, tmp_path):
     assert raw.classes == ("0", "1")
 
 
+@pytest.mark.parametrize(
+    ("table", "classes", "said"),
+    [
+        (b"file_name;label\n0.png;a\n1.png;b\n", ("a", "b"), "give 2 classes to 2 pictures"),
+        (b"file_name\tclass\n0.png\ta\n1.png\tb\n", ("a", "b"), "give 2 classes to 2 pictures"),
+        (b"file_name,text\n0.png,a\n1.png,b\n", (), "no column of labels (label, class"),
+        (b"id,breed\n0,a\n1,b\n", (), "no column of file names (file_name"),
+        (b"file_name,label\nx.png,a\n", (), "are none of the pictures'"),
+    ],
+)
+def test_how_tables_are_parted_and_what_one_lacks(table, classes, said, random, tmp_path):
+    files = {"0.png": png(grey(random)), "1.png": png(grey(random)), "metadata.csv": table}
+    card, raw = taken(fill(tmp_path / "pics", files), tmp_path)
+    assert raw.classes == classes
+    assert said in card.notes[0]
+
+
+def test_folders_that_fit_together_in_no_way_are_refused_by_the_name_of_the_folder(random, tmp_path):
+    files = {"train/0.png": png(grey(random)), "cat/1.png": png(grey(random))}
+    with pytest.raises(DataError, match=r"pics: 1 of 2 images lie outside the split folders .*, first cat/1\.png"):
+        taken(fill(tmp_path / "pics", files), tmp_path)
+
+
+def test_an_array_of_floats_is_scaled_as_told(random, tmp_path):
+    (tmp_path / "pics").mkdir()
+    values = random.random((3, 4, 4))
+    np.save(tmp_path / "pics/x.npy", values)
+    _, raw = taken(tmp_path / "pics", tmp_path, PictureStyle(values=(0.0, 1.0)))
+    np.testing.assert_array_equal([image.decode()[:, :, 0] for image in raw], np.rint(values * 255))
+
+
 def test_a_table_that_labels_a_part_is_refused(random, tmp_path):
     files = {
         "0.png": png(grey(random)),
@@ -191,7 +222,7 @@ def test_what_lies_behind_transparency_is_said_and_can_be_set(background, level,
     Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(tmp_path / "pics/clear.png")
     card, raw = taken(tmp_path / "pics", tmp_path, PictureStyle(background=background))
     assert [image.decode().tolist()[0][0] for image in raw] == [[level] * 3]
-    assert card.notes == [f"1 transparent pictures lie over {background} (data.background)"]
+    assert card.notes == [f"1 transparent picture lies over {background} (data.background)"]
 
 
 def test_equal_content_stays_on_one_side_of_a_drawn_split(random, tmp_path):
@@ -215,7 +246,7 @@ def test_arrays_with_splits_and_labels(random, tmp_path):
     assert sorted(i.decode().tobytes() for i in raw if i.split == "test") == sorted(
         one.tobytes() for one in arrays["test_images"]
     )
-    assert "12 pictures were read from 1 files (.npz)" in card.notes
+    assert "12 pictures were read from 1 file (.npz)" in card.notes
 
 
 @pytest.mark.parametrize("shape", [(5, 9, 9, 3), (5, 3, 9, 9)])

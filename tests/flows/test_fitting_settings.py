@@ -72,7 +72,13 @@ def test_what_follows_from_other_pictures(change, expected):
 
 def test_every_fitting_setting_is_a_value_that_params_take():
     content = shipped()
-    for change in ({}, {"counts": {"unsplit": 3}}, {"classes": 200, "side": 5}, {"channels": (1, 3), "leaked": 0.03}):
+    for change in (
+        {},
+        {"counts": {"unsplit": 3}},
+        {"classes": 200, "side": 5},
+        {"side": 0, "smallest_side": 0, "channels": ()},
+        {"channels": (1, 3), "leaked": 0.03},
+    ):
         for key, value in by_key(dataclasses.replace(FACES, **change)).items():
             *sections, name = key.split(".")
             value_of(content, ".".join(sections))[name] = value
@@ -154,6 +160,12 @@ def test_all_conflicts_are_said_at_once_with_the_settings_to_change(tmp_path):
     assert "\n" not in line
     for key in ("judge.kind is 'classifier'", "validate.min_images is 500", "evaluate.kid_subset_size is 200"):
         assert key in line
+
+
+def test_too_few_images_for_three_splits(tmp_path):
+    card = DatasetCard("folder:pics", "zip", {"unsplit": 4}, ["a", "b"])
+    with pytest.raises(ConfigError, match="the data has 4 images, too few for a train, a validation and a test split"):
+        check_fit(parse(shipped(), Params, "x"), card, tmp_path)
 
 
 @pytest.mark.parametrize("pairing", ["paired", "unpaired", "semantic"])

@@ -182,6 +182,15 @@ def _open_folder(folder: Path, source: str) -> RawImages:
     return RawImages(folder, source, "folder", tree.classes, iterate)
 
 
+def check_folders(names: list[str], where: str) -> None:
+    """Refuse names of images whose folders are neither splits nor classes throughout.
+
+    Raises:
+        DataError: naming the first image that does not fit.
+    """
+    _Tree.of(names, where)
+
+
 @dataclass(frozen=True)
 class _Tree:
     """Image names of a folder tree and what their folders mean."""

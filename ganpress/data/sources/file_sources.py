@@ -21,7 +21,7 @@ from ganpress.data.raw.image_files import (
     write_zip,
 )
 from ganpress.data.raw.limits import LARGEST_TEXT_BYTES
-from ganpress.data.raw.raw_images import SPLIT_FOLDERS, open_raw
+from ganpress.data.raw.raw_images import SPLIT_FOLDERS, check_folders, open_raw
 from ganpress.data.sources.folder_layout import find_pictures
 from ganpress.data.sources.packed_pictures import write_packed
 from ganpress.data.sources.plain_pictures import PictureStyle, plain_members
@@ -57,8 +57,9 @@ def write_folder(path: Path, target: Path, scratch: Path, style: PictureStyle) -
     with open_tree(path, scratch) as tree:
         pictures = find_pictures(tree)
         if not pictures.members:
-            notes = write_packed(tree, target / ARCHIVE_NAME)
+            notes = write_packed(tree, target / ARCHIVE_NAME, style)
             return _describe(name, "arrays or records of images", target, notes)
+        check_folders([name for name, _ in pictures.members], str(path))
         members, notes = plain_members(pictures.members, tree.read, style, str(path))
         write_zip(target / ARCHIVE_NAME, members)
     return _describe(name, "a folder of images", target, pictures.notes + notes)

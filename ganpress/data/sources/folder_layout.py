@@ -90,7 +90,8 @@ def left_out(names: Iterable[str]) -> list[str]:
         return []
     counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(6))
     more = f" and {len(kinds) - 6} further kinds" if len(kinds) > 6 else ""
-    return [f"{kinds.total():,} files were left out, because no reader here takes them for pictures: {counted}{more}"]
+    files = "1 file was" if kinds.total() == 1 else f"{kinds.total():,} files were"
+    return [f"{files} left out, because no reader here takes them for pictures: {counted}{more}"]
 
 
 def _labels(tree: FileTree, pictures: set[str]) -> tuple[dict[str, str], list[str]]:
@@ -104,11 +105,14 @@ def _labels(tree: FileTree, pictures: set[str]) -> tuple[dict[str, str], list[st
     notes = []
     for table in tables:
         folder = table.rpartition("/")[0]
-        rows = {f"{folder}/{name}" if folder else name: label for name, label in _rows(tree, table)}
-        rows = {name: label for name, label in rows.items() if name in pictures}
+        content = _read_table(tree, table)
+        named = ((f"{folder}/{name}" if folder else name, label) for name, label in _labelled_rows(content))
+        rows = {name: label for name, label in named if name in pictures}
         found |= rows
-        told = f"give {len(set(rows.values()))} classes to {len(rows):,} pictures" if rows else "name no class"
-        notes.append(f"the labels of {table} {told}")
+        if rows:
+            notes.append(f"the labels of {table} give {len(set(rows.values()))} classes to {len(rows):,} pictures")
+        else:
+            notes.append(f"{table} labels no picture: {_why_not(content)}")
     absent = sorted(pictures - set(found))
     if found and absent:
         raise DataError(
@@ -118,21 +122,46 @@ def _labels(tree: FileTree, pictures: set[str]) -> tuple[dict[str, str], list[st
     return found, notes
 
 
-def _rows(tree: FileTree, table: str) -> Iterator[tuple[str, str]]:
-    """Yield (picture, label) of a table; pictures without a label are left out."""
+def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
+    """Read the rows of a table.
+
+    Raises:
+        DataError: if it is too large or damaged.
+    """
     where = f"{tree.where}: {table}"
     content = tree.read(table)
     if len(content) > LARGEST_TEXT_BYTES:
         raise DataError(f"{where} has more than the {LARGEST_TEXT_BYTES:,} bytes that are allowed for a table")
     try:
         text = content.decode("utf-8-sig")
-        rows = _json_rows(text, table) if table.endswith(("json", "jsonl")) else csv.DictReader(io.StringIO(text))
-        for row in rows:
-            name, label = _first(row, NAME_COLUMNS), _first(row, LABEL_COLUMNS)
-            if isinstance(name, str) and isinstance(label, str | int) and str(label).strip():
-                yield name.strip(), str(label).strip()
+        rows = list(_json_rows(text, table)) if table.endswith(("json", "jsonl")) else _csv_rows(text)
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a row is no object")
     except (ValueError, RecursionError, csv.Error, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{where} cannot be read ({shown(error, 120)}); mend it, or take it away") from None
+    return rows
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    """Rows of a table whose columns are parted by commas, semicolons or tabs, whichever its first line has most of."""
+    first = text.partition("\n")[0]
+    return list(csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count)))
+
+
+def _labelled_rows(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield (picture, label) of each row that has both."""
+    for row in rows:
+        name, label = _first(row, NAME_COLUMNS), _first(row, LABEL_COLUMNS)
+        if isinstance(name, str) and isinstance(label, str | int) and str(label).strip():
+            yield name.strip(), str(label).strip()
+
+
+def _why_not(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(str(name) for row in rows[:100] for name in row))
+    for wanted, what in ((NAME_COLUMNS, "file names"), (LABEL_COLUMNS, "labels")):
+        if not set(wanted) & set(columns):
+            return f"it has no column of {what} ({', '.join(wanted)}); it has {', '.join(columns[:8]) or 'no row'}"
+    return "its file names are none of the pictures', or its labels are empty"
 
 
 def _json_rows(text: str, table: str) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ganpress.data.raw.file_tree import FileTree, open_tree
 from ganpress.data.raw.image_files import encode_png, is_image_name, open_zip, write_zip
 from ganpress.data.sources.folder_layout import SPLIT_WORDS, class_folder, left_out
+from ganpress.data.sources.plain_pictures import PictureStyle, scaled
 from ganpress.errors import DataError, shown
 
 Member = tuple[str, bytes]
@@ -30,7 +31,7 @@ CONVERSIONS = {
 CONVERSIONS |= {".hdf5": CONVERSIONS[".h5"], ".heif": CONVERSIONS[".heic"], ".lmdb": CONVERSIONS[".mdb"]}
 
 
-def write_packed(tree: FileTree, archive: Path) -> list[str]:
+def write_packed(tree: FileTree, archive: Path, style: PictureStyle) -> list[str]:
     """Write the pictures of a tree's arrays and records into one zip; return what to say of them.
 
     Raises:
@@ -41,14 +42,16 @@ def write_packed(tree: FileTree, archive: Path) -> list[str]:
         raise DataError(_nothing(tree))
     scratch = archive.parent / "record"
     try:
-        members = chain.from_iterable(reader(tree, name, scratch) for name, reader in sorted(readers.items()))
+        read = ((reader, name) for name, reader in sorted(readers.items()))
+        members = chain.from_iterable(reader(tree, name, scratch, style) for reader, name in read)
         count = write_zip(archive, _distinct(members))
     finally:
         scratch.unlink(missing_ok=True)
     if not count:
         raise DataError(f"{tree.where} holds {len(readers):,} files of records, and no pictures in them")
     kinds = sorted({PurePosixPath(name).suffix.lower() for name in readers})
-    said = f"{count:,} pictures were read from {len(readers):,} files ({', '.join(kinds)})"
+    files = "1 file" if len(readers) == 1 else f"{len(readers):,} files"
+    said = f"{count:,} pictures were read from {files} ({', '.join(kinds)})"
     return [said, *left_out(name for name in tree.names if name not in readers)]
 
 
@@ -84,14 +87,14 @@ def _place(split: str | None, label: object, stem: str) -> str:
     return f"{f'{split}/' if split else ''}{folder}{stem}"
 
 
-def _array_members(tree: FileTree, name: str, scratch: Path) -> Iterator[Member]:
+def _array_members(tree: FileTree, name: str, scratch: Path, style: PictureStyle) -> Iterator[Member]:
     """Yield the pictures of one .npz or .npy as PNG files; labels are vectors of whole numbers or texts."""
     arrays = _arrays(tree, name, scratch)
     pictures = {key: value for key, value in arrays.items() if value.ndim in (3, 4) and value.size}
     for key, value in pictures.items():
         split = _split_of(key) or _split_of(name)
         labels = _labels_of(arrays, len(value), _split_of(key))
-        for number, pixels in enumerate(_channels_last(value, f"{tree.where}: {shown(name)}")):
+        for number, pixels in enumerate(_channels_last(value, f"{tree.where}: {shown(name)}", style)):
             label = None if labels is None else labels[number]
             yield _place(split, label, f"{PurePosixPath(name).stem}_{key}_{number:07d}.png"), encode_png(pixels)
 
@@ -117,17 +120,19 @@ def _labels_of(arrays: dict[str, NDArray[Any]], count: int, split: str | None) -
     return None
 
 
-def _channels_last(value: NDArray[Any], where: str) -> NDArray[np.uint8]:
+def _channels_last(value: NDArray[Any], where: str, style: PictureStyle) -> NDArray[np.uint8]:
     """Return arrays of pictures as uint8 (N, H, W, C) with C = 1 or 3.
 
     Raises:
         DataError: if the values are no bytes, or no axis can be the channels.
     """
     if value.dtype != np.uint8:
-        raise DataError(
-            f"{where} holds {value.dtype} from {value.min():.6g} to {value.max():.6g}; scale the pictures to uint8, "
-            "0 to 255"
-        )
+        if style.values is None or value.dtype.kind not in "iuf":
+            raise DataError(
+                f"{where} holds {value.dtype} from {value.min():.6g} to {value.max():.6g}, not 0 to 255; say what is "
+                "black and what is white by `--values LOW:HIGH` (data.values)"
+            )
+        value = scaled(value, style.values)
     pictures = value[..., None] if value.ndim == 3 else value
     if pictures.shape[-1] not in (1, 3) and pictures.shape[1] in (1, 3):
         pictures = pictures.transpose(0, 2, 3, 1)
@@ -138,7 +143,7 @@ def _channels_last(value: NDArray[Any], where: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pictures)
 
 
-def _parquet_members(tree: FileTree, name: str, scratch: Path) -> Iterator[Member]:
+def _parquet_members(tree: FileTree, name: str, scratch: Path, _style: PictureStyle) -> Iterator[Member]:
     """Yield the pictures of a Parquet file as Hugging Face writes it: `{bytes, path}` or bytes, and a label."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -186,7 +191,7 @@ def _record(
     return _place(split, value, stem + (suffix if is_image_name(f"x{suffix}") else ".png")), bytes(content)
 
 
-def _shard_members(tree: FileTree, name: str, scratch: Path) -> Iterator[Member]:
+def _shard_members(tree: FileTree, name: str, scratch: Path, _style: PictureStyle) -> Iterator[Member]:
     """Yield the pictures of a tar shard; `<key>.cls`, `.txt` of one line or `.json` with a label names the class."""
     scratch.write_bytes(tree.read(name))
     unpacked = scratch.parent / "shard"
@@ -214,7 +219,7 @@ def _class_beside(shard: FileTree, key: str, inside: set[str]) -> str | None:
     return None
 
 
-READERS: dict[str, Callable[[FileTree, str, Path], Iterator[Member]]] = {
+READERS: dict[str, Callable[[FileTree, str, Path, PictureStyle], Iterator[Member]]] = {
     ".npz": _array_members,
     ".npy": _array_members,
     ".parquet": _parquet_members,

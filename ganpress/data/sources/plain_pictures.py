@@ -55,12 +55,18 @@ def plain_members(
     found = _look(members, read)
     notes = []
     if found.transparent:
-        notes.append(f"{found.transparent:,} transparent pictures lie over {style.background} (data.background)")
+        pictures = (
+            "1 transparent picture lies"
+            if found.transparent == 1
+            else f"{found.transparent:,} transparent pictures lie"
+        )
+        notes.append(f"{pictures} over {style.background} (data.background)")
     values = style.values
     if found.deep:
         values = _values(found, style, where)
         said = f"{values[0]:g} is black and {values[1]:g} is white (data.values)"
-        notes.append(f"{len(found.deep):,} pictures have more than eight bits: {said}")
+        pictures = "1 picture has" if len(found.deep) == 1 else f"{len(found.deep):,} pictures have"
+        notes.append(f"{pictures} more than eight bits: {said}")
     return ((new, _plain(read(old), old, values, style.background)) for new, old in members), notes
 
 
@@ -103,7 +109,7 @@ def _plain(content: bytes, name: str, values: tuple[float, ...] | None, backgrou
     try:
         with opened_picture(content, name) as opened:
             if is_deep(opened) and values is not None:
-                return encode_png(_scaled(np.asarray(opened), values))
+                return encode_png(scaled(np.asarray(opened), values))
             if opened.has_transparency_data and background != "white":  # white is what every reader takes
                 return encode_png(np.asarray(over_background(opened, background), np.uint8))
     except DataError:
@@ -111,7 +117,8 @@ def _plain(content: bytes, name: str, values: tuple[float, ...] | None, backgrou
     return content
 
 
-def _scaled(pixels: NDArray[np.generic], values: tuple[float, ...]) -> NDArray[np.uint8]:
+def scaled(pixels: NDArray[np.generic], values: tuple[float, ...]) -> NDArray[np.uint8]:
+    """Bring values to 0 … 255, `values` being black and white; beyond them lies black or white, too."""
     low, high = values
     share = (pixels.astype(np.float64) - low) / (high - low)
     scaled: NDArray[np.uint8] = np.rint(np.nan_to_num(share).clip(0, 1) * 255).astype(np.uint8)
