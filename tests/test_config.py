@@ -59,6 +59,7 @@ def test_recipe_replaces_items_and_merges_the_rest(content):
         ("search.max_parameters", None, "a budget is needed: max_macs, max_parameters, max_bytes or max_latency_ms"),
         ("candidate.training.weight_clip", 0.01, "objective 'gan' takes neither weight_clip nor gradient_penalty"),
         ("candidate.training.objective", "wgan", "needs exactly one of weight_clip and gradient_penalty"),
+        ("candidate.training.objective", "r3gan", "'r3gan' needs gradient_penalty, the gamma of its penalties"),
         ("compress.items.subnet-int8", {"generator": "subnet"}, "needs weight_bits, activation_bits or sparsity"),
         ("seed", -1, "'seed' is -1"),
         ("teacher.metric", "miou", "teacher.metric is 'miou', which needs judge.kind 'segmenter'"),

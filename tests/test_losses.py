@@ -15,8 +15,11 @@ from ganpress.training.losses import (
     joint_loss,
     lsgan_discriminator_loss,
     lsgan_generator_loss,
+    r3gan_discriminator_loss,
+    r3gan_generator_loss,
     wgan_critic_loss,
     wgan_generator_loss,
+    zero_centred_penalty,
 )
 
 
@@ -32,6 +35,25 @@ def test_wgan_losses_are_differences_of_means():
     real, fake = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0])
     assert wgan_critic_loss(real, fake).item() == -1.5
     assert wgan_generator_loss(fake).item() == -0.5
+
+
+def test_relativistic_losses_see_only_differences_of_pairs():
+    real, fake = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 4.0])
+    expected = -torch.log(torch.sigmoid(real - fake)).mean()
+    assert torch.allclose(r3gan_discriminator_loss(real, fake), expected)
+    assert torch.allclose(r3gan_discriminator_loss(real + 7, fake + 7), expected)
+    assert torch.allclose(r3gan_generator_loss(real, fake), -torch.log(torch.sigmoid(fake - real)).mean())
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 3.0])
+def test_a_zero_centred_penalty_of_a_linear_critic_is_its_squared_slope(slope):
+    direction = torch.zeros(12)
+    direction[0] = slope
+    images = torch.randn(5, 3, 2, 2)
+    assert zero_centred_penalty(lambda x: x.flatten(1) @ direction, images).item() == pytest.approx(slope**2)
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 1))
+    zero_centred_penalty(critic, images).backward()
+    assert critic[1].weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(("slope", "expected"), [(1.0, 0.0), (3.0, 4.0)])

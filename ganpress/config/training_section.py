@@ -39,14 +39,15 @@ from ganpress.registries import METRICS
 class AdversaryTraining(Section):
     """How a discriminator or critic is trained."""
 
-    objective: Literal["gan", "wgan"]
-    """`gan`: non-saturating DCGAN loss; `wgan`: critic loss with weight clipping or a gradient penalty."""
+    objective: Literal["gan", "wgan", "r3gan"]
+    """`gan`: non-saturating DCGAN loss; `wgan`: critic loss with weight clipping or a gradient penalty; `r3gan`: the
+    relativistic pairing loss with zero-centred gradient penalties on real and made images (Huang et al. 2024)."""
     discriminator_learning_rate: LearningRate
     beta1: Momentum
     weight_clip: PositiveWeight | None = None
     """WGAN: clip critic weights to [-c, c] after each step (Arjovsky 2017)."""
     gradient_penalty: PositiveWeight | None = None
-    """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017)."""
+    """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017). R3GAN: gamma of both penalties."""
     bf16: bool = False
     """Convolutions in bfloat16 while training, weights in float32, as in conditional trainings."""
     tf32: bool = False
@@ -56,6 +57,8 @@ class AdversaryTraining(Section):
     def _lipschitz(self) -> "AdversaryTraining":
         if self.objective == "wgan" and (self.weight_clip is None) == (self.gradient_penalty is None):
             raise ValueError("objective 'wgan' needs exactly one of weight_clip and gradient_penalty")
+        if self.objective == "r3gan" and (self.weight_clip is not None or self.gradient_penalty is None):
+            raise ValueError("objective 'r3gan' needs gradient_penalty, the gamma of its penalties, and no weight_clip")
         if self.objective == "gan" and (self.weight_clip or self.gradient_penalty):
             raise ValueError("objective 'gan' takes neither weight_clip nor gradient_penalty")
         return self

@@ -89,7 +89,7 @@ def train_student(
         if joint is not None and adversary is not None:
             real = moved(next(batches), made.device, torch.channels_last)
             losses["discriminator_loss"] = adversary.update(real, made.detach())
-            adversarial = adversary.generator_loss(made)
+            adversarial = adversary.generator_loss(made, real)
             losses["adversarial"] = adversarial.detach()
             loss = joint_loss(adversarial, mse, joint.alpha)
         optimizer.zero_grad(set_to_none=True)

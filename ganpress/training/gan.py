@@ -1,5 +1,6 @@
 """Adversarial training of one generator: GAN or WGAN, for teacher candidates and controls."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,13 +19,23 @@ from ganpress.training.losses import (
     gan_generator_loss,
     gradient_penalty,
     penalty_shares,
+    r3gan_discriminator_loss,
+    r3gan_generator_loss,
     wgan_critic_loss,
     wgan_generator_loss,
+    zero_centred_penalty,
 )
 from models.family import latent_of
 
 CALIBRATION_LATENTS = 2000
 """Latents that the averaged generator's normalisation statistics are measured on."""
+
+
+DISCRIMINATOR_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gan": gan_discriminator_loss,
+    "wgan": wgan_critic_loss,
+    "r3gan": r3gan_discriminator_loss,
+}
 
 
 class Adversary:
@@ -35,17 +46,14 @@ class Adversary:
         self.config = config
         self.optimizer = adversarial_optimizer(discriminator, config.discriminator_learning_rate, config)
         self._noise = noise
-        wasserstein = config.objective == "wgan"
-        self._discriminator_loss = wgan_critic_loss if wasserstein else gan_discriminator_loss
-        self._generator_loss = wgan_generator_loss if wasserstein else gan_generator_loss
+        self._discriminator_loss = DISCRIMINATOR_LOSSES[config.objective]
 
     def update(self, real: Tensor, fake: Tensor) -> Tensor:
         """Train the discriminator to tell `real` from `fake` (N, C, H, W); returns its detached loss."""
         self.discriminator.requires_grad_(True)
         loss = self._discriminator_loss(self._judged(real), self._judged(fake))
         if self.config.gradient_penalty is not None:
-            penalty = gradient_penalty(self.discriminator, real, fake, self._noise)
-            loss = loss + self.config.gradient_penalty * penalty
+            loss = loss + self.config.gradient_penalty * self._penalty(real, fake)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -55,13 +63,23 @@ class Adversary:
 
     def draw(self, stream: torch.Generator, batch_size: int) -> None:
         """Draw from a stream what an update on a whole batch draws from its own."""
-        if self.config.gradient_penalty is not None:
+        if self.config.gradient_penalty is not None and self.config.objective == "wgan":
             penalty_shares(batch_size, stream)
 
-    def generator_loss(self, fake: Tensor) -> Tensor:
-        """How far `fake` is from passing as real; gradients reach the generator only."""
+    def _penalty(self, real: Tensor, fake: Tensor) -> Tensor:
+        if self.config.objective == "r3gan":
+            return (zero_centred_penalty(self.discriminator, real) + zero_centred_penalty(self.discriminator, fake)) / 2
+        return gradient_penalty(self.discriminator, real, fake, self._noise)
+
+    def generator_loss(self, fake: Tensor, real: Tensor) -> Tensor:
+        """How far `fake` is from passing as real, or as `real`; gradients reach the generator only."""
         self.discriminator.requires_grad_(False)
-        return self._generator_loss(self._judged(fake))
+        if self.config.objective == "r3gan":
+            with torch.no_grad():
+                judged = self._judged(real)
+            return r3gan_generator_loss(judged, self._judged(fake))
+        loss = wgan_generator_loss if self.config.objective == "wgan" else gan_generator_loss
+        return loss(self._judged(fake))
 
     def _judged(self, images: Tensor) -> Tensor:
         with autocast(self.config, images.device):
@@ -133,7 +151,7 @@ def train_gan(
                 fake = generator(z).float()
             discriminator_loss = adversary.update(real, fake.detach())
         # Generator.
-        generator_loss = adversary.generator_loss(fake)
+        generator_loss = adversary.generator_loss(fake, real)
         optimizer.zero_grad(set_to_none=True)
         generator_loss.backward()
         optimizer.step()

@@ -33,6 +33,25 @@ def wgan_generator_loss(fake_values: Tensor) -> Tensor:
     return -fake_values.mean()
 
 
+def r3gan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E softplus(-(D(x) - D(G(z)))), each real image paired with a made one (Jolicoeur-Martineau 2019; Huang et al.
+    2024, "The GAN is dead; long live the GAN!", eq. 2).
+    """
+    return functional.softplus(fake_logits - real_logits).mean()
+
+
+def r3gan_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E softplus(-(D(G(z)) - D(x))), the same game from the other side."""
+    return functional.softplus(real_logits - fake_logits).mean()
+
+
+def zero_centred_penalty(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """E ||grad D(x)||_2^2 at real or at made images: R1 and R2 (Mescheder et al. 2018, eq. 9)."""
+    at = images.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
+    return slope.square().flatten(1).sum(1).mean()
+
+
 def lsgan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2 (Mao et al. 2017, eq. 2 with labels 0 and 1)."""
     return 0.5 * (real_logits - 1).square().mean() + 0.5 * fake_logits.square().mean()

@@ -106,6 +106,7 @@ TRAINERS = {
     "wgan-gp": latent(
         unconditional.gan(IMAGES, GAN.model_copy(update={"objective": "wgan", "gradient_penalty": 10.0}))
     ),
+    "r3gan": latent(unconditional.gan(IMAGES, GAN.model_copy(update={"objective": "r3gan", "gradient_penalty": 1.0}))),
     "student": latent(unconditional.student(IMAGES, False, LATENTS)),
     "student-kept": latent(unconditional.student(IMAGES, False, LATENTS.model_copy(update={"teacher_images": 50}))),
     "student-joint": latent(unconditional.student(IMAGES, True, LATENTS)),
