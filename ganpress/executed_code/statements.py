@@ -18,8 +18,8 @@ PURE_DECORATORS = frozenset(
     {
         "abstractmethod", "cache", "cached_property", "classmethod", "contextmanager", "dataclass", "enable_grad",
         "field_validator", "final", "full_precision", "inference_mode", "keeps_former", "lru_cache", "model_validator",
-        "no_grad", "overload", "override", "property", "runtime_checkable", "setter", "staticmethod", "total_ordering",
-        "wraps",
+        "no_grad", "once_differentiable", "overload", "override", "property", "runtime_checkable", "setter",
+        "staticmethod", "total_ordering", "wraps",
     }
 )  # fmt: skip
 """Last words of decorators that change nothing but the function itself and read none of its annotations."""

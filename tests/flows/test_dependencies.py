@@ -46,7 +46,7 @@ def test_each_stage_depends_on_its_digest_and_on_no_source(stages):
 def test_dvc_tasks_and_params_name_the_same_stages(stages):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert set(stages) == set(params) - {"seed", "data"}
-    mains = {path.stem for path in (ROOT / "tasks").glob("*.py") if "stage_main(" in path.read_text()}
+    mains = {path.stem for path in (ROOT / "tasks").glob("*.py") if '_main("' in path.read_text()}
     assert mains - {"stage"} == set(stages)
     for name, entry in stages.items():
         # Nothing of params.yaml: DVC gives commands to a shell. The item comes through DVC_STAGE.
