@@ -48,7 +48,7 @@ def project(trained_like, tmp_path, monkeypatch):
     prepared = tmp_path / "artifacts" / "prepare"
     prepared.mkdir()
     PreparedMeta("digits", 16, 1, [], {"train": 8, "validation": 8, "test": 8}, "none").save(prepared)
-    monkeypatch.setattr(export, "peak_memory", lambda *_: None)  # starts a process that imports torch
+    monkeypatch.setattr("ganpress.edge.proven_export.peak_memory", lambda *_: None)  # starts a process that imports torch
     return tmp_path / "artifacts"
 
 
@@ -191,7 +191,7 @@ def test_an_item_s_own_options_are_short_for_its_algorithms(long, short):
         ({}, "needs weight_bits, activation_bits or sparsity, or a width below 1, or a method"),
         ({"weight_bits": 8, "colour": 1}, "colour"),
         ({"method": [{"name": "quantize", "weight_bits": 8}, {"name": "prune", "sparsity": 0.5}]}, "it comes last"),
-        ({"method": [{"weight_bits": 8}]}, "unknown compressor ''; known: prune, prune_channels, quantize"),
+        ({"method": [{"weight_bits": 8}]}, "unknown compressor ''; known: prune, prune_channels, qad, quantize"),
         ({"method": []}, "needs weight_bits"),
         ({"method": {"name": "quantize", "weight_bits": 8}, "activation_bits": 8}, "it comes last"),
     ],
