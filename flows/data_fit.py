@@ -8,6 +8,7 @@ from ganpress.config.params import Params
 from ganpress.config.translation_section import CONDITIONAL, TranslationTraining, kind_of_training
 from ganpress.data.raw.dataset_card import DatasetCard
 from ganpress.errors import ConfigError
+from ganpress.registries import METRICS
 
 TEST_SHARE = 0.1
 """Of the images where the data has no test split of its own (`ganpress.data.prepared.image_preparation`)."""
@@ -53,8 +54,8 @@ def _judge(params: Params, card: DatasetCard) -> Iterator[str]:
     metrics = {"teacher.metric": params.teacher.metric, "search.metric": params.search.metric}
     if kind in ("rotations", "domains"):
         for key, metric in metrics.items():
-            if metric == "is":
-                yield f"{key} is 'is', which needs a judge that knows classes; judge.kind is '{kind}': set 'fid'"
+            if "classes" in METRICS[metric].needs:
+                yield f"{key} is '{metric}', which needs a judge that knows classes; judge.kind is '{kind}': set 'fid'"
 
 
 def _counts(params: Params, card: DatasetCard) -> Iterator[str]:

@@ -24,7 +24,7 @@ def read_values(root: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_values(root: Path, values: Mapping[str, Any]) -> list[str]:
-    """Let params.yaml say these values, by dotted key; a key that it does not name is written unless it is a default.
+    """Let params.yaml say these values, by dotted key; no section is added, and no key that is a default.
 
     Returns:
         One line for each key that changed; the file is not written where there is none.
@@ -33,12 +33,10 @@ def set_values(root: Path, values: Mapping[str, Any]) -> list[str]:
     changes = []
     for key, value in values.items():
         former = _found(content, key)
-        if former == value or (former is ABSENT and _is_default(key, value)):
-            continue
         *sections, name = key.split(".")
-        section = content
-        for one in sections:
-            section = section.setdefault(one, {})
+        section = _found(content, ".".join(sections))
+        if former == value or section is ABSENT or (former is ABSENT and _is_default(key, value)):
+            continue
         section[name] = _in_one_line(value)
         changes.append(f"params.yaml: {key} {_words(former)} -> {_words(value)}")
     if changes:

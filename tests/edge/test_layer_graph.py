@@ -11,6 +11,7 @@ from ganpress.edge.forms.written_form import WrittenForm
 from ganpress.edge.graphs.graph_writer import DrawnModule
 from ganpress.edge.graphs.layer_forms import FORMS
 from ganpress.edge.graphs.layer_graph import drawn, layer_graph
+from ganpress.edge.graphs.network_graph import network_graph
 from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.registries import TARGETS
 from ganpress.search.layer_runs import LayerNetwork, trace_layers
@@ -92,6 +93,55 @@ FUNCTIONS = {
 }
 
 
+IN_NETWORKS = {
+    "abs": [lambda x: torch.abs(x - 0.5)],
+    "argmax": [lambda x: functional.embedding(x.argmax(1), TABLE).permute(0, 3, 1, 2)],
+    "argmin": [lambda x: functional.embedding(torch.argmin(x, dim=-1), TABLE)],
+    "avg_pool2d": [lambda x: functional.avg_pool2d(x, 2), lambda x: functional.avg_pool2d(x, 3, 2, 1)],
+    "bmm": [lambda x: torch.bmm(x.flatten(2), x.flatten(2).transpose(1, 2))],
+    "cdist": [lambda x: torch.cdist(x.flatten(2), TABLE.repeat(1, 12))],
+    "cos": [torch.cos],
+    "elu": [lambda x: functional.elu(x - 0.5)],
+    "embedding": [lambda x: functional.embedding((x * 3).long(), TABLE)],
+    "erf": [torch.erf],
+    "exp": [torch.exp],
+    "expand": [lambda x: x.mean(1, keepdim=True).expand(-1, 4, -1, -1)],
+    "floor": [lambda x: torch.floor(x * 3)],
+    "gelu": [lambda x: functional.gelu(x - 0.5), lambda x: functional.gelu(x - 0.5, approximate="tanh")],
+    "glu": [lambda x: functional.glu(x, 1)],
+    "group_norm": [
+        lambda x: functional.group_norm(x, 1),
+        lambda x: functional.group_norm(x, 2, SCALES, SCALES, 0.1),
+    ],
+    "layer_norm": [
+        lambda x: functional.layer_norm(x, (6,)),
+        lambda x: functional.layer_norm(x.permute(0, 2, 3, 1), (4,), SCALES, SCALES, 0.1),
+    ],
+    "long": [lambda x: functional.embedding((x * 2.9).long(), TABLE)],
+    "matmul": [lambda x: torch.matmul(x, x), lambda x: x @ torch.ones(6, 3)],
+    "max_pool2d": [lambda x: functional.max_pool2d(x, 2), lambda x: functional.max_pool2d(x, 3, 2, 1)],
+    "mean": [lambda x: x.mean((2, 3)), lambda x: x.mean(1, keepdim=True)],
+    "mish": [functional.mish],
+    "neg": [lambda x: -x],
+    "permute": [lambda x: x.permute(0, 2, 3, 1)],
+    "pow": [lambda x: x**3, lambda x: torch.pow(x, 0.5)],
+    "relu6": [lambda x: functional.relu6(x * 9)],
+    "repeat": [lambda x: x.repeat(1, 2, 1, 3)],
+    "rsqrt": [torch.rsqrt],
+    "rsub": [lambda x: 1 - x],
+    "silu": [functional.silu],
+    "sin": [torch.sin],
+    "softmax": [lambda x: torch.softmax(x, dim=1), lambda x: functional.softmax(x, -1)],
+    "softplus": [functional.softplus],
+    "sqrt": [torch.sqrt],
+    "stack": [lambda x: torch.stack([x, x * 2], dim=2)],
+    "sum": [lambda x: x.sum(dim=(1, 2)), lambda x: x.sum(-1, keepdim=True)],
+    "transpose": [lambda x: x.transpose(1, 3)],
+}
+TABLE = torch.rand(6, 3, generator=torch.Generator().manual_seed(2))
+SCALES = torch.rand(4, generator=torch.Generator().manual_seed(3))
+
+
 def layers_of(build, shape):
     return list({layer.key: layer for layer in trace_layers(build, shape)}.values())
 
@@ -110,7 +160,23 @@ def check(layer, folder):
         torch.testing.assert_close(OnnxGenerator(path, 1)(x), network(x), rtol=1e-4, atol=1e-5, msg=layer.key)
 
 
-@pytest.mark.parametrize("name", sorted(FORMS.keys() - {"concat", "truediv"}))  # other names of `cat` and `div`
+def test_each_form_has_an_example():
+    assert FUNCTIONS.keys() | IN_NETWORKS.keys() == FORMS.keys() - {"concat", "truediv"}  # other names of `cat`, `div`
+
+
+@pytest.mark.parametrize("name", sorted(IN_NETWORKS))
+def test_each_form_of_a_network_computes_what_torch_computes(tmp_path, name):
+    """On a batch that the graph was not drawn with."""
+    x = torch.rand(3, 4, 6, 6, generator=torch.Generator().manual_seed(1)) + 0.01
+    for function in IN_NETWORKS[name]:
+        network = Calls(function).eval()
+        path = tmp_path / "network.onnx"
+        path.write_bytes(network_graph(network, x[:1]))
+        found, wanted = OnnxGenerator(path, 1)(x), network(x)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_each_form_computes_what_torch_computes(tmp_path, name):
     for function in FUNCTIONS[name]:
         (layer,) = layers_of(partial(Calls, function), (1, 4, 6, 6))
@@ -140,7 +206,7 @@ def test_all_layers_of_generators_are_drawn(tmp_path, name, number_type):
 
 
 def test_what_has_no_form_is_left_to_torch_onnx():
-    odd = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Softmax(dim=1))
+    odd = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Softshrink())
     first, second = layers_of(lambda: odd, (1, 3, 4, 4))
     assert isinstance(drawn(network_of(first), torch.rand(first.input_shape)), DrawnModule)
     network = network_of(second)

@@ -81,7 +81,10 @@ def test_relative_paths_mean_the_checkout(toy):
         ("teacher..images=5", "write section.key=value"),
         ("teacher.images=[", "the value is not YAML"),
         ("teacher.images.more=5", "'more' cannot be set below the value 1000"),
-        ("teacher.pictures=5", r"unknown key 'teacher.pictures' \(allowed here: images, max_fid_ratio, metric, min_recall\)"),
+        (
+            "teacher.pictures=5",
+            r"unknown key 'teacher.pictures' \(allowed here: images, max_fid_ratio, metric, min_recall\)",
+        ),
         ("teacher.images=0", r"--set teacher.images=0: 'teacher.images' is 0"),
     ],
 )

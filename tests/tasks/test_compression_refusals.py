@@ -48,7 +48,9 @@ def project(trained_like, tmp_path, monkeypatch):
     prepared = tmp_path / "artifacts" / "prepare"
     prepared.mkdir()
     PreparedMeta("digits", 16, 1, [], {"train": 8, "validation": 8, "test": 8}, "none").save(prepared)
-    monkeypatch.setattr("ganpress.edge.proven_export.peak_memory", lambda *_: None)  # starts a process that imports torch
+    monkeypatch.setattr(
+        "ganpress.edge.proven_export.peak_memory", lambda *_: None
+    )  # starts a process that imports torch
     return tmp_path / "artifacts"
 
 

@@ -43,7 +43,9 @@ def run(run_stage):
 
     def execute(root, module, item=None, **sections):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ganpress.edge.proven_export.peak_memory", lambda *_: None)  # starts a process that imports torch
+            patch.setattr(
+                "ganpress.edge.proven_export.peak_memory", lambda *_: None
+            )  # starts a process that imports torch
             return run_stage(root, module, item, params(**sections))
 
     return execute

@@ -300,6 +300,10 @@ def _gelu(writer: GraphWriter, input: Value, approximate: str = "none") -> str:
     return writer.add("Gelu", input.name, approximate=approximate)
 
 
+def _elu(writer: GraphWriter, input: Value, alpha: float = 1.0, inplace: bool = False) -> str:  # noqa: ARG001
+    return writer.add("Elu", input.name, alpha=alpha)
+
+
 def _layer_norm(
     writer: GraphWriter, input: Value, normalized_shape: Sequence[int], weight: Tensor | None = None,
     bias: Tensor | None = None, eps: float = 1e-5,
@@ -342,6 +346,7 @@ def _pool(operator: str) -> Form:
         writer: GraphWriter, input: Value, kernel_size: Any, stride: Any = None, padding: Any = 0, *more: Any,
         **named: Any,
     ) -> str:  # fmt: skip
+        named["dilation"] = _pair(named.get("dilation", 1)) != [1, 1]
         if any(more) or any(named.values()) or len(input.shape) != 4:
             raise NoForm("pooling with options")
         pads: dict[str, Any] = {"pads": _pair(padding) * 2} if any(_pair(padding)) else {}
@@ -441,7 +446,7 @@ FORMS: dict[str, Form] = {
     "sqrt": _pointwise("Sqrt"), "exp": _pointwise("Exp"), "abs": _pointwise("Abs"), "neg": _pointwise("Neg"),
     "floor": _pointwise("Floor"), "erf": _pointwise("Erf"), "sin": _pointwise("Sin"), "cos": _pointwise("Cos"),
     "softplus": _pointwise("Softplus"), "mish": _pointwise("Mish"), "relu6": _bounded_at_six,
-    "elu": _pointwise("Elu"),
+    "elu": _elu,
     "relu": _pointwise("Relu"), "tanh": _pointwise("Tanh"), "sigmoid": _pointwise("Sigmoid"),
     "hardswish": _pointwise("HardSwish"), "hardsigmoid": _pointwise("HardSigmoid", alpha=1 / 6, beta=0.5),
     "leaky_relu": _leaky_relu, "prelu": _prelu, "clamp": _clamp,
