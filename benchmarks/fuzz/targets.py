@@ -280,7 +280,7 @@ def _import_card(_: Path) -> list[bytes]:
     facts = {"name": "n", "source": "m:f", "source_sha256": "0", "weights": None, "weights_sha256": None, "keys": None}
     shapes = {"input_shape": [1, 3, 8, 8], "output_shape": [1, 3, 8, 8], "input_range": [-1, 1], "output_range": [0, 1]}
     groups = [{"name": "a", "units": 4, "layers": ["a"]}]
-    card = {**facts, **shapes, "cost": cost, "groups": groups, "not_thinned": [], "modules": {"m": "0"}}
+    card = {**facts, **shapes, "cost": cost, "groups": groups, "not_thinned": [], "modules": {"m": "0"}, "notes": ["n"]}
     assert set(card) == set(known)
     return [json_bytes(card)]
 
