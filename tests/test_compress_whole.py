@@ -71,6 +71,7 @@ def test_a_module_and_a_folder_of_pictures_become_a_proven_file(tmp_path, pictur
     assert Image.open(before_and_after[0]).size == (3 * 32 + 2 * 2, 32)  # what was read, before, after
 
 
+@pytest.mark.slow
 def test_two_bits_are_trained_where_that_is_asked_for(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr("ganpress.direct.compressing.PICTURE_LESSONS", {"train_images": 400, "batch_size": 4})
     network = sharpener()

@@ -78,7 +78,7 @@ def test_layers_that_share_codes_share_their_step(generator):
     assert set(first.target.scale.tolist()) == {float(second.source.scale)}
 
 
-@pytest.mark.parametrize(("bits", "gain"), [(2, 1.0), (3, 0.0)])
+@pytest.mark.parametrize(("bits", "gain"), [(2, 1.0), pytest.param(3, 0.0, marks=pytest.mark.slow)])
 def test_a_little_training_beats_rounding_alone(bits, gain, generator):
     given = data()
     options = LinearQuantization(weight_bits=bits, activation_bits=8, clipping="mse")
@@ -126,6 +126,7 @@ def test_a_training_that_goes_astray_is_one_line(generator):
         QAD.compress(copy.deepcopy(generator), BLUEPRINT, learning, data())
 
 
+@pytest.mark.slow
 def test_a_network_with_instance_norms_is_trained_too():
     """Layers between norms have outputs of a step for each channel."""
     torch.manual_seed(0)

@@ -94,22 +94,26 @@ def distances(trained):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 def test_two_ranks_train_what_one_process_trains(name, distances):
     assert distances[name] < BOUND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_where_ranks_have_draws_of_their_own_the_result_is_another(name, distances):
     assert distances[name] > BOUND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*EXACT, *OTHERWISE])
 def test_ranks_keep_the_same_weights(name, trained):
     images = [torch.load(trained[1] / f"{name}-{rank}.pt") for rank in (0, 1)]
     assert torch.equal(*images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_resuming_equals_not_stopping(name, trained):
     """What each rank has for itself is in the checkpoint, too."""
@@ -118,6 +122,7 @@ def test_resuming_equals_not_stopping(name, trained):
         assert torch.equal(whole, resumed)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_nan_on_one_rank_stops_all_with_the_same_words(trained):
     said = [(trained[1] / f"diverged-{rank}").read_text() for rank in (0, 1)]
     assert said[0].startswith("student: mse became nan between 0 and ")
