@@ -10,8 +10,6 @@ from ganpress.data.raw.dataset_card import DatasetCard
 from ganpress.errors import ConfigError
 from ganpress.registries import METRICS
 
-TEST_SHARE = 0.1
-"""Of the images where the data has no test split of its own (`ganpress.data.prepared.image_preparation`)."""
 FRAMEWORK_DATA = {"pix2pix": ("paired",), "spade": ("semantic",), "cyclegan": ("paired", "unpaired", "semantic")}
 FEWEST = 2
 """Images of a split."""
@@ -59,13 +57,12 @@ def _judge(params: Params, card: DatasetCard) -> Iterator[str]:
 
 
 def _counts(params: Params, card: DatasetCard) -> Iterator[str]:
-    images = sum(card.counts.values())
-    tested = card.counts.get("test") or round(images * TEST_SHARE)
+    images, tested = card.images, card.test_images
     if images < params.validate_.min_images:
         yield f"validate.min_images is {params.validate_.min_images:,}, and the data has {images:,} images"
     if tested < FEWEST or images - tested < FEWEST:
         yield f"the data has {images:,} images, too few for a train, a validation and a test split"
-    trained = round((images - card.counts.get("test", tested)) * (1 - params.prepare.validation_fraction))
+    trained = card.train_images(params.prepare.validation_fraction)
     batches = {"judge": params.judge.batch_size, "candidate.training": params.candidate.training.batch_size}
     for section, batch in (batches | {"control.training": params.control.training.batch_size}).items():
         if batch > trained:
@@ -78,7 +75,7 @@ def _counts(params: Params, card: DatasetCard) -> Iterator[str]:
 
 
 def _disk(params: Params, card: DatasetCard, root: Path) -> Iterator[str]:
-    images = min(sum(card.counts.values()), params.prepare.max_train_images or 2**62)
+    images = min(card.images, params.prepare.max_train_images or 2**62)
     sides = 1 if card.pairing is None else 2
     pixels = params.prepare.image_size * params.prepare.target_width * params.prepare.channels
     needed = images * sides * pixels + SPARE_BYTES

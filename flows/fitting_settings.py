@@ -24,8 +24,6 @@ KID_SUBSET = 200
 LARGEST_BATCH = 64
 BATCHES = ("judge", "candidate.training", "student.training", "control.training")
 """Sections that train from the pictures, a whole batch at a time."""
-VALIDATION_FRACTION = 0.2
-"""As shipped; a user's own changes the number of pictures to train from by little."""
 SUPERNET_DEPTH = 8
 PARAMETER_SHARE = 0.57
 """Budget of the search, of the widest sub-generator's parameters."""
@@ -45,13 +43,18 @@ class Setting:
     reason: str
 
 
-def fitting_settings(of: Survey) -> list[Setting]:
-    """Return the settings that follow from pictures without sources."""
-    return [*_gate(of), *_preparation(of), *_judge(of), *_budgets(of)]
+def fitting_settings(of: Survey, validation_fraction: float) -> list[Setting]:
+    """Return the settings that follow from pictures without sources.
+
+    Args:
+        of: what the pictures are like.
+        validation_fraction: share of train that is held out, `prepare.validation_fraction`.
+    """
+    return [*_gate(of), *_preparation(of, validation_fraction), *_judge(of), *_budgets(of)]
 
 
 def _gate(of: Survey) -> Iterator[Setting]:
-    yield Setting("validate.min_images", min(FEW_IMAGES, of.images), f"{of.images:,} pictures")
+    yield Setting("validate.min_images", min(FEW_IMAGES, of.card.images), f"{of.card.images:,} pictures")
     yield Setting(
         "validate.min_size", min(8, max(1, of.smallest_side)), f"the smallest is {of.smallest_side} pixels wide or high"
     )
@@ -65,7 +68,7 @@ def _gate(of: Survey) -> Iterator[Setting]:
         yield Setting(f"validate.{name}", value, f"{found:.1%} {words}")
     least = of.smallest_class_share
     value = 0.5 if least >= 0.5 else math.floor(least * 90) / 100
-    reason = f"the smallest class has {least:.0%} of an even share" if of.classes else "no classes"
+    reason = f"the smallest class has {least:.0%} of an even share" if len(of.card.classes) else "no classes"
     yield Setting("validate.min_class_share", value, reason)
 
 
@@ -75,12 +78,12 @@ def _colours(channels: tuple[int, ...]) -> str:
     return "all are grey" if channels == (1,) else "all are in colour"
 
 
-def _preparation(of: Survey) -> Iterator[Setting]:
+def _preparation(of: Survey, validation_fraction: float) -> Iterator[Setting]:
     size = picture_size(of)
     beyond = f", more than {SIZES[-1]} takes long without a GPU" if of.side > SIZES[-1] * 1.5 else ""
     yield Setting("prepare.image_size", size, f"half of the pictures have {of.side} pixels or more{beyond}")
     yield Setting("prepare.channels", _channels(of), _colours(of.channels))
-    trained = of.train_images(VALIDATION_FRACTION)
+    trained = of.card.train_images(validation_fraction)
     batch = min(LARGEST_BATCH, max(2, 2 ** trained.bit_length() // 2))
     for section in BATCHES:
         yield Setting(f"{section}.batch_size", batch, f"{trained:,} pictures to train from")
@@ -96,21 +99,25 @@ def _channels(of: Survey) -> int:
 
 
 def _judge(of: Survey) -> Iterator[Setting]:
-    classifies = of.classes > 1
-    kind, chance = ("classifier", 1 / of.classes) if classifies else ("rotations", 1 / 4)
+    classifies = len(of.card.classes) > 1
+    kind, chance = ("classifier", 1 / len(of.card.classes)) if classifies else ("rotations", 1 / 4)
     fits = round(chance + (1 - chance) * PASSED_FROM_CHANCE, 2)
-    yield Setting("judge.kind", kind, f"{of.classes} classes" if classifies else "no classes: it tells quarter turns")
-    accuracy = KNOWN_ACCURACY.get(of.source, fits)
+    yield Setting(
+        "judge.kind", kind, f"{len(of.card.classes)} classes" if classifies else "no classes: it tells quarter turns"
+    )
+    accuracy = KNOWN_ACCURACY.get(of.card.source, fits)
     yield Setting(
         "judge.min_accuracy",
         accuracy,
-        "known of these data" if of.source in KNOWN_ACCURACY else f"{chance:.0%} by chance",
+        "known of these data" if of.card.source in KNOWN_ACCURACY else f"{chance:.0%} by chance",
     )
-    metric = "is" if classifies and of.classes >= IS_CLASSES else "fid"
+    metric = "is" if classifies and len(of.card.classes) >= IS_CLASSES else "fid"
     yield Setting("teacher.metric", metric, f"the Inception Score needs {IS_CLASSES} classes or more")
-    subset = KID_SUBSET if of.test_images > KID_SUBSET else max(2, of.test_images // 2)
-    yield Setting("evaluate.kid_subset_size", subset, f"{of.test_images:,} test pictures")
-    yield Setting("evaluate.neighbours", min(5, max(1, of.test_images - 1)), f"{of.test_images:,} test pictures")
+    subset = KID_SUBSET if of.card.test_images > KID_SUBSET else max(2, of.card.test_images // 2)
+    yield Setting("evaluate.kid_subset_size", subset, f"{of.card.test_images:,} test pictures")
+    yield Setting(
+        "evaluate.neighbours", min(5, max(1, of.card.test_images - 1)), f"{of.card.test_images:,} test pictures"
+    )
 
 
 def _budgets(of: Survey) -> Iterator[Setting]:
@@ -119,24 +126,30 @@ def _budgets(of: Survey) -> Iterator[Setting]:
     reason = f"the widest sub-generator has {widest:,} parameters"
     yield Setting("search.max_parameters", round(PARAMETER_SHARE * widest / 1000) * 1000, reason)
     yield Setting("evaluate.max_bytes", round(BYTES_A_PARAMETER * widest / 10_000) * 10_000, reason)
-    yield Setting("report.title", f"ganpress: {of.source.rpartition(':')[2] or of.source}", "the data's name")
+    yield Setting("report.title", f"ganpress: {of.card.source.rpartition(':')[2] or of.card.source}", "the data's name")
 
 
 def warnings(of: Survey) -> Iterator[str]:
     """Say what a person should know before hours of training."""
     if of.unreadable:
-        found = f"{len(of.unreadable):,} pictures cannot be read, first {of.unreadable[0]}"
-        yield f"{found}; the gate will refuse them: mend or remove them"
-    if of.images < FEW_IMAGES:
-        yield f"{of.images:,} pictures are few: a generator learns them by heart. Some thousands are usual"
+        yield (
+            f"{_pictures(len(of.unreadable))} cannot be read, first {of.unreadable[0]}; the gate refuses such: mend or "
+            "remove them"
+        )
+    if of.card.images < FEW_IMAGES:
+        yield f"the data has {_pictures(of.card.images)}: a generator learns so few by heart; some thousands are usual"
     for share, name, words in (
         (of.duplicates, "max_duplicate_fraction", "equal another one"),
         (of.leaked, "max_leaked_fraction", "of test also occur in train, so that scores flatter"),
         (of.flat, "max_flat_fraction", "are of one grey level"),
     ):
         if share > TOLERATED[name]:
-            yield f"{share:.1%} of the pictures {words}; the gate will refuse them: remove them, or set validate.{name}"
+            yield f"{share:.1%} of the pictures {words}; the gate refuses that: remove them, or set validate.{name}"
     if of.smallest_class_share < 0.5:
         yield f"the smallest class has {of.smallest_class_share:.0%} of an even share; its pictures will be the worst"
-    if of.images > MOST_DECODED:
-        yield f"{of.decoded:,} of {of.images:,} pictures were looked at"
+    if of.card.images > MOST_DECODED:
+        yield f"{of.decoded:,} of {of.card.images:,} pictures were looked at"
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count:,} pictures"

@@ -1,7 +1,7 @@
 """Edits of params.yaml that keep its comments and its order."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ ABSENT = object()
 
 
 def data_values(config: DataConfig) -> dict[str, Any]:
-    """Return what the data section shall say, by dotted key; defaults that no file needs to name are None."""
+    """Return what the data section shall say, by dotted key."""
     return {f"data.{key}": value for key, value in config.model_dump(mode="json").items()}
 
 
-def read_values(root: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
+def read_values(root: Path, keys: Iterable[str]) -> dict[str, Any]:
     """Return the present values of dotted keys; those that params.yaml does not name are left out."""
     content = _loaded(root)
     found = {key: _found(content, key) for key in keys}

@@ -79,8 +79,8 @@ class QuantizedNetwork(nn.Module):
         """All of them, in the order in which they run."""
         return [self.quantized_layer(name) for name in self.layers]
 
-    def put(self, name: str, layer: QuantizedConv) -> None:
-        """Exchange the quantized layer of this name."""
+    def put(self, name: str, layer: nn.Module) -> None:
+        """Exchange the quantized layer of this name, by another one or by what trains it."""
         self.network = _replaced(self.network, name, layer)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import typer
 
 from flows.options import Recipe, Settings, one_line
 from ganpress.config.yaml_text import quoted
-from ganpress.errors import ConfigError, DataError
+from ganpress.errors import ConfigError
+from ganpress.metrics.evaluated import byte_budget, read_evaluated
 from ganpress.metrics.ranking import (
     Table,
     direction,
@@ -60,13 +61,13 @@ def compare(
     """Compare all generators; the first row is the best one that fits the budget."""
     limit = None if budget is None else parse_bytes(budget)
     root = _root(recipe, list(set_ or ()))
-    table = _read_table(root / "artifacts" / "evaluate" / "metrics.json")
+    table = read_evaluated(root)
     if edge:
         table = {reference: row for reference, row in table.items() if reference.startswith("export/")}
     by = find_metric(table, sort)
     kept = within_budget(table, limit)
     order = sorted_references(kept, by)
-    ship = file_to_ship(table, by, limit if limit is not None else _budget(root)) if _chooses(by) else None
+    ship = file_to_ship(table, by, limit if limit is not None else byte_budget(root)) if not is_cost(by) else None
     columns = [find_metric(table, one) for one in metric] if metric else _default_columns(table, by)
     if as_json:
         rows = [{"generator": reference, **kept[reference]} for reference in order]
@@ -80,34 +81,6 @@ def compare(
     typer.echo(f"* best of {len(kept)} by {by} ({direction(by)} is better){more}")
     if ship is not None:
         typer.echo(f"ship: {ship.sentence}")
-
-
-def _chooses(metric: str) -> bool:
-    """Whether a file is shipped for this metric: a quality, not what it costs."""
-    return not is_cost(metric)
-
-
-def shipped_file(root: Path) -> str | None:
-    """Reference of the edge file to ship of a project whose generators were evaluated; None where nothing is known."""
-    path = root / "artifacts" / "evaluate" / "metrics.json"
-    if not path.is_file():
-        return None
-    table = _read_table(path)
-    try:
-        found = file_to_ship(table, find_metric(table, None), _budget(root))
-    except ConfigError:
-        return None
-    return found.reference if found is not None else None
-
-
-def _budget(root: Path) -> int | None:
-    """evaluate.max_bytes, as far as the parameters can be read."""
-    from ganpress.config.base import read_yaml
-
-    if not (root / "params.yaml").is_file():
-        return None
-    budget = (read_yaml(root / "params.yaml").get("evaluate") or {}).get("max_bytes")
-    return budget if isinstance(budget, int) else None
 
 
 def parse_bytes(text: str) -> int:
@@ -137,18 +110,6 @@ def _root(recipe: str | None, settings: list[str]) -> Path:
 
         root = find_workspace(root, recipe, settings).root
     return root
-
-
-def _read_table(path: Path) -> Table:
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing: nothing was evaluated yet; run `ganpress run` first") from None
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}); `dvc checkout` or `ganpress run` restores it") from None
-    if not isinstance(table, dict) or not table or not all(isinstance(row, dict) for row in table.values()):
-        raise DataError(f"{path} must map generators to metrics; `ganpress run --force --stage evaluate` rewrites it")
-    return table
 
 
 def _default_columns(table: Table, by: str) -> list[str]:

@@ -67,12 +67,13 @@ def add(
     for change in set_values(root, data_values(config)):
         typer.echo(change)
     if added.card.pairing is None:
-        _fit_settings(root, added.former)
+        _fit_settings(root, added.card, added.former)
     else:
         typer.echo(f"note: {PAIRED_ADVICE[added.card.pairing]}")
     typer.echo("next: commit data.dvc and params.yaml with git, then `ganpress run`")
 
 
+HELD_OUT = "prepare.validation_fraction"
 PAIRED_ADVICE = {
     "paired": "params.yaml must train from pairs: recipes/emoji_pix2pix.yaml has sections to begin with",
     "unpaired": "params.yaml must train between domains: recipes/scenes_cyclegan.yaml has sections to begin with",
@@ -80,7 +81,7 @@ PAIRED_ADVICE = {
 }
 
 
-def _fit_settings(root: Path, former: "DataPin | None") -> None:
+def _fit_settings(root: Path, card: "DatasetCard", former: "DataPin | None") -> None:
     """Write the settings that follow from data/ into params.yaml, but for those that the user has set, and say why."""
     from flows.data_source import note_in_pin
     from flows.fitting_settings import fitting_settings, warnings
@@ -88,8 +89,9 @@ def _fit_settings(root: Path, former: "DataPin | None") -> None:
     from ganpress.data.gate.survey import survey
     from ganpress.data.raw.raw_images import open_raw
 
-    found = survey(open_raw(root / "data"))
-    fitting = {one.key: one for one in fitting_settings(found)}
+    found = survey(open_raw(root / "data"), card)
+    held_out = read_values(root, [HELD_OUT]).get(HELD_OUT)
+    fitting = {one.key: one for one in fitting_settings(found, held_out if isinstance(held_out, float) else 0.0)}
     present = read_values(root, fitting)
     written = {} if former is None else former.settings
     # A value that no earlier `data add` wrote is the user's own.

@@ -38,13 +38,13 @@ def demo(
     set_: Settings = None,
 ) -> None:
     """Run an exported generator beside its compressed form in the browser, until Ctrl-C."""
-    from flows.commands.compare import shipped_file
     from flows.environment import find_root, main_root
     from flows.ports import require_free_port
     from flows.worktree import find_workspace
     from ganpress.demo.generators import choose_pair, common_surface
     from ganpress.demo.page_runtime import find_runtime
     from ganpress.demo.site import build_site
+    from ganpress.metrics.evaluated import shipped_of
 
     check_host(host, configured_login(os.environ))
     root = find_root()
@@ -52,7 +52,8 @@ def demo(
     artifacts = workspace / "artifacts"
     if out is None:
         require_free_port(port, "--port", host)
-    first, second = choose_pair(artifacts, original, compressed, shipped_file(workspace))
+    ship = shipped_of(workspace)
+    first, second = choose_pair(artifacts, original, compressed, None if ship is None else ship.reference)
     common_surface(first, second)  # before anything is fetched
     found = find_runtime(main_root(root) / ".ganpress" / "browser", runtime)
     if out is not None:

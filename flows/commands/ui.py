@@ -87,14 +87,9 @@ def _serve(root: Path, ports: tuple[int, int], host: str, budget: str | None, se
 
 def _max_bytes(root: Path, budget: str | None) -> int | None:
     from flows.commands.compare import parse_bytes
-    from ganpress.config.base import parse, read_yaml
-    from ganpress.config.edge_section import ByteBudget
+    from ganpress.metrics.evaluated import byte_budget
 
-    if budget is not None:
-        return parse_bytes(budget)
-    section = read_yaml(root / "params.yaml").get("evaluate")
-    declared = section.get("max_bytes") if isinstance(section, dict) else None
-    return parse({"max_bytes": declared}, ByteBudget, "params.yaml: evaluate").max_bytes
+    return byte_budget(root) if budget is None else parse_bytes(budget)
 
 
 def _print_links(links: "list[Page]") -> None:

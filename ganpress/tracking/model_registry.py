@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganpress.config.base import read_yaml
 from ganpress.errors import ConfigError
 from ganpress.files.edge_files import find_edge_file
+from ganpress.metrics.evaluated import METRICS, byte_budget, read_evaluated
 from ganpress.metrics.ranking import FileToShip, Table, file_to_ship, find_metric
 from ganpress.tracking.catalogue import find_model
 from ganpress.tracking.journal import file_md5
@@ -61,15 +61,8 @@ def register_edge_models(
 
 def register_latest_edge_models(root: Path, store: Store, evaluated: bool) -> None:
     """Do the same from what the evaluate stage wrote last; without it there is nothing to do."""
-    metrics_file = root / "artifacts" / "evaluate" / "metrics.json"
-    if metrics_file.exists():
-        metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
-        register_edge_models(root, metrics, _max_bytes(root), store, evaluated)
-
-
-def _max_bytes(root: Path) -> int | None:
-    budget = read_yaml(root / "params.yaml").get("evaluate", {}).get("max_bytes")
-    return None if budget is None else int(budget)
+    if (root / METRICS).exists():
+        register_edge_models(root, read_evaluated(root), byte_budget(root), store, evaluated)
 
 
 def _to_ship(edges: Table, max_bytes: int | None) -> FileToShip | None:

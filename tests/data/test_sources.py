@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from ganpress.data.raw.dataset_card import read_card
+from ganpress.data.raw.file_tree import open_tree
 from ganpress.data.raw.idx import write_idx
 from ganpress.data.raw.image_files import decode
 from ganpress.data.raw.raw_images import open_raw
 from ganpress.data.sources.acquisition import import_data
-from ganpress.data.sources.file_sources import tar_members, torchvision_members
+from ganpress.data.sources.file_sources import torchvision_members
+from ganpress.data.sources.folder_layout import find_pictures
 from ganpress.errors import ConfigError, DataError
 
 
@@ -168,7 +170,8 @@ def test_tar_gives_its_images_sorted_without_the_folders_above_the_splits(tmp_pa
     folder = write_images(tmp_path / "x", ["train/b/2.png", "train/a/1.png", "test/a/3.png"])
     archive = pack_tar(folder, tmp_path / "x.tar.xz")
     (tmp_path / "scratch").mkdir()
-    members = dict(tar_members(archive, tmp_path / "scratch"))
+    with open_tree(archive, tmp_path / "scratch") as tree:
+        members = {name: tree.read(stored) for name, stored in find_pictures(tree).members}
     assert list(members) == ["test/a/3.png", "train/a/1.png", "train/b/2.png"]
     assert members["train/a/1.png"] == (folder / "train/a/1.png").read_bytes()
     assert list((tmp_path / "scratch").iterdir()) == []

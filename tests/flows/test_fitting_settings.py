@@ -23,11 +23,19 @@ from ganpress.data.raw.dataset_card import DatasetCard
 from ganpress.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-FACES = Survey("folder:faces", {"unsplit": 1000}, 1000, (), (3,), 70, 60, 0, 1.0, 0.0, 0.0, 0.0)
+DIGITS = DatasetCard("digits", "idx", {"train": 1437, "test": 360}, list("0123456789"))
+CARD = DatasetCard("folder:faces", "zip", {"unsplit": 1000})
+FACES = Survey(CARD, 1000, (), (3,), 70, 60, 1.0, 0.0, 0.0, 0.0)
+
+
+def faces(**changes):
+    """A survey that differs from that of faces; `counts` and `classes` (how many) are of its card."""
+    card = {"counts": changes.pop("counts", CARD.counts), "classes": [str(n) for n in range(changes.pop("classes", 0))]}
+    return dataclasses.replace(FACES, card=dataclasses.replace(CARD, **card), **changes)
 
 
 def by_key(of):
-    return {one.key: one.value for one in fitting_settings(of)}
+    return {one.key: one.value for one in fitting_settings(of, 0.2)}
 
 
 def shipped():
@@ -42,7 +50,7 @@ def value_of(content, key):
 
 def test_the_rules_give_the_shipped_settings_for_the_shipped_digits():
     meta = yaml.safe_load((ROOT / "data.dvc").read_text())["meta"]
-    digits = Survey("digits", {"train": 1437, "test": 360}, 1797, (), (1,), 8, 8, 10, 0.97, 0.0, 0.0, 0.0)
+    digits = Survey(DIGITS, 1797, (), (1,), 8, 8, 0.97, 0.0, 0.0, 0.0)
     fitting = by_key(digits)
     assert fitting == {key: value_of(shipped(), key) for key in fitting}
     assert meta["settings"] == fitting
@@ -66,7 +74,7 @@ def test_the_rules_give_the_shipped_settings_for_the_shipped_digits():
     ],
 )
 def test_what_follows_from_other_pictures(change, expected):
-    fitting = by_key(dataclasses.replace(FACES, **change))
+    fitting = by_key(faces(**change))
     assert {key: fitting[key] for key in expected} == expected
 
 
@@ -79,19 +87,20 @@ def test_every_fitting_setting_is_a_value_that_params_take():
         {"side": 0, "smallest_side": 0, "channels": ()},
         {"channels": (1, 3), "leaked": 0.03},
     ):
-        for key, value in by_key(dataclasses.replace(FACES, **change)).items():
+        fitting = by_key(faces(**change))
+        for key, value in fitting.items():
             *sections, name = key.split(".")
             value_of(content, ".".join(sections))[name] = value
-        content["evaluate"]["neighbours"] = max(1, content["evaluate"]["neighbours"])
-        parse(content, Params, "params.yaml")
+        params = parse(content, Params, "params.yaml")
+        assert params.judge.kind == fitting["judge.kind"]
+        assert list(params.validate_.channels) == fitting["validate.channels"]
+        assert params.search.max_parameters == fitting["search.max_parameters"]
 
 
 def test_a_person_is_warned():
-    poor = dataclasses.replace(
-        FACES, counts={"unsplit": 90}, unreadable=("x.png",), duplicates=0.5, leaked=0.5, flat=0.5
-    )
+    poor = faces(counts={"unsplit": 90}, unreadable=("x.png",), duplicates=0.5, leaked=0.5, flat=0.5)
     said = "\n".join(warnings(poor))
-    for words in ("90 pictures are few", "x.png", "equal another one", "of test also occur", "one grey level"):
+    for words in ("the data has 90 pictures", "x.png", "equal another one", "of test also occur", "one grey level"):
         assert words in said
     assert not list(warnings(FACES))
 
@@ -120,7 +129,7 @@ def test_adding_writes_what_fits_and_keeps_what_the_user_has_set(project, monkey
     assert content["judge"]["min_accuracy"] == 0.3
     assert content["validate"]["channels"] == [3]
     assert "0.3 is yours, 0.5 would fit" in added.output
-    assert "warning: 60 pictures are few" in added.output
+    assert "warning: the data has 60 pictures" in added.output
     assert "# The default" in path.read_text()  # comments stay
     settings = read_pin(project).settings
     assert settings["teacher.metric"] == "fid"
@@ -144,12 +153,11 @@ def test_a_bad_range_of_values_is_one_line(values, project, monkeypatch, capsys)
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-def test_the_shipped_parameters_fit_the_shipped_data(tmp_path):
-    check_fit(
-        parse(shipped(), Params, "x"),
-        DatasetCard("digits", "idx", {"train": 1437, "test": 360}, list("0123456789")),
-        tmp_path,
-    )
+def test_the_shipped_parameters_fit_the_shipped_data_and_not_the_same_without_classes(tmp_path):
+    params = parse(shipped(), Params, "x")
+    check_fit(params, DIGITS, tmp_path)
+    with pytest.raises(ConfigError, match="a setting does not fit the data .*the data has no classes: 'rotations'"):
+        check_fit(params, dataclasses.replace(DIGITS, classes=[]), tmp_path)
 
 
 def test_all_conflicts_are_said_at_once_with_the_settings_to_change(tmp_path):

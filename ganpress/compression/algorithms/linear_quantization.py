@@ -66,8 +66,8 @@ class LinearQuantization(Section):
         return self
 
 
-def rounding_of(options: LinearQuantization) -> "QuantizationConfig":
-    """What of the options says how values are rounded."""
+def rounding_of(options: Section) -> "QuantizationConfig":
+    """What of an algorithm's options says how values are rounded; the others are the defaults."""
     from dataclasses import fields
 
     from ganpress.compression.rounding.weight_codes import QuantizationConfig

@@ -10,6 +10,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ganpress.compression.algorithms.linear_quantization import rounding_of
 from ganpress.compression.compressor import CompressionData, Compressor
 from ganpress.config.base import Section
 from ganpress.config.bounds import BatchSize, Bits, ImagesShown, LearningRate, Percentile
@@ -48,19 +49,12 @@ def _distil(
     model: "nn.Module", blueprint: "Blueprint", options: QuantizationAware, data: CompressionData
 ) -> "tuple[nn.Module, Blueprint]":
     from ganpress.compression.preparation.plain_layers import prepare
-    from ganpress.compression.quantization import QuantizationConfig, quantize, quantized_blueprint
+    from ganpress.compression.quantization import quantize, quantized_blueprint
     from ganpress.compression.rounding.straight_through import make_trainable, restore
 
-    config = QuantizationConfig(
-        options.weight_bits,
-        options.activation_bits,
-        clipping=options.clipping,
-        activation_clipping=options.activation_clipping,
-        percentile=options.percentile,
-    )
     teacher = copy.deepcopy(model).eval()
     prepared = prepare(model, data.calibration)
-    integers = quantize(model, data.calibration, config, data.seed)
+    integers = quantize(model, data.calibration, rounding_of(options), data.seed)
     weights = {name: prepared.plain.quantized_layer(name).weight for name in integers.layers}
     trained = make_trainable(integers, weights)
     _train(integers.to(data.device), trained, teacher.to(data.device), options, data)

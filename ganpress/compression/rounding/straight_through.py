@@ -133,7 +133,7 @@ def make_trainable(network: QuantizedNetwork, weights: dict[str, Tensor]) -> dic
         layer = network.quantized_layer(name)
         both = (steps.of(layer.source), steps.of(layer.target)) if layer.source and layer.target else None
         found[name] = TrainedConv(layer, weights[name], both)
-        network.network = _with(network.network, name, found[name])
+        network.put(name, found[name])
     return found
 
 
@@ -163,12 +163,5 @@ def parameters_of(trained: dict[str, TrainedConv]) -> tuple[list[nn.Parameter], 
 def restore(network: QuantizedNetwork, trained: dict[str, TrainedConv]) -> QuantizedNetwork:
     """Put the integers back, with what was learnt, in place."""
     for name, layer in trained.items():
-        network.network = _with(network.network, name, layer.write_back())
-    return network
-
-
-def _with(network: nn.Module, name: str, layer: nn.Module) -> nn.Module:
-    if not name:
-        return layer
-    network.set_submodule(name, layer)
+        network.put(name, layer.write_back())
     return network

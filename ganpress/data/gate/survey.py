@@ -8,7 +8,7 @@ from ganpress.basics.progress import ticker
 from ganpress.data.gate.manifest import manifest_rows, typed_manifest
 from ganpress.data.gate.validation import class_table, image_table
 from ganpress.data.prepared.image_choice import rank
-from ganpress.data.prepared.image_preparation import TEST_FRACTION
+from ganpress.data.raw.dataset_card import DatasetCard
 from ganpress.data.raw.raw_images import RawImage, RawImages
 
 if TYPE_CHECKING:
@@ -22,17 +22,15 @@ MOST_DECODED = 20_000
 class Survey:
     """Facts about unconditional pictures."""
 
-    source: str
-    counts: dict[str, int]
-    """Pictures of each raw split."""
+    card: DatasetCard
+    """Source, counts and classes."""
     decoded: int
-    """How many of them were opened; shares below are of these."""
+    """How many pictures were opened; shares below are of these."""
     unreadable: tuple[str, ...]
     channels: tuple[int, ...]
     side: int
     """Median of the pictures' shorter sides, in pixels."""
     smallest_side: int
-    classes: int
     smallest_class_share: float
     """Of the smallest class, relative to an even share; 1 where there are no classes."""
     duplicates: float
@@ -42,39 +40,22 @@ class Survey:
     flat: float
     """Share of pictures of one grey level."""
 
-    @property
-    def images(self) -> int:
-        return sum(self.counts.values())
 
-    @property
-    def test_images(self) -> int:
-        """Pictures that the test split will have."""
-        return self.counts.get("test") or round(self.images * TEST_FRACTION)
-
-    def train_images(self, validation_fraction: float) -> int:
-        """Pictures that remain for training."""
-        rest = self.images - self.test_images
-        return rest - round(rest * validation_fraction)
-
-
-def survey(raw: RawImages) -> Survey:
+def survey(raw: RawImages, card: DatasetCard) -> Survey:
     """Open the pictures, at most `MOST_DECODED` of them, and look at what settings follow from."""
-    counts = raw.counts()
-    looked_at = _sample(raw, sum(counts.values()))
-    with ticker("survey", min(sum(counts.values()), MOST_DECODED), "images") as progress:
+    looked_at = _sample(raw, card.images)
+    with ticker("survey", min(card.images, MOST_DECODED), "images") as progress:
         manifest = typed_manifest(manifest_rows(looked_at, progress))
     table, readable = image_table(manifest), manifest[manifest["decodes"]]
     sides = readable[["width", "height"]].min(axis=1)
     classes = class_table(manifest)
     return Survey(
-        source=raw.source,
-        counts=counts,
+        card=card,
         decoded=len(manifest),
         unreadable=tuple(manifest.loc[~manifest["decodes"], "path"]),
         channels=tuple(sorted(int(one) for one in readable["channels"].unique())),
         side=int(sides.median()) if len(sides) else 0,
         smallest_side=int(sides.min()) if len(sides) else 0,
-        classes=len(raw.classes),
         smallest_class_share=float(classes["relative_share"].min()) if len(classes) else 1.0,
         duplicates=_share(readable["md5"].duplicated(keep=False)),
         leaked=_share(table["leaked"].dropna().astype(bool)),

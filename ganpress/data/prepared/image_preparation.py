@@ -14,11 +14,10 @@ from ganpress.config.data_section import PrepareConfig
 from ganpress.data.prepared.arrays import SPLITS, UNLABELLED, PreparedMeta
 from ganpress.data.prepared.fitting import fit_image
 from ganpress.data.prepared.image_choice import first_of_each_class, rank
+from ganpress.data.raw.dataset_card import TEST_FRACTION
 from ganpress.data.raw.raw_images import RawImages
 from ganpress.errors import DataError
 
-TEST_FRACTION = 0.1
-"""Share of the images that becomes the test split where the source has none."""
 RESIZE = "centre crop to a square, then Pillow's antialiased triangle filter (BILINEAR)"
 RESIZE_OBLONG = "centre crop to the result's proportions, then Pillow's antialiased triangle filter (BILINEAR)"
 NOT_USED = -1

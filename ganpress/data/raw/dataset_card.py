@@ -22,6 +22,8 @@ SOURCE_FOLDER, TARGET_FOLDER = "source", "target"
 """Below `data/`, where there is a pairing: what a conditional generator reads, and what it shall draw."""
 IGNORED = 255
 """Label id of a pixel that belongs to no class."""
+TEST_FRACTION = 0.1
+"""Share of the images that becomes the test split where the source has none."""
 Layout = Literal["idx", "zip", "folder"]
 Pairing = Literal["paired", "unpaired", "semantic"]
 """Source images with their targets, two domains without, or label maps with their images."""
@@ -50,6 +52,16 @@ class DatasetCard:
     @property
     def images(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def test_images(self) -> int:
+        """Images that the test split will have."""
+        return self.counts.get("test") or round(self.images * TEST_FRACTION)
+
+    def train_images(self, validation_fraction: float) -> int:
+        """Images that remain for training."""
+        rest = self.images - self.test_images
+        return rest - round(rest * validation_fraction)
 
     def save(self, folder: Path) -> None:
         """Write `dataset.json`; equal content is equal bytes."""

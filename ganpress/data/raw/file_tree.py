@@ -5,7 +5,7 @@ import gzip
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -35,6 +35,14 @@ class FileTree:
         prefix = top.rstrip("/") + "/"
         names = [name.removeprefix(prefix) for name in self.names if name.startswith(prefix)]
         return FileTree(f"{self.where}/{top}", names, lambda name: self.read(prefix + name))
+
+    def spelt(self, words: Mapping[str, str]) -> "FileTree":
+        """Return the tree with every folder whose name in small letters is one of `words` called as these say."""
+        stored = {}
+        for name in self.names:
+            *folders, leaf = name.split("/")
+            stored["/".join([*(words.get(folder.lower(), folder) for folder in folders), leaf])] = name
+        return FileTree(self.where, sorted(stored), lambda name: self.read(stored[name]))
 
     def rooted_above(self, folders: tuple[str, ...]) -> "FileTree":
         """Return the tree seen from the shallowest folder that holds one of `folders`, as archives wrap theirs in one.

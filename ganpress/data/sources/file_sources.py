@@ -6,13 +6,12 @@ DVC handles one large file in a moment, 60,000 small ones in minutes; and a zip 
 import io
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ganpress.data.raw.dataset_card import FOLDER_PREFIX, DatasetCard, display_name
 from ganpress.data.raw.file_tree import open_tree
 from ganpress.data.raw.image_files import (
-    folder_members,
     image_names,
     is_image_name,
     open_zip,
@@ -21,7 +20,7 @@ from ganpress.data.raw.image_files import (
     write_zip,
 )
 from ganpress.data.raw.limits import LARGEST_TEXT_BYTES
-from ganpress.data.raw.raw_images import SPLIT_FOLDERS, check_folders, open_raw
+from ganpress.data.raw.raw_images import check_folders, open_raw
 from ganpress.data.sources.folder_layout import find_pictures
 from ganpress.data.sources.packed_pictures import write_packed
 from ganpress.data.sources.plain_pictures import PictureStyle, plain_members
@@ -75,14 +74,15 @@ def write_cifar10(path: Path, target: Path, scratch: Path) -> DatasetCard:
         write_zip(target / ARCHIVE_NAME, torchvision_members(batches.parent))
     elif (pickled := _first(path, "cifar-10-python.tar.gz")) is not None:
         write_zip(target / ARCHIVE_NAME, torchvision_members(_unpacked(pickled, scratch)))
-    elif (archive := path if path.is_file() else _first(path, "*.tar*")) is not None:
-        write_zip(target / ARCHIVE_NAME, tar_members(archive, scratch))
-    elif names := image_names(path):
-        tops = _above_splits(names)
-        members = ((name.removeprefix(tops), content) for name, content in folder_members(path, names))
-        write_zip(target / ARCHIVE_NAME, members)
     else:
-        raise DataError(f"{path} holds neither a tar archive, nor images, nor torchvision's cifar-10-batches-py")
+        archive = None if path.is_file() else _first(path, "*.tar*")
+        with open_tree(archive or path, scratch) as tree:
+            members = find_pictures(tree).members
+            if not members:
+                raise DataError(
+                    f"{path} holds neither a tar archive, nor images, nor torchvision's cifar-10-batches-py"
+                )
+            write_zip(target / ARCHIVE_NAME, ((name, tree.read(stored)) for name, stored in members))
     card = _describe("cifar10", "CIFAR-10, Krizhevsky 2009", target)
     if card.counts != CIFAR_COUNTS or len(card.classes) != 10:
         raise DataError(
@@ -94,32 +94,6 @@ def write_cifar10(path: Path, target: Path, scratch: Path) -> DatasetCard:
 
 def _first(path: Path, name: str) -> Path | None:
     return next(iter(sorted(path.rglob(name))), None) if path.is_dir() else (path if path.name == name else None)
-
-
-def tar_members(archive: Path, scratch: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the images of a tar archive (.tar, .gz, .xz, .bz2), sorted by name, without a file for each.
-
-    The archive is decompressed to one scratch file first: a compressed one can only be read in its own order.
-
-    Raises:
-        DataError: if the archive is cut off, damaged or no tar archive.
-    """
-    with open_tree(archive, scratch) as tree:
-        names = [name for name in tree.names if is_image_name(name)]
-        tops = _above_splits(names)
-        for name in names:
-            yield name.removeprefix(tops), tree.read(name)
-
-
-def _above_splits(names: list[str]) -> str:
-    """Return the folders that all images share above `train` and `test`, with a slash at the end, or nothing."""
-    for name in names[:1]:
-        parts = PurePosixPath(name).parts
-        depth = next((index for index, part in enumerate(parts) if part in SPLIT_FOLDERS), 0)
-        top = "".join(f"{part}/" for part in parts[:depth])
-        if all(one.startswith(top) for one in names):
-            return top
-    return ""
 
 
 def _unpacked(archive: Path, scratch: Path) -> Path:

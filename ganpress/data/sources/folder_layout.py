@@ -59,12 +59,6 @@ def unwrapped(tree: FileTree) -> FileTree:
     return tree
 
 
-def with_plain_splits(tree: FileTree) -> FileTree:
-    """Return the tree with `Train`, `TEST`, `training` … called as ganpress calls them."""
-    stored = {_plain_split(name): name for name in tree.names}
-    return FileTree(tree.where, sorted(stored), lambda name: tree.read(stored[name]))
-
-
 def _plain_split(name: str) -> str:
     top, slash, rest = name.partition("/")
     return f"{SPLIT_WORDS[top.lower()]}/{rest}" if slash and top.lower() in SPLIT_WORDS else name

@@ -16,12 +16,17 @@ from ganpress.data.raw.file_tree import FileTree, open_tree
 from ganpress.data.raw.image_files import ZipPacker, decode, encode_png, is_image_name
 from ganpress.data.raw.raw_images import SPLIT_FOLDERS, open_raw
 from ganpress.data.sources.file_sources import ARCHIVE_NAME
+from ganpress.data.sources.folder_layout import SPLIT_WORDS
 from ganpress.errors import DataError
 
 Direction = Literal["AB", "BA"]
 SPLIT_SEED = 2017
 """Fixed: the test split of edges2shoes is part of the data set, not of a run."""
 PAIRS_LAYOUT = "pictures of A and B side by side below train/, val/ and test/, or two folders source/ and target/"
+FOLDERS = {**SPLIT_WORDS, SOURCE_FOLDER: SOURCE_FOLDER, TARGET_FOLDER: TARGET_FOLDER}
+"""Folders of pairs, in small letters, and what they are called here."""
+DOMAINS = {name.lower(): name for name in ("trainA", "trainB", "testA", "testB")}
+"""Likewise of two domains."""
 UNPAIRED_LAYOUT = "images below trainA/ and trainB/ (and testA/, testB/)"
 
 
@@ -58,6 +63,7 @@ def write_pairs(path: Path, target: Path, scratch: Path, direction: Direction = 
         DataError: if there are none, or a picture can't be read or halved.
     """
     with open_tree(path, scratch) as whole:
+        whole = whole.spelt(FOLDERS)
         tree = whole.rooted_above((SOURCE_FOLDER, TARGET_FOLDER))
         if tree.has(SOURCE_FOLDER) and tree.has(TARGET_FOLDER):
             sides = (SOURCE_FOLDER, TARGET_FOLDER) if direction == "AB" else (TARGET_FOLDER, SOURCE_FOLDER)
@@ -76,7 +82,7 @@ def write_pair_set(one: PairSet, path: Path, target: Path, scratch: Path) -> Dat
         DataError: if pictures are missing or can't be read.
     """
     with open_tree(path, scratch) as whole:
-        tree = whole.rooted_above(tuple(SPLIT_FOLDERS))
+        tree = whole.spelt(FOLDERS).rooted_above(tuple(SPLIT_FOLDERS))
         _cut(tree, _published_split(one, _images(tree, PAIRS_LAYOUT)), target, one.direction)
     card = describe_pairs(one.source, target, "pix2pix, Isola et al. 2017")
     check_counts(card.source, card.counts, one.counts, path)
@@ -136,7 +142,7 @@ def write_unpaired(path: Path, target: Path, scratch: Path, source: str = "unpai
         DataError: if a domain has no training images.
     """
     with open_tree(path, scratch) as whole:
-        tree = whole.rooted_above(("trainA", "trainB", "testA", "testB"))
+        tree = whole.spelt(DOMAINS).rooted_above(tuple(DOMAINS.values()))
         for packed, domain in zip(target_folders(target), "AB", strict=True):
             names = [
                 (name, f"{split}/{name.removeprefix(f'{split}{domain}/').replace('/', '_')}")

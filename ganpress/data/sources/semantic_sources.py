@@ -11,9 +11,12 @@ from ganpress.data.raw.dataset_card import IGNORED, DatasetCard
 from ganpress.data.raw.file_tree import FileTree, open_tree
 from ganpress.data.raw.image_files import ZipPacker, encode_png, is_image_name, opened_picture
 from ganpress.data.raw.raw_images import SPLIT_FOLDERS
+from ganpress.data.sources.folder_layout import SPLIT_WORDS
 from ganpress.data.sources.pair_sources import check_counts, describe_pairs, target_folders
 from ganpress.errors import DataError
 
+FOLDERS = {**SPLIT_WORDS, "images": "images", "labels": "labels"}
+"""Folders of a user's label maps, in small letters, and what they are called here."""
 SEMANTIC_LAYOUT = (
     "images/ and labels/ with files of equal names, each below train/, val/, test/ or above them, and classes.txt with "
     "one class name a line"
@@ -80,7 +83,7 @@ def write_semantic(path: Path, target: Path, scratch: Path) -> DatasetCard:
         DataError: if there are none, a label map has no image or the other way round, or can't be read.
     """
     with open_tree(path, scratch) as whole:
-        tree = whole.rooted_above((*SPLIT_FOLDERS, "images", "labels"))
+        tree = whole.spelt(FOLDERS).rooted_above((*SPLIT_FOLDERS, "images", "labels"))
         highest = _write(tree, _semantic_items(tree), target)
         names = _class_names(tree, highest)
     return _describe("semantic", target, "label maps and images", names)
