@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ganpress.basics.device import CPU
-from ganpress.basics.ranks import joined, mine, rank
+from ganpress.basics.ranks import joined, own_rows, rank
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.pairs import PairArray, SourceArray
@@ -55,7 +55,7 @@ def ticks_of_training(size: int, batch_size: int, ngf: int, steps: int) -> list[
     run = TrainingRun(1, "benchmark")
     generator = unet_generator(f"ngf={ngf}", CHANNELS, CHANNELS).to(memory_format=torch.channels_last)
     player = PairedStep(generator, patch_discriminator(2 * CHANNELS, ngf), config)
-    batches = data.random_batches(run.stream("training"), batch_size, mine(batch_size))
+    batches = data.random_batches(run.stream("training"), batch_size, own_rows(batch_size))
     ticks: list[float] = []
 
     def step(_: int) -> Losses:

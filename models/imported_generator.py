@@ -1,6 +1,6 @@
 """A user's own generator, rebuilt by the user's own function: `my_module:build_generator`.
 
-This is the one door through which ganpress runs code that is not its own. The function is imported by name from the
+This is the one adapter through which ganpress runs code that is not its own. The function is imported by name from the
 working directory or from an installed package, each time a model file that names it is loaded; `Blueprint.build` lets
 through only functions whose sources are pinned, see `models.factory_pins`. The file itself holds tensors and plain
 values only.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models.elastic import Kept, Spec
 from models.family import Argument
-from models.imported_door import Door, fixed_noises
+from models.imported_adapter import Adapter, fixed_noises
 from models.plain_network import as_float32_, fold_, put_plain_
 from models.thinning import ChannelGroup, Slot, kept_indices, thin_
 from models.user_modules import import_users, look_here, split_factory, users_turn
@@ -40,7 +40,7 @@ class ImportedGenerator(nn.Module):
         network: the user's.
         input_range: values that the network expects for black and white; [-1, 1] also stands for latents.
         output_range: values that the network gives for black and white.
-        door: how it is spoken to; the default reads one tensor and takes the first result for the image.
+        adapter: how it is spoken to; the default reads one tensor and takes the first result for the image.
         latent: numbers of a latent; None where it reads pictures.
     """
 
@@ -49,23 +49,24 @@ class ImportedGenerator(nn.Module):
         network: nn.Module,
         input_range: Range = SYMMETRIC,
         output_range: Range = SYMMETRIC,
-        door: Door | None = None,
+        adapter: Adapter | None = None,
         latent: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.input_range = input_range
         self.output_range = output_range
-        self.door = door or Door()
+        self.adapter = adapter or Adapter()
         self.latent = latent
-        for place, numbers in enumerate(fixed_noises(self.door) if self.door.noise == "fixed" else ()):
+        for place, numbers in enumerate(fixed_noises(self.adapter) if self.adapter.noise == "fixed" else ()):
             self.register_buffer(f"noise{place}", numbers)
 
     def forward(self, x: Tensor) -> Tensor:
         fixed = [
-            self.get_buffer(f"noise{place}") for place in range(len(self.door.noises) * (self.door.noise == "fixed"))
+            self.get_buffer(f"noise{place}")
+            for place in range(len(self.adapter.noises) * (self.adapter.noise == "fixed"))
         ]
-        images = self.door.call(self.network, x, lambda one: _map_range(one, SYMMETRIC, self.input_range), fixed)
+        images = self.adapter.call(self.network, x, lambda one: _map_range(one, SYMMETRIC, self.input_range), fixed)
         return _map_range(images, self.output_range, SYMMETRIC)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ImportedGenerator":
@@ -184,7 +185,7 @@ def imported_generator(
     example: list[int],
     input_range: list[float],
     output_range: list[float],
-    door: dict[str, Argument] | None = None,
+    adapter: dict[str, Argument] | None = None,
     plain: dict[str, Argument] | None = None,
 ) -> ImportedGenerator:
     """Build a user's generator at any width; on the meta device from a copy, without calling the user's function.
@@ -196,7 +197,7 @@ def imported_generator(
         example: shape of an input of one sample.
         input_range: values of black and white that the network reads.
         output_range: values of black and white that the network gives.
-        door: a `models.imported_door.Door` as plain values; None in files of before.
+        adapter: a `models.imported_adapter.Adapter` as plain values; None in files of before.
         plain: what became of its layers, see `build_plain`; None in files of before.
 
     Raises:
@@ -206,7 +207,7 @@ def imported_generator(
     network = _copy_structure(_template(factory, json.dumps(plain))) if on_meta else build_plain(factory, plain)
     parsed = groups_from_arguments(groups)
     thin_(network, parsed, parse_percents(spec, len(parsed)))
-    spoken = None if door is None else Door.from_arguments(door)
+    spoken = None if adapter is None else Adapter.from_arguments(adapter)
     latent = example[1] if len(example) == 2 else None
     return ImportedGenerator(network, _as_range(input_range), _as_range(output_range), spoken, latent)
 

@@ -84,7 +84,7 @@ def test_two_bits_are_trained_where_that_is_asked_for(tmp_path, pictures, monkey
 
 
 def test_a_latent_generator_needs_no_data(tmp_path, monkeypatch):
-    shutil.copy(FOREIGN / "doors.py", tmp_path / "models.py")  # a name that this project has, too
+    shutil.copy(FOREIGN / "adapters.py", tmp_path / "models.py")  # a name that this project has, too
     monkeypatch.chdir(tmp_path)
     made = compress("models.py:dcgan", Path("out"), example=(1, 16, 1, 1), method="w6a8")
     assert made.card.quantization.weight_bits == 6

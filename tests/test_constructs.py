@@ -14,7 +14,7 @@ import pytest
 
 from ganpress.errors import GanpressError
 from ganpress.imported.importing import ImportRequest
-from models.imported_door import InputPart
+from models.imported_adapter import InputPart
 from tests.constructs import pass_through
 
 CHECKOUT = Path(__file__).resolve().parents[1]

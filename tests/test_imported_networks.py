@@ -19,7 +19,7 @@ from ganpress.metrics.fidelity import compare_outputs
 from ganpress.performance.generator_cost import generator_cost
 from models.builders import elastic_of, with_spec
 from models.elastic import Spec
-from models.imported_door import image_of
+from models.imported_adapter import image_of
 from models.imported_generator import build_network, groups_from_arguments
 from models.thinning import thin_
 

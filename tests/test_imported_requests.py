@@ -13,7 +13,7 @@ from ganpress.files.checkpoint import read_model_file
 from ganpress.imported.import_card import imported_names, load_imported, read_card
 from ganpress.imported.importing import ImportRequest, import_generator
 from models.builders import Blueprint
-from models.imported_door import image_of
+from models.imported_adapter import image_of
 from models.imported_generator import ImportedGenerator, build_network, imported_generator, parse_percents
 
 IMAGE = (1, 3, 8, 8)

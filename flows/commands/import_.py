@@ -14,7 +14,7 @@ from ganpress.config.yaml_text import quoted
 if TYPE_CHECKING:
     from ganpress.imported.import_card import ImportCard
     from ganpress.imported.importing import ImportRequest
-    from models.imported_door import InputPart
+    from models.imported_adapter import InputPart
 
 
 MAX_INPUT_VALUES = 2**27
@@ -173,7 +173,7 @@ def _one_of(option: str, text: str, allowed: tuple[str, ...]) -> Any:
 
 def _parse_input(text: str) -> "InputPart":
     from ganpress.errors import ConfigError
-    from models.imported_door import InputPart
+    from models.imported_adapter import InputPart
 
     found = re.fullmatch(r"([A-Za-z_]\w{0,63}(?:\[\])?)=([0-9x]{1,80})(?::(float32|int64)(?::([0-9]{1,6}))?)?", text)
     if found is None or (found[4] and int(found[4]) < 1):

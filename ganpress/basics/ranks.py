@@ -96,7 +96,7 @@ def joined(device: torch.device) -> Iterator[None]:
     dist.destroy_process_group()  # not after an error: the others may be gone, and NCCL would wait for them
 
 
-def mine(count: int) -> slice:
+def own_rows(count: int) -> slice:
     """Rows of a whole batch of `count` that this rank computes.
 
     Raises:
@@ -108,7 +108,7 @@ def mine(count: int) -> slice:
     return slice(rank() * each, (rank() + 1) * each)
 
 
-def own_words() -> tuple[int, ...]:
+def seed_words() -> tuple[int, ...]:
     """What tells the seed of draws that each rank has for itself; nothing with one rank."""
     return (rank(),) if ranks() > 1 else ()
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from models.imported_door import Door, entries_of, find_noises, image_of
+from models.imported_adapter import Adapter, entries_of, find_noises, image_of
 from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, one_line
 
 BATCH = 3
@@ -36,79 +36,79 @@ def _inputs(example: Tensor, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def find_door(network: nn.Module, example: Tensor, door: Door) -> tuple[Door, list[str]]:
+def find_adapter(network: nn.Module, example: Tensor, adapter: Adapter) -> tuple[Adapter, list[str]]:
     """Complete what is known of how a network is spoken to by running it once.
 
     Args:
         network: in eval mode.
         example: an input of one sample, (1, Z) or (1, C, H, W).
-        door: what the request says.
+        adapter: what the request says.
 
     Returns:
-        The door, and sentences about what was found.
+        The adapter, and sentences about what was found.
 
     Raises:
         ConfigError: if it does not run, or draws no images; the message names the option that helps.
     """
     x = _inputs(example, 1)
-    result = _results(network, x, door)
+    result = _results(network, x, adapter)
     notes: list[str] = []
-    if not door.output:
-        door, notes = _chosen_output(result, door, x)
-    images = _image(result, door)
-    if images.dim() == 4 and not door.signal and door.layout == "NCHW" and _is_channels_last(images):
+    if not adapter.output:
+        adapter, notes = _chosen_output(result, adapter, x)
+    images = _image(result, adapter)
+    if images.dim() == 4 and not adapter.signal and adapter.layout == "NCHW" and _is_channels_last(images):
         shape = "x".join(map(str, images.shape))
         raise ConfigError(f"the network draws {shape}, channels last; add --layout NHWC")
-    return door, notes
+    return adapter, notes
 
 
-def _results(network: nn.Module, x: Tensor, door: Door) -> Any:
+def _results(network: nn.Module, x: Tensor, adapter: Adapter) -> Any:
     try:
-        return door.results(network, x)
+        return adapter.results(network, x)
     except Exception as error:
         shape = "x".join(map(str, x.shape))
         raise ConfigError(
-            f"the network does not run on an input of {shape}: {one_line(error)}{_advice(network, x, door)}"
+            f"the network does not run on an input of {shape}: {one_line(error)}{_advice(network, x, adapter)}"
         ) from None
 
 
-def _advice(network: nn.Module, x: Tensor, door: Door) -> str:
+def _advice(network: nn.Module, x: Tensor, adapter: Adapter) -> str:
     """The option that makes a network run, where one does."""
     others = []
-    if not door.inputs and x.dim() == 4 and door.layout == "NCHW":
-        others.append((replace(door, layout="NHWC"), "; it reads channels last: add --layout NHWC"))
+    if not adapter.inputs and x.dim() == 4 and adapter.layout == "NCHW":
+        others.append((replace(adapter, layout="NHWC"), "; it reads channels last: add --layout NHWC"))
     for other, advice in others:
         try:
             other.results(network, x)
         except Exception:
             continue
         return advice
-    if door.inputs:
+    if adapter.inputs:
         return ""
     return "; a network of several inputs, or of a list, takes --input NAME=SHAPE[:DTYPE] for each"
 
 
-def _image(result: Any, door: Door) -> Tensor:
+def _image(result: Any, adapter: Adapter) -> Tensor:
     try:
-        return image_of(result, door.output)
+        return image_of(result, adapter.output)
     except ValueError as error:
         raise ConfigError(f"{error}; --output names which result is the image, e.g. --output 1") from None
 
 
-def _chosen_output(result: Any, door: Door, x: Tensor) -> tuple[Door, list[str]]:
+def _chosen_output(result: Any, adapter: Adapter, x: Tensor) -> tuple[Adapter, list[str]]:
     """Which of several results is the image: the first picture, or the largest of pictures that grow."""
     if isinstance(result, Tensor):
-        return door, []
+        return adapter, []
     found = list(_tensors(result))
-    pictures = [(path, one) for path, one in found if _is_picture(one, door, x)]
+    pictures = [(path, one) for path, one in found if _is_picture(one, adapter, x)]
     if len(found) < 2 or not pictures:
-        return door, []
+        return adapter, []
     path, chosen = pictures[0]
     for other, one in pictures[1:]:
         if one.numel() > chosen.numel():
             path, chosen = other, one
     shapes = ", ".join(f"{name}: {'x'.join(map(str, one.shape))}" for name, one in found)
-    return replace(door, output=path), [f"of its results ({shapes}) the image is {path}; --output names another"]
+    return replace(adapter, output=path), [f"of its results ({shapes}) the image is {path}; --output names another"]
 
 
 def _tensors(result: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -123,12 +123,12 @@ def _tensors(result: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
         yield from _tensors(one, f"{path}.{name}" if path else str(name))
 
 
-def _is_picture(one: Tensor, door: Door, x: Tensor) -> bool:
-    if door.signal:
+def _is_picture(one: Tensor, adapter: Adapter, x: Tensor) -> bool:
+    if adapter.signal:
         return one.dim() == 3
     if one.dim() != 4 or not one.is_floating_point():
         return False
-    channels = one.shape[3] if door.layout == "NHWC" else one.shape[1]
+    channels = one.shape[3] if adapter.layout == "NHWC" else one.shape[1]
     return channels in PICTURE_CHANNELS or (x.dim() == 4 and channels == x.shape[1] <= MOST_PICTURE_CHANNELS)
 
 
@@ -195,8 +195,8 @@ def _check_batch(generator: ImportedGenerator, example: Tensor) -> None:
         raise ConfigError(f"from {BATCH} inputs the network draws {tuple(together.shape)}, not {tuple(alone.shape)}")
     if float((together - alone).abs().max()) <= TOLERANCE * float(alone.abs().max()):
         return
-    drawn = find_noises(generator.door, generator.network, x[:1])
-    if drawn and generator.door.noise == "refused":
+    drawn = find_noises(generator.adapter, generator.network, x[:1])
+    if drawn and generator.adapter.noise == "refused":
         raise ConfigError(
             f"the network draws random numbers in its forward ({len(drawn)} times): add --noise fixed to draw them "
             "once and for all, or --noise input to read them as an input"

@@ -16,7 +16,7 @@ from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 from ganpress.files.checkpoint import file_digest, load_model, save_model
 from ganpress.files.import_pins import CARD, FOLDER, allow_factory
-from ganpress.imported.checks import check_network, check_shape, doubts, find_door, found_range
+from ganpress.imported.checks import check_network, check_shape, doubts, find_adapter, found_range
 from ganpress.imported.import_card import MODEL, GroupSummary, ImportCard, source_digest
 from ganpress.imported.trials import try_groups
 from ganpress.imported.users_weights import load_users_weights_
@@ -29,7 +29,7 @@ from models.builders import Blueprint
 from models.factory_pins import sources_of
 from models.families import find_family
 from models.family import Family
-from models.imported_door import Door, InputPart, Layout, Noise, find_noises, fixed_noises
+from models.imported_adapter import Adapter, InputPart, Layout, Noise, find_noises, fixed_noises
 from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
 from models.plain_network import as_float32_, fold_
 from models.user_modules import is_path
@@ -161,7 +161,7 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
             f"{request.source} is a file of weights or a finished graph, which has no layers to rebuild: name the "
             f"function that builds the network, e.g. my_module.py:build, with --weights {Path(request.source).name}"
         )
-    example, door = _example_and_door(request)
+    example, adapter = _example_and_adapter(request)
     for option, values in (("--input-range", request.input_range), ("--output-range", request.output_range)):
         _check_range(option, values)
     if given is None:
@@ -171,20 +171,20 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
         network = copy.deepcopy(given).cpu().eval()
     notes = _load_weights_(network, request)
     notes += _made_plain_(network)
-    door, found = find_door(network, example, door)
+    adapter, found = find_adapter(network, example, adapter)
     notes += found
-    if door.noise != "refused":
-        door = replace(door, noises=find_noises(door, network, example))
-        if door.noise == "input":
-            example = torch.zeros(1, *door.packed_shape(() if door.inputs else tuple(example.shape[1:])))
-    unmapped = ImportedGenerator(network, door=door).eval()
+    if adapter.noise != "refused":
+        adapter = replace(adapter, noises=find_noises(adapter, network, example))
+        if adapter.noise == "input":
+            example = torch.zeros(1, *adapter.packed_shape(() if adapter.inputs else tuple(example.shape[1:])))
+    unmapped = ImportedGenerator(network, adapter=adapter).eval()
     check_network(unmapped, example)
     input_range, output_range, sentences = _ranges(request, unmapped, example)
     notes += sentences
-    run = partial(_run, door, fixed_noises(door))
+    run = partial(_run, adapter, fixed_noises(adapter))
     plan = put_constant_layers_(network, lambda one: run(one, example))
     latent = example.shape[1] if example.dim() == 2 else None
-    generator = ImportedGenerator(network, input_range, output_range, door, latent).eval()
+    generator = ImportedGenerator(network, input_range, output_range, adapter, latent).eval()
     notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, example)]
     groups = try_groups(network, example, find_groups(network, example, True, run), run=run)
     blueprint = Blueprint(
@@ -196,15 +196,15 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
             "example": list(example.shape),
             "input_range": list(input_range),
             "output_range": list(output_range),
-            "door": door.to_arguments(),
+            "adapter": adapter.to_arguments(),
             "plain": {"layers": plan},
         },
     )
     return Brought(generator, blueprint, request.source, example, groups, (input_range, output_range), tuple(notes))
 
 
-def _run(door: Door, fixed: list[Tensor], network: nn.Module, x: Tensor) -> Tensor:
-    return door.call(network, x, fixed=fixed)
+def _run(adapter: Adapter, fixed: list[Tensor], network: nn.Module, x: Tensor) -> Tensor:
+    return adapter.call(network, x, fixed=fixed)
 
 
 def _load_weights_(network: nn.Module, request: ImportRequest) -> list[str]:
@@ -214,22 +214,22 @@ def _load_weights_(network: nn.Module, request: ImportRequest) -> list[str]:
     return load_users_weights_(network, content, str(request.weights), request.weights_key)
 
 
-def _example_and_door(request: ImportRequest) -> tuple[Tensor, Door]:
+def _example_and_adapter(request: ImportRequest) -> tuple[Tensor, Adapter]:
     """An input of one sample, and what the request says of how the network is spoken to."""
-    door = Door(request.inputs, (), request.noise, request.output, request.layout)
+    adapter = Adapter(request.inputs, (), request.noise, request.output, request.layout)
     if request.inputs:
         if request.example is not None:
             raise ConfigError("--input says what the network reads: leave --example-input out")
-        return torch.zeros(1, *door.packed_shape()), door
+        return torch.zeros(1, *adapter.packed_shape()), adapter
     if request.example is None:
         raise ConfigError(f"{request.source}: a network of your own needs --example-input, e.g. 1x3x256x256 or 1x128")
     example = torch.zeros(request.example)
     check_shape(example)
     if example.dim() == 3:
-        return example[:, :, None], replace(door, signal=True)
+        return example[:, :, None], replace(adapter, signal=True)
     if example.dim() == 4 and example.shape[2:] == (1, 1):
-        return example[:, :, 0, 0], replace(door, pixel=True)
-    return example, door
+        return example[:, :, 0, 0], replace(adapter, pixel=True)
+    return example, adapter
 
 
 def _made_plain_(network: nn.Module) -> list[str]:
@@ -249,7 +249,7 @@ def _ranges(request: ImportRequest, unmapped: ImportedGenerator, example: Tensor
     """Black and white of what a network reads and draws, with a sentence where they were found."""
     given = request.output_range
     found, sentence = (given, None) if given is not None else found_range(unmapped, example)
-    like = found if request.output_range is None and example.dim() == 4 and not unmapped.door.signal else SYMMETRIC
+    like = found if request.output_range is None and example.dim() == 4 and not unmapped.adapter.signal else SYMMETRIC
     read = request.input_range if request.input_range is not None else like
     sentences = [] if sentence is None else [f"{sentence}; --output-range LOW,HIGH says otherwise"]
     if request.input_range is None and read != SYMMETRIC:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from models.imported_door import image_of
+from models.imported_adapter import image_of
 from models.thinning import Side
 
 ENTRY = "entry"

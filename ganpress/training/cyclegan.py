@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from ganpress.basics.ranks import own_words
+from ganpress.basics.ranks import seed_words
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.training.adversary import TranslationAdversary
 from ganpress.training.arithmetic import autocast
@@ -55,8 +55,8 @@ class CycleStep:
         self._optimizer = optim.Adam(parameters, config.learning_rate, (config.beta1, config.beta2))
         self._of_targets = TranslationAdversary(discriminator, config, conditional=False)
         self._of_sources = TranslationAdversary(back.discriminator, config, conditional=False)
-        self._pool_of_targets = ImagePool(config.pool_images, run.stream("pool of targets", *own_words()))
-        self._pool_of_sources = ImagePool(config.pool_images, run.stream("pool of sources", *own_words()))
+        self._pool_of_targets = ImagePool(config.pool_images, run.stream("pool of targets", *seed_words()))
+        self._pool_of_sources = ImagePool(config.pool_images, run.stream("pool of sources", *seed_words()))
         self._identity = config.lambda_cycle * config.lambda_identity
         self.state: dict[str, Stateful] = {
             "back_generator": back.generator,

@@ -6,7 +6,7 @@ import torch
 from torch import nn, optim
 
 from ganpress.basics.device import device_of, moved
-from ganpress.basics.ranks import mine
+from ganpress.basics.ranks import own_rows
 from ganpress.config.training_section import AdversaryTraining, DistillationTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.read_ahead import ahead_for
@@ -75,7 +75,7 @@ def train_student(
             lessons.draw(stream)
 
         ahead = ahead_for(device_of(student), draw_rest)
-        batches = joint.images.random_batches(random, config.batch_size, mine(config.batch_size), ahead)
+        batches = joint.images.random_batches(random, config.batch_size, own_rows(config.batch_size), ahead)
         state |= {"discriminator": joint.discriminator, "discriminator_optimizer": adversary.optimizer}
 
     def step(images_shown: int) -> Losses:

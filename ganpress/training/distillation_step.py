@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from ganpress.basics.device import moved
-from ganpress.basics.ranks import mine, rank
+from ganpress.basics.ranks import own_rows, rank
 from ganpress.basics.seeding import seeded_initialisation
 from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.prepared.pairs import PairArray
@@ -97,7 +97,7 @@ class DistillationStep:
         self._device = next(model.parameters()).device
         self._dropout = DropoutStream(model, random)
         ahead = ahead_for(self._device, self._draw_rest)
-        self._batches = setup.data.random_batches(random, config.batch_size, mine(config.batch_size), ahead)
+        self._batches = setup.data.random_batches(random, config.batch_size, own_rows(config.batch_size), ahead)
         setup.teacher.eval().requires_grad_(False)
         adaptors = self._build_adaptors(model, widest)
         self.objective = TranslationObjective(config, adaptors, setup.discriminator, setup.data.paired).to(self._device)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ganpress.basics.ranks import own_words
+from ganpress.basics.ranks import seed_words
 from ganpress.basics.seeding import seeded_initialisation
 
 
@@ -32,5 +32,5 @@ class DropoutStream:
             yield
             return
         seed = int(self.draw(self._random))
-        with seeded_initialisation(seed, "dropout", *own_words()):  # no two ranks drop the same values of their rows
+        with seeded_initialisation(seed, "dropout", *seed_words()):  # no two ranks drop the same values of their rows
             yield

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from ganpress.basics.device import device_of, moved
-from ganpress.basics.ranks import mine
+from ganpress.basics.ranks import own_rows
 from ganpress.config.training_section import AdversaryTraining, GanTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.read_ahead import ahead_for
@@ -129,7 +129,7 @@ def train_gan(
     adversary = Adversary(discriminator, config, random)
     optimizer = adversarial_optimizer(generator, config.generator_learning_rate, config)
     average = WeightAverage(generator, config.ema_half_life_images)
-    share = mine(config.batch_size)
+    share = own_rows(config.batch_size)
 
     def draw_latents(stream: torch.Generator) -> Tensor:
         return torch.randn((config.batch_size, latent), generator=stream)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ganpress.basics.ranks import mine, ranks
+from ganpress.basics.ranks import own_rows, ranks
 
 
 def gan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def gradient_penalty(
     """
     if real.shape != fake.shape:
         raise ValueError(f"gradient penalty needs equal batches, got {tuple(real.shape)} and {tuple(fake.shape)}")
-    share = penalty_shares(len(real) * ranks(), generator)[mine(len(real) * ranks())].to(real.device)
+    share = penalty_shares(len(real) * ranks(), generator)[own_rows(len(real) * ranks())].to(real.device)
     between = torch.lerp(real, fake, share).requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     norms: Tensor = slope.flatten(1).norm(dim=1)

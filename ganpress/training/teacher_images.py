@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ganpress.basics.device import device_of, moved
 from ganpress.basics.progress import ticker
-from ganpress.basics.ranks import mine
+from ganpress.basics.ranks import own_rows
 from ganpress.config.training_section import DistillationTraining
 from ganpress.training.arithmetic import autocast
 from ganpress.training.loop import TrainingRun
@@ -36,7 +36,7 @@ class TeacherImages:
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
         """This rank's latents (N, Z) and the teacher's images (N, C, H, W), in float32, on the teacher's device."""
-        drawn = self.draw(self._random)[mine(self._config.batch_size)]
+        drawn = self.draw(self._random)[own_rows(self._config.batch_size)]
         if self._kept is None:
             z = moved(drawn, self._device)
             return z, self._images(z)

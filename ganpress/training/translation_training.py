@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.basics.device import moved
-from ganpress.basics.ranks import mine
+from ganpress.basics.ranks import own_rows
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.data.prepared.pairs import PairArray
 from ganpress.data.prepared.read_ahead import ahead_for
@@ -76,7 +76,7 @@ def train_translation(
     average = WeightAverage(generator, config.ema_half_life_images)
     dropout = DropoutStream(generator, random)
     ahead = ahead_for(device, dropout.draw)
-    batches = data.random_batches(random, config.batch_size, mine(config.batch_size), ahead)
+    batches = data.random_batches(random, config.batch_size, own_rows(config.batch_size), ahead)
 
     def step(images_shown: int) -> Losses:
         for schedule in player.schedules:

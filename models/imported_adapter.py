@@ -1,8 +1,8 @@
 """How a user's network is spoken to: what it reads, which of its results is the image, and how that lies in memory.
 
 Inside ganpress a generator reads one tensor and draws images (N, C, H, W). A user's network may read several tensors,
-lists, class numbers, or a signal of one axis; it may draw several things, channels last, or numbers at random. A *door*
-says so in plain values, which a model file holds, and translates both ways.
+lists, class numbers, or a signal of one axis; it may draw several things, channels last, or numbers at random. An
+*adapter* says so in plain values, which a model file holds, and translates both ways.
 
 Several inputs come packed in one tensor. Where one of them is a map (C, H, W), the tensor is a map, too, and a vector
 becomes a channel for each of its values, constant over the pixels; else all are laid behind each other in one vector.
@@ -67,7 +67,7 @@ class InputPart:
 
 
 @dataclass(frozen=True)
-class Door:
+class Adapter:
     """How one network is spoken to; the default is a network as ganpress's own are."""
 
     inputs: tuple[InputPart, ...] = ()
@@ -92,7 +92,7 @@ class Door:
         return plain | {"noises": [[one.uniform, one.batched, list(one.shape)] for one in self.noises]}
 
     @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> "Door":
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> "Adapter":
         """The inverse of `to_arguments`."""
         inputs = tuple(InputPart(name, tuple(shape), *rest) for name, shape, *rest in arguments["inputs"])
         noises = tuple(Drawn(uniform, batched, tuple(shape)) for uniform, batched, shape in arguments["noises"])
@@ -287,7 +287,7 @@ def _spread(name: str, args: Any, kwargs: Any) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def find_noises(door: Door, network: nn.Module, x: Tensor) -> tuple[Drawn, ...]:
+def find_noises(adapter: Adapter, network: nn.Module, x: Tensor) -> tuple[Drawn, ...]:
     """The random numbers that a network draws for an input of one sample.
 
     Raises:
@@ -295,17 +295,17 @@ def find_noises(door: Door, network: nn.Module, x: Tensor) -> tuple[Drawn, ...]:
     """
     seen: list[tuple[bool, tuple[int, ...]]] = []
     with _GivenNoise(seen=seen):
-        replace(door, noise="refused", noises=()).results(network, x.expand(TRIAL, *x.shape[1:]))
+        replace(adapter, noise="refused", noises=()).results(network, x.expand(TRIAL, *x.shape[1:]))
     for _, shape in seen:
         if not shape or shape[0] not in (1, TRIAL):
             raise ValueError(f"it draws random numbers of shape {shape} for {TRIAL} samples: neither one row nor two")
     return tuple(Drawn(uniform, shape[0] == TRIAL, shape[1:]) for uniform, shape in seen)
 
 
-def fixed_noises(door: Door) -> list[Tensor]:
+def fixed_noises(adapter: Adapter) -> list[Tensor]:
     """Random numbers to draw once and for all, (1, …) each."""
     found = []
-    for place, drawn in enumerate(door.noises):
+    for place, drawn in enumerate(adapter.noises):
         generator = torch.Generator().manual_seed(NOISE_SEED + place)
         draw = torch.rand if drawn.uniform else torch.randn
         found.append(draw((1, *drawn.shape), generator=generator))

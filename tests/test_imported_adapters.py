@@ -13,7 +13,7 @@ from ganpress.errors import ConfigError
 from ganpress.imported.import_card import load_imported
 from ganpress.imported.importing import ImportRequest, import_generator
 from ganpress.metrics.fidelity import compare_outputs
-from models.imported_door import InputPart
+from models.imported_adapter import InputPart
 from models.imported_generator import build_network
 
 FOREIGN = Path(__file__).parent / "foreign"
@@ -28,11 +28,11 @@ def foreign_modules():
 
 
 def imported(root, name, example=None, **options):
-    """Card and generator of a network of `foreign/doors.py`, and the network itself with the same weights."""
-    network = build_network(f"doors:{name}").eval()
+    """Card and generator of a network of `foreign/adapters.py`, and the network itself with the same weights."""
+    network = build_network(f"adapters:{name}").eval()
     torch.save(network.state_dict(), root / "w.pt")
-    card = import_generator(root, ImportRequest(f"doors:{name}", root / "w.pt", example, **options))
-    return card, load_imported(root, "doors")[0], network
+    card = import_generator(root, ImportRequest(f"adapters:{name}", root / "w.pt", example, **options))
+    return card, load_imported(root, "adapters")[0], network
 
 
 def inputs(count, *shape):
