@@ -25,21 +25,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
+from ganpress.basics.pixel_values import images_to_uint8
 from ganpress.basics.whole_files import whole_folder
-from ganpress.compression.applying import apply_item, held_out_count
+from ganpress.compression.applying import apply_item
 from ganpress.compression.compressor import CompressionData
 from ganpress.compression.record import CompressionRecord, record_compression
 from ganpress.config.edge_section import CompressItem
 from ganpress.data.pictures import image_grid, save_png
-from ganpress.data.prepared.fitting import fit_image
-from ganpress.data.prepared.generator_inputs import LatentInputs, inputs_digest
-from ganpress.data.raw.image_files import decode, image_names, read_picture_file
+from ganpress.data.prepared.generator_inputs import inputs_digest
+from ganpress.direct.given_inputs import SHOWN_INPUTS, given_inputs, parted, training_inputs
 from ganpress.edge.proof.card_writing import write_card
 from ganpress.edge.proof.edge_card import Card, CompressionCard, Lineage
 from ganpress.edge.proven_export import THREADS, ExportSettings, proven_export
 from ganpress.edge.targets.target import Target, require_installed
-from ganpress.errors import ConfigError, DataError
+from ganpress.errors import ConfigError
 from ganpress.files.edge_files import edge_name
 from ganpress.files.tensor_files import tensor_bytes
 from ganpress.imported.importing import Brought, ImportRequest, bring_in
@@ -63,12 +62,8 @@ METHODS = (
 LATENT_LESSONS = {"train_images": 50_000, "batch_size": 64}
 PICTURE_LESSONS = {"train_images": 2_000, "batch_size": 4}
 """Length of `qad`: minutes for a generator of small pictures; `compress.items` of a project sets its own."""
-CALIBRATION_INPUTS = 64
-SHOWN_INPUTS = 8
-"""Held-out inputs that are drawn as pictures."""
 ROUNDS = 20
 """Timed calls."""
-ARRAY_SUFFIX = ".npy"
 
 
 @dataclass(frozen=True)
@@ -136,8 +131,8 @@ def compress(
     brought = bring_in(asked, source if isinstance(source, nn.Module) else None)
     for note in brought.notes:
         say(f"  {note}")
-    names, inputs = _inputs(brought, data, seed)
-    calibration, shown = _parted(inputs)
+    names, inputs = given_inputs(brought.example, data, seed)
+    calibration, shown = parted(inputs)
     shown_names = names[len(names) - len(shown) :]
     check_generator(brought.generator, calibration, "calibration inputs")
     say(f"2/5 compressing by {method}, calibrated on {len(calibration)} inputs")
@@ -163,58 +158,6 @@ def _check_out(out: Path) -> None:
         raise ConfigError("the folder to write is the working directory; name one inside it")
 
 
-def _inputs(brought: Brought, data: Path | None, seed: int) -> tuple[list[str], Tensor]:
-    """Names and inputs (N, …): latents, or what the folder holds."""
-    example = brought.example
-    if data is not None:
-        return _read_inputs(data, tuple(example.shape[1:]), seed)
-    if example.dim() != 2:
-        shape = "x".join(map(str, example.shape[1:]))
-        raise ConfigError(
-            f"the generator reads {shape}: name a folder of pictures like those it was trained on, --data"
-        )
-    count = CALIBRATION_INPUTS + min(SHOWN_INPUTS, held_out_count(example))
-    return [f"latent{place}" for place in range(count)], LatentInputs(example.shape[1]).draw(seed, "compress", count)
-
-
-def _read_inputs(folder: Path, shape: tuple[int, ...], seed: int) -> tuple[list[str], Tensor]:
-    """Pictures brought to the size of one input, and arrays that have it."""
-    if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; --data names a folder of pictures")
-    arrays = sorted(one.relative_to(folder).as_posix() for one in folder.rglob(f"*{ARRAY_SUFFIX}"))
-    names = arrays or image_names(folder)
-    if not names:
-        raise DataError(f"{folder} holds no pictures, and no arrays {ARRAY_SUFFIX}")
-    order = np.random.default_rng(seed).permutation(len(names))[: CALIBRATION_INPUTS + SHOWN_INPUTS]
-    chosen = [names[place] for place in sorted(order)]
-    if arrays:
-        return chosen, torch.stack([_read_array(folder / name, shape) for name in chosen])
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        found = "x".join(map(str, shape))
-        raise DataError(
-            f"the generator reads {found}, which pictures of 1 or 3 channels are not; put arrays {ARRAY_SUFFIX} of "
-            f"that shape, in [-1, 1], into {folder}"
-        )
-    pixels = [fit_image(decode(read_picture_file(folder / name), name), shape[1:], shape[0]) for name in chosen]
-    return chosen, uint8_to_images(torch.from_numpy(np.stack(pixels)))
-
-
-def _read_array(path: Path, shape: tuple[int, ...]) -> Tensor:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no array that can be read ({' '.join(str(error).split())[:120]})") from None
-    if values.dtype.kind not in "fiu" or values.size != int(np.prod(shape)):
-        raise DataError(f"{path} is {values.shape} of {values.dtype}; the generator reads {shape} numbers")
-    return torch.from_numpy(values.astype(np.float32)).reshape(shape)
-
-
-def _parted(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs to calibrate on, and those that are held out: a quarter, at most `SHOWN_INPUTS`; a single one is both."""
-    held_out = min(SHOWN_INPUTS, len(inputs) // 4 or 1)
-    return (inputs[:-held_out], inputs[-held_out:]) if len(inputs) > held_out else (inputs, inputs)
-
-
 def _write(
     folder: Path,
     brought: Brought,
@@ -229,7 +172,7 @@ def _write(
     item = _item(method, calibration)
     model, record = original, None
     if item is not None:
-        more = LatentInputs(calibration.shape[1]) if calibration.dim() == 2 else _Given(calibration)
+        more = training_inputs(calibration)
         given = CompressionData(calibration, seed, more, TrainingRun(seed, "compress"), torch.device("cpu"))
         model, blueprint = apply_item(original, blueprint, item, given)
         if not target.can_keep(model):
@@ -268,16 +211,6 @@ def _item(method: str, calibration: Tensor) -> CompressItem | None:
     if found[1]:
         chosen = {"name": "qad", **bits, **(LATENT_LESSONS if calibration.dim() == 2 else PICTURE_LESSONS)}
     return CompressItem.model_validate({"generator": "teacher", "method": chosen})
-
-
-@dataclass(frozen=True)
-class _Given:
-    """Inputs that are drawn again and again, where no others are known."""
-
-    inputs: Tensor
-
-    def random(self, stream: torch.Generator, count: int) -> Tensor:
-        return self.inputs[torch.randint(len(self.inputs), (count,), generator=stream)]
 
 
 def _compression(record: CompressionRecord) -> CompressionCard:

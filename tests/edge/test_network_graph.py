@@ -8,9 +8,9 @@ from onnx import numpy_helper
 from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.edge.graphs.form_operands import NoForm
 from ganpress.edge.graphs.graph_passes_codes import repeat_biases_
 from ganpress.edge.graphs.graph_passes_flows import drop_zeros_
-from ganpress.edge.graphs.layer_forms import NoForm
 from ganpress.edge.graphs.network_graph import network_graph
 from ganpress.edge.graphs.onnx_export import traced_graph
 from ganpress.edge.onnx_runtime import OnnxGenerator

@@ -6,8 +6,9 @@ form here goes through torch.onnx as any network does.
 
 from torch import Tensor, nn
 
+from ganpress.edge.graphs.form_operands import NoForm, Value
 from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, GraphWriter, input_name
-from ganpress.edge.graphs.layer_forms import NoForm, Value, draw_call
+from ganpress.edge.graphs.layer_forms import draw_call
 from ganpress.search.layer_runs import LayerNetwork
 
 

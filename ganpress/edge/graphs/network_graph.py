@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from ganpress.edge.graphs.form_operands import NoForm, Value
 from ganpress.edge.graphs.graph_writer import OUTPUT, GraphWriter, input_name
-from ganpress.edge.graphs.layer_forms import NoForm, Value, draw_call
+from ganpress.edge.graphs.layer_forms import draw_call
 from ganpress.structure.function_graph import shape_of, trace_functions
 from models.quantized_layers import QuantizedConv
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ganpress.basics.whole_files import whole_files
 from ganpress.edge.forms.pixel_blocks import widen_outputs
+from ganpress.edge.graphs.form_operands import NoForm
 from ganpress.edge.graphs.graph_passes_codes import pad_codes_, part_weights_, repeat_biases_
 from ganpress.edge.graphs.graph_passes_flows import drop_zeros_, pass_codes_, share_scale_
 from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, input_name
-from ganpress.edge.graphs.layer_forms import NoForm
 from ganpress.edge.graphs.network_graph import network_graph
 from ganpress.edge.graphs.onnx_format import OPSET
 from ganpress.edge.graphs.onnx_surgery import keep_channel_scales_
