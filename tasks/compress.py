@@ -42,13 +42,15 @@ def work(stage: Stage, run: StageRun) -> None:
     held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
     check_generator(original, calibration, "calibration inputs")
     check_inputs(original, held_out, "inputs of the validation split")
-    training = TrainingRun(stage.seed, stage.label, checkpointing(stage, [source]))
+    resume = checkpointing(stage, [source])
+    training = TrainingRun(stage.seed, stage.label, resume)
     data = CompressionData(calibration, seed, open_inputs(prepared, "train"), training, stage.device)
     compressed, blueprint = apply_item(original, blueprint, item, data)
     path, packed = stage.out / "generator.safetensors", stage.out / "generator.ganpack"
     save_packed(packed, compressed, blueprint)
     compressed, blueprint = load_packed(packed)  # what is measured from here on is what the small file holds
     save_model(path, compressed, blueprint)
+    resume.path.unlink(missing_ok=True)
     record = _record(original, compressed, item, file_digest(source, "md5"), calibration)
     record.save(stage.out / "compression.json")
     snr_db = compare_outputs(original, compressed, held_out).snr_db

@@ -1,6 +1,13 @@
 """The stages compress and export, run as the pipeline runs them, in this process."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -234,3 +241,35 @@ def test_openvino_item_is_written_by_its_own_quantizer_and_proven(project, run_s
     assert card.kernels.integer_layers == card.kernels.layers > 0
     assert card.speed.latency_ms_p50 <= card.speed.latency_ms_p95
     assert card.size_bytes == path.stat().st_size + path.with_suffix(".bin").stat().st_size
+
+
+@pytest.mark.slow
+def test_a_killed_training_of_integers_goes_on_to_the_same_bytes(project, tmp_path_factory):
+    """`kill -9` of the stage's own process, after its first checkpoint."""
+    root = project.parent
+    qad = {"name": "qad", "weight_bits": 3, "train_images": 64_000}
+    compress_section = {"calibration_images": 32, "items": {"trained": {"generator": "student/d3", "method": qad}}}
+    (root / "params.yaml").write_text(yaml.safe_dump({"seed": 3, "compress": compress_section}))
+    undisturbed = tmp_path_factory.mktemp("undisturbed") / "project"
+    shutil.copytree(root, undisturbed)
+    command = [sys.executable, "-P", "-m", "tasks.compress", "trained"]
+    checkpoints = root / "checkpoints"
+    environment = {
+        **os.environ,
+        **{"PYTHONPATH": str(Path(__file__).parents[2]), "GANPRESS_TRACKING": "off", "GANPRESS_THREADS": "1"},
+        "GANPRESS_CHECKPOINTS": str(checkpoints),
+    }
+    with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.DEVNULL) as stage:
+        while stage.poll() is None and not list(checkpoints.glob("*.pt")):
+            time.sleep(0.02)
+        stage.kill()
+    assert stage.returncode == -signal.SIGKILL
+    result = Path("artifacts/compress/trained/generator.ganpack")
+    assert not (root / result).exists()
+    (checkpoint,) = checkpoints.glob("*.pt")
+    assert 0 < torch.load(checkpoint, weights_only=True)["images_shown"] < qad["train_images"]
+    subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)
+    assert not list(checkpoints.glob("*.pt"))
+    environment["GANPRESS_CHECKPOINTS"] = str(undisturbed / "checkpoints")
+    subprocess.run(command, cwd=undisturbed, env=environment, capture_output=True, check=True)
+    assert (root / result).read_bytes() == (undisturbed / result).read_bytes()
