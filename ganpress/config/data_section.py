@@ -19,6 +19,7 @@ from ganpress.config.bounds import (
 )
 from models.family import LATENT
 
+Fit = Literal["crop", "stretch", "cut"]
 Background = Literal["white", "black"]
 SomeChannels = Annotated[tuple[Channels, ...], Field(strict=False, min_length=1, max_length=2)]
 
@@ -81,6 +82,10 @@ class PrepareConfig(Section):
     """Height in pixels after the resize, and width where `width` is None."""
     width: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
     """Width in pixels after the resize; None: square."""
+    fit: Fit = "crop"
+    """What is kept of a picture of another size. `crop`: the largest part in its middle that has the result's
+    proportions; `stretch`: all of it, in other proportions; `cut`: a part in its middle of the result's size, which is
+    not resampled (a smaller picture is treated as by `crop`)."""
     channels: Channels
     source_size: int | None = Field(default=None, ge=4, le=256)
     """Height of the sources of conditional data; None: as the targets. 16 with image_size 64 is x4 super-resolution."""

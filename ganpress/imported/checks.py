@@ -1,5 +1,6 @@
 """What a foreign network must do before anything is built on it: inputs in, images out, for static shapes."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -74,17 +75,12 @@ def _results(network: nn.Module, x: Tensor, adapter: Adapter) -> Any:
 
 def _advice(network: nn.Module, x: Tensor, adapter: Adapter) -> str:
     """The option that makes a network run, where one does."""
-    others = []
-    if not adapter.inputs and x.dim() == 4 and adapter.layout == "NCHW":
-        others.append((replace(adapter, layout="NHWC"), "; it reads channels last: add --layout NHWC"))
-    for other, advice in others:
-        try:
-            other.results(network, x)
-        except Exception:
-            continue
-        return advice
     if adapter.inputs:
         return ""
+    if x.dim() == 4 and adapter.layout == "NCHW":
+        with contextlib.suppress(Exception):
+            replace(adapter, layout="NHWC").results(network, x)
+            return "; it reads channels last: add --layout NHWC"
     return "; a network of several inputs, or of a list, takes --input NAME=SHAPE[:DTYPE] for each"
 
 

@@ -44,9 +44,9 @@ class ImportRequest:
     """What to import."""
 
     source: str
-    """`module:function`, or the family of a known architecture, perhaps with a spec, together with `keys`."""
+    """`module:function` or `FILE.py:function`; with `keys` the family of a known architecture, perhaps with a spec."""
     weights: Path | None
-    """A state_dict; None takes the weights that the user's function gives its network."""
+    """What `weight_files` reads; None takes the weights that the user's function gives its network."""
     example: tuple[int, ...] | None = None
     """Shape of an input of one sample; needed for a user's network."""
     name: str | None = None

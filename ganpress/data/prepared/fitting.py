@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ganpress.config.data_section import Fit
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -32,6 +34,15 @@ def middle_crop(shape: tuple[int, int], proportions: tuple[int, int]) -> Crop:
     cut_height = min(height, max(1, width * tall // wide))
     cut_width = min(width, max(1, height * wide // tall))
     return Crop((height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width)
+
+
+def kept_part(shape: tuple[int, int], result: tuple[int, int], fit: Fit) -> Crop:
+    """Return what is kept of an image of `shape` (H, W) for a result (h, w), see `prepare.fit`."""
+    if fit == "stretch":
+        return Crop(0, 0, *shape)
+    if fit == "cut" and shape[0] >= result[0] and shape[1] >= result[1]:
+        return Crop((shape[0] - result[0]) // 2, (shape[1] - result[1]) // 2, *result)
+    return middle_crop(shape, result)
 
 
 def fit_image(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ganpress.basics.progress import ticker
 from ganpress.config.data_section import PrepareConfig
 from ganpress.data.prepared.arrays import SPLITS, UNLABELLED, PreparedMeta
-from ganpress.data.prepared.fitting import fit_image
+from ganpress.data.prepared.fitting import fit_image, kept_part
 from ganpress.data.prepared.image_choice import first_of_each_class, rank
 from ganpress.data.raw.dataset_card import TEST_FRACTION
 from ganpress.data.raw.raw_images import RawImages
@@ -20,6 +20,10 @@ from ganpress.errors import DataError
 
 RESIZE = "centre crop to a square, then Pillow's antialiased triangle filter (BILINEAR)"
 RESIZE_OBLONG = "centre crop to the result's proportions, then Pillow's antialiased triangle filter (BILINEAR)"
+OTHER_FITS = {
+    "stretch": "the whole picture, by Pillow's antialiased triangle filter (BILINEAR)",
+    "cut": "a part in the middle of the result's size, not resampled; smaller pictures as by `crop`",
+}
 NOT_USED = -1
 
 
@@ -193,7 +197,9 @@ def write_images(raw: RawImages, plan: SplitPlan, config: PrepareConfig, out: Pa
     with files, ticker("prepare", len(plan.split), "images") as progress:
         for number, image in enumerate(raw):
             if files.wants(number):
-                files.write(number, fit_image(image.decode(), shape, config.channels))
+                pixels = image.decode()
+                part = kept_part(pixels.shape[:2], shape, config.fit)
+                files.write(number, fit_image(pixels, shape, config.channels, part))
             progress.advance(1)
     write_labels(plan, out)
 
@@ -209,7 +215,8 @@ def write_labels(plan: SplitPlan, out: Path) -> None:
 
 def target_meta(raw: RawImages, plan: SplitPlan, config: PrepareConfig) -> PreparedMeta:
     """Describe the (target) images; not saved yet."""
-    resize = RESIZE if config.target_width == config.image_size else RESIZE_OBLONG
+    square = config.target_width == config.image_size
+    resize = OTHER_FITS.get(config.fit) or (RESIZE if square else RESIZE_OBLONG)
     classes = list(raw.classes)
     return PreparedMeta(
         raw.source,

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganpress.basics.progress import ticker
-from ganpress.config.data_section import PrepareConfig
+from ganpress.config.data_section import Fit, PrepareConfig
 from ganpress.data.prepared.arrays import Conditioning, PreparedMeta
-from ganpress.data.prepared.fitting import Crop, fit_image, fit_labels, middle_crop
+from ganpress.data.prepared.fitting import Crop, fit_image, fit_labels, kept_part
 from ganpress.data.prepared.image_preparation import (
     SplitFiles,
     SplitPlan,
@@ -71,7 +71,7 @@ def _write_paired(raw: RawPairs, plan: SplitPlan, config: PrepareConfig, out: Pa
         for number, source, target in raw.matched():
             if targets.wants(number):
                 read, drawn = source.decode(), target.decode()
-                crops = _same_crop(source.path, _shape(read), _shape(drawn), shape)
+                crops = _same_part(source.path, _shape(read), _shape(drawn), shape, config.fit)
                 sources.write(number, _fit_source(raw, read, config, crops[0]))
                 targets.write(number, fit_image(drawn, shape, config.channels, crops[1]))
             progress.advance(1)
@@ -82,7 +82,9 @@ def _write_domain(raw: RawPairs, config: PrepareConfig, sources: SplitFiles) -> 
     with ticker("prepare sources", len(sources.plan.split), "images") as progress:
         for number, image in enumerate(raw.source):
             if sources.wants(number):
-                sources.write(number, _fit_source(raw, image.decode(), config))
+                pixels = image.decode()
+                part = kept_part(_shape(pixels), config.source_shape, config.fit)
+                sources.write(number, _fit_source(raw, pixels, config, part))
             progress.advance(1)
 
 
@@ -90,8 +92,8 @@ def _shape(pixels: NDArray[np.uint8]) -> tuple[int, int]:
     return pixels.shape[0], pixels.shape[1]
 
 
-def _same_crop(
-    name: str, source: tuple[int, int], target: tuple[int, int], proportions: tuple[int, int]
+def _same_part(
+    name: str, source: tuple[int, int], target: tuple[int, int], result: tuple[int, int], fit: Fit
 ) -> tuple[Crop, Crop]:
     """Return the same part of a source and of its target, one of which is a whole number of times as large."""
     factor = integer_scale(source, target)
@@ -100,13 +102,12 @@ def _same_crop(
             f"source {name} is {source[0]}x{source[1]} pixels and its target {target[0]}x{target[1]}; expected equal "
             "sizes, or one a whole number of times the other"
         )
-    crop = middle_crop(min(source, target), proportions)
-    return crop.times(factor if source > target else 1), crop.times(factor if target > source else 1)
+    finer = factor if target > source else 1  # the part is laid on the coarser of the two
+    part = kept_part(min(source, target), (result[0] // finer, result[1] // finer), fit)
+    return part.times(factor if source > target else 1), part.times(finer)
 
 
-def _fit_source(
-    raw: RawPairs, pixels: NDArray[np.uint8], config: PrepareConfig, crop: Crop | None = None
-) -> NDArray[np.uint8]:
+def _fit_source(raw: RawPairs, pixels: NDArray[np.uint8], config: PrepareConfig, part: Crop) -> NDArray[np.uint8]:
     if raw.pairing == "semantic":
-        return fit_labels(pixels, config.source_shape, crop)
-    return fit_image(pixels, config.source_shape, config.source_channels or config.channels, crop)
+        return fit_labels(pixels, config.source_shape, part)
+    return fit_image(pixels, config.source_shape, config.source_channels or config.channels, part)
