@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from flows.commands.apply import apply
 from flows.commands.compare import compare
 from flows.commands.compress_directly import compress
 from flows.commands.cost import cost
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, status, compare, compress, ui, doctor, cost, targets, serve, demo, promote, rollback):
+for command in (run, status, compare, compress, apply, ui, doctor, cost, targets, serve, demo, promote, rollback):
     app.command()(command)
 app.command(name="import")(import_)
 if isinstance(data, typer.Typer):

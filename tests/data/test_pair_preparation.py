@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ganpress.config.data_section import PrepareConfig
 from ganpress.data.prepared.arrays import SPLITS, open_split, read_meta
-from ganpress.data.prepared.fitting import fit_labels, middle_crop
+from ganpress.data.prepared.fitting import fit_labels, kept_part, middle_crop
 from ganpress.data.prepared.pair_preparation import prepare_data
 from ganpress.data.prepared.pairs import open_pairs
 from ganpress.data.raw.dataset_card import IGNORED, DatasetCard
@@ -162,6 +162,31 @@ def test_source_size_must_divide_the_targets(source_size, width):
 def test_crop_is_the_largest_in_the_middle(shape, proportions, expected):
     crop = middle_crop(shape, proportions)
     assert (crop.top, crop.left, crop.height, crop.width) == expected
+
+
+@pytest.mark.parametrize(
+    ("fit", "shape", "expected"),
+    [
+        ("crop", (100, 200), (0, 50, 100, 100)),
+        ("stretch", (100, 200), (0, 0, 100, 200)),
+        ("cut", (100, 200), (42, 92, 16, 16)),
+        ("cut", (12, 20), (0, 4, 12, 12)),
+    ],
+)
+def test_each_fit_keeps_its_part(fit, shape, expected):
+    part = kept_part(shape, (16, 16), fit)
+    assert (part.top, part.left, part.height, part.width) == expected
+
+
+def test_a_cut_of_pairs_is_the_same_place_in_both(make_pairs, tmp_path):
+    """The sources are twice as fine as their targets, so the part is laid on the targets."""
+    folder = make_pairs((40, 60), lambda target: (target // 2).repeat(2, 0).repeat(2, 1), "semantic", "x" * 128)
+    prepare_data(folder, changed(fit="cut"), 1, tmp_path)
+    pairs = open_pairs(tmp_path, "train")
+    np.testing.assert_array_equal(pairs.sources.pixels, pairs.targets.pixels // 2)
+    whole = [np.asarray(Image.open(path)) for path in (folder / "target").glob("*.png")]
+    kept = {image[12:28, 22:38].tobytes() for image in whole}
+    assert {image.tobytes() for image in pairs.targets.pixels} < kept
 
 
 def test_labels_of_the_right_size_are_not_touched():

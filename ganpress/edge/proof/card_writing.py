@@ -19,6 +19,7 @@ from ganpress.edge.proof.edge_card import (
     Lineage,
     PackedCard,
     QuantizationCard,
+    ReceptiveFieldCard,
     SpeedCard,
     TensorCard,
 )
@@ -26,6 +27,7 @@ from ganpress.edge.proof.verification import Verification
 from ganpress.files.checkpoint import file_digest
 from ganpress.files.frames import is_frame, plain_name, read_content
 from ganpress.registries import TARGETS
+from ganpress.structure.receptive_field import receptive_field
 from models.quantized_network import QuantizedNetwork, float_layers
 
 
@@ -88,6 +90,7 @@ def write_card(
         packed=_packed((path, *(path.with_name(one.file) for one in beside))) if is_frame(path) else None,
         inputs=(_input_card(example, conditioning),),
         outputs=(TensorCard(name=OUTPUT, shape=("batch", *images.shape[1:]), dtype="float32", values="[-1, 1]"),),
+        receptive_field=_receptive_field(trained, example),
         number_type=number_type(model) if facts.number_type == "float32" else facts.number_type,
         form=facts.form,
         form_ms=dict(facts.form_ms),
@@ -122,6 +125,13 @@ def _input_card(example: torch.Tensor, conditioning: Conditioning | None) -> Ten
         meaning = "one-hot labels: " + ", ".join(conditioning.label_names)
         return TensorCard(name=name, shape=shape, dtype="float32", values="0 or 1", meaning=meaning)
     return TensorCard(name=name, shape=shape, dtype="float32", values="[-1, 1]", meaning="image")
+
+
+def _receptive_field(trained: nn.Module, example: torch.Tensor) -> ReceptiveFieldCard | None:
+    if example.dim() != 4:
+        return None
+    field = receptive_field(trained, example)
+    return ReceptiveFieldCard(reach=field.reach, stride=field.stride)
 
 
 def number_type(model: nn.Module) -> str:

@@ -50,6 +50,14 @@ class QuantizationCard(CardPart):
     """How the target's own quantizer was used; None where ganpress quantized, see `CompressionCard`."""
 
 
+class ReceptiveFieldCard(CardPart):
+    """How far a pixel of the images sees; see `ganpress.structure.receptive_field`."""
+
+    reach: int | None
+    """In pixels of the input; None where it may be the whole picture."""
+    stride: int
+
+
 class CostCard(CardPart):
     """What it takes to run."""
 
@@ -147,6 +155,8 @@ class Card(CardPart):
     """None where the files on disk are the runtime's own."""
     inputs: tuple[TensorCard, ...]
     outputs: tuple[TensorCard, ...]
+    receptive_field: ReceptiveFieldCard | None = None
+    """None where it draws from latents."""
     number_type: str
     """`float32`, `float16`, `bfloat16`, `int8` of the target's own quantizer; or that of ganpress: `w8a8` for weights
     and activations of 8 bits, `w8`, `a8` for one of them."""

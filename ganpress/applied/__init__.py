@@ -1,0 +1,1 @@
+"""Exported files on pictures of any size."""

@@ -1,0 +1,168 @@
+"""An exported generator on pictures of any size: files in, files out."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganpress.applied.picture_tiles import AsInput, Pixels, Plan, draw_tiles, plan_tiles
+from ganpress.basics.pixel_values import uint8_to_images
+from ganpress.basics.progress import ticker
+from ganpress.basics.whole_files import whole_files
+from ganpress.data.prepared.pairs import one_hot
+from ganpress.data.raw.dataset_card import IGNORED
+from ganpress.data.raw.image_files import decode, image_names, read_picture_file
+from ganpress.edge.proof.edge_card import Card, read_card
+from ganpress.errors import CheckpointError, ConfigError, DataError
+from ganpress.files.edge_files import find_edge_file
+from ganpress.metrics.scoring import Generate
+from ganpress.registries import TARGETS
+from ganpress.structure.receptive_field import ReceptiveField
+
+LABELS = "one-hot labels: "
+"""How the meaning of an input begins that holds a channel for each label."""
+SUFFIX = ".png"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One picture that was drawn."""
+
+    picture: Path
+    file: Path
+    size: tuple[int, int]
+    """Height and width of what was drawn."""
+    plan: Plan
+    seam_db: float | None
+    """See `ganpress.applied.picture_tiles.Drawn`."""
+
+
+class ExportedGenerator:
+    """A file that was exported, with what its card says of pictures."""
+
+    def __init__(self, file: Path, threads: int | None = None) -> None:
+        """Open a file.
+
+        Args:
+            file: the file that a runtime opens, or its folder; its card lies beside it.
+            threads: cores to use; None takes all.
+
+        Raises:
+            CheckpointError: if it is missing or damaged, or has no card.
+            ConfigError: if it draws from latents, or from something else that is no picture.
+        """
+        found = find_edge_file(file) if file.is_dir() else file
+        if found is None:
+            raise CheckpointError(f"{file} holds no exported generator; name a file that ganpress has exported")
+        self.card: Card = read_card(found)
+        self.path = found
+        (self.reads,) = self.card.inputs
+        sizes = self.reads.shape[1:]
+        if len(sizes) != 3:
+            raise ConfigError(f"{found} draws from latents, not from pictures; `ganpress demo` draws with it")
+        self.channels, *self.tile = (int(size) for size in sizes)
+        labels = self._labels()
+        if labels is None and self.channels not in (1, 3):
+            raise ConfigError(f"{found} reads {self.channels} channels, which no picture has")
+        self.as_input: AsInput = self._as_image if labels is None else self._as_one_hot
+        self.runner: Generate = TARGETS[self.card.format].open(found, threads or os.cpu_count() or 1)
+
+    @property
+    def field(self) -> ReceptiveField:
+        """How far a pixel sees."""
+        known = self.card.receptive_field
+        return ReceptiveField(None, 1) if known is None else ReceptiveField(known.reach, known.stride)
+
+    def plan(self, picture: Pixels, overlap: int | None = None) -> Plan:
+        """The tiles for a picture (C, H, W); see `plan_tiles`."""
+        height, width = picture.shape[1:]
+        return plan_tiles((height, width), (self.tile[0], self.tile[1]), self.field, overlap)
+
+    def read(self, path: Path) -> Pixels:
+        """Read a picture, (C, H, W): in the colours that the file reads, or label ids.
+
+        Raises:
+            DataError: if it cannot be decoded, or label ids are beyond the labels that the file knows.
+        """
+        if self._labels() is not None:
+            return _read_ids(path, self.channels)
+        pixels = decode(read_picture_file(path), path.name)
+        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        image = image.convert("L" if self.channels == 1 else "RGB")
+        values = np.asarray(image, np.uint8)
+        return values[None] if self.channels == 1 else np.ascontiguousarray(values.transpose(2, 0, 1))
+
+    def _labels(self) -> str | None:
+        meaning = self.reads.meaning or ""
+        return meaning.removeprefix(LABELS) if meaning.startswith(LABELS) else None
+
+    def _as_image(self, pixels: Pixels) -> Tensor:
+        return uint8_to_images(torch.from_numpy(np.ascontiguousarray(pixels))[None])
+
+    def _as_one_hot(self, pixels: Pixels) -> Tensor:
+        return one_hot(torch.from_numpy(np.ascontiguousarray(pixels))[None], self.channels)
+
+
+def _read_ids(path: Path, classes: int) -> Pixels:
+    pixels = decode(read_picture_file(path), path.name)
+    ids = pixels[:, :, :1].transpose(2, 0, 1)
+    if pixels.shape[2] != 1 or (ids[ids != IGNORED] >= classes).any():
+        raise DataError(
+            f"{path} is no label map: the file reads one channel of ids from 0 to {classes - 1}, or {IGNORED} for none"
+        )
+    return np.ascontiguousarray(ids)
+
+
+def apply_to_pictures(
+    generator: ExportedGenerator, pictures: Sequence[Path], out: Path, overlap: int | None = None,
+    overwrite: bool = False,
+) -> Iterator[Applied]:  # fmt: skip
+    """Draw each picture and write it below `out` as PNG, whole or not at all.
+
+    Args:
+        generator: an opened file.
+        pictures: files, or folders whose pictures are taken with their sub-folders.
+        out: a folder, which is made.
+        overlap: see `plan_tiles`.
+        overwrite: whether files that are there already are replaced.
+
+    Raises:
+        DataError: if there is no picture, two would get one name, or a file is there already; nothing is drawn then.
+        ConfigError: if the tiles do not fit.
+    """
+    places = _places(pictures, out)
+    there = next((file for file in places.values() if file.exists()), None)
+    if there is not None and not overwrite:
+        raise DataError(f"{there} is there already; name another folder, or add --overwrite")
+    for path, file in places.items():
+        picture = generator.read(path)
+        plan = generator.plan(picture, overlap)
+        with ticker(f"apply {path.name}", plan.tiles, "tiles") as progress:
+            drawn = draw_tiles(generator.runner, picture, plan, generator.as_input, progress.advance)
+        pixels = drawn.pixels[:, :, 0] if drawn.pixels.shape[2] == 1 else drawn.pixels
+        with whole_files(file) as place:
+            Image.fromarray(pixels).save(place, format="PNG")
+        yield Applied(path, file, (pixels.shape[0], pixels.shape[1]), plan, drawn.seam_db)
+
+
+def _places(pictures: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Where each picture's result goes."""
+    named: list[tuple[Path, Path]] = []
+    for one in pictures:
+        inside = [Path(name) for name in image_names(one)] if one.is_dir() else [Path(one.name)]
+        named += [(one / name if one.is_dir() else one, out / name.with_suffix(SUFFIX)) for name in inside]
+    if not named:
+        raise DataError("there are no pictures to draw; name files, or folders that hold some")
+    missing = next((path for path, _ in named if not path.is_file()), None)
+    if missing is not None:
+        raise DataError(f"{missing} does not exist")
+    ((file, uses),) = Counter(file for _, file in named).most_common(1)
+    if uses > 1:
+        raise DataError(f"{uses} pictures would be written as {file}; draw them into different folders")
+    return dict(named)
