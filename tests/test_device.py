@@ -57,6 +57,7 @@ def python(*arguments, **environment):
     return subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_twin_computes_and_refuses_what_a_gpu_would_refuse():
     ended = python("-c", SCRIPT)
     assert ended.returncode == 0, ended.stdout + ended.stderr

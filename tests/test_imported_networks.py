@@ -193,6 +193,7 @@ def _psnr(images, truth):
     return float(-10 * torch.log10(((images.clamp(-1, 1) - truth) / 2).square().mean()))
 
 
+@pytest.mark.slow
 def test_published_srgan_really_upscales(srgan):
     """Photographs shrunk by 4 come back nearer to the truth than by bicubic interpolation, and sharper."""
     from sklearn.datasets import load_sample_images

@@ -76,6 +76,7 @@ def test_library_imports_without_orchestration_and_edge_packages():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_library_trains_and_distils_without_them():
     done = _python(BLOCKER + TRAIN_AND_DISTIL + NOTHING_LOADED)
     assert done.returncode == 0, done.stderr[-2000:]

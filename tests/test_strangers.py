@@ -115,9 +115,9 @@ def python(site: Path, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("file", "chosen", "least"),
     [
-        ("tests/metrics/test_metrics.py", "vendi", 3),
+        pytest.param("tests/metrics/test_metrics.py", "vendi", 3, marks=pytest.mark.slow),
         ("tests/edge/test_targets.py", "torchscript", 4),
-        ("tests/models/test_families.py", "mlp", 2),
+        pytest.param("tests/models/test_families.py", "mlp", 2, marks=pytest.mark.slow),
     ],
 )
 def test_the_tests_of_all_take_it_up(installed, file, chosen, least):

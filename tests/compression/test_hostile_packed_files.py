@@ -173,6 +173,7 @@ def test_wrong_frames(tmp_path, stored, message):
     assert message in _refusal(tmp_path / "f")
 
 
+@pytest.mark.slow
 def test_a_small_file_of_today_takes_no_more_memory_than_its_size_allows(tmp_path):
     blueprint = Blueprint("wdcgan_generator", {"spec": "256", "size": 64, "channels": 1})
     with torch.device("meta"):
@@ -183,6 +184,7 @@ def test_a_small_file_of_today_takes_no_more_memory_than_its_size_allows(tmp_pat
     assert "are allowed for a file of this size" in _refusal(path)
 
 
+@pytest.mark.slow
 def test_highly_pruned_generators_are_read(tmp_path, trained_like):
     model = trained_like("64", 64, 1)
     prune_(model, 0.999)

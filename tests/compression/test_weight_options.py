@@ -92,6 +92,7 @@ def test_asymmetric_codes_are_nearer_to_lopsided_weights(bits):
     assert errors[1] < 0.35 * errors[0]  # the step is half as wide
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "each"), [((4, None), False), ((8, 8), True)])
 def test_every_option_at_once_runs_in_the_runtime(small, tmp_path, bits, each):
     options = {"asymmetric_weights": True, "compensated": True, "split_share": 0.2, "corrected_bias": True}

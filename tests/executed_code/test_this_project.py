@@ -200,6 +200,7 @@ def test_a_target_of_another_package_counts_where_it_is_named(with_extension):
     assert {"export/subnet"} == {name for name in changed.changed() if name.startswith("export/")}
 
 
+@pytest.mark.slow
 def test_threads_find_what_one_finds(copy, monkeypatch):
     """Two stages start at once; what is followed must neither be seen half done nor be parsed side by side."""
     monkeypatch.setattr("ganpress.executed_code.modules._load", lambda _: {})

@@ -178,6 +178,7 @@ def test_the_flow_restores_what_an_earlier_code_made(coded):
     assert coded.executed() == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 def test_a_worktree_executes_the_code_of_the_main_checkout(coded):
     coded.edit("tasks/prepare.py", "time.sleep(0.05)", "time.sleep(0.06)")

@@ -88,10 +88,9 @@ def test_a_project_that_cannot_be_written(done, arguments):
     assert {path: path.stat().st_mtime_ns for path in done.root.rglob("*")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_variable")
-@pytest.mark.parametrize(
-    "keep", [pytest.param(False, marks=pytest.mark.slow, id="moved"), pytest.param(True, id="copied")]
-)
+@pytest.mark.parametrize("keep", [pytest.param(False, id="moved"), pytest.param(True, id="copied")])
 def test_a_project_elsewhere_has_nothing_to_do_and_its_workspaces_are_its_own(done, tmp_path, monkeypatch, keep):
     assert done.call("run", "--set", "teacher.images=600").returncode == 0
     done.executed()

@@ -53,6 +53,7 @@ def workers_below(process):
     return [one for one in process.children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_finds(tmp_path):
     one, two = TraceScorer(tmp_path / "one"), TraceScorer(tmp_path / "two", processes=2)
     alone, together = run(one, 1, exhaustive_limit=1), run(two, 2, exhaustive_limit=1)
@@ -127,6 +128,7 @@ def test_workers_start_by_themselves_only_where_the_work_is_long(tmp_path, monke
     assert not asked.traced()
 
 
+@pytest.mark.slow
 def test_only_a_few_of_many_specs_are_queued(tmp_path):
     space = WidthSpace((tuple(range(1, 11)),) * 3)
     specs = [space[index] for index in range(1000)]

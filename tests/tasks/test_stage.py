@@ -57,8 +57,14 @@ def test_bad_thread_count(root):
     [
         ({"GANPRESS_RANKS": "3"}, "candidate: candidate.training.batch_size is 64, of which 3 ranks cannot have equal "
          "shares; set it to 63, or another multiple of 3"),
-        ({"GANPRESS_RANKS": "two"}, "candidate: GANPRESS_RANKS must be a whole number between 1 and 64, found 'two'"),
-        ({"GANPRESS_GPUS": "65"}, "candidate: GANPRESS_GPUS must be a whole number between 1 and 64, found '65'"),
+        pytest.param(
+            {"GANPRESS_RANKS": "two"}, "candidate: GANPRESS_RANKS must be a whole number between 1 and 64, found 'two'",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"GANPRESS_GPUS": "65"}, "candidate: GANPRESS_GPUS must be a whole number between 1 and 64, found '65'",
+            marks=pytest.mark.slow,
+        ),
     ],
 )  # fmt: skip
 def test_ranks_that_cannot_train_are_one_line_before_any_work(root, variables, line):

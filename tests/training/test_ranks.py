@@ -207,6 +207,7 @@ KILLED = (
 )
 
 
+@pytest.mark.slow
 def test_a_killed_rank_stops_all_with_one_line(root):
     code, said, _ = stage(root, "killed", 204)
     assert code == 2
