@@ -7,6 +7,8 @@ from ganpress.files.checkpoint import load_model
 from ganpress.tracking import StageRun
 from ganpress.training.distillation import JointTerm, train_student
 from ganpress.training.feature_distillation import distil_translation
+from models.builders import Blueprint, width_numbers
+from tasks.shared.adversarial import gan_discriminator
 from tasks.shared.conditional_stages import data_inputs, distillation_setup
 from tasks.shared.generator_training import (
     TrackedTraining,
@@ -36,7 +38,7 @@ def work(stage: Stage, run: StageRun) -> None:
         setup = distillation_setup(stage, teacher, config.training, blueprint.builder)
         distilled = distil_translation(student, setup, training.run)
     else:
-        joint = _joint_term(stage, run, config, item)
+        joint = _joint_term(stage, run, config, item, blueprint)
         distilled = train_student(student, teacher, config.training, training.run, joint)
     facts = training.note(distilled.curve)
     if item.depth is not None:
@@ -46,15 +48,21 @@ def work(stage: Stage, run: StageRun) -> None:
     training.forget()
 
 
-def _joint_term(stage: Stage, run: StageRun, config: StudentConfig, item: StudentItem) -> JointTerm | None:
+def _joint_term(
+    stage: Stage, run: StageRun, config: StudentConfig, item: StudentItem, student: Blueprint
+) -> JointTerm | None:
     if item.loss == "mse":
         return None
     train_file = prepared(stage) / "train.npy"
     run.uses_data(train_file)
-    discriminator, _ = load_model(stage.artifact("teacher") / "discriminator.safetensors", "wdcgan_discriminator")
-    return JointTerm(
-        discriminator.to(stage.device), open_split(train_file.parent, "train"), config.adversarial, item.alpha
-    )
+    images, adversarial = open_split(train_file.parent, "train"), config.adversarial
+    if adversarial.discriminator == "fresh":
+        widest = max(width_numbers(student))
+        discriminator = fresh(stage, gan_discriminator(adversarial, images.size, images.channels, widest))
+    else:
+        path = stage.artifact("teacher") / "discriminator.safetensors"
+        discriminator = load_model(path, "wdcgan_discriminator")[0].to(stage.device)
+    return JointTerm(discriminator, images, adversarial, item.alpha, item.gradient_ratio)
 
 
 if __name__ == "__main__":

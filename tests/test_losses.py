@@ -13,6 +13,7 @@ from ganpress.training.losses import (
     hinge_discriminator_loss,
     hinge_generator_loss,
     joint_loss,
+    length_ratio,
     lsgan_discriminator_loss,
     lsgan_generator_loss,
     r3gan_discriminator_loss,
@@ -126,3 +127,13 @@ def test_feature_matching_refuses_what_does_not_belong_together():
     two = [torch.zeros(1), torch.zeros(1)]
     with pytest.raises(ValueError, match="shorter"):
         feature_matching_loss([two, two], [two])
+
+
+def test_terms_are_weighed_by_the_length_of_their_gradients():
+    images = torch.randn(3, 1, 4, 4, requires_grad=True)
+    one, other = images.square().mean(), (5 * images).tanh().mean()
+    ratio = length_ratio(one, other, images)
+    expected, found = (torch.autograd.grad(loss, images, retain_graph=True)[0].norm() for loss in (one, ratio * other))
+    torch.testing.assert_close(found, expected)
+    assert not ratio.requires_grad
+    assert torch.isfinite(length_ratio(one, images.sum() * 0, images))

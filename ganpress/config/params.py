@@ -71,10 +71,11 @@ class Params(Section):
         self._metrics_can_be_measured()
         joint = any(item.loss == "joint" for item in self.student.items.values())
         objectives = self.student.adversarial.objective, self.candidate.training.objective
-        if joint and objectives[0] != objectives[1]:
+        if joint and self.student.adversarial.discriminator != "fresh" and objectives[0] != objectives[1]:
             raise ValueError(
                 f"student.adversarial.objective is '{objectives[0]}', but the discriminator that a joint student "
-                f"inherits was trained for '{objectives[1]}' (candidate.training.objective); make them equal"
+                f"inherits was trained for '{objectives[1]}' (candidate.training.objective); make them equal, "
+                "or set student.adversarial.discriminator to fresh"
             )
         return self
 

@@ -28,6 +28,7 @@ from ganpress.config.bounds import (
 )
 from ganpress.config.translation_section import (
     CONDITIONAL,
+    SLOWED,
     UNCONDITIONAL,
     FeatureDistillation,
     TranslationTraining,
@@ -62,6 +63,21 @@ class AdversaryTraining(Section):
         if self.objective == "gan" and (self.weight_clip or self.gradient_penalty):
             raise ValueError("objective 'gan' takes neither weight_clip nor gradient_penalty")
         return self
+
+
+class JointTraining(AdversaryTraining):
+    """The discriminator of the joint loss: one update a step."""
+
+    discriminator: Literal["inherited", "slowed", "fresh"] = "inherited"
+    """`inherited`: the teacher's with its trained weights; `slowed`: the same at a tenth of its learning rate; `fresh`:
+    one with first weights, of `discriminator_depth`."""
+    discriminator_depth: Depth | None = None
+    """Depth scale factor of a fresh one; null gives it the student's."""
+
+    @property
+    def opponent_learning_rate(self) -> float:
+        """Of the discriminator, slowed down where it shall be."""
+        return self.discriminator_learning_rate * (SLOWED if self.discriminator == "slowed" else 1)
 
 
 class GanTraining(AdversaryTraining):
@@ -188,14 +204,17 @@ class StudentItem(GeneratorItem):
     """`mse` and `joint` distil from latents; `gan_compression` is the full objective of student.training."""
     alpha: ShareInside = 0.0001
     """Weight of the adversarial term of the joint loss (eq. 4)."""
+    gradient_ratio: PositiveWeight | None = None
+    """Joint loss: the adversarial term is weighed in each step so that its gradient at the images is this many times as
+    long as the MSE's, whatever the discriminator says; `alpha` is not read then. None takes `alpha`."""
 
 
 class StudentConfig(Section):
     """Distillation of smaller generators from the teacher (eq. 3 and 4)."""
 
     training: AnyDistillation
-    adversarial: AdversaryTraining
-    """How the joint loss trains the discriminator that it inherits from the teacher: one update a step."""
+    adversarial: JointTraining
+    """How the joint loss trains its discriminator."""
     items: dict[ItemName, StudentItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 

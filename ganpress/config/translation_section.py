@@ -22,6 +22,9 @@ from ganpress.config.bounds import (
 )
 
 Objective = Literal["vanilla", "lsgan", "hinge"]
+Opponent = Literal["inherited", "slowed", "fresh", "none"]
+SLOWED = 0.1
+"""Share of its learning rate that a slowed discriminator keeps."""
 
 
 class Adversarial(Section):
@@ -93,8 +96,12 @@ class FeatureDistillation(Adversarial):
     """Distillation of a conditional student, supernet or sub-generator (Li et al. 2020, section 3.1)."""
 
     framework: Literal["gan_compression"]
+    discriminator: Opponent = "inherited"
+    """What the student is trained against. `inherited`: the teacher's discriminator with its trained weights, as
+    published; `slowed`: the same at a tenth of its learning rate; `fresh`: one like it with first weights; `none`:
+    nothing, and the terms that read a discriminator are left out."""
     lambda_adversarial: LossWeight = 1
-    """0 trains without a discriminator, as a teacher that was imported without one must."""
+    """Weight of the adversarial term."""
     lambda_recon: LossWeight
     """Weight of the distance to the truth (paired) or to the teacher's image (unpaired)."""
     lambda_distill: LossWeight
@@ -103,6 +110,22 @@ class FeatureDistillation(Adversarial):
     """Of the reconstruction term."""
     taps: Annotated[tuple[LayerName, ...], Field(strict=False, max_length=64)] | None = None
     """Layers whose features are matched; None takes the family's published ones."""
+
+    @model_validator(mode="after")
+    def _alone(self) -> "FeatureDistillation":
+        if self.discriminator == "none" and self.lambda_feature_matching > 0:
+            raise ValueError("lambda_feature_matching reads a discriminator, and discriminator is 'none': set it to 0")
+        return self
+
+    @property
+    def opponent_learning_rate(self) -> float:
+        """Of the discriminator, slowed down where it shall be."""
+        return self.discriminator_learning_rate * (SLOWED if self.discriminator == "slowed" else 1)
+
+    @property
+    def needs_discriminator(self) -> bool:
+        """Whether a term reads one."""
+        return self.discriminator != "none" and (self.lambda_adversarial > 0 or self.lambda_feature_matching > 0)
 
 
 def kind_of_training(content: Any) -> str:

@@ -63,11 +63,14 @@ class TranslationAdversary:
     over patches and over scales.
     """
 
-    def __init__(self, discriminator: nn.Module, config: Adversarial, conditional: bool) -> None:
+    def __init__(
+        self, discriminator: nn.Module, config: Adversarial, conditional: bool, learning_rate: float | None = None
+    ) -> None:
         self.discriminator = discriminator.train()
         self.conditional = conditional
         self._config, betas = config, (config.beta1, config.beta2)
-        self.optimizer = optim.Adam(discriminator.parameters(), config.discriminator_learning_rate, betas)
+        rate = learning_rate or config.discriminator_learning_rate
+        self.optimizer = optim.Adam(discriminator.parameters(), rate, betas)
         self._losses = _OBJECTIVES[config.objective]
 
     def update(self, source: Tensor, real: Tensor, fake: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ from torch import nn, optim
 
 from ganpress.basics.device import device_of, moved
 from ganpress.basics.ranks import own_rows
-from ganpress.config.training_section import AdversaryTraining, DistillationTraining
+from ganpress.config.training_section import DistillationTraining, JointTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.read_ahead import ahead_for
 from ganpress.training.arithmetic import autocast
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import CALIBRATION_LATENTS, Adversary
 from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
-from ganpress.training.losses import distillation_loss, joint_loss
+from ganpress.training.losses import distillation_loss, joint_loss, length_ratio
 from ganpress.training.schedule import CosineSchedule
 from ganpress.training.teacher_images import TeacherImages
 from models.family import latent_of
@@ -25,10 +25,12 @@ class JointTerm:
     """What the joint loss adds to the MSE: a discriminator, real images and the weight alpha."""
 
     discriminator: nn.Module
-    """Usually the teacher's own, trained on with the student (Li et al. 2020, section 3.1)."""
+    """The teacher's own, trained on with the student, or a fresh one."""
     images: ImageArray
-    config: AdversaryTraining
+    config: JointTraining
     alpha: float
+    gradient_ratio: float | None = None
+    """See `StudentItem.gradient_ratio`."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def train_student(
     }
     adversary: Adversary | None = None
     if joint is not None:
-        adversary = opponent = Adversary(joint.discriminator, joint.config, random)
+        rate = joint.config.opponent_learning_rate
+        adversary = opponent = Adversary(joint.discriminator, joint.config, random, rate)
 
         def draw_rest(stream: torch.Generator) -> None:
             opponent.draw(stream, config.batch_size)
@@ -91,7 +94,11 @@ def train_student(
             losses["discriminator_loss"] = adversary.update(real, made.detach())
             adversarial = adversary.generator_loss(made, real)
             losses["adversarial"] = adversarial.detach()
-            loss = joint_loss(adversarial, mse, joint.alpha)
+            if joint.gradient_ratio is None:
+                loss = joint_loss(adversarial, mse, joint.alpha)
+            else:
+                losses["weight"] = joint.gradient_ratio * length_ratio(mse, adversarial, made)
+                loss = mse + losses["weight"] * adversarial
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -40,8 +40,8 @@ class DistillationSetup:
     teacher: nn.Module
     """Left as it is, but frozen and in eval mode; on the device of the student."""
     discriminator: nn.Module | None
-    """The teacher's own, with its trained weights, and trained on with the student (Li et al. 2020, section 3.1);
-    conditional where the data is paired. None where the teacher comes without one."""
+    """What the student is trained against, and what is trained against it; see `FeatureDistillation.discriminator`.
+    Conditional where the data is paired. None where there is none."""
     data: PairArray
     """Sources with their targets, or two domains. L_recon compares with the target where there is one, else with the
     teacher's image; the discriminator's real images are targets in both cases."""
@@ -115,7 +115,7 @@ class DistillationStep:
         if adaptors is not None:
             self.state["adaptors"] = adaptors
         if (adversary := self.objective.adversary) is not None:
-            self._schedules.append(self._schedule(adversary.optimizer, config.discriminator_learning_rate))
+            self._schedules.append(self._schedule(adversary.optimizer, config.opponent_learning_rate))
             self.state |= {"discriminator": adversary.discriminator, "discriminator_optimizer": adversary.optimizer}
 
     def __call__(self, images_shown: int) -> Losses:

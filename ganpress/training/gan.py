@@ -41,10 +41,17 @@ DISCRIMINATOR_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class Adversary:
     """A discriminator or critic with its optimizer: one half of every adversarial objective."""
 
-    def __init__(self, discriminator: nn.Module, config: AdversaryTraining, noise: torch.Generator) -> None:
+    def __init__(
+        self,
+        discriminator: nn.Module,
+        config: AdversaryTraining,
+        noise: torch.Generator,
+        learning_rate: float | None = None,
+    ) -> None:
         self.discriminator = discriminator.train().to(memory_format=torch.channels_last)
         self.config = config
-        self.optimizer = adversarial_optimizer(discriminator, config.discriminator_learning_rate, config)
+        rate = learning_rate or config.discriminator_learning_rate
+        self.optimizer = adversarial_optimizer(discriminator, rate, config)
         self._noise = noise
         self._discriminator_loss = DISCRIMINATOR_LOSSES[config.objective]
 

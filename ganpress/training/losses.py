@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ganpress.basics.ranks import own_rows, ranks
+from ganpress.basics.ranks import own_rows, ranks, summed
 
 
 def gan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -116,6 +116,18 @@ def penalty_shares(count: int, generator: torch.Generator) -> Tensor:
 def distillation_loss(student_images: Tensor, teacher_images: Tensor) -> Tensor:
     """E_z ||g_teacher(z) - g_student(z)||^2 as a mean over pixels (Aguinaldo et al. 2019, eq. 3)."""
     return functional.mse_loss(student_images, teacher_images)
+
+
+def length_ratio(one: Tensor, other: Tensor, images: Tensor) -> Tensor:
+    """Norm of the gradient of `one` at `images` over that of `other`, detached; both scalars are computed from them.
+
+    Ranks share the norms of all their images, so that all weigh alike.
+    """
+    gradients = [torch.autograd.grad(loss, images, retain_graph=True)[0] for loss in (one, other)]
+    squares = torch.stack([gradient.square().sum() for gradient in gradients])
+    if ranks() > 1:
+        squares = summed(squares)
+    return torch.sqrt(squares[0] / squares[1].clamp(min=1e-30))
 
 
 def joint_loss(adversarial: Tensor, distillation: Tensor, alpha: float) -> Tensor:

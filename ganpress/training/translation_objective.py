@@ -38,7 +38,7 @@ class TranslationObjective:
     Args:
         config: weights of the terms.
         adaptors: 1x1 convolutions at the taps; None leaves L_distill out.
-        discriminator: the teacher's own, with its trained weights; None where there is none.
+        discriminator: what the student is trained against; None where there is none.
         paired: whether a source has a target of its own.
 
     Raises:
@@ -56,8 +56,8 @@ class TranslationObjective:
         _check_terms(config, discriminator is not None, adaptors is not None, paired)
         self._config, self._adaptors = config, adaptors
         self.adversary: TranslationAdversary | None = None
-        if discriminator is not None and needs_adversary(config):
-            self.adversary = TranslationAdversary(discriminator, config, conditional=paired)
+        if discriminator is not None and config.needs_discriminator:
+            self.adversary = TranslationAdversary(discriminator, config, paired, config.opponent_learning_rate)
         self._distance = functional.l1_loss if config.distance == "l1" else functional.mse_loss
         self.perceptual: nn.Module | None = None
         if config.lambda_perceptual > 0 and config.perceptual_weights is not None:
@@ -91,29 +91,24 @@ class TranslationObjective:
         return sum(weighted[1:], weighted[0])
 
 
-def needs_adversary(config: FeatureDistillation) -> bool:
-    """Whether a term reads the discriminator."""
-    return config.lambda_adversarial > 0 or config.lambda_feature_matching > 0
-
-
 def _check_terms(config: FeatureDistillation, has_discriminator: bool, has_taps: bool, paired: bool) -> None:
     """Check that every term with a weight can be computed.
 
     Raises:
         ConfigError: naming the weight.
     """
-    if needs_adversary(config) and not has_discriminator:
+    if config.needs_discriminator and not has_discriminator:
         raise ConfigError(
             f"lambda_adversarial is {config.lambda_adversarial:g} and lambda_feature_matching is "
             f"{config.lambda_feature_matching:g}, but this teacher comes without a discriminator (it was imported): "
-            "set both to 0, or train the teacher here"
+            "set discriminator to none, or train the teacher here"
         )
     if config.lambda_feature_matching > 0 and not paired:
         raise ConfigError(
             f"lambda_feature_matching is {config.lambda_feature_matching:g}, which compares a made image with its own "
             "target; unpaired data has none: set it to 0"
         )
-    if not (needs_adversary(config) or config.lambda_recon or config.lambda_perceptual or has_taps):
+    if not (config.needs_discriminator or config.lambda_recon or config.lambda_perceptual or has_taps):
         raise ConfigError(
             "nothing to learn: lambda_adversarial, lambda_recon, lambda_feature_matching and lambda_perceptual are 0, "
             f"and lambda_distill is {config.lambda_distill:g} or has no taps; "

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ganpress.config.training_section import GanTraining, GeneratorItem
+from ganpress.config.training_section import GanTraining, GeneratorItem, JointTraining
 from ganpress.config.translation_section import TranslationTraining
 from ganpress.data.prepared.arrays import open_split
 from ganpress.data.prepared.pairs import open_pairs
@@ -69,7 +69,7 @@ def _unconditional(
     return Trained(trained.generator, trained.discriminator, mirror, trained.curve)
 
 
-def gan_discriminator(config: GanTraining, size: int, channels: int, depth: int) -> Blueprint:
+def gan_discriminator(config: GanTraining | JointTraining, size: int, channels: int, depth: int) -> Blueprint:
     """The discriminator of images of latents, of the configured depth, else of `depth`."""
     shape: dict[str, Argument] = {"size": size, "channels": channels}
     depth = config.discriminator_depth or depth

@@ -12,7 +12,7 @@ from ganpress.training.distillation_step import DistillationSetup
 from models.builders import Blueprint
 from models.families import family_of
 from models.family import Argument, Canvas
-from tasks.shared.generator_training import prepared
+from tasks.shared.generator_training import fresh, prepared
 from tasks.shared.stage import Stage
 
 
@@ -56,15 +56,21 @@ def data_inputs(stage: Stage) -> list[Path]:
 def distillation_setup(
     stage: Stage, teacher: nn.Module, config: FeatureDistillation, builder: str
 ) -> DistillationSetup:
-    """What networks of a builder are distilled from: the teacher, its discriminator and the prepared pairs."""
+    """What networks of a builder are distilled from: the teacher, a discriminator and the prepared pairs."""
     data = open_pairs(prepared(stage), "train")
-    return DistillationSetup(teacher, teacher_discriminator(stage), data, config, distilled_taps(config, builder))
+    return DistillationSetup(teacher, _opponent(stage, config), data, config, distilled_taps(config, builder))
 
 
-def teacher_discriminator(stage: Stage) -> nn.Module | None:
-    """The teacher's own discriminator, trained on with its student; None where the teacher was imported without."""
+def _opponent(stage: Stage, config: FeatureDistillation) -> nn.Module | None:
+    """The discriminator that a student is trained against; None where there is none, or the teacher came without.
+
+    A fresh one is built like the teacher's.
+    """
     path = stage.artifact("teacher") / "discriminator.safetensors"
-    return load_model(path)[0].to(stage.device) if path.exists() else None
+    if not (config.needs_discriminator and path.exists()):
+        return None
+    inherited, blueprint = load_model(path)
+    return fresh(stage, blueprint) if config.discriminator == "fresh" else inherited.to(stage.device)
 
 
 def distilled_taps(config: FeatureDistillation, builder: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from ganpress.config.translation_section import FeatureDistillation
@@ -141,6 +142,25 @@ def test_each_term_reaches_the_student_and_never_the_teacher(term):
     assert any(moved(judges, setup.discriminator)) == reads_discriminator
     assert ("discriminator_loss" in losses) == reads_discriminator
     assert ("adaptors" in step.state) == (term == "lambda_distill")
+
+
+def test_a_slowed_discriminator_learns_at_a_tenth_of_the_rate():
+    rates = {}
+    for way in ("inherited", "slowed", "fresh"):
+        step, _, _ = one_step(only("lambda_adversarial", discriminator=way, decay_fraction=0.5))
+        step(16)
+        rates[way] = step.state["discriminator_optimizer"].param_groups[0]["lr"]
+    assert rates["inherited"] == rates["fresh"]
+    assert rates["slowed"] == pytest.approx(rates["inherited"] / 10)
+
+
+def test_without_a_discriminator_its_terms_are_left_out():
+    step, setup, _ = one_step(config(discriminator="none"))
+    judges = bytes_of(setup.discriminator)
+    assert set(step(0)) == {"recon", "distill"}
+    assert not any(moved(judges, setup.discriminator))
+    with pytest.raises(ValidationError, match="reads a discriminator, and discriminator is 'none': set it to 0"):
+        config(discriminator="none", lambda_feature_matching=1)
 
 
 def test_distill_trains_every_adaptor_and_nothing_behind_the_last_tap():
@@ -342,9 +362,11 @@ def test_tap_that_is_no_layer():
 
 
 def test_teacher_without_discriminator_needs_no_adversarial_term():
-    with pytest.raises(ConfigError, match=r"lambda_adversarial is 1 and .* without a discriminator .*: set both to 0"):
+    with pytest.raises(
+        ConfigError, match=r"lambda_adversarial is 1 and .* without a discriminator .*: set discriminator to none"
+    ):
         distil()
-    assert "adversarial" not in distil(lambda_adversarial=0, train_images=4).curve[0].losses
+    assert "adversarial" not in distil(discriminator="none", train_images=4).curve[0].losses
 
 
 def test_feature_matching_needs_pairs():

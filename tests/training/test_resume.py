@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ganpress.config.judge_section import JudgeConfig
-from ganpress.config.training_section import DistillationTraining, GanTraining, SupernetConfig
+from ganpress.config.training_section import DistillationTraining, GanTraining, JointTraining, SupernetConfig
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.errors import CheckpointError
 from ganpress.training.distillation import JointTerm, train_student
@@ -28,6 +28,7 @@ GAN = GanTraining(
     discriminator_steps=1,
     ema_half_life_images=40,
 )
+JOINT = JointTraining(objective="gan", discriminator_learning_rate=1e-3, beta1=0.5)
 DISTILLATION = DistillationTraining(
     train_images=160, batch_size=8, learning_rate=1e-3, beta1=0.5, ema_half_life_images=40
 )
@@ -71,9 +72,10 @@ def wgan_config(**options):
     return GAN.model_copy(update={"objective": "wgan", "discriminator_steps": 2, **options})
 
 
-def student(images, joint, config=DISTILLATION):
+def student(images, joint, config=DISTILLATION, gradient_ratio=None):
     def run(checkpointing, on_samples):
-        term = JointTerm(build(wdcgan_discriminator, 2, 16, 1, True), images, GAN, 0.01) if joint else None
+        discriminator = build(wdcgan_discriminator, 2, 16, 1, True)
+        term = JointTerm(discriminator, images, JOINT, 0.01, gradient_ratio) if joint else None
         made, teacher = build(wdcgan_generator, "2", 16, 1), build(wdcgan_generator, "3", 16, 1)
         return train_student(made, teacher, config, TrainingRun(1, "student", checkpointing, on_samples), term).student
 
@@ -103,6 +105,7 @@ TRAINERS = {
     "student-mse": lambda images: student(images, joint=False),
     "student-kept": lambda images: student(images, False, DISTILLATION.model_copy(update={"teacher_images": 50})),
     "student-joint": lambda images: student(images, joint=True),
+    "student-balanced": lambda images: student(images, joint=True, gradient_ratio=0.5),
     "supernet": supernet,
 }
 
