@@ -58,10 +58,10 @@ def distillation_setup(
 ) -> DistillationSetup:
     """What networks of a builder are distilled from: the teacher, a discriminator and the prepared pairs."""
     data = open_pairs(prepared(stage), "train")
-    return DistillationSetup(teacher, _opponent(stage, config), data, config, distilled_taps(config, builder))
+    return DistillationSetup(teacher, opponent_of(stage, config), data, config, distilled_taps(config, builder))
 
 
-def _opponent(stage: Stage, config: FeatureDistillation) -> nn.Module | None:
+def opponent_of(stage: Stage, config: FeatureDistillation) -> nn.Module | None:
     """The discriminator that a student is trained against; None where there is none, or the teacher came without.
 
     A fresh one is built like the teacher's.

@@ -10,11 +10,14 @@ import torch
 
 from ganpress.config.base import read_yaml
 from ganpress.config.params import merge_overlay
+from ganpress.config.translation_section import FeatureDistillation
 from ganpress.errors import BudgetError, CheckpointError, ConfigError, DataError, QualityGateFailed
-from ganpress.files.checkpoint import load_model
+from ganpress.files.checkpoint import load_model, save_model
 from ganpress.tracking import StageRun
+from models.builders import Blueprint
 from models.elastic import Spec
 from tasks import candidate, control, judge, search, student, subnet, supernet, teacher
+from tasks.shared.conditional_stages import opponent_of
 from tasks.shared.generator_training import identity
 from tasks.shared.stage import Stage
 
@@ -202,6 +205,35 @@ def test_a_teacher_within_its_limits_is_taken_and_one_beyond_is_refused(copied):
     ):
         execute(copied, teacher, "teacher", teacher=limits)
     assert (out / "generator.safetensors").exists()
+
+
+def test_each_discriminator_teaches_another_student(copied):
+    heads = set()
+    for way in ("inherited", "slowed", "fresh"):
+        joint = {"adversarial": {"discriminator": way}, "items": {"d1-joint": {"gradient_ratio": 1.0}}}
+        out = execute(copied, student, "student", "d1-joint", student=joint)
+        generator, _ = load_model(out / "generator.safetensors")
+        assert torch.isfinite(generator.head.weight).all()
+        heads.add(generator.head.weight.detach().numpy().tobytes())
+    assert len(heads) == 3
+
+
+def test_a_conditional_student_gets_the_discriminator_that_it_asks_for(tmp_path):
+    blueprint = Blueprint("patch_discriminator", {"in_channels": 2, "ndf": 2, "layers": 2})
+    trained = blueprint.build()
+    save_model(tmp_path / "artifacts" / "teacher" / "discriminator.safetensors", trained, blueprint)
+    stage = Stage("student", "s", tmp_path, {"seed": 1})
+
+    def opponent(way):
+        training = read_yaml(CHECKOUT / "recipes" / "smoke_paired.yaml")["student"]["training"]
+        return opponent_of(stage, FeatureDistillation.model_validate(training | {"discriminator": way}))
+
+    def first(network):
+        return next(network.parameters()).detach().numpy().tobytes()
+
+    assert opponent("none") is None
+    assert first(opponent("inherited")) == first(opponent("slowed")) == first(trained)
+    assert first(opponent("fresh")) == first(opponent("fresh")) != first(trained)
 
 
 def test_data_smaller_than_the_batch(copied):

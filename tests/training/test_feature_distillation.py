@@ -362,9 +362,7 @@ def test_tap_that_is_no_layer():
 
 
 def test_teacher_without_discriminator_needs_no_adversarial_term():
-    with pytest.raises(
-        ConfigError, match=r"lambda_adversarial is 1 and .* without a discriminator .*: set discriminator to none"
-    ):
+    with pytest.raises(ConfigError, match=r"is 1 and .* without a discriminator .*: set discriminator to none"):
         distil()
     assert "adversarial" not in distil(discriminator="none", train_images=4).curve[0].losses
 
