@@ -210,7 +210,8 @@ def test_a_teacher_within_its_limits_is_taken_and_one_beyond_is_refused(copied):
 def test_each_discriminator_teaches_another_student(copied):
     heads = set()
     for way in ("inherited", "slowed", "fresh"):
-        joint = {"adversarial": {"discriminator": way}, "items": {"d1-joint": {"gradient_ratio": 1.0}}}
+        item = {"depth": 1, "loss": "joint", "gradient_ratio": 1.0}
+        joint = {"adversarial": {"discriminator": way}, "items": {"d1-joint": item}}
         out = execute(copied, student, "student", "d1-joint", student=joint)
         generator, _ = load_model(out / "generator.safetensors")
         assert torch.isfinite(generator.head.weight).all()
