@@ -16,6 +16,7 @@ from flows.commands.demo import demo
 from flows.commands.doctor import doctor
 from flows.commands.import_ import import_
 from flows.commands.promote import promote, rollback
+from flows.commands.report import report
 from flows.commands.run import run
 from flows.commands.serve import serve
 from flows.commands.status import status
@@ -34,7 +35,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, status, compare, compress, apply, ui, doctor, cost, targets, serve, demo, promote, rollback):
+for command in (
+    run,
+    status,
+    report,
+    compare,
+    compress,
+    apply,
+    ui,
+    doctor,
+    cost,
+    targets,
+    serve,
+    demo,
+    promote,
+    rollback,
+):
     app.command()(command)
 app.command(name="import")(import_)
 if isinstance(data, typer.Typer):

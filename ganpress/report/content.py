@@ -133,6 +133,8 @@ class ReportInputs:
     """`family:spec` of the network behind each reference, where known."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """md5 of the main file of a reference: `data`, `prepare`, `teacher`, `export/subnet-int8`, …"""
+    edge_files: Mapping[str, str] = field(default_factory=dict)
+    """Where the file of each export lies, seen from the report's folder."""
     machine: Sequence[Fact] = ()
     peaks: Peaks | None = None
     """What that machine reaches at most."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ganpress.report.content import Measured, ReportInputs
+from ganpress.report.intervals import difference_of, interval_of
 from ganpress.report.notation import (
     Writer,
     write_bytes,
@@ -15,7 +16,7 @@ from ganpress.report.notation import (
 
 POOR_TEACHER = 0.5
 """Below this share of the way from noise to real images, the report warns."""
-POOR_FID_RATIO = 10
+POOR_FID_RATIO = 20
 """Above so many times the FID of real images, the report warns."""
 POOR_RECALL = 0.02
 """Below it a teacher has hardly anything of what real images vary in."""
@@ -40,6 +41,10 @@ class Headline:
     sentence: str
     tiles: list[Tile]
     warning: str | None = None
+    file: str | None = None
+    """Where the file lies, seen from the report's folder."""
+    sure: str | None = None
+    """How sure the choice is, in a sentence."""
 
 
 def headline(inputs: ReportInputs) -> Headline:
@@ -52,13 +57,31 @@ def headline(inputs: ReportInputs) -> Headline:
     target = inputs.target(best)
     files = f"on disk, teacher .safetensors to edge {target.suffix if target else 'file'}"
     tiles = [
-        _cost_tile(inputs, best, "parameters", "fewer parameters", write_compact, "weights and biases"),
-        _cost_tile(inputs, best, "macs_exact", "fewer MACs", write_compact, "macs_exact of one image"),
+        _quality_tile(inputs, best),
         _cost_tile(inputs, best, "size_bytes", "smaller file", write_bytes, files),
         _speed_tile(inputs, best),
-        _quality_tile(inputs, best),
+        _cost_tile(inputs, best, "macs_exact", "fewer MACs", write_compact, "macs_exact of one image"),
+        _cost_tile(inputs, best, "parameters", "fewer parameters", write_compact, "weights and biases"),
     ]
-    return Headline(best.reference, sentence, [tile for tile in tiles if tile is not None], warning(inputs))
+    shown = [tile for tile in tiles if tile is not None]
+    file = inputs.edge_files.get(best.reference)
+    return Headline(best.reference, sentence, shown, warning(inputs), file, _how_sure(inputs, best))
+
+
+def _how_sure(inputs: ReportInputs, best: Measured) -> str | None:
+    """Whether the difference to the teacher is more than the draw of images; None where no interval was measured."""
+    metrics = (inputs.main_metric, inputs.metric("fid"))
+    found = ((one, gap) for one in metrics if one is not None and (gap := difference_of(best, one)) is not None)
+    metric, gap = next(found, (None, None))
+    if metric is None or gap is None:
+        return None
+    value, low, high = gap
+    ends = f"95 % interval {write_score(low)} to {write_score(high)}".replace("-", "−")
+    distance = f"Its {metric.title} differs from the teacher's by {value:+.3f} ({ends})".replace("-", "−", 1)
+    if low <= 0 <= high:
+        return f"{distance}: over draws of images, the two can't be told apart."
+    better = (value > 0) == (metric.direction == "higher")
+    return f"{distance}: over draws of images, it is {'better' if better else 'worse'}."
 
 
 def _why(inputs: ReportInputs) -> str:
@@ -117,7 +140,9 @@ def _quality_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
     retained, teacher = inputs.retained(best, metric), inputs.teacher.metrics.get(metric.raw)
     if retained is None or teacher is None:
         return None
-    detail = f"{write_score(teacher)} → {write_score(best.metrics[metric.raw])}"
+    ends = interval_of(best, metric)
+    sure = f" ({write_score(ends[0])} to {write_score(ends[1])})" if ends else ""
+    detail = f"{write_score(teacher)} → {write_score(best.metrics[metric.raw])}{sure}"
     real = inputs.data.real_score(metric.base)
     floor = f"; real {real[0].split} images: {write_score(real[1])}" if real else ""
     return Tile(write_share(retained), f"of the teacher's {metric.title}", detail, metric.protocol + floor)

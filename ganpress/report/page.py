@@ -23,7 +23,7 @@ from ganpress.report.gains import gains
 from ganpress.report.headline import Headline, headline
 from ganpress.report.lineage.graph_picture import BOX_HEIGHT, BOX_WIDTH, Lineage, lay_out
 from ganpress.report.lineage.origins import lineage_edges
-from ganpress.report.notation import write_count, write_score
+from ganpress.report.notation import MetricName, write_count, write_score
 from ganpress.report.pictures.image_strips import Strip, interpolation_strips, sample_strips
 from ganpress.report.pictures.label_pictures import LabelColour, label_legend
 from ganpress.report.pictures.sample_strips import changed_strips, step_records
@@ -71,6 +71,12 @@ class Content:
     roofline_table: Table | None
     lineage: Lineage
     caveats: Sequence[str]
+
+    @property
+    def metrics(self) -> list[MetricName]:
+        """The quality metrics of the page, each once."""
+        found = {name.title: name for name in self.inputs.metric_names() if name.is_measurement}
+        return list(found.values())
 
     @property
     def drawings(self) -> list[Drawing]:

@@ -69,6 +69,11 @@ def read_inputs(stage: Stage) -> ReportInputs:
             params, selection.chosen.network if selection else None, search.best.spec if search else None
         ),
         digests=_digests(stage.root, params),
+        edge_files={
+            f"export/{item}": f"../{file.relative_to(artifacts).as_posix()}"
+            for item in params.export.items
+            if (file := find_edge_file(artifacts / "export" / item)) is not None
+        },
         machine=machine_facts(artifacts),
         peaks=read_peaks(artifacts / "evaluate"),
         steps=step_samples(artifacts / "evaluate", params.seed),

@@ -57,12 +57,32 @@ def test_headline_and_summary_are_the_measured_ratios(inputs: ReportInputs) -> N
     assert values["latency_ratio"] == best["latency_ratio"]
     assert values["is_retained"] == pytest.approx(best["is_1000_judge"] / teacher["is_1000_judge"])
     assert [tile.label for tile in headline(inputs).tiles] == [
-        "fewer parameters",
-        "fewer MACs",
+        "of the teacher's IS",
         "smaller file",
         "faster",
-        "of the teacher's IS",
+        "fewer MACs",
+        "fewer parameters",
     ]
+
+
+def test_headline_says_how_sure_the_choice_is(inputs: ReportInputs) -> None:
+    best = inputs.best_edge_file()
+    name = "fid_difference_1000_test_judge"
+    for low, high, words in (
+        (-1.0, 2.0, "can't be told apart"),
+        (0.2, 2.0, "it is worse"),
+        (-2.0, -0.1, "it is better"),
+    ):
+        known = Measured(
+            best.reference, {**best.metrics, name: (low + high) / 2, f"{name}_low": low, f"{name}_high": high}
+        )
+        others = [known if one.reference == best.reference else one for one in inputs.generators]
+        sentence = headline(dataclasses.replace(inputs, generators=others)).sure
+        assert words in sentence
+        assert f"Its FID differs from the teacher's by {(low + high) / 2:+.3f}".replace("-", "−") in sentence
+    without = {key: value for key, value in best.metrics.items() if "difference" not in key}
+    others = [Measured(one.reference, without) if one is best else one for one in inputs.generators]
+    assert headline(dataclasses.replace(inputs, generators=others)).sure is None
 
 
 def with_teacher_score(inputs: ReportInputs, score: float) -> ReportInputs:
@@ -90,7 +110,7 @@ def test_a_teacher_far_from_real_images_or_without_variety_is_warned_of(inputs: 
 
 
 def test_headline_shows_what_real_images_score(inputs: ReportInputs) -> None:
-    assert headline(inputs).tiles[-1].protocol == "1,000 images · judge; real test images: 9.410"
+    assert headline(inputs).tiles[0].protocol == "1,000 images · judge; real test images: 9.410"
 
 
 def test_retained_share_of_a_distance_is_teacher_over_own(inputs: ReportInputs) -> None:

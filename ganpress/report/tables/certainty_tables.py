@@ -7,6 +7,7 @@ from functools import partial
 from ganpress.registries import METRICS
 from ganpress.report.content import GROUPS, Measured, ReportInputs
 from ganpress.report.figures.quality_figures import GROUP_NAMES
+from ganpress.report.intervals import difference_of, interval_of
 from ganpress.report.notation import MISSING, MetricName, write_score
 from ganpress.report.tables.grid import Cell, Heading, Row, RowGroup, Table
 from ganpress.report.tables.result_tables import ordered
@@ -16,7 +17,7 @@ def certainty_table(inputs: ReportInputs) -> Table | None:
     """Scores with their intervals, and differences to the teacher, bold where they are real; None where none are."""
     bases = [base for base, metric in METRICS.items() if metric.interval is not None]
     metrics = [metric for base in bases if (metric := inputs.metric(base)) is not None]
-    metrics = [metric for metric in metrics if any(_ends(one, metric) for one in inputs.generators)]
+    metrics = [metric for metric in metrics if any(interval_of(one, metric) for one in inputs.generators)]
     if not metrics:
         return None
     columns = [column for metric in metrics for column in _columns(metric)]
@@ -55,24 +56,18 @@ def _row(inputs: ReportInputs, one: Measured, columns: Sequence[_Column]) -> Row
     return Row(one.reference, one.group, cells, inputs.networks.get(one.reference, ""))
 
 
-def _ends(one: Measured, metric: MetricName) -> tuple[float, float] | None:
-    """Ends of the interval of a score."""
-    low, high = (one.metrics.get(f"{metric.raw}_{end}") for end in ("low", "high"))
-    return None if low is None or high is None else (low, high)
-
-
 def _with_interval(one: Measured, metric: MetricName) -> Cell:
-    value, ends = one.metrics.get(metric.raw), _ends(one, metric)
+    value, ends = one.metrics.get(metric.raw), interval_of(one, metric)
     if value is None:
         return Cell(MISSING, None)
     return Cell(write_score(value) + (_written(*ends) if ends else ""), value)
 
 
 def _difference(one: Measured, metric: MetricName) -> Cell:
-    name = metric.raw.replace(metric.base, f"{metric.base}_difference", 1)
-    value, low, high = (one.metrics.get(f"{name}{end}") for end in ("", "_low", "_high"))
-    if value is None or low is None or high is None:
+    found = difference_of(one, metric)
+    if found is None:
         return Cell(MISSING, None)
+    value, low, high = found
     return Cell(f"{value:+.3f}".replace("-", "−") + _written(low, high), value, best=low > 0 or high < 0)
 
 

@@ -1,0 +1,30 @@
+"""`ganpress report`."""
+
+from typing import Annotated
+
+import typer
+
+from flows.options import Recipe, Settings
+
+
+def report(
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    recipe: Recipe = None,
+    set_: Settings = None,
+) -> None:
+    """Say where the report of the last run is: which file to ship, is it good enough, what did it cost, how sure."""
+    from flows.environment import find_root
+    from flows.worktree import find_workspace
+    from ganpress.errors import DataError
+
+    root = find_root()
+    workspace = find_workspace(root, recipe, set_ or ()).root if recipe or set_ else root
+    page = workspace / "artifacts" / "report" / "report.html"
+    if not page.is_file():
+        raise DataError(f"{page} does not exist; `ganpress run` writes it")
+    typer.echo(page)
+    if open_:
+        import webbrowser
+
+        if not webbrowser.open(page.as_uri()):
+            raise DataError(f"no browser could be started; open {page} yourself")
