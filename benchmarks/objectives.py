@@ -1,7 +1,9 @@
 """Objectives of teachers beside each other: same data, same images shown, several seeds.
 
     python -m benchmarks.objectives [--project DIR] [--depth 8] [--images 60000] [--seeds 3] [--gamma 0.1 1 10]
+    python -m benchmarks.objectives --augment --few 300 1000 [--project DIR] …
 
+The second form trains by `gan` on the first so many pictures alone, with and without DiffAugment.
 Takes the prepared pictures and the judge of a chain that has run. FID, IS where the judge knows classes, and recall of
 5,000 pictures of the averaged generator.
 """
@@ -14,7 +16,7 @@ from pathlib import Path
 import torch
 
 from ganpress.config.training_section import GanTraining
-from ganpress.data.prepared.arrays import open_split, read_meta
+from ganpress.data.prepared.arrays import ImageArray, open_split
 from ganpress.data.prepared.generator_inputs import LatentInputs
 from ganpress.metrics.distributions.frechet import frechet_distance_of_features
 from ganpress.metrics.distributions.inception_score import inception_score
@@ -43,6 +45,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--gamma", type=float, nargs="+", default=[0.1, 1.0, 10.0])
+    parser.add_argument("--augment", action="store_true")
+    parser.add_argument("--few", type=int, nargs="+")
     options = parser.parse_args()
     torch.set_num_threads(1)
     artifacts = options.project / "artifacts"
@@ -55,23 +59,28 @@ def main() -> None:
     ways |= {
         f"r3gan {gamma:g}": {"objective": "r3gan", "beta1": 0.0, "gradient_penalty": gamma} for gamma in options.gamma
     }
-    for name, way in ways.items():
-        config = GanTraining.model_validate({**SHIPPED, **way, "train_images": options.images})
-        started = time.process_time()
-        found = [_one(artifacts, judge, real, config, options.depth, seed) for seed in range(options.seeds)]
-        _show(name, found, (time.process_time() - started) / options.seeds)
+    if options.augment:
+        gan = ways["gan"]
+        ways = {f"gan {augment}": {**gan, "augment": augment} for augment in ("none", "diffaugment")}
+    images = open_split(artifacts / "prepare", "train")
+    for count in options.few or [len(images)]:
+        few = ImageArray(images.pixels[:count], images.labels[:count], images.name)
+        print(f"{count:,} pictures, d = {options.depth}, {options.images:,} shown, {options.seeds} seeds; mean [range]")
+        for name, way in ways.items():
+            config = GanTraining.model_validate({**SHIPPED, **way, "train_images": options.images})
+            started = time.process_time()
+            found = [_one(few, judge, real, config, options.depth, seed) for seed in range(options.seeds)]
+            _show(name, found, (time.process_time() - started) / options.seeds)
 
 
 def _one(
-    artifacts: Path, judge: Judge, real: Neighbourhood, config: GanTraining, depth: int, seed: int
+    images: ImageArray, judge: Judge, real: Neighbourhood, config: GanTraining, depth: int, seed: int
 ) -> dict[str, float]:
-    meta = read_meta(artifacts / "prepare")
     torch.manual_seed(seed)
-    generator = wdcgan_generator(str(depth), meta.size, meta.channels)
-    discriminator = wdcgan_discriminator(depth, meta.size, meta.channels, config.gradient_penalty is None)
+    generator = wdcgan_generator(str(depth), images.size, images.channels)
+    discriminator = wdcgan_discriminator(depth, images.size, images.channels, config.gradient_penalty is None)
     for network in (generator, discriminator):
         network.apply(initialize_weights)
-    images = open_split(artifacts / "prepare", "train")
     trained = train_gan(generator, discriminator, images, config, TrainingRun(seed, "bench")).generator
     seen = judge_batches(generated_batches(trained, input_batches(LatentInputs(), 99, "bench", MEASURED)), judge)
     found = {"fid": frechet_distance_of_features(real.features, seen.features)}

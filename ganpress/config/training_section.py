@@ -49,6 +49,9 @@ class AdversaryTraining(Section):
     """WGAN: clip critic weights to [-c, c] after each step (Arjovsky 2017)."""
     gradient_penalty: PositiveWeight | None = None
     """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017). R3GAN: gamma of both penalties."""
+    augment: Literal["none", "diffaugment"] = "none"
+    """What is done to images before the discriminator sees them. `diffaugment`: colours, shifts and cut-outs, of real
+    and made ones alike (Zhao et al. 2020), so that a few hundred pictures are not learnt by heart."""
     bf16: bool = False
     """Convolutions in bfloat16 while training, weights in float32, as in conditional trainings."""
     tf32: bool = False

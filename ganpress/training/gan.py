@@ -12,6 +12,7 @@ from ganpress.config.training_section import AdversaryTraining, GanTraining
 from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.read_ahead import ahead_for
 from ganpress.training.arithmetic import autocast
+from ganpress.training.augmentation import augmented, draw_changes
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
 from ganpress.training.losses import (
@@ -58,6 +59,7 @@ class Adversary:
     def update(self, real: Tensor, fake: Tensor) -> Tensor:
         """Train the discriminator to tell `real` from `fake` (N, C, H, W); returns its detached loss."""
         self.discriminator.requires_grad_(True)
+        real, fake = self._shown(real), self._shown(fake)
         loss = self._discriminator_loss(self._judged(real), self._judged(fake))
         if self.config.gradient_penalty is not None:
             loss = loss + self.config.gradient_penalty * self._penalty(real, fake)
@@ -68,10 +70,17 @@ class Adversary:
             clip_weights_(self.discriminator, self.config.weight_clip)
         return loss.detach()
 
-    def draw(self, stream: torch.Generator, batch_size: int) -> None:
-        """Draw from a stream what an update on a whole batch draws from its own."""
+    def draw(self, stream: torch.Generator, batch_size: int, generator_too: bool = True) -> None:
+        """Draw from a stream what an update on a whole batch, and the generator's loss, draw from their own."""
+        self._draw_changes(stream, batch_size, 2)
         if self.config.gradient_penalty is not None and self.config.objective == "wgan":
             penalty_shares(batch_size, stream)
+        if generator_too:
+            self._draw_changes(stream, batch_size, 2 if self.config.objective == "r3gan" else 1)
+
+    def _draw_changes(self, stream: torch.Generator, batch_size: int, times: int) -> None:
+        for _ in range(times if self.config.augment != "none" else 0):
+            draw_changes(stream, batch_size)
 
     def _penalty(self, real: Tensor, fake: Tensor) -> Tensor:
         if self.config.objective == "r3gan":
@@ -81,12 +90,17 @@ class Adversary:
     def generator_loss(self, fake: Tensor, real: Tensor) -> Tensor:
         """How far `fake` is from passing as real, or as `real`; gradients reach the generator only."""
         self.discriminator.requires_grad_(False)
+        fake = self._shown(fake)
         if self.config.objective == "r3gan":
             with torch.no_grad():
-                judged = self._judged(real)
+                judged = self._judged(self._shown(real))
             return r3gan_generator_loss(judged, self._judged(fake))
         loss = wgan_generator_loss if self.config.objective == "wgan" else gan_generator_loss
         return loss(self._judged(fake))
+
+    def _shown(self, images: Tensor) -> Tensor:
+        """The images as the discriminator sees them."""
+        return images if self.config.augment == "none" else augmented(images, self._noise)
 
     def _judged(self, images: Tensor) -> Tensor:
         with autocast(self.config, images.device):
@@ -143,7 +157,7 @@ def train_gan(
 
     def draw_rest(stream: torch.Generator) -> None:
         draw_latents(stream)
-        adversary.draw(stream, config.batch_size)
+        adversary.draw(stream, config.batch_size, config.discriminator_steps == 1)
 
     batches = images.random_batches(random, config.batch_size, share, ahead_for(device, draw_rest))
     images_per_step = config.batch_size * config.discriminator_steps

@@ -102,6 +102,7 @@ def generator() -> torch.Generator:
 
 TRAINERS = {
     "gan": latent(unconditional.gan(IMAGES, GAN)),
+    "gan-augmented": latent(unconditional.gan(IMAGES, GAN.model_copy(update={"augment": "diffaugment"}))),
     "wgan-clip": latent(unconditional.gan(IMAGES, GAN.model_copy(update={"objective": "wgan", "weight_clip": 0.05}))),
     "wgan-gp": latent(
         unconditional.gan(IMAGES, GAN.model_copy(update={"objective": "wgan", "gradient_penalty": 10.0}))

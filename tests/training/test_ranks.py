@@ -19,7 +19,7 @@ PROGRAM = Path(__file__).with_name("rank_trainings.py")
 MARK = "GANPRESS_TEST_RANKS"
 """Environment variable by which a test knows the processes that it has started."""
 EXACT = (
-    *("gan", "wgan-clip", "wgan-gp", "r3gan", "student", "student-kept", "student-joint", "supernet"),
+    *("gan", "gan-augmented", "wgan-clip", "wgan-gp", "r3gan", "student", "student-kept", "student-joint", "supernet"),
     *("spade", "cyclegan, no pool", "distil-paired", "distil-unpaired", "distil-supernet"),
 )
 OTHERWISE = {

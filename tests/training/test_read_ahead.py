@@ -18,7 +18,8 @@ from rank_trainings import IMAGES, TRAINERS, drawn
 
 
 @pytest.mark.parametrize(
-    "name", ["gan", "wgan-gp", "student-joint", "pix2pix", "cyclegan", "distil-paired", "distil-supernet"]
+    "name",
+    ["gan", "gan-augmented", "wgan-gp", "student-joint", "pix2pix", "cyclegan", "distil-paired", "distil-supernet"],
 )
 def test_a_training_reads_ahead_and_is_the_same(name, monkeypatch):
     trainer = TRAINERS[name]

@@ -101,6 +101,7 @@ TRAINERS = {
     "wgan-clip": lambda images: gan(images, wgan_config(weight_clip=0.05)),
     "wgan-gp": lambda images: gan(images, wgan_config(gradient_penalty=10.0)),
     "r3gan": lambda images: gan(images, wgan_config(objective="r3gan", gradient_penalty=1.0)),
+    "gan-augmented": lambda images: gan(images, GAN.model_copy(update={"augment": "diffaugment"})),
     "gan-bf16": lambda images: gan(images, GAN.model_copy(update={"bf16": True})),
     "student-mse": lambda images: student(images, joint=False),
     "student-kept": lambda images: student(images, False, DISTILLATION.model_copy(update={"teacher_images": 50})),
