@@ -77,6 +77,7 @@ def _settings(config: ExportConfig, item: ExportItem) -> ExportSettings:
         number_type="float32" if item.number_type == "auto" else item.number_type,
         form=None if item.form == "auto" else item.form,
         packed=item.packed,
+        any_size=item.any_size,
         tolerance=config.tolerance,
         min_snr_db=config.min_snr_db,
         latency_rounds=config.latency_rounds,

@@ -42,6 +42,7 @@ def compress(
         ),
     ] = "ptq",
     target: Annotated[str, typer.Option(help="Runtime, see `ganpress targets`.", callback=one_line(64))] = "onnx",
+    any_size: Annotated[bool, typer.Option("--any-size", help="Let the file take pictures of any size.")] = False,
     example_input: ExampleInput = None,
     inputs: Inputs = None,
     output: Output = None,
@@ -61,7 +62,7 @@ def compress(
         weights_key, trust,
     )  # fmt: skip
     made = compressing.compress(
-        request.source, out, data=data, method=method, target=target, request=request, say=typer.echo
+        request.source, out, data=data, method=method, target=target, any_size=any_size, request=request, say=typer.echo
     )
     typer.echo("\n".join(_lines(made)))
 

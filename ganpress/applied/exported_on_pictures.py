@@ -28,6 +28,8 @@ from ganpress.structure.receptive_field import ReceptiveField
 LABELS = "one-hot labels: "
 """How the meaning of an input begins that holds a channel for each label."""
 SUFFIX = ".png"
+LARGEST_SIDE = 1024
+"""Pixels of a tile's side, where the file takes pictures of any size; it bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,10 @@ class ExportedGenerator:
     def plan(self, picture: Pixels, overlap: int | None = None) -> Plan:
         """The tiles for a picture (C, H, W); see `plan_tiles`."""
         height, width = picture.shape[1:]
-        return plan_tiles((height, width), (self.tile[0], self.tile[1]), self.field, overlap)
+        tile = self.tile[0], self.tile[1]
+        if self.card.any_size:
+            tile = whole_or_part(height, self.field.stride), whole_or_part(width, self.field.stride)
+        return plan_tiles((height, width), tile, self.field, overlap)
 
     def read(self, path: Path) -> Pixels:
         """Read a picture, (C, H, W): in the colours that the file reads, or label ids.
@@ -107,6 +112,11 @@ class ExportedGenerator:
 
     def _as_one_hot(self, pixels: Pixels) -> Tensor:
         return one_hot(torch.from_numpy(np.ascontiguousarray(pixels))[None], self.channels)
+
+
+def whole_or_part(length: int, stride: int) -> int:
+    """Side of a tile of a file that takes any: all of the picture, unless memory would grow beyond bounds."""
+    return min(-(-length // stride), LARGEST_SIDE // stride) * stride
 
 
 def _read_ids(path: Path, classes: int) -> Pixels:

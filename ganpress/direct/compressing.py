@@ -98,6 +98,7 @@ def compress(
     method: str = "ptq",
     target: str = "onnx",
     seed: int = 0,
+    any_size: bool = False,
     request: ImportRequest | None = None,
     say: Callable[[str], None] = logger.info,
 ) -> Compressed:
@@ -112,6 +113,7 @@ def compress(
         method: `ptq`, `qad`, `w4a8`, `w4`, `qad-w3a8`, `float`, or `int8` of the target's own quantizer.
         target: one of `ganpress targets`.
         seed: of latents, and of what is chosen for calibration.
+        any_size: whether the file takes pictures of any height and width; see `ganpress.edge.forms.any_size`.
         request: further options of `ganpress import`; the arguments above lie over it.
         say: is told what is being done.
 
@@ -137,7 +139,7 @@ def compress(
     check_generator(brought.generator, calibration, "calibration inputs")
     say(f"2/5 compressing by {method}, calibrated on {len(calibration)} inputs")
     with whole_folder(out) as folder:
-        made = _write(folder, brought, runtime, method, calibration, shown, seed, say)
+        made = _write(folder, brought, runtime, method, calibration, shown, seed, any_size, say)
         say(f"5/5 drawing {min(len(shown), SHOWN_INPUTS)} pictures before and after")
         runner = runtime.open(made.file, THREADS)
         result = replace(made, decibels=_decibels(brought.generator, runner, shown_names, shown), notes=brought.notes)
@@ -166,6 +168,7 @@ def _write(
     calibration: Tensor,
     shown: Tensor,
     seed: int,
+    any_size: bool,
     say: Callable[[str], None],
 ) -> Compressed:
     original, blueprint = brought.generator, brought.blueprint
@@ -183,7 +186,7 @@ def _write(
             record.save(folder / "compression.json")
     number_type = method if item is None and method != "float" else "float32"
     say(f"3/5 writing the file for {target.title}, and comparing it with torch")
-    settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS)
+    settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS, any_size=any_size)
     ranges = calibration if number_type == "int8" else None
     facts, proof = proven_export(target, model, folder / edge_name(target.name), shown, settings, ranges, seed)
     say("4/5 timing the generator before and after")

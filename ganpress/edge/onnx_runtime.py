@@ -48,14 +48,15 @@ class OnnxGenerator:
                 f"{path} is no generator: it needs '{INPUT}' or '{SOURCE}' -> '{OUTPUT}', found {found}"
             )
         self.path, self._input = path, found[0]
-        self.input_shape: tuple[int, ...] = fixed_sizes(self._session.get_inputs()[0].shape, path)
-        """Of one input: (Z,) or (C, H, W)."""
+        self.input_shape: tuple[int, ...] = sizes_of(self._session.get_inputs()[0].shape, path)
+        """Of one input: (Z,) or (C, H, W), or (C, 0, 0) of a file that takes pictures of any size."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Run a batch of any size.
 
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
+            CheckpointError: if the runtime cannot compute it, as with a size that the network does not take.
         """
         values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
         try:
@@ -83,19 +84,30 @@ def fixed_sizes(shape: Sequence[object], path: Path) -> tuple[int, ...]:
     return sizes
 
 
+def sizes_of(shape: Sequence[object], path: Path) -> tuple[int, ...]:
+    """As `fixed_sizes`, but height and width of pictures may be open, and are 0 then."""
+    if len(shape) == 4 and all(isinstance(one, str) for one in shape[2:]):
+        return (*fixed_sizes(shape[:2], path), 0, 0)
+    return fixed_sizes(shape, path)
+
+
 def as_float32(inputs: Tensor, input_shape: tuple[int, ...], taker: str) -> NDArray[np.float32]:
     """Inputs (N, *input_shape), N >= 1, for a runtime.
 
     Args:
         inputs: of any number type, on any device.
-        input_shape: what the file takes.
+        input_shape: what the file takes; 0 stands for any size.
         taker: beginning of the message, e.g. `generator.onnx takes z`.
 
     Raises:
         ConfigError: if they are anything else.
     """
-    if inputs.dim() < 2 or inputs.shape[0] == 0 or tuple(inputs.shape[1:]) != input_shape:
-        wanted = ", ".join(("N", *map(str, input_shape)))
+    given = tuple(inputs.shape[1:])
+    fits = len(given) == len(input_shape) and all(
+        size in (one, 0) for one, size in zip(given, input_shape, strict=True)
+    )
+    if inputs.dim() < 2 or inputs.shape[0] == 0 or not fits:
+        wanted = ", ".join(("N", *(str(size) if size else "any" for size in input_shape)))
         raise ConfigError(f"{taker} ({wanted}) with N >= 1, found {tuple(inputs.shape)}")
     return np.ascontiguousarray(inputs.detach().cpu().numpy(), dtype=np.float32)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ganpress.data.prepared.generator_inputs import inputs_digest
 from ganpress.edge.file_writing import pack_files
+from ganpress.edge.forms.any_size import free_size, other_size
 from ganpress.edge.forms.choice import WrittenForm, write_faster_form
 from ganpress.edge.forms.float_forms import Form
 from ganpress.edge.proof.card_writing import TargetFacts
@@ -45,6 +46,8 @@ class ExportSettings:
     min_snr_db: float = 15.0
     """What proves a file of fewer bits than its generator."""
     latency_rounds: int = 50
+    any_size: bool = False
+    """Whether the file takes pictures of any height and width."""
 
 
 def proven_export(
@@ -97,8 +100,11 @@ def _write(
         made = write_faster_form(target, model, path, example, number_type, calibration)
     else:
         made = WrittenForm(target.write(model, path, example, number_type, calibration, form), form)
+    if settings.any_size:
+        free_size(target, model, made, example, number_type)
     files = pack_files(made.files) if settings.packed else made.files
     facts = TargetFacts(target.version(), target.name, files, number_type, made.form, made.milliseconds)
+    facts = replace(facts, any_size=settings.any_size)
     if calibration is None:
         return facts
     record = CalibrationRecord(len(calibration), inputs_digest(calibration), seed)
@@ -116,6 +122,9 @@ def _verify(
         enough = ENOUGH_SNR_DB if isinstance(model, QuantizedNetwork) else math.inf
     tolerance = allowed_error(model, settings.tolerance)
     try:
+        if settings.any_size:
+            others = other_size(model, inputs[:2])
+            verify_export(model, facts.files[0], others, tolerance, enough_snr_db=enough, target=target)
         return verify_export(model, facts.files[0], inputs, tolerance, enough_snr_db=enough, target=target)
     except ExportMismatch:
         for path in facts.files:

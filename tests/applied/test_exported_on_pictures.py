@@ -10,6 +10,7 @@ from torch import nn
 
 from flows.__main__ import main
 from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
+from ganpress.direct.compressing import compress
 from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.edge.proof.card_writing import write_card
 from ganpress.edge.proof.edge_card import Lineage
@@ -125,3 +126,10 @@ def test_a_generator_of_latents_and_a_folder_without_a_file_are_refused(pictures
     assert "draws from latents, not from pictures; `ganpress demo` draws with it" in capsys.readouterr().err
     assert run(monkeypatch, pictures, pictures, "-o", tmp_path / "out") == 2
     assert "holds no exported generator" in capsys.readouterr().err
+
+
+def test_a_file_of_any_size_gets_the_whole_picture(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ganpress.edge.proven_export.peak_memory", lambda *_: None)
+    compress(Sharper(), tmp_path / "any", example=(1, 3, 32, 32), data=pictures, method="float", any_size=True)
+    assert run(monkeypatch, tmp_path / "any", pictures / "3.png", "-o", tmp_path / "out") == 0
+    assert "80x180 pixels, 1 tile, as the generator draws the whole picture" in capsys.readouterr().out

@@ -46,6 +46,7 @@ class TargetFacts:
     speed: SpeedCard | None = None
     quantization: QuantizationCard | None = None
     """Of the target's own quantizer; None where it was not used."""
+    any_size: bool = False
 
 
 def write_card(
@@ -90,6 +91,7 @@ def write_card(
         packed=_packed((path, *(path.with_name(one.file) for one in beside))) if is_frame(path) else None,
         inputs=(_input_card(example, conditioning),),
         outputs=(TensorCard(name=OUTPUT, shape=("batch", *images.shape[1:]), dtype="float32", values="[-1, 1]"),),
+        any_size=facts.any_size,
         receptive_field=_receptive_field(trained, example),
         number_type=number_type(model) if facts.number_type == "float32" else facts.number_type,
         form=facts.form,

@@ -155,6 +155,8 @@ class Card(CardPart):
     """None where the files on disk are the runtime's own."""
     inputs: tuple[TensorCard, ...]
     outputs: tuple[TensorCard, ...]
+    any_size: bool = False
+    """Whether it takes pictures of any height and width; those of `inputs` are the ones that it was verified with."""
     receptive_field: ReceptiveFieldCard | None = None
     """None where it draws from latents."""
     number_type: str
