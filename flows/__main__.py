@@ -33,28 +33,50 @@ app = typer.Typer(
     help="From versioned data to a compressed edge generator, with proof.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-for command in (
-    run,
-    status,
-    report,
-    compare,
-    compress,
-    apply,
-    ui,
-    doctor,
-    cost,
-    targets,
-    serve,
-    demo,
-    promote,
-    rollback,
-):
-    app.command()(command)
-app.command(name="import")(import_)
+PANELS: dict[str, tuple[Any, ...]] = {
+    "Run the chain": (run, status, serve),
+    "Your own generators": (compress, apply, cost),
+    "Look at results": (report, compare, ui, demo),
+    "Ship and repair": (targets, promote, rollback, doctor),
+}
+OWN = "Your own generators"
+EXAMPLES = {
+    "run": ("ganpress run --recipe mnist", "ganpress run --from search --set search.max_parameters=30000"),
+    "status": ("ganpress status", "ganpress status --recipe mnist"),
+    "serve": ('ganpress serve --cron "0 3 * * *"', "ganpress serve --interval 3600"),
+    "compress": (
+        "ganpress compress gen.py:build --weights g.pt --example-input 1x3x256x256 --data pictures -o out",
+        "ganpress compress gen.py:build --weights g.pt --example-input 1x100 --method qad -o out",
+    ),
+    "apply": ("ganpress apply out picture.jpg -o drawn", "ganpress apply out pictures -o drawn --overlap 32"),
+    "cost": ("ganpress cost wdcgan:16 --size 64x64", "ganpress cost resnet_9blocks:ngf=64 --size 256x256 --json"),
+    "report": ("ganpress report --open", "ganpress report --recipe mnist"),
+    "compare": ("ganpress compare --sort fid --budget 100kB", "ganpress compare --edge --json"),
+    "ui": ("ganpress ui", "ganpress ui --port 5001 --budget 100kB"),
+    "demo": ("ganpress demo", "ganpress demo --compressed export/subnet-int8 --out site"),
+    "targets": ("ganpress targets", "ganpress targets --json"),
+    "promote": ("ganpress promote", "ganpress promote export/subnet-int8"),
+    "rollback": ("ganpress rollback", "ganpress rollback --recipe mnist"),
+    "doctor": ("ganpress doctor", "ganpress doctor --fix"),
+    "import": (
+        "ganpress import resnet_9blocks --weights latest_net_G_A.pth --keys cyclegan",
+        "ganpress import gen.py:build --weights g.pt --example-input 1x3x256x256",
+    ),
+}
+"""Two of each command, at the end of its help."""
+
+
+def _examples(name: str) -> str:
+    return "\n\n".join(("Examples:", *EXAMPLES[name]))
+
+
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel, epilog=_examples(command.__name__))(command)
+app.command(name="import", rich_help_panel=OWN, epilog=_examples("import"))(import_)
 if isinstance(data, typer.Typer):
-    app.add_typer(data, name="data")
+    app.add_typer(data, name="data", rich_help_panel="Run the chain")
 
 
 def main() -> None:

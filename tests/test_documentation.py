@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 import yaml
 
 from docs.site.reference_pages import pages
-from flows.__main__ import app
+from flows.__main__ import EXAMPLES, app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -81,3 +82,17 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     text = (tmp_path / "site" / "reference" / "library" / "index.html").read_text(encoding="utf-8")
     assert "size_bytes_before" in text  # docstrings were read
+
+
+@pytest.mark.parametrize("name", sorted(typer.main.get_command(app).commands))
+def test_examples_of_a_command_are_its_own_and_parse(name):
+    command = typer.main.get_command(app).commands[name]
+    if name == "data":  # a group
+        return
+    assert len(EXAMPLES[name]) == 2
+    for example in EXAMPLES[name]:
+        program, first, *arguments = shlex.split(example)
+        assert (program, first) == ("ganpress", name)
+        assert command.make_context(name, arguments, resilient_parsing=True).params
+        known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+        assert [word for word in arguments if word.startswith("-") and word not in known] == []
