@@ -121,7 +121,7 @@ class Bench:
             if scores.pairs is not None:
                 found["PSNR"] = scores.pairs.psnr
             if scores.segmentation is not None:
-                found["mIoU"] = scores.segmentation.miou
+                found["mIoU"] = scores.segmentation.mean_iou
             yield found
 
 
