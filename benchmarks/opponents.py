@@ -56,8 +56,11 @@ class Bench:
         """Every way to train, by name."""
         training = self.student.training
         if isinstance(training, FeatureDistillation):
-            ways = ("inherited", "slowed", "fresh", "none")
-            return {way: self._conditional(self._length(training, discriminator=way)) for way in ways}
+            ways: dict[str, dict[str, object]] = {way: {} for way in ("inherited", "slowed", "fresh")}
+            ways["none"] = {"lambda_feature_matching": 0.0}
+            return {
+                way: self._conditional(self._length(training, discriminator=way, **more)) for way, more in ways.items()
+            }
         joint: dict[str, Train] = {"mse": self._latent(self._length(training), None, {})}
         for opponent in ("inherited", "slowed", "fresh"):
             for options in ({"alpha": 1e-4}, {"alpha": 1e-2}, {"gradient_ratio": 0.3}, {"gradient_ratio": 1.0}):
