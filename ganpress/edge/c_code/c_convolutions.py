@@ -47,7 +47,7 @@ def integer_convolution(program: Program, x: Values, layer: QuantizedConv, rank:
     fields = _geometry_fields(layer.geometry, codes.shape, out, layer.weight)
     one = _integer_layer(program, fields, layer, source, target, multipliers, starts)
     taps = int(np.prod(layer.weight.shape[1:]))
-    scratch = Buffer(5 * taps, 1)
+    scratch = Buffer(5 * taps + 3, 1)
     program.add("convolve_codes", (one, codes.buffer, result.buffer, scratch), [codes.buffer], result.buffer, scratch)
     return result
 
@@ -73,7 +73,13 @@ def float_convolution(
     names = [program.constant(one.detach().numpy().astype(np.float32)) for one in (rows, biases)]
     fields = {"layer": _geometry_fields(geometry, x.shape, out, weight), "weights": names[0], "biases": names[1]}
     scratch = Buffer(int(np.prod(weight.shape[1:])), 4)
-    program.add("convolve_floats", (Structure("float_layer_t", fields), x.buffer, result.buffer, scratch), [x.buffer], result.buffer, scratch)
+    program.add(
+        "convolve_floats",
+        (Structure("float_layer_t", fields), x.buffer, result.buffer, scratch),
+        [x.buffer],
+        result.buffer,
+        scratch,
+    )
     return result
 
 
@@ -119,7 +125,12 @@ def _integer_layer(
     program.packed_weights |= bits < 8
     names = [
         program.constant(one)
-        for one in (pack_rows(rows, bits), starts.astype(np.int32), mantissas.astype(np.uint32), shifts.astype(np.uint8))
+        for one in (
+            pack_rows(rows, bits),
+            starts.astype(np.int32),
+            mantissas.astype(np.uint32),
+            shifts.astype(np.uint8),
+        )
     ]
     values = (fields, *names, "NULL", bits, int(source.kernel_zero), 0, target.highest_code)
     return Structure("integer_layer_t", {name: str(one) for name, one in zip(LAYER_FIELDS, values, strict=True)})
@@ -187,7 +198,10 @@ def _rounded(program: Program, x: Values, source: ActivationQuantizer | InputQua
     offset = source.offset if isinstance(source, InputQuantizer) else torch.zeros(())
     facts = [one.reshape(-1) for one in (source.scale, offset, source.zero_point)]
     count = x.channels if any(_differ(one) for one in facts) else 1
-    names = [program.constant(one.expand(count).contiguous().numpy() if len(one) == 1 else one[:count].numpy()) for one in facts]
+    names = [
+        program.constant(one.expand(count).contiguous().numpy() if len(one) == 1 else one[:count].numpy())
+        for one in facts
+    ]
     values = (*names, "1" if count > 1 else "0", str(source.highest_code))
     coding = Structure("coding_t", dict(zip(("scales", "offsets", "zeros", "each", "high"), values, strict=True)))
     result = Values(Buffer(x.buffer.count, 1), x.shape, x.rank)

@@ -233,8 +233,10 @@ def _pixel_shuffle(program: Program, input: Values, upscale_factor: int) -> Valu
 def _getitem(program: Program, input: Values, index: Any) -> Values:
     parts = list(index) if isinstance(index, tuple | list) else [index]
     parts = [one for one in parts if one is not Ellipsis] + [slice(None)] * (input.rank - len(parts))
-    if input.rank != 4 or not all(isinstance(one, slice) for one in parts) or any(
-        one != slice(None) for one in parts[:2]
+    if (
+        input.rank != 4
+        or not all(isinstance(one, slice) for one in parts)
+        or any(one != slice(None) for one in parts[:2])
     ):
         raise NoForm(f"the index {index}; rows and columns of maps can be chosen")
     rows, columns = (
@@ -245,7 +247,10 @@ def _getitem(program: Program, input: Values, index: Any) -> Values:
 
 def _cat(program: Program, tensors: Sequence[Any], dim: int = 0) -> Values:
     first = tensors[0]
-    if not all(isinstance(one, Values) and one.shape[1:] == first.shape[1:] for one in tensors) or dim % first.rank != 1:
+    if (
+        not all(isinstance(one, Values) and one.shape[1:] == first.shape[1:] for one in tensors)
+        or dim % first.rank != 1
+    ):
         raise NoForm("concatenation of constants, or along an axis other than channels")
     return joined(program, tensors)
 

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,9 +92,13 @@ class CGenerator:
         images = np.stack([self._drawn(one) for one in values])
         return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
-    def codes(self, inputs: Tensor) -> NDArray[np.uint8]:
-        """Codes (N, H, W, C) that `run` puts out for float inputs; of generators in integers alone."""
-        return np.stack([self._run(one) for one in as_float32(inputs, self.input_shape, "the file takes")])
+    def input_codes(self, inputs: Tensor) -> NDArray[np.generic]:
+        """What `run` takes for float inputs (N, …): codes, or floats where it reads these; channels last."""
+        return np.stack([self._taken(one) for one in as_float32(inputs, self.input_shape, f"{self.path.name} takes")])
+
+    def output_codes(self, inputs: Tensor) -> NDArray[np.generic]:
+        """What `run` puts out for float inputs (N, …): codes, or floats where it ends with these; channels last."""
+        return np.stack([self._run(self._taken(one)) for one in as_float32(inputs, self.input_shape, "it takes")])
 
     def marks(self) -> NDArray[np.float64]:
         """Nanoseconds before each step of the last run and after the last one, where steps are timed."""
@@ -101,28 +106,29 @@ class CGenerator:
         function.restype = ctypes.POINTER(ctypes.c_double)
         return np.ctypeslib.as_array(function(), (self._marks,))
 
-    def _drawn(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
-        made = self._run(value)
+    def _drawn(self, value: NDArray[np.float32]) -> NDArray[np.generic]:
+        made = self._run(self._taken(value))
         if not self.texts.sizes["OUTPUT_IS_CODES"]:
             return made
         reals = np.empty(self._shape, np.float32)
         self._function("decode")(_address(made), _address(reals))
         return reals
 
-    def _run(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
-        sizes = self.texts.sizes
+    def _taken(self, value: NDArray[np.float32]) -> NDArray[np.generic]:
         given = np.ascontiguousarray(value.transpose(1, 2, 0) if value.ndim == 3 else value)
-        if sizes["INPUT_IS_CODES"]:
-            codes = np.empty(given.shape, np.uint8)
-            self._function("encode")(_address(given), _address(codes))
-        else:
-            codes = given
-        made = np.empty(self._shape, np.uint8 if sizes["OUTPUT_IS_CODES"] else np.float32)
-        if self._function("run")(_address(codes), _address(made), _address(self._arena)) != 0:
+        if not self.texts.sizes["INPUT_IS_CODES"]:
+            return given
+        codes = np.empty(given.shape, np.uint8)
+        self._function("encode")(_address(given), _address(codes))
+        return codes
+
+    def _run(self, given: NDArray[np.generic]) -> NDArray[np.generic]:
+        made = np.empty(self._shape, np.uint8 if self.texts.sizes["OUTPUT_IS_CODES"] else np.float32)
+        if self._function("run")(_address(given), _address(made), _address(self._arena)) != 0:
             raise CheckpointError(f"{self.path} refuses its own buffers; export it again")
         return made
 
-    def _function(self, name: str) -> "ctypes._CFuncPtr":
+    def _function(self, name: str) -> Any:
         try:
             return self._library[f"{self.texts.name}_{name}"]
         except AttributeError:

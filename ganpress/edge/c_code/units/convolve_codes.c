@@ -1,5 +1,5 @@
 /* A convolution in integers: four places at once, row by row of the weights.
-   `scratch` holds four patches and one row of weights, 5 * taps bytes. */
+   `scratch` holds four patches and one row of weights, 5 * taps + 3 bytes. */
 static void convolve_codes(const integer_layer_t *one, const uint8_t *in, uint8_t *out, uint8_t *scratch)
 {
     const layer_t *const layer = &one->layer;
@@ -20,22 +20,24 @@ static void convolve_codes(const integer_layer_t *one, const uint8_t *in, uint8_
             for (number = 0; number < 4; number++) {
                 at[number] = place_of(layer, first + ((number < count) ? number : 0));
                 patches[number] = (number < count)
-                    ? gather_codes(layer, in, group, at[number], one->zero, scratch + number * taps)
+                    ? gather_codes(layer, in, group, &at[number], one->zero, scratch + number * taps)
                     : patches[0];
             }
             for (channel = group * channels; channel < (group + 1) * channels; channel++) {
                 for (dy = 0; dy < factor; dy++) {
                     for (dx = 0; dx < factor; dx++, row++) {
                         const int8_t *const weights = weights_of(one, row, row_space);
+                        const int32_t away = (dy * (int32_t)layer->out_width + dx) * (int32_t)layer->out_channels;
+                        const rounding_t rounding = rounding_of(one, row);
+
                         if (count == 1) {
                             sums[0] = sum_of_one(patches[0], weights, taps);
                         } else {
                             sums_of_four(patches, weights, taps, sums);
                         }
                         for (number = 0; number < count; number++) {
-                            const int32_t target = target_of(layer, at[number], dy, dx, channel);
-                            if (target >= 0) {
-                                out[target] = code_of(one, row, sums[number]);
+                            if (at[number].whole || is_inside(layer, &at[number], dy, dx)) {
+                                out[at[number].first + away + channel] = code_of(&rounding, sums[number]);
                             }
                         }
                     }

@@ -17,13 +17,13 @@ static void convolve_floats(const float_layer_t *one, const float *in, float *ou
     for (group = 0; group < (int32_t)layer->groups; group++) {
         for (number = 0; number < places; number++) {
             const place_t place = place_of(layer, number);
-            const float *const values = gather_floats(layer, in, group, place, 0.0f, patch);
+            const float *const values = gather_floats(layer, in, group, &place, 0.0f, patch);
             int32_t row = group * channels * factor * factor;
 
             for (channel = group * channels; channel < (group + 1) * channels; channel++) {
                 for (dy = 0; dy < factor; dy++) {
                     for (dx = 0; dx < factor; dx++, row++) {
-                        const int32_t target = target_of(layer, place, dy, dx, channel);
+                        const int32_t away = (dy * (int32_t)layer->out_width + dx) * (int32_t)layer->out_channels;
                         const float *const weights = one->weights + row * taps;
                         float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f}; /* apart, so that they need not wait */
 
@@ -36,8 +36,8 @@ static void convolve_floats(const float_layer_t *one, const float *in, float *ou
                         for (; tap < taps; tap++) {
                             sums[0] += weights[tap] * values[tap];
                         }
-                        if (target >= 0) {
-                            out[target] = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + one->biases[row];
+                        if (place.whole || is_inside(layer, &place, dy, dx)) {
+                            out[place.first + away + channel] = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + one->biases[row];
                         }
                     }
                 }

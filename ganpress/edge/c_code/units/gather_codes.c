@@ -1,11 +1,11 @@
 /* The values under the kernel at one place, in the order of a row's weights: kernel row, kernel column, channel.
    Away from the border whole rows are copied. */
-static const uint8_t *gather_codes(const layer_t *layer, const uint8_t *in, int32_t group, place_t place, uint8_t zero, uint8_t *patch)
+static const uint8_t *gather_codes(const layer_t *layer, const uint8_t *in, int32_t group, const place_t *place, uint8_t zero, uint8_t *patch)
 {
     const int32_t channels = (int32_t)layer->in_channels / (int32_t)layer->groups;
     const int32_t height = (int32_t)layer->in_height, width = (int32_t)layer->in_width;
-    const int32_t top = place.y * (int32_t)layer->stride_height - (int32_t)layer->pad_top;
-    const int32_t left = place.x * (int32_t)layer->stride_width - (int32_t)layer->pad_left;
+    const int32_t top = place->row * (int32_t)layer->stride_height - (int32_t)layer->pad_top;
+    const int32_t left = place->column * (int32_t)layer->stride_width - (int32_t)layer->pad_left;
     const int32_t step = (int32_t)layer->dilation_width, rows = (int32_t)layer->kernel_height;
     const int32_t columns = (int32_t)layer->kernel_width;
     const int whole = step == 1 && layer->groups == 1u && left >= 0 && left + columns <= width;

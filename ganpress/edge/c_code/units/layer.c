@@ -13,26 +13,34 @@ typedef struct {
     uint16_t taps;                              /* weights of a row: a result is the sum of as many products */
 } layer_t;
 
-/* Where the results of one place of the kernel go: the pixel at its top left, which may be cut off. */
+/* One place of the kernel, and where its results go. */
 typedef struct {
-    int32_t y, x;
+    int32_t row, column;
+    int32_t y, x;        /* the pixel at the top left of what it draws */
+    int32_t first;       /* index of that pixel's first channel in the output */
+    int whole;           /* whether nothing of it is cut off */
 } place_t;
 
 static place_t place_of(const layer_t *layer, int32_t number)
 {
-    const place_t place = {number / (int32_t)layer->places_wide, number % (int32_t)layer->places_wide};
+    const int32_t factor = (int32_t)layer->factor;
+    place_t place;
+
+    place.row = number / (int32_t)layer->places_wide;
+    place.column = number % (int32_t)layer->places_wide;
+    place.y = place.row * factor - (int32_t)layer->crop_top;
+    place.x = place.column * factor - (int32_t)layer->crop_left;
+    place.first = (place.y * (int32_t)layer->out_width + place.x) * (int32_t)layer->out_channels;
+    place.whole = place.y >= 0 && place.x >= 0 && place.y + factor <= (int32_t)layer->out_height
+        && place.x + factor <= (int32_t)layer->out_width;
     return place;
 }
 
-/* Index of a value in the output, or -1 where it is cut off. */
-static int32_t target_of(const layer_t *layer, place_t place, int32_t dy, int32_t dx, int32_t channel)
+/* Whether the pixel that lies (dy, dx) from the top left of what a place draws is one of the output. */
+static int is_inside(const layer_t *layer, const place_t *place, int32_t dy, int32_t dx)
 {
-    const int32_t y = place.y * (int32_t)layer->factor + dy - (int32_t)layer->crop_top;
-    const int32_t x = place.x * (int32_t)layer->factor + dx - (int32_t)layer->crop_left;
-    if (y < 0 || x < 0 || y >= (int32_t)layer->out_height || x >= (int32_t)layer->out_width) {
-        return -1;
-    }
-    return (y * (int32_t)layer->out_width + x) * (int32_t)layer->out_channels + channel;
+    const int32_t y = place->y + dy, x = place->x + dx;
+    return y >= 0 && x >= 0 && y < (int32_t)layer->out_height && x < (int32_t)layer->out_width;
 }
 
 /* Whether the kernel reads single pixels as they lie in memory, so that nothing has to be gathered. */

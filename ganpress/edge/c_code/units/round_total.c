@@ -16,25 +16,42 @@ static int takes_upper(uint64_t product, uint32_t shift, uint32_t code)
     return (code % 2u == 1u) ? rest + margin >= half : rest > half + margin;
 }
 
-/* The code of a sum, as float32 arithmetic gives it: sum * multiplier, rounded to the nearest code, half to even. */
-static uint8_t code_of(const integer_layer_t *one, int32_t row, int32_t sum)
+/* How the sums of one row become codes. */
+typedef struct {
+    const uint8_t *table;
+    int32_t start;
+    uint32_t mantissa, shift;
+    uint32_t low, high;
+} rounding_t;
+
+static rounding_t rounding_of(const integer_layer_t *one, int32_t row)
 {
-    const int32_t total = sum + one->starts[row];
-    const uint32_t shift = one->shifts[row];
+    const rounding_t rounding = {
+        one->table, one->starts[row], one->mantissas[row], one->shifts[row], one->low, one->high
+    };
+    return rounding;
+}
+
+/* The code of a sum, as float32 arithmetic gives it: sum * multiplier, rounded to the nearest code, half to even. */
+static uint8_t code_of(const rounding_t *rounding, int32_t sum)
+{
+    const int32_t total = sum + rounding->start;
     uint32_t code = 0u;
 
     if (total > 0) {
-        const uint64_t product = (uint64_t)total_as_float((uint32_t)total) * one->mantissas[row];
-        const uint64_t fine = product >> (shift - 17u); /* 17 bits behind the point */
+        const uint64_t product = (uint64_t)total_as_float((uint32_t)total) * rounding->mantissa;
+        const uint64_t fine = product >> (rounding->shift - 17u); /* 17 bits behind the point */
+
         if (fine >= (uint64_t)256u << 17) {
-            return (one->table == NULL) ? one->high : one->table[one->high];
-        }
-        code = ((uint32_t)fine + 65536u) >> 17;
-        if (((uint32_t)fine & 131071u) - 65535u <= 2u) {
-            code = (uint32_t)fine >> 17;
-            code += takes_upper(product, shift, code) ? 1u : 0u;
+            code = 255u;
+        } else {
+            code = ((uint32_t)fine + 65536u) >> 17;
+            if (((uint32_t)fine & 131071u) - 65535u <= 2u) {
+                code = (uint32_t)fine >> 17;
+                code += takes_upper(product, rounding->shift, code) ? 1u : 0u;
+            }
         }
     }
-    code = (code < one->low) ? one->low : ((code > one->high) ? one->high : code);
-    return (one->table == NULL) ? (uint8_t)code : one->table[code];
+    code = (code < rounding->low) ? rounding->low : ((code > rounding->high) ? rounding->high : code);
+    return (rounding->table == NULL) ? (uint8_t)code : rounding->table[code];
 }
