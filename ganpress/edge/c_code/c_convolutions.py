@@ -103,7 +103,8 @@ def _geometry_fields(geometry: Geometry, shape: Shape, out: Shape, weight: Tenso
     taps = int(np.prod(weight.shape[1:]))
     numbers = [
         *(shape[1], shape[2], shape[0]), geometry.groups, *geometry.kernel, *geometry.stride, *geometry.dilation,
-        *geometry.pad[:2], *_places(geometry, shape), *(out[1], out[2], out[0]), geometry.factor, *geometry.crop[:2], taps,
+        *geometry.pad[:2], *_places(geometry, shape), *(out[1], out[2], out[0]), geometry.factor,
+        *geometry.crop[:2], taps,
     ]  # fmt: skip
     if max(numbers) >= 2**16:
         raise NoForm(f"a layer with a size of {max(numbers):,}; below 65,536 have a form")

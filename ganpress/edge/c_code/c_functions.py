@@ -85,12 +85,12 @@ def _relu6(program: Program, input: Values, inplace: bool = False) -> Values:  #
 
 
 def _leaky_relu(program: Program, input: Values, negative_slope: float = 0.01, inplace: bool = False) -> Values:  # noqa: ARG001
-    return _loop(program, "leaky_relu", input, float_literal(np.float32(negative_slope)))
+    return _loop(program, "leaky_relu", input, float_literal(negative_slope))
 
 
 def _clamp(program: Program, input: Values, min: float | None = None, max: float | None = None) -> Values:
     bounds = (-LARGEST if min is None else min, LARGEST if max is None else max)
-    return _loop(program, "clamp_floats", input, *(float_literal(np.float32(one)) for one in bounds))
+    return _loop(program, "clamp_floats", input, *(float_literal(one) for one in bounds))
 
 
 def _tanh(program: Program, input: Values) -> Values:
@@ -174,7 +174,7 @@ def _instance_norm(
 ) -> Values:  # fmt: skip
     if not use_input_stats:
         raise NoForm("instance normalisation by running statistics")
-    result = _loop(program, "normalise_maps", input, float_literal(np.float32(eps)), channels=True)
+    result = _loop(program, "normalise_maps", input, float_literal(eps), channels=True)
     if weight is not None:
         result = _product(program, result, weight.detach())
     return result if bias is None else _sum(program, result, bias.detach())

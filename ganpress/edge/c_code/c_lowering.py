@@ -17,7 +17,7 @@ from ganpress.edge.c_code.c_values import Values, shape_of_value
 from ganpress.edge.forms.float_forms import SubpixelConv
 from ganpress.edge.graphs.form_operands import NoForm
 from ganpress.edge.graphs.network_graph import PASSING, VIEWS
-from ganpress.structure.function_graph import Untraceable, shape_of, trace_functions
+from ganpress.structure.function_graph import shape_of, trace_functions
 from models.quantized_layers import QuantizedConv
 
 
@@ -125,7 +125,7 @@ def _layer(program: Program, x: Values, layer: nn.Module) -> Values:
 
 
 def fuse_tables(program: Program) -> None:
-    """Let layers put out the codes that tables behind them make; a table that only bounds codes becomes their bounds."""
+    """Let layers put out the codes that tables behind them make; one that only bounds codes becomes their bounds."""
     for step in list(program.steps):
         if step.function != "map_codes" or step.arguments[1] != "0":
             continue

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganpress.edge.c_code.c_program import Program
+from ganpress.edge.c_code.c_program import Argument, Program
 from ganpress.edge.c_code.c_values import Shape, Values, as_floats
 from ganpress.edge.graphs.form_operands import NoForm
 
@@ -33,7 +34,7 @@ def pad_map(program: Program, x: Values, widths: Sequence[int], mode: str, value
     Raises:
         NoForm: if other axes are padded, or the mode has no form.
     """
-    if len(widths) > 4 and any(widths[4:]) or mode not in ("constant", *BORDERS):
+    if (len(widths) > 4 and any(widths[4:])) or mode not in ("constant", *BORDERS):
         raise NoForm(f"padding {tuple(widths)} by '{mode}'")
     left, right, top, bottom = (*widths[:4], 0, 0, 0)[:4]
     _, height, width = x.shape
@@ -55,8 +56,8 @@ def picked(
     result = x.elsewhere((x.channels, len(rows), len(columns)))
     names = [program.constant(one) for one in (rows, columns)]
     fill = "NULL" if filling is None else program.constant(filling.numpy())
-    arguments = (names[0], str(len(rows)), names[1], str(len(columns)), fill, x.buffer, str(x.shape[2]), result.buffer,
-                 str(x.channels * x.size))  # fmt: skip
+    arguments: tuple[Argument, ...] = (names[0], str(len(rows)), names[1], str(len(columns)), fill)
+    arguments += (x.buffer, str(x.shape[2]), result.buffer, str(x.channels * x.size))
     program.add("pick_pixels", arguments, [x.buffer], result.buffer)
     return result
 
@@ -77,7 +78,7 @@ def shuffle(program: Program, x: Values, factor: int) -> Values:
     shape = (channels // factor**2, factor * height, factor * width)
     x, kept = _merged(program, x, lambda facts: facts.reshape(shape[0], factor**2, -1))
     result = kept(x.elsewhere(shape))
-    arguments = (x.buffer, result.buffer, *map(str, (height, width, shape[0], factor, x.size)))
+    arguments: tuple[Argument, ...] = (x.buffer, result.buffer, *map(str, (height, width, shape[0], factor, x.size)))
     program.add("shuffle_pixels", arguments, [x.buffer], result.buffer)
     return result
 
@@ -103,7 +104,7 @@ def _merged(
 def pick_channels(program: Program, x: Values, channels: Sequence[int]) -> Values:
     """A map of these channels of another one, in this order."""
     chosen = [None if one is None else one[list(channels)] for one in (x.reals, x.scales, x.zeros)]
-    facts = dict(zip(("reals", "scales", "zeros"), chosen, strict=True))
+    facts: dict[str, Any] = dict(zip(("reals", "scales", "zeros"), chosen, strict=True))
     result = x.elsewhere((len(channels), *x.shape[1:]), **facts)
     numbers = program.constant(np.array(channels, np.uint16))
     sizes = (str(len(channels)), x.buffer, str(x.channels), result.buffer, str(x.pixels), str(x.size))
@@ -122,13 +123,17 @@ def joined(program: Program, parts: Sequence[Values]) -> Values:
         return None if any(one is None for one in facts) else torch.cat(facts)
 
     first = parts[0]
-    facts = {name: together(name) for name in ("reals", "scales", "zeros")}
+    facts: dict[str, Any] = {name: together(name) for name in ("reals", "scales", "zeros")}
     result = first.elsewhere((total, *first.shape[1:]), **facts)
     start = 0
     for part in parts:
         numbers = map(str, (start, total, part.pixels, part.size))
-        arguments = (part.buffer, str(part.channels), result.buffer, *numbers)
-        program.add("join_channels", arguments, [part.buffer, *([result.buffer] if start else [])], result.buffer)
+        program.add(
+            "join_channels",
+            (part.buffer, str(part.channels), result.buffer, *numbers),
+            [part.buffer, *([result.buffer] if start else [])],
+            result.buffer,
+        )
         start += part.channels
     return result
 
@@ -158,7 +163,7 @@ def viewed(program: Program, x: Values, shape: Shape, rank: int) -> Values:
     raise NoForm(f"a view of {x.shape} as {shape}")
 
 
-def _spread(x: Values, times: int) -> dict[str, Tensor | None]:
+def _spread(x: Values, times: int) -> dict[str, Any]:
     facts = {"reals": x.reals, "scales": x.scales, "zeros": x.zeros}
     return {name: None if one is None else one.repeat_interleave(times, 0) for name, one in facts.items()}
 

@@ -13,8 +13,11 @@ CALL = re.compile(r"^    \w+_STEP\(\d+\);\n    (\w+)\(.*\);$", re.MULTILINE)
 MULTIPLYING = {"convolve_codes": "int8", "convolve_floats": "float32"}
 """Functions that multiply -> the numbers that they multiply."""
 WARM_UP_CALLS = 2
-OF_FLOATS = re.compile(r"float|channels$|tanh|relu|normalise|decode")
+OF_FLOATS = re.compile(r"float|scale_|shift_|tanh|relu|normalise|decode")
 """Names of other functions that compute in floats."""
+OF_CODES = ("map_codes",)
+MOVED = "bytes"
+"""What functions move that compute nothing."""
 
 
 def profile_c(path: Path, example: Tensor) -> KernelProfile:
@@ -37,4 +40,6 @@ def profile_c(path: Path, example: Tensor) -> KernelProfile:
 def _number_type(function: str) -> str:
     if function in MULTIPLYING:
         return MULTIPLYING[function]
-    return "float32" if OF_FLOATS.search(function) else "int8"
+    if function in OF_CODES:
+        return "int8"
+    return "float32" if OF_FLOATS.search(function) else MOVED

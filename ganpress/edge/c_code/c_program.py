@@ -158,7 +158,7 @@ class Program:
 
 
 def float_literal(value: float) -> str:
-    """A float32 as C reads it back to the bit."""
+    """A number as C reads it back to the bit of its float32."""
     if not np.isfinite(value):
         raise ValueError("a constant is not finite")
     text = f"{float(value):.9g}"

@@ -80,7 +80,7 @@ class _Texts:
         ]
         if self.codes_in:
             parts.append(
-                "/* The codes of reals, which `run` takes: latents of a standard normal distribution, pixels in [-1, 1]. */\n"
+                "/* The codes of reals, which `run` takes: standard normal latents, or pixels in [-1, 1]. */\n"
                 f"{self._encode()};"
             )
         if self.codes_out:

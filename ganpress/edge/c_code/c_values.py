@@ -24,7 +24,7 @@ class Values:
     reals: Tensor | None = None
     """What codes stand for, float32 (C, number of codes); None of floats."""
     scales: Tensor | None = None
-    """Of codes as a layer puts them out, float32 (C,): real = scale * (code - zero); None where there is no such form."""
+    """Of codes as a layer puts them out, float32 (C,): real = scale * (code - zero); None of others."""
     zeros: Tensor | None = None
     """The zero points then, uint8 (C,)."""
 

@@ -1,7 +1,7 @@
 """Float graphs in the QDQ form that the compilers of neural processing units take, by ONNX Runtime's settings for QNN.
 
-Pairs of quantize and dequantize stand around every operator, instance normalisations included: such a processor computes
-all of them in the codes. 16-bit activations need operator set 21.
+Pairs of quantize and dequantize stand around every operator, instance normalisations included: such a processor
+computes all of them in the codes. 16-bit activations need operator set 21.
 """
 
 import logging

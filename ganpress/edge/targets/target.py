@@ -183,7 +183,7 @@ class Target(ABC):
     def _write(
         self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
     ) -> tuple[Path, ...]:
-        """As `write`, of a model in its form; `calibration` is given for those of `calibrated`, and for nothing else."""
+        """As `write`, of a model in its form; `calibration` is given for those of `calibrated` alone."""
 
     @abstractmethod
     def _open(self, path: Path, threads: int) -> Generate: ...
@@ -214,7 +214,7 @@ def check_request(target: Target, number_type: str, example: Tensor, calibration
 
     Raises:
         MissingTarget: if the target is not installed.
-        ConfigError: if the target has no such number type, or one of its own quantization has no calibration inputs of the
+        ConfigError: if the target has no such number type, or its own quantization has no calibration inputs of the
             right shape.
     """
     require_installed(target)

@@ -11,7 +11,7 @@ static void pick_pixels(const int16_t *rows, int32_t height, const int16_t *colu
         for (x = 0; x < width; x++) {
             if (rows[y] >= 0 && columns[x] >= 0) {
                 memcpy(to, from + ((size_t)rows[y] * (size_t)in_width + (size_t)columns[x]) * size, size);
-            } else {
+            } else if (filling != NULL) {
                 memcpy(to, filling, size);
             }
             to += size;
