@@ -77,7 +77,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print("| d | numbers | parameters | MACs | flash | arena | RAM | stack | instructions | parity | SNR dB to floats |")
+    print(
+        "| d | numbers | parameters | MACs | flash | arena | RAM | stack | instructions | parity | SNR dB to floats |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for depth in options.depths:
         for text in options.bits:

@@ -6,7 +6,10 @@ import pytest
 import torch
 from onnx import numpy_helper
 from PIL import Image
+from torch import nn
 
+from ganpress.edge.forms.equalization import equalized
+from ganpress.edge.graphs.qdq_weights import with_careful_weights
 from ganpress.edge.proof.card_writing import write_card
 from ganpress.edge.proof.edge_card import Lineage, read_card
 from ganpress.edge.proven_export import ExportSettings, proven_export
@@ -14,7 +17,6 @@ from ganpress.errors import ConfigError
 from ganpress.imported.weight_keys import import_generator
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
-from models.resnet import resnet_generator
 
 TARGET = TARGETS["qnn"]
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="resnet_generator")
@@ -27,11 +29,23 @@ def pictures(images, seed=0):
     return torch.nn.functional.interpolate(noise, size=16, mode="bicubic").clamp(-1, 1)
 
 
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        halves = ((nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)) for _ in range(2))
+        first, second = halves
+        self.body = nn.Sequential(*first, nn.ReLU(), *second)
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
 @pytest.fixture(scope="module")
 def resnet():
-    """A small generator with 23 instance normalisations; a narrower one is bounded by the rounding of its weights."""
+    """A small generator with five instance normalisations."""
     torch.manual_seed(0)
-    return resnet_generator("ngf=8", 3, 3, False).eval()
+    stem = nn.Conv2d(3, 16, 5, padding=2), nn.InstanceNorm2d(16), nn.ReLU()
+    return nn.Sequential(*stem, Block(16), Block(16), nn.Conv2d(16, 3, 5, padding=2), nn.Tanh()).eval()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +60,7 @@ def files(resnet, tmp_path_factory):
 def test_sixteen_bits_of_activations_are_ten_decibels_nearer(resnet, files):
     snr = {name: compare_outputs(resnet, TARGET.open(path), pictures(8, 1)).snr_db for name, path in files.items()}
     assert snr["float32"] > 90
-    assert snr["a16w8"] >= snr["a8w8"] + 10
+    assert snr["a16w8"] >= max(40, snr["a8w8"] + 10)  # measured: 43.2 and 27.0
     assert abs(files["a16w8"].stat().st_size / files["a8w8"].stat().st_size - 1) < 0.02  # weights are the same bytes
 
 
@@ -55,7 +69,7 @@ def test_all_activations_have_the_bits_of_the_number_type(files, name, kind):
     graph = onnx.load(files[name]).graph
     constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     zeros = [constants[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
-    assert len(zeros) > 60
+    assert len(zeros) > 15
     assert {zero.dtype for zero in zeros} == {kind}
     decoded = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     for node in graph.node:
@@ -81,6 +95,7 @@ def test_bounds_that_processors_ask_for_are_kept(files):
     assert (float(constants[encoded.input[1]]), int(constants[encoded.input[2]])) == (2.0**-15, 2**15)
 
 
+@pytest.mark.slow  # starts a process that imports torch
 def test_the_card_says_bits_scheme_and_that_no_processor_ran_it(resnet, tmp_path):
     settings = ExportSettings("a16w8", "subpixel", latency_rounds=6)
     path = tmp_path / "generator.qdq.onnx"
@@ -92,6 +107,33 @@ def test_the_card_says_bits_scheme_and_that_no_processor_ran_it(resnet, tmp_path
     assert card.quantization.calibration.count == 4
     assert card.quantization.scheme.endswith("run on the CPU, not on an NPU")
     assert card.kernels.integer_layers == 0  # the CPU multiplies what the codes stand for
+
+
+def test_compensated_weights_are_kept_code_by_code(resnet, files):
+    """Their scales are ganpress's own, of which the largest weight need not be the last code."""
+    layers = with_careful_weights(equalized(resnet, pictures(8)), pictures(8)).quantized_layers()
+    graph = onnx.load(files["a16w8"]).graph
+    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node}
+    decoded = [makers[node.input[1]] for node in graph.node if node.op_type == "Conv"]
+    assert len(layers) == len(decoded) == 6
+    for layer, node in zip(layers, decoded, strict=True):
+        assert (constants[node.input[0]] == layer.weight.numpy()).all()
+        np.testing.assert_allclose(constants[node.input[1]], layer.weight_scale.numpy(), rtol=1e-6)
+
+
+def test_a_generator_without_such_layers_keeps_the_runtimes_rounding(tmp_path):
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(3, 3, 1, 1, generator=torch.Generator().manual_seed(0)))
+
+        def forward(self, x):
+            return torch.tanh(nn.functional.conv2d(x, self.weight))
+
+    path = tmp_path / "generator.qdq.onnx"
+    TARGET.write(Product(), path, pictures(1), "a16w8", pictures(4))
+    assert compare_outputs(Product().eval(), TARGET.open(path), pictures(4, 1)).snr_db > 30
 
 
 def test_calibration_inputs_are_asked_for(resnet, tmp_path):

@@ -17,6 +17,7 @@ from ganpress.edge.graphs.graph_writer import input_name
 from ganpress.edge.graphs.onnx_export import graph_content
 from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT
 from ganpress.edge.graphs.onnx_numbers import CalibrationInputs
+from ganpress.edge.graphs.qdq_weights import decode_constants_, weight_overrides, with_careful_weights
 from ganpress.edge.quiet import quiet
 
 OPSET = 21
@@ -45,7 +46,7 @@ def float_content(model: nn.Module, example: Tensor) -> bytes:
 
 
 def qdq_content(model: nn.Module, example: Tensor, calibration: Tensor, activation_bits: int) -> bytes:
-    """Quantize a float graph: signed 8-bit weights per channel, unsigned activations per tensor.
+    """Quantize a generator: signed 8-bit weights per channel, unsigned activations per tensor.
 
     Ranges of 16-bit activations reach `HEADROOM` times as far as the values that were seen: one bit of sixteen, for
     which other inputs than those of the calibration are not clipped. Those of 8 bits leave the outermost values out, as
@@ -65,7 +66,8 @@ def qdq_content(model: nn.Module, example: Tensor, calibration: Tensor, activati
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize
     from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
-    proto = onnx.load_from_string(float_content(model, example))
+    proto = onnx.load_from_string(float_content(with_careful_weights(model, calibration), example))
+    overrides = weight_overrides(decode_constants_(proto))
     wide, name = activation_bits == 16, input_name(example)
     with tempfile.TemporaryDirectory(prefix="ganpress-quantize-") as folder, quiet(logging.ERROR):
         result = Path(folder) / "generator.onnx"
@@ -77,7 +79,7 @@ def qdq_content(model: nn.Module, example: Tensor, calibration: Tensor, activati
             activation_type=QuantType.QUInt16 if wide else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            init_overrides={tensor: [{"rmin": low, "rmax": high}] for tensor, (low, high) in ranges.items()},
+            init_overrides={**overrides, **{one: [{"rmin": low, "rmax": high}] for one, (low, high) in ranges.items()}},
         )
         config.extra_options["CalibPercentile"] = INSIDE_PERCENT
         quantize(proto, str(result), config)

@@ -37,8 +37,8 @@ class QnnTarget(Target):
     opset = 21
 
     def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - the same for all
-        """See `Target.default_form`; sub-pixel, because weights of transposed convolutions have one scale on some."""
-        return "subpixel"
+        """See `Target.default_form`; rounded, transposed convolutions are sub-pixel ones in either form."""
+        return "native"
 
     def bits(self, number_type: str) -> tuple[int, int]:
         """See `Target.bits`."""
@@ -48,8 +48,8 @@ class QnnTarget(Target):
         """See `Target.scheme`."""
         inside = "full range" if ACTIVATION_BITS[number_type] == 16 else f"percentile {INSIDE_PERCENT}"
         return (
-            "ONNX Runtime's QDQ settings for QNN: weights symmetric per channel, activations asymmetric per tensor, "
-            f"{inside}; run on the CPU, not on an NPU"
+            "ONNX Runtime's QDQ settings for QNN: weights symmetric per channel, rounded with compensation, activations "
+            f"asymmetric per tensor, {inside}; run on the CPU, not on an NPU"
         )
 
     def _write(
