@@ -18,7 +18,7 @@ from ganpress.errors import ConfigError
 
 PROGRAMS = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 INSTALL = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
-FLAGS = ("-mcpu=cortex-m3", "-mthumb", "-O2", "-std=c99", "-ffunction-sections", "-fdata-sections", "-nostartfiles",
+FLAGS = ("-mcpu=cortex-m3", "-mthumb", "-std=c99", "-ffunction-sections", "-fdata-sections", "-nostartfiles",
          "-Wl,--gc-sections", "--specs=nano.specs")  # fmt: skip
 MACHINE = "mps2-an385"
 ICOUNT_SHIFT = 4
@@ -178,13 +178,14 @@ def missing_programs() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
-def run_on_device(texts: CTexts, inputs: NDArray[np.generic], folder: Path) -> DeviceRun:
+def run_on_device(texts: CTexts, inputs: NDArray[np.generic], folder: Path, level: str = "O2") -> DeviceRun:
     """Build a generator for a Cortex-M3 and let QEMU draw pictures with it.
 
     Args:
         texts: the generator's two files.
         inputs: what `run` takes, (pictures, …), channels last: uint8 codes, or float32.
         folder: an empty one for what is built.
+        level: of optimisation, as the compiler takes it.
 
     Raises:
         ConfigError: if a program is missing, or ends with an error.
@@ -204,9 +205,9 @@ def run_on_device(texts: CTexts, inputs: NDArray[np.generic], folder: Path) -> D
         "count": len(inputs),
         "inputs": ",\n".join(literals),
     }
-    bare = _built(folder, "bare", (START + BARE).format(**facts))
+    bare = _built(folder, "bare", level, (START + BARE).format(**facts))
     flash, ram = _sizes(bare)
-    harness = _built(folder, "harness", (START + HARNESS).format(**facts))
+    harness = _built(folder, "harness", level, (START + HARNESS).format(**facts))
     said = _ran(["qemu-system-arm", "-M", MACHINE, "-nographic", "-semihosting", "-monitor", "none", "-serial", "none",
                  "-icount", f"shift={ICOUNT_SHIFT}", "-kernel", str(harness)])  # fmt: skip
     ticks = [int(one, 16) for one in re.findall(r"ticks (\w+)", said)]
@@ -220,11 +221,13 @@ def _literal(value: np.generic) -> str:
     return str(int(value)) if isinstance(value, np.integer) else f"{float(value):.9e}f"
 
 
-def _built(folder: Path, name: str, main: str) -> Path:
+def _built(folder: Path, name: str, level: str, main: str) -> Path:
     source, result = folder / f"{name}_main.c", folder / f"{name}.elf"
     source.write_text(main, encoding="ascii")
     sources = [str(one) for one in sorted(folder.glob("*.c")) if one == source or not one.name.endswith("_main.c")]
-    _ran(["arm-none-eabi-gcc", *FLAGS, "-T", str(folder / "device.ld"), "-o", str(result), *sources, "-lm"])
+    _ran(
+        ["arm-none-eabi-gcc", *FLAGS, f"-{level}", "-T", str(folder / "device.ld"), "-o", str(result), *sources, "-lm"]
+    )
     return result
 
 

@@ -1,10 +1,11 @@
 """What W-DCGAN generators take on a Cortex-M3: flash, RAM, instructions a picture, and whether each bit is right.
 
-    python -m benchmarks.microcontroller [--depths 2 4] [--size 32] [--bits 8,8 4,8 2,4] [--pictures 3]
+    python -m benchmarks.microcontroller [--depths 2 4] [--size 32] [--bits 8,8 4,8 2,4]
+        [--pictures 3] [--level O2]
 
 Each generator has weights like trained ones and is quantized by ganpress. QEMU runs it as a Cortex-M3 of the machine
 mps2-an385 and counts instructions, not cycles: a device waits for its flash. Flash is code, constants and table of
-interrupts of a device that does nothing else, compiled with -O2; RAM is arena, input and output, beside which the stack
+interrupts of a device that does nothing else, compiled with -O2 or what --level says; RAM is arena, input and output, beside which the stack
 is measured. Outputs are compared with the integer simulation code by code.
 """
 
@@ -43,7 +44,7 @@ def lively_generator(depth: int, size: int) -> WdcganGenerator:
     return model
 
 
-def row(depth: int, size: int, bits: tuple[int, int], pictures: int) -> str:
+def row(depth: int, size: int, bits: tuple[int, int], pictures: int, level: str) -> str:
     """One line of the table."""
     model = lively_generator(depth, size)
     z = torch.randn(CALIBRATION + HELD_OUT, LATENT, generator=torch_generator(0, "benchmark", "inputs"))
@@ -54,7 +55,7 @@ def row(depth: int, size: int, bits: tuple[int, int], pictures: int) -> str:
         TARGETS["c"].write(quantized, path, z[:2])
         generator = CGenerator(path)
         (Path(folder) / "device").mkdir()
-        run = run_on_device(generator.texts, generator.input_codes(shown[:pictures]), Path(folder) / "device")
+        run = run_on_device(generator.texts, generator.input_codes(shown[:pictures]), Path(folder) / "device", level)
         with torch.no_grad():
             equal = torch.equal(generator(shown), quantized(shown))
         same = (run.outputs == generator.output_codes(shown[:pictures]).reshape(pictures, -1)).all()
@@ -62,8 +63,8 @@ def row(depth: int, size: int, bits: tuple[int, int], pictures: int) -> str:
     cost, arena = generator_cost(model, z[:1]), generator.texts.sizes["ARENA_BYTES"]
     near = "" if snr is None else f"{snr:.1f}"
     return (
-        f"| {depth} | w{bits[0]}a{bits[1]} | {cost.parameters:,} | {cost.macs_exact:,} | {run.flash_bytes:,} | {arena:,} | "
-        f"{run.ram_bytes:,} | {run.stack_bytes:,} | {int(np.median(run.instructions)):,} | "
+        f"| {depth} | w{bits[0]}a{bits[1]} | {cost.parameters:,} | {cost.macs_exact:,} | {run.flash_bytes:,} | "
+        f"{arena:,} | {run.ram_bytes:,} | {run.stack_bytes:,} | {int(np.median(run.instructions)):,} | "
         f"{'all bits' if same and equal else 'DIFFERS'} | {near} |"
     )
 
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--bits", nargs="+", default=["8,8", "4,8", "2,4"], metavar="WEIGHTS,ACTIVATIONS")
     parser.add_argument("--pictures", type=int, default=3)
+    parser.add_argument("--level", choices=["Os", "O2", "O3"], default="O2")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(
@@ -84,7 +86,7 @@ def main() -> None:
     for depth in options.depths:
         for text in options.bits:
             weights, activations = map(int, text.split(","))
-            print(row(depth, options.size, (weights, activations), options.pictures), flush=True)
+            print(row(depth, options.size, (weights, activations), options.pictures, options.level), flush=True)
 
 
 if __name__ == "__main__":

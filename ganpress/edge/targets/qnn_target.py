@@ -48,8 +48,8 @@ class QnnTarget(Target):
         """See `Target.scheme`."""
         inside = "full range" if ACTIVATION_BITS[number_type] == 16 else f"percentile {INSIDE_PERCENT}"
         return (
-            "ONNX Runtime's QDQ settings for QNN: weights symmetric per channel, rounded with compensation, activations "
-            f"asymmetric per tensor, {inside}; run on the CPU, not on an NPU"
+            "ONNX Runtime's QDQ settings for QNN: weights symmetric per channel, rounded with compensation; "
+            f"activations asymmetric per tensor, {inside}; run on the CPU, not on an NPU"
         )
 
     def _write(
