@@ -5,8 +5,8 @@
 
 Each generator has weights like trained ones and is quantized by ganpress. QEMU runs it as a Cortex-M3 of the machine
 mps2-an385 and counts instructions, not cycles: a device waits for its flash. Flash is code, constants and table of
-interrupts of a device that does nothing else, compiled with -O2 or what --level says; RAM is arena, input and output, beside which the stack
-is measured. Outputs are compared with the integer simulation code by code.
+interrupts of a device that does nothing else, compiled with -O2 or what --level says; RAM is arena, input and output,
+beside which the stack is measured. Outputs are compared with the integer simulation code by code.
 """
 
 import argparse

@@ -56,7 +56,7 @@ class CTarget(Target):
         from ganpress.edge.c_code.c_lowering import UnwrittenLayer
         from ganpress.edge.c_code.c_source import c_files, identifier
         from ganpress.edge.forms.float_forms import in_form
-        from ganpress.edge.layer_names import layers_by_operator
+        from ganpress.edge.layer_names import layer_calling
         from ganpress.structure.function_graph import Untraceable
         from models.quantized_network import QuantizedNetwork
 
@@ -65,7 +65,7 @@ class CTarget(Target):
         try:
             files = c_files(model, example, identifier(path))
         except UnwrittenLayer as error:
-            layer = layers_by_operator(model, example[:1]).get(error.function)
+            layer = layer_calling(model, example[:1], error.function)
             where = "" if layer is None else f" in layer '{layer}'"
             raise UnsupportedGenerator(f"{type(model).__name__} cannot be written as C: {error}{where}") from None
         except Untraceable as error:
