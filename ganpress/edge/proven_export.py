@@ -137,6 +137,7 @@ def _speed(target: Target, path: Path, inputs: Tensor, settings: ExportSettings)
         latency_ms_p95=latency.p95_ms,
         rounds=latency.rounds,
         peak_memory_bytes=peak_memory(target.name, path, inputs[:1]),
+        arena_bytes=target.arena_bytes(path),
     )
 
 

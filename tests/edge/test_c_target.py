@@ -16,6 +16,9 @@ from ganpress.edge.c_code.c_convolutions import pack_rows, stored_bits
 from ganpress.edge.c_code.c_program import Buffer, Step
 from ganpress.edge.c_code.c_runner import CGenerator, read_texts
 from ganpress.edge.file_writing import pack_files
+from ganpress.edge.proof.card_writing import write_card
+from ganpress.edge.proof.edge_card import Lineage, read_card
+from ganpress.edge.proven_export import ExportSettings, proven_export
 from ganpress.edge.targets.target import UnsupportedGenerator
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.registries import TARGETS
@@ -24,6 +27,7 @@ from models.family import Canvas
 from models.quantized_layers import QuantizedConv
 
 TARGET = TARGETS["c"]
+LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
 WARNINGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
 pytestmark = pytest.mark.needs_target("c")
 
@@ -272,6 +276,19 @@ def test_a_microcontroller_draws_what_the_simulation_draws(trained_like, tmp_pat
     assert run.flash_bytes <= 24_000
     assert run.ram_bytes + run.stack_bytes <= 16_000
     assert all(0 < one < 1_000_000 for one in run.instructions)
+
+
+@pytest.mark.slow  # starts a process that imports torch
+def test_the_card_says_the_integers_and_the_arena(trained_like, tmp_path):
+    quantized = quantize(trained_like("2", 16, 1), latents(64), QuantizationConfig(8, 8))
+    settings = ExportSettings(packed=True, latency_rounds=6)
+    facts, proof = proven_export(TARGET, quantized, tmp_path / "generator.c", latents(20, seed=3), settings)
+    card = write_card(facts.files[0], quantized, latents(1), proof, LINEAGE, facts=facts)
+    assert read_card(facts.files[0]) == card
+    assert (card.file, card.format, card.number_type) == ("generator.c.zst", "c", "w8a8")
+    assert (proof.max_abs_error, proof.snr_db) == (0, None)
+    assert (card.kernels.layers, card.kernels.integer_layers) == (3, 3)
+    assert card.speed.arena_bytes == read_texts(facts.files[0]).sizes["ARENA_BYTES"] > 128
 
 
 def test_the_compiler_is_the_version():

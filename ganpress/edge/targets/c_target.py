@@ -75,6 +75,12 @@ class CTarget(Target):
             place.with_suffix(".h").write_text(files.header, encoding="ascii")
         return (path, path.with_suffix(".h"))
 
+    def arena_bytes(self, path: Path) -> int:
+        """See `Target.arena_bytes`; as the header says."""
+        from ganpress.edge.c_code.c_runner import read_texts
+
+        return read_texts(path).sizes["ARENA_BYTES"]
+
     def _open(self, path: Path, threads: int) -> Generate:  # noqa: ARG002 - one thread, as on a microcontroller
         from ganpress.edge.c_code.c_runner import CGenerator
 

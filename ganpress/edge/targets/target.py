@@ -167,6 +167,10 @@ class Target(ABC):
         require_installed(self)
         return self._kernels(path, example)
 
+    def arena_bytes(self, path: Path) -> int | None:  # noqa: ARG002 - most runtimes allocate what they need
+        """Bytes of memory that the caller gives a written file, where it asks for a stated amount."""
+        return None
+
     def version(self) -> str:
         """Name and version of the runtime.
 
