@@ -153,7 +153,7 @@ def _require_target(key: str, name: str) -> None:
     target = TARGETS[name]
     if target.missing() is not None:
         raise ConfigError(
-            f"{key} is '{name}', which is not installed ({', '.join(target.absent_packages())}); run "
+            f"{key} is '{name}', which is not installed ({', '.join(target.absent())}); run "
             f"`{target.install}`, or choose another one of `ganpress targets`"
         )
 

@@ -69,6 +69,8 @@ TARGETS: Registry["Target"] = Registry(
         "onnx": "ganpress.edge.targets.onnx_target:TARGET",
         "openvino": "ganpress.edge.targets.openvino_target:TARGET",
         "executorch": "ganpress.edge.targets.executorch_target:TARGET",
+        "c": "ganpress.edge.targets.c_target:TARGET",
+        "qnn": "ganpress.edge.targets.qnn_target:TARGET",
     },
 )
 """As in `export.items.X.target`; each one's packages are imported when it is used."""

@@ -51,7 +51,7 @@ def work(stage: Stage, run: StageRun) -> None:
         compression=_compression(stage, item.generator),
     )
     settings = _settings(config, item)
-    calibration = _calibration(stage, config, settings.number_type)
+    calibration = _calibration(stage, config) if target.quantizes(settings.number_type) else None
     name = edge_name(item.target)
     facts, proof = proven_export(target, model, stage.out / name, inputs, settings, calibration, stage.seed)
     path = facts.files[0]
@@ -64,10 +64,8 @@ def work(stage: Stage, run: StageRun) -> None:
     run.produces_model(path, family=stage.name, params={**params, "tolerance": proof.tolerance}, metrics=metrics)
 
 
-def _calibration(stage: Stage, config: ExportConfig, number_type: str) -> Tensor | None:
+def _calibration(stage: Stage, config: ExportConfig) -> Tensor:
     """Inputs that the target's own quantizer takes its ranges from."""
-    if number_type != "int8":
-        return None
     images = open_inputs(stage.artifact("prepare"), "train")
     return images.draw(stage.seed, "export-calibration", config.calibration_images)
 

@@ -115,7 +115,7 @@ class ExportItem(Section):
     target: TargetName = "onnx"
     """Runtime; `ganpress targets` says which are installed."""
     number_type: RegisteredName = "auto"
-    """`auto` writes the generator as it is; `int8` is the target's own quantizer, for float generators."""
+    """`auto` writes the generator as it is; `int8`, or `a16w8`, is the target's own quantizer, for float generators."""
     form: Literal["auto", "native", "subpixel"] = "auto"
     """Of transposed convolutions; `auto` times both and takes the faster, except of generators in integers."""
     packed: bool = False
@@ -140,7 +140,7 @@ class ExportConfig(Section):
     """What proves a file of fewer bits than its generator: SNR of its images to torch's, in decibels."""
     verification_images: Images
     calibration_images: Images = 256
-    """Training inputs that `int8` takes its ranges from."""
+    """Training inputs that a target's own quantizer takes its ranges from."""
     latency_rounds: Repeats = 50
     """Timed calls for the card."""
     items: dict[ItemName, ExportItem] = Field(min_length=1, max_length=MAX_ITEMS)

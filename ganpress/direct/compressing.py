@@ -179,15 +179,15 @@ def _write(
         given = CompressionData(calibration, seed, more, TrainingRun(seed, "compress"), torch.device("cpu"))
         model, blueprint = apply_item(original, blueprint, item, given)
         if not target.can_keep(model):
-            item, model, method = None, original, "int8"
-            say(f"  {target.title} writes no integers but its own: its quantizer is taken")
+            item, model, method = None, original, _own_quantizer(target)
+            say(f"  {target.title} does not write these integers: its own quantizer is taken, {method}")
         else:
             record = record_compression(model, brought.source, _digest(original), 0.0, {}, calibration[:1])
             record.save(folder / "compression.json")
     number_type = method if item is None and method != "float" else "float32"
     say(f"3/5 writing the file for {target.title}, and comparing it with torch")
     settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS, any_size=any_size)
-    ranges = calibration if number_type == "int8" else None
+    ranges = calibration if target.quantizes(number_type) else None
     facts, proof = proven_export(target, model, folder / edge_name(target.name), shown, settings, ranges, seed)
     say("4/5 timing the generator before and after")
     lineage = Lineage(
@@ -202,6 +202,21 @@ def _write(
     assert card.speed is not None  # proven_export has timed it
     weights = sum(one.numel() * one.element_size() for one in original.state_dict().values())
     return Compressed(folder, facts.files[0], card, {}, card.size_bytes, weights, card.speed.latency_ms_p50, before, ())
+
+
+def _own_quantizer(target: Target) -> str:
+    """The first number type that a target quantizes to by itself.
+
+    Raises:
+        ConfigError: if it has none.
+    """
+    own = [name for name in target.number_types if target.quantizes(name)]
+    if not own:
+        raise ConfigError(
+            f"the target '{target.name}' has no quantizer of its own, and keeps integers of ganpress only where "
+            "weights and activations have them; take a method as w8a8, or float"
+        )
+    return own[0]
 
 
 def _item(method: str, calibration: Tensor) -> CompressItem | None:

@@ -1,9 +1,14 @@
 """Which layer of a generator an operator belongs to, for messages."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ganpress.structure.function_graph import SAME
 
 NAMED_OPERATOR = re.compile(r"(?:aten|prims)(?:::|\.)(\w+)")
 
@@ -25,6 +30,56 @@ def blame(model: nn.Module, example: Tensor, message: str) -> str | None:
         if operator in named or any(operator.endswith(f"_{name}") for name in named):  # prims have shorter names
             return f"the operator {operator} of layer '{layer}'"
     return None
+
+
+def layer_calling(model: nn.Module, example: Tensor, function: str) -> str | None:
+    """Dotted name of the first layer that calls a function of torch; None where none does.
+
+    Args:
+        model: a generator.
+        example: an input that it can run.
+        function: its name in `ganpress.structure.function_graph`, e.g. `max_pool2d`.
+    """
+    running: list[str] = []
+
+    def enter(name: str) -> Callable[..., None]:
+        return lambda *_: running.append(name)
+
+    hooks = []
+    for name, module in model.named_modules():
+        hooks += [
+            module.register_forward_pre_hook(enter(name)),
+            module.register_forward_hook(lambda *_: _left(running)),
+        ]
+    finder = _Finder(function, running)
+    try:
+        with torch.no_grad(), finder:
+            model(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return finder.layer
+
+
+def _left(running: list[str]) -> None:
+    running.pop()
+
+
+class _Finder(TorchFunctionMode):
+    """Notes which layer runs while a function is called for the first time."""
+
+    def __init__(self, function: str, running: list[str]) -> None:
+        super().__init__()
+        self.layer: str | None = None
+        self._function, self._running = function, running
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", str(func)).strip("_")
+        if self.layer is None and SAME.get(name, name) == self._function and self._running:
+            self.layer = self._running[-1] or None
+        return func(*args, **(kwargs or {}))
 
 
 def layers_by_operator(model: nn.Module, example: Tensor) -> dict[str, str]:

@@ -67,7 +67,7 @@ def proven_export(
         path: of the file; packed, `.zst` comes behind it.
         inputs: (N, …) that torch and the file are compared on.
         settings: how.
-        calibration: inputs (n, …) for `int8`.
+        calibration: inputs (n, …) for the target's own quantization.
         seed: the seed that drew `calibration`, for the card.
 
     Returns:
@@ -108,8 +108,14 @@ def _write(
     if calibration is None:
         return facts
     record = CalibrationRecord(len(calibration), inputs_digest(calibration), seed)
-    bits = {"weight_bits": 8, "activation_bits": 8}
-    own = QuantizationCard(**bits, calibration=record, activation_ranges=(), scheme=target.int8_scheme)
+    weights, activations = target.bits(number_type)
+    own = QuantizationCard(
+        weight_bits=weights,
+        activation_bits=activations,
+        calibration=record,
+        activation_ranges=(),
+        scheme=target.scheme(number_type),
+    )
     return replace(facts, quantization=own)
 
 
@@ -140,6 +146,7 @@ def _speed(target: Target, path: Path, inputs: Tensor, settings: ExportSettings)
         latency_ms_p95=latency.p95_ms,
         rounds=latency.rounds,
         peak_memory_bytes=peak_memory(target.name, path, inputs[:1]),
+        arena_bytes=target.arena_bytes(path),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ganpress.edge.roofline import Peaks
+from ganpress.edge.targets.target import Target
 from ganpress.errors import DataError, shown
 from ganpress.files.plain_values import read_json
 from ganpress.registries import TARGETS
@@ -37,8 +38,9 @@ def write_machine(folder: Path, latency_threads: int, peaks: Peaks) -> None:
         "python": platform.python_version(),
         "torch": str(torch.__version__),  # with its build, +cpu or +cu…, which package metadata leaves out
     }
-    runtimes = [target.packages[0] for target in TARGETS.values()]
+    runtimes = [target.packages[0] for target in TARGETS.values() if target.packages]
     facts |= {name: found for name in (*runtimes, *PACKAGES) if (found := _version(name)) is not None}
+    facts |= {target.programs[0]: target.version() for target in TARGETS.values() if _is_program(target)}
     facts[PEAKS] = {"threads": peaks.threads, "gmacs_per_s": dict(peaks.gmacs_per_s)}
     (folder / FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
@@ -96,6 +98,11 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown"
+
+
+def _is_program(target: Target) -> bool:
+    """Whether the runtime of a target is a program, and there."""
+    return not target.packages and target.missing() is None
 
 
 def _version(package: str) -> str | None:

@@ -55,8 +55,10 @@ def test_facts_of_a_target_agree(name):
     assert one.title
     assert one.suffix.startswith(".")
     assert "float32" in one.number_types
-    assert "int8" not in one.number_types or one.int8_scheme
-    assert one.packages
+    for number_type in filter(one.quantizes, one.number_types):
+        assert one.scheme(number_type)
+        assert min(one.bits(number_type)) >= 8
+    assert one.packages or one.programs
     assert (one.opset is not None) == one.is_onnx
     for number_type in one.number_types:
         assert ExportItem(generator="teacher", target=name, number_type=number_type).target == name
@@ -69,7 +71,7 @@ def test_the_documented_facts_are_the_targets_own(name):
     row = next(line for line in DOCS.splitlines() if line.startswith(f"| `{name}` |")).split(" | ")
     files = ", ".join(f"`generator{suffix}`" for suffix in (one.suffix, *one.beside))
     assert (row[1], row[2].partition(";")[0]) == (files, ", ".join(one.number_types))
-    assert one.install in row[-1] or name == "onnx"
+    assert one.install in row[-1] or one.install == "uv sync"
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -166,10 +168,12 @@ def test_file_that_is_no_model_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_absent_packages_end_in_the_install_command(trained_like, tmp_path, monkeypatch, name):
+def test_absent_packages_and_programs_end_in_the_install_command(trained_like, tmp_path, monkeypatch, name):
     monkeypatch.setattr(target.importlib.metadata, "distributions", lambda **_: [])
+    monkeypatch.setattr(target.shutil, "which", lambda _: None)
     command = TARGETS[name].missing()
-    assert command.startswith("uv sync")
+    assert command == TARGETS[name].install
+    assert TARGETS[name].absent() == [*TARGETS[name].packages, *TARGETS[name].programs]
     with pytest.raises(MissingTarget, match=rf"the target '{name}' is not installed; run `{command}`"):
         TARGETS[name].write(trained_like("2", 16, 1), tmp_path / "x", latents(1))
     assert not list(tmp_path.iterdir())

@@ -13,6 +13,8 @@ NOTHING_INSTALLED = {
     "onnx": "uv sync",
     "openvino": "uv sync --extra openvino",
     "executorch": "uv sync --extra executorch",
+    "c": "apt-get install gcc",
+    "qnn": "uv sync",
 }
 
 
@@ -31,6 +33,7 @@ def test_installed_targets_come_with_their_version():
 @pytest.mark.parametrize("as_json", [False, True])
 def test_absent_targets_come_with_the_command_that_installs_them(monkeypatch, as_json):
     monkeypatch.setattr(target.importlib.metadata, "distributions", lambda **_: [])
+    monkeypatch.setattr(target.shutil, "which", lambda _: None)
     ended = CliRunner().invoke(app, ["targets", *(["--json"] if as_json else [])])
     assert ended.exit_code == 0, ended.output
     if as_json:

@@ -43,7 +43,7 @@ def write_faster_form(
 ) -> WrittenForm:
     """Write a generator in each form, time the files side by side and keep those of the form that is clearly faster.
 
-    Each form is written, and calibrated for `int8`, once.
+    Each form is written, and calibrated where the target quantizes, once.
 
     Args:
         target: where it is to run.
@@ -51,7 +51,7 @@ def write_faster_form(
         path: the file that `target.open` takes; its folder is made.
         example: inputs (N, …), as for `Target.write`; the first one is timed.
         number_type: one of the target's.
-        calibration: inputs (n, …) for `int8`.
+        calibration: inputs (n, …) for the target's own quantization.
         rounds: timed calls of each form.
 
     Raises:

@@ -70,7 +70,7 @@ def integer_content(model: nn.Module, example: Tensor, calibration: Tensor) -> b
         quantize_static(
             proto,
             str(result),
-            _Inputs(input_name(example), calibration),
+            CalibrationInputs(input_name(example), calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -110,7 +110,7 @@ def _keep_norms_in_floats_(proto: Any) -> None:
         proto.graph.initializer.remove(one)
 
 
-class _Inputs:
+class CalibrationInputs:
     """What ONNX Runtime's calibration reads, one input at a time."""
 
     def __init__(self, name: str, inputs: Tensor) -> None:

@@ -134,6 +134,8 @@ class SpeedCard(CardPart):
     rounds: int
     peak_memory_bytes: int | None
     """Growth of a fresh process that loads and runs the file once, the runtime's code included."""
+    arena_bytes: int | None = None
+    """Memory that the caller gives a file which asks for a stated amount; None where the runtime allocates."""
 
 
 class Card(CardPart):

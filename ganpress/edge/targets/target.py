@@ -6,6 +6,8 @@ Whoever only asks for a target's facts needs no torch: what works on networks is
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
+import subprocess
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -42,11 +44,16 @@ class Target(ABC):
     beside: tuple[str, ...] = ()
     """Suffixes of further files that belong to the one that is opened."""
     number_types: tuple[str, ...]
-    """What `write` can write; `int8` is the target's own post-training quantization."""
-    int8_scheme: str
-    """How `int8` rounds weights and activations, in words, for the card."""
-    packages: tuple[str, ...]
-    """Distributions that it needs."""
+    """What `write` can write."""
+    calibrated: tuple[str, ...] = ("int8",)
+    """Those of its number types that are its own post-training quantization, with ranges of calibration inputs; names
+    that it cannot write do not matter."""
+    int8_scheme: str = ""
+    """How its own quantization rounds weights and activations, in words, for the card; see `scheme`."""
+    packages: tuple[str, ...] = ()
+    """Distributions that it needs, its runtime first."""
+    programs: tuple[str, ...] = ()
+    """Programs that it needs on the search path, its runtime first where it has no packages."""
     install: str
     """Command that installs them."""
     mismatch_advice: str = ""
@@ -60,11 +67,24 @@ class Target(ABC):
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""
-        return self.install if self.absent_packages() else None
+        return self.install if self.absent() else None
 
-    def absent_packages(self) -> list[str]:
-        """Those of its packages that are not installed."""
-        return [name for name in self.packages if not any(importlib.metadata.distributions(name=name))]
+    def absent(self) -> list[str]:
+        """Those of its packages and programs that are not installed."""
+        packages = [name for name in self.packages if not any(importlib.metadata.distributions(name=name))]
+        return packages + [name for name in self.programs if shutil.which(name) is None]
+
+    def quantizes(self, number_type: str) -> bool:
+        """Whether a number type is its own quantization, which takes calibration inputs."""
+        return number_type in self.calibrated and number_type in self.number_types
+
+    def bits(self, number_type: str) -> tuple[int, int]:  # noqa: ARG002 - most quantize to 8 bits alone
+        """Bits of weights and of activations of a number type of `calibrated`."""
+        return 8, 8
+
+    def scheme(self, number_type: str) -> str:  # noqa: ARG002 - most have one scheme
+        """How a number type of `calibrated` rounds weights and activations, in words."""
+        return self.int8_scheme
 
     @abstractmethod
     def default_form(self, number_type: str) -> Form:
@@ -96,7 +116,7 @@ class Target(ABC):
             path: the file that `open` takes; its folder is made.
             example: inputs (N, …) in [-1, 1] or latents; their shape but for N is the file's.
             number_type: one of `number_types`.
-            calibration: inputs (n, …) that `int8` takes its ranges from.
+            calibration: inputs (n, …) that number types of `calibrated` take their ranges from.
             form: how transposed convolutions are written; None takes `default_form`.
 
         Returns:
@@ -117,13 +137,14 @@ class Target(ABC):
 
         check_request(self, number_type, example, calibration)
         check_generator(copy.deepcopy(model).eval(), example)
-        ranges = calibration if number_type == "int8" else None
+        ranges = calibration if self.quantizes(number_type) else None
         if isinstance(model, QuantizedNetwork):
             if number_type != "float32" or not self.can_keep(model):
                 others = " or ".join(f"'{name}'" for name, one in TARGETS.items() if one.can_keep(model))
+                own = " or ".join(name for name in self.number_types if self.quantizes(name))
                 raise ConfigError(
-                    f"the target '{self.name}' writes float generators and quantizes by itself; "
-                    f"name the float generator and number_type int8, or take the target {others}"
+                    f"the target '{self.name}' writes float generators{' and quantizes by itself' if own else ''}; "
+                    f"name the float generator{f' and number_type {own}' if own else ''}, or take the target {others}"
                 )
             return self._write(model, path, example, number_type, None)
         if ranges is not None:
@@ -146,6 +167,10 @@ class Target(ABC):
         require_installed(self)
         return self._kernels(path, example)
 
+    def arena_bytes(self, path: Path) -> int | None:  # noqa: ARG002 - most runtimes allocate what they need
+        """Bytes of memory that the caller gives a written file, where it asks for a stated amount."""
+        return None
+
     def version(self) -> str:
         """Name and version of the runtime.
 
@@ -153,6 +178,8 @@ class Target(ABC):
             MissingTarget: if the target is not installed.
         """
         require_installed(self)
+        if not self.packages:
+            return program_version(self.programs[0])
         runtime = self.packages[0]
         return f"{runtime} {importlib.metadata.version(runtime).partition('-')[0]}"
 
@@ -160,13 +187,19 @@ class Target(ABC):
     def _write(
         self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
     ) -> tuple[Path, ...]:
-        """As `write`, of a model in its form; `calibration` is given for `int8` and for nothing else."""
+        """As `write`, of a model in its form; `calibration` is given for those of `calibrated` alone."""
 
     @abstractmethod
     def _open(self, path: Path, threads: int) -> Generate: ...
 
     @abstractmethod
     def _kernels(self, path: Path, example: Tensor) -> KernelProfile: ...
+
+
+def program_version(program: str) -> str:
+    """The first line that `program --version` prints, e.g. `cc (Debian 12.2.0-14) 12.2.0`."""
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return next(iter(done.stdout.splitlines()), program)
 
 
 def require_installed(target: Target) -> None:
@@ -185,17 +218,18 @@ def check_request(target: Target, number_type: str, example: Tensor, calibration
 
     Raises:
         MissingTarget: if the target is not installed.
-        ConfigError: if the target has no such number type, or `int8` has no calibration inputs of the right shape.
+        ConfigError: if the target has no such number type, or its own quantization has no calibration inputs of the
+            right shape.
     """
     require_installed(target)
     if number_type not in target.number_types:
         allowed = ", ".join(target.number_types)
         raise ConfigError(f"the target '{target.name}' has no number type '{number_type}'; allowed: {allowed}")
-    if number_type != "int8":
+    if not target.quantizes(number_type):
         return
     if calibration is None or len(calibration) == 0:
         raise ConfigError(
-            f"int8 for '{target.name}' needs calibration inputs, found none; set export.calibration_images, "
+            f"{number_type} for '{target.name}' needs calibration inputs, found none; set export.calibration_images, "
             "or give the train split more data"
         )
     if calibration.shape[1:] != example.shape[1:]:

@@ -1,0 +1,1 @@
+"""Generators as C99 source for microcontrollers."""

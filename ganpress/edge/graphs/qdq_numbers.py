@@ -1,0 +1,129 @@
+"""Float graphs in the QDQ form that the compilers of neural processing units take, by ONNX Runtime's settings for QNN.
+
+Pairs of quantize and dequantize stand around every operator, instance normalisations included: such a processor
+computes all of them in the codes. 16-bit activations need operator set 21.
+"""
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from ganpress.basics.telemetry import switch_off
+from ganpress.edge.graphs.graph_writer import input_name
+from ganpress.edge.graphs.onnx_export import graph_content
+from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT
+from ganpress.edge.graphs.onnx_numbers import CalibrationInputs
+from ganpress.edge.graphs.qdq_weights import decode_constants_, weight_overrides, with_careful_weights
+from ganpress.edge.quiet import quiet
+
+OPSET = 21
+"""The first operator set whose QuantizeLinear and DequantizeLinear know 16 bits."""
+
+HEADROOM = 2.0
+"""Of 16-bit ranges over what was seen."""
+BOUNDED = ("Tanh", "Sigmoid")
+
+
+def float_content(model: nn.Module, example: Tensor) -> bytes:
+    """The float graph in `OPSET`, whose operators compute what those of the set before compute.
+
+    Raises:
+        ConfigError: if the model cannot be written as ONNX.
+    """
+    import onnx
+
+    proto = onnx.load_from_string(graph_content(model, example))
+    for one in proto.opset_import:
+        if one.domain in ("", "ai.onnx"):
+            one.version = OPSET
+    onnx.checker.check_model(proto)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def qdq_content(model: nn.Module, example: Tensor, calibration: Tensor, activation_bits: int) -> bytes:
+    """Quantize a generator: signed 8-bit weights per channel, unsigned activations per tensor.
+
+    Ranges of 16-bit activations reach `HEADROOM` times as far as the values that were seen: one bit of sixteen, for
+    which other inputs than those of the calibration are not clipped. Those of 8 bits leave the outermost values out, as
+    `int8` of ONNX Runtime does, because their codes are few.
+
+    Args:
+        model: a generator.
+        example: inputs (N, …).
+        calibration: inputs (n, …).
+        activation_bits: 8 or 16.
+
+    Raises:
+        ConfigError: if the model cannot be written as ONNX.
+    """
+    switch_off()
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize
+    from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
+
+    proto = onnx.load_from_string(float_content(with_careful_weights(model, calibration), example))
+    overrides = weight_overrides(decode_constants_(proto))
+    wide, name = activation_bits == 16, input_name(example)
+    with tempfile.TemporaryDirectory(prefix="ganpress-quantize-") as folder, quiet(logging.ERROR):
+        result = Path(folder) / "generator.onnx"
+        ranges = _wide_ranges(proto, CalibrationInputs(name, calibration), Path(folder)) if wide else {}
+        config = get_qnn_qdq_config(
+            proto,
+            CalibrationInputs(name, calibration[:1] if wide else calibration),
+            calibrate_method=CalibrationMethod.MinMax if wide else CalibrationMethod.Percentile,
+            activation_type=QuantType.QUInt16 if wide else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            init_overrides={**overrides, **{one: [{"rmin": low, "rmax": high}] for one, (low, high) in ranges.items()}},
+        )
+        config.extra_options["CalibPercentile"] = INSIDE_PERCENT
+        quantize(proto, str(result), config)
+        quantized = onnx.load(result)
+    del quantized.graph.value_info[:]
+    _unsigned_scales_(quantized)
+    content: bytes = quantized.SerializeToString(deterministic=True)
+    return content
+
+
+def _wide_ranges(proto: Any, inputs: CalibrationInputs, folder: Path) -> dict[str, tuple[Any, Any]]:
+    """Smallest and largest value of each activation over all inputs, `HEADROOM` times as far from zero.
+
+    The results of tanh and sigmoid are left out: their bounds are known.
+    """
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    plain, place = folder / "plain.onnx", str(folder / "calibrated.onnx")
+    plain.write_bytes(proto.SerializeToString())
+    calibrator = create_calibrator(plain, augmented_model_path=place, calibrate_method=CalibrationMethod.MinMax)
+    calibrator.collect_data(inputs)
+    bounded = {name for node in proto.graph.node if node.op_type in BOUNDED for name in node.output}
+    found = {name: one.range_value for name, one in calibrator.compute_data().data.items() if name not in bounded}
+    wide = {name: [np.float32(HEADROOM * np.asarray(end).item()) for end in ends] for name, ends in found.items()}
+    return {name: (low, high) for name, (low, high) in wide.items()}
+
+
+def _unsigned_scales_(proto: Any) -> None:
+    """Store scales of instance normalisations as unsigned codes of the same numbers.
+
+    Processors take both. ONNX Runtime, told to sum exactly, rewrites signed codes to unsigned ones by itself, and where
+    two normalisations have equal codes meets its own name a second time and refuses the file.
+    """
+    from onnx import numpy_helper
+
+    constants = {one.name: one for one in proto.graph.initializer}
+    makers = {node.output[0]: node for node in proto.graph.node}
+    shifted: set[str] = set()
+    for node in proto.graph.node:
+        decoded = makers.get(node.input[1]) if node.op_type == "InstanceNormalization" else None
+        for name in [] if decoded is None else [decoded.input[0], decoded.input[2]]:
+            codes = numpy_helper.to_array(constants[name]) if name in constants else np.zeros(0, np.uint8)
+            if codes.dtype == np.int8 and name not in shifted:
+                shifted.add(name)
+                unsigned = (codes.astype(np.int16) + 128).astype(np.uint8)
+                constants[name].CopyFrom(numpy_helper.from_array(unsigned, name))
