@@ -69,6 +69,8 @@ TARGETS: Registry["Target"] = Registry(
         "onnx": "ganpress.edge.targets.onnx_target:TARGET",
         "openvino": "ganpress.edge.targets.openvino_target:TARGET",
         "executorch": "ganpress.edge.targets.executorch_target:TARGET",
+        "mnn": "ganpress.edge.targets.mnn_target:TARGET",
+        "ncnn": "ganpress.edge.targets.ncnn_target:TARGET",
     },
 )
 """As in `export.items.X.target`; each one's packages are imported when it is used."""

@@ -38,7 +38,7 @@ def test_an_unknown_name_is_no_entry_and_is_told_with_the_known_ones():
     assert TARGETS.get("gone") is None
     with pytest.raises(KeyError):
         TARGETS["gone"]
-    with pytest.raises(ConfigError, match="unknown target 'gone'; known: executorch, onnx, openvino"):
+    with pytest.raises(ConfigError, match="unknown target 'gone'; known: executorch, mnn, ncnn, onnx, openvino"):
         TARGETS.find("gone")
 
 

@@ -81,7 +81,8 @@ def test_floats_are_torchs(trained_like, tmp_path, name):
     assert proof.images == 33
     profile = TARGETS[name].kernels(path, latents(1))
     assert (profile.layers, profile.integer_layers) == (3, 0)
-    assert sum(kernel.share for kernel in profile.kernels) == pytest.approx(1)
+    shares = [kernel.share for kernel in profile.kernels]
+    assert shares.count(None) == len(shares) or sum(shares) == pytest.approx(1)  # no times, or those of all kernels
 
 
 @pytest.mark.parametrize("name", ["onnx", installed("openvino", pytest.mark.slow)])

@@ -13,6 +13,8 @@ NOTHING_INSTALLED = {
     "onnx": "uv sync",
     "openvino": "uv sync --extra openvino",
     "executorch": "uv sync --extra executorch",
+    "mnn": "uv sync --extra mnn",
+    "ncnn": "uv sync --extra ncnn",
 }
 
 
