@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.edge_subjects import Subject
 from benchmarks.edge_timing import time_in_turn
 from ganpress.compression.quantization import quantize
-from ganpress.edge.roofline import Peaks
+from ganpress.edge.roofline import Peaks, computed_in
 from ganpress.edge.targets.target import Target
 from ganpress.errors import GanpressError
 from ganpress.files.frames import frame_of
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 EAGER = "torch eager"
 OWN = "w8a8"
 """Integers that ganpress chose; `int8` are those of the runtime's own quantizer."""
-INTEGERS = (OWN, "int8")
-"""Number types whose layers multiply integers; of the others, weights are decoded when the file is loaded."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,6 @@ def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterato
         runners = {str(place): form.generate for place, form in enumerate(forms)}
         latencies = list(time_in_turn(runners, inputs, plan.rounds, peaks.threads).values())
         for form, latency, likeness, value in zip(forms, latencies, likenesses, values, strict=True):
-            multiplied = "int8" if form.number_type in INTEGERS else form.number_type
-            multiplied = multiplied if multiplied in peaks.gmacs_per_s else "float32"
             yield Row(
                 subject.name,
                 form.runtime,
@@ -127,7 +123,7 @@ def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterato
                 parameter_bytes / form.packed_bytes if form.packed_bytes is not None else None,
                 likeness.snr_db,
                 likeness.psnr_db,
-                macs * batch / latency / 1e6 / peaks.gmacs(multiplied),
+                macs * batch / latency / 1e6 / peaks.gmacs(form.number_type),
                 value,
                 value / values[0] if value is not None and values[0] is not None else None,
                 form.integer_layers,
@@ -208,7 +204,7 @@ def fastest(rows: list[Row], subject: str, integers: bool, batch: int = 1) -> Ma
     for row in rows:
         if row.subject != subject or row.batch != batch or row.latency_ms is None:
             continue
-        if integers == (row.number_type in INTEGERS):
+        if integers == (computed_in(row.number_type) == "int8"):
             best = found.get(row.runtime)
             if best is None or row.latency_ms < (best.latency_ms or math.inf):
                 found[row.runtime] = row
