@@ -77,6 +77,7 @@ def test_a_fault_of_mnn_is_found(tmp_path):
         verify_export(model, path, PICTURES, 0.001, target=TARGET)
 
 
+@SLOW
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_truncated_file_is_refused(trained_like, tmp_path, share):
     (path,) = TARGET.write(trained_like("2", 16, 1), tmp_path / "x.mnn", latents(2))

@@ -101,7 +101,12 @@ def test_what_pnnx_leaves_out_is_refused(tmp_path, layer, named):
 
 
 def test_floats_are_not_computed_in_halves(trained_like, tmp_path):
-    """ncnn's own default; it costs 60 dB."""
+    """The trap: ncnn's own default, of whatever file."""
+    import ncnn
+
+    defaults = ncnn.Net().opt
+    assert defaults.use_fp16_storage
+    assert defaults.use_fp16_packed
     model = trained_like("16", 32, 1)
     path = TARGET.write(model, tmp_path / "x.param", latents(2))[0]
     assert compare_outputs(model, TARGET.open(path), latents(8)).snr_db > 100

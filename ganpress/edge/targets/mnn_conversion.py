@@ -21,6 +21,7 @@ from ganpress.basics.whole_files import write_whole
 from ganpress.edge.graphs.graph_writer import OUTPUT, input_name
 from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.edge.layer_names import blame
+from ganpress.edge.targets.first_trial import is_sound
 from ganpress.edge.targets.target import UnsupportedGenerator
 
 FLAGS = {
@@ -62,7 +63,9 @@ def write_mnn(
                     "take the number type int8_weights, which quantizes weights alone"
                 )
             converted = quantized
-        write_whole(path, _with_fixed_uuid(converted.read_bytes()))
+        content = _with_fixed_uuid(converted.read_bytes())
+        write_whole(path, content)
+        is_sound(content)
     return (path,)
 
 

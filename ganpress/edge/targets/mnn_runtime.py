@@ -1,5 +1,6 @@
 """A `.mnn` file as a generator."""
 
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from ganpress.edge.graphs.graph_writer import INPUT, OUTPUT, SOURCE
 from ganpress.edge.onnx_runtime import as_float32, fixed_sizes
 from ganpress.edge.proof.kernels import KernelProfile, profile_of
 from ganpress.edge.quiet import quiet_descriptors
+from ganpress.edge.targets.first_trial import is_sound, require_trial
 from ganpress.errors import CheckpointError
 from ganpress.files.frames import is_frame, read_content
 
@@ -39,6 +41,7 @@ class MnnGenerator:
         """
         if not path.exists():
             raise CheckpointError(f"{path} does not exist; export the generator first")
+        require_trial(path, "MNN", __name__)
         content = read_content(path) if is_frame(path) else None
         with quiet_descriptors():  # it tells what the processor can, and what is wrong with a file
             import MNN
@@ -120,6 +123,17 @@ class MnnGenerator:
     def _host(self, values: NDArray[np.float32]) -> Any:
         mnn = self._mnn
         return mnn.Tensor(values.shape, mnn.Halide_Type_Float, values, mnn.Tensor_DimensionType_Caffe)
+
+
+def attempt() -> None:
+    """The child of a trial: open and run the file that the command line names; exit code 1 if that is refused."""
+    path = Path(sys.argv[1])
+    is_sound(read_content(path))
+    try:
+        generator = MnnGenerator(path)
+        generator(torch.zeros(1, *generator.input_shape))
+    except CheckpointError:
+        raise SystemExit(1) from None  # the process that asked says so in one line
 
 
 def _load(mnn: Any, path: Path, content: bytes | None, threads: int) -> tuple[Any, Any]:
