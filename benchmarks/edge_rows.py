@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.edge_subjects import Subject
 from benchmarks.edge_timing import time_in_turn
 from ganpress.compression.quantization import quantize
-from ganpress.edge.roofline import Peaks
+from ganpress.edge.roofline import Peaks, computed_in
 from ganpress.edge.targets.target import Target
 from ganpress.errors import GanpressError
 from ganpress.files.frames import frame_of
@@ -26,17 +26,6 @@ logger = logging.getLogger(__name__)
 EAGER = "torch eager"
 OWN = "w8a8"
 """Integers that ganpress chose; `int8` are those of the runtime's own quantizer."""
-FORMS = (
-    ("onnx", "float32"),
-    ("openvino", "float32"),
-    ("executorch", "float32"),
-    ("onnx", OWN),
-    ("onnx", "int8"),
-    ("openvino", OWN),
-    ("openvino", "int8"),
-    ("executorch", "int8"),
-)
-"""Runtimes and number types, in the order of the table."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +109,6 @@ def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterato
         runners = {str(place): form.generate for place, form in enumerate(forms)}
         latencies = list(time_in_turn(runners, inputs, plan.rounds, peaks.threads).values())
         for form, latency, likeness, value in zip(forms, latencies, likenesses, values, strict=True):
-            multiplied = "float32" if form.number_type == "float32" else "int8"
             yield Row(
                 subject.name,
                 form.runtime,
@@ -135,7 +123,7 @@ def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterato
                 parameter_bytes / form.packed_bytes if form.packed_bytes is not None else None,
                 likeness.snr_db,
                 likeness.psnr_db,
-                macs * batch / latency / 1e6 / peaks.gmacs(multiplied),
+                macs * batch / latency / 1e6 / peaks.gmacs(form.number_type),
                 value,
                 value / values[0] if value is not None and values[0] is not None else None,
                 form.integer_layers,
@@ -162,23 +150,35 @@ def _forms(
 ) -> Iterator[Form | tuple[str, str, str]]:
     """Every form, or (runtime, number type, why there is none)."""
     models: dict[str, nn.Module] = {}
-    for runtime, number_type in FORMS:
-        if runtime not in runtimes:
-            continue
+    for runtime, number_type in _wanted(runtimes):
         target = TARGETS[runtime]
         started = time.perf_counter()
         if target.missing() is not None:
             yield runtime, number_type, f"not installed: {target.missing()}"
             continue
         try:
-            if number_type == OWN and OWN not in models:
-                models[OWN] = quantize(subject.model, subject.calibration, subject.quantization)
+            if number_type == OWN:
+                if OWN not in models:
+                    models[OWN] = quantize(subject.model, subject.calibration, subject.quantization)
+                if not target.can_keep(models[OWN]):
+                    continue
             form = _write(target, number_type, models.get(number_type, subject.model), subject, folder, threads)
         except GanpressError as error:
             yield runtime, number_type, " ".join(str(error).split())[:160]
             continue
         logger.info("%s %s %s: %.0f s", subject.name, runtime, number_type, time.perf_counter() - started)
         yield form
+
+
+def _wanted(runtimes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Runtimes and number types, in the order of the table: the floats of all, then what else each one has."""
+    for name in runtimes:
+        yield name, "float32"
+    for name in runtimes:
+        yield name, OWN
+        for number_type in TARGETS[name].number_types:
+            if number_type != "float32":
+                yield name, number_type
 
 
 def _write(target: Target, number_type: str, model: nn.Module, subject: Subject, folder: Path, threads: int) -> Form:
@@ -204,7 +204,7 @@ def fastest(rows: list[Row], subject: str, integers: bool, batch: int = 1) -> Ma
     for row in rows:
         if row.subject != subject or row.batch != batch or row.latency_ms is None:
             continue
-        if integers == (row.number_type != "float32"):
+        if integers == (computed_in(row.number_type) == "int8"):
             best = found.get(row.runtime)
             if best is None or row.latency_ms < (best.latency_ms or math.inf):
                 found[row.runtime] = row

@@ -71,6 +71,8 @@ TARGETS: Registry["Target"] = Registry(
         "executorch": "ganpress.edge.targets.executorch_target:TARGET",
         "c": "ganpress.edge.targets.c_target:TARGET",
         "qnn": "ganpress.edge.targets.qnn_target:TARGET",
+        "mnn": "ganpress.edge.targets.mnn_target:TARGET",
+        "ncnn": "ganpress.edge.targets.ncnn_target:TARGET",
     },
 )
 """As in `export.items.X.target`; each one's packages are imported when it is used."""

@@ -43,8 +43,8 @@ from models.builders import Blueprint, elastic_blueprint
 from models.family import Canvas
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS: list[bytes] = []
-"""What belongs to the OpenVINO file that is changed."""
+BESIDE: dict[tuple[str, str], bytes] = {}
+"""What lies beside the file that is changed, by target and suffix."""
 Mutate = Callable[[bytes, random.Random], bytes]
 
 
@@ -149,8 +149,8 @@ def _exported(name: str) -> Callable[[Path], list[bytes]]:
     def seeds(folder: Path) -> list[bytes]:
         path = folder / f"generator{TARGETS[name].suffix}"
         TARGETS[name].write(WDCGAN.build().eval(), path, torch.zeros(2, 100))
-        if name == "openvino":
-            WEIGHTS.append(path.with_suffix(".bin").read_bytes())
+        for suffix in TARGETS[name].beside:
+            BESIDE[name, suffix] = path.with_suffix(suffix).read_bytes()
         return [path.read_bytes()]
 
     return seeds
@@ -158,8 +158,8 @@ def _exported(name: str) -> Callable[[Path], list[bytes]]:
 
 def _open_edge(name: str) -> Callable[[Path], object]:
     def read(path: Path) -> object:
-        if name == "openvino":
-            path.with_suffix(".bin").write_bytes(WEIGHTS[0])
+        for suffix in TARGETS[name].beside:
+            path.with_suffix(suffix).write_bytes(BESIDE[name, suffix])
         return TARGETS[name].open(path)(torch.zeros(1, 100))
 
     return read
@@ -334,6 +334,8 @@ TARGETS_BY_NAME: dict[str, Target] = {
     "onnx": Target("generator.onnx", _onnx, _open_edge("onnx")),
     "openvino": Target("generator.xml", _exported("openvino"), _open_edge("openvino")),
     "executorch": Target("generator.pte", _exported("executorch"), _open_edge("executorch")),
+    "mnn": Target("generator.mnn", _exported("mnn"), _open_edge("mnn")),
+    "ncnn": Target("generator.param", _exported("ncnn"), _open_edge("ncnn")),
     "picture": Target("x.png", _pictures, _decode),
     "zip": Target("images.zip", _zip, _raw, _zip_values),
     "tar": Target("pairs.tar", _tar, _pairs),

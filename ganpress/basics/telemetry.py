@@ -15,9 +15,10 @@ SWITCHED_OFF = {
     "ORT_DISABLE_TELEMETRY": "1",  # from 1.30 on ONNX Runtime reports from Linux, too; it reads this when it is loaded
 }
 """Environment variables, of which each library reads its own; a value that the user set stays."""
-REPORTERS = ("openvino_telemetry",)
-"""Packages that do nothing but report. NNCF and OpenVINO send by them unless a file in the user's home says no, and
-no variable switches that off; where the package is absent, both go without."""
+REPORTERS = ("openvino_telemetry", "MNN.tools.utils.log")
+"""Modules that do nothing but report. NNCF and OpenVINO send by theirs unless a file in the user's home says no, and
+no variable switches that off; MNN's commands send what they convert, and install what that needs. Where the module is
+absent, all go without."""
 
 
 def switch_off() -> None:

@@ -138,7 +138,8 @@ class ExportConfig(Section):
     """Largest allowed absolute difference to torch, images in [-1, 1]."""
     min_snr_db: Decibels = 15.0
     """What proves a file of fewer bits than its generator: SNR of its images to torch's, in decibels."""
-    verification_images: Images
+    verification_images: Images = 64
+    """Test inputs that the file and torch are compared on, picture by picture."""
     calibration_images: Images = 256
     """Training inputs that a target's own quantizer takes its ranges from."""
     latency_rounds: Repeats = 50

@@ -14,7 +14,8 @@ from ganpress.edge.forms.float_forms import Form
 from ganpress.edge.proof.card_writing import TargetFacts
 from ganpress.edge.proof.edge_card import KernelsCard, QuantizationCard, SpeedCard
 from ganpress.edge.proof.peak_memory import peak_memory
-from ganpress.edge.proof.verification import Verification, verify_export
+from ganpress.edge.proof.refused_files import keep_refused, remove_refused
+from ganpress.edge.proof.verification import RefusedFile, Verification, verify_export
 from ganpress.edge.targets.target import Target
 from ganpress.errors import ExportMismatch
 from ganpress.performance.latency import measure_latency
@@ -74,12 +75,14 @@ def proven_export(
         What the card says of the file, the one that is opened first, and of the proof.
 
     Raises:
-        ExportMismatch: if it differs from torch; its files are removed, so that nobody picks them up.
+        ExportMismatch: if it differs from torch; its files are kept under other names, so that nobody picks them up,
+            with a picture of the worst image. The next export that is good removes them.
         ConfigError: as `Target.write`.
     """
     facts = _write(target, model, path, inputs[:2], settings, calibration, seed)
     proof = _verify(model, facts, inputs, settings, target)
     file = facts.files[0]
+    remove_refused(file)
     profile = target.kernels(file, inputs[:1])
     kernels = KernelsCard(summary=profile.describe(), layers=profile.layers, integer_layers=profile.integer_layers)
     return replace(facts, kernels=kernels, speed=_speed(target, file, inputs, settings)), proof
@@ -132,10 +135,9 @@ def _verify(
             others = other_size(model, inputs[:2])
             verify_export(model, facts.files[0], others, tolerance, enough_snr_db=enough, target=target)
         return verify_export(model, facts.files[0], inputs, tolerance, enough_snr_db=enough, target=target)
-    except ExportMismatch:
-        for path in facts.files:
-            path.unlink()  # nobody should pick up a file that failed
-        raise
+    except ExportMismatch as error:
+        kept = keep_refused(facts.files, error.worst if isinstance(error, RefusedFile) else None)
+        raise ExportMismatch(f"{error}. The file is kept as {kept.name}, which nothing takes for an export") from None
 
 
 def _speed(target: Target, path: Path, inputs: Tensor, settings: ExportSettings) -> SpeedCard:

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -18,3 +20,23 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def quiet_descriptors() -> Iterator[None]:
+    """Drop what C libraries write to the standard output and the standard error of this process.
+
+    They write past `sys.stdout`, so that the two descriptors themselves lead nowhere meanwhile.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path of anybody
+            for descriptor in (1, 2):
+                os.dup2(nowhere.fileno(), descriptor)
+        yield
+    finally:
+        for descriptor, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)

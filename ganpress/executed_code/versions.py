@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ganpress.basics.whole_files import write_whole
 
-RECORDED = ("torch", "torchvision", "onnxruntime", "openvino", "nncf", "executorch", "torchao")
+RECORDED = ("torch", "torchvision", "onnxruntime", "openvino", "nncf", "executorch", "torchao", "MNN", "ncnn")
 """Packages, by the name of their module."""
 FOLDER = "artifacts/versions"
 

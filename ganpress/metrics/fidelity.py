@@ -44,7 +44,7 @@ def compare_outputs(
         largest = max(largest, error if math.isfinite(error) else math.inf)
         signal += float(wanted.square().sum())
         noise += float(difference.square().sum())
-    return Fidelity(largest, _decibels(signal, noise))
+    return Fidelity(largest, decibels(signal, noise))
 
 
 def batches_of(inputs: Tensor) -> tuple[Tensor, ...]:
@@ -53,7 +53,8 @@ def batches_of(inputs: Tensor) -> tuple[Tensor, ...]:
     return torch.split(inputs, min(BATCH_SIZE, max(1, rows)))
 
 
-def _decibels(signal: float, noise: float) -> float | None:
+def decibels(signal: float, noise: float) -> float | None:
+    """10 log10(signal / noise) of two powers; None where there is no noise."""
     if noise == 0:
         return None
     ratio = signal / noise

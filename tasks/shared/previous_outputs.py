@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ganpress.files.refused_names import is_refused
 from ganpress.tracking import StageRun
 from tasks.shared.stage import Stage
 
@@ -37,10 +38,22 @@ def _empty(folder: Path, aside: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:  # an interruption loses nothing either
-            for path in folder.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            _move(Path(former), folder)
+            _give_back(Path(former), folder)
             raise
+
+
+def _give_back(former: Path, folder: Path) -> None:
+    """Move the former content into a folder in place of what is there, but for the files of a refused export.
+
+    Those are what the failed stage leaves behind, and they take the place of those of an earlier refusal.
+    """
+    refused = [path for path in folder.iterdir() if is_refused(path)]
+    for path in folder.iterdir():
+        if path not in refused:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in former.iterdir():
+        if not (refused and is_refused(path)):
+            shutil.move(path, folder / path.name)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from ganpress.edge.proof.edge_card import Lineage, read_card
 from ganpress.edge.proof.kernels import profile_of
 from ganpress.edge.proof.peak_memory import peak_memory
 from ganpress.edge.proof.verification import verify_export
+from ganpress.edge.roofline import computed_in
 from ganpress.edge.targets import target
 from ganpress.edge.targets.target import MissingTarget, UnsupportedGenerator
 from ganpress.errors import CheckpointError, ConfigError, ExportMismatch
@@ -63,6 +64,7 @@ def test_facts_of_a_target_agree(name):
     for number_type in one.number_types:
         assert ExportItem(generator="teacher", target=name, number_type=number_type).target == name
         assert one.default_form(number_type) in FORMS
+        assert name not in TARGETS.built_in or computed_in(number_type) in ("float32", "bfloat16", "int8")
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if name in TARGETS.built_in])
@@ -83,7 +85,8 @@ def test_floats_are_torchs(trained_like, tmp_path, name):
     assert proof.images == 33
     profile = TARGETS[name].kernels(path, latents(1))
     assert (profile.layers, profile.integer_layers) == (3, 0)
-    assert sum(kernel.share for kernel in profile.kernels) == pytest.approx(1)
+    shares = [kernel.share for kernel in profile.kernels]
+    assert shares.count(None) == len(shares) or sum(shares) == pytest.approx(1)  # no times, or those of all kernels
 
 
 @pytest.mark.parametrize("name", ["onnx", installed("openvino", pytest.mark.slow)])

@@ -15,6 +15,8 @@ NOTHING_INSTALLED = {
     "executorch": "uv sync --extra executorch",
     "c": "apt-get install gcc",
     "qnn": "uv sync",
+    "mnn": "uv sync --extra mnn",
+    "ncnn": "uv sync --extra ncnn",
 }
 
 

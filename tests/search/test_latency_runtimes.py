@@ -39,6 +39,9 @@ RUNTIMES = [
     runtime("onnx", "int8"),
     runtime("openvino", "float32"),
     runtime("openvino", "int8", slow=True),  # NNCF takes seconds to import
+    runtime("mnn", "float32"),
+    runtime("mnn", "int8"),
+    runtime("ncnn", "float32"),
     runtime("executorch", "float32", slow=True),
     runtime("executorch", "int8", slow=True),
 ]

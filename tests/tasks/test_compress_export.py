@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from ganpress.compression.packed.packing import load_packed
 from ganpress.data.prepared.arrays import PreparedMeta
@@ -20,6 +21,7 @@ from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.edge.proof.edge_card import read_card
 from ganpress.files.checkpoint import file_digest, load_model, save_model
+from ganpress.files.edge_files import find_edge_file
 from ganpress.files.frames import read_content
 from ganpress.registries import TARGETS
 from models.builders import Blueprint
@@ -207,11 +209,31 @@ def test_packed_item_is_the_plain_one_of_fewer_bytes(project, run_stage):
     assert card.kernels.layers == card.kernels.integer_layers > 0
 
 
-def test_file_that_differs_ends_the_stage_and_is_not_left_behind(project, run_stage, capsys):
+def test_file_that_differs_ends_the_stage_and_is_kept_aside_with_a_picture(project, run_stage, capsys):
     params = PARAMS | {"export": PARAMS["export"] | {"tolerance": 1e-9}}
-    assert run_stage(project.parent, export, "d3", params) == 2
-    assert "allowed is 1e-09 (export.tolerance" in capsys.readouterr().err
-    assert not list((project / "export" / "d3").iterdir())
+    folder = project / "export" / "d3"
+    for _ in range(2):
+        assert run_stage(project.parent, export, "d3", params) == 2
+        line = capsys.readouterr().err
+        assert "allowed is 1e-09 (export.tolerance" in line
+        assert "kept as generator.refused.onnx, which nothing takes for an export" in line
+        assert {path.name for path in folder.iterdir()} == {"generator.refused.onnx", "generator.refused.png"}
+        assert find_edge_file(folder) is None
+    with Image.open(folder / "generator.refused.png") as picture:
+        assert picture.size == (3 * 128 + 2 * 4, 128)
+    TARGETS["onnx"].open(folder / "generator.refused.onnx")(torch.zeros(1, 100))  # whoever looks into it can run it
+    assert run_stage(project.parent, export, "d3", PARAMS) == 0
+    assert find_edge_file(folder) == folder / "generator.onnx"
+    assert not list(folder.glob("*refused*"))
+
+
+def test_a_refused_file_leaves_the_former_export_where_it_was(project, run_stage):
+    folder = project / "export" / "d3"
+    assert run_stage(project.parent, export, "d3") == 0
+    former = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert run_stage(project.parent, export, "d3", PARAMS | {"export": PARAMS["export"] | {"tolerance": 1e-9}}) == 2
+    assert {name: (folder / name).read_bytes() for name in former} == former
+    assert (folder / "generator.refused.onnx").exists()
 
 
 def test_missing_generator_names_its_stage(project, run_stage, capsys):

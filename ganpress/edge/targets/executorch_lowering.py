@@ -13,7 +13,7 @@ from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.executorch_quantization import quantized
 from ganpress.edge.targets.executorch_runtime import known_operators
 from ganpress.edge.targets.executorch_surgery import rewrite_
-from ganpress.edge.targets.executorch_trial import is_sound
+from ganpress.edge.targets.first_trial import is_sound
 from ganpress.edge.targets.target import UnsupportedGenerator
 
 LARGEST_BATCH = 64

@@ -12,7 +12,7 @@ from ganpress.edge.onnx_runtime import as_float32, fixed_sizes
 from ganpress.edge.proof.kernels import KernelProfile
 from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.executorch_profile import read_profile
-from ganpress.edge.targets.executorch_trial import is_sound, require_trial
+from ganpress.edge.targets.first_trial import is_sound, require_trial
 from ganpress.errors import CheckpointError, shown
 from ganpress.files.frames import is_frame, read_content
 
@@ -38,7 +38,7 @@ class ExecuTorchGenerator:
         """
         if not path.exists():
             raise CheckpointError(f"{path} does not exist; export the generator first")
-        require_trial(path)
+        require_trial(path, "ExecuTorch", __name__)
         source = read_content(path) if is_frame(path) else path
         with quiet():
             from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool

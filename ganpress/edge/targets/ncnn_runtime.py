@@ -1,0 +1,133 @@
+"""A `.param` file with its `.bin` as a generator."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpress.edge.graphs.graph_writer import INPUT, OUTPUT, SOURCE
+from ganpress.edge.onnx_runtime import as_float32
+from ganpress.edge.proof.kernels import KernelProfile, profile_of
+from ganpress.edge.quiet import quiet_descriptors
+from ganpress.errors import CheckpointError
+from ganpress.files.edge_files import parts_of
+from ganpress.files.frames import is_frame, read_content
+
+MULTIPLYING = ("Convolution", "Deconvolution", "InnerProduct", "Gemm", "MatMul")
+"""Parts of the names of layers that are convolutions or matrix products."""
+MAGIC = "7767517"
+"""First line of every text of ncnn's."""
+SIZE = re.compile(r"\b[0-9]+=([1-9][0-9]{0,6})\b")
+IN_HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
+"""Options of ncnn's; the first ones are on by default and cost 60 dB of a float32 file."""
+
+
+class NcnnGenerator:
+    """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by ncnn on the CPU."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Load the files.
+
+        Args:
+            path: a `.param` file with its `.bin` beside it, both plain or both packed.
+            threads: cores to use.
+
+        Raises:
+            CheckpointError: if a file is missing, damaged, or not a generator.
+        """
+        for needed in parts_of(path):
+            if not needed.exists():
+                raise CheckpointError(f"{needed} does not exist; export the generator first")
+        content = read_content(path) if is_frame(path) else path.read_bytes()
+        self.path, self.input_shape = path, _input_shape(path, content.decode("ascii", errors="replace"))
+        with quiet_descriptors():  # it tells what is wrong with a file
+            self._net = _load(path, threads)
+            names = [] if self._net is None else [*self._net.input_names(), *self._net.output_names()]
+        if self._net is None:  # a network that was loaded in part would end the process when it runs
+            raise CheckpointError(f"{path} cannot be loaded by ncnn: it or its .bin is damaged; export it again")
+        if names not in ([INPUT, OUTPUT], [SOURCE, OUTPUT]):
+            raise CheckpointError(
+                f"{path} is no generator: it needs '{INPUT}' or '{SOURCE}' -> '{OUTPUT}', found {names}"
+            )
+        self._input = names[0]
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run a batch of any size, one input after the other: ncnn's arrays have no batch axis.
+
+        Raises:
+            ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
+            CheckpointError: if ncnn cannot compute the graph.
+        """
+        values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
+        return torch.from_numpy(np.stack([self._image(one) for one in values]))
+
+    def _image(self, values: Any) -> Any:
+        import ncnn
+
+        extractor = self._net.create_extractor()
+        # An array that ncnn is given, or gives, is borrowed: both are copied, so that neither changes behind our back.
+        extractor.input(self._input, ncnn.Mat(values).clone())
+        code, image = extractor.extract(OUTPUT)
+        if code != 0:
+            raise CheckpointError(f"{self.path} cannot be run by ncnn: code {code}; export it again")
+        return np.array(image, dtype=np.float32, copy=True)
+
+    def profile(self) -> KernelProfile:
+        """Layers as ncnn loaded them.
+
+        Its Python package has no profiler, so that no times are known. Layers run in the number type of the options
+        that they are loaded with, which is float32: halves on disk are decoded.
+        """
+        kinds = [layer.type for layer in self._net.layers()]
+        return profile_of(
+            (kind, "float32", any(part in kind for part in MULTIPLYING), None) for kind in kinds if kind != "Input"
+        )
+
+
+def unknown_operators(text: str) -> list[str]:
+    """Types of the layers in a `.param` text that the installed ncnn has no layer for, each once."""
+    import ncnn
+
+    kinds = dict.fromkeys(line.split()[0] for line in text.splitlines()[2:] if line.strip())
+    return [kind for kind in kinds if ncnn.layer_to_index(kind) < 0]
+
+
+def _input_shape(path: Path, text: str) -> tuple[int, ...]:
+    """Shape of one input, as `write_ncnn` notes it: sizes of the input layer, innermost first.
+
+    Raises:
+        CheckpointError: if it is no text of ncnn's, or has no such layer.
+    """
+    lines = text.splitlines()
+    if not lines or lines[0].strip() != MAGIC:
+        raise CheckpointError(f"{path} cannot be loaded by ncnn: it does not begin as its text; export it again")
+    given = [line for line in lines if line.startswith("Input ")]
+    sizes = tuple(map(int, reversed(SIZE.findall(given[0])))) if len(given) == 1 else ()
+    if len(sizes) not in (1, 3):
+        raise CheckpointError(f"{path} is no generator: it needs one input of fixed sizes; export it again")
+    return sizes
+
+
+def _load(path: Path, threads: int) -> Any:
+    """A network of two files, plain or packed, or None where ncnn refuses them; it reads files only, and whole."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads, net.opt.use_vulkan_compute = threads, False
+    for name in IN_HALVES:
+        if hasattr(net.opt, name):
+            setattr(net.opt, name, False)
+    with tempfile.TemporaryDirectory(prefix="ganpress-ncnn-") as folder:
+        parts = parts_of(path)
+        if is_frame(path):
+            plain = [Path(folder) / f"generator{end}" for end in (".param", ".bin")]
+            for place, frame in zip(plain, parts, strict=True):
+                place.write_bytes(read_content(frame))
+            parts = tuple(plain)
+        codes = [net.load_param(str(parts[0]))]
+        codes += [net.load_model(str(parts[1]))] if codes == [0] else []
+    return net if codes == [0, 0] else None

@@ -1,0 +1,68 @@
+"""ncnn on the CPU, the runtime of phones: floats, and halves on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ganpress.edge.targets.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ganpress.edge.forms.float_forms import Form
+    from ganpress.edge.proof.kernels import KernelProfile
+    from ganpress.metrics.scoring import Generate
+
+
+class NcnnTarget(Target):
+    """Files `.param`, a text, with their weights in `.bin`.
+
+    ncnn's arrays have no batch axis: the runner takes one input after the other. Its quantizer is no part of its Python
+    packages, so that there is no `int8`.
+    """
+
+    name = "ncnn"
+    title = "ncnn"
+    suffix = ".param"
+    beside = (".bin",)
+    number_types = ("float32", "float16")
+    int8_scheme = ""
+    packages = ("ncnn", "pnnx")
+    install = "uv sync --extra ncnn"
+
+    def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - halves are decoded when the file is loaded
+        """See `Target.default_form`."""
+        return "native"
+
+    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
+        """See `Target.as_written`; narrow outputs stay."""
+        return model
+
+    def _write(
+        self,
+        model: nn.Module,
+        path: Path,
+        example: Tensor,
+        number_type: str,
+        calibration: Tensor | None,  # noqa: ARG002 - of int8 alone
+    ) -> tuple[Path, ...]:
+        from ganpress.edge.targets.ncnn_conversion import write_ncnn
+
+        return write_ncnn(model, path, example, halves=number_type == "float16")
+
+    def _open(self, path: Path, threads: int) -> Generate:
+        from ganpress.edge.targets.ncnn_runtime import NcnnGenerator
+
+        return NcnnGenerator(path, threads)
+
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:
+        from ganpress.edge.targets.ncnn_runtime import NcnnGenerator
+
+        generator = NcnnGenerator(path, threads=1)
+        generator(example)
+        return generator.profile()
+
+
+TARGET = NcnnTarget()
