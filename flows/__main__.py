@@ -16,9 +16,9 @@ from flows.commands.demo import demo
 from flows.commands.doctor import doctor
 from flows.commands.import_ import import_
 from flows.commands.promote import promote, rollback
-from flows.commands.report import report
 from flows.commands.run import run
 from flows.commands.serve import serve
+from flows.commands.show_report import report
 from flows.commands.status import status
 from flows.commands.targets import targets
 from flows.commands.ui import ui
