@@ -38,7 +38,7 @@ def test_an_unknown_name_is_no_entry_and_is_told_with_the_known_ones():
     assert TARGETS.get("gone") is None
     with pytest.raises(KeyError):
         TARGETS["gone"]
-    with pytest.raises(ConfigError, match=f"unknown target 'gone'; known: {TARGETS.listing()}"):
+    with pytest.raises(ConfigError, match=f"unknown target 'gone'; known: {', '.join(sorted(TARGETS))}"):
         TARGETS.find("gone")
 
 
