@@ -1,5 +1,6 @@
 """Generators as C: the integers of the simulation to the bit, compiled here and run on a Cortex-M3 in QEMU."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from benchmarks.cortex_m import INSTALL, missing_programs, run_on_device
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.edge.c_code.arena_plan import plan_arena
 from ganpress.edge.c_code.c_convolutions import pack_rows, stored_bits
-from ganpress.edge.c_code.c_program import Buffer, Step
+from ganpress.edge.c_code.c_program import UNITS, UNITS_DIGEST, Buffer, Step
 from ganpress.edge.c_code.c_runner import CGenerator, read_texts
 from ganpress.edge.file_writing import pack_files
 from ganpress.edge.proof.card_writing import write_card
@@ -289,6 +290,11 @@ def test_the_card_says_the_integers_and_the_arena(trained_like, tmp_path):
     assert (proof.max_abs_error, proof.snr_db) == (0, None)
     assert (card.kernels.layers, card.kernels.integer_layers) == (3, 3)
     assert card.speed.arena_bytes == read_texts(facts.files[0]).sizes["ARENA_BYTES"] > 128
+
+
+def test_the_digest_is_that_of_the_functions():
+    content = b"".join(one.read_bytes() for one in sorted(UNITS.glob("*.c")))
+    assert hashlib.sha256(content).hexdigest().startswith(UNITS_DIGEST)
 
 
 def test_the_compiler_is_the_version():

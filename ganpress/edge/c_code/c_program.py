@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 UNITS = Path(__file__).parent / "units"
 """Folder of the C functions that programs call, a file each."""
+UNITS_DIGEST = "d88cd13b0560"
+"""Beginning of the sha256 of all of them, in the order of their names: a stage knows by it that one has changed, since
+only changes of Python make it run again; a test holds it to the files.
+"""
 NEEDS: dict[str, tuple[str, ...]] = {
     "convolve_codes": ("layer", "integer_layer", "gather_codes", "sums_codes", "weights", "total", "round_total"),
     "convolve_floats": ("layer", "gather_floats"),

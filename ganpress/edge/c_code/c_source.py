@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ganpress.basics.pixel_values import images_to_uint8
 from ganpress.edge.c_code.arena_plan import plan_arena
 from ganpress.edge.c_code.c_lowering import lower
-from ganpress.edge.c_code.c_program import ALIGNMENT, Program
+from ganpress.edge.c_code.c_program import ALIGNMENT, UNITS_DIGEST, Program
 from ganpress.edge.c_code.c_values import Values, per_channel
 
 MATHEMATICS = ("tanhf(", "expf(", "sqrtf(")
@@ -107,7 +107,8 @@ class _Texts:
             f"/* Called before each step and after the last one: define it to read a clock. */\n"
             f"#ifndef {self.big}_STEP\n#define {self.big}_STEP(number) ((void)0)\n#endif"
         )
-        head = f"/* A generator of pictures as C99 source, written by ganpress; see {self.name}.h. */"
+        made = f"written by ganpress of the functions {UNITS_DIGEST}"
+        head = f"/* A generator of pictures as C99 source, {made}; see {self.name}.h. */"
         return "\n\n".join([head, "\n".join(includes), hook, *units, *constants, *bodies]) + "\n"
 
     def _run(self) -> str:
