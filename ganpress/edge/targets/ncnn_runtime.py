@@ -21,7 +21,7 @@ MULTIPLYING = ("Convolution", "Deconvolution", "InnerProduct", "Gemm", "MatMul")
 """Parts of the names of layers that are convolutions or matrix products."""
 MAGIC = "7767517"
 """First line of every text of ncnn's."""
-SIZE = re.compile(r"\b[0-9]+=([1-9][0-9]{0,6})\b")
+INPUT_LAYER = re.compile(r"^Input [a-z]+_((?:[1-9][0-9]{0,6}x){0,2}[1-9][0-9]{0,6}) 0 1 ", re.MULTILINE)
 IN_HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
 """Options of ncnn's; the first ones are on by default and cost 60 dB of a float32 file."""
 
@@ -97,7 +97,7 @@ def unknown_operators(text: str) -> list[str]:
 
 
 def _input_shape(path: Path, text: str) -> tuple[int, ...]:
-    """Shape of one input, as `write_ncnn` notes it: sizes of the input layer, innermost first.
+    """Shape of one input, as `write_ncnn` notes it in the name of the input layer.
 
     Raises:
         CheckpointError: if it is no text of ncnn's, or has no such layer.
@@ -105,8 +105,8 @@ def _input_shape(path: Path, text: str) -> tuple[int, ...]:
     lines = text.splitlines()
     if not lines or lines[0].strip() != MAGIC:
         raise CheckpointError(f"{path} cannot be loaded by ncnn: it does not begin as its text; export it again")
-    given = [line for line in lines if line.startswith("Input ")]
-    sizes = tuple(map(int, reversed(SIZE.findall(given[0])))) if len(given) == 1 else ()
+    given = INPUT_LAYER.findall(text)
+    sizes = tuple(map(int, given[0].split("x"))) if len(given) == 1 else ()
     if len(sizes) not in (1, 3):
         raise CheckpointError(f"{path} is no generator: it needs one input of fixed sizes; export it again")
     return sizes
