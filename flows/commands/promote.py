@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.options import one_line
+from flows.options import Recipe, one_line
 
 if TYPE_CHECKING:
     from ganpress.tracking.store import Store
@@ -22,9 +22,7 @@ def promote(
             callback=one_line(WHICH),
         ),
     ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="Of the model that a recipe registers.", callback=one_line(WHICH))
-    ] = None,
+    recipe: Recipe = None,
 ) -> None:
     """Make a registered edge file the champion; the former champion stays as `previous`."""
     from ganpress.tracking.promotion import promote as promote_version
@@ -35,9 +33,7 @@ def promote(
 
 
 def rollback(
-    recipe: Annotated[
-        str | None, typer.Option(help="Of the model that a recipe registers.", callback=one_line(WHICH))
-    ] = None,
+    recipe: Recipe = None,
 ) -> None:
     """Make the previous champion the champion again."""
     from ganpress.tracking.promotion import roll_back
