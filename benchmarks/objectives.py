@@ -9,12 +9,12 @@ Takes the prepared pictures and the judge of a chain that has run. FID, IS where
 """
 
 import argparse
-import statistics
 import time
 from pathlib import Path
 
 import torch
 
+from benchmarks.seed_rows import show_row
 from ganpress.config.training_section import GanTraining
 from ganpress.data.prepared.arrays import ImageArray, open_split
 from ganpress.data.prepared.generator_inputs import LatentInputs
@@ -70,7 +70,7 @@ def main() -> None:
             config = GanTraining.model_validate({**SHIPPED, **way, "train_images": options.images})
             started = time.process_time()
             found = [_one(few, judge, real, config, options.depth, seed) for seed in range(options.seeds)]
-            _show(name, found, (time.process_time() - started) / options.seeds)
+            show_row(name, found, (time.process_time() - started) / options.seeds)
 
 
 def _one(
@@ -87,14 +87,6 @@ def _one(
     if seen.probabilities is not None:
         found["is"] = inception_score(seen.probabilities, 10, 0).mean
     return found | {"recall": neighbour_scores(real, seen.features).recall}
-
-
-def _show(name: str, found: list[dict[str, float]], seconds: float) -> None:
-    parts = []
-    for key in found[0]:
-        values = [one[key] for one in found]
-        parts.append(f"{key} {statistics.fmean(values):.4g} [{min(values):.4g}, {max(values):.4g}]")
-    print(f"{name:<12} {'  '.join(parts)}  {seconds:.0f} CPU s", flush=True)
 
 
 if __name__ == "__main__":

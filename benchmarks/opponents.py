@@ -8,7 +8,6 @@ targets, and mean IoU where they are label maps, of the test split; mean and spr
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.seed_rows import show_row
 from ganpress.basics.seeding import seeded_initialisation
 from ganpress.config.base import read_yaml
 from ganpress.config.edge_section import EvaluateConfig
@@ -151,22 +151,14 @@ def main() -> None:
     bench = Bench(artifacts, student, EvaluateConfig.model_validate(params["evaluate"]), blueprint, options.images)
     teacher, _ = load_model(artifacts / "teacher" / "generator.safetensors")
     print(f"{item.generator_name}, {options.seeds} seeds; mean [least, most]")
-    _show("teacher", list(bench.measured(iter([teacher.eval()]))), 0)
+    show_row("teacher", list(bench.measured(iter([teacher.eval()]))), 0)
     for name, train in bench.ways().items():
         if options.ways and name not in options.ways:
             continue
         started = time.process_time()
         trained = (train(fresh(blueprint, seed), seed) for seed in range(options.seeds))
         found = list(bench.measured(trained))
-        _show(name, found, (time.process_time() - started) / options.seeds)
-
-
-def _show(name: str, found: list[dict[str, float]], seconds: float) -> None:
-    parts = []
-    for key in found[0]:
-        values = [one[key] for one in found]
-        parts.append(f"{key} {statistics.fmean(values):.4g} [{min(values):.4g}, {max(values):.4g}]")
-    print(f"{name:<24} {'  '.join(parts)}  {seconds:.0f} CPU s", flush=True)
+        show_row(name, found, (time.process_time() - started) / options.seeds)
 
 
 if __name__ == "__main__":

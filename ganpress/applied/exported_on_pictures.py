@@ -15,6 +15,7 @@ from ganpress.applied.picture_tiles import AsInput, Pixels, Plan, draw_tiles, pl
 from ganpress.basics.pixel_values import uint8_to_images
 from ganpress.basics.progress import ticker
 from ganpress.basics.whole_files import whole_files
+from ganpress.data.prepared.fitting import fit_image
 from ganpress.data.prepared.pairs import one_hot
 from ganpress.data.raw.dataset_card import IGNORED
 from ganpress.data.raw.image_files import decode, image_names, read_picture_file
@@ -25,8 +26,6 @@ from ganpress.metrics.scoring import Generate
 from ganpress.registries import TARGETS
 from ganpress.structure.receptive_field import ReceptiveField
 
-LABELS = "one-hot labels: "
-"""How the meaning of an input begins that holds a channel for each label."""
 SUFFIX = ".png"
 LARGEST_SIDE = 1024
 """Pixels of a tile's side, where the file takes pictures of any size; it bounds the memory."""
@@ -69,7 +68,7 @@ class ExportedGenerator:
         if len(sizes) != 3:
             raise ConfigError(f"{found} draws from latents, not from pictures; `ganpress demo` draws with it")
         self.channels, *self.tile = (int(size) for size in sizes)
-        labels = self._labels()
+        labels = self.reads.label_names
         if labels is None and self.channels not in (1, 3):
             raise ConfigError(f"{found} reads {self.channels} channels, which no picture has")
         self.as_input: AsInput = self._as_image if labels is None else self._as_one_hot
@@ -95,17 +94,10 @@ class ExportedGenerator:
         Raises:
             DataError: if it cannot be decoded, or label ids are beyond the labels that the file knows.
         """
-        if self._labels() is not None:
+        if self.reads.label_names is not None:
             return _read_ids(path, self.channels)
         pixels = decode(read_picture_file(path), path.name)
-        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        image = image.convert("L" if self.channels == 1 else "RGB")
-        values = np.asarray(image, np.uint8)
-        return values[None] if self.channels == 1 else np.ascontiguousarray(values.transpose(2, 0, 1))
-
-    def _labels(self) -> str | None:
-        meaning = self.reads.meaning or ""
-        return meaning.removeprefix(LABELS) if meaning.startswith(LABELS) else None
+        return fit_image(pixels, (pixels.shape[0], pixels.shape[1]), self.channels)
 
     def _as_image(self, pixels: Pixels) -> Tensor:
         return uint8_to_images(torch.from_numpy(np.ascontiguousarray(pixels))[None])

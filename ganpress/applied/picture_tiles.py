@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganpress.basics.pixel_values import images_to_uint8
 from ganpress.errors import ConfigError
 from ganpress.metrics.scoring import Generate
 from ganpress.structure.receptive_field import ReceptiveField
@@ -134,6 +136,7 @@ def draw_tiles(
 
     Raises:
         ConfigError: if results are no whole number of pixels at the tiles' places.
+        DataError: if a pixel is NaN or infinite.
     """
     height, width = picture.shape[1:]
     padded = _enlarged(picture, plan)
@@ -214,8 +217,7 @@ class _Canvas:
         top, following = self._scaled(places[row]), self._scaled(places[row + 1])
         final = following - top
         values = self._sums[:, :final] / np.maximum(self._weights[:final], np.finfo(np.float32).tiny)
-        rounded = np.clip(np.round((values + 1) * 127.5), 0, 255).astype(np.uint8)
-        self.result[top:following] = rounded.transpose(1, 2, 0)
+        self.result[top:following] = images_to_uint8(torch.from_numpy(values)).numpy().transpose(1, 2, 0)
         for kept in (self._sums, self._weights):
             rest = kept[..., final:, :].copy()
             kept[...] = 0

@@ -10,8 +10,6 @@ from ganpress.errors import ConfigError, DataError
 from ganpress.files.edge_files import find_edge_file, is_onnx
 
 InputKind = Literal["latents", "image", "labels"]
-LABELS = "one-hot labels: "
-"""How the card of a semantic generator begins the meaning of its input."""
 SHOWN_CHANNELS = (1, 3)
 
 
@@ -163,9 +161,8 @@ def surface(generator: EdgeGenerator) -> Surface:
         ConfigError: if the page cannot offer such an input or show such an output.
     """
     given, drawn = generator.card.inputs[0], generator.card.outputs[0]
-    meaning, shape = given.meaning or "", _sizes(given)
-    kind: InputKind = "latents" if len(shape) == 1 else "labels" if meaning.startswith(LABELS) else "image"
-    labels = tuple(meaning.removeprefix(LABELS).split(", ")) if kind == "labels" else ()
+    shape, labels = _sizes(given), given.label_names or ()
+    kind: InputKind = "latents" if len(shape) == 1 else "labels" if labels else "image"
     if kind == "labels" and len(labels) != shape[0]:
         labels = tuple(f"label {index}" for index in range(shape[0]))
     for what, channels in (("reads", shape[0] if kind == "image" else 3), ("draws", _sizes(drawn)[0])):

@@ -65,7 +65,7 @@ def receptive_field(model: nn.Module, example: Tensor) -> ReceptiveField:
         with torch.device("meta"):  # shapes suffice, and a large network's maps would take gigabytes
             graph = trace_functions(copy.deepcopy(model).to("meta"), example[:1].to("meta"))
         axes = [_along(graph, axis) for axis in AXES]
-    except (_Unknown, Untraceable, RuntimeError, NotImplementedError):
+    except (_Unknown, Untraceable, RuntimeError, NotImplementedError):  # torch raises the last two where numbers lack
         return ReceptiveField(None, 1)
     reaches = [one.reach for one in axes if one.reach is not None]
     return ReceptiveField(max(reaches) if len(reaches) == len(AXES) else None, math.lcm(*(one.stride for one in axes)))

@@ -7,7 +7,7 @@ from torch import nn
 
 from ganpress.applied.picture_tiles import draw_tiles, plan_tiles
 from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, DataError
 from ganpress.structure.receptive_field import ReceptiveField, receptive_field
 
 LOCAL = {
@@ -123,3 +123,10 @@ def test_a_reach_beyond_half_a_tile_is_blended():
     assert plan.rows.blended
     assert not plan.exact
     assert plan_tiles((32, 32), (32, 32), ReceptiveField(20, 1)).exact
+
+
+def test_pixels_that_are_no_numbers_are_refused(picture):
+    broken = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Tanh()).eval()
+    broken[0].bias.data.fill_(torch.nan)
+    with pytest.raises(DataError, match="NaN or infinite pixels"):
+        tiled(broken, picture, (32, 32))

@@ -12,6 +12,7 @@ from ganpress.data.prepared.arrays import Conditioning
 from ganpress.edge.graphs.graph_writer import OUTPUT, input_name
 from ganpress.edge.onnx_runtime import runtime_version
 from ganpress.edge.proof.edge_card import (
+    LABELS,
     Card,
     CostCard,
     FileCard,
@@ -124,7 +125,7 @@ def _input_card(example: torch.Tensor, conditioning: Conditioning | None) -> Ten
     if example.dim() == 2:
         return TensorCard(name=name, shape=shape, dtype="float32", values="standard normal", meaning="latent")
     if conditioning is not None and conditioning.pairing == "semantic":
-        meaning = "one-hot labels: " + ", ".join(conditioning.label_names)
+        meaning = LABELS + ", ".join(conditioning.label_names)
         return TensorCard(name=name, shape=shape, dtype="float32", values="0 or 1", meaning=meaning)
     return TensorCard(name=name, shape=shape, dtype="float32", values="[-1, 1]", meaning="image")
 

@@ -16,6 +16,9 @@ from ganpress.files.frames import CODING, read_content
 from ganpress.files.plain_values import read_bounded
 from models.quantized import CalibrationRecord
 
+LABELS = "one-hot labels: "
+"""How the meaning of an input begins that has a channel for each label."""
+
 
 class CardPart(BaseModel):
     """Frozen, every key declared."""
@@ -34,6 +37,13 @@ class TensorCard(CardPart):
     """Range or distribution."""
     meaning: str | None = None
     """What it holds; for one-hot labels the names of the channels in order."""
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The labels of its channels in order; None where it holds no one-hot labels."""
+        if self.meaning is None or not self.meaning.startswith(LABELS):
+            return None
+        return tuple(self.meaning.removeprefix(LABELS).split(", "))
 
 
 class QuantizationCard(CardPart):
