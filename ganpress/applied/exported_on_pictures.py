@@ -76,7 +76,7 @@ class ExportedGenerator:
 
     @property
     def field(self) -> ReceptiveField:
-        """How far a pixel sees."""
+        """How far a pixel of the result sees, as the card has it; unknown where the card says nothing."""
         known = self.card.receptive_field
         return ReceptiveField(None, 1) if known is None else ReceptiveField(known.reach, known.stride)
 

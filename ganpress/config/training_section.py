@@ -75,11 +75,11 @@ class JointTraining(AdversaryTraining):
     """`inherited`: the teacher's with its trained weights; `slowed`: the same at a tenth of its learning rate; `fresh`:
     one with first weights, of `discriminator_depth`."""
     discriminator_depth: Depth | None = None
-    """Depth scale factor of a fresh one; null gives it the student's."""
+    """Depth scale factor of a fresh discriminator; null gives it the student's."""
 
     @property
     def opponent_learning_rate(self) -> float:
-        """Of the discriminator, slowed down where it shall be."""
+        """The learning rate of the discriminator: a tenth of the given one where it is slowed."""
         return self.discriminator_learning_rate * (SLOWED if self.discriminator == "slowed" else 1)
 
 

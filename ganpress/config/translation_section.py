@@ -119,12 +119,12 @@ class FeatureDistillation(Adversarial):
 
     @property
     def opponent_learning_rate(self) -> float:
-        """Of the discriminator, slowed down where it shall be."""
+        """The learning rate of the discriminator: a tenth of the given one where it is slowed."""
         return self.discriminator_learning_rate * (SLOWED if self.discriminator == "slowed" else 1)
 
     @property
     def needs_discriminator(self) -> bool:
-        """Whether a term reads one."""
+        """Whether a term of the loss reads a discriminator."""
         return self.discriminator != "none" and (self.lambda_adversarial > 0 or self.lambda_feature_matching > 0)
 
 
