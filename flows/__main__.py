@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -15,6 +16,7 @@ from flows.commands.data import data
 from flows.commands.demo import demo
 from flows.commands.doctor import doctor
 from flows.commands.import_ import import_
+from flows.commands.init import init, upgrade
 from flows.commands.promote import promote, rollback
 from flows.commands.run import run
 from flows.commands.serve import serve
@@ -24,7 +26,7 @@ from flows.commands.targets import targets
 from flows.commands.ui import ui
 from ganpress.basics.telemetry import switch_off
 from ganpress.config.yaml_text import quoted
-from ganpress.errors import GanpressError
+from ganpress.errors import ConfigError, GanpressError
 
 ClickException: Any = typer.BadParameter.__mro__[2]
 """Base of all wrong usage; typer carries click along under a private name."""
@@ -34,7 +36,24 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _in_folder(
+    folder: Annotated[
+        Path | None,
+        typer.Option("-C", metavar="DIR", help="Work in this folder, as if the command were given there."),
+    ] = None,
+) -> None:
+    """From versioned data to a compressed edge generator, with proof."""
+    if folder is not None:
+        if not folder.is_dir():
+            raise ConfigError(f"-C {quoted(str(folder))} is no folder; name a project's")
+        os.chdir(folder)
+
+
 PANELS: dict[str, tuple[Any, ...]] = {
+    "A project of your own": (init, upgrade),
     "Run the chain": (run, status, serve),
     "Your own generators": (compress, apply, cost),
     "Look at results": (report, compare, ui, demo),
@@ -42,6 +61,11 @@ PANELS: dict[str, tuple[Any, ...]] = {
 }
 OWN = "Your own generators"
 EXAMPLES = {
+    "init": (
+        "ganpress init faces --data folder:pictures",
+        "ganpress init mine --generator gen.py:build --weights g.pt --example-input 1x128",
+    ),
+    "upgrade": ("ganpress upgrade", "ganpress -C faces upgrade"),
     "run": ("ganpress run --recipe mnist", "ganpress run --from search --set search.max_parameters=30000"),
     "status": ("ganpress status", "ganpress status --recipe mnist"),
     "serve": ('ganpress serve --cron "0 3 * * *"', "ganpress serve --interval 3600"),

@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from flows.environment import WORKTREES, main_root
+from flows.project_files import recipes_folder
 from ganpress.basics.git import GitFailed, git
 from ganpress.basics.whole_files import write_whole
 from ganpress.config.base import parse, read_yaml
@@ -136,16 +137,17 @@ def _with_files_of(main: Path, content: Any) -> Any:
 
 
 def find_recipe(main: Path, recipe: str) -> Path:
-    """Return the file that `recipe` means: a path, or a name in recipes/.
+    """Return the file that `recipe` means: a path, or a name in recipes/ of the project or of ganpress.
 
     Raises:
         ConfigError: if there is none.
     """
-    places = (main / "recipes" / f"{recipe}.yaml", Path(recipe), main / recipe)
+    folders = (main / "recipes", recipes_folder())
+    places = (folders[0] / f"{recipe}.yaml", Path(recipe), main / recipe, folders[1] / f"{recipe}.yaml")
     for path in places if recipe else ():
         if _is_file_at(path):
             return path
-    known = sorted(path.stem for path in (main / "recipes").glob("*.yaml"))
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
     raise ConfigError(
         f"no recipe '{_brief(recipe)}'; name one of recipes/ ({', '.join(known) or 'none yet'}) or a YAML file"
     )

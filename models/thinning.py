@@ -4,7 +4,8 @@ A *channel group* is a set of channels, all over a network, that can only be rem
 convolution puts out, that a normalisation scales, that the next layers read, that a residual sum ties to other layers
 (Fang et al. 2023, DepGraph). It is counted in *units*, the least that can be removed: mostly one channel of each layer,
 r^2 channels of the layer before a pixel shuffle of factor r. A *spec* says for each group how many percent of its units
-stay; the first ones stay, so that a narrow network's weights are part of a wider one's.
+stay; the first ones stay, so that a narrow network's weights are part of a wider one's. An import puts those that
+matter first (`ganpress.structure.channel_importance`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -159,6 +160,32 @@ def thin_(network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence
         for tensor_name, dimension in _dimensions(layer, side):
             _replace_tensor_(layer, tensor_name, dimension, index)
         _set_channels_(layer, side, len(index))
+
+
+@torch.no_grad()
+def permute_(network: nn.Module, group: ChannelGroup, order: Tensor) -> None:
+    """Put the units of a group into another order, in place, in every layer that they lie in.
+
+    Args:
+        network: the network at full width.
+        group: one of its channel groups.
+        order: which unit (n,) comes to each place.
+    """
+    for slot in group.slots:
+        is_layer = _is_layer(network, slot.layer)
+        layer = network.get_submodule(slot.layer) if is_layer else None
+        if isinstance(layer, nn.PReLU) and layer.num_parameters == 1:
+            continue  # one slope for all channels
+        index = torch.arange(_slot_length(network, slot.layer, slot.side))
+        units = order[:, None] * slot.block + torch.arange(slot.block)
+        index[slot.offset : slot.offset + group.units * slot.block] = slot.offset + units.flatten()
+        if layer is None:
+            tensor = network.get_parameter(slot.layer)
+            tensor.copy_(tensor.index_select(channel_axis(tensor.dim()) or 0, index))
+            continue
+        for name, dimension in _dimensions(layer, slot.side):
+            tensor = getattr(layer, name)
+            tensor.copy_(tensor.index_select(dimension, index))
 
 
 def _dimensions(layer: nn.Module, side: Side) -> Iterator[tuple[str, int]]:

@@ -106,31 +106,38 @@ def import_(
 ) -> None:
     """Bring in a generator that was trained elsewhere; your module's code is run, so import only what you trust."""
     from flows.environment import find_root
-    from flows.imported_pin import pin_imported
-    from ganpress.imported.importing import import_generator
 
     root = find_root()
     request = request_of(
         source_of(source, root), weights, example_input, inputs, output, layout, noise, input_range, output_range,
         weights_key, trust,
     )  # fmt: skip
-    card = import_generator(root, replace(request, name=name, keys=keys))
+    bring_in(root, replace(request, name=name, keys=keys))
+
+
+def bring_in(root: Path, request: "ImportRequest") -> "ImportCard":
+    """Import a generator into a project, pin it with DVC, and say what it is."""
+    from flows.imported_pin import pin_imported
+    from ganpress.imported.importing import import_generator
+
+    card = import_generator(root, request)
     pin_imported(root, card.name)
     typer.echo("\n".join(_lines(card)))
+    return card
 
 
 def request_of(
     source: str,
     weights: Path | None,
     example_input: str | None,
-    inputs: list[str] | None,
-    output: str | None,
-    layout: str,
-    noise: str,
-    input_range: str | None,
-    output_range: str | None,
-    weights_key: str | None,
-    trust: bool,
+    inputs: list[str] | None = None,
+    output: str | None = None,
+    layout: str = "NCHW",
+    noise: str = "refused",
+    input_range: str | None = None,
+    output_range: str | None = None,
+    weights_key: str | None = None,
+    trust: bool = False,
 ) -> "ImportRequest":
     """What the options of a command say of a generator.
 

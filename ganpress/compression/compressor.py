@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ganpress.config.base import Section
 
@@ -10,15 +10,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from ganpress.data.prepared.generator_inputs import TrainingInputs
     from ganpress.training.loop import TrainingRun
     from models.builders import Blueprint
-
-
-class TrainingInputs(Protocol):
-    """Inputs without end, as `ganpress.data.prepared.generator_inputs` has them."""
-
-    def random(self, stream: "torch.Generator", count: int) -> "Tensor":
-        """The next inputs (count, …)."""
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,14 @@ from ganpress.edge.targets.target import Target, require_installed
 from ganpress.errors import ConfigError
 from ganpress.files.edge_files import edge_name
 from ganpress.files.tensor_files import tensor_bytes
-from ganpress.imported.importing import Brought, ImportRequest, bring_in
+from ganpress.imported.importing import ImportRequest, bring_in
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.metrics.scoring import Generate
 from ganpress.performance.latency import measure_latency
 from ganpress.registries import TARGETS
 from ganpress.structure.input_checks import check_generator
 from ganpress.training.loop import TrainingRun
+from models.builders import Blueprint
 
 logger = logging.getLogger("ganpress")
 
@@ -134,16 +135,94 @@ def compress(
     for note in brought.notes:
         say(f"  {note}")
     names, inputs = given_inputs(brought.example, data, seed)
-    calibration, shown = parted(inputs)
-    shown_names = names[len(names) - len(shown) :]
+    calibration, _ = parted(inputs)
     check_generator(brought.generator, calibration, "calibration inputs")
     say(f"2/5 compressing by {method}, calibrated on {len(calibration)} inputs")
+    original = brought.generator
+    model, blueprint, record = compressed(original, brought.blueprint, brought.source, method, calibration, seed)
+    if record is not None and not runtime.can_keep(model):
+        model, record, method = original, None, _own_quantizer(runtime)
+        say(f"  {runtime.title} does not write these integers: its own quantizer is taken, {method}")
+    edge = Edge(original, model, brought.source, blueprint.builder, record)
+    number_type = method if record is None and method in runtime.number_types else "float32"
+    settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS, any_size=any_size)
+    made = write_edge(out, edge, runtime, settings, names, inputs, seed, say)
+    return replace(made, notes=brought.notes)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A generator that is to become a file, beside the one that the file is compared with."""
+
+    original: nn.Module
+    """In floats."""
+    model: nn.Module
+    """The same, or rounded."""
+    source: str
+    builder: str
+    record: CompressionRecord | None = None
+    """How it was rounded."""
+
+
+def compressed(
+    original: nn.Module, blueprint: Blueprint, source: str, method: str, calibration: Tensor, seed: int
+) -> tuple[nn.Module, Blueprint, CompressionRecord | None]:
+    """Round a generator, or train its integers; `float` and a runtime's own quantizer change nothing here.
+
+    Args:
+        original: in floats; not changed.
+        blueprint: what rebuilds it.
+        source: its name in the record.
+        method: see `compress`.
+        calibration: inputs (N, …).
+        seed: of training inputs.
+
+    Raises:
+        ConfigError: if the generator has layers that the method cannot take.
+    """
+    item = _item(method, calibration)
+    if item is None:
+        return original, blueprint, None
+    more = training_inputs(calibration)
+    given = CompressionData(calibration, seed, more, TrainingRun(seed, "compress"), torch.device("cpu"))
+    model, made = apply_item(original, blueprint, item, given)
+    return model, made, record_compression(model, source, _digest(original), 0.0, {}, calibration[:1])
+
+
+def write_edge(
+    out: Path,
+    edge: Edge,
+    target: Target,
+    settings: ExportSettings,
+    names: list[str],
+    inputs: Tensor,
+    seed: int = 0,
+    say: Callable[[str], None] = logger.info,
+) -> Compressed:
+    """Write a generator's edge file with its card, pictures before and after, and what was measured.
+
+    Args:
+        out: the folder to write, whole or not at all; one that was written so before is replaced.
+        edge: the generator.
+        target: what is written, for which runtime.
+        settings: how it is written and proven.
+        names: of the inputs.
+        inputs: (N, …); the last ones are held out for the proof, the others calibrate a runtime's own quantizer.
+        seed: of what the runtime's quantizer chooses.
+        say: is told what is being done.
+
+    Raises:
+        ganpress.errors.GanpressError: if the file cannot be written, or does not draw what the generator draws.
+    """
+    _check_out(out)
+    calibration, shown = parted(inputs)
+    shown_names = names[len(names) - len(shown) :]
     with whole_folder(out) as folder:
-        made = _write(folder, brought, runtime, method, calibration, shown, seed, any_size, say)
+        made = _write(folder, edge, target, settings, calibration, shown, seed, say)
         say(f"5/5 drawing {min(len(shown), SHOWN_INPUTS)} pictures before and after")
-        runner = runtime.open(made.file, THREADS)
-        result = replace(made, decibels=_decibels(brought.generator, runner, shown_names, shown), notes=brought.notes)
-        _draw(folder / PICTURES, brought, runner, shown_names, shown)
+        runner = target.open(made.file, THREADS)
+        result = replace(made, decibels=_decibels(edge.original, runner, shown_names, shown))
+        _draw(folder / PICTURES, edge.original, runner, shown_names, shown)
         (folder / SUMMARY).write_text(_summary(result), encoding="utf-8")
     return replace(result, folder=out, file=out / made.file.name)
 
@@ -162,38 +241,25 @@ def _check_out(out: Path) -> None:
 
 def _write(
     folder: Path,
-    brought: Brought,
+    edge: Edge,
     target: Target,
-    method: str,
+    settings: ExportSettings,
     calibration: Tensor,
     shown: Tensor,
     seed: int,
-    any_size: bool,
     say: Callable[[str], None],
 ) -> Compressed:
-    original, blueprint = brought.generator, brought.blueprint
-    item = _item(method, calibration)
-    model, record = original, None
-    if item is not None:
-        more = training_inputs(calibration)
-        given = CompressionData(calibration, seed, more, TrainingRun(seed, "compress"), torch.device("cpu"))
-        model, blueprint = apply_item(original, blueprint, item, given)
-        if not target.can_keep(model):
-            item, model, method = None, original, _own_quantizer(target)
-            say(f"  {target.title} does not write these integers: its own quantizer is taken, {method}")
-        else:
-            record = record_compression(model, brought.source, _digest(original), 0.0, {}, calibration[:1])
-            record.save(folder / "compression.json")
-    number_type = method if item is None and method != "float" else "float32"
+    original, model, record = edge.original, edge.model, edge.record
+    if record is not None:
+        record.save(folder / "compression.json")
     say(f"3/5 writing the file for {target.title}, and comparing it with torch")
-    settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS, any_size=any_size)
-    ranges = calibration if target.quantizes(number_type) else None
+    ranges = calibration if target.quantizes(settings.number_type) else None
     facts, proof = proven_export(target, model, folder / edge_name(target.name), shown, settings, ranges, seed)
     say("4/5 timing the generator before and after")
     lineage = Lineage(
-        source=brought.source,
+        source=edge.source,
         source_md5=_digest(original),
-        builder=blueprint.builder,
+        builder=edge.builder,
         data_md5=hashlib.md5(inputs_digest(calibration).encode(), usedforsecurity=False).hexdigest(),
         compression=None if record is None else _compression(record),
     )
@@ -252,11 +318,11 @@ def _decibels(before: nn.Module, after: Generate, names: list[str], inputs: Tens
 
 
 @torch.no_grad()
-def _draw(folder: Path, brought: Brought, after: Generate, names: list[str], inputs: Tensor) -> None:
+def _draw(folder: Path, before: nn.Module, after: Generate, names: list[str], inputs: Tensor) -> None:
     """One PNG for each input, before and after side by side, what was read before both where it is a picture."""
     folder.mkdir()
     for place, name in enumerate(names):
-        images = [brought.generator(inputs[place : place + 1]), after(inputs[place : place + 1])]
+        images = [before(inputs[place : place + 1]), after(inputs[place : place + 1])]
         if _is_picture(inputs) and inputs.shape[2:] == images[0].shape[2:]:
             images.insert(0, inputs[place : place + 1])
         row = np.concatenate([_pixels(one) for one in images])

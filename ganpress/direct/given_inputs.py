@@ -9,9 +9,8 @@ from torch import Tensor
 
 from ganpress.basics.pixel_values import uint8_to_images
 from ganpress.compression.applying import held_out_count
-from ganpress.compression.compressor import TrainingInputs
 from ganpress.data.prepared.fitting import fit_image
-from ganpress.data.prepared.generator_inputs import LatentInputs
+from ganpress.data.prepared.generator_inputs import LatentInputs, TrainingInputs
 from ganpress.data.raw.image_files import decode, image_names, read_picture_file
 from ganpress.errors import ConfigError, DataError
 

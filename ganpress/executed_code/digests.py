@@ -168,14 +168,17 @@ def changed_files(before: str, after: str) -> list[str]:
 
 
 def source_root(root: Path) -> Path:
-    """The folder whose code `python -m tasks.…` executes at `root`: that one, or where this package is installed."""
-    return root if (root / "tasks" / "__init__.py").is_file() else Path(__file__).resolve().parents[2]
+    """The folder whose code a stage executes at `root`: a clone's own, or where this package is installed."""
+    here = Path(__file__).resolve()
+    home = here.parents[2]
+    # A user's project may hold a package `tasks` of its own; only a clone holds this very file.
+    return root if (root / here.relative_to(home)).is_file() else home
 
 
 def _folder(root: Path) -> Path:
-    """Where to keep what was found: beside the modules, or at `root` where their folder is not ours."""
+    """Where to keep what was found: beside a clone's modules, or at `root` where packages are installed."""
     sources = source_root(root)
-    return sources if os.access(sources, os.W_OK) else root
+    return sources if (sources / "dvc.yaml").is_file() and os.access(sources, os.W_OK) else root
 
 
 def _load(file: Path, key: str) -> dict[str, str]:

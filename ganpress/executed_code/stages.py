@@ -13,7 +13,7 @@ from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read
 
 CODE_STAGE = "code"
 CODE_FOLDER = "artifacts/code"
-_COMMAND = re.compile(r"python -m (tasks\.\w+)")
+_COMMAND = re.compile(r"python(?: -P)? -m (tasks\.\w+)")
 _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
 

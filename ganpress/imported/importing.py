@@ -24,6 +24,7 @@ from ganpress.imported.weight_files import read_weights_file
 from ganpress.imported.weight_keys import import_generator as read_known_generator
 from ganpress.performance.generator_cost import generator_cost
 from ganpress.structure.channel_groups import FoundGroups, find_groups
+from ganpress.structure.channel_importance import put_in_order_, trial_inputs
 from ganpress.structure.constant_layers import put_constant_layers_
 from models.builders import Blueprint
 from models.factory_pins import sources_of
@@ -99,7 +100,7 @@ def import_generator(root: Path, request: ImportRequest) -> ImportCard:
     name = _checked_name(request)
     with contextlib.chdir(root):
         try:
-            made = _known_architecture(request) if request.keys is not None else _users_network(request)
+            made = _known_architecture(request) if request.keys is not None else in_order(_users_network(request))
         except ValueError as error:
             raise ConfigError(f"{request.source}: {error}") from None
         return _write(root / FOLDER, name, request, made)
@@ -201,6 +202,25 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
         },
     )
     return Brought(generator, blueprint, request.source, example, groups, (input_range, output_range), tuple(notes))
+
+
+@torch.no_grad()
+def in_order(made: Brought) -> Brought:
+    """The same generator, with the channels of each group in order of importance: narrow versions keep the first."""
+    generator = made.generator
+    assert isinstance(generator, ImportedGenerator)
+
+    def run(network: nn.Module, x: Tensor) -> Tensor:
+        whole = copy.copy(generator)
+        whole._modules = generator._modules | {"network": network}
+        images: Tensor = whole(x)
+        return images
+
+    ordered = put_in_order_(generator.network, trial_inputs(made.example), made.found.groups, run=run)
+    if not ordered:
+        return made
+    words = f"the channels of {len(ordered)} of {len(made.found.groups)} groups were put in order of importance"
+    return replace(made, notes=(*made.notes, f"{words}: narrow versions keep the first ones"))
 
 
 def _run(adapter: Adapter, fixed: list[Tensor], network: nn.Module, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a student of latents learns from: the teacher's images, fresh for every step or drawn once."""
+"""What a student learns from: the teacher's images of given inputs, fresh for every step or drawn once."""
 
 import torch
 from torch import Tensor, nn
@@ -7,48 +7,55 @@ from ganpress.basics.device import device_of, moved
 from ganpress.basics.progress import ticker
 from ganpress.basics.ranks import own_rows
 from ganpress.config.training_section import DistillationTraining
+from ganpress.data.prepared.generator_inputs import LatentInputs, TrainingInputs
 from ganpress.training.arithmetic import autocast
 from ganpress.training.loop import TrainingRun
 from models.family import latent_of
 
 
 class TeacherImages:
-    """Latents and the teacher's images of them, batch by batch.
+    """Inputs, mostly latents, and the teacher's images of them, batch by batch.
 
     With `config.teacher_images` that many are drawn at the start, kept in float16 (a quarter of a grey level) and shown
     again and again in random order, so that a teacher of many thousand times the student's work runs once an image
     instead of once a step. Otherwise every batch is fresh.
 
     Args:
-        teacher: latents (N, Z) -> images (N, C, H, W); changed to eval mode, without gradients.
+        teacher: inputs (N, …) -> images (N, C, H, W); changed to eval mode, without gradients.
         config: batch size, precision, and how many images are kept.
-        run: whose seed and label the kept latents depend on, so that a resumed training sees the same.
-        random: the training's own stream, which fresh latents and the order are drawn from.
+        run: whose seed and label the kept inputs depend on, so that a resumed training sees the same.
+        random: the training's own stream, which fresh inputs and the order are drawn from.
+        inputs: where inputs come from; None: latents of the teacher's length.
     """
 
     def __init__(
-        self, teacher: nn.Module, config: DistillationTraining, run: TrainingRun, random: torch.Generator
+        self,
+        teacher: nn.Module,
+        config: DistillationTraining,
+        run: TrainingRun,
+        random: torch.Generator,
+        inputs: TrainingInputs | None = None,
     ) -> None:
         self._teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self._latent = latent_of(teacher)
+        self._inputs = inputs or LatentInputs(latent_of(teacher))
         self._config, self._random, self._device = config, random, device_of(teacher)
         self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, run)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """This rank's latents (N, Z) and the teacher's images (N, C, H, W), in float32, on the teacher's device."""
+        """This rank's inputs (N, …) and the teacher's images (N, C, H, W), in float32, on the teacher's device."""
         drawn = self.draw(self._random)[own_rows(self._config.batch_size)]
         if self._kept is None:
             z = moved(drawn, self._device)
             return z, self._images(z)
-        (latents, images), chosen = self._kept, drawn
+        (inputs, images), chosen = self._kept, drawn
         kept = moved(images[chosen], self._device, torch.channels_last)
-        return moved(latents[chosen], self._device), kept.float()
+        return moved(inputs[chosen], self._device), kept.float()
 
     def draw(self, stream: torch.Generator) -> Tensor:
-        """Draw a whole batch: latents (N, Z), or which of the kept ones, (N,)."""
+        """Draw a whole batch: inputs (N, …), or which of the kept ones, (N,)."""
         count = self._config.batch_size
         if self._kept is None:
-            return torch.randn((count, self._latent), generator=stream)
+            return self._inputs.random(stream, count)
         return torch.randint(len(self._kept[0]), (count,), generator=stream)
 
     @torch.no_grad()
@@ -58,10 +65,10 @@ class TeacherImages:
         return images.float()
 
     def _draw_all(self, count: int, run: TrainingRun) -> tuple[Tensor, Tensor]:
-        latents = torch.randn((count, self._latent), generator=run.stream("teacher images"))
+        inputs = self._inputs.random(run.stream("teacher images"), count)
         images = []
         with ticker(f"{run.label}, teacher", count, "images") as progress:
-            for z in latents.split(self._config.batch_size):
+            for z in inputs.split(self._config.batch_size):
                 images.append(self._images(z.to(self._device)).half().cpu())
                 progress.advance(len(z))
-        return latents, torch.cat(images)
+        return inputs, torch.cat(images)

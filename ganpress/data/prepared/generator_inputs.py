@@ -7,6 +7,7 @@ kind it has before it (`ganpress.metrics.scoring.Inputs` is what they have in co
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +19,13 @@ from models.family import LATENT, Canvas
 
 BATCH = 250
 """Inputs that a generator is given at a time."""
+
+
+class TrainingInputs(Protocol):
+    """Inputs without end, for what trains."""
+
+    def random(self, stream: torch.Generator, count: int) -> Tensor:
+        """The next inputs (count, …)."""
 
 
 class LatentInputs:

@@ -1,0 +1,152 @@
+"""`ganpress init` and `ganpress upgrade`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.commands.import_ import ExampleInput, Weights
+from flows.options import one_line
+from ganpress.config.yaml_text import quoted
+from ganpress.errors import ConfigError, GanpressError
+
+if TYPE_CHECKING:
+    from ganpress.imported.import_card import ImportCard
+
+SHARE_OF_PARAMETERS = 0.4
+"""Of an imported generator's parameters: the budget of the search that a new project begins with."""
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the project; made if it is not there.")] = Path(),
+    data: Annotated[
+        str | None,
+        typer.Option(help="What `ganpress data add` takes, e.g. folder:pictures.", callback=one_line()),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            help="A trained generator of yours that the chain starts from: what `ganpress import` takes, "
+            "e.g. gen/my_module.py:build.",
+            callback=one_line(),
+        ),
+    ] = None,
+    weights: Weights = None,
+    example_input: ExampleInput = None,
+) -> None:
+    """Make a project of your own, in which every command works without a clone of ganpress."""
+    from flows.project_files import make_project
+
+    if generator is None and (weights is not None or example_input is not None):
+        raise ConfigError("--weights and --example-input belong to --generator, which is not given")
+    start = Path.cwd()
+    source = None if data is None else _seen_from(start, data)
+    factory = None if generator is None else _factory_seen_from(start, generator)
+    made_git = make_project(folder)
+    typer.echo(f"{folder.resolve()}: a ganpress project{', in a new git repository' if made_git else ''}")
+    weights_at = None if weights is None else weights.resolve()
+    os.chdir(folder)
+    try:
+        if source is not None:
+            _add_data(source)
+        if factory is not None:
+            _bring_in(factory, weights_at, example_input)
+    except GanpressError as error:
+        raise ConfigError(
+            f"the project is made, but: {error}; mend that, then `ganpress data add` or `ganpress import` in {folder}"
+        ) from None
+    if made_git and (source or factory):
+        _commit_settings()
+    where = "" if folder.resolve() == start.resolve() else f"cd {folder}, then "
+    typer.echo(f"next: {where}`ganpress run`; README.md there names the other commands")
+
+
+def upgrade() -> None:
+    """Bring the files of a project that `ganpress init` made to the installed version, and say what will run anew."""
+    from flows.commands.status import status
+    from flows.environment import find_root
+    from flows.project_files import installed, project_version, upgrade_project
+    from ganpress.config.params import load_params
+
+    root = find_root()
+    former = project_version(root)
+    load_params(root / "params.yaml")  # what the new version refuses is said before anything is written
+    changes = upgrade_project(root)
+    typer.echo(f"{root}: {f'{former} -> {installed()}' if former != installed() else f'already of {former}'}")
+    for change in changes:
+        typer.echo(f"  {change.path} {change.words}")
+    if changes:
+        status()
+
+
+def _add_data(source: str) -> None:
+    from flows.commands.data import add
+
+    add(source)
+
+
+def _bring_in(factory: str, weights: Path | None, example_input: str | None) -> None:
+    from flows.commands.import_ import bring_in, request_of, source_of
+    from flows.params_file import set_values
+
+    root = Path.cwd()
+    card = bring_in(root, request_of(source_of(factory, root), weights, example_input))
+    for change in set_values(root, _settings_of(card)):
+        typer.echo(change)
+    if not _reads_latents(card):
+        typer.echo(
+            "note: this generator reads pictures: `ganpress data add` brings pairs or two domains to train students "
+            "from, and their sections of params.yaml name a framework (docs/importing.md); `ganpress compress` needs "
+            "neither"
+        )
+
+
+def _settings_of(card: "ImportCard") -> dict[str, object]:
+    """What params.yaml says of a chain that starts from an imported generator, by dotted key."""
+    values: dict[str, object] = {
+        "candidate.imported": f"imported/{card.name}",
+        "candidate.items": {"mine": {"imported": True}},
+    }
+    if not _reads_latents(card):
+        return values
+    _, channels, _, width = card.output_shape
+    values |= {"prepare.latent": card.input_shape[1], "prepare.image_size": width, "prepare.channels": channels}
+    if not card.groups:
+        return values
+    exported = {one: {"generator": one} for one in ("teacher", "subnet")}
+    exported |= {"half": {"generator": "student/half"}, "subnet-int8": {"generator": "compress/subnet-int8"}}
+    return values | {
+        "student.items": {"half": {"spec": "imported:50", "loss": "mse"}},
+        "supernet.family": "imported",
+        "supernet.widths": [[25, 50, 75, 100]],
+        "search.max_parameters": int(SHARE_OF_PARAMETERS * card.cost.parameters),
+        "export.items": exported,
+    }
+
+
+def _reads_latents(card: "ImportCard") -> bool:
+    """Whether a generator reads a vector of noise."""
+    return len(card.input_shape) == 2
+
+
+def _commit_settings() -> None:
+    from flows.project_files import commit
+
+    root = Path.cwd()
+    pins = [str(path.relative_to(root)) for path in (root / "imported").glob("*.dvc")]
+    commit(root, "ganpress init: data and settings", "params.yaml", "data.dvc", ".gitignore", *pins)
+
+
+def _seen_from(start: Path, source: str) -> str:
+    """Make a relative place in a source mean what it meant where the command was given."""
+    from ganpress.data.raw.dataset_card import with_place
+
+    return with_place(source, lambda place: str((start / Path(place).expanduser()).resolve()))
+
+
+def _factory_seen_from(start: Path, factory: str) -> str:
+    module, colon, function = factory.rpartition(":")
+    if not colon:
+        raise ConfigError(f"--generator {quoted(factory)} names no function; write module:function or file.py:function")
+    return f"{(start / module).resolve()}:{function}" if module.endswith(".py") else factory

@@ -1,0 +1,218 @@
+"""The files of a user's project: written by `ganpress init`, carried to a newer version by `ganpress upgrade`.
+
+A project holds no code of ganpress. Its dvc.yaml starts stages with `python -P`, which looks for modules where packages
+are installed and not in the working directory, so that a user's `models.py`, `tasks/` or `data.py` is in nobody's way.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from ganpress.basics.git import GitFailed, git
+from ganpress.basics.whole_files import write_whole
+from ganpress.config.base import read_yaml
+from ganpress.config.yaml_text import dump_yaml
+from ganpress.errors import ConfigError
+
+STAMP = ".ganpress.yaml"
+"""The version that a project's files are of, and the digest of each as it was written."""
+USERS = frozenset({"params.yaml", "data.dvc"})
+"""Files that a new project gets and that belong to the user from then on."""
+EXECUTABLE = frozenset({".ci/run"})
+SHARED = (
+    "params.yaml", "data.dvc", "dvc.yaml", "prefect.yaml", ".dvcignore", ".dvc/config", "mlflow/server.env",
+    "mlflow/README.md", "imported/README.md",
+)  # fmt: skip
+"""Files that a project has in common with ganpress's own repository."""
+OWN = {
+    ".gitignore": "gitignore",
+    "README.md": "README.md",
+    ".ci/run": "ci_run",
+    ".github/workflows/ganpress.yml": "workflow.yml",
+}
+"""Files of a project alone -> their templates."""
+DVC_IGNORES = "/config.local\n/tmp\n/cache\n"
+"""What `dvc init` writes into .dvc/.gitignore."""
+IDENTITY = ("-c", "user.name=ganpress init", "-c", "user.email=ganpress@localhost")
+"""Who makes the first commit where git knows no user."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `ganpress upgrade` did with one file."""
+
+    path: str
+    words: str
+
+
+def shared_folder() -> Path:
+    """Where `SHARED` and recipes/ lie: in the installed package, or in the repository that this file is part of."""
+    packed = Path(__file__).parent / "project"
+    return packed if packed.is_dir() else Path(__file__).resolve().parents[1]
+
+
+def recipes_folder() -> Path:
+    """The recipes that ganpress brings along."""
+    return shared_folder() / "recipes"
+
+
+def project_files() -> dict[str, str]:
+    """Path and text of each file of a new project."""
+    made = Path(__file__).parent / "new_project"
+    texts = {path: (shared_folder() / path).read_text(encoding="utf-8") for path in SHARED}
+    texts |= {path: (made / template).read_text(encoding="utf-8") for path, template in OWN.items()}
+    texts["dvc.yaml"] = texts["dvc.yaml"].replace("cmd: python -m ", "cmd: python -P -m ")
+    texts["prefect.yaml"] = texts["prefect.yaml"].replace(
+        "flows/pipeline.py:ganpress_pipeline", "flows.pipeline.ganpress_pipeline"
+    )
+    texts[".github/workflows/ganpress.yml"] = texts[".github/workflows/ganpress.yml"].replace("@VERSION@", installed())
+    texts[".dvc/.gitignore"] = DVC_IGNORES
+    return texts
+
+
+def installed() -> str:
+    """The version of ganpress that runs."""
+    return version("ganpress")
+
+
+def make_project(folder: Path) -> bool:
+    """Write a new project and, where the folder is in no git repository, make one with a first commit.
+
+    Returns:
+        Whether a repository was made.
+
+    Raises:
+        ConfigError: if a file of the project exists, the folder lies inside a repository, or git fails.
+    """
+    texts = project_files()
+    taken = [path for path in (*texts, STAMP) if (folder / path).exists() or (folder / path).is_symlink()]
+    if taken:
+        raise ConfigError(
+            f"{folder} holds {', '.join(taken[:3])}{' and more' if len(taken) > 3 else ''} already, and nothing is "
+            "written over; name another folder, or `ganpress upgrade` in a project"
+        )
+    top = _repository_of(folder)
+    if top is not None and top != folder.resolve():
+        raise ConfigError(
+            f"{folder} lies inside the git repository {top}, and a project is a repository of its own, since runs with "
+            "--recipe are git worktrees; name a folder outside, or run `git init` in this one first"
+        )
+    for path, text in texts.items():
+        _write(folder, path, text)
+    _write_stamp(folder, {path: _digest(text) for path, text in texts.items() if path not in USERS})
+    if top is None:
+        _first_commit(folder, (*texts, STAMP))
+    return top is None
+
+
+def commit(folder: Path, message: str, *paths: str) -> None:
+    """Commit files of a project, as whoever git knows.
+
+    Raises:
+        ConfigError: with git's own line.
+    """
+    present = [path for path in paths if (folder / path).exists()]
+    git(folder, "add", "--force", "--", *present)
+    git(folder, *_identity(folder), "commit", "--quiet", "--message", message, "--", *present)
+
+
+def upgrade_project(folder: Path) -> list[Change]:
+    """Bring a project's files to the version that runs; a file that the user edited stays, and the new one lies beside.
+
+    Raises:
+        ConfigError: if the folder is no project that `ganpress init` made, or is of a newer version.
+    """
+    stamp = _read_stamp(folder)
+    written: dict[str, str] = dict(stamp["files"])
+    changes = []
+    for path, text in project_files().items():
+        if path in USERS:
+            continue
+        present = _text(folder / path)
+        if present == text:
+            changes += [Change(f"{path}.new", "removed")] if _remove(folder / f"{path}.new") else []
+        elif present is None or _digest(present) == written.get(path):
+            _write(folder, path, text)
+            changes.append(Change(path, "written" if present is None else "replaced"))
+        elif _digest(text) != written.get(path):
+            _write(folder, f"{path}.new", text)
+            changes.append(Change(path, f"is edited by you and stays; the new one is {path}.new"))
+            continue
+        else:
+            continue  # the user's edit of what has not changed since
+        written[path] = _digest(text)
+    _write_stamp(folder, written)
+    return changes
+
+
+def project_version(folder: Path) -> str:
+    """The version of ganpress that a project's files are of; errors as `upgrade_project`."""
+    return str(_read_stamp(folder)["version"])
+
+
+def _read_stamp(folder: Path) -> dict[str, object] | dict[str, dict[str, str]]:
+    if not (folder / STAMP).is_file():
+        raise ConfigError(
+            f"{folder} has no {STAMP}: it was not made by `ganpress init`; a clone of ganpress is brought up to date "
+            "with `git pull`"
+        )
+    content = read_yaml(folder / STAMP)
+    if not isinstance(content.get("files"), Mapping) or not isinstance(content.get("version"), str):
+        raise ConfigError(f"{folder / STAMP} is damaged; `git checkout {STAMP}` brings it back")
+    return content
+
+
+def _write_stamp(folder: Path, files: Mapping[str, str]) -> None:
+    content = {"version": installed(), "files": dict(sorted(files.items()))}
+    head = "# Written by ganpress: which version the files of this project are of. Commit it; do not edit it.\n"
+    write_whole(folder / STAMP, head + dump_yaml(content))
+
+
+def _repository_of(folder: Path) -> Path | None:
+    existing = next(one for one in (folder.resolve(), *folder.resolve().parents) if one.is_dir())
+    try:
+        return Path(git(existing, "rev-parse", "--show-toplevel").decode().strip()).resolve()
+    except GitFailed:
+        return None
+
+
+def _first_commit(folder: Path, paths: tuple[str, ...]) -> None:
+    if shutil.which("git") is None:
+        raise ConfigError(f"git is not installed; the files of {folder} are written: install it, then `git init` there")
+    git(folder, "init", "--quiet")
+    commit(folder, f"ganpress init ({installed()})", *paths)
+
+
+def _identity(folder: Path) -> tuple[str, ...]:
+    try:
+        git(folder, "var", "GIT_COMMITTER_IDENT")
+    except GitFailed:
+        return IDENTITY
+    return ()
+
+
+def _write(folder: Path, path: str, text: str) -> None:
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / path, text)
+    if path.removesuffix(".new") in EXECUTABLE:
+        (folder / path).chmod(0o755)
+
+
+def _remove(path: Path) -> bool:
+    there = path.is_file()
+    path.unlink(missing_ok=True)
+    return there
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,93 @@
+"""The library's surface: every example in its docstrings runs, and what is wrong is said in one line."""
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import ganpress
+from ganpress.direct import generator as module
+from ganpress.errors import ConfigError, GanpressError
+from models.family import Canvas
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def small(latent: int = 8) -> nn.Module:
+    torch.manual_seed(0)
+    layers = nn.ConvTranspose2d(latent, 16, 4), nn.BatchNorm2d(16), nn.ReLU(), nn.ConvTranspose2d(16, 1, 4, 2, 1)
+    made = nn.Sequential(*layers, nn.Tanh())
+    with torch.no_grad():
+        for _ in range(50):  # as a training leaves batch normalisations
+            made(torch.randn(64, latent, 1, 1))
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return ganpress.Generator.of(small(), example=(1, 8, 1, 1))
+
+
+def test_every_example_in_the_docstrings_runs():
+    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert found.attempted >= 20
+    assert found.failed == 0
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, ganpress; print(sorted({'torch', 'mlflow', 'prefect', 'dvc'} & set(sys.modules)), dir(ganpress))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
+    assert said.startswith("[] ")
+    assert all(name in said for name in ganpress.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ganpress.nothing  # noqa: B018
+
+
+def test_a_student_of_half_the_channels_learns_the_teachers_pictures(teacher):
+    untrained = module._begun(teacher, 50, 0)
+    student = ganpress.distil(teacher, 50, images=12_800, batch_size=64)
+    assert student.parameters < 0.6 * teacher.parameters
+    before, after = (ganpress.evaluate(one, against=teacher)["snr_db"] for one in (untrained, student))
+    assert after > before + 3
+    file = ganpress.quantize(student)
+    assert file.original is student.network
+    assert ganpress.evaluate(file, against=student)["snr_db"] > 20
+
+
+def test_a_teacher_of_pictures_needs_a_folder(teacher):
+    pictures = ganpress.Generator.of(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)),
+                                     example=(1, 3, 16, 16))  # fmt: skip
+    with pytest.raises(ConfigError, match="name a folder"):
+        ganpress.distil(pictures, 50)
+    with pytest.raises(ConfigError, match="name a folder"):
+        ganpress.quantize(pictures)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda one: ganpress.distil(one, 0), "1 to 100 percent"),
+        (lambda one: ganpress.distil(one, "wdcgan:two"), "wdcgan"),
+        (lambda one: ganpress.distil(one, "nothing:2"), "nothing"),
+        (lambda one: ganpress.distil(one, ganpress.Generator.fresh("wdcgan:2", Canvas(1, 32, 32))), "shapes differ"),
+        (lambda one: ganpress.distil(one, 50, images=0), "train_images"),
+        (lambda one: ganpress.quantize(one, "w9a9"), "rounds nothing"),
+        (lambda one: ganpress.quantize(one, "float"), "rounds nothing"),
+        (lambda one: ganpress.quantize(ganpress.quantize(one)), "rounded already"),
+        (lambda one: ganpress.export(one, "out", target="nowhere"), "nowhere"),
+        (lambda one: ganpress.export(one, "out", number_type="int3"), "int3"),
+        (lambda _: ganpress.Generator.of(small()), "example"),
+    ],
+)
+def test_what_is_wrong_is_one_line(teacher, call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GanpressError, match=message) as caught:
+        call(teacher)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()

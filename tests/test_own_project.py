@@ -1,0 +1,173 @@
+"""A project of the user's own, from the built package in an environment without a clone: init, stages, upgrade."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from flows import project_files
+from flows.project_files import STAMP, make_project, upgrade_project
+from ganpress.config.base import read_yaml
+from ganpress.config.params import load_params, merge_overlay
+from ganpress.errors import ConfigError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+IN_THE_WAY = ("models", "tasks", "flows", "data_tools", "ganpress_tools")
+BREAKS = "raise SystemExit('the wrong module was imported')\n"
+DCGAN = """
+from torch import nn
+
+
+def build():
+    return nn.Sequential(
+        nn.Unflatten(1, (24, 1, 1)), nn.ConvTranspose2d(24, 16, 4, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.ConvTranspose2d(16, 8, 4, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh(),
+    )
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An environment that holds the built wheel, and the dependencies of this one."""
+
+    bin: Path
+
+    def run(self, *command: str, cwd: Path, code: int = 0, **variables: str) -> str:
+        """Run one of its programs; returns what it printed."""
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"PATH": os.pathsep.join([str(self.bin), os.environ["PATH"]]), **variables}
+        done = subprocess.run(
+            [str(self.bin / command[0]), *command[1:]], cwd=cwd, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Installed:
+    folder = tmp_path_factory.mktemp("installed")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=CHECKOUT, check=True, capture_output=True)
+    (wheel,) = folder.glob("ganpress-*.whl")
+    venv.create(folder / "env", with_pip=True)
+    home = Installed(folder / "env" / "bin")
+    home.run("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel), cwd=folder)
+    place = sysconfig.get_path("purelib", vars={"base": str(folder / "env"), "platbase": str(folder / "env")})
+    (Path(place) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    shutil.copy2(Path(sys.executable).with_name("dvc"), home.bin / "dvc")
+    (home.bin / "dvc").write_text(f"#!{home.bin / 'python'}\nfrom dvc.cli import main\nraise SystemExit(main())\n")
+    return home
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(60):
+        Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def litter(folder: Path) -> None:
+    """Modules of the user's under names of ours, which nothing may import."""
+    for name in IN_THE_WAY:
+        (folder / f"{name}.py").write_text(BREAKS)
+    for name in ("models", "tasks"):
+        (folder / f"{name}.py").unlink()
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(BREAKS)
+
+
+def test_a_project_works_without_a_clone_whatever_the_users_modules_are_called(installed, pictures, tmp_path):
+    (tmp_path / "gen.py").write_text(DCGAN)
+    said = installed.run(
+        "ganpress", "init", "mine", "--data", "folder:pictures", "--generator", "gen.py:build",
+        "--example-input", "1x24", cwd=tmp_path,
+    )  # fmt: skip
+    project = tmp_path / "mine"
+    assert "a ganpress project, in a new git repository" in said
+    assert "imported/" in said
+    litter(project)
+    params = load_params(project / "params.yaml")
+    assert (params.prepare.image_size, params.prepare.latent) == (16, 24)
+    assert params.data.source == f"folder:{pictures}"
+    assert list(params.candidate.items) == ["mine"]
+    log = subprocess.run(["git", "log", "--oneline"], cwd=project, capture_output=True, text=True, check=True).stdout
+    assert len(log.splitlines()) == 2
+    installed.run("ganpress", "-C", "mine", "run", "--stage", "validate", cwd=tmp_path, GANPRESS_TRACKING="off")
+    assert (project / "artifacts" / "validate" / "validation.json").is_file()
+    assert not list(installed.bin.parent.rglob(".ganpress"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_whole_chain_from_init_to_report(installed, tmp_path):
+    installed.run("ganpress", "init", "digits", cwd=tmp_path)
+    project = tmp_path / "digits"
+    litter(project)
+    assert "recipe" in installed.run("ganpress", "run", "--dry-run", "--recipe", "nowhere", cwd=project, code=2)
+    assert "never run" in installed.run("ganpress", "status", "--recipe", "smoke", cwd=project)
+    installed.run("dvc", "repro", "prepare", cwd=project)
+    assert (project / "artifacts" / "prepare" / "train.npy").is_file()
+    smoke = merge_overlay(read_yaml(project / "params.yaml"), read_yaml(CHECKOUT / "recipes" / "smoke.yaml"))
+    (project / "params.yaml").write_text(yaml.safe_dump(smoke))
+    installed.run("ganpress", "run", cwd=project)
+    assert (project / "artifacts" / "report" / "report.html").is_file()
+    again = installed.run("ganpress", "run", cwd=project)
+    assert "ran" not in again.splitlines()[-1]
+    installed.run("ganpress", "run", "--recipe", "smoke", "--stage", "validate", cwd=project)
+    assert "up to date" in installed.run("dvc", "repro", "report", cwd=project)
+
+
+def test_what_is_there_is_not_written_over_and_a_repository_around_is_refused(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "params.yaml").write_text("seed: 1\n")
+    with pytest.raises(ConfigError, match=r"params\.yaml already, and nothing is written over"):
+        make_project(tmp_path / "full")
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["params.yaml"]
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    with pytest.raises(ConfigError, match="lies inside the git repository"):
+        make_project(tmp_path / "inside")
+    assert not (tmp_path / "inside").exists()
+    (tmp_path / "full" / "params.yaml").unlink()
+    with pytest.raises(ConfigError, match="lies inside"):
+        make_project(tmp_path / "full")
+
+
+def test_upgrade_replaces_what_is_ours_and_keeps_what_the_user_edited(tmp_path, monkeypatch):
+    project = tmp_path / "mine"
+    make_project(project)
+    assert upgrade_project(project) == []
+    (project / "params.yaml").write_text((project / "params.yaml").read_text() + "# mine\n")
+    (project / "README.md").write_text("mine\n")
+    (project / "prefect.yaml").unlink()
+    newer = project_files.project_files() | {"README.md": "theirs\n", "dvc.yaml": "stages: {}\n"}
+    monkeypatch.setattr(project_files, "project_files", lambda: newer)
+    monkeypatch.setattr(project_files, "installed", lambda: "9.9")
+    words = {change.path: change.words for change in upgrade_project(project)}
+    assert words == {
+        "README.md": "is edited by you and stays; the new one is README.md.new",
+        "dvc.yaml": "replaced",
+        "prefect.yaml": "written",
+    }
+    assert (project / "README.md").read_text() == "mine\n"
+    assert (project / "README.md.new").read_text() == "theirs\n"
+    assert (project / "params.yaml").read_text().endswith("# mine\n")
+    assert read_yaml(project / STAMP)["version"] == "9.9"
+    (project / "README.md").write_text("theirs\n")  # the user has taken the new one
+    assert [change.path for change in upgrade_project(project)] == ["README.md.new"]
+    assert not (project / "README.md.new").exists()
+    (project / STAMP).unlink()
+    with pytest.raises(ConfigError, match="was not made by `ganpress init`"):
+        upgrade_project(project)
