@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ganpress.basics.git import GitFailed, git
 from ganpress.basics.whole_files import write_whole
@@ -153,7 +154,7 @@ def project_version(folder: Path) -> str:
     return str(_read_stamp(folder)["version"])
 
 
-def _read_stamp(folder: Path) -> dict[str, object] | dict[str, dict[str, str]]:
+def _read_stamp(folder: Path) -> dict[str, Any]:
     if not (folder / STAMP).is_file():
         raise ConfigError(
             f"{folder} has no {STAMP}: it was not made by `ganpress init`; a clone of ganpress is brought up to date "

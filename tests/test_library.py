@@ -61,8 +61,8 @@ def test_a_student_of_half_the_channels_learns_the_teachers_pictures(teacher):
 
 
 def test_a_teacher_of_pictures_needs_a_folder(teacher):
-    pictures = ganpress.Generator.of(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)),
-                                     example=(1, 3, 16, 16))  # fmt: skip
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
+    pictures = ganpress.Generator.of(network, example=(1, 3, 16, 16))
     with pytest.raises(ConfigError, match="name a folder"):
         ganpress.distil(pictures, 50)
     with pytest.raises(ConfigError, match="name a folder"):

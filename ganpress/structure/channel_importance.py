@@ -63,7 +63,7 @@ def unit_scores(
     images = run(traced, inputs)
     for last in (False, True):
         signs = torch.randint(0, 2, images.shape, generator=random) * 2.0 - 1
-        (images * signs).sum().backward(retain_graph=not last)
+        torch.autograd.backward((images * signs).sum(), retain_graph=not last)
         changes = {name: _changes_(values) for name, values in seen.items()}
         for group in groups:
             per_input = torch.zeros(len(inputs), group.units)
