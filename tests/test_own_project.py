@@ -1,6 +1,7 @@
 """A project of the user's own, from the built package in an environment without a clone: init, stages, upgrade."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from flows import project_files
 from flows.project_files import STAMP, make_project, upgrade_project
 from ganpress.config.base import read_yaml
-from ganpress.config.params import load_params, merge_overlay
+from ganpress.config.params import load_params
 from ganpress.errors import ConfigError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -110,24 +110,31 @@ def test_a_project_works_without_a_clone_whatever_the_users_modules_are_called(i
     assert not list(installed.bin.parent.rglob(".ganpress"))
 
 
+def tutorial() -> list[str]:
+    """The commands of docs/tutorial.md, in order."""
+    lines = (CHECKOUT / "docs" / "tutorial.md").read_text().splitlines()
+    return [line.strip() for line in lines if line.startswith(("    ganpress ", "    cd ", "    dvc "))]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_whole_chain_from_init_to_report(installed, tmp_path):
-    installed.run("ganpress", "init", "digits", cwd=tmp_path)
-    project = tmp_path / "digits"
-    litter(project)
-    assert "recipe" in installed.run("ganpress", "run", "--dry-run", "--recipe", "nowhere", cwd=project, code=2)
-    assert "never run" in installed.run("ganpress", "status", "--recipe", "smoke", cwd=project)
-    installed.run("dvc", "repro", "prepare", cwd=project)
-    assert (project / "artifacts" / "prepare" / "train.npy").is_file()
-    smoke = merge_overlay(read_yaml(project / "params.yaml"), read_yaml(CHECKOUT / "recipes" / "smoke.yaml"))
-    (project / "params.yaml").write_text(yaml.safe_dump(smoke))
-    installed.run("ganpress", "run", cwd=project)
-    assert (project / "artifacts" / "report" / "report.html").is_file()
-    again = installed.run("ganpress", "run", cwd=project)
-    assert "ran" not in again.splitlines()[-1]
-    installed.run("ganpress", "run", "--recipe", "smoke", "--stage", "validate", cwd=project)
-    assert "up to date" in installed.run("dvc", "repro", "report", cwd=project)
+def test_the_tutorial_works_word_for_word_in_an_empty_folder(installed, tmp_path):
+    place, said = tmp_path, {}
+    for number, line in enumerate(tutorial()):
+        command = shlex.split(line)
+        if command[0] == "cd":
+            place = place / command[1]
+            litter(place)
+            continue
+        said[number, line] = installed.run(*command, cwd=place)
+    outputs = list(said.values())
+    runs = [words for (_, line), words in said.items() if line == "ganpress run --recipe smoke"]
+    assert len(outputs) >= 10
+    assert " ran" in runs[0].splitlines()[-1]
+    assert " ran" not in runs[1].splitlines()[-1]
+    assert not list(installed.bin.parent.rglob(".ganpress"))
+    assert (place / "artifacts" / "prepare" / "train.npy").is_file()
+    assert "recipe" in installed.run("ganpress", "run", "--dry-run", "--recipe", "nowhere", cwd=place, code=2)
 
 
 def test_what_is_there_is_not_written_over_and_a_repository_around_is_refused(tmp_path):

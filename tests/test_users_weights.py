@@ -181,6 +181,19 @@ def test_what_is_no_weights_is_named(tmp_path):
             read_weights_file(tmp_path / name)
 
 
+def test_an_archive_whose_names_are_no_utf8_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"\u00e9": torch.zeros(2)}, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("w/\u00e9", b"")  # a name that is marked as UTF-8
+    content = path.read_bytes()
+    assert content.count("/\u00e9".encode()) == 2
+    path.write_bytes(content.replace("/\u00e9".encode(), b"/\xff\xff"))
+    with pytest.raises(CheckpointError, match="damaged or not a weights file") as caught:
+        read_weights_file(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_does_not_fit_is_named_with_what_else_there_is(tmp_path):
     torch.save({"netG": {**STATE, "c.weight": torch.zeros(3, 7, 1, 1)}, "netD": DISCRIMINATOR}, tmp_path / "w.pth")
     with pytest.raises(

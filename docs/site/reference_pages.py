@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 LIBRARY = (
+    "ganpress.direct.generator",
     "ganpress.direct.compressing",
     "ganpress.applied.exported_on_pictures",
     "ganpress.training.distillation",

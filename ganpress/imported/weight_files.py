@@ -138,7 +138,7 @@ def _archive_kind(path: Path) -> object | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except Exception:  # a damaged directory raises many types, names that are no UTF-8 among them
         return None  # the reader of torch's files says what is wrong
     ends = [name.rpartition("/")[2] for name in names]
     if ends and all(name.endswith(".npy") for name in ends):
