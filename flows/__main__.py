@@ -65,7 +65,7 @@ EXAMPLES = {
         "ganpress init faces --data folder:pictures",
         "ganpress init mine --generator gen.py:build --weights g.pt --example-input 1x128",
     ),
-    "upgrade": ("ganpress upgrade", "ganpress -C faces upgrade"),
+    "upgrade": ("ganpress upgrade", "ganpress upgrade --dry-run"),
     "run": ("ganpress run --recipe mnist", "ganpress run --from search --set search.max_parameters=30000"),
     "status": ("ganpress status", "ganpress status --recipe mnist"),
     "serve": ('ganpress serve --cron "0 3 * * *"', "ganpress serve --interval 3600"),

@@ -120,32 +120,41 @@ def commit(folder: Path, message: str, *paths: str) -> None:
     git(folder, *_identity(folder), "commit", "--quiet", "--message", message, "--", *present)
 
 
-def upgrade_project(folder: Path) -> list[Change]:
+def upgrade_project(folder: Path, dry_run: bool = False) -> list[Change]:
     """Bring a project's files to the version that runs; a file that the user edited stays, and the new one lies beside.
+
+    Args:
+        folder: the project's.
+        dry_run: only say what would be done.
 
     Raises:
         ConfigError: if the folder is no project that `ganpress init` made, or is of a newer version.
     """
     stamp = _read_stamp(folder)
     written: dict[str, str] = dict(stamp["files"])
-    changes = []
+    changes, texts, outdated = [], {}, []
     for path, text in project_files().items():
-        if path in USERS:
-            continue
-        present = _text(folder / path)
+        present = None if path in USERS else _text(folder / path)
+        if path in USERS or (present not in (None, text) and _digest(text) == written.get(path)):
+            continue  # the user's own, or the user's edit of what has not changed since
         if present == text:
-            changes += [Change(f"{path}.new", "removed")] if _remove(folder / f"{path}.new") else []
+            if (folder / f"{path}.new").is_file():
+                changes.append(Change(f"{path}.new", "removed"))
+                outdated.append(f"{path}.new")
         elif present is None or _digest(present) == written.get(path):
-            _write(folder, path, text)
             changes.append(Change(path, "written" if present is None else "replaced"))
-        elif _digest(text) != written.get(path):
-            _write(folder, f"{path}.new", text)
-            changes.append(Change(path, f"is edited by you and stays; the new one is {path}.new"))
-            continue
+            texts[path] = text
         else:
-            continue  # the user's edit of what has not changed since
+            changes.append(Change(path, f"is edited by you and stays; the new one is {path}.new"))
+            texts[f"{path}.new"] = text
+            continue
         written[path] = _digest(text)
-    _write_stamp(folder, written)
+    if not dry_run:
+        for path, text in texts.items():
+            _write(folder, path, text)
+        for path in outdated:
+            (folder / path).unlink(missing_ok=True)
+        _write_stamp(folder, written)
     return changes
 
 
@@ -200,12 +209,6 @@ def _write(folder: Path, path: str, text: str) -> None:
     write_whole(folder / path, text)
     if path.removesuffix(".new") in EXECUTABLE:
         (folder / path).chmod(0o755)
-
-
-def _remove(path: Path) -> bool:
-    there = path.is_file()
-    path.unlink(missing_ok=True)
-    return there
 
 
 def _text(path: Path) -> str | None:

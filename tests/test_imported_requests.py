@@ -50,7 +50,7 @@ def _refusal(root, source, **more):
     [
         ("no_such_module:build", "module 'no_such_module' cannot be imported from .*: ModuleNotFoundError"),
         ("bad_networks", "'bad_networks' does not name a function; write module:function"),
-        ("net.pt2", "net.pt2 is a file of weights or a finished graph.*name the function .* with --weights net.pt2"),
+        ("net.pt2", "net.pt2 is a finished program.*ganpress compress.*name the function"),
         ("bad_networks:build", r"module 'bad_networks' \(.*bad_networks.py\) has no function 'build'"),
         ("bad_networks:NUMBER", "has no function 'NUMBER'"),
         ("bad_networks:fails", r"bad_networks:fails\(\) failed: RuntimeError: no such file: config.yaml"),

@@ -162,7 +162,12 @@ def test_upgrade_replaces_what_is_ours_and_keeps_what_the_user_edited(tmp_path, 
     newer = project_files.project_files() | {"README.md": "theirs\n", "dvc.yaml": "stages: {}\n"}
     monkeypatch.setattr(project_files, "project_files", lambda: newer)
     monkeypatch.setattr(project_files, "installed", lambda: "9.9")
-    words = {change.path: change.words for change in upgrade_project(project)}
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    planned = upgrade_project(project, dry_run=True)
+    assert before == {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    made = upgrade_project(project)
+    assert made == planned
+    words = {change.path: change.words for change in made}
     assert words == {
         "README.md": "is edited by you and stays; the new one is README.md.new",
         "dvc.yaml": "replaced",

@@ -27,7 +27,8 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="FILE.py:function or module:function that builds your network, or with --keys a family, resnet_9blocks.",
+        help="FILE.py:function or module:function that builds your network; of `compress` also FILE.onnx or FILE.pt2; "
+        "with --keys a family, resnet_9blocks.",
         callback=one_line(),
     ),
 ]

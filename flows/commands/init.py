@@ -14,6 +14,8 @@ from ganpress.errors import ConfigError, GanpressError
 if TYPE_CHECKING:
     from ganpress.imported.import_card import ImportCard
 
+DEFAULT_DATA = "digits"
+"""Scans that come with a dependency, so that a project without data of its own can run."""
 SHARE_OF_PARAMETERS = 0.4
 """Of an imported generator's parameters: the budget of the search that a new project begins with."""
 
@@ -22,7 +24,9 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Folder of the project; made if it is not there.")] = Path(),
     data: Annotated[
         str | None,
-        typer.Option(help="What `ganpress data add` takes, e.g. folder:pictures.", callback=one_line()),
+        typer.Option(
+            help="What `ganpress data add` takes, e.g. folder:pictures; default: digits.", callback=one_line()
+        ),
     ] = None,
     generator: Annotated[
         str | None,
@@ -41,28 +45,29 @@ def init(
     if generator is None and (weights is not None or example_input is not None):
         raise ConfigError("--weights and --example-input belong to --generator, which is not given")
     start = Path.cwd()
-    source = None if data is None else _seen_from(start, data)
+    source = _seen_from(start, data or DEFAULT_DATA)
     factory = None if generator is None else _factory_seen_from(start, generator)
     made_git = make_project(folder)
     typer.echo(f"{folder.resolve()}: a ganpress project{', in a new git repository' if made_git else ''}")
     weights_at = None if weights is None else weights.resolve()
     os.chdir(folder)
     try:
-        if source is not None:
-            _add_data(source)
+        _add_data(source)
         if factory is not None:
             _bring_in(factory, weights_at, example_input)
     except GanpressError as error:
         raise ConfigError(
             f"the project is made, but: {error}; mend that, then `ganpress data add` or `ganpress import` in {folder}"
         ) from None
-    if made_git and (source or factory):
+    if made_git:
         _commit_settings()
     where = "" if folder.resolve() == start.resolve() else f"cd {folder}, then "
     typer.echo(f"next: {where}`ganpress run`; README.md there names the other commands")
 
 
-def upgrade() -> None:
+def upgrade(
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would change, and write nothing.")] = False,
+) -> None:
     """Bring the files of a project that `ganpress init` made to the installed version, and say what will run anew."""
     from flows.commands.status import status
     from flows.environment import find_root
@@ -72,11 +77,11 @@ def upgrade() -> None:
     root = find_root()
     former = project_version(root)
     load_params(root / "params.yaml")  # what the new version refuses is said before anything is written
-    changes = upgrade_project(root)
+    changes = upgrade_project(root, dry_run)
     typer.echo(f"{root}: {f'{former} -> {installed()}' if former != installed() else f'already of {former}'}")
     for change in changes:
         typer.echo(f"  {change.path} {change.words}")
-    if changes:
+    if changes and not dry_run:
         status()
 
 

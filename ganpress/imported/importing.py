@@ -18,6 +18,7 @@ from ganpress.files.checkpoint import file_digest, load_model, save_model
 from ganpress.files.import_pins import CARD, FOLDER, allow_factory
 from ganpress.imported.checks import check_network, check_shape, doubts, find_adapter, found_range
 from ganpress.imported.import_card import MODEL, GroupSummary, ImportCard, source_digest
+from ganpress.imported.program_files import is_program, read_program
 from ganpress.imported.trials import try_groups
 from ganpress.imported.users_weights import load_users_weights_
 from ganpress.imported.weight_files import read_weights_file
@@ -35,7 +36,7 @@ from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build
 from models.plain_network import as_float32_, fold_
 from models.user_modules import is_path
 
-PROGRAMS = frozenset({".pt2", ".onnx", ".pt", ".pth", ".ckpt", ".bin", ".safetensors"})
+PROGRAMS = frozenset({".pt", ".pth", ".ckpt", ".bin", ".safetensors"})
 SHOWN_LAYERS = 3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -100,7 +101,7 @@ def import_generator(root: Path, request: ImportRequest) -> ImportCard:
     name = _checked_name(request)
     with contextlib.chdir(root):
         try:
-            made = _known_architecture(request) if request.keys is not None else in_order(_users_network(request))
+            made = _known_architecture(request) if request.keys is not None else in_order(_of_project(request))
         except ValueError as error:
             raise ConfigError(f"{request.source}: {error}") from None
         return _write(root / FOLDER, name, request, made)
@@ -155,11 +156,23 @@ def bring_in(request: ImportRequest, network: nn.Module | None = None) -> Brough
         raise ConfigError(f"{request.source}: {error}") from None
 
 
+def _of_project(request: ImportRequest) -> Brought:
+    if is_program(request.source):
+        raise ConfigError(
+            f"{request.source} is a finished program, which `ganpress compress` and `ganpress.Generator.of` take as it "
+            "is. A project rebuilds its networks from code: name the function that builds this one, my_module.py:build"
+        )
+    return _users_network(request)
+
+
 @torch.no_grad()
 def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Brought:
-    if Path(request.source).suffix in PROGRAMS:
+    if given is None and is_program(request.source):
+        given, shape = read_program(Path(request.source))
+        request = request if request.example or request.inputs or shape is None else replace(request, example=shape)
+    elif given is None and Path(request.source).suffix in PROGRAMS:
         raise ConfigError(
-            f"{request.source} is a file of weights or a finished graph, which has no layers to rebuild: name the "
+            f"{request.source} is a file of weights, which has no layers to rebuild: name the "
             f"function that builds the network, e.g. my_module.py:build, with --weights {Path(request.source).name}"
         )
     example, adapter = _example_and_adapter(request)
