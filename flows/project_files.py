@@ -15,7 +15,7 @@ from typing import Any
 from ganpress.basics.git import GitFailed, git
 from ganpress.basics.whole_files import write_whole
 from ganpress.config.base import read_yaml
-from ganpress.config.yaml_text import dump_yaml
+from ganpress.config.yaml_text import dump_yaml, quoted
 from ganpress.errors import ConfigError
 
 STAMP = ".ganpress.yaml"
@@ -92,14 +92,14 @@ def make_project(folder: Path) -> bool:
     taken = [path for path in (*texts, STAMP) if (folder / path).exists() or (folder / path).is_symlink()]
     if taken:
         raise ConfigError(
-            f"{folder} holds {', '.join(taken[:3])}{' and more' if len(taken) > 3 else ''} already, and nothing is "
-            "written over; name another folder, or `ganpress upgrade` in a project"
+            f"{quoted(str(folder))} holds {', '.join(taken[:3])}{' and more' if len(taken) > 3 else ''} already, and "
+            "nothing is written over; name another folder, or `ganpress upgrade` in a project"
         )
     top = _repository_of(folder)
     if top is not None and top != folder.resolve():
         raise ConfigError(
-            f"{folder} lies inside the git repository {top}, and a project is a repository of its own, since runs with "
-            "--recipe are git worktrees; name a folder outside, or run `git init` in this one first"
+            f"{quoted(str(folder))} lies inside the git repository {top}, and a project is a repository of its own, "
+            "since runs with --recipe are git worktrees; name a folder outside, or run `git init` in this one first"
         )
     for path, text in texts.items():
         _write(folder, path, text)

@@ -21,7 +21,9 @@ SHARE_OF_PARAMETERS = 0.4
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder of the project; made if it is not there.")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the project; made if it is not there.", callback=one_line())
+    ] = Path(),
     data: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +59,8 @@ def init(
             _bring_in(factory, weights_at, example_input)
     except GanpressError as error:
         raise ConfigError(
-            f"the project is made, but: {error}; mend that, then `ganpress data add` or `ganpress import` in {folder}"
+            f"the project {quoted(str(folder))} is made, but: {error}; mend that, then run `ganpress data add` or "
+            "`ganpress import` there"
         ) from None
     if made_git:
         _commit_settings()
