@@ -17,6 +17,7 @@ NOTHING_INSTALLED = {
     "qnn": "uv sync",
     "mnn": "uv sync --extra mnn",
     "ncnn": "uv sync --extra ncnn",
+    "coreml": "uv sync --extra coreml",
 }
 
 

@@ -46,7 +46,7 @@ def write_faster_form(
     Each form is written, and calibrated where the target quantizes, once.
 
     Args:
-        target: where it is to run.
+        target: where it is to run; of one whose runtime does not run here nothing is timed, and its default form taken.
         model: a generator; one without transposed convolutions, or in integers of its own, has a single form.
         path: the file that `target.open` takes; its folder is made.
         example: inputs (N, …), as for `Target.write`; the first one is timed.
@@ -59,7 +59,7 @@ def write_faster_form(
         CheckpointError: if the target's runtime cannot load what was written.
     """
     default = target.default_form(number_type)
-    if isinstance(model, QuantizedNetwork) or not has_transposed(model):
+    if isinstance(model, QuantizedNetwork) or not has_transposed(model) or target.stand_in:
         return WrittenForm(target.write(model, path, example, number_type, calibration, default), default)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".forms-", dir=path.parent) as folder:

@@ -37,6 +37,7 @@ class OnnxTarget(Target):
     is_onnx = True
     opset = OPSET
     reads_onnx = True
+    any_size_types = ("float32", "float16")
 
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""

@@ -35,6 +35,7 @@ class QnnTarget(Target):
     install = "uv sync"
     is_onnx = True
     opset = 21
+    any_size_types = ("float32",)
 
     def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - the same for all
         """See `Target.default_form`; rounded, transposed convolutions are sub-pixel ones in either form."""
