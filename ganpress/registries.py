@@ -75,6 +75,7 @@ TARGETS: Registry["Target"] = Registry(
         "ncnn": "ganpress.edge.targets.ncnn_target:TARGET",
         "coreml": "ganpress.edge.targets.coreml_target:TARGET",
         "tensorrt": "ganpress.edge.targets.tensorrt_target:TARGET",
+        "webgpu": "ganpress.edge.targets.webgpu_target:TARGET",
     },
 )
 """As in `export.items.X.target`; each one's packages are imported when it is used."""

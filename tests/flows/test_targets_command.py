@@ -19,6 +19,7 @@ NOTHING_INSTALLED = {
     "ncnn": "uv sync --extra ncnn",
     "coreml": "uv sync --extra coreml",
     "tensorrt": "uv sync",
+    "webgpu": "uv sync",
 }
 
 

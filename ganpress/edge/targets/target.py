@@ -64,6 +64,8 @@ class Target(ABC):
     """Version of the operators in its files; None where the format has no operator sets."""
     reads_onnx: bool = False
     """Whether it makes its files of ONNX graphs, so that a single layer can be given to it as one."""
+    web_providers: tuple[str, ...] = ("wasm",)
+    """What runs its ONNX files in a browser, by the names of ONNX Runtime Web, the first choice first."""
     any_size_types: tuple[str, ...] = ()
     """Number types whose files can leave height and width of pictures open."""
     stand_in: str = ""
