@@ -74,6 +74,7 @@ TARGETS: Registry["Target"] = Registry(
         "mnn": "ganpress.edge.targets.mnn_target:TARGET",
         "ncnn": "ganpress.edge.targets.ncnn_target:TARGET",
         "coreml": "ganpress.edge.targets.coreml_target:TARGET",
+        "litert": "ganpress.edge.targets.litert_target:TARGET",
         "tensorrt": "ganpress.edge.targets.tensorrt_target:TARGET",
         "webgpu": "ganpress.edge.targets.webgpu_target:TARGET",
     },

@@ -33,7 +33,11 @@ def installed(name, *marks):
     return pytest.param(name, marks=[*marks, pytest.mark.needs_target(name)])
 
 
-LOWERING_IS_SLOW = {"executorch": [pytest.mark.slow], "coreml": [pytest.mark.slow]}  # half a minute
+LOWERING_IS_SLOW = {
+    "executorch": [pytest.mark.slow],
+    "coreml": [pytest.mark.slow],
+    "litert": [pytest.mark.slow],
+}  # half a minute
 EACH = [installed(name, *LOWERING_IS_SLOW.get(name, ())) for name in TARGETS]
 
 

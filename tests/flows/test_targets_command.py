@@ -18,6 +18,7 @@ NOTHING_INSTALLED = {
     "mnn": "uv sync --extra mnn",
     "ncnn": "uv sync --extra ncnn",
     "coreml": "uv sync --extra coreml",
+    "litert": "uv sync --extra litert",
     "tensorrt": "uv sync",
     "webgpu": "uv sync",
 }
