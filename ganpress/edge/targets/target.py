@@ -162,7 +162,7 @@ class Target(ABC):
     def open_sizes(
         self, model: nn.Module, files: tuple[Path, ...], example: Tensor, number_type: str, form: Form
     ) -> None:
-        """Leave height and width open in files that `write` wrote for those of `example`.
+        """Leave height and width open in files that `write` wrote for those of `example`; for `any_size_types` alone.
 
         Args:
             model: as for `write`.
@@ -175,9 +175,7 @@ class Target(ABC):
             UnsupportedGenerator: if the generator's graph depends on the size.
             ConfigError: if it draws from latents.
         """
-        from ganpress.edge.forms.any_size import open_onnx_sizes
-
-        open_onnx_sizes(self, model, files, example, number_type, form)
+        raise NotImplementedError(f"the target '{self.name}' writes files of one size")
 
     def open(self, path: Path, threads: int = 1) -> Generate:
         """Load a written file, which may be packed since: inputs (N, …) -> images (N, C, H, W), float32.

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ganpress.edge.graphs.onnx_format import OPSET
-from ganpress.edge.targets.target import Target
+from ganpress.edge.targets.onnx_files_target import OnnxFilesTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor, nn
 
-    from ganpress.edge.forms.float_forms import Form
     from ganpress.edge.proof.kernels import KernelProfile
-    from ganpress.metrics.scoring import Generate
 
 
-class TensorRtTarget(Target):
+class TensorRtTarget(OnnxFilesTarget):
     """Files `.trt.onnx`; `trtexec` builds an engine of one on the machine that is to run it.
 
     `int8` has a pair of quantize and dequantize, symmetric, in front of each convolution and matrix product, at bounds
@@ -32,16 +29,8 @@ class TensorRtTarget(Target):
         "ganpress, static: weights symmetric per channel, activations symmetric per tensor, both clipped by mse, in "
         "front of convolutions and matrix products; sums, biases and all else in floats"
     )
-    packages = ("onnxruntime", "onnx", "onnxscript")
-    install = "uv sync"
-    is_onnx = True
-    opset = OPSET
     any_size_types = ("float32",)
     stand_in = "ONNX Runtime on the CPU"
-
-    def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - nothing was measured on a device
-        """See `Target.default_form`."""
-        return "native"
 
     def _write(
         self,
@@ -56,11 +45,6 @@ class TensorRtTarget(Target):
 
         write_content(path, tensorrt_content(model, example, calibration))
         return (path,)
-
-    def _open(self, path: Path, threads: int) -> Generate:
-        from ganpress.edge.onnx_runtime import OnnxGenerator
-
-        return OnnxGenerator(path, threads)
 
     def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the graph says it all
         from ganpress.edge.targets.tensorrt_graphs import layers_of
