@@ -71,7 +71,6 @@ def test_each_number_type_runs_and_is_near(trained_like, converter, tmp_path):
     assert {one[2] for one in found.values()} == {4}
     assert (found["float32"][3], found["int8"][3]) == (0, 4)
     assert max(found["int8"][0], found["int8_dynamic"][0]) < 0.35 * found["float32"][0]
-    print(found)
 
 
 @pytest.mark.slow
