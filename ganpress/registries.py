@@ -73,6 +73,10 @@ TARGETS: Registry["Target"] = Registry(
         "qnn": "ganpress.edge.targets.qnn_target:TARGET",
         "mnn": "ganpress.edge.targets.mnn_target:TARGET",
         "ncnn": "ganpress.edge.targets.ncnn_target:TARGET",
+        "coreml": "ganpress.edge.targets.coreml_target:TARGET",
+        "litert": "ganpress.edge.targets.litert_target:TARGET",
+        "tensorrt": "ganpress.edge.targets.tensorrt_target:TARGET",
+        "webgpu": "ganpress.edge.targets.webgpu_target:TARGET",
     },
 )
 """As in `export.items.X.target`; each one's packages are imported when it is used."""

@@ -65,19 +65,22 @@ def work(stage: Stage, run: StageRun) -> None:
     _check_images(runners, test_split.parent, inputs.draw(stage.seed, PURPOSE, 1))
     reference = _reference(stage, test_split.parent, judge, config, inputs)
     scores, steps = _score_all(stage, runners, judge, reference, config, inputs)
-    latency = _latencies(runners, config, inputs, stage.seed)
+    timed = {one.reference: runners[one.reference] for one in subjects if _runs_here(one)}
+    latency = _latencies(timed, config, inputs, stage.seed)
     metrics = {
         one.reference: {
             **scores[one.reference].metrics(scores[TEACHER]),
             **interval_metrics(scores[one.reference], scores[TEACHER]),
             **(steps[one.reference].metrics(judge.name) if one.reference in steps else {}),
             **_cost_metrics(float_cost(one, inputs.example()), one.size_bytes),
-            **latency[one.reference],
+            **latency.get(one.reference, {}),
         }
         for one in subjects
     }
     peaks = measure_peaks(THREADS)
     for one in subjects:
+        if one.reference not in timed:
+            continue
         row = metrics[one.reference]
         row |= roofline_metrics(row["macs_exact"], row["latency_ms_p50"], _number_type(one, inputs.example()), peaks)
     _write_tables(stage.out, metrics)
@@ -184,6 +187,11 @@ def _latencies(
         for name, one in measure_latency(runners, latents, rounds, THREADS, warm_up=1).items():
             rows[name][f"latency_ms_p50_batch{one.batch_size}"] = one.p50_ms
     return rows
+
+
+def _runs_here(subject: Subject) -> bool:
+    """Whether a generator is run by what it is meant for; the time of anything else says nothing."""
+    return not subject.exported or not TARGETS[subject.target].stand_in
 
 
 def _latency_metrics(single: Latency, teacher: Latency) -> dict[str, float]:

@@ -186,13 +186,19 @@ def ganpress(
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """A headless Chromium; skips where there is none."""
+def launch_chromium():
+    """(flags) -> a headless Chromium of its own; skips where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: uv sync --group dev")
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no chromium on the PATH")
     with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program, headless=True, args=FLAGS.split())
-        yield browser
-        browser.close()
+        yield lambda flags: play.chromium.launch(executable_path=program, headless=True, args=flags.split())
+
+
+@pytest.fixture(scope="session")
+def chromium(launch_chromium):
+    """A headless Chromium without any graphics processor."""
+    browser = launch_chromium(FLAGS)
+    yield browser
+    browser.close()

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.fuzz.running import run_target
 from benchmarks.fuzz.targets import TARGETS_BY_NAME
 
-LONG = ("openvino", "executorch", "mnn", "ncnn")
+LONG = ("openvino", "executorch", "mnn", "ncnn", "coreml")
 """Their packages may be absent, and writing the first file takes seconds; `python -m benchmarks.fuzz` runs them."""
 
 

@@ -336,6 +336,7 @@ TARGETS_BY_NAME: dict[str, Target] = {
     "executorch": Target("generator.pte", _exported("executorch"), _open_edge("executorch")),
     "mnn": Target("generator.mnn", _exported("mnn"), _open_edge("mnn")),
     "ncnn": Target("generator.param", _exported("ncnn"), _open_edge("ncnn")),
+    "coreml": Target("generator.mlpackage.zip", _exported("coreml"), _open_edge("coreml")),
     "picture": Target("x.png", _pictures, _decode),
     "zip": Target("images.zip", _zip, _raw, _zip_values),
     "tar": Target("pairs.tar", _tar, _pairs),

@@ -16,6 +16,7 @@ def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
             "number_types": list(target.number_types),
             "runtime": None if target.missing() else target.version(),
             "install": target.missing(),
+            "stand_in": target.stand_in or None,
         }
         for name, target in TARGETS.items()
     }
@@ -24,4 +25,5 @@ def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
         return
     for name, row in rows.items():
         state = row["runtime"] or f"not installed; run `{row['install']}`"
-        typer.echo(f"{name:<12}{row['file']:<7}{', '.join(TARGETS[name].number_types):<28}{state}")
+        instead = f"; not run here, proven by {row['stand_in']}" if row["runtime"] and row["stand_in"] else ""
+        typer.echo(f"{name:<12}{row['file']:<16}{', '.join(TARGETS[name].number_types):<44}{state}{instead}")

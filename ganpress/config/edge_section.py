@@ -121,7 +121,8 @@ class ExportItem(Section):
     packed: bool = False
     """Whether each file is kept as a Zstandard frame (`generator.onnx.zst`) that is decoded when it is loaded."""
     any_size: bool = False
-    """Whether the file takes pictures of any height and width; ONNX files of fully convolutional generators can."""
+    """Whether the file takes pictures of any height and width; ONNX files and Core ML packages of fully convolutional
+    generators in floats can."""
 
     @model_validator(mode="after")
     def _target_has_number_type(self) -> "ExportItem":

@@ -19,6 +19,8 @@ EAGER = "torch"
 def _known_runtime(name: str) -> str:
     if name != EAGER and name not in TARGETS:
         raise ValueError(f"unknown runtime '{name}'; known: {EAGER}, {TARGETS.listing()}")
+    if name != EAGER and TARGETS[name].stand_in:
+        raise ValueError(f"the runtime of '{name}' does not run here, so that nothing can be timed in it")
     return name
 
 

@@ -10,6 +10,7 @@ from ganpress.demo.generators import EdgeGenerator, Surface
 from ganpress.edge.onnx_runtime import WEIGHT_ROUNDING, only_activations_are_integers, only_weights_are_integers
 from ganpress.files.checkpoint import file_digest
 from ganpress.files.frames import read_content
+from ganpress.registries import TARGETS
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -33,6 +34,8 @@ class GeneratorEntry:
     macs: int
     settings: dict[str, dict[str, str]]
     """Session settings of the runtime, by group and name."""
+    providers: tuple[str, ...]
+    """What runs it in a browser, the first choice first; see `Target.web_providers`."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def generator_entry(role: str, generator: EdgeGenerator, file: str) -> Generator
         parameters=card.cost.parameters,
         macs=card.cost.macs_exact,
         settings=session_settings(generator.path),
+        providers=TARGETS[card.format].web_providers,
     )
 
 

@@ -53,13 +53,13 @@ def build_site(
     with whole_folder(out) as folder:
         with resources.as_file(resources.files("ganpress.demo") / "page") as page:
             shutil.copytree(page, folder, dirs_exist_ok=True)
-        (folder / "runtime").mkdir()
-        for path in runtime.files():
-            shutil.copyfile(path, folder / "runtime" / path.name)
         entries = []
         for role, generator in zip(ROLES, (original, compressed), strict=True):
             (folder / f"{role}.onnx").write_bytes(read_onnx(generator.path))
             entries.append(generator_entry(role, generator, f"{role}.onnx"))
+        (folder / "runtime").mkdir()
+        for path in runtime.files(webgpu=any("webgpu" in one.providers for one in entries)):
+            shutil.copyfile(path, folder / "runtime" / path.name)
         samples = _write_samples(surface, original, prepared, folder)
         Manifest(
             title=f"{compressed.reference} beside {original.reference}",

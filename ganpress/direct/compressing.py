@@ -81,8 +81,8 @@ class Compressed:
     """Of the file, and of those that belong to it."""
     size_bytes_before: int
     """Of the float weights."""
-    milliseconds: float
-    """Median of one image on one thread, in the file's runtime."""
+    milliseconds: float | None
+    """Median of one image on one thread, in the file's runtime; None where that does not run on this system."""
     milliseconds_before: float
     """The same in eager torch."""
     notes: tuple[str, ...]
@@ -265,9 +265,9 @@ def _write(
     )
     card = write_card(facts.files[0], model, shown[:1], proof, lineage, None, original, facts)
     before = measure_latency({"torch": original}, shown[:1], ROUNDS, THREADS)["torch"].p50_ms
-    assert card.speed is not None  # proven_export has timed it
+    after = None if card.speed is None else card.speed.latency_ms_p50
     weights = sum(one.numel() * one.element_size() for one in original.state_dict().values())
-    return Compressed(folder, facts.files[0], card, {}, card.size_bytes, weights, card.speed.latency_ms_p50, before, ())
+    return Compressed(folder, facts.files[0], card, {}, card.size_bytes, weights, after, before, ())
 
 
 def _own_quantizer(target: Target) -> str:

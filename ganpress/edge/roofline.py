@@ -27,7 +27,7 @@ SECONDS = 0.25
 """Of repeated products for each size and number type; the fastest one counts."""
 FLOATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 INTEGERS = "int8"
-COMPUTED_AS = {"float16": "float32", "int8_weights": "float32"}
+COMPUTED_AS = {"float16": "float32", "int8_weights": "float32", "palette6": "float32", "int8_dynamic": "int8"}
 """Number types that runtimes on the CPU store and do not compute in."""
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ganpress.basics.whole_files import write_whole
 
-RECORDED = ("torch", "torchvision", "onnxruntime", "openvino", "nncf", "executorch", "torchao", "MNN", "ncnn")
+RECORDED = (
+    "torch", "torchvision", "onnxruntime", "openvino", "nncf", "executorch", "torchao", "MNN", "ncnn", "coremltools",
+)  # fmt: skip
 """Packages, by the name of their module."""
 FOLDER = "artifacts/versions"
 

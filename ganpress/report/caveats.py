@@ -62,7 +62,8 @@ def _latency(inputs: ReportInputs) -> str:
     if not any("latency_ms_p50" in one.metrics for one in inputs.generators):
         return ""
     targets = [target for one in inputs.in_group("export") if (target := inputs.target(one)) is not None]
-    runtimes = " and ".join(dict.fromkeys(target.title for target in targets)) or "their runtimes"
+    titles = dict.fromkeys(target.title for target in targets if not target.stand_in)
+    runtimes = " and ".join(titles) or "their runtimes"
     sentence = (
         "Latency is wall time on one machine, generators timed in turn in one process: trust the ratios. The teacher "
         f"runs in torch, edge files in {runtimes}, so their ratio holds the change of runtime too"
@@ -70,7 +71,9 @@ def _latency(inputs: ReportInputs) -> str:
     own = inputs.generator("export/teacher")
     if own is not None and own.metrics.get("latency_ratio"):
         sentence += f"; the teacher itself as an edge file gains {own.metrics['latency_ratio']:.2f}×"
-    return f"{sentence}. No phone was measured."
+    elsewhere = " and ".join(dict.fromkeys(target.title for target in targets if target.stand_in))
+    untimed = f" Files for {elsewhere} were not run there, and have no times." if elsewhere else ""
+    return f"{sentence}. No phone was measured.{untimed}"
 
 
 def _selection(inputs: ReportInputs) -> str:

@@ -106,7 +106,7 @@ def _card(card: Card, artifacts: Path) -> list[Fact]:
             f"allowed {proof.tolerance:.2g}; images in [-1, 1], {inputs}",
         ),
         Fact("SNR", snr, f"to {card.verified_against}"),
-        Fact("verified in", card.runtime),
+        Fact("verified in", card.runtime, f"not run here, but computed by {card.stand_in}" if card.stand_in else ""),
         Fact("md5", card.md5[:8], "the file has this content"),
     ]
 

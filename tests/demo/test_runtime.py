@@ -59,7 +59,8 @@ def delivers(tarball):
 def test_tarball_is_unpacked_to_what_is_needed(published, tmp_path):
     found = find_runtime(tmp_path / "cache", published)
     assert {path.name: path.read_bytes() for path in found.folder.iterdir()} == CONTENTS
-    assert {path.name for path in found.files()} == set(CONTENTS)
+    assert {path.name for path in found.files(webgpu=True)} == set(CONTENTS)
+    assert {path.name for path in found.files()} == set(CONTENTS) - set(runtime.OF_WEBGPU)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [found.folder.name]  # nothing half done beside it
 
 
@@ -95,7 +96,9 @@ def test_folder_of_another_version_is_refused(tmp_path):
 
 
 def test_folder_without_it_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"holds no ort.wasm.bundle.min.mjs and ort-wasm-simd-threaded.wasm; give"):
+    with pytest.raises(
+        ConfigError, match=r"holds no ort.wasm.bundle.min.mjs and ort-wasm-.* and ort-.*asyncify.wasm; give"
+    ):
         find_runtime(tmp_path / "cache", tmp_path)
 
 

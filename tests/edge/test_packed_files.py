@@ -23,7 +23,10 @@ def latents(images, seed=0):
     return torch.randn(images, 100, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture(scope="module", params=["onnx", "openvino", "mnn", "ncnn", pytest.param("executorch", marks=SLOW)])
+LONG = [pytest.param(name, marks=SLOW) for name in ("executorch", "coreml")]
+
+
+@pytest.fixture(scope="module", params=["onnx", "openvino", "mnn", "ncnn", *LONG])
 def exported(request, trained_like, tmp_path_factory):
     """(target, generator, plain files) in floats, or in ganpress's own integers where the target writes them."""
     target = TARGETS[request.param]

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.config.base import parse
 from ganpress.config.edge_section import ExportItem
+from ganpress.config.search_section import SearchConfig
 from ganpress.edge.forms.float_forms import FORMS
 from ganpress.edge.proof.card_writing import TargetFacts, write_card
 from ganpress.edge.proof.edge_card import Lineage, read_card
@@ -33,7 +35,11 @@ def installed(name, *marks):
     return pytest.param(name, marks=[*marks, pytest.mark.needs_target(name)])
 
 
-LOWERING_IS_SLOW = {"executorch": [pytest.mark.slow]}  # half a minute
+LOWERING_IS_SLOW = {
+    "executorch": [pytest.mark.slow],
+    "coreml": [pytest.mark.slow],
+    "litert": [pytest.mark.slow],
+}  # half a minute
 EACH = [installed(name, *LOWERING_IS_SLOW.get(name, ())) for name in TARGETS]
 
 
@@ -129,6 +135,12 @@ def test_a_file_that_differs_is_told_with_the_advice_of_its_own_target(tmp_path,
     others = {one.mismatch_advice for one in TARGETS.values()} - {TARGETS[name].mismatch_advice, ""}
     assert str(error.value).endswith(TARGETS[name].mismatch_advice or "only if the difference is meant")
     assert not any(advice in str(error.value) for advice in others)
+
+
+@pytest.mark.parametrize("name", [name for name, one in TARGETS.items() if one.stand_in])
+def test_nothing_is_timed_in_a_runtime_that_does_not_run_here(name):
+    with pytest.raises(ConfigError, match=rf"the runtime of '{name}' does not run here, so that nothing can be timed"):
+        parse({"latency_runtime": name}, SearchConfig, "search")
 
 
 def test_halves_are_half_the_bytes_and_near(trained_like, tmp_path):

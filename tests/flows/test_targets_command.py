@@ -17,6 +17,10 @@ NOTHING_INSTALLED = {
     "qnn": "uv sync",
     "mnn": "uv sync --extra mnn",
     "ncnn": "uv sync --extra ncnn",
+    "coreml": "uv sync --extra coreml",
+    "litert": "uv sync --extra litert",
+    "tensorrt": "uv sync",
+    "webgpu": "uv sync",
 }
 
 

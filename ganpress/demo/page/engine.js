@@ -5,13 +5,14 @@ export class Engine {
   #waiting = new Map();
   #next = 0;
   #closing = false;
+  providers = {}; // what each generator runs on, by role
 
   /** Load the runtime and both generators; rejects with the reason if that is not possible. */
   static async open(manifest, threads) {
     const engine = new Engine();
     engine.#worker.onmessage = ({ data }) => engine.#settle(data);
     engine.#worker.onerror = (event) => engine.#fail(event.message ?? 'the worker cannot be started');
-    await engine.#ask('open', { manifest, threads });
+    engine.providers = (await engine.#ask('open', { manifest, threads })).providers;
     return engine;
   }
 

@@ -34,7 +34,9 @@ async function readManifest() {
   return answer.json();
 }
 
-function describe(manifest) {
+const BACKENDS = { webgpu: 'WebGPU', wasm: 'WebAssembly' };
+
+function describe(manifest, providers) {
   document.title = manifest.title;
   byId('runtime-name').textContent = manifest.runtime;
   const [original, compressed] = manifest.generators;
@@ -45,6 +47,7 @@ function describe(manifest) {
     ['Parameters', ({ parameters }) => parameters.toLocaleString('en')],
     ['Multiply-accumulates an image', (one) => macs(one.macs)],
     ['Network', ({ builder }) => builder],
+    ['Runs on', ({ role }) => BACKENDS[providers[role]]],
     ['SHA-256', ({ sha256 }) => `${sha256.slice(0, 16)}…`],
   ];
   byId('facts').append(...rows.map(([name, value]) => element('tr', {},
@@ -62,8 +65,8 @@ function offerThreads(change) {
 
 async function start() {
   const manifest = await readManifest();
-  describe(manifest);
   let engine = await Engine.open(manifest, 1);
+  describe(manifest, engine.providers);
   const comparison = new Comparison(engine, manifest);
   // The console, and tests, see what the page shows: `demo.input`, `await demo.measure(30)`.
   globalThis.demo = comparison;

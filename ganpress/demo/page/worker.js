@@ -1,19 +1,50 @@
 // Runs both generators away from the page, so that it stays responsive and times are those of the runtime alone.
 
-import * as ort from './runtime/ort.wasm.bundle.min.mjs';
+const BUILDS = {
+  webgpu: { script: './runtime/ort.webgpu.bundle.min.mjs', kernels: 'runtime/ort-wasm-simd-threaded.asyncify.wasm' },
+  wasm: { script: './runtime/ort.wasm.bundle.min.mjs', kernels: 'runtime/ort-wasm-simd-threaded.wasm' },
+};
 
 const sessions = new Map();
+let ort;
 
+/** Load the runtime and both generators; what each of them runs on: { original: 'webgpu', … }. */
 async function open({ manifest, threads }) {
+  const asked = manifest.generators.some(({ providers }) => providers.includes('webgpu'));
+  const { script, kernels } = BUILDS[asked && await hasGpu() ? 'webgpu' : 'wasm'];
+  ort = await import(script);
   ort.env.logLevel = 'error';
   ort.env.wasm.numThreads = threads;
-  ort.env.wasm.wasmPaths = { wasm: new URL('runtime/ort-wasm-simd-threaded.wasm', import.meta.url).href };
+  ort.env.wasm.wasmPaths = { wasm: new URL(kernels, import.meta.url).href };
+  const providers = {};
   for (const generator of manifest.generators) {
-    const session = await ort.InferenceSession.create(await checkedFile(generator), {
-      executionProviders: ['wasm'],
-      extra: generator.settings,
-    });
+    const content = await checkedFile(generator);
+    const wanted = script === BUILDS.webgpu.script ? generator.providers : ['wasm'];
+    const [session, provider] = await firstThatLoads(content, wanted, generator.settings);
     sessions.set(generator.role, { session, input: manifest.input, output: manifest.output.name });
+    providers[generator.role] = provider;
+  }
+  return { providers };
+}
+
+/** Browsers may know WebGPU and have no processor for it. */
+async function hasGpu() {
+  try {
+    return Boolean(await self.navigator.gpu?.requestAdapter());
+  } catch {
+    return false;
+  }
+}
+
+/** A session on the first provider that takes the file; the last one's error where none does. */
+async function firstThatLoads(content, providers, settings) {
+  const [provider, ...others] = providers;
+  try {
+    const options = { executionProviders: [provider], extra: settings };
+    return [await ort.InferenceSession.create(content.slice(), options), provider];
+  } catch (error) {
+    if (others.length === 0) throw error;
+    return firstThatLoads(content, others, settings);
   }
 }
 

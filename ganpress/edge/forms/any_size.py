@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganpress.edge.forms.choice import WrittenForm
+from ganpress.edge.forms.float_forms import Form
 from ganpress.edge.targets.target import Target, UnsupportedGenerator
 from ganpress.errors import ConfigError
 from ganpress.structure.receptive_field import receptive_field
@@ -44,17 +45,24 @@ def free_size(target: Target, model: nn.Module, made: WrittenForm, example: Tens
         UnsupportedGenerator: if the target's files are of one size, or the generator's graph depends on the size.
         ConfigError: as `other_size`.
     """
-    if not target.is_onnx or number_type not in ("float32", "float16"):
+    if number_type not in target.any_size_types:
         raise UnsupportedGenerator(
             f"the target '{target.name}' writes {number_type} files of one size; leave any_size out: `ganpress apply` "
             "draws larger pictures in tiles"
         )
+    target.open_sizes(model, made.files, example, number_type, made.form)
+
+
+def open_onnx_sizes(
+    target: Target, model: nn.Module, files: tuple[Path, ...], example: Tensor, number_type: str, form: Form
+) -> None:
+    """Leave height and width open in an ONNX file; see `Target.open_sizes`."""
     import onnx
 
-    (path,) = made.files
+    (path,) = files
     with tempfile.TemporaryDirectory(prefix=".sizes-", dir=path.parent) as folder:
         second = Path(folder) / path.name
-        target.write(model, second, other_size(model, example), number_type, None, made.form)
+        target.write(model, second, other_size(model, example), number_type, None, form)
         graphs = [onnx.load(one) for one in (path, second)]
     for graph in graphs:
         _open_sizes(graph)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ganpress.edge.forms.float_forms import FORMS, Form, has_transposed
-from ganpress.edge.targets.target import Target
+from ganpress.edge.targets.target import Target, UnsupportedGenerator
 from ganpress.metrics.scoring import Generate
 from ganpress.performance.latency import measure_latency
 from models.quantized_network import QuantizedNetwork
@@ -46,7 +46,7 @@ def write_faster_form(
     Each form is written, and calibrated where the target quantizes, once.
 
     Args:
-        target: where it is to run.
+        target: where it is to run; of one whose runtime does not run here nothing is timed, and its default form taken.
         model: a generator; one without transposed convolutions, or in integers of its own, has a single form.
         path: the file that `target.open` takes; its folder is made.
         example: inputs (N, …), as for `Target.write`; the first one is timed.
@@ -59,18 +59,22 @@ def write_faster_form(
         CheckpointError: if the target's runtime cannot load what was written.
     """
     default = target.default_form(number_type)
-    if isinstance(model, QuantizedNetwork) or not has_transposed(model):
+    if isinstance(model, QuantizedNetwork) or not has_transposed(model) or target.stand_in:
         return WrittenForm(target.write(model, path, example, number_type, calibration, default), default)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".forms-", dir=path.parent) as folder:
-        written = {
-            form: target.write(model, Path(folder) / form / path.name, example, number_type, calibration, form)
-            for form in FORMS
-        }
+        written: dict[Form, tuple[Path, ...]] = {}
+        for form in FORMS:
+            place = Path(folder) / form / path.name
+            try:
+                written[form] = target.write(model, place, example, number_type, calibration, form)
+            except UnsupportedGenerator:  # a target that cannot run the other form runs this one all the same
+                if form == default:
+                    raise
         runners: dict[str, Generate] = {form: target.open(files[0], threads=1) for form, files in written.items()}
         latency = measure_latency(runners, example[:1], rounds)
         milliseconds: dict[str, float] = {form: latency[form].p50_ms for form in written}
-        fastest = min(FORMS, key=lambda form: milliseconds[form])
+        fastest = min(written, key=lambda form: milliseconds[form])
         form = fastest if milliseconds[fastest] < CLEARLY_FASTER * milliseconds[default] else default
         for one in reversed(written[form]):  # the one that is opened comes last
             one.replace(path.with_name(one.name))

@@ -104,6 +104,7 @@ def write_card(
         verification=proof,
         verified_against="torch integer simulation" if isinstance(model, QuantizedNetwork) else "torch float32",
         runtime=facts.runtime,
+        stand_in=TARGETS[facts.target].stand_in or None,
         lineage=lineage,
     )
     path.with_name("card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -186,6 +186,9 @@ class Card(CardPart):
     verified_against: Literal["torch float32", "torch integer simulation"]
     runtime: str
     """Name and version of what it was verified in."""
+    stand_in: str | None = None
+    """What computed it for the proof where the target's own runtime does not run on the system that exported it; None
+    where that runtime did."""
     lineage: Lineage
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT, OPSET
-from ganpress.edge.targets.target import Target
+from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT
+from ganpress.edge.targets.onnx_files_target import OnnxFilesTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,11 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ganpress.edge.forms.float_forms import Form
-    from ganpress.edge.proof.kernels import KernelProfile
-    from ganpress.metrics.scoring import Generate
 
 
-class OnnxTarget(Target):
+class OnnxTarget(OnnxFilesTarget):
     """Files `.onnx`; a generator that ganpress quantized is written in its own integers.
 
     Floats are fastest as native transposed convolutions, integers as sub-pixel convolutions, because no kernel of the
@@ -32,11 +30,8 @@ class OnnxTarget(Target):
         "ONNX Runtime, static: weights symmetric per channel, activations asymmetric per tensor, "
         f"percentile {INSIDE_PERCENT}"
     )
-    packages = ("onnxruntime", "onnx", "onnxscript")
-    install = "uv sync"
-    is_onnx = True
-    opset = OPSET
     reads_onnx = True
+    any_size_types = ("float32", "float16")
 
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""
@@ -61,16 +56,6 @@ class OnnxTarget(Target):
         else:
             export_onnx(model, path, example)
         return (path,)
-
-    def _open(self, path: Path, threads: int) -> Generate:
-        from ganpress.edge.onnx_runtime import OnnxGenerator
-
-        return OnnxGenerator(path, threads)
-
-    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:
-        from ganpress.edge.proof.onnx_profile import profile_onnx
-
-        return profile_onnx(path, example)
 
 
 TARGET = OnnxTarget()

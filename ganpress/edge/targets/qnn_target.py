@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT
-from ganpress.edge.targets.target import Target
+from ganpress.edge.targets.onnx_files_target import OnnxFilesTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor, nn
 
-    from ganpress.edge.forms.float_forms import Form
-    from ganpress.edge.proof.kernels import KernelProfile
-    from ganpress.metrics.scoring import Generate
 
 ACTIVATION_BITS = {"a16w8": 16, "a8w8": 8}
 
 
-class QnnTarget(Target):
+class QnnTarget(OnnxFilesTarget):
     """Files `.qdq.onnx`, which the toolchain of a processor compiles.
 
     The CPU decodes the codes and multiplies floats, which gives the numbers that the codes stand for: proof of what the
@@ -31,14 +28,8 @@ class QnnTarget(Target):
     suffix = ".qdq.onnx"
     number_types = ("float32", "a16w8", "a8w8")
     calibrated = tuple(ACTIVATION_BITS)
-    packages = ("onnxruntime", "onnx", "onnxscript")
-    install = "uv sync"
-    is_onnx = True
     opset = 21
-
-    def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - the same for all
-        """See `Target.default_form`; rounded, transposed convolutions are sub-pixel ones in either form."""
-        return "native"
+    any_size_types = ("float32",)
 
     def bits(self, number_type: str) -> tuple[int, int]:
         """See `Target.bits`."""
@@ -63,16 +54,6 @@ class QnnTarget(Target):
         else:
             write_content(path, qdq_content(model, example, calibration, ACTIVATION_BITS[number_type]))
         return (path,)
-
-    def _open(self, path: Path, threads: int) -> Generate:
-        from ganpress.edge.onnx_runtime import OnnxGenerator
-
-        return OnnxGenerator(path, threads)
-
-    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:
-        from ganpress.edge.proof.onnx_profile import profile_onnx
-
-        return profile_onnx(path, example)
 
 
 TARGET = QnnTarget()

@@ -64,6 +64,13 @@ class Target(ABC):
     """Version of the operators in its files; None where the format has no operator sets."""
     reads_onnx: bool = False
     """Whether it makes its files of ONNX graphs, so that a single layer can be given to it as one."""
+    web_providers: tuple[str, ...] = ("wasm",)
+    """What runs its ONNX files in a browser, by the names of ONNX Runtime Web, the first choice first."""
+    any_size_types: tuple[str, ...] = ()
+    """Number types whose files can leave height and width of pictures open."""
+    stand_in: str = ""
+    """What computes its files here, in words, where its own runtime does not run on this system: the numbers are then
+    proven, and no time or memory is measured. Empty where its runtime does."""
 
     def missing(self) -> str | None:
         """Command that installs the target, or None where it is installed."""
@@ -151,6 +158,24 @@ class Target(ABC):
             model = equalized(model, ranges)
         model = in_form(model, form or self.default_form(number_type), example)
         return self._write(model, path, example, number_type, ranges)
+
+    def open_sizes(
+        self, model: nn.Module, files: tuple[Path, ...], example: Tensor, number_type: str, form: Form
+    ) -> None:
+        """Leave height and width open in files that `write` wrote for those of `example`; for `any_size_types` alone.
+
+        Args:
+            model: as for `write`.
+            files: what `write` returned.
+            example: inputs (N, C, H, W), as for `write`.
+            number_type: one of `any_size_types`.
+            form: in which the files were written.
+
+        Raises:
+            UnsupportedGenerator: if the generator's graph depends on the size.
+            ConfigError: if it draws from latents.
+        """
+        raise NotImplementedError(f"the target '{self.name}' writes files of one size")
 
     def open(self, path: Path, threads: int = 1) -> Generate:
         """Load a written file, which may be packed since: inputs (N, …) -> images (N, C, H, W), float32.

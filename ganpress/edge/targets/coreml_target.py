@@ -1,0 +1,80 @@
+"""Core ML, the runtime of Apple's devices: packages with floats, halves, weights of 8 bits or in palettes of 64."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ganpress.edge.targets.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ganpress.edge.forms.float_forms import Form
+    from ganpress.edge.proof.kernels import KernelProfile
+    from ganpress.metrics.scoring import Generate
+
+
+class CoreMlTarget(Target):
+    """Files `.mlpackage.zip`; unpacked, each is the folder `generator.mlpackage` that Xcode takes.
+
+    All but `float32` compute in halves, as Core ML does by default. `int8_weights` and `palette6` keep weights in 8
+    bits per channel, or as places in a palette of 64 values, and decode them when the file is loaded.
+    """
+
+    name = "coreml"
+    title = "Core ML"
+    suffix = ".mlpackage.zip"
+    number_types = ("float32", "float16", "int8_weights", "palette6")
+    calibrated = ()
+    any_size_types = ("float32", "float16")
+    packages = ("coremltools",)
+    install = "uv sync --extra coreml"
+    stand_in = "ganpress's own operators of MIL on the CPU"
+
+    def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - nothing was measured on a device
+        """See `Target.default_form`."""
+        return "native"
+
+    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
+        """See `Target.as_written`; narrow outputs stay."""
+        return model
+
+    def open_sizes(
+        self, model: nn.Module, files: tuple[Path, ...], example: Tensor, number_type: str, form: Form
+    ) -> None:
+        """See `Target.open_sizes`; the package is written with bounds in place of sizes."""
+        from ganpress.edge.forms.any_size import other_size
+        from ganpress.edge.forms.float_forms import in_form
+        from ganpress.edge.targets.coreml_conversion import free_sizes, write_coreml
+        from ganpress.edge.targets.coreml_runtime import CoreMlGenerator
+
+        written = in_form(model, form, example)
+        write_coreml(written, files[0], example, number_type, any_size=True)
+        free_sizes(CoreMlGenerator(files[0]).program, written, other_size(model, example))
+
+    def _write(
+        self,
+        model: nn.Module,
+        path: Path,
+        example: Tensor,
+        number_type: str,
+        calibration: Tensor | None,  # noqa: ARG002 - weights alone are rounded
+    ) -> tuple[Path, ...]:
+        from ganpress.edge.targets.coreml_conversion import write_coreml
+
+        return write_coreml(model, path, example, number_type)
+
+    def _open(self, path: Path, threads: int) -> Generate:
+        from ganpress.edge.targets.coreml_runtime import CoreMlGenerator
+
+        return CoreMlGenerator(path, threads)
+
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the program says it all
+        from ganpress.edge.targets.coreml_runtime import CoreMlGenerator
+
+        return CoreMlGenerator(path).profile()
+
+
+TARGET = CoreMlTarget()

@@ -1,0 +1,88 @@
+"""A Python environment of its own for LiteRT's converter, whose packages do not go together with ganpress's torch.
+
+uv makes it when the converter is first needed, from `litert_requirements.txt`, which pins every package by its hash:
+
+    uv pip compile --generate-hashes --universal --python-version 3.11 --no-header
+
+of `litert-torch==0.10.0` and `torch==2.14.1`, without the comments.
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+from ganpress.basics.whole_files import write_whole
+from ganpress.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+REQUIREMENTS = Path(__file__).with_name("litert_requirements.txt")
+READY = "ready"
+"""A file that is there when all packages are."""
+INSTALL_SECONDS = 3600
+
+
+def converter_python() -> Path:
+    """The Python that has the converter; the first call takes minutes.
+
+    Raises:
+        ConfigError: if uv is absent, or cannot install the packages, as without a network.
+    """
+    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.split()[0].encode()).hexdigest()
+    folder = _below() / f"litert-{digest[:12]}"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if (folder / READY).exists():
+        return python
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / READY).exists():
+            _make(folder, python)
+    return python
+
+
+def _below() -> Path:
+    """The folder `.ganpress` of the project, of all its worktrees one; see `flows.environment`."""
+    checkpoints = os.environ.get("GANPRESS_CHECKPOINTS")
+    return Path(checkpoints).parent if checkpoints else Path.cwd() / ".ganpress"
+
+
+def _make(folder: Path, python: Path) -> None:
+    uv = _uv()
+    logger.info("making an environment for LiteRT's converter in %s, once; it takes minutes and 6 GB", folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    for command in (
+        [*uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
+        [*uv, "pip", "install", "--quiet", "--require-hashes", "--python", str(python), "-r", str(REQUIREMENTS)],
+    ):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+            said = done.stderr.strip() if done.returncode else None
+        except subprocess.TimeoutExpired:
+            said = f"it took more than {INSTALL_SECONDS} s"
+        if said is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ConfigError(
+                f"LiteRT's converter cannot be installed into {folder}: {' '.join(said.split())[-300:]}; connect to a "
+                "registry of Python packages and try again, or take another target"
+            )
+    write_whole(folder / READY, "")
+
+
+def _uv() -> list[str]:
+    """The command of uv.
+
+    Raises:
+        ConfigError: if it is absent.
+    """
+    if (program := shutil.which("uv")) is not None:
+        return [program]
+    if importlib.util.find_spec("uv") is not None:
+        return [sys.executable, "-m", "uv"]
+    raise ConfigError("LiteRT's converter needs uv, which is not installed; run `python3 -m pip install uv`")

@@ -1,0 +1,112 @@
+"""A `.tflite` file as a generator."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpress.edge.onnx_runtime import as_float32, fixed_sizes
+from ganpress.edge.proof.kernels import KernelProfile, profile_of
+from ganpress.edge.quiet import quiet_descriptors
+from ganpress.edge.targets.first_trial import is_sound, require_trial
+from ganpress.errors import CheckpointError, shown
+from ganpress.files.frames import read_content
+
+MULTIPLYING = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
+
+
+class LiteRtGenerator:
+    """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by LiteRT on the CPU."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Load the file.
+
+        Args:
+            path: a `.tflite` file, plain or packed, of one input and one output in floats.
+            threads: cores to use.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged, or not a generator.
+        """
+        content = read_content(path)
+        require_trial(path, "LiteRT", __name__)
+        self._interpreter = _loaded(content, threads, path)
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1 or {inputs[0]["dtype"], outputs[0]["dtype"]} != {np.float32}:
+            raise CheckpointError(f"{path} is no generator: it needs one input and one output in floats")
+        self.path = path
+        self._input, self._output = int(inputs[0]["index"]), int(outputs[0]["index"])
+        self.input_shape = fixed_sizes([int(size) for size in inputs[0]["shape"]], path)
+        """Of one input: (Z,) or (C, H, W)."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run a batch of any size, one input after the other: the file takes one.
+
+        Raises:
+            ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
+            CheckpointError: if LiteRT cannot compute the graph.
+        """
+        values = as_float32(inputs, self.input_shape, f"{self.path.name} takes")
+        try:
+            return torch.from_numpy(np.concatenate([self._image(one[None]) for one in values]))
+        except (RuntimeError, ValueError) as error:
+            reason = shown(" ".join(str(error).split()), 200)
+            raise CheckpointError(f"{self.path} cannot be run by LiteRT: {reason}; export it again") from None
+
+    def _image(self, one: Any) -> Any:
+        self._interpreter.set_tensor(self._input, one)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)  # a copy
+
+
+def profile_litert(path: Path) -> KernelProfile:
+    """Operators of a file with the number type of what they read; LiteRT's Python package tells no times.
+
+    `int8` reads codes. Where weights alone are codes, floats are read, and rounded by the range of each input before
+    they are multiplied: LiteRT does that inside of the operator, so that it counts as `float32` here.
+    """
+    with quiet_descriptors():
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate would hide the operators in one
+        interpreter = Interpreter(model_content=read_content(path), experimental_op_resolver_type=plain)
+        kinds = {one["index"]: np.dtype(one["dtype"]).name for one in interpreter.get_tensor_details()}
+        operators = interpreter._get_ops_details()
+    return profile_of(
+        (one["op_name"], kinds.get(next((i for i in one["inputs"] if i >= 0 and _is_data(one, i)), -1), "float32"),
+         one["op_name"] in MULTIPLYING, None)
+        for one in operators
+    )  # fmt: skip
+
+
+def _is_data(operator: Any, index: int) -> bool:
+    """Whether an input is what is computed with; that of a transposed convolution stands behind size and weights."""
+    inputs = list(operator["inputs"])
+    return bool(index == (inputs[2] if operator["op_name"] == "TRANSPOSE_CONV" else inputs[0]))
+
+
+def _loaded(content: bytes, threads: int, path: Path) -> Any:
+    with quiet_descriptors():  # it tells what processor it uses, and what is wrong with a file
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            interpreter = Interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+        except Exception as error:  # the runtime raises many types for damaged files
+            reason = shown(" ".join(str(error).split()), 200)
+            raise CheckpointError(f"{path} cannot be loaded by LiteRT: {reason}; export it again") from None
+    return interpreter
+
+
+def attempt() -> None:
+    """The child of a trial: open and run the file that the command line names; exit code 1 if that is refused."""
+    path = Path(sys.argv[1])
+    is_sound(read_content(path))
+    try:
+        generator = LiteRtGenerator(path)
+        generator(torch.zeros(1, *generator.input_shape))
+    except CheckpointError:
+        raise SystemExit(1) from None  # the process that asked says so in one line

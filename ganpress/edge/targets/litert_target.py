@@ -1,0 +1,61 @@
+"""LiteRT, which was TensorFlow Lite, on the CPU: the runtime of Android; floats, and integers by its own quantizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ganpress.edge.targets.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ganpress.edge.forms.float_forms import Form
+    from ganpress.edge.proof.kernels import KernelProfile
+    from ganpress.metrics.scoring import Generate
+
+
+class LiteRtTarget(Target):
+    """Files `.tflite`, for one input a call.
+
+    LiteRT has no form for some transposed convolutions, and none in integers with a scale for each channel: all are
+    sub-pixel ones. The runtime is a package beside ganpress's; the converter gets an environment of its own, see
+    `ganpress.edge.targets.litert_environment`.
+    """
+
+    name = "litert"
+    title = "LiteRT"
+    suffix = ".tflite"
+    number_types = ("float32", "int8_dynamic", "int8")
+    int8_scheme = "AI Edge Quantizer, static: weights symmetric per channel, activations asymmetric per tensor, min-max"
+    packages = ("ai-edge-litert",)
+    install = "uv sync --extra litert"
+
+    def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - the same for all
+        """See `Target.default_form`."""
+        return "subpixel"
+
+    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
+        """See `Target.as_written`; narrow outputs stay."""
+        return model
+
+    def _write(
+        self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
+    ) -> tuple[Path, ...]:
+        from ganpress.edge.targets.litert_conversion import write_litert
+
+        return write_litert(model, path, example, number_type, calibration)
+
+    def _open(self, path: Path, threads: int) -> Generate:
+        from ganpress.edge.targets.litert_runtime import LiteRtGenerator
+
+        return LiteRtGenerator(path, threads)
+
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the file says it all
+        from ganpress.edge.targets.litert_runtime import profile_litert
+
+        return profile_litert(path)
+
+
+TARGET = LiteRtTarget()
