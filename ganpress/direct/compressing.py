@@ -106,7 +106,7 @@ def compress(
     """Compress a generator and write the file with its card, pictures before and after, and what was measured.
 
     Args:
-        source: `FILE.py:function` or `module:function` that builds it, or the module itself.
+        source: `FILE.py:function` or `module:function` that builds it, `FILE.onnx`, `FILE.pt2`, or the module itself.
         out: the folder to write, whole or not at all; one that this function has written before is replaced.
         weights: see `ganpress.imported.weight_files`; None takes those that the module has.
         example: shape of one input: (1, C, H, W) pictures, (1, Z) latents, (1, C, L) signals.

@@ -87,7 +87,7 @@ class Generator:
         (3, 1, 8, 8)
 
         Args:
-            source: `FILE.py:function` or `module:function` that builds it, or the module itself.
+            source: `FILE.py:function` or `module:function` that builds it, `FILE.onnx`, `FILE.pt2`, or the module.
             example: shape of one input: (1, C, H, W) pictures, (1, Z) latents, (1, C, L) signals.
             weights: see docs/your_generator.md; None takes those that the module has.
             request: further options of `ganpress import`; the arguments above lie over it.
