@@ -14,8 +14,7 @@ from typing import Any
 import psutil
 
 from ganpress.config.base import read_yaml
-from ganpress.config.yaml_text import OF_DVC, parse_yaml
-from ganpress.errors import ConfigError, DataError
+from ganpress.files.dvc_files import read_lock
 from ganpress.files.edge_files import edge_names, find_edge_file
 from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
@@ -28,9 +27,6 @@ from ganpress.tracking.store import Store, open_store
 logger = logging.getLogger("ganpress")
 
 CURRENT_TAG = "current"
-LOCK_SECONDS = 5.0
-"""How long a dvc.lock may be half written."""
-LOCK_POLL_SECONDS = 0.05
 FAMILY_ORDER = ("candidate", "teacher", "student", "control", "supernet", "subnet", "compress", "export")
 """Parents come before children."""
 
@@ -45,30 +41,6 @@ class LockedModel:
     md5: str
     parents: tuple[Path, ...]
     """Model files that its stage read."""
-
-
-def read_lock(path: Path) -> dict[str, Any]:
-    """Read dvc.lock, which DVC may be rewriting: what two reads in a row agree on, and is YAML, is whole.
-
-    Raises:
-        DataError: if it does not become readable within `LOCK_SECONDS`.
-    """
-    deadline = time.monotonic() + LOCK_SECONDS
-    before = None
-    while True:
-        text = path.read_text(encoding="utf-8")
-        if text == before or time.monotonic() > deadline:
-            try:
-                content = parse_yaml(text, path.name, OF_DVC) or {}
-                if isinstance(content, dict):
-                    return content
-                reason = f"it holds a {type(content).__name__}, not stages"
-            except ConfigError as error:
-                reason = " ".join(str(error).split())
-            if time.monotonic() > deadline:
-                raise DataError(f"{path} cannot be read ({reason}); restore it from git, or delete it and run again")
-        before = text
-        time.sleep(LOCK_POLL_SECONDS)
 
 
 def model_files() -> tuple[str, ...]:

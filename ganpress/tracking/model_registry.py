@@ -10,10 +10,12 @@ from typing import Any
 from ganpress.errors import ConfigError
 from ganpress.files.edge_files import find_edge_file
 from ganpress.metrics.evaluated import METRICS, byte_budget, read_evaluated
+from ganpress.metrics.gate_verdict import read_verdict
 from ganpress.metrics.ranking import FileToShip, Table, file_to_ship, find_metric
+from ganpress.metrics.version_score import Score
 from ganpress.tracking.catalogue import find_model
 from ganpress.tracking.journal import file_md5
-from ganpress.tracking.promotion import CHAMPION, Score, propose, version_of
+from ganpress.tracking.promotion import CHAMPION, propose, version_of
 from ganpress.tracking.store import Store
 
 logger = logging.getLogger("ganpress")
@@ -55,7 +57,7 @@ def register_edge_models(
     if found is None:
         return None
     score = Score.of_row(edges[found.reference], found.metric)
-    propose(store, name, versions[found.reference], score)
+    propose(store, name, versions[found.reference], score, read_verdict(root))
     return found.reference
 
 
