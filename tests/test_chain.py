@@ -96,24 +96,6 @@ def test_dvc_has_nothing_to_do_after_the_flow(chain, clone_environment):
     assert re.findall("Running stage '(.+)'", done.stdout) == ["code"], done.stdout
 
 
-@pytest.mark.slow
-def test_a_failed_gate_ends_the_run_after_everything_is_kept(chain, clone_environment):
-    root, _ = chain
-    command = [sys.executable, "-m", "flows", "run", *SMOKE, "--set", "gates.max_latency_ms=0.000001"]
-    for _ in range(2):  # the second time everything but the gate is Cached
-        done = subprocess.run(command, cwd=root, env=clone_environment(root), capture_output=True, text=True)
-        assert done.returncode == 2
-        (line,) = done.stderr.strip().splitlines()
-        assert line.startswith(
-            "ganpress: stage gates failed: gates: 1 of 1 gates failed: latency (allowed: at most 1e-06 ms"
-        )
-        assert "report: " in done.stdout
-        assert "1 failed" in done.stdout
-    assert re.search(r"\d+ stages: \d+ Cached, 1 failed", done.stdout)
-    place = re.search(r"^report: (.+)$", done.stdout, re.MULTILINE)[1]
-    assert "1 of 1 gates failed: latency" in Path(place).read_text()
-
-
 LATE = {
     "subnet",
     "compress@subnet-int8",
@@ -192,6 +174,24 @@ def test_lineage_of_the_edge_file_reaches_the_teacher(chain, clone_environment):
     path = json.loads(done.stdout.strip().splitlines()[-1])
     assert path[:2] == ["edge", "compressed"], path
     assert "teacher" in path
+
+
+@pytest.mark.slow
+def test_a_failed_gate_ends_the_run_after_everything_is_kept(chain, clone_environment):
+    root, _ = chain
+    command = [sys.executable, "-m", "flows", "run", *SMOKE, "--set", "gates.max_latency_ms=0.000001"]
+    for _ in range(2):  # the second time everything but the gate is Cached
+        done = subprocess.run(command, cwd=root, env=clone_environment(root), capture_output=True, text=True)
+        assert done.returncode == 2
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith(
+            "ganpress: stage gates failed: gates: 1 of 1 gates failed: latency (allowed: at most 1e-06 ms"
+        )
+        assert "report: " in done.stdout
+        assert "1 failed" in done.stdout
+    assert re.search(r"\d+ stages: \d+ Cached, 1 failed", done.stdout)
+    place = re.search(r"^report: (.+)$", done.stdout, re.MULTILINE)[1]
+    assert "1 of 1 gates failed: latency" in Path(place).read_text()
 
 
 @pytest.mark.slow  # tests/flows/test_kill.py kills flows, and tests of trainings resume them, in seconds
