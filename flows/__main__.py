@@ -15,6 +15,7 @@ from flows.commands.data import data
 from flows.commands.demo import demo
 from flows.commands.doctor import doctor
 from flows.commands.import_ import import_
+from flows.commands.lineage import lineage
 from flows.commands.promote import promote, rollback
 from flows.commands.run import run
 from flows.commands.serve import serve
@@ -37,7 +38,7 @@ app = typer.Typer(
 PANELS: dict[str, tuple[Any, ...]] = {
     "Run the chain": (run, status, serve),
     "Your own generators": (compress, apply, cost),
-    "Look at results": (report, compare, ui, demo),
+    "Look at results": (report, compare, lineage, ui, demo),
     "Ship and repair": (targets, promote, rollback, doctor),
 }
 OWN = "Your own generators"
@@ -53,6 +54,10 @@ EXAMPLES = {
     "cost": ("ganpress cost wdcgan:16 --size 64x64", "ganpress cost resnet_9blocks:ngf=64 --size 256x256 --json"),
     "report": ("ganpress report --open", "ganpress report --recipe mnist"),
     "compare": ("ganpress compare --sort fid --budget 100kB", "ganpress compare --edge --json"),
+    "lineage": (
+        "ganpress lineage artifacts/export/subnet-int8/generator.onnx",
+        "ganpress lineage mailed.onnx --json",
+    ),
     "ui": ("ganpress ui", "ganpress ui --port 5001 --budget 100kB"),
     "demo": ("ganpress demo", "ganpress demo --compressed export/subnet-int8 --out site"),
     "targets": ("ganpress targets", "ganpress targets --json"),

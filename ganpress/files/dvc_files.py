@@ -1,6 +1,8 @@
 """What DVC wrote: dvc.lock, and the copies in its cache. Imports no DVC."""
 
 import configparser
+import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 from ganpress.config.yaml_text import OF_DVC, parse_yaml
 from ganpress.errors import ConfigError, DataError
 
+FOLDER = ".dir"
+"""How DVC's digest of a folder ends."""
 LOCK_SECONDS = 5.0
 """How long a dvc.lock may be half written."""
 LOCK_POLL_SECONDS = 0.05
@@ -35,6 +39,23 @@ def read_lock(path: Path) -> dict[str, Any]:
                 raise DataError(f"{path} cannot be read ({reason}); restore it from git, or delete it and run again")
         before = text
         time.sleep(LOCK_POLL_SECONDS)
+
+
+def dvc_md5(path: Path) -> str | None:
+    """DVC's digest of a file or folder; None if it is not there, or goes while it is read, as when DVC restores it."""
+    try:
+        if not path.is_dir():
+            return _md5(path)
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        listing = json.dumps([{"md5": _md5(file), "relpath": name} for name, file in files])
+        return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + FOLDER
+    except FileNotFoundError:
+        return None
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def locked_outs(root: Path, stage: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Reconciling: what dvc.lock holds and MLflow does not is recorded from the restored files."""
 
-import hashlib
 import json
 import logging
 import socket
@@ -14,7 +13,7 @@ from typing import Any
 import psutil
 
 from ganpress.config.base import read_yaml
-from ganpress.files.dvc_files import read_lock
+from ganpress.files.dvc_files import dvc_md5, read_lock
 from ganpress.files.edge_files import edge_names, find_edge_file
 from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
@@ -97,18 +96,6 @@ def mark_current(root: Path, store: Store) -> None:
         for run in store.client.search_runs([store.experiment_id], filter_string):
             if run.info.run_id not in current:
                 store.client.set_tag(run.info.run_id, CURRENT_TAG, "false")
-
-
-def dvc_md5(path: Path) -> str | None:
-    """DVC's digest of a file or folder; None if it is not there, or goes while it is read, as when DVC restores it."""
-    try:
-        if not path.is_dir():
-            return file_md5(path)
-        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-        listing = json.dumps([{"md5": file_md5(file), "relpath": name} for name, file in files])
-        return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
-    except FileNotFoundError:
-        return None
 
 
 def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:

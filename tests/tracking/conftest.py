@@ -14,9 +14,9 @@ from onnx import TensorProto, helper
 
 from ganpress.edge.file_writing import pack_files
 from ganpress.errors import QualityGateFailed
+from ganpress.files.dvc_files import dvc_md5
 from ganpress.metrics.gate_verdict import VERDICT, GateVerdict, metrics_digest
 from ganpress.tracking import stage_run
-from ganpress.tracking.backfill import dvc_md5
 from ganpress.tracking.catalogue import search_models
 from ganpress.tracking.recorder import record_all
 from ganpress.tracking.store import open_store
