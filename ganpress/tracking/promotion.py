@@ -13,7 +13,7 @@ from typing import Any
 from ganpress.errors import ConfigError
 from ganpress.metrics.gate_verdict import GateVerdict
 from ganpress.metrics.version_score import Champion, Score
-from ganpress.tracking.store import Store, open_store
+from ganpress.tracking.store import Store, in_one_line, open_store
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 VERDICT, USER = "verdict", "user"
@@ -89,8 +89,9 @@ def promote(store: Store, name: str, root: Path, wanted: str | None) -> tuple[st
 
     Raises:
         ConfigError: if there is no such version.
+        ServiceUnavailable: if the store refuses it.
     """
-    with _alone(root):
+    with _alone(root), in_one_line():
         chosen = _find(store, name, wanted)
         champion = version_of(store, name, CHAMPION)
         if champion is None or champion.version != chosen.version:
@@ -104,8 +105,9 @@ def roll_back(store: Store, name: str, root: Path) -> tuple[str, str]:
 
     Raises:
         ConfigError: if there is no previous one.
+        ServiceUnavailable: if the store refuses it.
     """
-    with _alone(root):
+    with _alone(root), in_one_line():
         previous, champion = version_of(store, name, PREVIOUS), version_of(store, name, CHAMPION)
         if previous is None:
             raise ConfigError(f"{name} has no version '{PREVIOUS}' to go back to; `ganpress promote` makes one")
