@@ -4,8 +4,7 @@ Nothing of a run becomes part of a command: its text is JSON on standard input (
 message of a failure may hold whatever a file or a stranger's package wrote. A hook that fails or hangs is one line, and
 changes neither the run nor its exit code.
 
-By hand: Prefect's automations need a server that stands, and a block for each way to tell somebody;
-docs/operations.md shows one.
+By hand: Prefect's automations need a server that stands, and a block for each way to tell somebody.
 """
 
 import contextlib

@@ -125,12 +125,23 @@ def _schedule(cron: str | None, interval: float | None) -> Any:
     return IntervalSchedule(interval=timedelta(seconds=interval))
 
 
+def _interrupt(*_: object) -> None:
+    """Let a request to end be what Ctrl-C is."""
+    import signal
+
+    signal.raise_signal(signal.SIGINT)
+
+
 def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any]) -> None:
     """Offer the flow to Prefect's scheduler and run what it asks for, one run at a time."""
     from prefect import serve as serve_deployments
     from prefect.deployments.runner import EntrypointType
+    from prefect.runner import Runner
 
     from flows.pipeline import ganpress_pipeline
+
+    # Its own answer to SIGTERM stops it from inside of its loop, which ends in a traceback (PrefectHQ/prefect#16746).
+    Runner.handle_sigterm = _interrupt
 
     deployment = ganpress_pipeline.to_deployment(
         name=name,
