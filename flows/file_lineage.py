@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flows.environment import WORKTREES, main_root
 from ganpress.errors import DataError, ServiceUnavailable, shown
+from ganpress.files.dvc_files import dvc_md5
 from ganpress.files.dvc_lineage import LockedChain, Place
 from ganpress.files.plain_values import read_json
 
@@ -40,17 +41,22 @@ class Answer:
     """What is not as it should be."""
 
 
-def lineage_of(root: Path, path: Path, md5: str) -> Answer:
+def lineage_of(root: Path, path: Path) -> Answer:
     """Look in the lock of the project, those of recipes, the card beside the file and MLflow's store, in this order.
 
+    Args:
+        root: of the project.
+        path: of the file, resolved; of a folder, if dvc.lock records it as a whole.
+
     Raises:
-        DataError: if nothing knows the file.
+        DataError: if it is no file, or nothing knows it.
     """
     main = main_root(root.resolve())
     roots = dict.fromkeys(one.resolve() for one in (root, main, *sorted((main / WORKTREES).glob("*/"))))
     chains = [LockedChain(one) for one in roots if (one / "dvc.lock").is_file()]
     own = next((chain for chain in chains if path.is_relative_to(chain.root)), None)
     below = path.relative_to(own.root).as_posix() if own is not None else None
+    md5 = _digest(own, below, path)
     ordered = sorted(chains, key=lambda chain: chain is not own)  # the project that it lies in, first
     for chain in ordered:
         place = chain.find(md5, below if chain is own else None)
@@ -65,6 +71,19 @@ def lineage_of(root: Path, path: Path, md5: str) -> Answer:
             "tells what it was made from"
         )
     return found
+
+
+def _digest(own: LockedChain | None, below: str | None, path: Path) -> str:
+    """DVC's digest of a file, or of a folder that the lock knows: no other folder or device is read through.
+
+    Raises:
+        DataError: if it is neither.
+    """
+    known = own is not None and below is not None and own.locked_digest(below) is not None
+    md5 = dvc_md5(path) if path.is_file() or (known and path.is_dir()) else None
+    if md5 is None:
+        raise DataError(f"{shown(path)} is no file; name one of artifacts/, or any file that ganpress made")
+    return md5
 
 
 def _named(root: Path, main: Path) -> str:

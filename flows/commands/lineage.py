@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.options import one_line
-from ganpress.errors import DataError, shown
 
 if TYPE_CHECKING:
     from flows.file_lineage import Answer
@@ -26,15 +25,10 @@ def lineage(
     """Tell the way from the data to a file, found by its digest in dvc.lock, its card or MLflow's store."""
     from flows.environment import export_environment, find_root, main_root
     from flows.file_lineage import lineage_of
-    from ganpress.files.dvc_files import dvc_md5
 
     root = find_root()
     export_environment(main_root(root))
-    path = Path(file).expanduser().resolve()
-    md5 = dvc_md5(path) if path.exists() else None
-    if md5 is None:
-        raise DataError(f"{shown(file)} does not exist; name a file of artifacts/, or any file that ganpress made")
-    answer = lineage_of(root, path, md5)
+    answer = lineage_of(root, Path(file).expanduser().resolve())
     if as_json:
         typer.echo(json.dumps(asdict(answer)))
     else:

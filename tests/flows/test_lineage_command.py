@@ -108,7 +108,7 @@ def test_the_card_beside_a_file_leads_to_its_generator(done, ask, tmp_path):
     assert "is not the file of the card beside it: its md5 is " in said
 
 
-@pytest.mark.parametrize("name", ["no/such/file", "\udcff", "x" * 5000, "", "."])
+@pytest.mark.parametrize("name", ["no/such/file", "\udcff", "x" * 5000, "", ".", "/", "/dev/zero", "raw.txt"])
 def test_what_is_not_there_or_unknown_is_one_line(done, ask, name):
     code, _, said = ask(name)
     assert code == 2
