@@ -26,7 +26,7 @@ def dvc(root, *arguments):
 
 @pytest.fixture(scope="module")
 def validated(tmp_path_factory):
-    """A project whose stage `validate` was run by DVC; its outputs are gone, as DVC removes them before the next run."""
+    """A project whose stage `validate` was run by DVC, and whose outputs are gone, as before its next run."""
     root = tmp_path_factory.mktemp("validated")
     (root / "manifest.csv").write_text(MANIFEST)
     (root / "validation.json").write_text(json.dumps({"source": "folder:x", "success": True}))
