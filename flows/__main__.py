@@ -17,6 +17,7 @@ from flows.commands.demo import demo
 from flows.commands.doctor import doctor
 from flows.commands.import_ import import_
 from flows.commands.init import init, upgrade
+from flows.commands.lineage import lineage
 from flows.commands.promote import promote, rollback
 from flows.commands.run import run
 from flows.commands.serve import serve
@@ -56,7 +57,7 @@ PANELS: dict[str, tuple[Any, ...]] = {
     "A project of your own": (init, upgrade),
     "Run the chain": (run, status, serve),
     "Your own generators": (compress, apply, cost),
-    "Look at results": (report, compare, ui, demo),
+    "Look at results": (report, compare, lineage, ui, demo),
     "Ship and repair": (targets, promote, rollback, doctor),
 }
 OWN = "Your own generators"
@@ -77,6 +78,10 @@ EXAMPLES = {
     "cost": ("ganpress cost wdcgan:16 --size 64x64", "ganpress cost resnet_9blocks:ngf=64 --size 256x256 --json"),
     "report": ("ganpress report --open", "ganpress report --recipe mnist"),
     "compare": ("ganpress compare --sort fid --budget 100kB", "ganpress compare --edge --json"),
+    "lineage": (
+        "ganpress lineage artifacts/export/subnet-int8/generator.onnx",
+        "ganpress lineage mailed.onnx --json",
+    ),
     "ui": ("ganpress ui", "ganpress ui --port 5001 --budget 100kB"),
     "demo": ("ganpress demo", "ganpress demo --compressed export/subnet-int8 --out site"),
     "targets": ("ganpress targets", "ganpress targets --json"),

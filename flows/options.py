@@ -22,6 +22,9 @@ MAX_DEVICE = 40
 MAX_GPUS = 64
 """Of one training."""
 
+MAX_RETRIES = 100
+"""Of one stage."""
+
 Check = Callable[[typer.CallbackParam, Any], Any]
 
 
@@ -73,6 +76,14 @@ Gpus = Annotated[
         "--gpus",
         help="NVIDIA GPUs that each training stage uses together; default: GANPRESS_GPUS, else one.",
         callback=between(1, MAX_GPUS),
+    ),
+]
+Retries = Annotated[
+    int,
+    typer.Option(
+        "--retries",
+        help="How often a stage that the machine killed is started again; one that failed by itself never is.",
+        callback=between(0, MAX_RETRIES),
     ),
 ]
 StrictVersions = Annotated[

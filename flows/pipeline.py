@@ -8,6 +8,7 @@ stage is natively `Cached`, and a memo can never be stale.
 import queue
 import time
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,21 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.console import Outcome, RunConsole, StageResult
 from flows.data_fit import check_fit
 from flows.dvc_graph import CleanStages, StageGraph, read_graph
-from flows.environment import cores, export_environment, find_root, stage_environment
+from flows.environment import cores, export_environment, find_root, main_root, stage_environment
+from flows.hooks import Ending, tell_as_told_by_environment
+from flows.left_running import cancel_where_a_signal_ended_it, noted, sweep
 from flows.options import MAX_JOBS
 from flows.preflight import prepare, reads_data
-from flows.run_request import check_recipe_inside, read_request
+from flows.run_request import RunRequest, check_recipe_inside, read_request
 from flows.stage_code import write_code
 from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
 from flows.worktree import Workspace
 from ganpress.data.raw.dataset_card import read_card
 from ganpress.errors import GanpressError
+
+RETRY_WAIT_S = 5.0
+"""Before a killed stage is started again: what took the memory may be gone then."""
 
 
 class StageFailed(GanpressError):
@@ -47,7 +53,10 @@ class StageFailed(GanpressError):
 
 # Prefect's own check of parameters converts ("3" is a number, 1 is true) and tells in many lines; ours does neither.
 @flow(  # type: ignore[untyped-decorator]
-    name="ganpress", task_runner=ThreadPoolTaskRunner(max_workers=MAX_JOBS), validate_parameters=False
+    name="ganpress",
+    task_runner=ThreadPoolTaskRunner(max_workers=MAX_JOBS),
+    validate_parameters=False,
+    on_crashed=[cancel_where_a_signal_ended_it],
 )
 def ganpress_pipeline(
     stages: list[str] | None = None,
@@ -59,8 +68,9 @@ def ganpress_pipeline(
     stage_timeout_s: float | None = None,
     replace_data: bool = False,
     strict_versions: bool = False,
+    retries: int = 0,
 ) -> State[Any]:
-    """Bring the chain up to date.
+    """Bring the chain up to date, and tell whom the process's environment names if a server or worker started it.
 
     Args:
         stages: only these, and nothing upstream; `student` means all its items, `student@d2-mse` one.
@@ -72,14 +82,19 @@ def ganpress_pipeline(
         stage_timeout_s: limit of one stage's wall time.
         replace_data: let the source that params.yaml asks for take the place of other data in data/.
         strict_versions: also run what was made with another version of torch or of a runtime than is installed.
+        retries: how often a stage is started again that the machine killed; one that failed by itself never is.
 
     Returns:
         A completed state that holds the `StageResult` of each stage, or a failed one that holds the error.
     """
     root = find_root()
     export_environment(root)
-    try:
-        request = read_request(
+    main = main_root(root)
+    flow_run_id = str(current_flow_run.id) if current_flow_run.id else None
+    sweep(main)
+    with noted(main, flow_run_id) if flow_run_id else nullcontext():
+        state = _bring_up_to_date(
+            root,
             stages=stages,
             from_stage=from_stage,
             force=force,
@@ -89,17 +104,27 @@ def ganpress_pipeline(
             stage_timeout_s=stage_timeout_s,
             replace_data=replace_data,
             strict_versions=strict_versions,
+            retries=retries,
         )
+    if current_deployment.id is not None:
+        message = state.message if state.is_failed() else None
+        tell_as_told_by_environment(Ending(main, recipe, message, flow_run_id))
+    return state
+
+
+def _bring_up_to_date(root: Path, **given: Any) -> State[Any]:
+    """Check what was asked for, run it, and return the final state."""
+    try:
+        request = read_request(**given)
         if current_deployment.id is not None:  # a server started it
             check_recipe_inside(root, request.recipe)
         ready = prepare(root, request)
         workspace = ready.workspace
-        is_new = ensure_inputs(workspace, replace_data)
+        is_new = ensure_inputs(workspace, request.replace_data)
         if (card := read_card(workspace.root / "data")) is not None:
             check_fit(workspace.params, card, workspace.root)
-        graph = read_graph(workspace.root, strict_versions) if is_new else ready.graph
-        side_by_side = jobs or min(cores(), MAX_JOBS)
-        run = _Run(workspace, graph, ready.chosen, force, strict_versions, side_by_side, stage_timeout_s)
+        graph = read_graph(workspace.root, request.strict_versions) if is_new else ready.graph
+        run = _Run(workspace, graph, ready.chosen, request)
         results = run.to_the_end()
     except GanpressError as error:
         return Failed(message=str(error), data=error)
@@ -165,13 +190,12 @@ class _Run:
         workspace: Workspace,
         graph: StageGraph,
         chosen: tuple[str, ...],
-        force: bool,
-        strict_versions: bool,
-        jobs: int,
-        timeout_s: float | None,
+        request: RunRequest,
     ) -> None:
-        self._root, self._jobs, self._timeout_s = workspace.root, jobs, timeout_s
-        self._forced = set(chosen) if force else graph.made_with_other_versions() if strict_versions else set()
+        self._root, self._jobs = workspace.root, request.jobs or min(cores(), MAX_JOBS)
+        self._timeout_s, self._retries = request.stage_timeout_s, request.retries
+        outdated = graph.made_with_other_versions() if request.strict_versions else set()
+        self._forced = set(chosen) if request.force else outdated
         self._workspace, self._chosen = workspace, chosen
         self._before = {name: graph.ancestors(name) & set(chosen) for name in chosen}
         self._upstream = {name: _nearest(graph, name, set(chosen)) for name in chosen}
@@ -298,7 +322,14 @@ class _Run:
             return write_code(self._root, stage, self._clean.code())
 
         force = stage in self._forced
-        end = run_stage(stage, self._root, self._env, self._watchdog, on_line, is_clean, write, force, self._timeout_s)
+        for left in range(self._retries, -1, -1):
+            end = run_stage(
+                stage, self._root, self._env, self._watchdog, on_line, is_clean, write, force, self._timeout_s
+            )
+            if not end.killed or not left:
+                break
+            on_line(f"{end.error} It is started again; {left - 1} more times at most.")
+            self._watchdog.sleep(RETRY_WAIT_S)
         self._ended[stage] = end
         if end.error is not None:
             return Failed(message=end.error)

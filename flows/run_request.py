@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from flows.environment import main_root
-from flows.options import MAX_JOBS, MIN_TIMEOUT_S, STAGE_NAME, YEAR_S
+from flows.options import MAX_JOBS, MAX_RETRIES, MIN_TIMEOUT_S, STAGE_NAME, YEAR_S
 from flows.worktree import find_recipe
 from ganpress.config.base import Section, parse
 from ganpress.config.bounds import LINE, FilePath
@@ -30,6 +30,7 @@ class RunRequest(Section):
     stage_timeout_s: Annotated[float, Field(ge=MIN_TIMEOUT_S, le=YEAR_S)] | None = None
     replace_data: bool = False
     strict_versions: bool = False
+    retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 0
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:

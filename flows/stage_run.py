@@ -35,6 +35,8 @@ _CHATTER = (
 _BUSY = "is busy, it is being blocked by"
 BUSY_RETRY_S = 2.0
 _EXIT_CODE = re.compile(r"exited with (-?\d+)")
+SHELL_SIGNAL = 128
+"""A shell adds the number of the signal that ended a command to this."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class StageEnd:
     action: Action
     error: str | None
     """The stage's own last line when it failed, else None."""
+    killed: bool = False
+    """Whether a signal ended its process, which is the machine's fault and not that of data or parameters."""
 
 
 @dataclass
@@ -109,7 +113,8 @@ def run_stage(
                 if heal_locks(root):
                     continue
                 if _BUSY not in transcript.dvc_error:
-                    return StageEnd(transcript.action, _cause(transcript, code, timeout_s))
+                    killed = code != TIMED_OUT and _is_killed(transcript)
+                    return StageEnd(transcript.action, _cause(transcript, code, timeout_s), killed)
             # Another flow runs a stage that reads this one's outputs: it has made them already, or will be done soon.
             if not force and is_clean():
                 return StageEnd("skipped", None)
@@ -132,12 +137,22 @@ def _held(lock: BaseFileLock, watchdog: Watchdog) -> Iterator[None]:
         lock.release()
 
 
+def _exit_code(transcript: _Transcript) -> int | None:
+    """The exit code of the stage's process, as DVC tells it; None where it tells none."""
+    exited = _EXIT_CODE.search(transcript.dvc_error)
+    return int(exited[1]) if exited else None
+
+
+def _is_killed(transcript: _Transcript) -> bool:
+    code = _exit_code(transcript)
+    return code is not None and (code < 0 or code > SHELL_SIGNAL)
+
+
 def _cause(transcript: _Transcript, code: int, timeout_s: float | None) -> str:
     if code == TIMED_OUT and timeout_s is not None:
         return f"it took longer than its limit of {timeout_s:g} s and was stopped"
-    exited = _EXIT_CODE.search(transcript.dvc_error)
-    if exited and (int(exited[1]) < 0 or int(exited[1]) > 128):
-        return f"its process was killed (exit code {exited[1]}); was there enough memory?"
+    if _is_killed(transcript):
+        return f"its process was killed (exit code {_exit_code(transcript)}); was there enough memory?"
     if transcript.action == "ran" and transcript.last_line:
         return transcript.last_line
     return transcript.dvc_error or transcript.last_line or f"dvc ended with exit code {code}"

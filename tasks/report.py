@@ -1,18 +1,23 @@
-"""Stage `report`: one offline page, its Markdown twin with pictures, and the headline numbers."""
+"""Stage `report`: one offline page, its Markdown twin with pictures, the headline numbers, the verdict of the gates."""
 
 import json
 import shutil
+from dataclasses import replace
 
 from ganpress.report.headline import summary
 from ganpress.report.page import build_report
 from ganpress.tracking import StageRun
+from tasks.shared.gate_inputs import gate_facts, judge_evaluation
 from tasks.shared.report_inputs import read_inputs
 from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Read everything, draw it, write it."""
+    """Read everything, judge it, draw it, write it; a failed gate ends the chain in the stage `gates`, not here."""
     inputs = read_inputs(stage)
+    table = {one.reference: one.metrics for one in inputs.generators}
+    verdict, results = judge_evaluation(stage, inputs.params, table)
+    inputs = replace(inputs, verdict=verdict, gates=gate_facts(results))
     report = build_report(inputs)
     pictures = stage.out / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)  # pictures of generators that are no more

@@ -1,16 +1,19 @@
 """Stage `validate`: the data gate."""
 
+import functools
 import json
 
 from ganpress.config.data_section import ValidateConfig
 from ganpress.data.gate.pair_validation import validate_data
 from ganpress.tracking import StageRun
+from tasks.shared.former_data import former_manifest
 from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
     """Judge the raw images; a failed gate leaves its verdict and stops the chain."""
-    result = validate_data(stage.root / "data", stage.section(ValidateConfig), stage.out)
+    former = functools.partial(former_manifest, stage)
+    result = validate_data(stage.root / "data", stage.section(ValidateConfig), stage.out, former)
     metrics = json.dumps(result.metrics(), indent=2, sort_keys=True)
     (stage.out / "metrics.json").write_text(metrics + "\n", encoding="utf-8")
     run.log_metrics(result.metrics())

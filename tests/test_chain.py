@@ -58,7 +58,7 @@ def test_every_stage_runs_from_data_to_report(chain):
     params = read_yaml(workspace(root) / "params.yaml")
     items = sum(len(params[stage]["items"]) for stage in ("candidate", "student", "control", "compress", "export"))
     levels = len(params["sweep"]["clipping"]) * len(params["sweep"]["bits"])
-    stages = 9 + items + levels
+    stages = 10 + items + levels
     assert f"{stages} stages: {stages} ran" in printed
     artifacts = workspace(root) / "artifacts"
     metrics = json.loads((artifacts / "evaluate" / "metrics.json").read_text())
@@ -104,6 +104,7 @@ LATE = {
     "sweep@mse-6",
     "evaluate",
     "report",
+    "gates",
 }
 
 
@@ -113,15 +114,15 @@ LATE = {
         ("params.yaml", "max_parameters: 20000", "max_parameters: 19000", {"search"} | LATE),
         ("params.yaml", "calibration_images: 32", "calibration_images: 33", LATE - {"subnet"}),
         ("ganpress/search/score_book.py", "(spec.text, quantity))", "(spec.text, quantity), None)", {"search"} | LATE),
-        ("params.yaml", "bits:\n  - 3", "bits:\n  - 4", {"sweep@mse-4", "report"}),
+        ("params.yaml", "bits:\n  - 3", "bits:\n  - 4", {"sweep@mse-4", "report", "gates"}),
         (
             "ganpress/evaluation/compression_level.py",
             "max_crest=math.inf",
             "max_crest=1e9",
-            {"sweep@mse-3", "sweep@mse-6", "report"},
+            {"sweep@mse-3", "sweep@mse-6", "report", "gates"},
         ),
-        ("ganpress/report/tables/result_tables.py", '"fewer"', '"less"', {"report"}),
-        ("ganpress/report/templates/report.css", "", "/* edited */", {"report"}),
+        ("ganpress/report/tables/result_tables.py", '"fewer"', '"less"', {"report", "gates"}),
+        ("ganpress/report/templates/report.css", "", "/* edited */", {"report", "gates"}),
         ("ganpress/training/supernet_training.py", "losses = {}", "losses = dict()", {"supernet", "search"} | LATE),
         ("ganpress/training/supernet_training.py", '"""', '"""Words. ', set()),
         ("ganpress/errors.py", "class", "# Words.\n\n\nclass", set()),
@@ -173,6 +174,24 @@ def test_lineage_of_the_edge_file_reaches_the_teacher(chain, clone_environment):
     path = json.loads(done.stdout.strip().splitlines()[-1])
     assert path[:2] == ["edge", "compressed"], path
     assert "teacher" in path
+
+
+@pytest.mark.slow
+def test_a_failed_gate_ends_the_run_after_everything_is_kept(chain, clone_environment):
+    root, _ = chain
+    command = [sys.executable, "-m", "flows", "run", *SMOKE, "--set", "gates.max_latency_ms=0.000001"]
+    for _ in range(2):  # the second time everything but the gate is Cached
+        done = subprocess.run(command, cwd=root, env=clone_environment(root), capture_output=True, text=True)
+        assert done.returncode == 2
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith(
+            "ganpress: stage gates failed: gates: 1 of 1 gates failed: latency (allowed: at most 1e-06 ms"
+        )
+        assert "report: " in done.stdout
+        assert "1 failed" in done.stdout
+    assert re.search(r"\d+ stages: \d+ Cached, 1 failed", done.stdout)
+    place = re.search(r"^report: (.+)$", done.stdout, re.MULTILINE)[1]
+    assert "1 of 1 gates failed: latency" in Path(place).read_text()
 
 
 @pytest.mark.slow  # tests/flows/test_kill.py kills flows, and tests of trainings resume them, in seconds

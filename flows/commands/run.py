@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.hooks import OnFailure, OnSuccess, telling
 from flows.options import (
     MAX_JOBS,
     MIN_TIMEOUT_S,
@@ -13,6 +14,7 @@ from flows.options import (
     Device,
     Gpus,
     Recipe,
+    Retries,
     Settings,
     StrictVersions,
     between,
@@ -50,6 +52,9 @@ def run(
         bool, typer.Option("--replace-data", help="Let the source in params.yaml replace other data in data/.")
     ] = False,
     strict_versions: StrictVersions = False,
+    retries: Retries = 0,
+    on_failure: OnFailure = None,
+    on_success: OnSuccess = None,
     device: Device = None,
     gpus: Gpus = None,
 ) -> None:
@@ -57,8 +62,10 @@ def run(
 
     With --recipe or --set the run gets a workspace of its own, and yours stays as it is.
     """
+    from contextlib import nullcontext
+
     from flows.device_choice import settle_device, settle_ranks
-    from flows.environment import check_services, export_environment, find_root, reuse_bytecode
+    from flows.environment import check_services, export_environment, find_root, main_root, reuse_bytecode
     from flows.run_request import read_request
     from flows.state_files import heal_and_say
     from flows.worktree import find_workspace
@@ -66,7 +73,6 @@ def run(
     root = find_root()
     export_environment(root)
     reuse_bytecode(root)
-    heal_and_say(root)
     request = read_request(
         stages=stage,
         from_stage=from_stage,
@@ -77,18 +83,21 @@ def run(
         stage_timeout_s=stage_timeout_s,
         replace_data=replace_data,
         strict_versions=strict_versions,
+        retries=retries,
     )
-    chosen, ranks = settle_device(device), settle_ranks(gpus)
-    typer.echo(f"device: {chosen}" + (f", {ranks} ranks for each training" if ranks > 1 else ""))
-    workspace = find_workspace(root, recipe, request.settings or ())
-    if workspace.isolated:
-        heal_and_say(workspace.root)
-        _say_data(workspace)
-    if dry_run:
-        _show_plan(root, request)
-        return
-    check_services(root)
-    _run_flow(root, request)
+    with nullcontext() if dry_run else telling(main_root(root), recipe, on_failure, on_success):
+        heal_and_say(root)
+        chosen, ranks = settle_device(device), settle_ranks(gpus)
+        typer.echo(f"device: {chosen}" + (f", {ranks} ranks for each training" if ranks > 1 else ""))
+        workspace = find_workspace(root, recipe, request.settings or ())
+        if workspace.isolated:
+            heal_and_say(workspace.root)
+            _say_data(workspace)
+        if dry_run:
+            _show_plan(root, request)
+            return
+        check_services(root)
+        _run_flow(root, request)
 
 
 def _say_data(workspace: "Workspace") -> None:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from flows.commands.ui import Host
-from flows.options import YEAR_S, Recipe, Settings, between, one_line
+from flows.hooks import FAILURE, SUCCESS, OnFailure, OnSuccess
+from flows.options import YEAR_S, Recipe, Retries, Settings, between, one_line
 from ganpress.basics.request_guard import LOOPBACK, check_host, configured_login
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
@@ -67,6 +68,9 @@ def serve(
         typer.Option(help="Port of the Prefect server, unless PREFECT_API_URL names one.", callback=between(0, 65_535)),
     ] = DEFAULT_PORT,
     host: Host = LOOPBACK,
+    retries: Retries = 0,
+    on_failure: OnFailure = None,
+    on_success: OnSuccess = None,
     name: Annotated[str, typer.Option(help="Name of the schedule in Prefect.", callback=check_name)] = "scheduled",
 ) -> None:
     """Run the chain on a schedule until interrupted; what is up to date stays `Cached`."""
@@ -92,7 +96,7 @@ def serve(
     settings = list(set_ or ())
     heal_and_say(root)
     check_recipe_inside(root, recipe)
-    read_request(recipe=recipe, settings=settings)
+    read_request(recipe=recipe, settings=settings, retries=retries)
     check_environment()
     check_needs(find_workspace(root, recipe, settings))
     check_services(root)
@@ -103,7 +107,10 @@ def serve(
             typer.echo(f"Prefect: {server.link('deployments')}")
             typer.echo(server.instruction)
         typer.echo(f"ganpress runs {f'at {cron}' if cron else f'every {interval:g} s'}; stop with Ctrl-C")
-        _serve_flow(name, schedule, {"recipe": recipe, "settings": settings})
+        # Through the environment, not as parameters of the flow: what a client of the server says is never a command.
+        told = {FAILURE: on_failure, SUCCESS: on_success}
+        os.environ.update({variable: hook for variable, hook in told.items() if hook})
+        _serve_flow(name, schedule, {"recipe": recipe, "settings": settings, "retries": retries})
 
 
 def _schedule(cron: str | None, interval: float | None) -> Any:
@@ -118,12 +125,23 @@ def _schedule(cron: str | None, interval: float | None) -> Any:
     return IntervalSchedule(interval=timedelta(seconds=interval))
 
 
+def _interrupt(*_: object) -> None:
+    """Let a request to end be what Ctrl-C is."""
+    import signal
+
+    signal.raise_signal(signal.SIGINT)
+
+
 def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any]) -> None:
     """Offer the flow to Prefect's scheduler and run what it asks for, one run at a time."""
     from prefect import serve as serve_deployments
     from prefect.deployments.runner import EntrypointType
+    from prefect.runner import Runner
 
     from flows.pipeline import ganpress_pipeline
+
+    # Its own answer to SIGTERM stops it from inside of its loop, which ends in a traceback (PrefectHQ/prefect#16746).
+    Runner.handle_sigterm = _interrupt
 
     deployment = ganpress_pipeline.to_deployment(
         name=name,

@@ -71,6 +71,9 @@ class ValidateConfig(Section):
     """Allowed share of images without any contrast."""
     min_class_share: Share
     """Smallest class's share of the train images, relative to an even share; 0 for unlabelled data."""
+    max_drift: Share | None = None
+    """Largest distance of a new version of the data from the one that passed before, in channels, classes, sizes,
+    brightness and contrast each: 0 is alike, 1 has nothing in common. None: versions are not compared."""
 
 
 class PrepareConfig(Section):

@@ -10,6 +10,7 @@ from ganpress.config.base import Section, parse, read_yaml
 from ganpress.config.bounds import Seed
 from ganpress.config.data_section import DataConfig, PrepareConfig, ValidateConfig
 from ganpress.config.edge_section import CompressConfig, EvaluateConfig, ExportConfig, ReportConfig
+from ganpress.config.gates_section import GatesConfig
 from ganpress.config.judge_section import JudgeConfig
 from ganpress.config.search_section import SearchConfig, SubnetConfig
 from ganpress.config.sweep_section import SweepConfig
@@ -46,6 +47,7 @@ class Params(Section):
     sweep: SweepConfig
     evaluate: EvaluateConfig
     report: ReportConfig
+    gates: GatesConfig
 
     @model_validator(mode="after")
     def _sections_fit(self) -> "Params":
@@ -114,6 +116,11 @@ class Params(Section):
                 )
             if "truth" in needs and not conditional:
                 raise ValueError(f"{name}.metric is '{metric}', which needs data with a target for every source")
+        if self.gates.min_class_share is not None and self.judge.kind != "classifier":
+            raise ValueError(
+                f"gates.min_class_share needs judge.kind 'classifier', which knows the data's classes; it is "
+                f"'{self.judge.kind}'"
+            )
 
     def _known_generators(self, conditional: bool) -> None:
         items = {f"{stage}.items.{name}": item.generator_name for stage, name, item in self._generator_items()}

@@ -12,6 +12,7 @@ from ganpress.data.prepared.arrays import Conditioning
 from ganpress.edge.roofline import Peaks
 from ganpress.edge.targets.target import Target
 from ganpress.errors import DataError
+from ganpress.metrics.gate_verdict import GateVerdict
 from ganpress.metrics.ranking import FileToShip, file_to_ship, quality_order
 from ganpress.registries import TARGETS
 from ganpress.report.chain_values import Curve, SearchOutcome, Selection
@@ -140,6 +141,9 @@ class ReportInputs:
     """What that machine reaches at most."""
     steps: Sequence[StepSamples] = ()
     """What each compression and export did to single samples."""
+    verdict: GateVerdict | None = None
+    """What the gates say of the numbers; None where nobody asked them."""
+    gates: Sequence[Fact] = ()
 
     def generator(self, reference: str) -> Measured | None:
         """The generator of that reference, or None."""

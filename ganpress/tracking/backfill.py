@@ -1,6 +1,5 @@
 """Reconciling: what dvc.lock holds and MLflow does not is recorded from the restored files."""
 
-import hashlib
 import json
 import logging
 import socket
@@ -14,8 +13,7 @@ from typing import Any
 import psutil
 
 from ganpress.config.base import read_yaml
-from ganpress.config.yaml_text import OF_DVC, parse_yaml
-from ganpress.errors import ConfigError, DataError
+from ganpress.files.dvc_files import dvc_md5, read_lock
 from ganpress.files.edge_files import edge_names, find_edge_file
 from ganpress.tracking.catalogue import find_model, log_model_metrics
 from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
@@ -28,9 +26,6 @@ from ganpress.tracking.store import Store, open_store
 logger = logging.getLogger("ganpress")
 
 CURRENT_TAG = "current"
-LOCK_SECONDS = 5.0
-"""How long a dvc.lock may be half written."""
-LOCK_POLL_SECONDS = 0.05
 FAMILY_ORDER = ("candidate", "teacher", "student", "control", "supernet", "subnet", "compress", "export")
 """Parents come before children."""
 
@@ -45,30 +40,6 @@ class LockedModel:
     md5: str
     parents: tuple[Path, ...]
     """Model files that its stage read."""
-
-
-def read_lock(path: Path) -> dict[str, Any]:
-    """Read dvc.lock, which DVC may be rewriting: what two reads in a row agree on, and is YAML, is whole.
-
-    Raises:
-        DataError: if it does not become readable within `LOCK_SECONDS`.
-    """
-    deadline = time.monotonic() + LOCK_SECONDS
-    before = None
-    while True:
-        text = path.read_text(encoding="utf-8")
-        if text == before or time.monotonic() > deadline:
-            try:
-                content = parse_yaml(text, path.name, OF_DVC) or {}
-                if isinstance(content, dict):
-                    return content
-                reason = f"it holds a {type(content).__name__}, not stages"
-            except ConfigError as error:
-                reason = " ".join(str(error).split())
-            if time.monotonic() > deadline:
-                raise DataError(f"{path} cannot be read ({reason}); restore it from git, or delete it and run again")
-        before = text
-        time.sleep(LOCK_POLL_SECONDS)
 
 
 def model_files() -> tuple[str, ...]:
@@ -125,18 +96,6 @@ def mark_current(root: Path, store: Store) -> None:
         for run in store.client.search_runs([store.experiment_id], filter_string):
             if run.info.run_id not in current:
                 store.client.set_tag(run.info.run_id, CURRENT_TAG, "false")
-
-
-def dvc_md5(path: Path) -> str | None:
-    """DVC's digest of a file or folder; None if it is not there, or goes while it is read, as when DVC restores it."""
-    try:
-        if not path.is_dir():
-            return file_md5(path)
-        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-        listing = json.dumps([{"md5": file_md5(file), "relpath": name} for name, file in files])
-        return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
-    except FileNotFoundError:
-        return None
 
 
 def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:

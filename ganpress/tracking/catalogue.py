@@ -10,12 +10,14 @@ from ganpress.files.onnx_files import read_onnx
 from ganpress.metrics.ranking import is_cost
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
 from ganpress.tracking.provenance import name_of
+from ganpress.tracking.served_models import example_of, signature_of
 from ganpress.tracking.store import Store
 
 NOTE_TAG = "mlflow.note.content"
 """MLflow shows it as the description of a model."""
 PAGES = "workflowType=machine_learning"
 """Without it MLflow's pages open for chat applications."""
+CARD = "card.json"
 MODEL_FACTS = ("parameters", "size_bytes", "macs_exact")
 """What a stage's own metrics add to the row of its model; losses stay with the run, or they would crowd the table."""
 
@@ -114,7 +116,8 @@ def _new_model(store: Store, produced: ModelProduced, journal: Path, origin: Mod
     for file in files:
         store.client.log_model_artifact(model.model_id, str(file))
     if is_onnx(files[0]):
-        _log_onnx_flavor(store, model.model_id, files[0])
+        card = next((file for file in files if file.name == CARD), None)
+        _log_onnx_flavor(store, model.model_id, files[0], card)
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 
@@ -133,7 +136,7 @@ def _lineage_note(store: Store, name: str, parents: list[Any]) -> str:
     return f"Lineage: {' → '.join(reversed(names))}"
 
 
-def _log_onnx_flavor(store: Store, model_id: str, file: Path) -> None:
+def _log_onnx_flavor(store: Store, model_id: str, file: Path, card: Path | None) -> None:
     """Add MLflow's ONNX flavor, decoded, so that `models:/…` loads and predicts with no code of this project."""
     import tempfile
 
@@ -146,5 +149,12 @@ def _log_onnx_flavor(store: Store, model_id: str, file: Path) -> None:
         # Without the list MLflow would install the file into a fresh environment to find out what it needs.
         requirements = [f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"]
         proto = onnx.load_from_string(read_onnx(file))
-        mlflow.onnx.save_model(proto, str(folder), pip_requirements=requirements, save_as_external_data=False)
+        mlflow.onnx.save_model(
+            proto,
+            str(folder),
+            signature=signature_of(proto),
+            input_example=example_of(proto, card),
+            pip_requirements=requirements,
+            save_as_external_data=False,
+        )
         store.client.log_model_artifacts(model_id, str(folder))

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.files.edge_files import find_edge_file
+from ganpress.files.edge_files import find_edge_file, is_onnx
 from ganpress.metrics.evaluated import METRICS, byte_budget, read_evaluated
+from ganpress.metrics.gate_verdict import read_verdict
 from ganpress.metrics.ranking import FileToShip, Table, file_to_ship, find_metric
+from ganpress.metrics.version_score import Score
 from ganpress.tracking.catalogue import find_model
 from ganpress.tracking.journal import file_md5
-from ganpress.tracking.promotion import CHAMPION, Score, propose, version_of
+from ganpress.tracking.promotion import CHAMPION, propose, version_of
+from ganpress.tracking.served_models import description_of
 from ganpress.tracking.store import Store
 
 logger = logging.getLogger("ganpress")
@@ -47,7 +50,7 @@ def register_edge_models(
     versions = {
         reference: version
         for reference, row in edges.items()
-        if (version := _register(store, name, root, reference, row)) is not None
+        if (version := _register(store, name, root, reference, row, evaluated)) is not None
     }
     if not versions or not (evaluated or version_of(store, name, CHAMPION) is None):
         return None
@@ -55,7 +58,7 @@ def register_edge_models(
     if found is None:
         return None
     score = Score.of_row(edges[found.reference], found.metric)
-    propose(store, name, versions[found.reference], score)
+    propose(store, name, versions[found.reference], score, read_verdict(root))
     return found.reference
 
 
@@ -76,7 +79,9 @@ def _to_ship(edges: Table, max_bytes: int | None) -> FileToShip | None:
     return found
 
 
-def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[str, float]) -> str | None:
+def _register(
+    store: Store, name: str, root: Path, reference: str, row: Mapping[str, float], evaluated: bool
+) -> str | None:
     """Return the version of an edge file, made if need be; None if its file or its LoggedModel is not there."""
     file = find_edge_file(root / "artifacts" / reference)
     model = find_model(store, file_md5(file), reference) if file else None
@@ -85,7 +90,10 @@ def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[
     # MLflow itself keeps a model's versions in this tag, and its pages read them there.
     versions: list[dict[str, Any]] = json.loads(model.tags.get(VERSIONS_TAG, "[]"))
     known = [str(version["version"]) for version in versions if version["name"] == name]
+    words = description_of(reference, row, is_onnx(file)) if file else ""
     if known:
+        if evaluated:
+            store.client.update_model_version(name, known[0], words)
         return known[0]
     _create_registered_model(store, name)
     tags = {"reference": reference, "dvc.md5": model.tags["dvc.md5"]}
@@ -97,6 +105,7 @@ def _register(store: Store, name: str, root: Path, reference: str, row: Mapping[
         model.artifact_location,
         model.source_run_id,
         tags,
+        description=words,
         model_id=model.model_id,
     )
     versions.append({"name": name, "version": int(made.version)})

@@ -63,6 +63,11 @@ class JournalPlayer:
         """DVC's name of the stage, if it ended well."""
         return self._state.name if self._state.status == "FINISHED" else None
 
+    @property
+    def ended_stage(self) -> str | None:
+        """The same, if it came to an end of its own, well or not."""
+        return self._state.name if self._state.status in ("FINISHED", "FAILED") else None
+
     def play(self) -> None:
         """Play all that has been written; a journal whose process is gone without an end becomes a KILLED run."""
         alive = self._writer_lives()  # before reading: what it wrote in between must not be lost

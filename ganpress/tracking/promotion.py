@@ -1,52 +1,26 @@
 """Which registered edge file is in use: `candidate`, `champion` and `previous`, and the rule that moves them.
 
 The candidate is what the last evaluation calls the file to ship. It becomes the champion if it is no worse than the
-present one beyond the larger of both intervals, or by `ganpress promote`; the former champion is then `previous`, to
-which `ganpress rollback` leads. A run in which nothing was evaluated moves none of them.
+present one beyond the larger of both intervals and all gates were passed, or by `ganpress promote`; the former champion
+is then `previous`, to which `ganpress rollback` leads. A run in which nothing was evaluated moves none of them.
 """
 
 import getpass
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.metrics.metric import badness
-from ganpress.metrics.metric_names import known_name
-from ganpress.metrics.ranking import half_width
-from ganpress.tracking.store import Store
+from ganpress.metrics.gate_verdict import GateVerdict
+from ganpress.metrics.version_score import Champion, Score
+from ganpress.tracking.store import Store, in_one_line, open_store
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-SCORE, METRIC, WIDTH, VERDICT, USER = "score", "score.metric", "score.half_width", "verdict", "user"
-"""Tags of a version; the first three say how good it was when it was evaluated."""
+VERDICT, USER = "verdict", "user"
+"""Tags of a version, beside those of its score."""
 LOCK = "promotion.lock"
-
-
-@dataclass(frozen=True)
-class Score:
-    """How good a version is, as its tags say."""
-
-    metric: str
-    value: float
-    half_width: float
-
-    @classmethod
-    def of_row(cls, row: Mapping[str, float], metric: str) -> "Score | None":
-        """Read what was evaluated; None where the metric was not."""
-        return cls(metric, row[metric], half_width(row, metric)) if metric in row else None
-
-    @classmethod
-    def of_tags(cls, tags: Mapping[str, str]) -> "Score | None":
-        """Read a version's tags; None where it bears no score."""
-        if METRIC not in tags or SCORE not in tags:
-            return None
-        return cls(tags[METRIC], float(tags[SCORE]), float(tags.get(WIDTH, "0")))
-
-    def tags(self) -> dict[str, str]:
-        """The same as tags."""
-        return {METRIC: self.metric, SCORE: repr(self.value), WIDTH: repr(self.half_width)}
+TAG_CHARACTERS = 5000
+"""MLflow's limit of a tag's value."""
 
 
 def judge(candidate: Score | None, champion: Score | None) -> tuple[bool, str]:
@@ -55,29 +29,50 @@ def judge(candidate: Score | None, champion: Score | None) -> tuple[bool, str]:
         return False, "stays a candidate: it bears no score"
     if champion is None:
         return True, "promoted: there was no champion with a score"
-    if candidate.metric != champion.metric:
+    worse = candidate.is_worse_than(champion)
+    if worse is None:
         return False, f"stays a candidate: {candidate.metric} cannot be held against the champion's {champion.metric}"
-    better = known_name(candidate.metric).direction
-    spread = max(candidate.half_width, champion.half_width)
-    numbers = f"{candidate.metric} {candidate.value:.4g} against the champion's {champion.value:.4g}, ± {spread:.3g}"
-    if badness(candidate.value, better) <= badness(champion.value, better) + spread:
-        return True, f"promoted: {numbers}"
-    return False, f"stays a candidate: {numbers}"
+    return not worse, f"{'stays a candidate' if worse else 'promoted'}: {candidate.against(champion)}"
 
 
-def propose(store: Store, name: str, version: str, score: Score | None) -> None:
-    """Make a version the candidate and, by the rule, the champion; the verdict stands in its tags."""
+def propose(store: Store, name: str, version: str, score: Score | None, gates: GateVerdict | None) -> None:
+    """Make a version the candidate and, by the rule, the champion; the verdict stands in its tags.
+
+    Args:
+        store: the open store.
+        name: of the registered model.
+        version: of the file to ship.
+        score: how good it is; None where it was not measured.
+        gates: what the gates say of this evaluation; None while they have not judged it.
+    """
     tags = (score.tags() if score else {}) | {USER: _user()}
     store.client.set_registered_model_alias(name, CANDIDATE, version)
     champion = version_of(store, name, CHAMPION)
     if champion is not None and str(champion.version) == version:
-        promoted, words = False, "is the champion"
+        promoted, words = False, champion.tags.get(VERDICT, "is the champion")
+    elif gates is None:
+        promoted, words = False, "stays a candidate: the stage gates has not judged it"
+    elif gates.failed:
+        promoted, words = False, f"stays a candidate: {gates.sentence}"[:TAG_CHARACTERS]
     else:
         promoted, words = judge(score, Score.of_tags(champion.tags) if champion is not None else None)
     for key, value in (tags | {VERDICT: words}).items():
         store.client.set_model_version_tag(name, version, key, value)
     if promoted:
         _crown(store, name, version, champion)
+
+
+def champion_of(root: Path, name: str) -> Champion | None:
+    """The edge file in use, as the registry knows it; None without one that bears a score.
+
+    Raises:
+        ServiceUnavailable: if the store cannot be used.
+    """
+    version = version_of(open_store(root), name, CHAMPION)
+    score = Score.of_tags(version.tags) if version is not None else None
+    if version is None or score is None:
+        return None
+    return Champion(str(version.version), version.tags.get("reference", ""), score)
 
 
 def promote(store: Store, name: str, root: Path, wanted: str | None) -> tuple[str, str]:
@@ -94,8 +89,9 @@ def promote(store: Store, name: str, root: Path, wanted: str | None) -> tuple[st
 
     Raises:
         ConfigError: if there is no such version.
+        ServiceUnavailable: if the store refuses it.
     """
-    with _alone(root):
+    with _alone(root), in_one_line():
         chosen = _find(store, name, wanted)
         champion = version_of(store, name, CHAMPION)
         if champion is None or champion.version != chosen.version:
@@ -109,8 +105,9 @@ def roll_back(store: Store, name: str, root: Path) -> tuple[str, str]:
 
     Raises:
         ConfigError: if there is no previous one.
+        ServiceUnavailable: if the store refuses it.
     """
-    with _alone(root):
+    with _alone(root), in_one_line():
         previous, champion = version_of(store, name, PREVIOUS), version_of(store, name, CHAMPION)
         if previous is None:
             raise ConfigError(f"{name} has no version '{PREVIOUS}' to go back to; `ganpress promote` makes one")

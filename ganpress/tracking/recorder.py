@@ -44,6 +44,7 @@ def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool])
             player.remove()
         if player.finished_stage == "evaluate":
             mark_current(root, store)
+        if player.finished_stage == "evaluate" or player.ended_stage == "gates":
             register_latest_edge_models(root, store, evaluated=True)
 
 

@@ -16,7 +16,7 @@ from ganpress.basics.whole_files import write_whole
 from ganpress.errors import ConfigError
 from ganpress.tracking.events import journals_folder
 from ganpress.tracking.moved import follow_move
-from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
+from ganpress.tracking.service import check_service, login_headers, sqlite_path, tracking_uri
 
 logger = logging.getLogger("ganpress")
 
@@ -164,8 +164,9 @@ def _store_holds(uri: str, run_id: str) -> bool:
 def _server_holds(uri: str, run_id: str) -> bool:
     import urllib.request
 
+    address = f"{uri.rstrip('/')}/api/2.0/mlflow/runs/get?run_id={run_id}"
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/api/2.0/mlflow/runs/get?run_id={run_id}", timeout=5):
+        with urllib.request.urlopen(urllib.request.Request(address, headers=login_headers()), timeout=5):
             return True
     except (OSError, ValueError):
         return False

@@ -4,10 +4,12 @@ import contextlib
 import functools
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganpress.errors import ServiceUnavailable, shown
 from ganpress.files.sqlite_files import mark_made, remove_half_made
 from ganpress.tracking.moved import EXPERIMENT, artifacts_of, follow_move
 from ganpress.tracking.service import check_service, sqlite_path, tracking_uri
@@ -20,6 +22,10 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
+
+
+LONGEST_REASON = 300
+"""Characters of what MLflow says."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,22 @@ def open_store(root: Path) -> Store:
     uri = tracking_uri(root)
     check_service(uri)
     return _open(uri)
+
+
+@contextlib.contextmanager
+def in_one_line() -> Iterator[None]:
+    """Say what the store refuses, or fails at, as an error of the store.
+
+    Raises:
+        ServiceUnavailable: where MLflow raises, e.g. because the user has no right to it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        reason = " ".join(str(error).split())
+        raise ServiceUnavailable(f"the MLflow store refused it: {shown(reason, LONGEST_REASON)}") from None
 
 
 @functools.cache

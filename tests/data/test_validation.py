@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from ganpress.config.data_section import ValidateConfig
+from ganpress.data.gate.drift import drift_table
+from ganpress.data.gate.manifest import build_manifest, read_manifest
 from ganpress.data.gate.validation import validate_images
 from ganpress.data.gate.verdict import require_passed_gate
 from ganpress.data.raw.raw_images import open_raw
@@ -183,6 +185,52 @@ def test_metrics_are_plain_shares(judge, folder):
     assert metrics["images"] == 20
     assert metrics["checks_failed"] == 1
     assert metrics["decodes_unexpected_fraction"] == 1 / 20
+
+
+def inverted(folder, share):
+    """Invert a share of the pictures, as a camera with another setting would."""
+    paths = sorted(folder.rglob("*.png"))
+    for path in paths[: int(len(paths) * share)]:
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(255 - pixels).save(path)
+
+
+def test_a_version_that_is_unlike_the_former_one_is_refused(folder, tmp_path, write_images):
+    names = [f"train/{label}/{number}.png" for label in "ab" for number in range(100)]
+    folder = write_images(tmp_path / "versions", names)
+    for path in folder.rglob("*.png"):  # dark pictures, so that inverted ones are bright
+        Image.fromarray(np.asarray(Image.open(path)) // 4).save(path)
+    config = relaxed(max_drift=0.2)
+    outs = [tmp_path / name for name in ("first", "second", "third")]
+    for out in outs:
+        out.mkdir()
+    assert validate_images(open_raw(folder), config, outs[0]).success  # nothing to compare with
+    former = read_manifest(outs[0] / "manifest.csv")
+    assert validate_images(open_raw(folder), config, outs[1], lambda _source: former).success
+    inverted(folder, 0.5)
+    result = validate_images(open_raw(folder), config, outs[2], lambda _source: former)
+    assert failed(result) == {"drift": ["brightness (0.5)"]}
+    with pytest.raises(
+        QualityGateFailed, match=r"drift \(allowed: at most 0.2 away from the former version of the data; "
+    ):
+        result.require_success(outs[2])
+    assert validate_images(open_raw(folder), relaxed(max_drift=0.5), outs[2], lambda _source: former).success
+    assert validate_images(open_raw(folder), CONFIG, outs[2], None).success  # nobody is asked
+
+
+def test_drift_in_classes_sizes_and_channels(write_images, tmp_path):
+    def manifest(name, names, **options):
+        out = tmp_path / f"{name}.csv"
+        return build_manifest(open_raw(write_images(tmp_path / name, names, **options)), out)
+
+    even = [f"train/{label}/{number}.png" for label in "ab" for number in range(10)]
+    former = manifest("even", even)
+    skewed = manifest("skewed", [name.replace("/b/", "/a/b") if "/b/1" not in name else name for name in even])
+    rows = dict(drift_table(skewed, former)["name"].str.rstrip(")").str.split(r" \(", regex=True).tolist())
+    assert (rows["classes"], rows["channels"], rows["width"]) == ("0.45", "0", "0")
+    other = former.assign(channels=3, width=9)
+    rows = dict(drift_table(other, former)["name"].str.rstrip(")").str.split(r" \(", regex=True).tolist())
+    assert (rows["channels"], rows["width"], rows["height"]) == ("1", "1", "0")
 
 
 def test_prepare_refuses_a_failed_gate(judge, folder, tmp_path):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from flows.left_running import FOLDER
+
 MARK = "GANPRESS_TEST_MARK"
 
 
@@ -56,8 +58,16 @@ def test_killed_flow_with_a_server_of_its_own_leaves_nothing_and_resumes(done, n
     assert done.executed() == ["last", "many/a", "many/b"]
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (signal.SIGINT, 130, "ganpress: interrupted; what is done is kept, run again to go on"),
+        (signal.SIGTERM, -signal.SIGTERM, ""),
+    ],
+    ids=["SIGINT", "SIGTERM"],
+)
 @pytest.mark.usefixtures("prefect_variable")
-def test_interrupted_flow_says_so_in_one_line(done):
+def test_interrupted_flow_says_so_in_one_line_and_ends_as_cancelled(done, number, code, words):
     (done.control / "hold").touch()
     done.edit("params.yaml", "images: 1000\n\nstudent", "images: 900\n\nstudent")
     env = {**done.environment(), MARK: str(done.root)}
@@ -65,8 +75,20 @@ def test_interrupted_flow_says_so_in_one_line(done):
         done.command("run"), cwd=done.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     assert wait_until(lambda: (done.control / "log.txt").exists())
-    flow.send_signal(signal.SIGINT)
-    assert flow.wait(60) == 130
+    flow.send_signal(number)
+    assert flow.wait(60) == code
     assert flow.stderr is not None
-    assert flow.stderr.read().strip() == "ganpress: interrupted; what is done is kept, run again to go on"
+    assert flow.stderr.read().strip() == words
     assert wait_until(lambda: not marked(str(done.root)), 30)
+    assert last_run().state.type.value == "CANCELLED"
+    assert not list((done.root / FOLDER).iterdir())
+
+
+def last_run():
+    """The flow run that the session's server was told of last."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(limit=1, sort=FlowRunSort.START_TIME_DESC)
+    return run

@@ -14,7 +14,7 @@ RIGHT = [
     {"from_stage": "many"},
     {"recipe": "small", "settings": ["teacher.images=500"]},
     {"jobs": 1, "stage_timeout_s": 0.5},
-    {"jobs": 64, "stage_timeout_s": 10},
+    {"jobs": 64, "stage_timeout_s": 10, "retries": 3},
     {"stages": [], "settings": []},
     {"recipe": "recipes/small.yaml"},
 ]
@@ -47,6 +47,9 @@ WRONG = [
     ({"stage_timeout_s": float("inf")}, "stage_timeout_s"),
     ({"stage_timeout_s": "10"}, "stage_timeout_s"),
     ({"stage_timeout_s": True}, "stage_timeout_s"),
+    ({"retries": -1}, "retries"),
+    ({"retries": 1.0}, "retries"),
+    ({"on_failure": "touch x"}, "on_failure"),
     ({"unknown": 1}, "unknown"),
     ({"from_stage": "a\0b"}, "from_stage"),
     ({"settings": ["a\nb"]}, "settings"),

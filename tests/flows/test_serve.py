@@ -1,6 +1,8 @@
 """Schedules that really fire. These guard the pins of fastapi and sqlalchemy: newer ones break Prefect in silence."""
 
+import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -24,6 +26,30 @@ def wait_until(condition: Callable[[], bool], seconds: float = 240.0) -> bool:
 
 @pytest.mark.slow
 def test_served_schedule_fires_runs_the_chain_and_is_cached_the_second_time(toy, tmp_path):
+    output, told = tmp_path / "output.txt", tmp_path / "told.json"
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            toy.command("serve", "--interval", "15", "--port", str(free_port()), "--on-success", f"cat > {told}"),
+            cwd=toy.root,
+            env=toy.environment(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        assert wait_until(lambda: "5 stages: 5 ran" in output.read_text()), output.read_text()
+        assert wait_until(lambda: "5 stages: 5 Cached" in output.read_text()), output.read_text()
+        assert toy.executed() == ALL
+        assert wait_until(told.is_file)
+        assert json.loads(told.read_text())["flow_run_id"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+@pytest.mark.slow
+def test_terminated_during_a_run_it_leaves_no_run_at_work(toy, tmp_path):
+    """Prefect's own answer to SIGTERM is a traceback, and a run that is Running for ever (PrefectHQ/prefect#16746)."""
+    (toy.control / "hold").touch()
     output = tmp_path / "output.txt"
     with output.open("w") as stream:
         process = subprocess.Popen(
@@ -34,12 +60,19 @@ def test_served_schedule_fires_runs_the_chain_and_is_cached_the_second_time(toy,
             stderr=subprocess.STDOUT,
         )
     try:
-        assert wait_until(lambda: "5 stages: 5 ran" in output.read_text()), output.read_text()
-        assert wait_until(lambda: "5 stages: 5 Cached" in output.read_text()), output.read_text()
-        assert toy.executed() == ALL
-    finally:
-        process.send_signal(signal.SIGINT)
+        assert wait_until((toy.control / "log.txt").exists), output.read_text()
+        process.terminate()
         process.wait(60)
+    finally:
+        process.kill()
+    assert "Traceback" not in output.read_text(), output.read_text()
+    (toy.control / "hold").unlink()
+    assert toy.call("run", "--stage", "first").returncode == 0
+    with sqlite3.connect(toy.root / ".prefect" / "prefect.db") as database:
+        states = [
+            state for (state,) in database.execute("SELECT state_type FROM flow_run WHERE state_type != 'SCHEDULED'")
+        ]
+    assert sorted(states) == ["CANCELLED", "COMPLETED"]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A project whose stages record themselves, and a chain of models that a recorder has played into MLflow."""
 
+import contextlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ import yaml
 from onnx import TensorProto, helper
 
 from ganpress.edge.file_writing import pack_files
+from ganpress.errors import QualityGateFailed
+from ganpress.files.dvc_files import dvc_md5
+from ganpress.metrics.gate_verdict import VERDICT, GateVerdict, metrics_digest
 from ganpress.tracking import stage_run
-from ganpress.tracking.backfill import dvc_md5
 from ganpress.tracking.catalogue import search_models
 from ganpress.tracking.recorder import record_all
 from ganpress.tracking.store import open_store
@@ -90,6 +93,15 @@ class Project:
         with self.stage("evaluate") as run:
             for reference, path in models.items():
                 run.measures_model(path, EVALUATED[reference])
+
+    def judge(self, *failed):
+        """Run the stage of the gates after a report that says which of two failed, as tasks/ do."""
+        path = self.root / VERDICT
+        path.parent.mkdir(parents=True, exist_ok=True)
+        GateVerdict(metrics_digest(self.root), 2, failed).save(path, [])
+        with contextlib.suppress(QualityGateFailed), self.stage("gates"):
+            if failed:
+                raise QualityGateFailed("; ".join(failed))
 
     def copy(self, root, *ignored):
         """Copy the project to `root`, all but what has one of the names `ignored`."""
@@ -177,6 +189,7 @@ def chain(tmp_path_factory):
         made.make_model("export/large", teacher, large)
         models = {"teacher": teacher, "student/d2": student, "export/small": small, "export/large": large}
         made.evaluate(models)
+        made.judge()
         write_lock(made.root, models, {"student/d2": teacher, "export/small": student, "export/large": teacher})
         record_all(made.root)
     return made

@@ -7,6 +7,7 @@ import pytest
 from ganpress.files.frames import read_content
 from ganpress.tracking.catalogue import search_models
 from ganpress.tracking.journal import file_md5, journalled
+from ganpress.tracking.known_files import known_file
 from ganpress.tracking.model_registry import registered_name
 from ganpress.tracking.recorder import record_all
 
@@ -91,3 +92,13 @@ def test_a_recipes_edge_files_are_registered_under_its_name(monkeypatch):
     assert registered_name("recipes/mnist.yaml") == "ganpress-edge-mnist"
     monkeypatch.setenv("GANPRESS_RECIPE", "mnist")
     assert registered_name() == "ganpress-edge-mnist"
+
+
+def test_a_file_that_no_lock_holds_is_known_by_its_digest(chain):
+    path = chain.root / "artifacts/export/small/generator.onnx.zst"
+    found = known_file(chain.root, file_md5(path))
+    assert [one.name for one in found.way] == ["export@small", "student@d2", "teacher"]
+    assert found.way[-1].md5 == file_md5(chain.root / "artifacts/teacher/generator.safetensors")
+    assert found.data_md5 == "feed.dir"
+    assert "flow run flow-7" in found.facts[0]
+    assert known_file(chain.root, "0" * 32) is None

@@ -5,9 +5,12 @@ import sys
 import pytest
 
 from flows.__main__ import main
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, DataError
+from ganpress.metrics.gate_verdict import VERDICT, read_verdict
+from ganpress.metrics.version_score import Score
 from ganpress.tracking.model_registry import register_edge_models
-from ganpress.tracking.promotion import Score, judge, promote, roll_back, version_of
+from ganpress.tracking.promotion import champion_of, judge, promote, roll_back, version_of
+from ganpress.tracking.recorder import record_all
 
 NAME, METRIC = "ganpress-edge", "is_10_judge"
 
@@ -59,6 +62,42 @@ def test_a_worse_candidate_does_not_take_the_place_of_the_champion(project):
 def test_a_better_one_does_and_the_former_is_previous(project):
     register_edge_models(project.root, rows(7.0, 8.0), None, project.store, evaluated=True)
     assert aliases(project) == {"candidate": "export/large", "champion": "export/large", "previous": "export/small"}
+
+
+def test_a_failed_gate_keeps_a_better_one_from_it(project):
+    project.judge("latency (allowed: at most 1 ms; found: export/large (2 ms))")
+    record_all(project.root)
+    assert aliases(project) == {"candidate": "export/small", "champion": "export/small"}
+    register_edge_models(project.root, rows(7.0, 8.0), None, project.store, evaluated=True)
+    assert aliases(project) == {"candidate": "export/large", "champion": "export/small"}
+    verdict = version_of(project.store, NAME, "candidate").tags["verdict"]
+    assert verdict.startswith("stays a candidate: 1 of 2 gates failed: latency (allowed")
+    project.judge()
+    record_all(project.root)  # the gates ran again, with other limits
+    assert run_of(project, "gates").info.status == "FINISHED"
+
+
+def run_of(project, name):
+    return max((one for one in project.search() if one.info.run_name == name), key=lambda one: one.info.start_time)
+
+
+def test_what_no_gate_has_judged_waits(project):
+    (project.root / "artifacts/evaluate/metrics.json").write_text("{}")  # another evaluation than the verdict's
+    register_edge_models(project.root, rows(7.0, 8.0), None, project.store, evaluated=True)
+    assert aliases(project) == {"candidate": "export/large", "champion": "export/small"}
+    assert "the stage gates has not judged it" in version_of(project.store, NAME, "candidate").tags["verdict"]
+
+
+def test_a_damaged_verdict_is_said(project):
+    (project.root / VERDICT).write_text("{")
+    with pytest.raises(DataError, match="verdict.json is damaged .*; run `dvc repro report` again"):
+        read_verdict(project.root)
+
+
+def test_the_champion_that_gates_compare_with(project):
+    champion = champion_of(project.root, NAME)
+    assert (champion.reference, champion.score.value) == ("export/small", 7.0)
+    assert champion_of(project.root, "ganpress-edge-none") is None
 
 
 def test_a_cached_run_moves_nothing(project):

@@ -4,8 +4,10 @@ import pytest
 import yaml
 
 from ganpress.errors import DataError, ServiceUnavailable
-from ganpress.tracking import backfill, reconcile, recorders
-from ganpress.tracking.backfill import read_lock, reconcile_store
+from ganpress.files import dvc_files
+from ganpress.files.dvc_files import read_lock
+from ganpress.tracking import reconcile, recorders
+from ganpress.tracking.backfill import reconcile_store
 from ganpress.tracking.events import journals_folder
 from ganpress.tracking.recorders import is_reconciled, write_stamp
 
@@ -75,13 +77,13 @@ def test_a_lock_that_dvc_is_writing_is_read_when_it_is_whole(tmp_path, monkeypat
     def dvc_goes_on(_seconds):
         path.write_text(next(states, whole))
 
-    monkeypatch.setattr(backfill.time, "sleep", dvc_goes_on)
+    monkeypatch.setattr(dvc_files.time, "sleep", dvc_goes_on)
     assert read_lock(path) == yaml.safe_load(whole)
 
 
 @pytest.mark.parametrize(("text", "reason"), [("a: [1", "cannot be read"), ("[1]", "it holds a list, not stages")])
 def test_a_damaged_lock_is_said(tmp_path, monkeypatch, text, reason):
     (tmp_path / "dvc.lock").write_text(text)
-    monkeypatch.setattr(backfill, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(dvc_files, "LOCK_SECONDS", 0.1)
     with pytest.raises(DataError, match=f"dvc.lock .*{reason}.*restore it from git, or delete it and run again"):
         read_lock(tmp_path / "dvc.lock")

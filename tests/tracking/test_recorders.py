@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from ganpress.errors import ConfigError, ServiceUnavailable
 from ganpress.tracking import reconcile, recording
 from ganpress.tracking.events import journals_folder
-from ganpress.tracking.recorders import has_pending
+from ganpress.tracking.recorders import _store_holds, has_pending
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +42,38 @@ def test_many_stages_with_recorders_of_their_own_share_a_fresh_store(project):
     assert {name: run.info.status for name, run in project.runs().items()} == {
         f"student@d{n}": "FINISHED" for n in range(4)
     }
+
+
+@pytest.fixture
+def locked_server():
+    """A server that answers whoever brings one of two logins."""
+
+    class Door(BaseHTTPRequestHandler):
+        def do_GET(self):
+            allowed = self.headers["Authorization"] in ("Basic YW5uOnBhc3M=", "Bearer token")
+            self.send_response(200 if allowed else 401)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Door)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_store_with_a_login_is_asked_with_it(locked_server, monkeypatch):
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert not _store_holds(locked_server, "run")
+    for name, value in zip(names, ("ann", "pass"), strict=False):
+        monkeypatch.setenv(name, value)
+    assert _store_holds(locked_server, "run")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token")
+    assert _store_holds(locked_server, "run")
 
 
 def test_a_silent_server_is_one_clear_line_before_any_work(project, monkeypatch):

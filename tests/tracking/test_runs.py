@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 def test_each_stage_is_one_flat_run_with_its_tags_and_parameters(chain):
     runs = chain.runs()
-    assert set(runs) == {"candidate@d8", "teacher", "student@d2", "export@small", "export@large", "evaluate"}
+    assert set(runs) == {"candidate@d8", "teacher", "student@d2", "export@small", "export@large", "evaluate", "gates"}
     assert len(chain.search()) == len(runs)
     student = runs["student@d2"]
     assert student.info.status == "FINISHED"

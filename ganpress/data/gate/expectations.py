@@ -1,10 +1,10 @@
-"""The data gate's checks as Great Expectations, built from the thresholds of params.yaml."""
+"""Checks as Great Expectations: those of the data gate, and how any checks are run."""
 
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ganpress.config.data_section import ValidateConfig
 from ganpress.data.raw.dataset_card import Pairing
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_OFFENDERS = 1000
-Table = Literal["images", "classes", "source_images", "source_classes", "pairs"]
+Table = str
+"""Name of a table; of the data: images, classes, source_images, source_classes, pairs, drift."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,14 @@ def source_checks(
     return found
 
 
+def drift_checks(max_drift: float) -> list[Check]:
+    """Return the check that a new version of the data is like the former one (table `drift`)."""
+    limit = f"at most {max_drift:.4g} away from the former version of the data"
+    return [
+        Check("drift", "drift", "ExpectColumnValuesToBeBetween", {"column": "found", "max_value": max_drift}, limit)
+    ]
+
+
 def pair_checks() -> list[Check]:
     """Return the checks that sources and targets belong together."""
     return [
@@ -130,7 +139,7 @@ def _tolerating(fraction: float) -> dict[str, float]:
 
 
 def run_checks(tables: "Mapping[Table, pd.DataFrame]", planned: list[Check]) -> list[CheckResult]:
-    """Let Great Expectations judge both tables (their column `name` names the rows), offline and in memory only."""
+    """Let Great Expectations judge tables (their column `name` names the rows), offline and in memory only."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     import great_expectations.expectations as expectations

@@ -7,13 +7,16 @@ from ganpress.config.data_section import ValidateConfig
 from ganpress.data.gate.expectations import Table, checks, pair_checks, run_checks, source_checks
 from ganpress.data.gate.manifest import build_pair_manifest
 from ganpress.data.gate.validation import (
+    Former,
     ValidationResult,
     class_counts,
     class_table,
     image_table,
+    no_former,
     split_counts,
     validate_images,
     what_is_there,
+    with_drift,
 )
 from ganpress.data.gate.validation_page import thumbnails, write_page
 from ganpress.data.raw.raw_images import open_raw
@@ -23,15 +26,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def validate_data(folder: Path, config: ValidateConfig, out: Path) -> ValidationResult:
-    """Judge what lies below `folder`: images alone, or sources and targets; write as `validate_images`."""
+def validate_data(folder: Path, config: ValidateConfig, out: Path, former: Former = no_former) -> ValidationResult:
+    """Judge what lies below `folder`: images alone, or sources and targets; arguments as of `validate_images`."""
     pairs = open_raw_pairs(folder)
-    return validate_images(open_raw(folder), config, out) if pairs is None else validate_pairs(pairs, config, out)
+    if pairs is None:
+        return validate_images(open_raw(folder), config, out, former)
+    return validate_pairs(pairs, config, out, former)
 
 
-def validate_pairs(raw: RawPairs, config: ValidateConfig, out: Path) -> ValidationResult:
+def validate_pairs(raw: RawPairs, config: ValidateConfig, out: Path, former: Former = no_former) -> ValidationResult:
     """Judge both sides; write `manifest.csv`, `validation.json` and `summary.html` below `out`, passed or failed."""
-    result = judge_pairs(build_pair_manifest(raw, out / "manifest.csv"), raw, config)
+    result = judge_pairs(build_pair_manifest(raw, out / "manifest.csv"), raw, config, former)
     result.save(out / "validation.json")
     offenders = {name for check in result.checks if not check.success for name in check.offenders}
     pictures: dict[str, bytes] = {}
@@ -42,7 +47,9 @@ def validate_pairs(raw: RawPairs, config: ValidateConfig, out: Path) -> Validati
     return result
 
 
-def judge_pairs(manifest: "pd.DataFrame", raw: RawPairs, config: ValidateConfig) -> ValidationResult:
+def judge_pairs(
+    manifest: "pd.DataFrame", raw: RawPairs, config: ValidateConfig, former: Former = no_former
+) -> ValidationResult:
     """Run every check on a manifest of both sides; the checks of the targets have the names of unconditional data."""
     source, target = (manifest[manifest["side"] == side] for side in ("source", "target"))
     classes = class_table(target)
@@ -57,7 +64,7 @@ def judge_pairs(manifest: "pd.DataFrame", raw: RawPairs, config: ValidateConfig)
     if raw.paired:
         tables["pairs"] = _pair_table(source, target)
         planned += pair_checks()
-    results = run_checks(tables, planned)
+    results = run_checks(*with_drift(tables, planned, manifest, raw.name, config, former))
     return ValidationResult(
         success=all(one.success for one in results),
         source=raw.name,

@@ -1,13 +1,14 @@
 """The data gate: manifest, expectations, verdict."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganpress.config.data_section import ValidateConfig
-from ganpress.data.gate.expectations import CheckResult, checks, run_checks
+from ganpress.data.gate.drift import drift_table
+from ganpress.data.gate.expectations import Check, CheckResult, Table, checks, drift_checks, run_checks
 from ganpress.data.gate.manifest import build_manifest
 from ganpress.data.gate.validation_page import thumbnails, write_page
 from ganpress.data.raw.raw_images import RawImages
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAMED_IN_MESSAGE = 3
+Former = Callable[[str], "pd.DataFrame | None"]
+"""Source of the data -> manifest of the version that passed before."""
+
+
+def no_former(_source: str) -> None:
+    """There is no version before."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +72,30 @@ def _reason(check: CheckResult) -> str:
     return f"{check.name} (allowed: {check.limit}; found {check.unexpected} of {check.examined}: {named})"
 
 
-def validate_images(raw: RawImages, config: ValidateConfig, out: Path) -> ValidationResult:
-    """Judge raw images; write `manifest.csv`, `validation.json` and `summary.html` below `out`, passed or failed."""
-    result = judge_manifest(build_manifest(raw, out / "manifest.csv"), raw.source, config)
+def validate_images(raw: RawImages, config: ValidateConfig, out: Path, former: Former = no_former) -> ValidationResult:
+    """Judge raw images; write `manifest.csv`, `validation.json` and `summary.html` below `out`, passed or failed.
+
+    Args:
+        raw: the images.
+        config: the thresholds.
+        out: a folder.
+        former: gives the manifest of the version before, by the source; asked only where `max_drift` is set.
+    """
+    result = judge_manifest(build_manifest(raw, out / "manifest.csv"), raw.source, config, former)
     result.save(out / "validation.json")
     offenders = {name for check in result.checks if not check.success for name in check.offenders}
     write_page(out / "summary.html", result, thumbnails(raw, offenders))
     return result
 
 
-def judge_manifest(manifest: "pd.DataFrame", source: str, config: ValidateConfig) -> ValidationResult:
+def judge_manifest(
+    manifest: "pd.DataFrame", source: str, config: ValidateConfig, former: Former = no_former
+) -> ValidationResult:
     """Run every check on a manifest."""
     has_test, has_classes = what_is_there(manifest)
     images, classes = image_table(manifest), class_table(manifest)
-    results = run_checks({"images": images, "classes": classes}, checks(config, has_test, has_classes))
+    tables, planned = {"images": images, "classes": classes}, checks(config, has_test, has_classes)
+    results = run_checks(*with_drift(tables, planned, manifest, source, config, former))
     return ValidationResult(
         success=all(one.success for one in results),
         source=source,
@@ -86,6 +103,21 @@ def judge_manifest(manifest: "pd.DataFrame", source: str, config: ValidateConfig
         class_counts=class_counts(classes),
         checks=tuple(results),
     )
+
+
+def with_drift(
+    tables: "dict[Table, pd.DataFrame]",
+    planned: list[Check],
+    manifest: "pd.DataFrame",
+    source: str,
+    config: ValidateConfig,
+    former: Former,
+) -> "tuple[dict[Table, pd.DataFrame], list[Check]]":
+    """Add the comparison with the version before, where there is one and somebody asks."""
+    before = former(source) if config.max_drift is not None else None
+    if before is None or config.max_drift is None:
+        return tables, planned
+    return tables | {"drift": drift_table(manifest, before)}, planned + drift_checks(config.max_drift)
 
 
 def what_is_there(manifest: "pd.DataFrame") -> tuple[bool, bool]:

@@ -1,0 +1,74 @@
+"""Flow runs whose process is gone: Prefect shows them as Running for ever, so the next run ends them as cancelled."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ganpress.basics.whole_files import write_whole
+
+FOLDER = Path(".ganpress/flow-runs")
+"""Below the main checkout: a note of each flow run that is at work, with its process."""
+CLOCK_S = 1.0
+
+
+@contextmanager
+def noted(root: Path, flow_run_id: str) -> Iterator[None]:
+    """Note the flow run of this process while the block runs; a killed process leaves the note behind."""
+    process = psutil.Process()
+    note = root / FOLDER / f"{flow_run_id}.json"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(note, json.dumps({"pid": process.pid, "started": process.create_time()}))
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def sweep(root: Path) -> list[str]:
+    """End the flow runs of dead processes of this checkout as cancelled; return their names."""
+    ended = []
+    for note in sorted((root / FOLDER).glob("*.json")):
+        if not _is_alive(note):
+            name = _cancel(note.stem)
+            note.unlink(missing_ok=True)
+            ended += [name] if name else []
+    return ended
+
+
+def _is_alive(note: Path) -> bool:
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+        process = psutil.Process(int(content["pid"]))
+        return abs(process.create_time() - float(content["started"])) < CLOCK_S
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return False
+
+
+def _cancel(flow_run_id: str) -> str | None:
+    """Set a run that has not ended to Cancelled; None where it had ended, or this server does not know it."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Cancelled
+
+    with contextlib.suppress(ObjectNotFound, ValueError), get_client(sync_client=True) as client:
+        run = client.read_flow_run(flow_run_id)
+        if run.state is not None and not run.state.is_final():
+            state = Cancelled(message="its process ended without a word, and the next run found it so")
+            client.set_flow_run_state(run.id, state, force=True)
+            return str(run.name)
+    return None
+
+
+def cancel_where_a_signal_ended_it(_flow: Any, flow_run: Any, state: Any) -> None:
+    """Prefect's hook of crashed runs: what a person or the machine stopped by a signal was cancelled, not broken."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled
+
+    if (state.message or "").endswith(("interrupt signal.", "termination signal.")):
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run.id, Cancelled(message=state.message), force=True)

@@ -1,0 +1,86 @@
+"""What DVC wrote: dvc.lock, and the copies in its cache. Imports no DVC."""
+
+import configparser
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from ganpress.config.yaml_text import OF_DVC, parse_yaml
+from ganpress.errors import ConfigError, DataError
+
+FOLDER = ".dir"
+"""How DVC's digest of a folder ends."""
+LOCK_SECONDS = 5.0
+"""How long a dvc.lock may be half written."""
+LOCK_POLL_SECONDS = 0.05
+
+
+def read_lock(path: Path) -> dict[str, Any]:
+    """Read dvc.lock, which DVC may be rewriting: what two reads in a row agree on, and is YAML, is whole.
+
+    Raises:
+        DataError: if it does not become readable within `LOCK_SECONDS`.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    before = None
+    while True:
+        text = path.read_text(encoding="utf-8")
+        if text == before or time.monotonic() > deadline:
+            try:
+                content = parse_yaml(text, path.name, OF_DVC) or {}
+                if isinstance(content, dict):
+                    return content
+                reason = f"it holds a {type(content).__name__}, not stages"
+            except ConfigError as error:
+                reason = " ".join(str(error).split())
+            if time.monotonic() > deadline:
+                raise DataError(f"{path} cannot be read ({reason}); restore it from git, or delete it and run again")
+        before = text
+        time.sleep(LOCK_POLL_SECONDS)
+
+
+def dvc_md5(path: Path) -> str | None:
+    """DVC's digest of a file or folder; None if it is not there, or goes while it is read, as when DVC restores it."""
+    try:
+        if not path.is_dir():
+            return _md5(path)
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        listing = json.dumps([{"md5": _md5(file), "relpath": name} for name, file in files])
+        return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + FOLDER
+    except FileNotFoundError:
+        return None
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def locked_outs(root: Path, stage: str) -> dict[str, str]:
+    """Return path -> digest of the outputs that dvc.lock records of a stage; empty where it records none.
+
+    Raises:
+        DataError: if dvc.lock cannot be read.
+    """
+    if not (root / "dvc.lock").is_file():
+        return {}
+    entry = (read_lock(root / "dvc.lock").get("stages") or {}).get(stage) or {}
+    return {str(out["path"]): str(out["md5"]) for out in entry.get("outs") or [] if "md5" in out}
+
+
+def cached_copy(root: Path, md5: str) -> Path | None:
+    """Return the file of this content in DVC's cache; None where it is not there."""
+    path = _cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
+    return path if path.is_file() else None
+
+
+def _cache_folder(root: Path) -> Path:
+    """The cache that the project's settings name, those of this machine first."""
+    settings = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        settings.read([root / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
+    except (configparser.Error, UnicodeError):
+        return root / ".dvc" / "cache"
+    return root / ".dvc" / settings.get("cache", "dir", fallback="cache").strip().strip('"')
