@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from ganpress.direct.compressing import Compressed as Compressed
     from ganpress.direct.compressing import compress as compress
     from ganpress.direct.generator import Generator as Generator
+    from ganpress.direct.generator import Pairs as Pairs
     from ganpress.direct.generator import distil as distil
     from ganpress.direct.generator import evaluate as evaluate
     from ganpress.direct.generator import export as export
     from ganpress.direct.generator import quantize as quantize
 
-__all__ = ["Compressed", "Generator", "compress", "distil", "evaluate", "export", "quantize"]
+__all__ = ["Compressed", "Generator", "Pairs", "compress", "distil", "evaluate", "export", "quantize"]
 _OF_COMPRESSING = ("Compressed", "compress")
 
 

@@ -1,17 +1,21 @@
 """The library's surface: every example in its docstrings runs, and what is wrong is said in one line."""
 
 import doctest
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import ganpress
+from ganpress.basics.pixel_values import images_to_uint8
 from ganpress.direct import generator as module
-from ganpress.errors import ConfigError, GanpressError
+from ganpress.errors import ConfigError, DataError, GanpressError
 from models.family import Canvas
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -69,6 +73,55 @@ def test_a_teacher_of_pictures_needs_a_folder(teacher):
         ganpress.quantize(pictures)
 
 
+def test_a_student_of_pairs_needs_no_code_of_the_teachers(teacher, tmp_path):
+    z = teacher.inputs(300)
+    np.save(tmp_path / "inputs.npy", z.numpy())
+    for number, image in enumerate(images_to_uint8(teacher(z)).numpy()):
+        Image.fromarray(image[0]).save(tmp_path / f"{number:04d}.png")
+    pairs = ganpress.Pairs.read(tmp_path)
+    assert torch.equal(pairs.inputs, z)
+    assert torch.allclose(pairs.images, teacher(z), atol=1 / 127)
+    other = ganpress.Generator.of(small(), example=(1, 8, 1, 1))
+    assert ganpress.evaluate(other, against=teacher)["snr_db"] == math.inf
+    torch.manual_seed(3)
+    for layer in other.network.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+    begun = ganpress.evaluate(other, against=teacher)["snr_db"]
+    student = ganpress.distil(pairs, other, images=12_800)
+    assert ganpress.evaluate(student, against=teacher)["snr_db"] > begun + 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "inputs.npy").unlink(), "needs inputs.npy"),
+        (lambda folder: (folder / "inputs.npy").write_bytes(b"nothing"), "needs inputs.npy"),
+        (lambda folder: (folder / "0.png").unlink(), "holds 1 pictures, and inputs.npy 2 rows"),
+        (lambda folder: Image.new("L", (4, 4)).save(folder / "0.png"), "different sizes"),
+        (lambda folder: (folder / "0.png").write_bytes(b"nothing"), "0.png"),
+    ],
+)
+def test_a_folder_of_pairs_that_is_wrong_is_refused_in_one_line(tmp_path, change, message):
+    np.save(tmp_path / "inputs.npy", np.zeros((2, 8), np.float32))
+    for number in range(2):
+        Image.new("L", (8, 8)).save(tmp_path / f"{number}.png")
+    assert len(ganpress.Pairs.read(tmp_path).images) == 2
+    change(tmp_path)
+    with pytest.raises(DataError, match=message) as caught:
+        ganpress.Pairs.read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_speedrun_goes_from_digits_to_an_edge_file(tmp_path):
+    command = [sys.executable, str(CHECKOUT / "examples" / "speedrun.py"), "--scale", "0.01", "--out", "made"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (tmp_path / "made" / "generator.onnx").is_file()
+    rows = [line for line in done.stdout.splitlines() if "FID" in line]
+    assert [row.split(",")[0] for row in rows[:2]] == ["teacher", "student"]
+    assert len((CHECKOUT / "examples" / "speedrun.py").read_text().splitlines()) < 120
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -83,6 +136,7 @@ def test_a_teacher_of_pictures_needs_a_folder(teacher):
         (lambda one: ganpress.export(one, "out", target="nowhere"), "nowhere"),
         (lambda one: ganpress.export(one, "out", number_type="int3"), "int3"),
         (lambda _: ganpress.Generator.of(small()), "example"),
+        (lambda one: ganpress.distil(ganpress.Pairs(one.inputs(4), one(one.inputs(4)))), "name the student"),
     ],
 )
 def test_what_is_wrong_is_one_line(teacher, call, message, tmp_path, monkeypatch):

@@ -17,19 +17,22 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganpress.basics.pixel_values import uint8_to_images
 from ganpress.basics.seeding import seeded_initialisation
 from ganpress.compression.record import CompressionRecord
 from ganpress.config.base import parse
 from ganpress.config.training_section import DistillationTraining
 from ganpress.data.prepared.generator_inputs import LatentInputs
+from ganpress.data.raw.image_files import decode, image_names, read_picture_file
 from ganpress.direct.compressing import ROUNDS, Compressed, Edge, compressed, write_edge
 from ganpress.direct.given_inputs import given_inputs, parted, training_inputs
 from ganpress.edge.proven_export import ExportSettings
 from ganpress.edge.targets.target import require_installed
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, DataError
 from ganpress.files.checkpoint import save_model
 from ganpress.imported.importing import ImportRequest, bring_in, in_order
 from ganpress.metrics.fidelity import compare_outputs
@@ -38,6 +41,7 @@ from ganpress.registries import TARGETS
 from ganpress.structure.input_checks import check_generator
 from ganpress.training.distillation import train_student
 from ganpress.training.loop import TrainingRun
+from ganpress.training.teacher_images import GivenPairs
 from models.builders import Blueprint, generator_blueprint
 from models.family import Canvas, latent_of
 from models.imported_generator import ImportedGenerator, groups_from_arguments
@@ -46,6 +50,8 @@ from models.thinning import thin_
 logger = logging.getLogger("ganpress")
 
 IMPORTED = "imported"
+INPUTS = "inputs.npy"
+"""Of a folder of pairs."""
 HALF_LIFE_SHARE = 30
 """Images of a training for each half-life of the averaged weights."""
 LEARNING_RATE = 0.002
@@ -164,8 +170,53 @@ class Generator:
         save_model(Path(path), self.network, self.blueprint)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """What a generator without code has drawn (a service, a diffusion model, a program): a teacher for `distil`."""
+
+    inputs: Tensor
+    """(N, Z) latents or (N, C, H, W) pictures in [-1, 1]."""
+    images: Tensor
+    """(N, C, H, W) in [-1, 1]."""
+
+    @classmethod
+    def read(cls, folder: Path | str) -> "Pairs":
+        """Read a folder that holds `inputs.npy` (N, …), and as many pictures, in the order of their names.
+
+        Raises:
+            DataError: if one of these is missing or damaged, their numbers differ, or the pictures' sizes do.
+        """
+        names = image_names(Path(folder)) if Path(folder).is_dir() else []
+        try:
+            inputs = np.load(Path(folder) / INPUTS, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            words = " ".join(str(error).split())[:120]
+            raise DataError(f"{folder} needs {INPUTS}, the inputs (N, …) of its pictures ({words})") from None
+        if inputs.dtype.kind not in "fiu" or not len(names) == len(inputs) > 0:
+            raise DataError(
+                f"{folder} holds {len(names):,} pictures, and {INPUTS} {len(inputs):,} rows of {inputs.dtype}"
+            )
+        pixels = [decode(read_picture_file(Path(folder) / name), name) for name in names]
+        shapes = {one.shape for one in pixels}
+        if len(shapes) != 1:
+            raise DataError(f"{folder} holds pictures of different sizes: {', '.join(map(str, sorted(shapes)[:3]))}")
+        stacked = np.stack([np.atleast_3d(one).transpose(2, 0, 1) for one in pixels])
+        return cls(torch.from_numpy(inputs.astype(np.float32)), uint8_to_images(torch.from_numpy(stacked)))
+
+    @property
+    def example(self) -> Tensor:
+        """Zeros in the shape of one input (1, …)."""
+        return torch.zeros_like(self.inputs[:1])
+
+    def __call__(self, example: Tensor) -> Tensor:
+        """Zeros in the shape of the images of so many inputs."""
+        return torch.zeros(len(example), *self.images.shape[1:])
+
+    name = "the pairs"
+
+
 def distil(
-    teacher: Generator,
+    teacher: Generator | Pairs,
     student: "int | str | Generator" = 50,
     *,
     data: Path | str | None = None,
@@ -184,7 +235,7 @@ def distil(
     True
 
     Args:
-        teacher: in floats.
+        teacher: in floats; or `Pairs`, what a generator without code has drawn, and then a student by name.
         student: percent of the channels of a generator of yours that stay, which begins with the teacher's weights; or
             `family:spec`; or a generator, of which a copy is trained.
         data: folder of pictures, for a teacher that reads pictures; latents are drawn anew for every step.
@@ -200,18 +251,21 @@ def distil(
     if begun.example.shape != teacher.example.shape or begun(begun.example).shape != teacher(teacher.example).shape:
         raise ConfigError(f"{begun.name} does not read and draw what {teacher.name} does: their shapes differ")
     given = None if data is None else given_inputs(teacher.example, Path(data), seed)[1]
-    if given is None and teacher.example.dim() != 2:
+    if given is None and teacher.example.dim() != 2 and isinstance(teacher, Generator):
         raise ConfigError("the teacher reads pictures: name a folder of those that it was trained on, data=…")
     half_life = max(1, images // HALF_LIFE_SHARE)
     lengths = {"train_images": images, "batch_size": batch_size, "ema_half_life_images": half_life}
     config = parse(lengths | {"learning_rate": learning_rate, "beta1": 0.5}, DistillationTraining, "distil")
-    inputs = LatentInputs(teacher.example.shape[1]) if given is None else training_inputs(given)
-    run = TrainingRun(seed, f"distil {begun.name}")
-    made = train_student(copy.deepcopy(begun.network), copy.deepcopy(teacher.floats), config, run, None, inputs)
+    run, network = TrainingRun(seed, f"distil {begun.name}"), copy.deepcopy(begun.network)
+    if isinstance(teacher, Pairs):
+        made = train_student(network, GivenPairs(teacher.inputs, teacher.images), config, run)
+    else:
+        inputs = LatentInputs(teacher.example.shape[1]) if given is None else training_inputs(given)
+        made = train_student(network, copy.deepcopy(teacher.floats), config, run, None, inputs)
     return replace(begun, network=made.student.to(memory_format=torch.contiguous_format))
 
 
-def _begun(teacher: Generator, student: "int | str | Generator", seed: int) -> Generator:
+def _begun(teacher: Generator | Pairs, student: "int | str | Generator", seed: int) -> Generator:
     """The student before its training."""
     if isinstance(student, Generator):
         return student
@@ -221,6 +275,8 @@ def _begun(teacher: Generator, student: "int | str | Generator", seed: int) -> G
         source = (reads[0], *reads[1:]) if len(reads) == 3 else (0, 0, 0)
         canvas = Canvas(channels, height, width, *source, latent=reads[0])
         return Generator.fresh(student, canvas, seed)
+    if isinstance(teacher, Pairs):
+        raise ConfigError("pairs have no network to take channels of: name the student as family:spec, e.g. wdcgan:4")
     network = copy.deepcopy(teacher.floats)
     if not isinstance(network, ImportedGenerator):
         raise ConfigError(f"{teacher.name} is of a known family: name the student as family:spec, e.g. wdcgan:4")

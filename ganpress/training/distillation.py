@@ -17,7 +17,7 @@ from ganpress.training.gan import CALIBRATION_LATENTS, Adversary
 from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
 from ganpress.training.losses import distillation_loss, joint_loss, length_ratio
 from ganpress.training.schedule import CosineSchedule
-from ganpress.training.teacher_images import TeacherImages
+from ganpress.training.teacher_images import GivenPairs, TeacherImages
 from models.family import latent_of
 
 CALIBRATION_NUMBERS = 2**24
@@ -47,7 +47,7 @@ class Distilled:
 
 def train_student(
     student: nn.Module,
-    teacher: nn.Module,
+    teacher: nn.Module | GivenPairs,
     config: DistillationTraining,
     run: TrainingRun,
     joint: JointTerm | None = None,
@@ -59,7 +59,7 @@ def train_student(
 
     Args:
         student: inputs (N, …) -> images (N, C, H, W).
-        teacher: the same, changed to eval mode, without gradients.
+        teacher: the same, changed to eval mode, without gradients; or what it has drawn, on the student's device.
         config: length, batch and rates.
         run: random streams, checkpoint and progress.
         joint: what the joint loss adds.
@@ -70,7 +70,8 @@ def train_student(
         TrainingDiverged: if a loss is not finite.
     """
     random = run.stream("training")
-    inputs = inputs or LatentInputs(latent_of(student))
+    if inputs is None:
+        inputs = teacher if isinstance(teacher, GivenPairs) else LatentInputs(latent_of(student))
     lessons = TeacherImages(teacher, config, run, random, inputs)
     student.train().to(memory_format=torch.channels_last)
     optimizer = optim.Adam(student.parameters(), config.learning_rate, (config.beta1, 0.999))

@@ -1,5 +1,7 @@
 """What a student learns from: the teacher's images of given inputs, fresh for every step or drawn once."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,20 @@ from ganpress.training.loop import TrainingRun
 from models.family import latent_of
 
 
+@dataclass(frozen=True)
+class GivenPairs:
+    """Inputs, and images of them that somebody else has drawn: a teacher of which nothing else is known."""
+
+    inputs: Tensor
+    """(N, …), what a student reads."""
+    images: Tensor
+    """(N, C, H, W) in [-1, 1]."""
+
+    def random(self, stream: torch.Generator, count: int) -> Tensor:
+        """Return `count` of the inputs, drawn with replacement."""
+        return self.inputs[torch.randint(len(self.inputs), (count,), generator=stream)]
+
+
 class TeacherImages:
     """Inputs, mostly latents, and the teacher's images of them, batch by batch.
 
@@ -21,7 +37,7 @@ class TeacherImages:
     instead of once a step. Otherwise every batch is fresh.
 
     Args:
-        teacher: inputs (N, …) -> images (N, C, H, W); changed to eval mode, without gradients.
+        teacher: inputs (N, …) -> images (N, C, H, W), changed to eval mode, without gradients; or what it has drawn.
         config: batch size, precision, and how many images are kept.
         run: whose seed and label the kept inputs depend on, so that a resumed training sees the same.
         random: the training's own stream, which fresh inputs and the order are drawn from.
@@ -30,16 +46,21 @@ class TeacherImages:
 
     def __init__(
         self,
-        teacher: nn.Module,
+        teacher: nn.Module | GivenPairs,
         config: DistillationTraining,
         run: TrainingRun,
         random: torch.Generator,
         inputs: TrainingInputs | None = None,
     ) -> None:
+        self._config, self._random = config, random
+        self._kept: tuple[Tensor, Tensor] | None = None
+        if isinstance(teacher, GivenPairs):
+            self._kept, self._device = (teacher.inputs, teacher.images), teacher.inputs.device
+            return
         self._teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self._inputs = inputs or LatentInputs(latent_of(teacher))
-        self._config, self._random, self._device = config, random, device_of(teacher)
-        self._kept = None if config.teacher_images is None else self._draw_all(config.teacher_images, run)
+        self._inputs, self._device = inputs or LatentInputs(latent_of(teacher)), device_of(teacher)
+        if config.teacher_images is not None:
+            self._kept = self._draw_all(config.teacher_images, run)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
         """This rank's inputs (N, …) and the teacher's images (N, C, H, W), in float32, on the teacher's device."""
