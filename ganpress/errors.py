@@ -4,6 +4,10 @@
 class GanpressError(Exception):
     """Base of all errors that end in one clear line and exit code 2, never in a traceback."""
 
+    def __str__(self) -> str:
+        """The message as a terminal may show it: names in files may hold characters that it would obey."""
+        return _printable(super().__str__())
+
 
 class ConfigError(GanpressError):
     """A parameter, recipe or command line is wrong."""
@@ -55,5 +59,9 @@ LONGEST_QUOTE = 120
 
 def shown(text: object, longest: int = LONGEST_QUOTE) -> str:
     """A text from a file as a message may repeat it: printable, on one line, not long."""
-    printable = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(text)[: longest + 1])
+    printable = _printable(str(text)[: longest + 1].replace("\n", r"\n"))
     return printable if len(printable) <= longest else f"{printable[:longest]}…"
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)

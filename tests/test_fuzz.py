@@ -1,9 +1,12 @@
 """A short run of the kept fuzzer: the same inputs each time, so that a test that passes says something."""
 
+import zipfile
+
 import pytest
 
 from benchmarks.fuzz.running import run_target
 from benchmarks.fuzz.targets import TARGETS_BY_NAME
+from ganpress.errors import DataError
 
 LONG = ("openvino", "executorch", "mnn", "ncnn", "coreml")
 """Their packages may be absent, and writing the first file takes seconds; `python -m benchmarks.fuzz` runs them."""
@@ -16,3 +19,14 @@ def test_readers_take_changed_files_or_refuse_them_in_one_line(tmp_path, capsys,
     assert counts.inputs == 12
     assert counts.refused > 0 or name == "lines"  # a line that cannot be read is measured again
     assert counts.accepted > 0  # the first input is an honest file
+
+
+def test_names_in_an_archive_reach_no_terminal_as_they_are(tmp_path):
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("train/a/1.png", "test/a/2.png", "\x1b[2J\u00a0rain/a/3.png"):
+            archive.writestr(name, b"no picture")
+    with pytest.raises(DataError, match="lie outside the split folders") as caught:
+        TARGETS_BY_NAME["zip"].read(path)
+    assert r"\x1b[2J\xa0rain" in str(caught.value)
+    assert str(caught.value).isprintable()
