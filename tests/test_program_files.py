@@ -156,6 +156,36 @@ def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch):
         assert "\n" not in str(caught.value), name
 
 
+BOMBS = {
+    "filled": [helper.make_node("ConstantOfShape", ["n"], ["c"]), helper.make_node("ReduceSum", ["c"], ["s"])],
+    "tiled": [helper.make_node("Tile", ["x", "m"], ["c"]), helper.make_node("ReduceSum", ["c"], ["s"])],
+    "padded": [helper.make_node("Pad", ["x", "p"], ["c"]), helper.make_node("ReduceSum", ["c"], ["s"])],
+}
+"""A few bytes that ask for terabytes."""
+
+
+@pytest.mark.parametrize("kind", sorted(BOMBS))
+def test_a_file_that_asks_for_more_than_memory_is_refused_before_it_gets_any(tmp_path, kind):
+    huge = 2**40
+    numbers = {"n": [huge], "m": [1, huge], "p": [0, 0, 0, huge]}
+    weights = [helper.make_tensor(name, TensorProto.INT64, (len(one),), one) for name, one in numbers.items()]
+    onnx.save(graph(*BOMBS[kind], helper.make_node("Add", ["x", "s"], ["y"]), weights=weights), tmp_path / "g.onnx")
+    with pytest.raises(ConfigError, match="numbers, of which 134,217,728 are allowed|cannot be translated"):
+        read_program(tmp_path / "g.onnx")
+
+
+class Huge(nn.Module):
+    def forward(self, z):
+        return z + torch.zeros(2**20, 2**20).sum()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_that_asks_for_more_than_memory_is_refused(tmp_path):
+    torch.export.save(torch.export.export(Huge(), (torch.zeros(1, 4),)), tmp_path / "g.pt2")
+    with pytest.raises(ConfigError, match="makes 1,099,511,627,776 numbers"):
+        read_program(tmp_path / "g.pt2")
+
+
 def test_a_translation_that_computes_something_else_is_not_used(tmp_path, monkeypatch):
     onnx.save(graph(helper.make_node("Relu", ["x"], ["y"])), tmp_path / "g.onnx")
     assert read_program(tmp_path / "g.onnx")[1] == (1, 4)

@@ -33,6 +33,7 @@ from ganpress.files.array_files import read_arrays
 from ganpress.files.checkpoint import load_model, read_model_file, save_model
 from ganpress.files.frames import decode_frames, frame_of, read_content
 from ganpress.imported import import_card as imports
+from ganpress.imported.program_files import read_program
 from ganpress.imported.weight_keys import read_state
 from ganpress.metrics.judges.feature_networks import load_judge
 from ganpress.registries import TARGETS
@@ -314,6 +315,13 @@ def _idx_gz(folder: Path) -> list[bytes]:
     return [gzip.compress(one) for one in _idx(folder)]
 
 
+def _read_program(path: Path) -> None:
+    network, shape = read_program(path)
+    assert shape is not None
+    with torch.no_grad():
+        network(torch.zeros(shape))
+
+
 def _read_import_card(path: Path) -> object:
     return imports.read_card(path.parents[2], "n")
 
@@ -331,6 +339,7 @@ TARGETS_BY_NAME: dict[str, Target] = {
     "checkpoint": Target("c.pt", _checkpoint, _resume, _torch_values),
     "packed": Target("g.ganpack", _packed, load_packed, _packed_values),
     "frame": Target("generator.onnx.zst", _onnx_frames, read_content),
+    "program": Target("generator.onnx", _onnx, _read_program),
     "onnx": Target("generator.onnx", _onnx, _open_edge("onnx")),
     "openvino": Target("generator.xml", _exported("openvino"), _open_edge("openvino")),
     "executorch": Target("generator.pte", _exported("executorch"), _open_edge("executorch")),

@@ -1,6 +1,7 @@
 """ONNX files as networks of layers: operators are translated one by one, and the result is held against ONNX Runtime.
 
-Each value is known twice: as a node of the network that is written, and as what it is for an example of `BATCH` inputs.
+Each value is known twice: as a node of the network that is written, and as what it is for an example of `BATCH` inputs,
+of which only shapes are computed; what does not depend on the input is computed, within `MOST_VALUES`.
 Shapes that the graph computes from its input are numbers in the example, so that they are folded; a first number that
 is the batch is read from the input again. What one operator means: https://onnx.ai/onnx/operators.
 """
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from ganpress.errors import CheckpointError, ConfigError, shown
@@ -28,6 +30,8 @@ from ganpress.imported.graph_layers import (
     prelu,
 )
 
+MOST_VALUES = 2**27
+"""Numbers in one result of one sample; half a gigabyte. A file of a few bytes may ask for any."""
 BATCH = 7
 """Inputs of the example; a number that hardly stands in a shape for another reason."""
 RELATIVE_TOLERANCE = 1e-3
@@ -41,6 +45,7 @@ class Value:
     """A result of the graph."""
 
     example: Tensor
+    """On the meta device where it depends on the input."""
     node: fx.Node | None = None
     """None where it does not depend on the input."""
     name: str = ""
@@ -113,7 +118,7 @@ class _Translation:
     def __init__(self, path: Path, name: str, shape: torch.Size) -> None:
         self._path, self._built = path, GraphBuilder()
         self._input = self._built.input("x")
-        self._values: dict[str, Value] = {name: Value(torch.zeros(shape), self._input)}
+        self._values: dict[str, Value] = {name: Value(torch.zeros(shape, device="meta"), self._input)}
         self._constants: dict[str, fx.Node] = {}
         self._operator = ""
 
@@ -165,9 +170,11 @@ class _Translation:
 
     def call(self, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Value:
         """A function of values and plain arguments; of constants alone it is computed now."""
-        example = function(*map(_example, args), **{name: _example(one) for name, one in kwargs.items()})
+        with torch.device("meta"):
+            example = function(*map(_shape_alone, args), **{name: _shape_alone(one) for name, one in kwargs.items()})
+        self._check_size(example)
         if not any(isinstance(one, Value) and not one.is_constant for one in _flat([*args, *kwargs.values()])):
-            return Value(example)
+            return Value(function(*map(_example, args), **{name: _example(one) for name, one in kwargs.items()}))
         nodes = [self._node(one) for one in args]
         return Value(
             example, self._built.call(function, *nodes, **{name: self._node(one) for name, one in kwargs.items()})
@@ -177,7 +184,16 @@ class _Translation:
         """A layer that reads a value."""
         assert x.node is not None
         stem = name.rpartition(".")[0] or name or type(made).__name__.lower()
-        return Value(made(x.example), self._built.layer(stem, made, x.node))
+        tensors = {key: one.to("meta") for key, one in (*made.named_parameters(), *made.named_buffers())}
+        example = functional_call(made, tensors, (x.example,))
+        self._check_size(example)
+        return Value(example, self._built.layer(stem, made, x.node))
+
+    def _check_size(self, example: Tensor) -> None:
+        """Refuse a result that would not fit into memory."""
+        samples = BATCH if example.dim() and example.shape[0] == BATCH else 1
+        if example.numel() // samples > MOST_VALUES:
+            raise self.refused(f"makes {example.numel() // samples:,} numbers, of which {MOST_VALUES:,} are allowed")
 
     def shape(self, numbers: list[int], static: bool = True) -> list[Any]:
         """Numbers of a shape, the batch read from the input; with `static` a first 1 counts as the batch, too."""
@@ -203,6 +219,14 @@ class _Translation:
 
 def _flat(values: list[Any]) -> list[Any]:
     return [one for value in values for one in (_flat(list(value)) if isinstance(value, list | tuple) else [value])]
+
+
+def _shape_alone(value: Any) -> Any:
+    """What a function is told where only shapes are computed."""
+    if isinstance(value, list | tuple):
+        return [_shape_alone(one) for one in value]
+    made = _example(value)
+    return made.to("meta") if isinstance(made, Tensor) else made
 
 
 def _example(value: Any) -> Any:
@@ -378,12 +402,11 @@ def _constant(_of: _Translation, _inputs: list[Any], attributes: dict[str, Any])
 def _constant_of_shape(of: _Translation, inputs: list[Any], attributes: dict[str, Any]) -> Value:
     value = attributes.get("value", torch.zeros(1))
     numbers = _numbers(inputs[0])
-    made = value.reshape(1) * torch.ones(numbers, dtype=value.dtype)
-    return of.call(_filled_like, of.shape(numbers, static=False), made[:1]) if BATCH in numbers[:1] else Value(made)
+    return of.call(_filled_like, of.shape(numbers, static=False), Value(value.reshape(1)))
 
 
 def _filled_like(shape: list[int], one: Tensor) -> Tensor:
-    return one.expand(shape)
+    return one.expand(shape).clone()
 
 
 def _shape(_of: _Translation, inputs: list[Any], attributes: dict[str, Any]) -> Value:
@@ -430,7 +453,7 @@ def _gather(of: _Translation, inputs: list[Any], attributes: dict[str, Any]) -> 
 def _taken(x: Tensor, axis: int, places: Any) -> Tensor:
     if isinstance(places, int):
         return x.select(axis, places)
-    index = torch.tensor(places)
+    index = torch.tensor(places, device=x.device)
     taken = x.index_select(axis, index.flatten() % x.shape[axis])
     return taken.reshape(*x.shape[:axis], *index.shape, *x.shape[axis:][1:])
 

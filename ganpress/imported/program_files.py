@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.func import functional_call
 from torch.nn import functional
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganpress.errors import CheckpointError, ConfigError, shown
 from ganpress.imported.graph_layers import (
@@ -23,7 +26,7 @@ from ganpress.imported.graph_layers import (
     instance_norm,
     prelu,
 )
-from ganpress.imported.onnx_networks import read_onnx
+from ganpress.imported.onnx_networks import MOST_VALUES, read_onnx
 from ganpress.metrics.judges.exported_programs import check_exported
 
 PROGRAM_SUFFIXES = frozenset({".pt2", ".onnx"})
@@ -66,7 +69,37 @@ def _read_exported(path: Path) -> tuple[nn.Module, tuple[int, ...] | None]:
     value = inputs[0].meta.get("val")
     shape = None if value is None else (1, *(int(one) if isinstance(one, int) else 0 for one in value.shape[1:]))
     network = _ExportedGraph(graph, path).network()
-    return network, None if shape is None or 0 in shape else shape
+    known = None if shape is None or 0 in shape else shape
+    if known is not None:
+        _check_sizes(network, known, path)
+    return network, known
+
+
+class _Sizes(TorchDispatchMode):
+    """Notes the largest result of whatever runs inside."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for one in pytree.tree_leaves(made):
+            if isinstance(one, Tensor):
+                self.largest = max(self.largest, one.numel())
+        return made
+
+
+def _check_sizes(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
+    """Refuse a program that would make more numbers than memory holds: a file of a few bytes may ask for any."""
+    tensors = {key: one.to("meta") for key, one in (*network.named_parameters(), *network.named_buffers())}
+    try:
+        with torch.no_grad(), torch.device("meta"), _Sizes() as sizes:
+            functional_call(network, tensors, (torch.zeros(shape),))
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be run on an input of {shape}: {shown(error, 160)}") from None
+    if sizes.largest > MOST_VALUES:
+        raise ConfigError(
+            f"{path} makes {sizes.largest:,} numbers in one of its results, of which {MOST_VALUES:,} are allowed"
+        )
 
 
 class _ExportedGraph:
