@@ -75,7 +75,7 @@ def _read_exported(path: Path) -> tuple[nn.Module, tuple[int, ...] | None]:
     return network, known
 
 
-class _Sizes(TorchDispatchMode):
+class _Sizes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the largest result of whatever runs inside."""
 
     largest = 0
@@ -92,7 +92,7 @@ def _check_sizes(network: nn.Module, shape: tuple[int, ...], path: Path) -> None
     """Refuse a program that would make more numbers than memory holds: a file of a few bytes may ask for any."""
     tensors = {key: one.to("meta") for key, one in (*network.named_parameters(), *network.named_buffers())}
     try:
-        with torch.no_grad(), torch.device("meta"), _Sizes() as sizes:
+        with torch.no_grad(), torch.device("meta"), _Sizes() as sizes:  # type: ignore[no-untyped-call]
             functional_call(network, tensors, (torch.zeros(shape),))
     except Exception as error:
         raise ConfigError(f"{path} cannot be run on an input of {shape}: {shown(error, 160)}") from None
