@@ -11,7 +11,7 @@ from pathlib import Path
 from ganpress.basics.whole_files import write_whole
 from ganpress.executed_code.modules import CACHE, Modules
 from ganpress.executed_code.reach import Reach, Reached
-from ganpress.executed_code.stages import CODE_FOLDER, CodeStage, read_stages
+from ganpress.executed_code.stages import CODE_FOLDER, CodeStage, read_stages, starts_installed
 
 DIGESTS = Path(".ganpress") / "executed-digests.json"
 _FOLLOWING = threading.RLock()
@@ -168,11 +168,13 @@ def changed_files(before: str, after: str) -> list[str]:
 
 
 def source_root(root: Path) -> Path:
-    """The folder whose code a stage executes at `root`: a clone's own, or where this package is installed."""
-    here = Path(__file__).resolve()
-    home = here.parents[2]
-    # A user's project may hold a package `tasks` of its own; only a clone holds this very file.
-    return root if (root / here.relative_to(home)).is_file() else home
+    """The folder whose code a stage executes at `root`: its own, or where this package is installed.
+
+    `python -m tasks.X` finds the package of the working directory first. `python -P`, which starts the stages of a
+    user's project, does not look there, so that a package `tasks` of the user's own is nobody's code.
+    """
+    own = (root / "tasks" / "__init__.py").is_file() and not starts_installed(root)
+    return root if own else Path(__file__).resolve().parents[2]
 
 
 def _folder(root: Path) -> Path:

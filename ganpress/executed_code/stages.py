@@ -14,6 +14,7 @@ from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read
 CODE_STAGE = "code"
 CODE_FOLDER = "artifacts/code"
 _COMMAND = re.compile(r"python(?: -P)? -m (tasks\.\w+)")
+_INSTALLED = re.compile(r"^\s*cmd: python -P -m tasks\.\w", re.MULTILINE)
 _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
 
@@ -38,6 +39,12 @@ class CodeStage:
         """Whether the other one reads anything that this one writes."""
         own = f"{self.folder}/"
         return any(own.startswith(f"{path}/") or path.startswith(own) for path in other.reads)
+
+
+def starts_installed(root: Path) -> bool:
+    """Whether the commands of dvc.yaml start the installed package whatever the working directory holds."""
+    path = root / "dvc.yaml"
+    return path.is_file() and _INSTALLED.search(read_text(path, MAX_BYTES_OF_DVC)) is not None
 
 
 def read_stages(root: Path) -> list[CodeStage]:
