@@ -84,9 +84,10 @@ def _dependencies(root: Path) -> list[str]:
     """What a clone's pyproject.toml says, or the installed package where the project is a user's own."""
     import tomllib
 
-    if (root / "flows" / "checkup.py").is_file():
-        declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-        return list(declared)
+    place = root / "pyproject.toml"
+    declared = tomllib.loads(place.read_text(encoding="utf-8")).get("project", {}) if place.is_file() else {}
+    if declared.get("name") == "ganpress":
+        return list(declared["dependencies"])
     return [one for one in metadata.requires("ganpress") or () if "extra ==" not in one]
 
 

@@ -89,6 +89,7 @@ def litter(folder: Path) -> None:
         (folder / name / "__init__.py").write_text(BREAKS)
 
 
+@pytest.mark.slow  # a minute of CPU: the package is built, installed, and runs a dozen processes
 def test_a_project_works_without_a_clone_whatever_the_users_modules_are_called(installed, pictures, tmp_path):
     (tmp_path / "gen.py").write_text(DCGAN)
     said = installed.run(

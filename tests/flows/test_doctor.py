@@ -24,7 +24,9 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "ganpress/work.py").write_text("")
     stage = {"cmd": "python -m tasks.one", "deps": ["tasks/one.py"], "outs": ["artifacts/one"]}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": stage}}))
-    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["numpy>=2", "typer<0.1", "no-such-thing"]\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "ganpress"\ndependencies = ["numpy>=2", "typer<0.1", "no-such-thing"]\n'
+    )
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
