@@ -75,6 +75,7 @@ def test_each_number_type_is_smaller_and_near(resnet, tmp_path):
     assert sizes["palette6"] < 0.85 * sizes["int8_weights"]
 
 
+@pytest.mark.slow  # coremltools is started twice
 def test_the_same_generator_gives_the_same_bytes(trained_like, tmp_path):
     """coremltools notes the day, and draws random numbers."""
     z = torch.randn(2, 100, generator=torch.Generator().manual_seed(0))

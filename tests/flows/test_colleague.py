@@ -32,6 +32,7 @@ def colleague(pushed, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("prefect_api")
+@pytest.mark.slow  # a chain, a remote and two clones
 def test_pulls_and_executes_nothing(pushed, colleague):
     colleague.dvc("pull", "--quiet")
     assert set(colleague.run().values()) == {"Cached"}
@@ -42,6 +43,7 @@ def test_pulls_and_executes_nothing(pushed, colleague):
 
 
 @pytest.mark.usefixtures("prefect_api")
+@pytest.mark.slow
 def test_what_somebody_ran_with_other_parameters_comes_out_of_the_run_cache(pushed, colleague):
     pushed.edit("params.yaml", "images: 1000\n\nstudent", "images: 900\n\nstudent")
     pushed.dvc("repro", "--quiet")
