@@ -49,6 +49,7 @@ def environment(root: Path) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow' / 'tracking.db'}",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "GANPRESS_CHECKPOINTS": str(root / ".ganpress" / "checkpoints"),
+        "GANPRESS_TOOLS": str(root / ".ganpress" / "tools"),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from flows.environment import WORKTREES, main_root
 from ganpress.errors import DataError, ServiceUnavailable, shown
 from ganpress.files.dvc_files import dvc_md5
-from ganpress.files.dvc_lineage import LockedChain, Place
+from ganpress.files.dvc_lineage import LockedChain, Place, overlap
 from ganpress.files.plain_values import read_json
 
 logger = logging.getLogger("ganpress")
@@ -18,7 +18,7 @@ class Step:
     """One stage on the way, or something that no stage made."""
 
     stage: str | None
-    """None of what the project began with: its data, an imported generator."""
+    """None for what the project began with: its data, or an imported generator."""
     made: str
     """Its main file."""
     md5: str
@@ -38,7 +38,7 @@ class Answer:
     """Where the project keeps this content."""
     steps: list[Step]
     notes: list[str]
-    """What is not as it should be."""
+    """Sentences about what is not as it should be."""
 
 
 def lineage_of(root: Path, path: Path) -> Answer:
@@ -112,10 +112,7 @@ def _answer(chain: LockedChain, place: Place, path: Path, md5: str, found_in: st
     names = {stage.name for stage in way}
     made = [out.path for stage in way for out in stage.makes]
     begun = {
-        read.path: read.md5
-        for stage in way
-        for read in stage.reads
-        if not any(_lies_in(out, read.path) or _lies_in(read.path, out) for out in made)
+        read.path: read.md5 for stage in way for read in stage.reads if not any(overlap(out, read.path) for out in made)
     }
     steps = [Step(None, name, digest) for name, digest in begun.items()]
     for stage in way:
@@ -134,17 +131,13 @@ def _answer(chain: LockedChain, place: Place, path: Path, md5: str, found_in: st
     return Answer(str(path), md5, found_in, place.stage, place.path, steps, notes)
 
 
-def _lies_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
-
-
 def _is_main(path: str) -> bool:
     name = path.rpartition("/")[2]
     return name.startswith("generator.") or name.endswith(".safetensors") or "." not in name
 
 
 def _by_card(chains: list[LockedChain], path: Path, md5: str, main: Path) -> Answer | None:
-    """What the card beside an edge file tells, and from its generator on what a lock does.
+    """Answer from the card beside an edge file, and from a lock for what came before its generator.
 
     Raises:
         DataError: if the card is that of another file.
@@ -175,7 +168,7 @@ def _by_card(chains: list[LockedChain], path: Path, md5: str, main: Path) -> Ans
 
 
 def _by_store(root: Path, path: Path, md5: str) -> Answer | None:
-    """What MLflow's store remembers of a file that no lock holds any more, or that a colleague made."""
+    """Answer from MLflow's store, for a file that no lock holds any more or that a colleague made."""
     from ganpress.tracking.known_files import known_file
     from ganpress.tracking.recorders import tracking_mode
 

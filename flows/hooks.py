@@ -1,4 +1,4 @@
-"""What is told when a run ends: a command of the operator's, or an http(s) address that gets a POST.
+"""Hooks: who is told when a run ends, which is a command of the operator's or an http(s) address that gets a POST.
 
 Nothing of a run becomes part of a command: its text is JSON on standard input (or the body of the POST), because the
 message of a failure may hold whatever a file or a stranger's package wrote. A hook that fails or hangs is one line, and
@@ -27,7 +27,7 @@ from flows.prefect_secret import SERVER_VARIABLE, VARIABLE
 from ganpress.errors import ConfigError, GanpressError, shown
 
 FAILURE, SUCCESS = "GANPRESS_ON_FAILURE", "GANPRESS_ON_SUCCESS"
-"""Variables that say the same as the options, also to runs that a server or a worker starts."""
+"""Variables in place of the options; runs that a server or a worker starts read them, too."""
 LIMIT_S = 30.0
 """A hook that takes longer is stopped."""
 MAX_HOOK = 4096
@@ -65,7 +65,7 @@ OnSuccess = Annotated[
         "--on-success",
         envvar=SUCCESS,
         show_envvar=False,
-        help="The same of a run that ended well.",
+        help="Command, or http(s) address, that is told of a run that ended well.",
         callback=check_hook,
     ),
 ]
@@ -78,7 +78,7 @@ class Ending:
     project: Path
     recipe: str | None
     message: str | None = None
-    """What failed, in one line; None of a run that ended well."""
+    """What failed, in one line; None where the run ended well."""
     flow_run_id: str | None = None
 
     @property
@@ -117,7 +117,7 @@ def tell(hook: str, ending: Ending) -> str | None:
 
 @contextmanager
 def telling(project: Path, recipe: str | None, on_failure: str | None, on_success: str | None) -> Iterator[None]:
-    """Tell the hook of each ending after the block; what the block raises goes on. An interruption is told nobody."""
+    """Tell the hook how the block ended, and raise again what the block raised. Nobody is told of an interruption."""
     try:
         yield
     except typer.Exit:  # interrupted
@@ -132,7 +132,7 @@ def telling(project: Path, recipe: str | None, on_failure: str | None, on_succes
 
 
 def tell_as_told_by_environment(ending: Ending, environment: Mapping[str, str] = os.environ) -> None:
-    """The same for a run that a server or a worker started: variables of its process name the hooks."""
+    """Tell the hook of a run that a server or a worker started; variables of its process name the hooks."""
     _tell_and_say(environment.get(SUCCESS if ending.message is None else FAILURE), ending)
 
 
@@ -173,7 +173,7 @@ def _run(command: str, content: bytes, ending: Ending) -> str | None:
 
 
 def _post(address: str, content: bytes) -> str | None:
-    """POST the content; in a thread, because a server that sends a byte now and then would keep a socket for ever."""
+    """POST the content in a thread, because a server that sends a byte now and then would hold a socket for ever."""
     import urllib.error
     import urllib.request
 
@@ -196,5 +196,5 @@ def _post(address: str, content: bytes) -> str | None:
 
 
 def _host(address: str) -> str:
-    """The host alone: what stands around it may be a secret."""
+    """Return the host alone, because the rest of an address may be a secret."""
     return urlsplit(address).hostname or "the address"

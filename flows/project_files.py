@@ -34,11 +34,11 @@ OWN = {
     ".ci/run": "ci_run",
     ".github/workflows/ganpress.yml": "workflow.yml",
 }
-"""Files of a project alone -> their templates."""
+"""File that only a user's project has -> its template."""
 DVC_IGNORES = "/config.local\n/tmp\n/cache\n"
 """What `dvc init` writes into .dvc/.gitignore."""
 IDENTITY = ("-c", "user.name=ganpress init", "-c", "user.email=ganpress@localhost")
-"""Who makes the first commit where git knows no user."""
+"""Author of the first commit where git has no user configured."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def project_files() -> dict[str, str]:
 
 
 def installed() -> str:
-    """The version of ganpress that runs."""
+    """Return the version of ganpress that is installed."""
     return version("ganpress")
 
 
@@ -110,7 +110,7 @@ def make_project(folder: Path) -> bool:
 
 
 def commit(folder: Path, message: str, *paths: str) -> None:
-    """Commit files of a project, as whoever git knows.
+    """Commit files of a project in the name of the user that git is configured with.
 
     Raises:
         ConfigError: with git's own line.

@@ -9,24 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganpress.direct.compressing import Compressed as Compressed
-    from ganpress.direct.compressing import compress as compress
-    from ganpress.direct.generator import Generator as Generator
-    from ganpress.direct.generator import Pairs as Pairs
-    from ganpress.direct.generator import distil as distil
-    from ganpress.direct.generator import evaluate as evaluate
-    from ganpress.direct.generator import export as export
-    from ganpress.direct.generator import quantize as quantize
+    from ganpress.direct.library import Compressed as Compressed
+    from ganpress.direct.library import Generator as Generator
+    from ganpress.direct.library import Pairs as Pairs
+    from ganpress.direct.library import compress as compress
+    from ganpress.direct.library import distil as distil
+    from ganpress.direct.library import evaluate as evaluate
+    from ganpress.direct.library import export as export
+    from ganpress.direct.library import quantize as quantize
 
 __all__ = ["Compressed", "Generator", "Pairs", "compress", "distil", "evaluate", "export", "quantize"]
-_OF_COMPRESSING = ("Compressed", "compress")
+HOME = "ganpress.direct"
+"""The package of this surface. It is joined with the module's name when it is asked for: the digests of code follow
+dotted names that stand as one text, and would count it for every stage."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'ganpress' has no attribute '{name}'")
-    home = "compressing" if name in _OF_COMPRESSING else "generator"
-    return getattr(import_module(f"ganpress.direct.{home}"), name)
+    return getattr(import_module(f"{HOME}.library"), name)
 
 
 def __dir__() -> list[str]:

@@ -189,9 +189,9 @@ def test_a_program_that_asks_for_more_than_memory_is_refused(tmp_path):
 def test_a_translation_that_computes_something_else_is_not_used(tmp_path, monkeypatch):
     onnx.save(graph(helper.make_node("Relu", ["x"], ["y"])), tmp_path / "g.onnx")
     assert read_program(tmp_path / "g.onnx")[1] == (1, 4)
-    from ganpress.imported import onnx_networks
+    from ganpress.imported.onnx_operators import OPERATORS
 
-    monkeypatch.setitem(onnx_networks.OPERATORS, "Relu", onnx_networks.OPERATORS["Tanh"])
+    monkeypatch.setitem(OPERATORS, "Relu", OPERATORS["Tanh"])
     with pytest.raises(ConfigError, match="does not compute what ONNX Runtime does"):
         read_program(tmp_path / "g.onnx")
 
@@ -200,7 +200,7 @@ def test_a_program_that_would_run_code_is_refused_and_projects_ask_for_code(tmp_
     def refuse(path):
         raise CheckpointError(f"{path} holds code")
 
-    monkeypatch.setattr(program_files, "check_exported", refuse)
+    monkeypatch.setattr(program_files, "load_exported", refuse)
     (tmp_path / "g.pt2").write_bytes(b"PK")
     with pytest.raises(CheckpointError, match="holds code"):
         read_program(tmp_path / "g.pt2")

@@ -19,7 +19,9 @@ from pydantic.fields import FieldInfo
 
 LIBRARY = (
     "ganpress.direct.generator",
+    "ganpress.direct.library",
     "ganpress.direct.compressing",
+    "ganpress.direct.edge_folder",
     "ganpress.applied.exported_on_pictures",
     "ganpress.training.distillation",
     "ganpress.training.feature_distillation",

@@ -23,7 +23,7 @@ from flows.commands.import_ import (
 from flows.options import one_line
 
 if TYPE_CHECKING:
-    from ganpress.direct.compressing import Compressed
+    from ganpress.direct.edge_folder import Compressed
 
 
 def compress(

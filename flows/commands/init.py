@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_DATA = "digits"
 """Scans that come with a dependency, so that a project without data of its own can run."""
 SHARE_OF_PARAMETERS = 0.4
-"""Of an imported generator's parameters: the budget of the search that a new project begins with."""
+"""Share of an imported generator's parameters that the search of a new project may use."""
 
 
 def init(
@@ -147,7 +147,7 @@ def _commit_settings() -> None:
 
 
 def _seen_from(start: Path, source: str) -> str:
-    """Make a relative place in a source mean what it meant where the command was given."""
+    """Resolve a relative path in a source against the folder where the command was given."""
     from ganpress.data.raw.dataset_card import with_place
 
     return with_place(source, lambda place: str((start / Path(place).expanduser()).resolve()))

@@ -22,7 +22,7 @@ def lineage(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Tell the way from the data to a file, found by its digest in dvc.lock, its card or MLflow's store."""
+    """Show what a file was made from, back to the data; dvc.lock, its card or MLflow's store know it by its digest."""
     from flows.environment import export_environment, find_root, main_root
     from flows.file_lineage import lineage_of
 

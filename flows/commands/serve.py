@@ -126,7 +126,7 @@ def _schedule(cron: str | None, interval: float | None) -> Any:
 
 
 def _interrupt(*_: object) -> None:
-    """Let a request to end be what Ctrl-C is."""
+    """Treat SIGTERM as Ctrl-C."""
     import signal
 
     signal.raise_signal(signal.SIGINT)

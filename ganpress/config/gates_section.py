@@ -15,12 +15,12 @@ class GatesConfig(Section):
     min_student_share: Share | None = None
     """Smallest share of the teacher's score that students and the sub-generator keep, by the metric that decides."""
     min_shipped_share: Share | None = None
-    """The same of the edge file to ship."""
+    """Smallest share of the teacher's score that the edge file to ship keeps, by the same metric."""
     min_file_share: Share | None = None
     """Smallest share of its generator's score that every edge file keeps, by the metric that decides."""
     min_class_share: Share | None = None
-    """Smallest share of an even part that every class has among the pictures of each edge file, as a `classifier` judge
-    sees them; 0.01 finds a class that is no longer drawn."""
+    """Smallest share of its even part that each class has among the pictures of every edge file, as a `classifier`
+    judge sees them; 0.01 finds a class that is no longer drawn."""
     max_latency_ms: Milliseconds | None = None
     """Longest median time of one picture in the edge file to ship, on one core of the machine that evaluates."""
     champion: Literal["warn", "fail"] | None = None

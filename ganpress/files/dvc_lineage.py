@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ganpress.files.dvc_files import FOLDER, cached_copy, dvc_md5, read_lock
@@ -38,7 +38,7 @@ class Place:
     """Folder of the dvc.lock."""
     stage: str
     path: str
-    """Of the file below the root."""
+    """Path of the file below the root."""
 
 
 class LockedChain:
@@ -109,12 +109,7 @@ class LockedChain:
 
     def makers(self, path: str) -> list[str]:
         """Stages that made a path, or anything below it."""
-        wanted = PurePosixPath(path)
-        return [
-            stage.name
-            for stage in self.stages.values()
-            if any(_overlap(wanted, PurePosixPath(out.path)) for out in stage.makes)
-        ]
+        return [stage.name for stage in self.stages.values() if any(overlap(path, out.path) for out in stage.makes)]
 
     def broken(self, way: list[LockedStage]) -> list[str]:
         """Paths that a stage of the way read with other content than their maker made, by the lock's own digests."""
@@ -122,8 +117,9 @@ class LockedChain:
         return sorted({read.path for stage in way for read in stage.reads if made.get(read.path, read.md5) != read.md5})
 
 
-def _overlap(one: PurePosixPath, other: PurePosixPath) -> bool:
-    return one == other or one in other.parents or other in one.parents
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _stage(name: str, entry: Mapping[str, Any]) -> LockedStage:

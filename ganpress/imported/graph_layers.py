@@ -14,38 +14,38 @@ NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]+")
 
 
 class GraphBuilder:
-    """Writes a network node by node."""
+    """Builds a network of layers, node by node."""
 
     def __init__(self) -> None:
         self.root, self.graph = nn.Module(), fx.Graph()
         self._names: set[str] = set()
 
     def input(self, name: str) -> fx.Node:
-        """Something that the network reads."""
+        """Add an input of the network."""
         return self.graph.placeholder(self._unused(name))
 
     def constant(self, name: str, value: Tensor) -> fx.Node:
-        """A tensor that is no weight of a layer."""
+        """Add a tensor that is no weight of a layer."""
         own = self._unused(name)
         self.root.register_buffer(own, value.detach().clone())
         return self.graph.get_attr(own)
 
     def layer(self, name: str, layer: nn.Module, x: fx.Node) -> fx.Node:
-        """A layer that reads what `x` is."""
+        """Add a layer that reads `x`."""
         own = self._unused(name)
         self.root.add_module(own, layer)
         return self.graph.call_module(own, (x,))
 
     def call(self, function: Any, *args: Any, **kwargs: Any) -> fx.Node:
-        """Any function of tensors."""
+        """Add a call of any function."""
         return self.graph.call_function(function, args, kwargs)
 
     def method(self, name: str, x: fx.Node, *args: Any, **kwargs: Any) -> fx.Node:
-        """A method of a tensor."""
+        """Add a call of a method of `x`."""
         return self.graph.call_method(name, (x, *args), kwargs)
 
     def finish(self, result: Any) -> nn.Module:
-        """The network, in eval mode; what nothing reads is left out."""
+        """Return the network in eval mode, without what nothing reads."""
         self.graph.output(result)
         made = fx.GraphModule(self.root, self.graph)
         made.graph.eliminate_dead_code()

@@ -26,12 +26,13 @@ from ganpress.imported.graph_layers import (
     instance_norm,
     prelu,
 )
-from ganpress.imported.onnx_networks import MOST_VALUES, read_onnx
-from ganpress.metrics.judges.exported_programs import check_exported
+from ganpress.imported.onnx_networks import read_onnx
+from ganpress.imported.onnx_translation import MOST_VALUES
+from ganpress.metrics.judges.exported_programs import load_exported
 
 PROGRAM_SUFFIXES = frozenset({".pt2", ".onnx"})
 SHAPED = frozenset({"view", "reshape", "expand", "_unsafe_view"})
-"""Functions that are told a shape, in which an exported program may hold the batch as a number."""
+"""Functions that take a shape, in which an exported program may hold the batch as a number."""
 IGNORED = frozenset({"_guards_fn", "_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size"})
 
 
@@ -56,12 +57,7 @@ def read_program(path: Path) -> tuple[nn.Module, tuple[int, ...] | None]:
 
 
 def _read_exported(path: Path) -> tuple[nn.Module, tuple[int, ...] | None]:
-    check_exported(path)
-    try:
-        program = torch.export.load(path)
-        graph = program.module()
-    except Exception as error:
-        raise CheckpointError(f"{path} is a .pt2 program that cannot be read ({shown(error, 120)})") from None
+    graph = load_exported(path).module()
     assert isinstance(graph, fx.GraphModule)
     inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:
@@ -76,7 +72,7 @@ def _read_exported(path: Path) -> tuple[nn.Module, tuple[int, ...] | None]:
 
 
 class _Sizes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the largest result of whatever runs inside."""
+    """Records the size of the largest tensor that is made while it is active."""
 
     largest = 0
 
@@ -172,17 +168,17 @@ class _ExportedGraph:
         return value
 
     def weight(self, node: Any, place: int) -> Tensor | None:
-        """The tensor that an argument names; None for None."""
+        """Return the tensor of the file that an argument is; None where it is none."""
         value = node.args[place] if len(node.args) > place else None
         return self._tensors.get(value) if isinstance(value, fx.Node) else None
 
     def is_weight(self, node: Any, place: int) -> bool:
-        """Whether an argument is a tensor of the file, or none."""
+        """Whether an argument is a tensor of the file, or left out."""
         value = node.args[place] if len(node.args) > place else None
         return value is None or value in self._tensors
 
     def add(self, node: Any, place: int, layer: nn.Module) -> Any:
-        """A layer named by the weight at a place, or by its node."""
+        """Add a layer, named by the weight at a place of the arguments, or by its node."""
         value = node.args[place] if len(node.args) > place else None
         known = self._names.get(value) if isinstance(value, fx.Node) else None
         name = node.name if known is None else known.rpartition(".")[0] or known

@@ -17,7 +17,7 @@ from ganpress.errors import CheckpointError, shown
 from ganpress.files.plain_values import read_json
 from ganpress.files.tensor_files import SUFFIX, read_tensor_file
 from ganpress.files.torch_files import ForeignCode, is_archive, read_torch_file
-from ganpress.metrics.judges.exported_programs import check_exported
+from ganpress.metrics.judges.exported_programs import load_exported
 
 INDEX = ".index.json"
 LARGEST_INDEX_BYTES = 64 * 2**20
@@ -164,13 +164,8 @@ def _script_state(path: Path) -> object:
 
 
 def _program_state(path: Path) -> object:
-    """Weights of an exported program; checked first, because opening some would run code."""
-    check_exported(path)
-    try:
-        program = torch.export.load(path)
-    except Exception as error:
-        raise CheckpointError(f"{path} is a .pt2 program that cannot be read ({shown(error, 120)}); {SAVE}") from None
-    return dict(program.state_dict)
+    """Weights of an exported program."""
+    return dict(load_exported(path).state_dict)
 
 
 def _run(path: Path) -> object:

@@ -26,7 +26,7 @@ class GateVerdict:
     failed: tuple[str, ...] = ()
     """A sentence for each gate that was not passed."""
     warned: tuple[str, ...] = ()
-    """The same of gates that only warn."""
+    """A sentence for each gate that only warns and was not passed."""
 
     @property
     def sentence(self) -> str | None:

@@ -7,6 +7,9 @@ from typing import Any
 from ganpress.tracking.catalogue import search_models
 from ganpress.tracking.store import Store, open_store
 
+FACTS = {"git.sha": "at commit", "process.host": "on", "recipe": "recipe", "prefect.flow_run_id": "flow run"}
+"""Tags of a model that say where it comes from, and how a sentence calls them."""
+
 
 @dataclass(frozen=True)
 class KnownModel:
@@ -44,10 +47,6 @@ def known_file(root: Path, md5: str) -> KnownFile | None:
     made = [f"made by run {found[0].source_run_id}"]
     made += [f"{words} {tags[key]}" for key, words in FACTS.items() if tags.get(key)]
     return KnownFile(way, tags.get("data.md5", ""), [", ".join(made)])
-
-
-FACTS = {"git.sha": "at commit", "process.host": "on", "recipe": "recipe", "prefect.flow_run_id": "flow run"}
-"""Tags of a model that say where it comes from, and how a sentence calls them."""
 
 
 def _way(store: Store, model: Any) -> tuple[KnownModel, ...]:

@@ -12,12 +12,13 @@ from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.generator_inputs import LatentInputs, TrainingInputs
 from ganpress.data.prepared.read_ahead import ahead_for
 from ganpress.training.arithmetic import autocast
+from ganpress.training.drawn_pairs import Pairs
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import CALIBRATION_LATENTS, Adversary
 from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
 from ganpress.training.losses import distillation_loss, joint_loss, length_ratio
 from ganpress.training.schedule import CosineSchedule
-from ganpress.training.teacher_images import GivenPairs, TeacherImages
+from ganpress.training.teacher_images import TeacherImages
 from models.family import latent_of
 
 CALIBRATION_NUMBERS = 2**24
@@ -47,7 +48,7 @@ class Distilled:
 
 def train_student(
     student: nn.Module,
-    teacher: nn.Module | GivenPairs,
+    teacher: nn.Module | Pairs,
     config: DistillationTraining,
     run: TrainingRun,
     joint: JointTerm | None = None,
@@ -71,7 +72,7 @@ def train_student(
     """
     random = run.stream("training")
     if inputs is None:
-        inputs = teacher if isinstance(teacher, GivenPairs) else LatentInputs(latent_of(student))
+        inputs = teacher if isinstance(teacher, Pairs) else LatentInputs(latent_of(student))
     lessons = TeacherImages(teacher, config, run, random, inputs)
     student.train().to(memory_format=torch.channels_last)
     optimizer = optim.Adam(student.parameters(), config.learning_rate, (config.beta1, 0.999))

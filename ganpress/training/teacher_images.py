@@ -1,7 +1,5 @@
 """What a student learns from: the teacher's images of given inputs, fresh for every step or drawn once."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -11,22 +9,9 @@ from ganpress.basics.ranks import own_rows
 from ganpress.config.training_section import DistillationTraining
 from ganpress.data.prepared.generator_inputs import LatentInputs, TrainingInputs
 from ganpress.training.arithmetic import autocast
+from ganpress.training.drawn_pairs import Pairs
 from ganpress.training.loop import TrainingRun
 from models.family import latent_of
-
-
-@dataclass(frozen=True)
-class GivenPairs:
-    """Inputs, and images of them that somebody else has drawn: a teacher of which nothing else is known."""
-
-    inputs: Tensor
-    """(N, …), what a student reads."""
-    images: Tensor
-    """(N, C, H, W) in [-1, 1]."""
-
-    def random(self, stream: torch.Generator, count: int) -> Tensor:
-        """Return `count` of the inputs, drawn with replacement."""
-        return self.inputs[torch.randint(len(self.inputs), (count,), generator=stream)]
 
 
 class TeacherImages:
@@ -46,7 +31,7 @@ class TeacherImages:
 
     def __init__(
         self,
-        teacher: nn.Module | GivenPairs,
+        teacher: nn.Module | Pairs,
         config: DistillationTraining,
         run: TrainingRun,
         random: torch.Generator,
@@ -54,7 +39,7 @@ class TeacherImages:
     ) -> None:
         self._config, self._random = config, random
         self._kept: tuple[Tensor, Tensor] | None = None
-        if isinstance(teacher, GivenPairs):
+        if isinstance(teacher, Pairs):
             self._kept, self._device = (teacher.inputs, teacher.images), teacher.inputs.device
             return
         self._teacher = teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -20,35 +20,16 @@ from ganpress.edge.targets.target import UnsupportedGenerator
 from ganpress.errors import CheckpointError, ConfigError, ExportMismatch
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
+from tests.edge.small_resnet import pictures, small_resnet
 
 TARGET = TARGETS["coreml"]
 pytestmark = pytest.mark.needs_target("coreml")
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="resnet_generator")
 
 
-def pictures(images, size=16, channels=3, seed=0):
-    noise = torch.randn((images, channels, 4, 4), generator=torch.Generator().manual_seed(seed))
-    return functional.interpolate(noise, size=size, mode="bicubic").clamp(-1, 1)
-
-
-class Block(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        halves = ((nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)) for _ in range(2))
-        first, second = halves
-        self.body = nn.Sequential(*first, nn.ReLU(), *second)
-
-    def forward(self, x):
-        return x + self.body(x)
-
-
 @pytest.fixture(scope="module")
 def resnet():
-    """All that a ResNet generator has: mirrored borders, instance normalisations, strides, and the way back up."""
-    torch.manual_seed(0)
-    down = nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.InstanceNorm2d(16), nn.ReLU()
-    up = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, output_padding=1), nn.InstanceNorm2d(8), nn.ReLU()
-    return nn.Sequential(*down, Block(16), *up, nn.ReflectionPad2d(3), nn.Conv2d(8, 3, 7), nn.Tanh()).eval()
+    return small_resnet()
 
 
 def write(model, folder, number_type="float32", example=None):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 from ganpress.edge.proof.verification import verify_export
 from ganpress.edge.targets import litert_environment
@@ -12,14 +11,10 @@ from ganpress.edge.targets.target import UnsupportedGenerator
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
+from tests.edge.small_resnet import pictures, small_resnet
 
 TARGET = TARGETS["litert"]
 needs_runtime = pytest.mark.needs_target("litert")
-
-
-def pictures(images, size=16, seed=0):
-    noise = torch.randn((images, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
-    return functional.interpolate(noise, size=size, mode="bicubic").clamp(-1, 1)
 
 
 def latents(images, seed=0):
@@ -35,24 +30,9 @@ def converter():
         pytest.skip(str(error))
 
 
-class Block(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        halves = ((nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)) for _ in range(2))
-        first, second = halves
-        self.body = nn.Sequential(*first, nn.ReLU(), *second)
-
-    def forward(self, x):
-        return x + self.body(x)
-
-
 @pytest.fixture(scope="module")
 def resnet():
-    """Mirrored borders, instance normalisations, and the transposed convolution that the converter has no form for."""
-    torch.manual_seed(0)
-    down = nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.InstanceNorm2d(16), nn.ReLU()
-    up = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, output_padding=1), nn.InstanceNorm2d(8), nn.ReLU()
-    return nn.Sequential(*down, Block(16), *up, nn.ReflectionPad2d(3), nn.Conv2d(8, 3, 7), nn.Tanh()).eval()
+    return small_resnet()
 
 
 @pytest.mark.slow
@@ -121,7 +101,7 @@ def test_truncated_file_is_refused(written, tmp_path, share):
 
 
 def test_without_a_registry_it_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("GANPRESS_CHECKPOINTS", str(tmp_path / ".ganpress" / "checkpoints"))
+    monkeypatch.setenv(litert_environment.TOOLS, str(tmp_path / "tools"))
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     if not _has_uv():
@@ -141,7 +121,7 @@ def _has_uv():
 
 
 def test_without_uv_it_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("GANPRESS_CHECKPOINTS", str(tmp_path / ".ganpress" / "checkpoints"))
+    monkeypatch.setenv(litert_environment.TOOLS, str(tmp_path / "tools"))
     monkeypatch.setattr(litert_environment.shutil, "which", lambda _: None)
     monkeypatch.setattr(litert_environment.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"needs uv, which is not installed; run `python3 -m pip install uv`"):

@@ -17,27 +17,11 @@ from ganpress.errors import ConfigError
 from ganpress.imported.weight_keys import import_generator
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.registries import TARGETS
+from tests.edge.small_resnet import Block, pictures
 
 TARGET = TARGETS["qnn"]
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="resnet_generator")
 WIDE, NARROW = np.dtype(np.uint16), np.dtype(np.uint8)
-
-
-def pictures(images, seed=0):
-    """Smooth ones (n, 3, 16, 16)."""
-    noise = torch.randn((images, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.interpolate(noise, size=16, mode="bicubic").clamp(-1, 1)
-
-
-class Block(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        halves = ((nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)) for _ in range(2))
-        first, second = halves
-        self.body = nn.Sequential(*first, nn.ReLU(), *second)
-
-    def forward(self, x):
-        return x + self.body(x)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ BATCH = 250
 
 
 class TrainingInputs(Protocol):
-    """Inputs without end, for what trains."""
+    """A source of inputs for a training, which never runs out."""
 
     def random(self, stream: torch.Generator, count: int) -> Tensor:
         """The next inputs (count, …)."""

@@ -27,6 +27,7 @@ class CTarget(Target):
     suffix = ".c"
     beside = (".h",)
     number_types = ("float32",)
+    widens = False
     programs = ("cc",)
     install = "apt-get install gcc"
 
@@ -39,10 +40,6 @@ class CTarget(Target):
         from models.quantized_network import QuantizedNetwork
 
         return isinstance(model, QuantizedNetwork) and None not in (model.weight_bits, model.activation_bits)
-
-    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
-        """See `Target.as_written`; narrow outputs stay."""
-        return model
 
     def _write(
         self,

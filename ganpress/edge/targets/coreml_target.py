@@ -27,6 +27,7 @@ class CoreMlTarget(Target):
     title = "Core ML"
     suffix = ".mlpackage.zip"
     number_types = ("float32", "float16", "int8_weights", "palette6")
+    widens = False
     calibrated = ()
     any_size_types = ("float32", "float16")
     packages = ("coremltools",)
@@ -36,10 +37,6 @@ class CoreMlTarget(Target):
     def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - nothing was measured on a device
         """See `Target.default_form`."""
         return "native"
-
-    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
-        """See `Target.as_written`; narrow outputs stay."""
-        return model
 
     def open_sizes(
         self, model: nn.Module, files: tuple[Path, ...], example: Tensor, number_type: str, form: Form

@@ -23,6 +23,7 @@ class ExecuTorchTarget(Target):
     title = "ExecuTorch"
     suffix = ".pte"
     number_types = ("float32", "int8")
+    widens = False
     int8_scheme = (
         "torchao PT2E: weights symmetric per channel, activations asymmetric per tensor, ranges static; "
         "of each image where instance normalisations stand between the layers"
@@ -33,10 +34,6 @@ class ExecuTorchTarget(Target):
     def default_form(self, number_type: str) -> Form:
         """See `Target.default_form`."""
         return "native" if number_type == "int8" else "subpixel"
-
-    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
-        """See `Target.as_written`; narrow outputs stay."""
-        return model
 
     def _write(
         self,

@@ -24,6 +24,8 @@ from ganpress.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 REQUIREMENTS = Path(__file__).with_name("litert_requirements.txt")
+TOOLS = "GANPRESS_TOOLS"
+"""Variable that names the folder of such environments; a run sets it for all its stages (`flows.environment`)."""
 READY = "ready"
 """A file that is there when all packages are."""
 INSTALL_SECONDS = 3600
@@ -48,9 +50,8 @@ def converter_python() -> Path:
 
 
 def _below() -> Path:
-    """The folder `.ganpress` of the project, of all its worktrees one; see `flows.environment`."""
-    checkpoints = os.environ.get("GANPRESS_CHECKPOINTS")
-    return Path(checkpoints).parent if checkpoints else Path.cwd() / ".ganpress"
+    """The folder that `TOOLS` names; below the working directory where no project has set it."""
+    return Path(os.environ.get(TOOLS) or Path.cwd() / ".ganpress" / "tools")
 
 
 def _make(folder: Path, python: Path) -> None:

@@ -28,6 +28,7 @@ class LiteRtTarget(Target):
     title = "LiteRT"
     suffix = ".tflite"
     number_types = ("float32", "int8_dynamic", "int8")
+    widens = False
     int8_scheme = "AI Edge Quantizer, static: weights symmetric per channel, activations asymmetric per tensor, min-max"
     packages = ("ai-edge-litert",)
     install = "uv sync --extra litert"
@@ -35,10 +36,6 @@ class LiteRtTarget(Target):
     def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - the same for all
         """See `Target.default_form`."""
         return "subpixel"
-
-    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
-        """See `Target.as_written`; narrow outputs stay."""
-        return model
 
     def _write(
         self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None

@@ -35,7 +35,7 @@ def _pads(axes: int, pad_type: str, pad: Any) -> list[int]:
 
 
 def _as_torch_pads(pads: Sequence[int]) -> list[int]:
-    """Torch counts from the last axis."""
+    """Reorder borders for torch, which counts from the last axis."""
     pairs = [pads[place : place + 2] for place in range(0, len(pads), 2)]
     return [one for pair in reversed(pairs) for one in pair]
 
@@ -87,7 +87,7 @@ def matmul(x: Tensor, y: Tensor, transpose_x: Any = False, transpose_y: Any = Fa
 
 
 def einsum(values: Sequence[Tensor], equation: str) -> Tensor:
-    """Of two tensors."""
+    """An operator of two tensors."""
     result: Tensor = torch.einsum(equation, *values)
     return result
 
@@ -141,7 +141,7 @@ def _scaled_size(x: Tensor, height: Any, width: Any) -> list[int]:
 
 
 def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any = 1, scale_factor_width: Any = 1) -> Tensor:
-    """Each pixel as often as the factors say."""
+    """Repeat each pixel as often as the factors say."""
     return _resized(x, _scaled_size(x, scale_factor_height, scale_factor_width), "nearest")
 
 
@@ -223,7 +223,7 @@ GELUS: Mapping[str, str] = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
 
 
 def gelu(x: Tensor, mode: str = "EXACT") -> Tensor:
-    """Exact, or by tanh."""
+    """GELU, exact or by tanh."""
     if mode not in GELUS:
         raise NoOperator(f"gelu by '{mode}'")
     return functional.gelu(x, approximate=GELUS[mode])
@@ -243,7 +243,7 @@ def reshape(x: Tensor, shape: Any) -> Tensor:
 
 
 def expand_dims(x: Tensor, axes: Any) -> Tensor:
-    """New axes of one; `axes` are places in the result."""
+    """Add axes of length one; `axes` are places in the result."""
     wanted = _ints(axes)
     rank = x.dim() + len(wanted)
     for axis in sorted(axis % rank for axis in wanted):
@@ -252,7 +252,7 @@ def expand_dims(x: Tensor, axes: Any) -> Tensor:
 
 
 def squeeze(x: Tensor, axes: Any = None) -> Tensor:
-    """Without axes of one."""
+    """Remove axes of length one."""
     return x.squeeze() if axes is None else x.squeeze(tuple(_ints(axes)))
 
 
@@ -286,7 +286,7 @@ def slice_by_size(x: Tensor, begin: Any, size: Any) -> Tensor:
 
 
 def concat(values: Sequence[Tensor], axis: Any, interleave: Any = False) -> Tensor:
-    """Behind each other along an axis."""
+    """Concatenate tensors along an axis."""
     if bool(interleave):
         raise NoOperator("interleaved concatenation")
     return torch.cat([torch.as_tensor(one).reshape(-1) if one.dim() == 0 else one for one in values], int(axis))
@@ -316,7 +316,7 @@ def depth_to_space(x: Tensor, block_size: Any) -> Tensor:
 
 
 def crop(x: Tensor, crop_height: Any, crop_width: Any) -> Tensor:
-    """Rows and columns less, at the beginning and the end."""
+    """Cut rows and columns off at the beginning and the end."""
     top, bottom = _ints(crop_height)
     left, right = _ints(crop_width)
     return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]

@@ -28,6 +28,7 @@ class NcnnTarget(Target):
     suffix = ".param"
     beside = (".bin",)
     number_types = ("float32", "float16")
+    widens = False
     int8_scheme = ""
     packages = ("ncnn", "pnnx")
     install = "uv sync --extra ncnn"
@@ -35,10 +36,6 @@ class NcnnTarget(Target):
     def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - halves are decoded when the file is loaded
         """See `Target.default_form`."""
         return "native"
-
-    def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:  # noqa: ARG002 - nothing is widened
-        """See `Target.as_written`; narrow outputs stay."""
-        return model
 
     def _write(
         self,

@@ -64,6 +64,8 @@ class Target(ABC):
     """Version of the operators in its files; None where the format has no operator sets."""
     reads_onnx: bool = False
     """Whether it makes its files of ONNX graphs, so that a single layer can be given to it as one."""
+    widens: bool = True
+    """Whether layers of few channels are written in blocks of pixels, see `ganpress.edge.forms.pixel_blocks`."""
     web_providers: tuple[str, ...] = ("wasm",)
     """What runs its ONNX files in a browser, by the names of ONNX Runtime Web, the first choice first."""
     any_size_types: tuple[str, ...] = ()
@@ -105,7 +107,7 @@ class Target(ABC):
         """The layers of a float network, in its form, as the files hold them."""
         from ganpress.edge.forms.pixel_blocks import widen_outputs
 
-        return widen_outputs(model, example)
+        return widen_outputs(model, example) if self.widens else model
 
     def write(
         self,

@@ -26,6 +26,21 @@ OPERATOR = re.compile(
 """What a graph may call; torch would look any name up, and call it."""
 
 
+def load_exported(path: Path) -> Any:
+    """Open an exported program, once it is known that nothing of it runs while it is opened.
+
+    Raises:
+        CheckpointError: if it is damaged, or would run code.
+    """
+    import torch
+
+    check_exported(path)
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # torch raises many types for damaged files
+        raise CheckpointError(f"{path} is a .pt2 program that cannot be read ({shown(error, 120)})") from None
+
+
 def check_exported(path: Path) -> None:
     """Refuse an exported program that would run code while it is opened.
 

@@ -12,7 +12,7 @@ from ganpress.basics.device import CPU, device_of
 from ganpress.basics.pixel_values import images_to_uint8, uint8_to_images
 from ganpress.errors import CheckpointError, ConfigError, DataError
 from ganpress.files.checkpoint import load_weights_, load_weights_only
-from ganpress.metrics.judges.exported_programs import check_exported
+from ganpress.metrics.judges.exported_programs import load_exported
 from ganpress.metrics.judges.judge_output import JudgeOutput, judge_output, weights_digest
 
 SQUEEZENET_SIZE = 227
@@ -160,8 +160,7 @@ def _load_program(weights: Path) -> Callable[[Tensor], Any]:
     """Load a TorchScript or exported program: code that runs as the user, who names it in params.yaml and trusts it."""
     try:
         if weights.suffix == ".pt2":
-            check_exported(weights)
-            exported: Callable[[Tensor], Any] = torch.export.load(weights).module()
+            exported: Callable[[Tensor], Any] = load_exported(weights).module()
             return exported
         script: Callable[[Tensor], Any] = torch.jit.load(str(weights), map_location="cpu").eval()  # type: ignore[no-untyped-call]
         return script

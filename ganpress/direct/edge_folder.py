@@ -1,0 +1,211 @@
+"""The folder that an edge file comes in: the file, its card, pictures before and after, and what was measured."""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ganpress.basics.pixel_values import images_to_uint8
+from ganpress.basics.whole_files import whole_folder
+from ganpress.compression.record import CompressionRecord
+from ganpress.data.pictures import image_grid, save_png
+from ganpress.data.prepared.generator_inputs import inputs_digest
+from ganpress.direct.given_inputs import SHOWN_INPUTS, parted
+from ganpress.edge.proof.card_writing import write_card
+from ganpress.edge.proof.edge_card import Card, CompressionCard, Lineage
+from ganpress.edge.proven_export import THREADS, ExportSettings, proven_export
+from ganpress.edge.targets.target import Target
+from ganpress.errors import ConfigError
+from ganpress.files.edge_files import edge_name
+from ganpress.files.tensor_files import tensor_bytes
+from ganpress.metrics.fidelity import compare_outputs
+from ganpress.metrics.scoring import Generate
+from ganpress.performance.latency import measure_latency
+
+logger = logging.getLogger("ganpress")
+
+SUMMARY = "summary.json"
+PICTURES = "pictures"
+ROUNDS = 20
+"""Timed calls."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """An edge file and what was measured of it."""
+
+    folder: Path
+    file: Path
+    card: Card
+    decibels: dict[str, float | None]
+    """Of each held-out input by name: signal-to-noise ratio of the file's image to that of the float generator; None
+    where the images are equal."""
+    size_bytes: int
+    """Of the file, and of those that belong to it."""
+    size_bytes_before: int
+    """Of the float weights."""
+    milliseconds: float | None
+    """Median of one image on one thread, in the file's runtime; None where that does not run on this system."""
+    milliseconds_before: float
+    """The same in eager torch."""
+    notes: tuple[str, ...]
+    """What was found of the generator, in sentences."""
+
+
+@dataclass(frozen=True)
+class EdgeGenerator:
+    """A generator that is to become a file, beside the one that the file is compared with."""
+
+    original: nn.Module
+    """In floats."""
+    model: nn.Module
+    """The same, or rounded."""
+    source: str
+    builder: str
+    record: CompressionRecord | None = None
+    """How it was rounded."""
+
+
+def write_edge(
+    out: Path,
+    edge: EdgeGenerator,
+    target: Target,
+    settings: ExportSettings,
+    names: list[str],
+    inputs: Tensor,
+    seed: int = 0,
+    say: Callable[[str], None] = logger.info,
+) -> Compressed:
+    """Write a generator's edge file with its card, pictures before and after, and what was measured.
+
+    Args:
+        out: the folder to write, whole or not at all; one that was written so before is replaced.
+        edge: the generator.
+        target: what is written, for which runtime.
+        settings: how it is written and proven.
+        names: of the inputs.
+        inputs: (N, …); the last ones are held out for the proof, the others calibrate a runtime's own quantizer.
+        seed: of what the runtime's quantizer chooses.
+        say: is told what is being done.
+
+    Raises:
+        ganpress.errors.GanpressError: if the file cannot be written, or does not draw what the generator draws.
+    """
+    check_out(out)
+    calibration, shown = parted(inputs)
+    shown_names = names[len(names) - len(shown) :]
+    with whole_folder(out) as folder:
+        made = _write(folder, edge, target, settings, calibration, shown, seed, say)
+        say(f"5/5 drawing {min(len(shown), SHOWN_INPUTS)} pictures before and after")
+        runner = target.open(made.file, THREADS)
+        result = replace(made, decibels=_decibels(edge.original, runner, shown_names, shown))
+        _draw(folder / PICTURES, edge.original, runner, shown_names, shown)
+        (folder / SUMMARY).write_text(_summary(result), encoding="utf-8")
+    return replace(result, folder=out, file=out / made.file.name)
+
+
+def check_out(out: Path) -> None:
+    if out.exists() and not (out / SUMMARY).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} holds something else; name a folder that does not exist or is empty")
+    if out.resolve() == Path.cwd():
+        raise ConfigError("the folder to write is the working directory; name one inside it")
+
+
+def _write(
+    folder: Path,
+    edge: EdgeGenerator,
+    target: Target,
+    settings: ExportSettings,
+    calibration: Tensor,
+    shown: Tensor,
+    seed: int,
+    say: Callable[[str], None],
+) -> Compressed:
+    original, model, record = edge.original, edge.model, edge.record
+    if record is not None:
+        record.save(folder / "compression.json")
+    say(f"3/5 writing the file for {target.title}, and comparing it with torch")
+    ranges = calibration if target.quantizes(settings.number_type) else None
+    facts, proof = proven_export(target, model, folder / edge_name(target.name), shown, settings, ranges, seed)
+    say("4/5 timing the generator before and after")
+    lineage = Lineage(
+        source=edge.source,
+        source_md5=weights_digest(original),
+        builder=edge.builder,
+        data_md5=hashlib.md5(inputs_digest(calibration).encode(), usedforsecurity=False).hexdigest(),
+        compression=None if record is None else _compression(record),
+    )
+    card = write_card(facts.files[0], model, shown[:1], proof, lineage, None, original, facts)
+    before = measure_latency({"torch": original}, shown[:1], ROUNDS, THREADS)["torch"].p50_ms
+    after = None if card.speed is None else card.speed.latency_ms_p50
+    weights = sum(one.numel() * one.element_size() for one in original.state_dict().values())
+    return Compressed(folder, facts.files[0], card, {}, card.size_bytes, weights, after, before, ())
+
+
+def _compression(record: CompressionRecord) -> CompressionCard:
+    return CompressionCard(
+        sparsity=record.sparsity,
+        weight_scheme=record.weight_scheme,
+        activation_scheme=record.activation_scheme,
+        options=dict(record.options),
+        layer_bits=record.layer_bits,
+    )
+
+
+def weights_digest(model: nn.Module) -> str:
+    """The md5 of a network's weights."""
+    return hashlib.md5(tensor_bytes(model.state_dict(), {}), usedforsecurity=False).hexdigest()
+
+
+def _decibels(before: nn.Module, after: Generate, names: list[str], inputs: Tensor) -> dict[str, float | None]:
+    pairs = zip(names, inputs, strict=True)
+    return {name: compare_outputs(before, after, one[None]).snr_db for name, one in pairs}
+
+
+@torch.no_grad()
+def _draw(folder: Path, before: nn.Module, after: Generate, names: list[str], inputs: Tensor) -> None:
+    """One PNG for each input, before and after side by side, what was read before both where it is a picture."""
+    folder.mkdir()
+    for place, name in enumerate(names):
+        images = [before(inputs[place : place + 1]), after(inputs[place : place + 1])]
+        if _is_picture(inputs) and inputs.shape[2:] == images[0].shape[2:]:
+            images.insert(0, inputs[place : place + 1])
+        row = np.concatenate([_pixels(one) for one in images])
+        save_png(
+            folder / f"{place:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(name).stem)[:60]}.png",
+            image_grid(row, len(row)),
+        )
+
+
+def _is_picture(inputs: Tensor) -> bool:
+    return inputs.dim() == 4 and inputs.shape[1] in (1, 3)
+
+
+def _pixels(images: Tensor) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) as uint8 of three channels; of other numbers of channels the first is shown in grey."""
+    shown = images if images.shape[1] == 3 else images[:, :1].expand(-1, 3, -1, -1)
+    return images_to_uint8(shown).numpy()
+
+
+def _summary(made: Compressed) -> str:
+    """What was measured, as JSON; the card has the rest."""
+    decibels = {name: value if value is None else round(value, 2) for name, value in made.decibels.items()}
+    content: dict[str, Any] = {
+        "file": made.file.name,
+        "size_bytes": made.size_bytes,
+        "size_bytes_before": made.size_bytes_before,
+        "milliseconds": made.milliseconds,
+        "milliseconds_before": made.milliseconds_before,
+        "decibels": decibels,
+        "notes": list(made.notes),
+    }
+    return json.dumps(content, indent=2) + "\n"
