@@ -15,12 +15,9 @@ from torch import Tensor, nn
 from ganpress.basics.whole_files import whole_files
 from ganpress.edge.forms.pixel_blocks import widen_outputs
 from ganpress.edge.graphs.form_operands import NoForm
-from ganpress.edge.graphs.graph_passes_codes import pad_codes_, part_weights_, repeat_biases_
-from ganpress.edge.graphs.graph_passes_flows import drop_zeros_, pass_codes_, share_scale_
 from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, input_name
 from ganpress.edge.graphs.network_graph import network_graph
 from ganpress.edge.graphs.onnx_format import OPSET
-from ganpress.edge.graphs.onnx_surgery import keep_channel_scales_
 from ganpress.edge.layer_names import blame
 from ganpress.errors import ConfigError
 from ganpress.structure.function_graph import Untraceable
@@ -56,26 +53,19 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
     Raises:
         ConfigError: with the exporter's reason.
     """
-    import onnx
+    from ganpress.edge.graphs.graph_passes import rewritten  # its library takes two seconds to import
 
     try:
-        proto = onnx.load_from_string(network_graph(model.eval(), example))
+        content = network_graph(model.eval(), example)
     except (NoForm, Untraceable):
-        proto = _exported(model, example)
-    drop_zeros_(proto)
-    share_scale_(proto)
-    pass_codes_(proto)
-    keep_channel_scales_(proto)
-    pad_codes_(proto)
-    repeat_biases_(proto)
-    part_weights_(proto)
-    if proto.ByteSize() > LARGEST_FILE_BYTES:
-        raise ConfigError(f"{type(model).__name__} needs {proto.ByteSize():,} bytes; an ONNX file holds below 2 GiB")
-    content: bytes = proto.SerializeToString(deterministic=True)
+        content = _exported(model, example)
+    content = rewritten(content)
+    if len(content) > LARGEST_FILE_BYTES:
+        raise ConfigError(f"{type(model).__name__} needs {len(content):,} bytes; an ONNX file holds below 2 GiB")
     return content
 
 
-def _exported(model: nn.Module, example: Tensor) -> Any:
+def _exported(model: nn.Module, example: Tensor) -> bytes:
     """The graph that torch.onnx makes, stripped of everything that is not computation."""
     batch = torch.export.Dim("batch", min=1)
     if len(example) < 2:
@@ -101,7 +91,8 @@ def _exported(model: nn.Module, example: Tensor) -> Any:
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
     proto = program.model_proto
     _strip_metadata_(proto)
-    return proto
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
 
 
 def _messages(error: BaseException | None) -> list[str]:

@@ -26,24 +26,18 @@ def half_content(model: nn.Module, example: Tensor) -> bytes:
     Raises:
         ConfigError: if the model cannot be written as ONNX.
     """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto
 
-    proto = onnx.load_from_string(graph_content(model, example))
-    casts = []
-    for one in list(proto.graph.initializer):
-        if one.data_type != TensorProto.FLOAT or int(np.prod(one.dims)) < 2:
-            continue
-        limit = float(np.finfo(np.float16).max)
-        half = numpy_helper.to_array(one).clip(-limit, limit).astype(np.float16)
-        one.CopyFrom(numpy_helper.from_array(half, f"{one.name}h"))
-        casts.append(helper.make_node("Cast", [one.name], [one.name[:-1]], to=TensorProto.FLOAT))
-    nodes = [*casts, *proto.graph.node]
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
-    onnx.checker.check_model(proto)
-    content: bytes = proto.SerializeToString(deterministic=True)
-    return content
+    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, insert, read_graph, replace
+
+    graph_model = read_graph(graph_content(model, example))
+    graph, limit = graph_model.graph, float(np.finfo(np.float16).max)
+    for value in list(graph.initializers.values()):
+        array = array_of(value)
+        if array is not None and array.dtype == np.float32 and array.size > 1:
+            half = constant(graph, array.clip(-limit, limit).astype(np.float16))
+            replace(value, insert(graph[0], "Cast", half, attributes={"to": int(TensorProto.FLOAT)}))
+    return graph_bytes(graph_model)
 
 
 def integer_content(model: nn.Module, example: Tensor, calibration: Tensor) -> bytes:
@@ -78,36 +72,25 @@ def integer_content(model: nn.Module, example: Tensor, calibration: Tensor) -> b
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": INSIDE_PERCENT},
         )
-        quantized = onnx.load(result)
-    del quantized.graph.value_info[:]
-    _keep_norms_in_floats_(quantized)
-    content: bytes = quantized.SerializeToString(deterministic=True)
-    return content
+        return _with_norms_in_floats(result.read_bytes())
 
 
-def _keep_norms_in_floats_(proto: Any) -> None:
+def _with_norms_in_floats(content: bytes) -> bytes:
     """Store scales and biases of instance normalisations as the floats that their codes stand for.
 
     No kernel reads the codes; and where two are equal, ONNX Runtime's rewriting of signed codes to unsigned ones, which
     exact sums need, meets its own name a second time and refuses the file.
     """
-    from onnx import numpy_helper
+    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, read_graph, replace
 
-    constants = {one.name: one for one in proto.graph.initializer}
-    readers: dict[str, set[str]] = {}
-    for node in proto.graph.node:
-        for name in node.input:
-            readers.setdefault(name, set()).add(node.op_type)
-    for node in list(proto.graph.node):
-        kept = node.op_type == "DequantizeLinear" and set(node.input) <= set(constants)
-        if kept and readers.get(node.output[0]) == {"InstanceNormalization"}:
-            codes, scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input)
-            values = (codes.astype(np.float32) - zero.astype(np.float32)) * scale
-            proto.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
-            proto.graph.node.remove(node)
-    used = {name for node in proto.graph.node for name in node.input}
-    for one in [one for one in proto.graph.initializer if one.name not in used]:
-        proto.graph.initializer.remove(one)
+    model = read_graph(content)
+    for node in [one for one in model.graph if one.op_type == "DequantizeLinear"]:
+        given = [array_of(value) for value in node.inputs]
+        readers = {reader.op_type for reader in node.outputs[0].consumers()}
+        if readers == {"InstanceNormalization"} and all(one is not None for one in given):
+            codes, scale, zero = (np.asarray(one, np.float32) for one in given)
+            replace(node.outputs[0], constant(model.graph, (codes - zero) * scale))
+    return graph_bytes(model)
 
 
 class CalibrationInputs:

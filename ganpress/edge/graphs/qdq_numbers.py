@@ -17,7 +17,7 @@ from ganpress.edge.graphs.graph_writer import input_name
 from ganpress.edge.graphs.onnx_export import graph_content
 from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT
 from ganpress.edge.graphs.onnx_numbers import CalibrationInputs
-from ganpress.edge.graphs.qdq_weights import decode_constants_, weight_overrides, with_careful_weights
+from ganpress.edge.graphs.qdq_weights import decoded_constants, weight_overrides, with_careful_weights
 from ganpress.edge.quiet import quiet
 
 OPSET = 21
@@ -66,8 +66,8 @@ def qdq_content(model: nn.Module, example: Tensor, calibration: Tensor, activati
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize
     from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
-    proto = onnx.load_from_string(float_content(with_careful_weights(model, calibration), example))
-    overrides = weight_overrides(decode_constants_(proto))
+    content, scales = decoded_constants(float_content(with_careful_weights(model, calibration), example))
+    proto, overrides = onnx.load_from_string(content), weight_overrides(scales)
     wide, name = activation_bits == 16, input_name(example)
     with tempfile.TemporaryDirectory(prefix="ganpress-quantize-") as folder, quiet(logging.ERROR):
         result = Path(folder) / "generator.onnx"
@@ -83,11 +83,7 @@ def qdq_content(model: nn.Module, example: Tensor, calibration: Tensor, activati
         )
         config.extra_options["CalibPercentile"] = INSIDE_PERCENT
         quantize(proto, str(result), config)
-        quantized = onnx.load(result)
-    del quantized.graph.value_info[:]
-    _unsigned_scales_(quantized)
-    content: bytes = quantized.SerializeToString(deterministic=True)
-    return content
+        return _with_unsigned_scales(result.read_bytes())
 
 
 def _wide_ranges(proto: Any, inputs: CalibrationInputs, folder: Path) -> dict[str, tuple[Any, Any]]:
@@ -108,22 +104,22 @@ def _wide_ranges(proto: Any, inputs: CalibrationInputs, folder: Path) -> dict[st
     return {name: (low, high) for name, (low, high) in wide.items()}
 
 
-def _unsigned_scales_(proto: Any) -> None:
+def _with_unsigned_scales(content: bytes) -> bytes:
     """Store scales of instance normalisations as unsigned codes of the same numbers.
 
     Processors take both. ONNX Runtime, told to sum exactly, rewrites signed codes to unsigned ones by itself, and where
     two normalisations have equal codes meets its own name a second time and refuses the file.
     """
-    from onnx import numpy_helper
+    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, read_graph
 
-    constants = {one.name: one for one in proto.graph.initializer}
-    makers = {node.output[0]: node for node in proto.graph.node}
-    shifted: set[str] = set()
-    for node in proto.graph.node:
-        decoded = makers.get(node.input[1]) if node.op_type == "InstanceNormalization" else None
-        for name in [] if decoded is None else [decoded.input[0], decoded.input[2]]:
-            codes = numpy_helper.to_array(constants[name]) if name in constants else np.zeros(0, np.uint8)
-            if codes.dtype == np.int8 and name not in shifted:
-                shifted.add(name)
+    model = read_graph(content)
+    for node in [one for one in model.graph if one.op_type == "InstanceNormalization"]:
+        scale = node.inputs[1]
+        decoder = None if scale is None else scale.producer()
+        for place in (0, 2) if decoder is not None else ():
+            assert decoder is not None  # or there is no place
+            codes = array_of(decoder.inputs[place])
+            if codes is not None and codes.dtype == np.int8:
                 unsigned = (codes.astype(np.int16) + 128).astype(np.uint8)
-                constants[name].CopyFrom(numpy_helper.from_array(unsigned, name))
+                decoder.replace_input_with(place, constant(model.graph, unsigned))
+    return graph_bytes(model)

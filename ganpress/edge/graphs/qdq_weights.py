@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.graphs.onnx_surgery import fresh_names
 from ganpress.errors import ConfigError
 
 CAREFUL = QuantizationConfig(8, None, compensated=True)
@@ -30,41 +29,29 @@ def with_careful_weights(model: nn.Module, calibration: Tensor) -> nn.Module:
         return model
 
 
-def decode_constants_(proto: Any) -> dict[str, NDArray[np.float32]]:
-    """Store decoded constants as the floats that their codes stand for, and repeated ones in full.
-
-    Args:
-        proto: an ONNX model, changed in place.
+def decoded_constants(content: bytes) -> tuple[bytes, dict[str, NDArray[np.float32]]]:
+    """Store decoded constants of a serialised graph as the floats that their codes stand for, and repeated ones whole.
 
     Returns:
-        The scale of each output channel of decoded weights, by the name of the floats.
+        The graph, and the scale of each output channel of decoded weights, by the name of the floats.
     """
-    from onnx import numpy_helper
+    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, read_graph, replace
 
-    graph, names = proto.graph, fresh_names(proto.graph)
-    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    renamed: dict[str, str] = {}
+    model = read_graph(content)
     scales: dict[str, NDArray[np.float32]] = {}
-    kept = []
-    for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        given = [arrays[name] for name in node.input if name in arrays]
-        if node.op_type not in ("DequantizeLinear", "Tile") or len(given) < len(node.input):
-            kept.append(node)
+    for node in [one for one in model.graph if one.op_type in ("DequantizeLinear", "Tile")]:
+        found = [array_of(value) for value in node.inputs]
+        given = [one for one in found if one is not None]
+        if len(given) < len(found):
             continue
-        name = renamed[node.output[0]] = next(names)
         if node.op_type == "Tile":
-            arrays[name] = np.tile(given[0], given[1])
+            value = constant(model.graph, np.tile(given[0], given[1]))
         else:
-            scales[name] = given[1].astype(np.float32)
-            arrays[name] = given[0].astype(np.float32) * given[1].reshape(-1, *(1,) * (given[0].ndim - 1))
-        graph.initializer.append(numpy_helper.from_array(arrays[name], name))
-    del graph.node[:]
-    graph.node.extend(kept)
-    read = {name for node in graph.node for name in node.input}
-    for one in [one for one in graph.initializer if one.name not in read]:
-        graph.initializer.remove(one)
-    return scales
+            by_channel = given[1].reshape(-1, *(1,) * (given[0].ndim - 1))
+            value = constant(model.graph, given[0].astype(np.float32) * by_channel)
+            scales[str(value.name)] = given[1].astype(np.float32)
+        replace(node.outputs[0], value)
+    return graph_bytes(model), scales
 
 
 def weight_overrides(scales: dict[str, NDArray[np.float32]]) -> dict[str, list[dict[str, Any]]]:

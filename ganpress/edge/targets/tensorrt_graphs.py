@@ -8,7 +8,7 @@ one a channel for weights. Its list of operators: `docs/operators.md` of github.
 import re
 import struct
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from ganpress.compression.ranges.clipping import clip
 from ganpress.compression.ranges.histograms import Histogram, Ranges, ranges_of
 from ganpress.edge.graphs.graph_writer import input_name
 from ganpress.edge.graphs.onnx_export import graph_content
-from ganpress.edge.graphs.onnx_surgery import fresh_names
 from ganpress.edge.layer_names import blame
 from ganpress.edge.onnx_runtime import session_options
 from ganpress.edge.proof.kernels import KernelProfile, profile_of
@@ -74,16 +73,14 @@ def tensorrt_content(model: nn.Module, example: Tensor, calibration: Tensor | No
     """
     import onnx
 
-    proto = onnx.load_from_string(graph_content(model, example))
-    lacking = next(_lacking(proto), None)
+    content = graph_content(model, example)
+    lacking = next(_lacking(onnx.load_from_string(content)), None)
     if lacking is not None:
         torchs = "aten::" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", lacking.partition(" ")[0]).lower()
         reason = blame(model, example, torchs) or f"the operator {lacking}"
         raise UnsupportedGenerator(f"TensorRT cannot run {type(model).__name__}: it has not {reason}")
     if calibration is not None:
-        _quantize_(proto, calibration, input_name(example))
-    onnx.checker.check_model(proto)
-    content: bytes = proto.SerializeToString(deterministic=True)
+        content = _quantized(content, calibration, input_name(example))
     return content
 
 
@@ -98,55 +95,42 @@ def _lacking(proto: Any) -> Iterator[str]:
                 yield f"{node.op_type} with {one.name} '{one.s.decode()}'"
 
 
-def _quantize_(proto: Any, calibration: Tensor, source: str) -> None:
+def _quantized(content: bytes, calibration: Tensor, source: str) -> bytes:
     """Put codes in front of each convolution and matrix product with constant weights; biases stay floats."""
-    from onnx import helper, numpy_helper
+    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, insert, read_graph
 
-    graph = proto.graph
-    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    layers = [node for node in graph.node if _has_weights(node, constants)]
-    read = list(dict.fromkeys(node.input[0] for node in layers))
-    scales = _activation_scales(proto, read, calibration, source)
-    names = fresh_names(graph)
-
-    def constant(array: NDArray[Any]) -> str:
-        name = next(names)
-        graph.initializer.append(numpy_helper.from_array(array, name))
-        return name
-
-    decoded: dict[str, str] = {}
-    nodes: list[Any] = []
-    for node in graph.node:
-        if any(node is layer for layer in layers):
-            data, weights = node.input[0], node.input[1]
-            if data not in decoded:
-                parameters = [constant(scales[data]), constant(np.array(0, np.int8))]
-                codes, decoded[data] = next(names), next(names)
-                nodes.append(helper.make_node("QuantizeLinear", [data, *parameters], [codes]))
-                nodes.append(helper.make_node("DequantizeLinear", [codes, *parameters], [decoded[data]]))
-            if weights not in decoded:
-                axis = _channel_axis(node, constants[weights])
-                codes_of, scale = _weight_codes(constants[weights], axis)
-                given = [constant(codes_of), constant(scale), constant(np.zeros(len(scale), np.int8))]
-                decoded[weights] = next(names)
-                nodes.append(helper.make_node("DequantizeLinear", given, [decoded[weights]], axis=axis))
-            node.input[0], node.input[1] = decoded[data], decoded[weights]
-        nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in graph.node for name in node.input}
-    for one in [one for one in graph.initializer if one.name not in used]:
-        graph.initializer.remove(one)
+    model = read_graph(content)
+    graph: Any = model.graph
+    layers = [node for node in graph if _has_weights(node, array_of)]
+    scales = _activation_scales(
+        content, list(dict.fromkeys(str(one.inputs[0].name) for one in layers)), calibration, source
+    )
+    decoded: dict[Any, Any] = {}
+    for node in layers:
+        data, weights = node.inputs[:2]
+        if data not in decoded:
+            parameters = [constant(graph, one) for one in (scales[data.name], np.array(0, np.int8))]
+            codes = insert(node, "QuantizeLinear", data, *parameters)
+            decoded[data] = insert(node, "DequantizeLinear", codes, *parameters)
+        if weights not in decoded:
+            axis = _channel_axis(node)
+            codes_of, scale = _weight_codes(np.asarray(array_of(weights)), axis)
+            given = [constant(graph, one) for one in (codes_of, scale, np.zeros(len(scale), np.int8))]
+            decoded[weights] = insert(node, "DequantizeLinear", *given, attributes={"axis": axis})
+        node.replace_input_with(0, decoded[data])
+        node.replace_input_with(1, decoded[weights])
+    return graph_bytes(model)
 
 
-def _has_weights(node: Any, constants: Mapping[str, NDArray[Any]]) -> bool:
-    return node.op_type in CHANNEL_AXES and node.input[0] not in constants and node.input[1] in constants
+def _has_weights(node: Any, array_of: Callable[[Any], NDArray[Any] | None]) -> bool:
+    return node.op_type in CHANNEL_AXES and array_of(node.inputs[0]) is None and array_of(node.inputs[1]) is not None
 
 
-def _channel_axis(node: Any, weights: NDArray[Any]) -> int:
+def _channel_axis(node: Any) -> int:
+    """The axis of the constant weights that has one scale a channel."""
+    transposed = node.attributes.get_int("transB", 0)
     axis = CHANNEL_AXES[node.op_type]
-    transposed = any(one.name == "transB" and one.i for one in node.attribute)
-    return axis if node.op_type != "Gemm" or transposed else weights.ndim - 1
+    return axis if node.op_type != "Gemm" or transposed else 1  # a matrix that is not transposed
 
 
 def _weight_codes(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -158,19 +142,21 @@ def _weight_codes(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], N
     return np.clip(np.rint(weights / by_axis), -HIGHEST, HIGHEST).astype(np.int8), scale
 
 
-def _activation_scales(proto: Any, read: list[str], calibration: Tensor, source: str) -> dict[str, NDArray[np.float32]]:
+def _activation_scales(
+    content: bytes, read: list[str], calibration: Tensor, source: str
+) -> dict[str, NDArray[np.float32]]:
     """Scale of each tensor that is read by a layer, at the bounds of least squared error over all inputs."""
     switch_off()
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper
 
-    watched = onnx.ModelProto()
-    watched.CopyFrom(proto)
+    watched = onnx.load_from_string(content)
     inner = [name for name in read if name != source]
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inner)
-    content = watched.SerializeToString()
-    session = onnxruntime.InferenceSession(content, session_options(1), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        watched.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"]
+    )
 
     def values() -> Iterator[dict[str, Tensor]]:
         for batch in torch.split(calibration, CALIBRATION_BATCH):

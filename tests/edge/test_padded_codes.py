@@ -8,7 +8,8 @@ import torch
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.edge.forms.openvino_form import unrounded_outputs
-from ganpress.edge.graphs.graph_passes_codes import _exchange_, pad_codes_
+from ganpress.edge.graphs.graph_editing import graph_bytes, insert, read_graph, replace
+from ganpress.edge.graphs.graph_passes import pad_codes_
 from ganpress.edge.graphs.onnx_export import traced_graph
 from ganpress.edge.onnx_runtime import session_options
 from ganpress.metrics.fidelity import compare_outputs
@@ -30,36 +31,35 @@ def subject(request):
     return model, quantize(model, sources, QuantizationConfig(8, 8, max_crest=1e9, **request.param)), sources
 
 
-def run(proto, sources):
+def run(content, sources):
     options = session_options()
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: sources.numpy()})[0]
 
 
-def unpadded(proto):
+def unpadded(content):
     """The graph with every padding of codes before their rounding again, as the exporter wrote it."""
-    before = onnx.ModelProto()
-    before.CopyFrom(proto)
-    rounded = {node.output[0]: node for node in before.graph.node if node.op_type == "QuantizeLinear"}
-    moved = 0
-    for node in before.graph.node:
-        encode = rounded.get(node.input[0]) if node.op_type == "Pad" else None
-        if encode is not None:
-            _exchange_(encode, node)
+    model, moved = read_graph(content), 0
+    for node in [one for one in model.graph if one.op_type == "Pad"]:
+        encode = node.inputs[0].producer()
+        if encode is not None and encode.op_type == "QuantizeLinear":
+            padded = insert(node, "Pad", encode.inputs[0], *node.inputs[1:], attributes=node.attributes)
+            replace(node.outputs[0], insert(node, "QuantizeLinear", padded, *encode.inputs[1:]))
             moved += 1
-    return before, moved
+    return graph_bytes(model), moved
 
 
 def test_rounding_before_padding_gives_the_same_images(subject):
     _, quantized, sources = subject
-    proto = onnx.load_from_string(traced_graph(quantized, sources))
-    before, moved = unpadded(proto)
+    content = traced_graph(quantized, sources)
+    before, moved = unpadded(content)
     assert moved >= 18  # two for each block
-    onnx.checker.check_model(before, full_check=True)
-    assert np.array_equal(run(proto, sources), run(before, sources))
-    assert pad_codes_(before) == moved
-    assert before == proto
-    assert pad_codes_(proto) == 0
+    onnx.checker.check_model(onnx.load_from_string(before), full_check=True)
+    assert np.array_equal(run(content, sources), run(before, sources))
+    again = read_graph(before)
+    assert pad_codes_(again) == moved
+    assert np.array_equal(run(graph_bytes(again), sources), run(before, sources))
+    assert pad_codes_(read_graph(content)) == 0
 
 
 def test_a_padding_that_is_read_twice_or_adds_zeros_stays():
@@ -75,7 +75,8 @@ def test_a_padding_that_is_read_twice_or_adds_zeros_stays():
         constants = {"widths": np.array([0, 0, 1, 1] * 2), "scale": np.float32(0.1), "zero": np.uint8(0)}
         initializers = [numpy_helper.from_array(np.asarray(one), name) for name, one in constants.items()]
         inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 4, 4])]
-        return helper.make_model(helper.make_graph(nodes, "g", inputs, outputs[: 1 + twice], initializers))
+        whole = helper.make_graph(nodes, "g", inputs, outputs[: 1 + twice], initializers)
+        return read_graph(helper.make_model(whole).SerializeToString())
 
     assert pad_codes_(graph("reflect", twice=False)) == 1
     assert pad_codes_(graph("reflect", twice=True)) == 0

@@ -1,0 +1,58 @@
+"""What every change of an ONNX graph needs, on top of onnx_ir: reading, constants, exchange of a node, writing."""
+
+from typing import Any
+
+import numpy as np
+import onnx_ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+
+def read_graph(content: bytes) -> onnx_ir.Model:
+    """Read a serialised ONNX model."""
+    import onnx
+
+    model: onnx_ir.Model = onnx_ir.from_proto(onnx.load_from_string(content))
+    return model
+
+
+def graph_bytes(model: onnx_ir.Model) -> bytes:
+    """Serialise a model without what nothing reads and no runtime needs; the same model gives the same bytes."""
+    RemoveUnusedNodesPass()(model)
+    for node in model.graph:
+        node.name = None
+    proto = onnx_ir.to_proto(model)
+    del proto.graph.value_info[:]  # shapes, which a runtime derives by itself
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def array_of(value: onnx_ir.Value | None) -> NDArray[Any] | None:
+    """The array of a constant that stands in the file; None for anything else."""
+    if value is None or value.const_value is None or not value.is_initializer():
+        return None
+    return value.const_value.numpy()
+
+
+def constant(graph: onnx_ir.Graph, array: NDArray[Any]) -> onnx_ir.Value:
+    """Store an array in the graph, under a name that nothing else has."""
+    taken, place = graph.initializers, len(graph.initializers)
+    while f"k{place}" in taken:
+        place += 1
+    stored = onnx_ir.tensor(np.asarray(array, order="C"), name=f"k{place}")
+    value = onnx_ir.val(f"k{place}", const_value=stored)
+    graph.register_initializer(value)
+    return value
+
+
+def insert(before: onnx_ir.Node, operator: str, *inputs: onnx_ir.Value | None, attributes: Any = None) -> onnx_ir.Value:
+    """Insert a node of one result in front of another one; returns the result."""
+    node = onnx_ir.node(operator, inputs, attributes)
+    assert before.graph is not None  # callers walk over a graph's nodes
+    before.graph.insert_before(before, node)
+    return node.outputs[0]
+
+
+def replace(value: onnx_ir.Value, by: onnx_ir.Value) -> None:
+    """Let every reader of a value read another one; what nothing reads any more goes when the graph is written."""
+    onnx_ir.convenience.replace_all_uses_with(value, by, replace_graph_outputs=True)
