@@ -1,11 +1,12 @@
 """What raw pictures are like, as far as settings follow from it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ganpress.basics.progress import ticker
 from ganpress.data.gate.manifest import manifest_rows, typed_manifest
+from ganpress.data.gate.near_duplicates import MOST_COMPARED, NearDuplicates, find_near_duplicates
 from ganpress.data.gate.validation import class_table, image_table
 from ganpress.data.prepared.image_choice import rank
 from ganpress.data.raw.dataset_card import DatasetCard
@@ -39,13 +40,17 @@ class Survey:
     """Share of test pictures that also occur in train."""
     flat: float
     """Share of pictures of one grey level."""
+    near: NearDuplicates = field(default_factory=NearDuplicates)
+    """Pictures that nearly equal another one."""
 
 
 def survey(raw: RawImages, card: DatasetCard) -> Survey:
     """Open the pictures, at most `MOST_DECODED` of them, and look at what settings follow from."""
-    looked_at = _sample(raw, card.images)
+    looked_at = _sample(raw, card.images, MOST_DECODED)
     with ticker("survey", min(card.images, MOST_DECODED), "images") as progress:
         manifest = typed_manifest(manifest_rows(looked_at, progress))
+    with ticker("near duplicates", min(card.images, MOST_COMPARED), "images") as progress:
+        near = find_near_duplicates(_sample(raw, card.images, MOST_COMPARED), progress)
     table, readable = image_table(manifest), manifest[manifest["decodes"]]
     sides = readable[["width", "height"]].min(axis=1)
     classes = class_table(manifest)
@@ -60,6 +65,7 @@ def survey(raw: RawImages, card: DatasetCard) -> Survey:
         duplicates=_share(readable["md5"].duplicated(keep=False)),
         leaked=_share(table["leaked"].dropna().astype(bool)),
         flat=_share(table["flat"].dropna().astype(bool)),
+        near=near,
     )
 
 
@@ -67,10 +73,10 @@ def _share(flags: "pd.Series[bool]") -> float:
     return float(flags.mean()) if len(flags) else 0.0
 
 
-def _sample(raw: RawImages, images: int) -> RawImages:
-    if images <= MOST_DECODED:
+def _sample(raw: RawImages, images: int, most: int) -> RawImages:
+    if images <= most:
         return raw
-    threshold = 2**63 * MOST_DECODED // images
+    threshold = 2**63 * most // images
 
     def chosen() -> Iterator[RawImage]:
         return (image for image in raw if rank(0, "survey", image.path) < threshold)

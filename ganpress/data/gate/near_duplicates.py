@@ -1,0 +1,90 @@
+"""Pictures that nearly equal another one: the same one saved again, scaled, or brightened.
+
+A generator learns such pictures by heart, and where one of two lies in test, its scores flatter. Pictures are compared
+as grey thumbnails by their correlation, each with every other one. A copy that is moved or cropped by more than a
+thirtieth of its width is not found.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganpress.basics.progress import Ticker
+from ganpress.data.raw.raw_images import RawImage
+from ganpress.errors import DataError
+
+SIDE = 16
+"""Pixels of a thumbnail's side."""
+MOST_COMPARED = 10_000
+"""Pictures that are compared with each other, which takes seconds; the time grows with the square of their number."""
+NEAR = 0.99
+"""Correlation of two thumbnails from which pictures count as nearly equal.
+
+Copies that were saved as JPEG (quality 50), halved, or brightened by a fifth have 0.99 to 1. The nearest different
+pictures: at most 0.989 among 4,000 MNIST digits, 0.954 among 3,000 faces of CelebA, 0.99 for 1.5 % of FashionMNIST.
+"""
+PLAIN_LEVELS = 16.0
+"""Standard deviation of a thumbnail, in grey levels of 0 to 255, below which it shows too little to be compared."""
+BLOCK = 1000
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """How many pictures nearly equal another one that is not its exact copy."""
+
+    share: float = 0.0
+    """Of the pictures that were compared."""
+    crossing: float = 0.0
+    """Share of pictures that nearly equal one of the other split."""
+    example: tuple[str, ...] = ()
+    """Names of two such pictures."""
+
+
+def find_near_duplicates(images: Iterable[RawImage], progress: Ticker | None = None) -> NearDuplicates:
+    """Compare pictures, the first `MOST_COMPARED` of them, each with every other one; leave unreadable ones out."""
+    kept: list[RawImage] = []
+    thumbnails: list[NDArray[np.float32]] = []
+    contents: list[bytes] = []
+    for image in images:
+        if len(kept) == MOST_COMPARED:
+            break
+        try:
+            pixels = image.decode()
+        except DataError:
+            continue
+        finally:
+            if progress is not None:
+                progress.advance(1)
+        thumbnail = _thumbnail(pixels)
+        if thumbnail.std() >= PLAIN_LEVELS:
+            kept.append(image)
+            thumbnails.append(thumbnail)
+            contents.append(hashlib.md5(np.ascontiguousarray(pixels), usedforsecurity=False).digest())
+    return _compared(kept, np.stack(thumbnails), np.array(contents)) if len(kept) > 1 else NearDuplicates()
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    grey = Image.fromarray(pixels.mean(axis=2).round().astype(np.uint8))
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32).reshape(-1)
+
+
+def _compared(images: list[RawImage], thumbnails: NDArray[np.float32], contents: NDArray[np.bytes_]) -> NearDuplicates:
+    splits = np.array([image.split for image in images])
+    centred = thumbnails - thumbnails.mean(axis=1, keepdims=True)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    near, crossing = np.zeros(len(images), bool), np.zeros(len(images), bool)
+    example: tuple[str, ...] = ()
+    for start in range(0, len(images), BLOCK):
+        first, second = np.nonzero(centred[start : start + BLOCK] @ centred.T >= NEAR)
+        first += start
+        different = contents[first] != contents[second]  # exact copies, and a picture itself, are counted elsewhere
+        first, second = first[different], second[different]
+        near[first] = True
+        crossing[first[splits[first] != splits[second]]] = True
+        if not example and len(first):
+            example = (images[first[0]].path, images[second[0]].path)
+    return NearDuplicates(float(near.mean()), float(crossing.mean()), example)
