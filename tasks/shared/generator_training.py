@@ -26,6 +26,7 @@ from ganpress.training.loop import Checkpointing, CurvePoint, TrainingRun
 from models.builders import Blueprint, generator_blueprint
 from models.families import FAMILIES
 from models.family import Canvas
+from tasks.shared.collapse_watch import CollapseWatch
 from tasks.shared.stage import Stage, require
 
 logger = logging.getLogger("ganpress")
@@ -143,20 +144,18 @@ def grid_inputs(stage: Stage) -> Tensor:
 
 
 @torch.no_grad()
-def log_samples(stage: Stage, run: StageRun, generator: nn.Module, images: int) -> None:
-    """Track the grid of a generator in training as a step, leaving its mode as it was."""
+def _samples(stage: Stage, generator: nn.Module) -> NDArray[np.uint8]:
+    """What a generator draws of `grid_inputs`, uint8 (64, C, H, W); it keeps its mode."""
     mode = generator.training
-    grid = _grid_of(stage, generator)
+    images = images_to_uint8(run_where_it_is(generator.eval(), grid_inputs(stage))).cpu().numpy()
     generator.train(mode)
-    run.log_image("samples", grid, step=images)
-
-
-def _grid_of(stage: Stage, generator: nn.Module) -> NDArray[np.uint8]:
-    return image_grid(images_to_uint8(run_where_it_is(generator.eval(), grid_inputs(stage))).cpu().numpy())
+    return images
 
 
 SAMPLE_EVERY = 4
 """Curve points from one tracked sample grid to the next."""
+LOOKED_AT_FROM = 10
+"""Curve points, a quarter of a training, after which a generator's pictures have to differ."""
 
 
 class CurveLog:
@@ -171,16 +170,20 @@ class CurveLog:
     def __init__(self, stage: Stage, run: StageRun, samples: bool = True) -> None:
         self._stage, self._run, self._samples = stage, run, samples
         self._logged: set[int] = set()
+        self._watch = CollapseWatch(stage, stage.artifact("prepare"))
 
     def __call__(self, point: CurvePoint, network: nn.Module) -> None:
         """Track one point; the network keeps its mode and weights."""
         self._log(point)
         if self._samples and len(self._logged) % SAMPLE_EVERY == 0:
-            log_samples(self._stage, self._run, network, point.images)
+            pictures = self._draw(network, point.images)
+            if len(self._logged) >= LOOKED_AT_FROM:
+                variety = self._watch.look(pictures, point.images)
+                self._run.log_metrics({"variety": variety}, step=point.images)
 
     def start(self, network: nn.Module) -> nn.Module:
         """Track the untrained network as step 0, where MLflow's slider opens; returns it."""
-        log_samples(self._stage, self._run, network, 0)
+        self._draw(network, 0)
         return network
 
     def complete(self, curve: list[CurvePoint]) -> None:
@@ -188,6 +191,11 @@ class CurveLog:
         for point in curve:
             if point.images not in self._logged:
                 self._log(point)
+
+    def _draw(self, network: nn.Module, images: int) -> NDArray[np.uint8]:
+        pictures = _samples(self._stage, network)
+        self._run.log_image("samples", image_grid(pictures), step=images)
+        return pictures
 
     def _log(self, point: CurvePoint) -> None:
         self._logged.add(point.images)
@@ -249,7 +257,7 @@ def deliver(
     """Write generator.safetensors, samples.png and metrics.json, and track them."""
     path = stage.out / "generator.safetensors"
     save_model(path, generator, blueprint)
-    grid = _grid_of(stage, generator)
+    grid = image_grid(_samples(stage, generator))
     save_png(stage.out / "samples.png", grid)
     run.log_image("result", grid)
     facts = {"parameters": parameter_count(generator), "size_bytes": path.stat().st_size} | dict(metrics)

@@ -63,7 +63,7 @@ def find_near_duplicates(images: Iterable[RawImage], progress: Ticker | None = N
         if thumbnail.std() >= PLAIN_LEVELS:
             kept.append(image)
             thumbnails.append(thumbnail)
-            contents.append(hashlib.md5(np.ascontiguousarray(pixels), usedforsecurity=False).digest())
+            contents.append(hashlib.md5(pixels.tobytes(), usedforsecurity=False).digest())
     return _compared(kept, np.stack(thumbnails), np.array(contents)) if len(kept) > 1 else NearDuplicates()
 
 

@@ -1,0 +1,61 @@
+"""A warning, while it trains, that a generator draws the same few pictures whatever it reads."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.basics.seeding import numpy_generator
+from ganpress.data.pictures import image_grid, save_png
+from ganpress.data.prepared.arrays import open_split
+from ganpress.metrics.images.variety import variety_ratio
+from tasks.shared.stage import Stage
+
+logger = logging.getLogger("ganpress")
+
+COLLAPSED = 0.2
+"""Share of the real pictures' variety below which a generator has collapsed.
+
+Sample grids of the default chain's trainings have at least 0.44 from their first quarter on
+(`python -m benchmarks.collapse`).
+"""
+
+
+class CollapseWatch:
+    """Compares sample grids of a generator in training with real pictures and warns once.
+
+    Args:
+        stage: in which the generator is trained.
+        prepared: the folder of the data that it learns from.
+    """
+
+    def __init__(self, stage: Stage, prepared: Path) -> None:
+        self._stage, self._prepared = stage, prepared
+        self._warned = False
+        self._real: NDArray[np.uint8] | None = None
+
+    def look(self, pictures: NDArray[np.uint8], images_shown: int) -> float:
+        """Return the variety of `pictures`, uint8 (N, C, H, W), relative to real ones; warn where it is too small."""
+        ratio = variety_ratio(pictures, self._reference(len(pictures)))
+        if ratio < COLLAPSED and not self._warned:
+            self._warned = True
+            grid = self._stage.checkpoints / f"{self._stage.label}-collapsed.png"
+            grid.parent.mkdir(parents=True, exist_ok=True)
+            save_png(grid, image_grid(pictures))
+            logger.warning(
+                "%s: after %s images the generator has collapsed: whatever it reads, it draws nearly the same pictures "
+                "(they vary by %.0f %% of what real ones do; see %s). Stop it, and try another seed, a lower "
+                "generator_learning_rate, objective: wgan, or augment: diffaugment",
+                *(self._stage.label, f"{images_shown:,}", 100 * ratio, grid),
+            )
+        return ratio
+
+    def _reference(self, count: int) -> NDArray[np.uint8]:
+        if self._real is None:
+            split = open_split(self._prepared, "train")
+            rows = numpy_generator(self._stage.seed, "variety").choice(
+                len(split), min(count, len(split)), replace=False
+            )
+            self._real = np.array(split.pixels[np.sort(rows)])
+        return self._real
