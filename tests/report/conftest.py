@@ -14,7 +14,10 @@ import yaml
 from ganpress.edge.proof.edge_card import Card, CostCard, Lineage
 from ganpress.edge.proof.verification import Verification
 from ganpress.edge.roofline import Peaks, roofline_metrics
+from ganpress.report.content import ReportInputs
 from tasks.shared.machine import write_machine
+from tasks.shared.report_inputs import read_inputs
+from tasks.shared.stage import Stage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEPTHS = {"d2": 2, "d4": 4, "d8": 8, "d16": 16, "d24": 24}
@@ -317,3 +320,10 @@ def whole_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("report")
     write_artifacts(root)
     return root
+
+
+@pytest.fixture(scope="module")
+def inputs(whole_project: Path) -> ReportInputs:
+    """What the report of the whole project is made of."""
+    params = yaml.safe_load((whole_project / "params.yaml").read_text())
+    return read_inputs(Stage("report", None, whole_project, params))

@@ -1,24 +1,14 @@
 """Which edge file is best, what is retained, what is refused."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
-import yaml
 
 from ganpress.errors import DataError
 from ganpress.report.caveats import caveats
 from ganpress.report.content import Measured, ReportInputs
 from ganpress.report.figures.quality_figures import front
 from ganpress.report.headline import headline, summary
-from tasks.shared.report_inputs import read_inputs
-from tasks.shared.stage import Stage
-
-
-@pytest.fixture(scope="module")
-def inputs(whole_project: Path) -> ReportInputs:
-    params = yaml.safe_load((whole_project / "params.yaml").read_text())
-    return read_inputs(Stage("report", None, whole_project, params))
 
 
 def with_budget(inputs: ReportInputs, max_bytes: int | None) -> ReportInputs:

@@ -66,11 +66,6 @@ def inputs_of(root: Path) -> ReportInputs:
 
 
 @pytest.fixture(scope="module")
-def inputs(whole_project: Path) -> ReportInputs:
-    return inputs_of(whole_project)
-
-
-@pytest.fixture(scope="module")
 def report(inputs: ReportInputs) -> Report:
     return build_report(inputs)
 

@@ -15,11 +15,6 @@ def inputs_of(root):
     return read_inputs(Stage("report", None, root, {}))
 
 
-@pytest.fixture(scope="module")
-def inputs(whole_project):
-    return inputs_of(whole_project)
-
-
 def test_the_teacher_and_every_edge_file_have_a_roofline_line(inputs):
     references = [one.reference for one in rated(inputs)]
     assert references == ["teacher", *(f"export/{item}" for item in inputs.params.export.items)]

@@ -18,12 +18,6 @@ from tasks.shared.report_samples import step_samples
 from tasks.shared.stage import Stage
 
 
-@pytest.fixture(scope="module")
-def inputs(whole_project: Path) -> ReportInputs:
-    root = whole_project
-    return read_inputs(Stage("report", None, root, yaml.safe_load((root / "params.yaml").read_text())))
-
-
 def test_a_lost_class_is_named_and_unchanged_ones_are_not(inputs: ReportInputs) -> None:
     pruned, exported = inputs.steps
     assert [share.name for share in pruned.changed_classes] == ["8", "3"]
