@@ -1,10 +1,14 @@
 """Fixtures that several test folders share."""
 
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +34,11 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Workers share the cores: one thread each, and in what they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+MEMORY, MEMORY_NEEDED = Path("/dev/shm"), 8 * 2**30
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED:
+    # Databases and caches of hundreds of small projects: on a disk, a third of the tests' time is waiting for it.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 os.environ.setdefault("GANPRESS_TRACKING", "off")  # a recorder costs 6 CPU seconds; tests of tracking switch it on
 
@@ -181,6 +190,47 @@ def ganpress(
         )
         assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def forked() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """(root, main, *arguments, **variables) -> the ended `python -m main`, or function, run by a copy of this process.
+
+    The copy has torch already, which a new process imports for seconds.
+    """
+
+    def run(
+        root: Path, main: str | Callable[[], int], *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        module = main if isinstance(main, str) else "function"
+        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+            child = os.fork()
+            if child == 0:
+                sys.stdout, sys.stderr = output, errors
+                code = 1
+                try:
+                    os.chdir(root)
+                    os.environ.update({"GANPRESS_TRACKING": "off"} | variables)
+                    sys.argv = [module, *arguments]
+                    warnings.simplefilter("ignore")  # of runpy, about modules that are imported already
+                    code = 0 if isinstance(main, str) else main()
+                    if isinstance(main, str):
+                        runpy.run_module(main, run_name="__main__", alter_sys=True)
+                except SystemExit as end:
+                    code = int(end.code or 0)
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    output.flush()
+                    errors.flush()
+                    os._exit(code)
+            _, status = os.waitpid(child, 0)
+            output.seek(0)
+            errors.seek(0)
+            code = os.waitstatus_to_exitcode(status)
+            return subprocess.CompletedProcess([module, *arguments], code, output.read(), errors.read())
 
     return run
 

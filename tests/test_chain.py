@@ -18,6 +18,7 @@ from ganpress.files.checkpoint import load_weights_only, save_atomically
 CHECKOUT = Path(__file__).resolve().parents[1]
 CLONE_MARK = "GANPRESS_TEST_CHAIN"  # as the fixture `clone_environment` sets it
 SMOKE = ("--recipe", "smoke")
+pytestmark = pytest.mark.slow  # minutes; CI runs it beside the default tier
 MARKER = 123.25
 """A loss that no training has, written into a checkpoint to see it come out of the resumed training."""
 

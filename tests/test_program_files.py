@@ -106,7 +106,7 @@ def test_a_program_draws_what_its_module_drew_for_any_batch(tmp_path, kind, suff
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+@pytest.mark.parametrize("suffix", [pytest.param(".pt2", marks=pytest.mark.slow), ".onnx"])
 def test_compress_takes_the_file_alone(tmp_path, suffix):
     network, shape = built("latents")
     path = written(tmp_path, network, shape, suffix, False)

@@ -117,7 +117,7 @@ def python(site: Path, *arguments: str) -> subprocess.CompletedProcess:
     ("file", "chosen", "least"),
     [
         pytest.param("tests/metrics/test_metrics.py", "vendi", 3, marks=pytest.mark.slow),
-        ("tests/edge/test_targets.py", "torchscript", 4),
+        pytest.param("tests/edge/test_targets.py", "torchscript", 4, marks=pytest.mark.slow),
         pytest.param("tests/models/test_families.py", "mlp", 2, marks=pytest.mark.slow),
     ],
 )
@@ -166,6 +166,7 @@ def test_compare_ranks_by_it_and_says_which_way(installed, tmp_path, monkeypatch
     assert ranked["best"] == "student/a"
 
 
+@pytest.mark.slow  # builds a whole report
 def test_the_report_shows_it_with_title_arrow_and_meaning(installed, tmp_path):
     from ganpress.report.page import build_report
     from tasks.shared.report_inputs import read_inputs

@@ -1,8 +1,6 @@
 """What `run` would refuse, `run --dry-run` refuses: before the first stage, with one line."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -86,13 +84,11 @@ def test_variables_are_checked_first(name, value, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["d2; touch PWNED #", "$(touch PWNED)", "size", "../x", "a b", "x" * 300, ""])
-def test_no_stage_starts_beside_a_wrong_name(name, tmp_path):
+def test_no_stage_starts_beside_a_wrong_name(name, tmp_path, forked):
     text = (ROOT / "params.yaml").read_text().replace("    d2: {depth: 2}", f"    '{name}': {{depth: 2}}")
     (tmp_path / "params.yaml").write_text(text)
     for module in ("tasks.validate", "tasks.teacher"):
-        ended = subprocess.run(
-            [sys.executable, "-m", module], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-        )
+        ended = forked(tmp_path, module)
         assert ended.returncode == 2
         assert "control.items has" in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1

@@ -2,19 +2,15 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from ganpress.files.checkpoint import save_atomically
+from tasks.shared.stage import Stage, stage_main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-def start_stage(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "GANPRESS_TRACKING": "off"} | variables
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=root, env=environment, capture_output=True, text=True, timeout=120
-    )
 
 
 @pytest.fixture
@@ -30,25 +26,25 @@ def only_line(process: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-def test_missing_input_is_one_line_and_exit_code_2(root):
-    line = only_line(start_stage(root, "tasks.teacher"))
+def test_missing_input_is_one_line_and_exit_code_2(root, forked):
+    line = only_line(forked(root, "tasks.teacher"))
     assert line.startswith("teacher: ")
     assert line.endswith("judge.safetensors is missing; run `dvc repro judge` or `ganpress run` first")
 
 
-def test_unknown_key_in_the_own_section(root):
+def test_unknown_key_in_the_own_section(root, forked):
     text = (root / "params.yaml").read_text().replace("exhaustive_limit:", "exhaustive_limt:")
     (root / "params.yaml").write_text(text)
-    assert "unknown key 'exhaustive_limt' (allowed here: " in only_line(start_stage(root, "tasks.search"))
+    assert "unknown key 'exhaustive_limt' (allowed here: " in only_line(forked(root, "tasks.search"))
 
 
-def test_too_many_items(root):
-    assert "takes at most one item, got: d8 d16" in only_line(start_stage(root, "tasks.candidate", "d8", "d16"))
+def test_too_many_items(root, forked):
+    assert "takes at most one item, got: d8 d16" in only_line(forked(root, "tasks.candidate", "d8", "d16"))
 
 
-def test_bad_thread_count(root):
+def test_bad_thread_count(root, forked):
     assert "GANPRESS_THREADS must be a whole number above 0, found 'many'" in only_line(
-        start_stage(root, "tasks.teacher", GANPRESS_THREADS="many")
+        forked(root, "tasks.teacher", GANPRESS_THREADS="many")
     )
 
 
@@ -67,34 +63,23 @@ def test_bad_thread_count(root):
         ),
     ],
 )  # fmt: skip
-def test_ranks_that_cannot_train_are_one_line_before_any_work(root, variables, line):
-    assert only_line(start_stage(root, "tasks.candidate", "d8", GANPRESS_DEVICE="cpu", **variables)) == line
+def test_ranks_that_cannot_train_are_one_line_before_any_work(root, forked, variables, line):
+    assert only_line(forked(root, "tasks.candidate", "d8", GANPRESS_DEVICE="cpu", **variables)) == line
     assert [path.name for path in root.iterdir()] == ["params.yaml"]
 
 
-def test_no_params(tmp_path):
-    assert "params.yaml does not exist; run from the project's root" in only_line(
-        start_stage(tmp_path, "tasks.teacher")
-    )
+def test_no_params(tmp_path, forked):
+    assert "params.yaml does not exist; run from the project's root" in only_line(forked(tmp_path, "tasks.teacher"))
 
 
-def test_memory_that_does_not_suffice_is_one_line_that_names_the_setting(root):
-    program = (
-        "import sys, torch; sys.argv[1:] = []\n"
-        "from tasks.shared.stage import stage_main\n"
-        "raise SystemExit(stage_main('candidate', lambda stage, run: torch.empty(2**60, dtype=torch.uint8)))"
-    )
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "GANPRESS_TRACKING": "off"}
-    process = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert process.returncode == 2, process.stderr
-    said = only_line(process)
+def test_memory_that_does_not_suffice_is_one_line_that_names_the_setting(root, forked):
+    ended = forked(root, lambda: stage_main("candidate", lambda *_: torch.empty(2**60, dtype=torch.uint8)))
+    said = only_line(ended)
     assert "the memory of the device does not suffice; lower candidate.training.batch_size and run again" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_full_disk_is_one_line(root):
+def test_full_disk_is_one_line(root, forked):
     small = root / "artifacts"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True)
@@ -102,18 +87,12 @@ def test_full_disk_is_one_line(root):
         pytest.skip("this machine does not let tests mount a small disk")
     try:
         (small / "filling").write_bytes(b"0" * 60_000)
-        program = (
-            "import sys; sys.argv[1:] = []\n"
-            "from tasks.shared.stage import stage_main\n"
-            "import torch\n"
-            "from ganpress.files.checkpoint import save_atomically\n"
-            "def work(stage, run): save_atomically(stage.out / 'big.pt', {'weights': torch.zeros(50_000)})\n"
-            "raise SystemExit(stage_main('teacher', work))"
+
+        def work(stage: Stage, _: object) -> None:
+            save_atomically(stage.out / "big.pt", {"weights": torch.zeros(50_000)})
+
+        assert "No space left on device; free some space" in only_line(
+            forked(root, lambda: stage_main("teacher", work))
         )
-        environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "GANPRESS_TRACKING": "off"}
-        process = subprocess.run(
-            [sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True, timeout=60
-        )
-        assert "No space left on device; free some space" in only_line(process)
     finally:
         subprocess.run(["umount", small], check=True)

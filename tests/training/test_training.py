@@ -79,6 +79,7 @@ def test_every_width_of_the_supernet_learns():
     assert curve[-1].losses["mse_largest"] < curve[-1].losses["mse_smallest"]
 
 
+@pytest.mark.slow
 def test_gan_learns_where_the_light_is():
     torch.manual_seed(0)
     data = squares()

@@ -176,7 +176,7 @@ def distance(generator, data, shift=0):
 
 @pytest.mark.parametrize(
     ("framework", "options"),
-    [("pix2pix", {"train_images": 1200, "learning_rate": 5e-3}), ("spade", {"train_images": 320})],
+    [("pix2pix", {"train_images": 1200, "learning_rate": 5e-3}), pytest.param("spade", {"train_images": 320}, marks=pytest.mark.slow)],
 )
 def test_training_comes_close_to_the_truth(framework, options):
     data = data_of(framework)
@@ -188,6 +188,7 @@ def test_training_comes_close_to_the_truth(framework, options):
     assert not trained.generator.training
 
 
+@pytest.mark.slow
 def test_cyclegan_learns_to_come_back():
     trained = run("cyclegan", config("cyclegan", train_images=320))
     assert trained.curve[-1].losses["cycle"] < 0.5 * trained.curve[0].losses["cycle"]
