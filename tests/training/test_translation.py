@@ -176,7 +176,10 @@ def distance(generator, data, shift=0):
 
 @pytest.mark.parametrize(
     ("framework", "options"),
-    [("pix2pix", {"train_images": 1200, "learning_rate": 5e-3}), pytest.param("spade", {"train_images": 320}, marks=pytest.mark.slow)],
+    [
+        ("pix2pix", {"train_images": 1200, "learning_rate": 5e-3}),
+        pytest.param("spade", {"train_images": 320}, marks=pytest.mark.slow),
+    ],
 )
 def test_training_comes_close_to_the_truth(framework, options):
     data = data_of(framework)
