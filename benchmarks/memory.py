@@ -1,6 +1,7 @@
 """Peak memory of the stages that see every image, at N images and at 4 N: it must stay flat in the number of images.
 
 `python -m benchmarks.memory [--images 5000] [--factor 4] [--size 32]` (Linux: reads /proc)
+`python -m benchmarks.memory --sets 62500 250000 1000000 --features 512`: metrics of so many features on each side
 
 Each measurement is a process of its own, on real digits repeated with noise. Growth is what one more image adds to the
 peak; a stage that held the images would grow by an image's bytes. What grows by design is far smaller: labels and
@@ -9,6 +10,9 @@ neighbours of each *generated* image, whose number `evaluate.images` is the user
 
 Pages of a memory-mapped array count as resident although they are the system's file cache, which it takes back when it
 needs them. So growth is that of anonymous memory (RssAnon), and the peak RSS of getrusage stands beside it.
+
+With `--sets` features are drawn from N(0, I) and collected as those of a judge are, twice: a reference and a generated
+set. What grows are a few numbers a sample (scores, hits, keys of hashes), not the features.
 
 Features of a batch outlive its activations, and glibc's heap cannot give back what lies below them. With
 MALLOC_MMAP_THRESHOLD_=262144 in the environment large blocks lie outside the heap, and growth is what is really held.
@@ -38,7 +42,14 @@ from ganpress.data.prepared.image_preparation import prepare_images
 from ganpress.data.raw.idx import write_idx
 from ganpress.data.raw.raw_images import open_raw
 from ganpress.evaluation.measurement import reference_features, score_generator
+from ganpress.metrics.distributions.frechet import frechet_distance_of_features
+from ganpress.metrics.distributions.frechet_error import frechet_terms
+from ganpress.metrics.distributions.kernel import kernel_distance
+from ganpress.metrics.feature_inputs import Floats
 from ganpress.metrics.judges.feature_networks import ClassifierJudge
+from ganpress.metrics.neighbours.hashed import hash_reference, score_hashed
+from ganpress.metrics.neighbours.hashed_nearest import hashed_neighbourhood, score_hashed_neighbours
+from ganpress.metrics.rows import Rows
 from ganpress.metrics.scoring import array_statistics
 from ganpress.training.judge_examples import labelled_examples
 from ganpress.training.judge_training import train_judge
@@ -47,6 +58,8 @@ from models.judge_networks import classifier
 from models.wdcgan import wdcgan_generator
 
 CLASSES, FEATURES, WIDTH, TEST_IMAGES, POLL_SECONDS, MIB = 10, 64, 8, 1000, 0.002, 2**20
+DRAWN = 250
+"""Features drawn at a time, as a judge sees images."""
 SCORED = EvaluateConfig(images=2, neighbours=5, kid_subsets=4, kid_subset_size=500, is_splits=10, latency_repeats=3)
 JUDGE = JudgeConfig(
     kind="classifier",
@@ -102,6 +115,50 @@ TASKS: dict[str, Callable[[Path, int, int], None]] = {
 }
 
 
+METRICS_OF_SETS: dict[str, Callable[[Floats, Floats], object]] = {
+    "FID": frechet_distance_of_features,
+    "FID error": frechet_terms,
+    "KID": lambda real, fake: kernel_distance(real, fake, 10, 1000, 1),
+    "LSH": lambda real, fake: score_hashed(hash_reference(real, 1), fake),
+    "LSH + KNN": lambda real, fake: score_hashed_neighbours(hashed_neighbourhood(real, 1), fake),
+}
+
+
+def measure_sets(name: str, samples: int, features: int) -> Peak:
+    """Draw two sets of features batch by batch, and measure one metric of them."""
+    random = np.random.default_rng(0)
+
+    def collected() -> Floats:
+        rows = Rows()
+        for start in range(0, samples, DRAWN):
+            rows.append(random.standard_normal((min(DRAWN, samples - start), features), dtype=np.float32))
+        return rows.all()
+
+    return measure(lambda: METRICS_OF_SETS[name](collected(), collected()))
+
+
+def compare_sets(sizes: list[int], features: int) -> None:
+    """Print one line for each metric and number of samples."""
+    print(f"{features} features in float32; a set of a sample has {4 * features:,} bytes")
+    print(
+        f"{'metric':>10} {'samples':>10} {'both sets, MiB':>15} {'own, MiB':>10} {'a sample, bytes':>16} {'CPU s':>8}"
+    )
+    for name in METRICS_OF_SETS:
+        for samples in sizes:
+            command = ["--set", name, "--images", str(samples), "--features", str(features)]
+            before = children_cpu_seconds()
+            peak = in_a_process(command)
+            held = f"{8 * features * samples / MIB:,.0f}", f"{peak.own / MIB:,.1f}", f"{peak.own / samples:,.0f}"
+            took = children_cpu_seconds() - before
+            print(f"{name:>10} {samples:>10,} {held[0]:>15} {held[1]:>10} {held[2]:>16} {took:>8.1f}", flush=True)
+
+
+def children_cpu_seconds() -> float:
+    """CPU seconds of all processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _judge() -> ClassifierJudge:
     torch.manual_seed(0)
     return ClassifierJudge(classifier(1, CLASSES, WIDTH, FEATURES), "untrained")
@@ -135,8 +192,12 @@ def measure(task: Callable[[], None]) -> Peak:
 
 def measured_elsewhere(task: str, folder: Path, images: int, size: int) -> Peak:
     """Run one task in a fresh process, whose peak is its alone."""
-    command = [sys.executable, "-m", "benchmarks.memory", "--task", task, "--folder", str(folder)]
-    command += ["--images", str(images), "--size", str(size)]
+    return in_a_process(["--task", task, "--folder", str(folder), "--images", str(images), "--size", str(size)])
+
+
+def in_a_process(arguments: list[str]) -> Peak:
+    """Run this module with other arguments, whose last line is a peak."""
+    command = [sys.executable, "-m", "benchmarks.memory", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return Peak(**json.loads(done.stdout.splitlines()[-1]))
 
@@ -181,8 +242,17 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--task", choices=list(TASKS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--sets", type=int, nargs="+", help="samples of each of two sets of features")
+    parser.add_argument("--features", type=int, default=512)
+    parser.add_argument("--set", choices=list(METRICS_OF_SETS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     logging.disable(logging.INFO)
+    if options.sets is not None:
+        compare_sets(options.sets, options.features)
+        return
+    if options.set is not None:
+        print(json.dumps(asdict(measure_sets(options.set, options.images, options.features))))
+        return
     if options.task is None:
         compare(options.images, options.images * options.factor, options.size)
         return

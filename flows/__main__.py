@@ -75,7 +75,10 @@ EXAMPLES = {
         "ganpress compress gen.py:build --weights g.pt --example-input 1x100 --method qad -o out",
     ),
     "apply": ("ganpress apply out picture.jpg -o drawn", "ganpress apply out pictures -o drawn --overlap 32"),
-    "cost": ("ganpress cost wdcgan:16 --size 64x64", "ganpress cost resnet_9blocks:ngf=64 --size 256x256 --json"),
+    "cost": (
+        "ganpress cost resnet_9blocks:ngf=64 --size 256x256 --json",
+        "ganpress cost --training --recipe horse2zebra_cyclegan --tflops 20",
+    ),
     "report": ("ganpress report --open", "ganpress report --recipe mnist"),
     "compare": ("ganpress compare --sort fid --budget 100kB", "ganpress compare --edge --json"),
     "lineage": (

@@ -1,18 +1,23 @@
-"""Stage `sweep`: quality and diversity of one generator at one compression level, beside itself in floats."""
+"""Stage `sweep`: quality and diversity of one generator at many compression levels, beside itself in floats."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ganpress.basics.device import copied_to
 from ganpress.basics.progress import ticker
 from ganpress.basics.seeding import derived_seed
 from ganpress.compression.applying import held_out_count
 from ganpress.config.edge_section import CompressConfig, EvaluateConfig
-from ganpress.config.sweep_section import SweepConfig
+from ganpress.config.sweep_section import FLOAT, SweepConfig, SweepPoint
 from ganpress.data.prepared.generator_inputs import LatentInputs, SourceInputs, open_inputs
+from ganpress.errors import ConfigError
 from ganpress.evaluation.compression_level import PackedGenerator, pack_float, pack_level
 from ganpress.evaluation.measurement import (
     PURPOSE,
@@ -22,18 +27,19 @@ from ganpress.evaluation.measurement import (
     reference_features,
     score_generator,
 )
+from ganpress.files.checkpoint import file_digest
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.metrics.intervals.score_intervals import interval_metrics
 from ganpress.metrics.judges.feature_networks import Judge, load_judge
 from ganpress.metrics.scores import Scores
+from ganpress.search.score_book import ScoreBook
 from ganpress.structure.input_checks import check_generator, check_inputs
 from ganpress.tracking import StageRun
+from models.builders import Blueprint
 from tasks.shared.generator_training import prepared, write_json
 from tasks.shared.item_generators import load_generator
 from tasks.shared.stage import Stage, require, stage_main
 
-FLOAT = "float"
-"""Key of the generator's own row in metrics.json."""
 OF_TEACHERS = ("mae_teacher", "lpips_teacher")
 """Compare with the chain's teacher elsewhere; here there is none."""
 
@@ -54,41 +60,79 @@ class Protocol:
         Raises:
             DataError: if it makes NaN, or a sample count does not fit the data.
         """
-        count = self.config.images
-        if isinstance(self.inputs, SourceInputs):
-            count = min(count, len(self.inputs))
-        with ticker("sweep", count, "images") as progress:
-            return score_generator(
-                generator,
-                self.judge,
-                self.reference,
-                self.config,
-                self.seed,
-                self.inputs,
-                on_images=progress.advance,
-            )
+        return score_generator(generator, self.judge, self.reference, self.config, self.seed, self.inputs)
+
+
+@dataclass(frozen=True)
+class Original:
+    """The generator that all levels are made of, and what their ranges are measured on."""
+
+    model: nn.Module
+    blueprint: Blueprint
+    calibration: Tensor
+    seed: int
+    """That drew the calibration inputs."""
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Compress, measure, write metrics.json: the level's numbers, and the float generator's under `float`."""
+    """Measure every level that the score book has not; write metrics.json: the float generator, and level by level."""
+    if stage.item is not None:
+        raise ConfigError(f"sweep has no items, found '{stage.item}'; all levels are measured by `dvc repro sweep`")
     config = stage.section(SweepConfig)
-    level = config.point(stage.item)
-    original, blueprint = load_generator(stage, config.generator)
+    original = _original(stage, config)
     run.uses_model(stage.artifact(config.generator) / "generator.safetensors")
-    data = prepared(stage)
-    run.uses_data(require(data / "test.npy", "prepare"))
+    run.uses_data(require(prepared(stage) / "test.npy", "prepare"))
+    book = ScoreBook(stage.checkpoints / f"sweep-{_identity(stage, config)[:16]}.jsonl")
+    missing = [point for point in config.points if not book.of(point)]
+    if missing or not book.of(FLOAT):
+        _measure(stage, config, original, missing, book)
+    levels = {point.item: dict(book.of(point)) for point in config.points}
+    write_json(stage.out / "metrics.json", {"float": dict(book.of(FLOAT)), "levels": levels})
+    run.log_metrics({f"float/{name}": value for name, value in book.of(FLOAT).items()})
+    for point in config.points:  # a curve of each method over bits
+        run.log_metrics({f"{point.clipping}/{name}": value for name, value in levels[point.item].items()}, point.bits)
+
+
+def _original(stage: Stage, config: SweepConfig) -> Original:
+    model, blueprint = load_generator(stage, config.generator)
     seed = derived_seed(stage.seed, "compress", "calibration")  # as `compress` draws them, so that numbers agree
     calibration_images = stage.section(CompressConfig, "compress").calibration_images
-    calibration = open_inputs(data, "train").draw(seed, "calibration", calibration_images)
-    check_generator(original, calibration, "calibration inputs")
-    compressed = pack_level(original, blueprint, level, calibration, seed)
-    protocol = _protocol(stage, config)
-    before, after = (protocol.score(copied_to(one, stage.device)) for one in (original, compressed.model))
-    metrics = _row(after, before, compressed) | _fidelity(stage, original, compressed.model)
-    metrics["float_layers"] = compressed.float_layers
-    of_float = _row(before, before, pack_float(original, blueprint))
-    write_json(stage.out / "metrics.json", {**metrics, FLOAT: of_float})
-    run.log_metrics(metrics | {f"{FLOAT}/{name}": value for name, value in of_float.items()})
+    calibration = open_inputs(prepared(stage), "train").draw(seed, "calibration", calibration_images)
+    check_generator(model, calibration, "calibration inputs")
+    return Original(model, blueprint, calibration, seed)
+
+
+def _identity(stage: Stage, config: SweepConfig) -> str:
+    """Digest all that decides the numbers of a level, beside which one it is."""
+    judge = require(stage.artifact("judge") / "judge.safetensors", "judge")
+    generator = stage.artifact(config.generator) / "generator.safetensors"
+    measured = stage.section(EvaluateConfig, "evaluate")
+    protocol = [measured.neighbours, measured.kid_subsets, measured.kid_subset_size, measured.is_splits, config.images]
+    calibration = stage.section(CompressConfig, "compress").calibration_images
+    facts = [stage.seed, calibration, *protocol, stage.code, torch.__version__, stage.device.type]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for path in (generator, judge, *_data_files(prepared(stage))):
+        digest.update(bytes.fromhex(file_digest(path, "sha256")))
+    return digest.hexdigest()
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """The prepared files that levels are calibrated and measured on."""
+    return sorted({*real_arrays(folder)[1], folder / "test.npy", folder / "meta.json", *folder.glob("*_sources.npy")})
+
+
+def _measure(stage: Stage, config: SweepConfig, of: Original, missing: list[SweepPoint], book: ScoreBook) -> None:
+    """Measure the float generator, then the missing levels, and enter each in the book."""
+    protocol, count = _protocol(stage, config), len(config.points)
+    before = protocol.score(copied_to(of.model, stage.device))
+    book.add_all(FLOAT, _row(before, before, pack_float(of.model, of.blueprint)))
+    with ticker("sweep", count, "levels", done=count - len(missing)) as progress:
+        for point in missing:
+            compressed = pack_level(of.model, of.blueprint, point, of.calibration, of.seed)
+            after = protocol.score(copied_to(compressed.model, stage.device))
+            row = _row(after, before, compressed) | _fidelity(stage, of.model, compressed.model)
+            book.add_all(point, row | {"float_layers": compressed.float_layers})
+            progress.advance(1, point.item)
 
 
 def _protocol(stage: Stage, config: SweepConfig) -> Protocol:

@@ -26,8 +26,6 @@ def stages_of(params: dict[str, Any]) -> list[tuple[str, str | None]]:
         *("subnet", "compress", "export", "sweep", "evaluate"),
     ):
         items = params[name].get("items") if isinstance(params.get(name), dict) else None
-        if name == "sweep":
-            items = [f"{clipping}-{bits}" for clipping in params[name]["clipping"] for bits in params[name]["bits"]]
         found += [(name, item) for item in items] if items is not None else [(name, None)]
     return found
 

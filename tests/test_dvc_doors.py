@@ -15,7 +15,6 @@ from ganpress.config.params import merge_overlay
 from ganpress.executed_code.stages import CODE_STAGE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-MATRIX = "sweep"
 FAMILIES = ("candidate", "student", "control", "compress", "export")
 UPSTREAM_OF_TEACHER = {"validate", "prepare", "judge", "candidate@d2", "candidate@d3", "teacher"}
 EXPERIMENT = "six-bits"
@@ -53,9 +52,8 @@ class Clone:
     def stages(self) -> set[str]:
         """Names of all stages, the items of families included."""
         params = read_yaml(self.root / "params.yaml")
-        single = set(read_yaml(self.root / "dvc.yaml")["stages"]) - {CODE_STAGE, MATRIX, *FAMILIES}
-        levels = {f"{MATRIX}@{one}-{bits}" for one in params[MATRIX]["clipping"] for bits in params[MATRIX]["bits"]}
-        return single | levels | {f"{stage}@{item}" for stage in FAMILIES for item in params[stage]["items"]}
+        single = set(read_yaml(self.root / "dvc.yaml")["stages"]) - {CODE_STAGE, *FAMILIES}
+        return single | {f"{stage}@{item}" for stage in FAMILIES for item in params[stage]["items"]}
 
     def locked(self) -> set[str]:
         """Stages whose results dvc.lock records, digests of code apart."""

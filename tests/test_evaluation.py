@@ -203,3 +203,17 @@ def test_a_spool_gives_back_what_it_was_given_and_no_more(tmp_path):
     assert torch.equal(spool.batch(2, 5), images[2:])
     with pytest.raises(DataError, match="images 6 to 8 are asked for, but 7 were drawn"):
         spool.batch(6, 2)
+
+
+def test_exact_neighbours_of_too_many_images_are_left_out_and_said_so(
+    generator, judge, tiny_images, tmp_path, monkeypatch, caplog
+):
+    np.save(tmp_path / "test.npy", tiny_images.pixels)
+    monkeypatch.setattr("ganpress.evaluation.measurement.MOST_EXACT", 40)
+    reference = reference_features(tmp_path / "test.npy", judge, CONFIG.neighbours)
+    scores = score_generator(generator, judge, reference, CONFIG, 5, LatentInputs())
+    assert scores.neighbours is None
+    names = {name.partition("_50")[0] for name in as_metrics(scores)}
+    assert not {"precision", "recall", "density", "coverage"} & names
+    assert {"precision_lsh", "recall_lsh", "precision_lshknn", "recall_lshknn", "fid", "kid"} <= names
+    assert "exact precision, recall, density and coverage are left out: there are" in caplog.text

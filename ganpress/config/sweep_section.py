@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from ganpress.config.base import Section
 from ganpress.config.bounds import Bits, Reference, ScoredImages
 from ganpress.config.edge_section import Clipping
-from ganpress.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -21,12 +20,27 @@ class SweepPoint:
 
     @property
     def item(self) -> str:
-        """Its name in DVC: `mse-4`."""
+        """Its name: `mse-4`."""
         return f"{self.clipping}-{self.bits}"
+
+    @property
+    def text(self) -> str:
+        """Its name in a score book."""
+        return self.item
+
+
+@dataclass(frozen=True)
+class FloatPoint:
+    """No compression: the generator that all levels are compared with."""
+
+    text: str = "float"
+
+
+FLOAT = FloatPoint()
 
 
 class SweepConfig(Section):
-    """One generator at every clipping method and bit width: each pair is a stage, `sweep@mse-4`."""
+    """One generator at every clipping method and bit width: each pair is a level, `mse-4`."""
 
     generator: Reference
     """Reference of a float generator, e.g. `subnet` or `student/d4-mse`."""
@@ -39,20 +53,8 @@ class SweepConfig(Section):
 
     @property
     def points(self) -> tuple[SweepPoint, ...]:
-        """Every level, in the order of dvc.yaml's matrix."""
+        """Every level, method by method."""
         return tuple(SweepPoint(clipping, bits) for clipping in self.clipping for bits in self.bits)
-
-    def point(self, item: str | None) -> SweepPoint:
-        """The level that a stage was asked for.
-
-        Raises:
-            ConfigError: if it is none of this sweep's.
-        """
-        for point in self.points:
-            if point.item == item:
-                return point
-        known = ", ".join(point.item for point in self.points)
-        raise ConfigError(f"sweep has no level '{item}'; levels of sweep.clipping and sweep.bits: {known}")
 
     @model_validator(mode="after")
     def _levels_differ(self) -> "SweepConfig":

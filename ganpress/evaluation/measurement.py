@@ -1,11 +1,13 @@
 """Measurement of finished generators: quality, diversity and sharpness against real images, and against the truth."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpress.basics.device import CPU, has_float64
@@ -17,7 +19,7 @@ from ganpress.metrics.distributions.frechet import frechet_distance_of_features
 from ganpress.metrics.distributions.frechet_error import frechet_terms
 from ganpress.metrics.distributions.inception_score import inception_score
 from ganpress.metrics.distributions.kernel import kernel_distance
-from ganpress.metrics.feature_inputs import Float64
+from ganpress.metrics.feature_inputs import Float64, as_tensor
 from ganpress.metrics.images.sharpness import variance_of_laplacian
 from ganpress.metrics.judges.feature_networks import Judge
 from ganpress.metrics.judges.judge_output import JudgeOutput
@@ -28,7 +30,12 @@ from ganpress.metrics.neighbours.hashed_nearest import (
     hashed_neighbourhood,
     score_hashed_neighbours,
 )
-from ganpress.metrics.neighbours.precision_recall import Neighbourhood, neighbour_scores, neighbourhood
+from ganpress.metrics.neighbours.precision_recall import (
+    Neighbourhood,
+    NeighbourScores,
+    neighbour_scores,
+    neighbourhood,
+)
 from ganpress.metrics.samples.image_spool import ImageSpool
 from ganpress.metrics.samples.sample import Sample
 from ganpress.metrics.samples.sample_store import SampleStore
@@ -45,8 +52,13 @@ from ganpress.metrics.scoring import (
 )
 from ganpress.registries import METRICS
 
+logger = logging.getLogger("ganpress")
+
 PURPOSE = "evaluate"
 """Purpose by which `score_generator` draws its inputs."""
+MOST_EXACT = 100_000
+"""Images on one side above which exact neighbours are left out: their time grows with the square (296 CPU seconds for
+50,000 of 2,048 features), and precision and recall by hashing answer the same question."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,10 @@ class Reference:
     """Real images as the judge sees them, with everything about them that every generator's scores share."""
 
     split: str
-    features: Neighbourhood
+    features: Tensor
+    """(N, F) on the device where exact neighbours are searched."""
+    neighbourhood: Neighbourhood | None
+    """Their exact neighbours; None of more than `MOST_EXACT` images."""
     hashed: HashedReference
     hashed_neighbours: HashedNeighbourhood
     truth: Truth | None = None
@@ -91,9 +106,11 @@ def reference_features(
             same in all of them.
     """
     features = array_features(array_path, judge, batch_size).features
+    there = as_tensor(features, "the reference features", 2).to(device if has_float64(device) else CPU)
     return Reference(
         split,
-        neighbourhood(torch.from_numpy(features).to(device if has_float64(device) else CPU), neighbours),
+        there,
+        neighbourhood(there, neighbours) if _may_be_exact(len(there), "real") else None,
         hash_reference(features, seed),
         hashed_neighbourhood(features, seed, LshNeighbourSettings(neighbours=neighbours)),
         truth,
@@ -176,7 +193,7 @@ def score_generator(
 
     batches = input_batches(inputs, seed, PURPOSE, config.images)
     seen = judge_batches(generated_batches(generate, batches), judge, look)
-    real = reference.features.features
+    real = reference.features
     probabilities = seen.probabilities
     return Scores(
         images=len(seen.features),
@@ -185,7 +202,7 @@ def score_generator(
         fid=frechet_distance_of_features(real, seen.features),
         kid=kernel_distance(real, seen.features, config.kid_subsets, config.kid_subset_size, seed),
         fid_terms=frechet_terms(real, seen.features),
-        neighbours=neighbour_scores(reference.features, seen.features),
+        neighbours=_exact(reference, seen.features),
         lsh=score_hashed(reference.hashed, seen.features),
         lsh_neighbours=score_hashed_neighbours(reference.hashed_neighbours, seen.features),
         vol=np.concatenate(meters.vol),
@@ -195,6 +212,23 @@ def score_generator(
         to_teacher=meters.to_teacher.scores() if meters.to_teacher else None,
         others=_measured(Sample(seen.features, real.cpu().numpy(), probabilities, seed)),
     )
+
+
+def _exact(reference: Reference, features: NDArray[np.float32]) -> NeighbourScores | None:
+    """Precision and recall by exact neighbours; None where a side has too many images."""
+    if reference.neighbourhood is None or not _may_be_exact(len(features), "generated"):
+        return None
+    return neighbour_scores(reference.neighbourhood, features)
+
+
+def _may_be_exact(images: int, side: str) -> bool:
+    if images > MOST_EXACT:
+        logger.warning(
+            "exact precision, recall, density and coverage are left out: there are %d %s images, and above %d their "
+            "time grows beyond bounds; precision and recall by hashing (lsh, lshknn) are measured",
+            *(images, side, MOST_EXACT),
+        )
+    return images <= MOST_EXACT
 
 
 def _measured(sample: Sample) -> dict[str, float]:

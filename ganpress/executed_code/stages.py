@@ -20,7 +20,7 @@ _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
 @dataclass(frozen=True)
 class CodeStage:
-    """One digest that dvc.yaml names, and what decides it. All levels of a matrix share one."""
+    """One digest that dvc.yaml names, and what decides it."""
 
     digest_path: str
     """Of its file, below the root."""
@@ -82,7 +82,7 @@ def _stages_of(entry: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[
 
 
 def _scopes(entry: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What templates of each item of a stage see; a matrix is one, for its parameters do not differ in words."""
+    """What templates of each item of a stage see."""
     if "foreach" not in entry:
         yield dict(params)
         return

@@ -29,7 +29,8 @@ class Scores:
     judge: str
     fid: float
     kid: KernelDistance
-    neighbours: NeighbourScores
+    neighbours: NeighbourScores | None
+    """By exact neighbours; None of too many images."""
     lsh: LshScores
     lsh_neighbours: LshNeighbourScores
     vol: Float64

@@ -1,24 +1,33 @@
-"""What was measured of sub-generators, on the disk at once, so that a killed search goes on."""
+"""What was measured of sub-generators or levels, on the disk at once, so that a killed stage goes on."""
 
 import json
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from ganpress.files.plain_values import fit, parse_json
-from models.elastic import Spec
+
+
+class Named(Protocol):
+    """What is measured: a sub-generator's spec, a compression level."""
+
+    @property
+    def text(self) -> str:
+        """Its name in the book."""
 
 
 class ScoreBook:
-    """Measured values by spec and quantity; kept in a file of JSON lines when given a path.
+    """Measured values by name and quantity; kept in a file of JSON lines when given a path.
 
-    Every value is one line, appended in one write, so that threads and processes can share the file. A line that a
-    kill cut short is left alone and its value measured again.
+    What is added together is one line, appended in one write, so that threads and processes can share the file. A line
+    that a kill cut short is left alone and its values measured again.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._values: dict[tuple[str, str], float] = {}
+        self._values: dict[str, dict[str, float]] = {}
         self._lock = threading.Lock()
         if path is not None and path.exists():
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -27,20 +36,28 @@ class ScoreBook:
             if text and not text.endswith("\n"):
                 self._append("\n")
 
-    def get(self, spec: Spec, quantity: str) -> float | None:
-        """The value of `quantity` (`score`, `latency_ms`) for `spec`, or None."""
-        return self._values.get((spec.text, quantity))
+    def get(self, one: Named, quantity: str) -> float | None:
+        """The value of `quantity` (`score`, `latency_ms`) for a spec or level, or None."""
+        return self._values.get(one.text, {}).get(quantity)
 
-    def add(self, spec: Spec, quantity: str, value: float) -> None:
+    def of(self, one: Named) -> Mapping[str, float]:
+        """All values of a spec or level by quantity; none where it was not measured."""
+        return self._values.get(one.text, {})
+
+    def add(self, one: Named, quantity: str, value: float) -> None:
         """Keep a value."""
+        self.add_all(one, {quantity: value})
+
+    def add_all(self, one: Named, values: Mapping[str, float]) -> None:
+        """Keep values that are known together or not at all."""
         with self._lock:
-            self._values[spec.text, quantity] = value
+            self._values.setdefault(one.text, {}).update(values)
             if self._path is not None:
-                self._append(json.dumps({"spec": spec.text, quantity: value}) + "\n")
+                self._append(json.dumps({"spec": one.text, **values}) + "\n")
 
     def count(self, quantity: str) -> int:
-        """Specs of which `quantity` is known."""
-        return sum(name == quantity for _, name in self._values)
+        """Specs or levels of which `quantity` is known."""
+        return sum(quantity in values for values in self._values.values())
 
     def discard(self) -> None:
         """Delete the file: the search has ended, and the next one measures anew."""
@@ -49,12 +66,12 @@ class ScoreBook:
 
     def _read(self, line: str) -> None:
         try:
-            entry = fit(parse_json(line.encode()), dict[str, str | float], "a line")
-            spec = fit(entry.pop("spec"), str, "'spec'")
-            values = {(spec, quantity): float(fit(value, float, quantity)) for quantity, value in entry.items()}
+            entry = fit(parse_json(line.encode()), dict[str, str | int | float], "a line")
+            name = fit(entry.pop("spec"), str, "'spec'")
+            values = {quantity: fit(value, int | float, quantity) for quantity, value in entry.items()}
         except (ValueError, KeyError):
             return
-        self._values.update(values)
+        self._values.setdefault(name, {}).update(values)
 
     def _append(self, text: str) -> None:
         assert self._path is not None

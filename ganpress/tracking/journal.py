@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -200,16 +199,7 @@ def journalled(
 def _own_params(stage: str, item: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
     section = dict(params.get(stage, {}))
     own_item: dict[str, Any] = section.pop("items", {}).get(item, {})
-    return {"seed": params.get("seed")} | section | own_item | _place_in_matrix(section, item)
-
-
-def _place_in_matrix(section: Mapping[str, Any], item: str | None) -> dict[str, Any]:
-    """What item `mse-4` of a matrix stage is among the lists of its section; nothing for other stages."""
-    lists = {name: values for name, values in section.items() if isinstance(values, list)}
-    for choice in product(*lists.values()):
-        if "-".join(map(str, choice)) == item:
-            return dict(zip(lists, choice, strict=True))
-    return {}
+    return {"seed": params.get("seed")} | section | own_item
 
 
 def _new_folder(root: Path, label: str) -> Path:

@@ -18,9 +18,10 @@ def autocast(config: Precise, device: torch.device) -> torch.autocast:
     """Context of a forward pass: convolutions in bfloat16 where `config.bf16`; weights and optimizers stay float32.
 
     The backward pass goes outside, in the precision that the forward pass chose. So does an optimizer's step: inside,
-    torch would go on computing with the copies that it has made of earlier weights.
+    torch would go on computing with the copies that it has made of earlier weights. `meta`, where nothing is computed,
+    knows no autocast: there all stays float32.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
+    return torch.autocast("cpu" if device.type == "meta" else device.type, torch.bfloat16, enabled=config.bf16)
 
 
 def fastest_memory_format(network: nn.Module) -> torch.memory_format:

@@ -12,21 +12,23 @@ def sweep_levels(artifacts: Path, config: SweepConfig) -> Sweep | None:
     """Every level of params.yaml that was measured; None where none was.
 
     Raises:
-        DataError: if a file is damaged.
+        DataError: if the file is damaged.
     """
-    levels, in_floats = [], {}
-    for point in sorted(config.points, key=lambda point: point.bits):
-        path = artifacts / "sweep" / point.item / "metrics.json"
-        content = read_optional(path)
-        if content is None:
-            continue
-        try:
-            in_floats = {str(name): float(value) for name, value in content.pop("float").items()}
-            metrics = {str(name): float(value) for name, value in content.items()}
-        except (KeyError, AttributeError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise DataError(f"{path} is damaged ({reason}); delete it and run `dvc repro sweep@{point.item}`") from None
-        levels.append(Level(point.clipping, point.bits, metrics))
+    path = artifacts / "sweep" / "metrics.json"
+    content = read_optional(path)
+    if content is None:
+        return None
+    try:
+        in_floats = _numbers(content["float"])
+        measured = {str(item): _numbers(metrics) for item, metrics in content["levels"].items()}
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is damaged ({reason}); run `dvc repro --force sweep`") from None
     order = {clipping: place for place, clipping in enumerate(config.clipping)}
-    levels.sort(key=lambda level: order[level.clipping])  # type: ignore[index]  # stable: bits stay ascending
+    points = sorted(config.points, key=lambda point: (order[point.clipping], point.bits))
+    levels = [Level(point.clipping, point.bits, measured[point.item]) for point in points if point.item in measured]
     return Sweep(config.generator, levels, in_floats) if levels else None
+
+
+def _numbers(metrics: dict[str, float]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in metrics.items()}

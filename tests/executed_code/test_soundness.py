@@ -120,9 +120,9 @@ def read_trace(folder):
 
 
 def _digest_name(stage):
-    """Name of a stage's digest: `candidate@d2` has its own, all levels of the sweep have one."""
+    """Name of a stage's digest: `candidate@d2` has its own."""
     name, _, item = stage.partition("@")
-    return f"artifacts/code/{name}/{item}" if item and name != "sweep" else f"artifacts/code/{name}"
+    return f"artifacts/code/{name}/{item}" if item else f"artifacts/code/{name}"
 
 
 def _changes(path, source, lines):

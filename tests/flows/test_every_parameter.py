@@ -168,8 +168,6 @@ def test_every_parameter_is_a_reason_for_exactly_the_stages_that_declare_it(reco
     plan, wrong = recorded.plan(), {}
     with Repo(str(recorded.root)) as repo:
         for leaf in LEAVES:
-            if leaf[0] == "sweep" and leaf[1] in ("clipping", "bits"):
-                continue  # another matrix has other stages
             recorded.content = with_changed(ALL, leaf)
             recorded.write()
             expected = {name for name, stage in plan.items() if any(covers(one, leaf) for one in stage["params"])}
@@ -189,8 +187,6 @@ def test_no_parameters_value_is_restored_for_another(recorded):
     """With a warm run cache: there and back, twice; every output was made with the value that is set."""
     plan = recorded.plan()
     for leaf in LEAVES:
-        if leaf[0] == "sweep" and leaf[1] in ("clipping", "bits"):
-            continue
         readers = [name for name, stage in plan.items() if any(covers(one, leaf) for one in stage["params"])]
         other = with_changed(ALL, leaf)
         for content, may_run in ((other, True), (ALL, False), (other, False), (ALL, False)):

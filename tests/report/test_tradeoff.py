@@ -45,10 +45,9 @@ def level(clipping: str, bits: int) -> dict[str, float]:
 
 
 def write_levels(artifacts: Path, config: SweepConfig = CONFIG) -> None:
-    for point in config.points:
-        path = artifacts / "sweep" / point.item / "metrics.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(level(point.clipping, point.bits) | {"float": IN_FLOATS}))
+    (artifacts / "sweep").mkdir()
+    levels = {point.item: level(point.clipping, point.bits) for point in config.points}
+    (artifacts / "sweep" / "metrics.json").write_text(json.dumps({"float": IN_FLOATS, "levels": levels}))
 
 
 @pytest.fixture
@@ -97,11 +96,12 @@ def test_the_answer_names_the_best_method_at_each_width(sweep):
 
 def test_a_collapsed_generator_has_an_answer(tmp_path):
     write_levels(tmp_path)
-    for path in (tmp_path / "sweep").rglob("metrics.json"):
-        content = json.loads(path.read_text())
-        content |= {PRECISION: 0.0, RECALL: 0.0}
-        content["float"] |= {PRECISION: 0.0}
-        path.write_text(json.dumps(content))
+    path = tmp_path / "sweep" / "metrics.json"
+    content = json.loads(path.read_text())
+    for metrics in content["levels"].values():
+        metrics |= {PRECISION: 0.0, RECALL: 0.0}
+    content["float"] |= {PRECISION: 0.0}
+    path.write_text(json.dumps(content))
     sweep = sweep_levels(tmp_path, CONFIG)
     assert "2 bits (mse) – and 0.0 %" in answer(sweep, sweep.tests()[0])
     assert tradeoff_charts(sweep)
@@ -143,13 +143,16 @@ def test_one_level_of_one_test_can_be_drawn(tmp_path):
 def test_absent_levels_are_left_out_and_damaged_ones_named(tmp_path):
     assert sweep_levels(tmp_path, CONFIG) is None
     write_levels(tmp_path)
-    (tmp_path / "sweep" / "mse-2" / "metrics.json").unlink()
+    path = tmp_path / "sweep" / "metrics.json"
+    content = json.loads(path.read_text())
+    del content["levels"]["mse-2"]
+    path.write_text(json.dumps(content))
     assert len(sweep_levels(tmp_path, CONFIG).levels) == 5
-    (tmp_path / "sweep" / "mse-3" / "metrics.json").write_text(json.dumps({"snr_db": 3}))
-    with pytest.raises(DataError, match=r"mse-3/metrics\.json is damaged \(KeyError.*run `dvc repro sweep@mse-3`"):
+    path.write_text(json.dumps({"levels": {}}))
+    with pytest.raises(DataError, match=r"sweep/metrics\.json is damaged \(KeyError.*run `dvc repro --force sweep`"):
         sweep_levels(tmp_path, CONFIG)
-    (tmp_path / "sweep" / "mse-3" / "metrics.json").write_text("{")
-    with pytest.raises(DataError, match=r"mse-3/metrics\.json is damaged"):
+    path.write_text("{")
+    with pytest.raises(DataError, match=r"sweep/metrics\.json is damaged"):
         sweep_levels(tmp_path, CONFIG)
 
 

@@ -70,7 +70,7 @@ CHANGES = {
 ORDER = (
     (judge, "judge", None), (candidate, "candidate", "mine"), (teacher, "teacher", None), (student, "student", "half"),
     (student, "student", "joint"), (control, "control", "d1"), (supernet, "supernet", None), (search, "search", None),
-    (subnet, "subnet", None), (compress, "compress", "int8"), (export, "export", "int8"), (sweep, "sweep", "mse-6"),
+    (subnet, "subnet", None), (compress, "compress", "int8"), (export, "export", "int8"), (sweep, "sweep", None),
     (evaluate, "evaluate", None), (report, "report", None),
 )  # fmt: skip
 

@@ -71,7 +71,7 @@ def refusal(project, run_stage, capsys):
 ADVICE = "; prepare the data that it was trained for, or train it on this"
 
 
-@pytest.mark.parametrize(("module", "item"), [(compress, "int8"), (sweep, "none-8")])
+@pytest.mark.parametrize(("module", "item"), [(compress, "int8"), (sweep, None)])
 def test_calibration_set_of_another_shape(project, refusal, module, item):
     write_teacher(project, reads=1)
     line = refusal(module, item)
@@ -102,7 +102,7 @@ def test_calibration_set_that_differs_from_the_test_split(project, refusal):
     ("split", "module", "item", "message"),
     [
         ("train", compress, "int8", "calibration inputs must be (N, …) with N >= 1, found (0, 3, 16, 16); add data"),
-        ("train", sweep, "none-8", "calibration inputs must be (N, …) with N >= 1, found (0, 3, 16, 16); add data"),
+        ("train", sweep, None, "calibration inputs must be (N, …) with N >= 1, found (0, 3, 16, 16); add data"),
         ("train", export, "int8", "int8 for 'onnx' needs calibration inputs, found none; "),
         ("validation", compress, "int8", "inputs of the validation split must be (N, …) with N >= 1, found (0, 3"),
         ("test", export, "onnx", "inputs must be (N, …) with N >= 1, found (0, 3, 16, 16); add data"),

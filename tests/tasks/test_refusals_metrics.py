@@ -63,7 +63,7 @@ def chain(tmp_path_factory, trained_like, write_prepared, write_judge, run):
         save_model(artifacts / reference / "generator.safetensors", trained_like("2", 16, 1), blueprint)
     for item in EXPORTED:
         assert run(root, export, item) == 0
-    for folder in ("evaluate", "sweep/none-8", "search", "supernet"):
+    for folder in ("evaluate", "sweep", "search", "supernet"):
         (artifacts / folder).mkdir(parents=True)
         (artifacts / folder / "metrics.json").write_text("former")
     shutil.copy(artifacts / "teacher" / "generator.safetensors", artifacts / "supernet" / "supernet.safetensors")
@@ -107,11 +107,11 @@ def test_generator_that_draws_nan_is_named(artifacts, refusal):
 
 def test_judge_that_sees_nan_is_told_from_generators(artifacts, refusal):
     write_diverged(artifacts / "judge" / "judge.safetensors")
-    for module, item in ((evaluate, None), (sweep, "none-8")):
+    for module, item in ((evaluate, None), (sweep, None)):
         assert refusal(module, item).startswith("the reference features hold NaN or infinity in 60 of 60 samples; ")
 
 
-@pytest.mark.parametrize(("module", "item"), [(compress, "pruned"), (sweep, "none-8")])
+@pytest.mark.parametrize(("module", "item"), [(compress, "pruned"), (sweep, None)])
 def test_diverged_generator_is_not_compressed(artifacts, refusal, module, item):
     write_diverged(artifacts / "subnet" / "generator.safetensors")
     assert refusal(module, item) == "WdcganGenerator draws NaN or infinite pixels: it has diverged; train it again"
@@ -135,18 +135,18 @@ def test_fewer_generated_images_than_neighbours(refusal):
     few = {"images": 5, "neighbours": 5, "kid_subset_size": 4}
     expected = "5 samples have at most 4 neighbours each, 5 are asked for; lower evaluate.neighbours or give it more"
     assert refusal(evaluate, evaluate=few).startswith(f"teacher: {expected}")
-    assert refusal(sweep, "none-8", evaluate=few, sweep={"images": 5}).startswith(expected)
+    assert refusal(sweep, evaluate=few, sweep={"images": 5}).startswith(expected)
 
 
 def test_fewer_real_images_than_neighbours(refusal):
     expected = "60 samples have at most 59 neighbours each, 60 are asked for; lower evaluate.neighbours"
     assert refusal(evaluate, evaluate={"neighbours": 60}).startswith(expected)
-    assert refusal(sweep, "none-8", evaluate={"neighbours": 60}).startswith(expected)
+    assert refusal(sweep, evaluate={"neighbours": 60}).startswith(expected)
 
 
 @pytest.mark.parametrize("bits", [1, 9])
 def test_bits_of_a_level_out_of_range(refusal, bits):
-    line = refusal(sweep, "none-8", sweep={"bits": [8, bits]})
+    line = refusal(sweep, sweep={"bits": [8, bits]})
     assert line.startswith(f"params.yaml: sweep: 'bits.1' is {bits}: ")
 
 
@@ -155,7 +155,7 @@ def test_bits_of_a_level_out_of_range(refusal, bits):
     [
         (evaluate, None, "student/d2/generator.safetensors"),
         (evaluate, None, "judge/judge.safetensors"),
-        (sweep, "none-8", "subnet/generator.safetensors"),
+        (sweep, None, "subnet/generator.safetensors"),
         (compress, "pruned", "subnet/generator.safetensors"),
         (export, "onnx", "teacher/generator.safetensors"),
         (search, None, "supernet/supernet.safetensors"),

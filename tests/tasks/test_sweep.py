@@ -11,7 +11,7 @@ from ganpress.config.sweep_section import SweepPoint
 from ganpress.data.prepared.arrays import SPLITS, read_meta
 from ganpress.data.prepared.generator_inputs import canvas_of
 from ganpress.evaluation.compression_level import pack_float, pack_level
-from ganpress.files.checkpoint import save_model
+from ganpress.files.checkpoint import load_model, save_model
 from models.builders import Blueprint, generator_blueprint
 from models.quantized_layers import QuantizedConv
 from models.quantized_network import QuantizedNetwork
@@ -51,31 +51,98 @@ def project(trained_like, write_prepared, write_judge, tmp_path):
     return artifacts
 
 
-def metrics_of(project, item):
-    return json.loads((project / "sweep" / item / "metrics.json").read_text())
+def run_levels(project, run_stage, clipping=("none", "mse"), bits=(2, 8), **sections):
+    """Run the stage with these levels; returns its metrics, {"float": …, "levels": …}."""
+    params = PARAMS | {"sweep": PARAMS["sweep"] | {"clipping": list(clipping), "bits": list(bits)}} | sections
+    assert run_stage(project.parent, sweep, None, params) == 0
+    return json.loads((project / "sweep" / "metrics.json").read_text())
+
+
+@pytest.fixture
+def packed(monkeypatch):
+    """The levels that were really computed, in their order."""
+    done = []
+
+    def pack(model, blueprint, level, calibration, seed):
+        done.append(level.item)
+        return pack_level(model, blueprint, level, calibration, seed)
+
+    monkeypatch.setattr(sweep, "pack_level", pack)
+    return done
 
 
 def test_levels_are_measured_beside_the_same_float_generator(project, run_stage):
-    for item in ("mse-2", "mse-8"):
-        assert run_stage(project.parent, sweep, item) == 0
-    few, many = (metrics_of(project, item) for item in ("mse-2", "mse-8"))
-    assert few["float"] == many["float"]
-    assert few["float"]["fid_retained"] == 1
+    found = run_levels(project, run_stage)
+    in_floats, levels = found["float"], found["levels"]
+    assert set(levels) == {"none-2", "none-8", "mse-2", "mse-8"}
+    few, many = levels["mse-2"], levels["mse-8"]
+    assert in_floats["fid_retained"] == 1
     for base in ("fid", "precision", "recall", "precision_lsh", "recall_lsh", "precision_lshknn", "recall_lshknn"):
-        assert {f"{base}_{IMAGES}_test_judge"} <= set(few) & set(few["float"])
+        assert {f"{base}_{IMAGES}_test_judge"} <= set(few) & set(in_floats)
     assert many["snr_db"] > few["snr_db"] + 15
-    assert few["packed_bytes"] < many["packed_bytes"] < many["float"]["packed_bytes"] / 2
+    assert few["packed_bytes"] < many["packed_bytes"] < in_floats["packed_bytes"] / 2
     assert few["float_layers"] == many["float_layers"] == 0
-    assert not [name for name in (*few, *few["float"]) if "teacher" in name]
-    whole = (project / "sweep" / "mse-8" / "metrics.json").read_bytes()
-    assert run_stage(project.parent, sweep, "mse-8") == 0
-    assert (project / "sweep" / "mse-8" / "metrics.json").read_bytes() == whole
+    assert levels["none-2"]["snr_db"] < few["snr_db"]
+    assert not [name for name in (*few, *in_floats) if "teacher" in name]
 
 
-def test_methods_differ(project, run_stage):
-    for item in ("none-2", "mse-2"):
-        assert run_stage(project.parent, sweep, item) == 0
-    assert metrics_of(project, "none-2")["snr_db"] < metrics_of(project, "mse-2")["snr_db"]
+def test_levels_that_are_there_are_not_computed_again(project, run_stage, packed):
+    run_levels(project, run_stage, ["mse"], [2, 8])
+    whole = (project / "sweep" / "metrics.json").read_bytes()
+    assert packed == ["mse-2", "mse-8"]
+    run_levels(project, run_stage, ["mse"], [2, 4, 8])
+    assert packed == ["mse-2", "mse-8", "mse-4"]
+    assert run_levels(project, run_stage, ["mse"], [2, 8])["levels"].keys() == {"mse-2", "mse-8"}
+    assert (project / "sweep" / "metrics.json").read_bytes() == whole
+    assert len(packed) == 3
+
+
+def test_a_level_from_the_book_is_the_one_that_is_computed_anew(project, run_stage, packed):
+    kept = run_levels(project, run_stage, ["mse"], [2])["levels"]["mse-2"]
+    run_levels(project, run_stage, ["mse"], [2, 4])
+    both = (project / "sweep" / "metrics.json").read_bytes()
+    for book in (project.parent / ".ganpress" / "checkpoints").glob("sweep-*.jsonl"):
+        book.unlink()
+    assert run_levels(project, run_stage, ["mse"], [2, 4])["levels"]["mse-2"] == kept
+    assert (project / "sweep" / "metrics.json").read_bytes() == both
+    assert packed == ["mse-2", "mse-4", "mse-2", "mse-4"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 4}, {"compress": PARAMS["compress"] | {"calibration_images": 20}}, "generator", "judge", "code"]
+)
+def test_what_decides_the_numbers_measures_all_levels_anew(
+    project, run_stage, packed, monkeypatch, trained_like, change
+):
+    run_levels(project, run_stage, ["mse"], [2])
+    if change == "generator":
+        blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
+        save_model(project / "subnet" / "generator.safetensors", trained_like("2", 16, 1), blueprint)
+    elif change == "judge":
+        model, blueprint = load_model(project / "judge" / "judge.safetensors")
+        next(model.parameters()).data.mul_(2)
+        save_model(project / "judge" / "judge.safetensors", model, blueprint)
+    elif change == "code":
+        monkeypatch.setattr(sweep.Stage, "code", "another")
+    run_levels(project, run_stage, ["mse"], [2], **(change if isinstance(change, dict) else {}))
+    assert packed == ["mse-2", "mse-2"]
+
+
+def test_a_killed_run_goes_on_with_the_next_level(project, run_stage, packed, monkeypatch):
+    counting = sweep.pack_level
+
+    def killed(model, blueprint, level, calibration, seed):
+        if level.item == "mse-4":
+            raise KeyboardInterrupt
+        return counting(model, blueprint, level, calibration, seed)
+
+    monkeypatch.setattr(sweep, "pack_level", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_levels(project, run_stage, ["mse"], [2, 4, 8])
+    assert not (project / "sweep" / "metrics.json").exists()
+    monkeypatch.setattr(sweep, "pack_level", counting)
+    assert run_levels(project, run_stage, ["mse"], [2, 4, 8])["levels"].keys() == {"mse-2", "mse-4", "mse-8"}
+    assert packed == ["mse-2", "mse-4", "mse-8"]
 
 
 def test_conditional_generators_are_measured_against_their_truth(project, run_stage, write_pairs, tiny_images):
@@ -86,10 +153,10 @@ def test_conditional_generators_are_measured_against_their_truth(project, run_st
     with torch.random.fork_rng():
         torch.manual_seed(1)
         save_model(project / "subnet" / "generator.safetensors", blueprint.build(), blueprint)
-    assert run_stage(project.parent, sweep, "none-8") == 0
-    found = metrics_of(project, "none-8")
-    assert found["snr_db"] > 10
-    assert found[f"psnr_{IMAGES}_test"] == pytest.approx(found["float"][f"psnr_{IMAGES}_test"], rel=0.1)
+    found = run_levels(project, run_stage, ["none"], [8])
+    level = found["levels"]["none-8"]
+    assert level["snr_db"] > 10
+    assert level[f"psnr_{IMAGES}_test"] == pytest.approx(found["float"][f"psnr_{IMAGES}_test"], rel=0.1)
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
@@ -110,21 +177,14 @@ def test_the_float_file_keeps_every_bit(trained_like):
     assert packed.packed_bytes > 3 * sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize(
-    ("item", "message"),
-    [
-        ((), "sweep: sweep has no level 'None'; levels of sweep.clipping and sweep.bits: none-2, none-8, mse-2, mse-8"),
-        (("kl-2",), "sweep: sweep has no level 'kl-2'; levels"),
-    ],
-)
-def test_unknown_levels_are_refused(project, run_stage, capsys, item, message):
-    assert run_stage(project.parent, sweep, *item) == 2
+def test_a_single_level_is_refused(project, run_stage, capsys):
+    assert run_stage(project.parent, sweep, "mse-2") == 2
     error = capsys.readouterr().err
-    assert message in error
+    assert "sweep: sweep has no items, found 'mse-2'; all levels are measured by `dvc repro sweep`" in error
     assert error.count("\n") == 1
 
 
 def test_a_missing_generator_is_named_with_its_stage(project, run_stage, capsys):
     (project / "subnet" / "generator.safetensors").unlink()
-    assert run_stage(project.parent, sweep, "mse-2") == 2
+    assert run_stage(project.parent, sweep) == 2
     assert "run `dvc repro subnet` or `ganpress run` first" in capsys.readouterr().err

@@ -1,14 +1,11 @@
 """The run of a stage: its place in the chain, its curves and pictures, and how it ends."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ganpress.tracking.events import EVENTS_FILE
-from ganpress.tracking.journal import journalled
 from ganpress.tracking.recorder import record_all
 from ganpress.tracking.recorders import has_pending
 
@@ -77,19 +74,3 @@ def test_a_running_stage_is_recorded_while_it_runs_and_once(scratch):
     assert found.info.status == "FINISHED"
     history = scratch.store.client.get_metric_history(found.info.run_id, "mse")
     assert [point.step for point in history] == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("item", "own"),
-    [
-        ("mse-4", {"clipping": "mse", "bits": "4"}),
-        ("none-2", {"clipping": "none", "bits": "2"}),
-        (None, {"clipping": "['none', 'mse']", "bits": "[2, 4]"}),
-    ],
-)
-def test_a_run_of_a_matrix_stage_has_its_own_place_as_parameters(tmp_path, item, own):
-    params = {"seed": 1, "sweep": {"generator": "subnet", "clipping": ["none", "mse"], "bits": [2, 4]}}
-    with journalled("sweep", item, tmp_path, params, {}) as run:
-        pass
-    started = json.loads((run.folder / EVENTS_FILE).read_text().splitlines()[0])
-    assert {"generator": "subnet", **own}.items() <= started["params"].items()

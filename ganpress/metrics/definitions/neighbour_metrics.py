@@ -12,23 +12,26 @@ PRECISION = _share(
     "precision",
     "Precision",
     "share of generated images inside the real manifold",
-    read=lambda own, _: own.neighbours.precision,
+    read=lambda own, _: None if own.neighbours is None else own.neighbours.precision,
 )
 RECALL = _share(
-    "recall", "Recall", "share of real images inside the generated manifold", read=lambda own, _: own.neighbours.recall
+    "recall",
+    "Recall",
+    "share of real images inside the generated manifold",
+    read=lambda own, _: None if own.neighbours is None else own.neighbours.recall,
 )
 DENSITY = _higher(
     "density",
     "Density",
     "how many real neighbourhoods hold a generated image, 1 for real data",
     range=(0.0, math.inf),
-    read=lambda own, _: own.neighbours.density,
+    read=lambda own, _: None if own.neighbours is None else own.neighbours.density,
 )
 COVERAGE = _share(
     "coverage",
     "Coverage",
     "share of real neighbourhoods that hold a generated image",
-    read=lambda own, _: own.neighbours.coverage,
+    read=lambda own, _: None if own.neighbours is None else own.neighbours.coverage,
 )
 PRECISION_LSH = _share(
     "precision_lsh",

@@ -8,17 +8,20 @@ among themselves. It is a coarse test of density; `ganpress.metrics.neighbours.h
 Features may be of any domain; they are hashed where they lie, in their own precision.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ganpress.basics.seeding import torch_generator
 from ganpress.metrics.feature_inputs import Float64
 from ganpress.metrics.neighbours.buckets import Occupancy, occupancy
 from ganpress.metrics.neighbours.hashing import Features, HashFamily, enough, fit_family, fitted
+
+Counts = NDArray[np.int64]
 
 GROUPS = 20
 """Groups of generated samples that are left out in turn."""
@@ -144,20 +147,25 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
     settings = reference.settings
     keys = reference.family.hash(generated, "the generated features")
     enough(len(keys), settings.mates, "the generated features")
-    counts = [occupancy(*table) for table in zip(reference.keys.T, keys.T, strict=True)]
-    hits = [_hits(table, settings.mates) for table in counts]
-    fake, real = (torch.stack(side).double().mean(dim=0).numpy(force=True) for side in zip(*hits, strict=True))
-    others = torch.cat([table.reference_counts[table.reference_places] for table in counts]).numpy(force=True) - 1
+    fake, real = _Tally(len(keys)), _Tally(len(reference.keys))
+    sizes, without = _Sizes(), []
     groups = min(GROUPS, len(keys))
-    available = len(reference.keys) - 1
+    for one, other in zip(reference.keys.T, keys.T, strict=True):  # one at a time: each is large
+        table = occupancy(one, other)
+        for tally, hits in zip((fake, real), _hits(table, settings.mates), strict=True):
+            tally.add(hits)
+        sizes.add(table)
+        without.append(_recall_without(table, groups, settings.mates))
+    generated_scores, reference_scores = fake.shares(), real.shares()
+    others, available = sizes.others(), len(reference.keys) - 1
     return LshScores(
-        precision=float(fake.mean()),
-        recall=float(real.mean()),
-        precision_ceiling=_expected_hits(others, available, available, settings.mates),
-        recall_ceiling=_expected_hits(others, available, min(len(keys), available), settings.mates),
-        generated_scores=fake,
-        reference_scores=real,
-        recall_without=np.mean([_recall_without(table, groups, settings.mates) for table in counts], axis=0),
+        precision=float(generated_scores.mean()),
+        recall=float(reference_scores.mean()),
+        precision_ceiling=_expected_hits(*others, available, available, settings.mates),
+        recall_ceiling=_expected_hits(*others, available, min(len(keys), available), settings.mates),
+        generated_scores=generated_scores,
+        reference_scores=reference_scores,
+        recall_without=np.mean(without, axis=0),
         width=reference.family.width,
         settings=settings,
         seed=reference.seed,
@@ -179,9 +187,50 @@ def _recall_without(table: Occupancy, groups: int, mates: int) -> Float64:
     return hits / len(table.reference_places)
 
 
-def _expected_hits(others: np.ndarray, available: int, drawn: int, mates: int) -> float:
-    """Mean chance that at least `mates` of a bucket's `others` are among `drawn` of the `available` samples."""
-    sizes, samples = np.unique(others, return_counts=True)
+class _Tally:
+    """In how many tables each sample (N,) counts."""
+
+    def __init__(self, samples: int) -> None:
+        self._counts: Counts = np.zeros(samples, np.int64)
+        self._tables = 0
+
+    def add(self, hits: Tensor) -> None:
+        """Count one table's hits (N,)."""
+        self._counts += hits.numpy(force=True)
+        self._tables += 1
+
+    def shares(self) -> Float64:
+        """Share (N,) of the tables."""
+        shares: Float64 = self._counts / np.float64(self._tables)
+        return shares
+
+
+class _Sizes:
+    """How many reference samples have how many others in their bucket, over all tables."""
+
+    def __init__(self) -> None:
+        self._samples: Counter[int] = Counter()
+
+    def add(self, table: Occupancy) -> None:
+        """Count one table: a bucket of n samples holds n - 1 others for each of them."""
+        counts = table.reference_counts
+        sizes, buckets = torch.unique(counts[counts > 0], return_counts=True)
+        for size, number in zip(sizes.tolist(), buckets.tolist(), strict=True):
+            self._samples[size - 1] += size * number
+
+    def others(self) -> tuple[Counts, Counts]:
+        """Numbers of others, ascending, and how many samples have each."""
+        ordered = sorted(self._samples.items())
+        return np.array([size for size, _ in ordered]), np.array([number for _, number in ordered])
+
+
+def _expected_hits(
+    sizes: NDArray[np.int64], samples: NDArray[np.int64], available: int, drawn: int, mates: int
+) -> float:
+    """Mean chance that at least `mates` of a bucket's others, `sizes` of so many `samples`, are among those drawn.
+
+    `drawn` of the `available` samples are.
+    """
     chances = 1 - sum(_chance(number, sizes, available, drawn) for number in range(mates))
     return float((chances * samples).sum() / samples.sum())
 

@@ -210,8 +210,8 @@ class _Side:
     def inside_without(self) -> Float64:
         """Share (groups,) of samples that lie in balls of other groups than each."""
         balls = self._balls.reshape(-1, self._groups)[:-1]
-        left: Float64 = (balls.sum(dim=1, keepdim=True) > balls).double().mean(dim=0).numpy(force=True)
-        return left
+        left: Float64 = (balls.sum(dim=1, keepdim=True) > balls).sum(dim=0).double().numpy(force=True)
+        return left / len(balls)
 
     def scores(self, neighbours: int) -> BallScores:
         counted = self._balls.reshape(-1, self._groups).sum(dim=1)

@@ -18,6 +18,7 @@ from torch import Tensor
 from ganpress.basics.seeding import torch_generator
 from ganpress.errors import DataError
 from ganpress.metrics.feature_inputs import Matrix, as_tensor, same_columns
+from ganpress.metrics.rows import MOST_BYTES, READ_ROWS, Rows
 
 BLOCK = 1024
 """Samples that are hashed at a time."""
@@ -62,7 +63,7 @@ class HashFamily:
 
     def keys(self, projections: Tensor) -> Tensor:
         """Return int64 keys (n, L) of projections (n, L b)."""
-        return torch.cat([self._keys(piece) for piece in _pieces(projections)])
+        return _collected(map(self._keys, _pieces(projections)))
 
     def _keys(self, projections: Tensor) -> Tensor:
         hashes = ((projections - self.origin) / self.width + self.offsets).floor_().long()
@@ -113,7 +114,7 @@ def fit_family(reference: Features, tables: int, bits: int, seed: int) -> tuple[
     )
     own = family._own(chain([block], stream))
     projections = _collected(family.project(each) for each in own)
-    return replace(family, origin=projections.mean(dim=0, dtype=torch.float64).to(block)), projections
+    return replace(family, origin=_mean(projections).to(block)), projections
 
 
 def blocks(features: Features, name: str) -> Iterator[Tensor]:
@@ -151,21 +152,26 @@ def enough(found: int, needed: int, name: str) -> None:
 
 
 def _collected(parts: Iterable[Tensor]) -> Tensor:
-    """Return rows (N, C) of all parts (n, C), in one tensor that doubles when it is full.
+    """Return rows (N, C) of all parts (n, C), in one tensor where they are; on the processor, many of them in a file.
 
     A list of small tensors would lie between the temporaries of the blocks and keep their memory from being given back.
     """
-    rows, count = torch.empty(0), 0
+    rows, waiting = Rows(), []
     for part in parts:
-        needed = count + len(part)
-        if needed > len(rows):
-            grown = part.new_empty((max(needed, 2 * len(rows)), part.shape[1]))
-            if count:
-                grown[:count] = rows[:count]
-            rows = grown
-        rows[count:needed] = part
-        count = needed
-    return rows[:count]
+        if part.device.type == "cpu":
+            rows.append(part.numpy())
+        else:
+            waiting.append(part)
+    return torch.cat(waiting) if waiting else torch.from_numpy(rows.all())
+
+
+def _mean(rows: Tensor) -> Tensor:
+    """Mean (C,) of rows (N, C) in float64; of many a piece at a time, as they are not to be held in float64."""
+    if rows.nbytes <= MOST_BYTES:
+        return rows.mean(dim=0, dtype=torch.float64)
+    return sum(
+        (piece.sum(dim=0, dtype=torch.float64) for piece in torch.split(rows, READ_ROWS)), torch.zeros(())
+    ) / len(rows)
 
 
 def _pieces(rows: Tensor) -> list[Tensor]:

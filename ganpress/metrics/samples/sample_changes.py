@@ -110,7 +110,8 @@ def _spread(samples: SampleStore) -> float:
 def _buckets(before: SampleStore, after: SampleStore, seed: int) -> tuple[Float64, Float64]:
     """Shares (N,) of tables whose bucket holds two samples, before and after; zeros where all samples are equal."""
     features = before.features
-    if len(before) < FEWEST or bool((features == features[:1]).all()):
+    equal = all(bool((features[rows] == features[:1]).all()) for rows in _batches(len(before)))
+    if len(before) < FEWEST or equal:
         return np.zeros(len(before)), np.zeros(len(before))
     hashed = hash_reference(features, seed)
     return score_hashed(hashed, features).reference_scores, score_hashed(hashed, after.features).reference_scores
