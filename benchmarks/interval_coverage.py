@@ -7,22 +7,19 @@ how many intervals held it, and how wide they were relative to intervals of the 
 
 import argparse
 import time
+from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ganpress.metrics.distributions.frechet import frechet_distance_of_features
 from ganpress.metrics.distributions.frechet_error import frechet_terms
 from ganpress.metrics.distributions.kernel import kernel_distance
-from ganpress.metrics.intervals.bootstrap import Interval
-from ganpress.metrics.intervals.distance_intervals import (
-    compare_frechet,
-    compare_kernel,
-    frechet_interval,
-    kernel_interval,
-)
+from ganpress.metrics.distributions.kernel_error import kernel_terms
+from ganpress.metrics.intervals.distance_intervals import compare_distances, distance_interval
+from ganpress.metrics.intervals.interval import Interval
 from ganpress.metrics.intervals.lsh_intervals import compare_lsh, lsh_intervals
+from ganpress.metrics.intervals.random_parts import RandomParts
 from ganpress.metrics.neighbours.hashed import hash_reference, score_hashed
 from ganpress.metrics.neighbours.hashed_nearest import hashed_neighbourhood, score_hashed_neighbours
 
@@ -65,20 +62,26 @@ class Population:
 def intervals(real: Float32, made: Float32, compressed: Float32) -> dict[str, Interval | None]:
     """Return the interval of each score of the first generator, and of its difference to the second."""
     found: dict[str, Interval | None] = {}
-    distances = [frechet_distance_of_features(real, one) for one in (made, compressed)]
-    first, second = (frechet_terms(real, one) for one in (made, compressed))
-    if first is not None and second is not None:
-        found["FID"] = frechet_interval(distances[0], first)
-        found["FID difference"] = compare_frechet(distances[0], first, distances[1], second)
-    kernels = [kernel_distance(real, one, KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, SEED) for one in (made, compressed)]
-    found["KID"], found["KID difference"] = kernel_interval(kernels[0]), compare_kernel(*kernels)
-    tables, balls = hash_reference(real, SEED), hashed_neighbourhood(real, SEED)
-    for name, score in (
-        ("LSH", lambda one: score_hashed(tables, torch.from_numpy(one))),
-        ("LSH+KNN", lambda one: score_hashed_neighbours(balls, one)),
+    made_of = [made, compressed]
+    distances = [frechet_distance_of_features(real, one) for one in made_of]
+    terms = [frechet_terms(real, one) for one in made_of]
+    if terms[0] is not None and terms[1] is not None:
+        found["FID"] = distance_interval(distances[0], terms[0])
+        found["FID difference"] = compare_distances(distances[0], terms[0], distances[1], terms[1])
+    kernels = [kernel_distance(real, one, KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, SEED).mean for one in made_of]
+    first, second = (kernel_terms(real, one, KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, SEED) for one in made_of)
+    found["KID"] = distance_interval(kernels[0], first)
+    found["KID difference"] = compare_distances(kernels[0], first, kernels[1], second)
+    for name, prepare, score in (
+        ("LSH", hash_reference, score_hashed),
+        ("LSH+KNN", hashed_neighbourhood, score_hashed_neighbours),
     ):
-        scores = [score(one) for one in (made, compressed)]
-        own, difference = lsh_intervals(scores[0], SEED), compare_lsh(*scores, SEED, paired=True)
+        whole, parts = prepare(real, SEED), RandomParts(real, SEED, partial(prepare, seed=SEED), score)
+        scores, of_parts = [score(whole, one) for one in made_of], [parts.scores(one) for one in made_of]
+        assert of_parts[0] is not None
+        assert of_parts[1] is not None
+        own = lsh_intervals(scores[0], of_parts[0])
+        difference = compare_lsh(scores[0], of_parts[0], scores[1], of_parts[1])
         for side in ("precision", "recall"):
             found[f"{side} {name}"], found[f"{side} {name} difference"] = getattr(own, side), getattr(difference, side)
     return found

@@ -27,15 +27,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import lsh_features
 from benchmarks.lsh_features import Features, manifold, outliers, tones
-from ganpress.metrics.intervals.bootstrap import Interval
+from ganpress.metrics.intervals.interval import Interval
 from ganpress.metrics.intervals.lsh_intervals import lsh_intervals
-from ganpress.metrics.neighbours.hashed import lsh_scores
+from ganpress.metrics.intervals.random_parts import RandomParts
+from ganpress.metrics.neighbours.hashed import hash_reference, lsh_scores, score_hashed
 from ganpress.metrics.neighbours.hashed_nearest import lsh_neighbour_scores
 from ganpress.metrics.neighbours.precision_recall import neighbour_scores, neighbourhood
 
@@ -240,7 +242,9 @@ def sounds(samples: int = 2000) -> None:
     }.items():
         pairs = {tool: TOOLS[tool](real, fake) for tool in OURS}
         line = "".join(f"  {tool} {pair.precision:.3f}/{pair.recall:.3f}" for tool, pair in pairs.items())
-        sure = lsh_intervals(lsh_scores(real, fake, SEED), SEED)
+        parts = RandomParts(real, SEED, partial(hash_reference, seed=SEED), score_hashed).scores(fake)
+        assert parts is not None  # thousands of samples
+        sure = lsh_intervals(lsh_scores(real, fake, SEED), parts)
         print(f"{name:>20}{line}  LSH 95 %: P {_range(sure.precision)}, R {_range(sure.recall)}", flush=True)
 
 

@@ -19,8 +19,10 @@ from ganpress.metrics.distributions.frechet import frechet_distance_of_features
 from ganpress.metrics.distributions.frechet_error import frechet_terms
 from ganpress.metrics.distributions.inception_score import inception_score
 from ganpress.metrics.distributions.kernel import kernel_distance
+from ganpress.metrics.distributions.kernel_error import kernel_terms
 from ganpress.metrics.feature_inputs import Float64, as_tensor
 from ganpress.metrics.images.sharpness import variance_of_laplacian
+from ganpress.metrics.intervals.random_parts import RandomParts
 from ganpress.metrics.judges.feature_networks import Judge
 from ganpress.metrics.judges.judge_output import JudgeOutput
 from ganpress.metrics.neighbours.hashed import HashedReference, hash_reference, score_hashed
@@ -72,6 +74,9 @@ class Reference:
     """Their exact neighbours; None of more than `MOST_EXACT` images."""
     hashed: HashedReference
     hashed_neighbours: HashedNeighbourhood
+    parts: RandomParts[HashedReference]
+    """Random parts of the features, from which the errors of scores by hashing follow."""
+    neighbour_parts: RandomParts[HashedNeighbourhood]
     truth: Truth | None = None
     """What belongs to each input that `PURPOSE` draws; None where inputs have no truth of their own."""
     lpips: Distance | None = None
@@ -106,13 +111,16 @@ def reference_features(
             same in all of them.
     """
     features = array_features(array_path, judge, batch_size).features
+    settings = LshNeighbourSettings(neighbours=neighbours)
     there = as_tensor(features, "the reference features", 2).to(device if has_float64(device) else CPU)
     return Reference(
         split,
         there,
         neighbourhood(there, neighbours) if _may_be_exact(len(there), "real") else None,
         hash_reference(features, seed),
-        hashed_neighbourhood(features, seed, LshNeighbourSettings(neighbours=neighbours)),
+        hashed_neighbourhood(features, seed, settings),
+        RandomParts(features, seed, lambda part: hash_reference(part, seed), score_hashed),
+        RandomParts(features, seed, lambda part: hashed_neighbourhood(part, seed, settings), score_hashed_neighbours),
         truth,
         lpips,
     )
@@ -202,9 +210,12 @@ def score_generator(
         fid=frechet_distance_of_features(real, seen.features),
         kid=kernel_distance(real, seen.features, config.kid_subsets, config.kid_subset_size, seed),
         fid_terms=frechet_terms(real, seen.features),
+        kid_terms=kernel_terms(real, seen.features, config.kid_subsets, config.kid_subset_size, seed),
         neighbours=_exact(reference, seen.features),
         lsh=score_hashed(reference.hashed, seen.features),
         lsh_neighbours=score_hashed_neighbours(reference.hashed_neighbours, seen.features),
+        lsh_parts=reference.parts.scores(seen.features),
+        lsh_neighbour_parts=reference.neighbour_parts.scores(seen.features),
         vol=np.concatenate(meters.vol),
         inception=None if probabilities is None else inception_score(probabilities, config.is_splits, seed),
         segmentation=meters.segmentation.scores() if meters.segmentation else None,

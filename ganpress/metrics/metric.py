@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from ganpress.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ganpress.metrics.intervals.bootstrap import Interval
+    from ganpress.metrics.intervals.interval import Interval
     from ganpress.metrics.samples.sample import QuickSample, Sample
     from ganpress.metrics.scores import Comparison, Scores
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ganpress.metrics.distributions.frechet_error import FrechetTerms
+from ganpress.metrics.distributions.first_order import DistanceTerms
 from ganpress.metrics.distributions.inception_score import InceptionScore
 from ganpress.metrics.distributions.kernel import KernelDistance
 from ganpress.metrics.feature_inputs import Float64
 from ganpress.metrics.intervals.lsh_intervals import LshIntervals, compare_lsh, lsh_intervals
+from ganpress.metrics.intervals.random_parts import PartScores
 from ganpress.metrics.judges.segmentation import SegmentationScores
 from ganpress.metrics.metric import Metric
 from ganpress.metrics.neighbours.hashed import LshScores
@@ -35,8 +36,12 @@ class Scores:
     lsh_neighbours: LshNeighbourScores
     vol: Float64
     """Variance of the Laplacian of each image (N,)."""
-    fid_terms: FrechetTerms | None = None
+    fid_terms: DistanceTerms | None = None
     """None below one sample a feature, where the error of FID is not known."""
+    kid_terms: DistanceTerms | None = None
+    lsh_parts: PartScores | None = None
+    """Scores of random parts of both sets; None of too few images."""
+    lsh_neighbour_parts: PartScores | None = None
     inception: InceptionScore | None = None
     """None where the judge knows no classes."""
     segmentation: SegmentationScores | None = None
@@ -77,14 +82,15 @@ class Scores:
         return found
 
     @cached_property
-    def lsh_intervals(self) -> LshIntervals:
+    def lsh_intervals(self) -> LshIntervals | None:
         """Of precision and recall by hashing."""
-        return lsh_intervals(self.lsh, self.lsh.seed)
+        return None if self.lsh_parts is None else lsh_intervals(self.lsh, self.lsh_parts)
 
     @cached_property
-    def lsh_neighbour_intervals(self) -> LshIntervals:
+    def lsh_neighbour_intervals(self) -> LshIntervals | None:
         """Of precision and recall by hashing and neighbours."""
-        return lsh_intervals(self.lsh_neighbours, self.lsh.seed)
+        parts = self.lsh_neighbour_parts
+        return None if parts is None else lsh_intervals(self.lsh_neighbours, parts)
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,17 @@ class Comparison:
     other: Scores
 
     @cached_property
-    def lsh(self) -> LshIntervals:
+    def lsh(self) -> LshIntervals | None:
         """Differences of precision and recall by hashing."""
-        return compare_lsh(self.own.lsh, self.other.lsh, self.own.lsh.seed, paired=True)
+        own, other = self.own, self.other
+        if own.lsh_parts is None or other.lsh_parts is None:
+            return None
+        return compare_lsh(own.lsh, own.lsh_parts, other.lsh, other.lsh_parts)
 
     @cached_property
-    def lsh_neighbours(self) -> LshIntervals:
+    def lsh_neighbours(self) -> LshIntervals | None:
         """Differences of precision and recall by hashing and neighbours."""
-        return compare_lsh(self.own.lsh_neighbours, self.other.lsh_neighbours, self.own.lsh.seed, paired=True)
+        mine, theirs = self.own.lsh_neighbour_parts, self.other.lsh_neighbour_parts
+        if mine is None or theirs is None:
+            return None
+        return compare_lsh(self.own.lsh_neighbours, mine, self.other.lsh_neighbours, theirs)

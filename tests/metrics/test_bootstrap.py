@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom, bootstrap
 
 from ganpress.errors import DataError
-from ganpress.metrics.intervals.bootstrap import compare, jackknife_error, mean_interval, widened
+from ganpress.metrics.intervals.bootstrap import compare, mean_interval
 
 
 def hits(count: int, seed: int, rate: float = 0.7) -> np.ndarray:
@@ -60,21 +60,6 @@ def test_equal_seeds_give_equal_intervals():
 def test_equal_scores_have_no_width():
     interval = mean_interval(np.full(10, 0.25), 0)
     assert (interval.low, interval.high, interval.standard_error) == (0.25, 0.25, 0)
-
-
-def test_the_jackknife_of_a_mean_is_its_standard_error():
-    scores = np.random.default_rng(0).normal(size=60)
-    without = (scores.sum() - scores) / 59
-    assert jackknife_error(without) == pytest.approx(scores.std(ddof=1) / np.sqrt(60), rel=1e-9)
-
-
-def test_a_second_error_adds_in_squares():
-    interval = mean_interval(hits(400, 0), 0)
-    wider = widened(interval, interval.standard_error * np.sqrt(3))
-    assert wider.standard_error == pytest.approx(2 * interval.standard_error)
-    assert wider.high - wider.low == pytest.approx(2 * (interval.high - interval.low))
-    sure = widened(mean_interval(np.ones(10), 0), 0.1)
-    assert (sure.low, sure.high) == pytest.approx((0.804, 1.196), abs=1e-3)
 
 
 @pytest.mark.parametrize(

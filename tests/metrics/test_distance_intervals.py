@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -7,12 +5,8 @@ from ganpress.errors import DataError
 from ganpress.metrics.distributions.frechet import frechet_distance_of_features
 from ganpress.metrics.distributions.frechet_error import frechet_terms
 from ganpress.metrics.distributions.kernel import kernel_distance
-from ganpress.metrics.intervals.distance_intervals import (
-    compare_frechet,
-    compare_kernel,
-    frechet_interval,
-    kernel_interval,
-)
+from ganpress.metrics.distributions.kernel_error import kernel_terms
+from ganpress.metrics.intervals.distance_intervals import compare_distances, distance_interval
 
 
 def normal(count: int, seed: int, shift: float = 0.0, size: int = 6) -> np.ndarray:
@@ -21,12 +15,12 @@ def normal(count: int, seed: int, shift: float = 0.0, size: int = 6) -> np.ndarr
 
 def difference(real, one, other):
     sides = [(frechet_distance_of_features(real, fake), frechet_terms(real, fake)) for fake in (one, other)]
-    return compare_frechet(*sides[0], *sides[1])
+    return compare_distances(*sides[0], *sides[1])
 
 
 def test_the_interval_stands_about_the_distance_itself():
     terms = frechet_terms(normal(400, 0), normal(300, 1, 0.2))
-    interval = frechet_interval(0.5, terms)
+    interval = distance_interval(0.5, terms)
     assert interval.estimate == 0.5
     assert interval.high - 0.5 == pytest.approx(1.96 * terms.standard_error, rel=1e-3)
     assert 0.5 - interval.low == pytest.approx(interval.high - 0.5)
@@ -53,44 +47,25 @@ def test_pairs_narrow_a_difference_of_distances():
     assert difference(real, one, one + noise).standard_error < 0.3 * difference(real, one, apart).standard_error
 
 
-def test_sets_of_unequal_size_have_unequal_bias():
-    with pytest.raises(DataError, match="FID of 50 and 40 samples differ by their bias; draw equal numbers"):
+def test_sets_of_unequal_size_do_not_compare():
+    with pytest.raises(DataError, match="distances of 50 and 40 samples do not compare; draw equal numbers"):
         difference(normal(50, 0), normal(50, 1), normal(40, 2))
+
+
+def kernel_difference(real, one, other):
+    sides = [
+        (kernel_distance(real, fake, 4, 100, 0).mean, kernel_terms(real, fake, 4, 100, 0)) for fake in (one, other)
+    ]
+    return compare_distances(*sides[0], *sides[1])
 
 
 def test_a_real_difference_of_kernel_distances_is_told_from_none():
     real, one, same, worse = normal(800, 0), normal(800, 1), normal(800, 2), normal(800, 3, 0.4)
-    base, equal, far = (kernel_distance(real, fake, 4, 100, 0) for fake in (one, same, worse))
-    assert not compare_kernel(base, equal).excludes_zero
-    found = compare_kernel(far, base)
-    assert found.low > 0
-    assert found.estimate == pytest.approx(np.mean(far.disjoint) - np.mean(base.disjoint))
+    assert not kernel_difference(real, one, same).excludes_zero
+    assert kernel_difference(real, worse, one).low > 0
 
 
-def test_one_subset_tells_no_difference():
-    one, other = (kernel_distance(normal(100, 0), normal(100, seed), 4, 60, 0) for seed in (1, 2))
-    assert compare_kernel(one, other) is None
-    assert kernel_interval(one) is None
-
-
-def test_few_subsets_leave_a_wide_interval_of_a_kernel_distance():
-    from scipy.stats import t
-
-    distance = kernel_distance(normal(300, 0), normal(300, 1, 0.2), 9, 100, 0)
-    assert len(distance.disjoint) == 3
-    found = kernel_interval(distance)
-    assert found.estimate == distance.mean
-    expected = t.interval(0.95, 2, loc=distance.mean, scale=np.std(distance.disjoint, ddof=1) / 3**0.5)
-    assert (found.low, found.high) == pytest.approx(expected)
-
-
-def test_every_disjoint_subset_is_averaged():
-    distance = kernel_distance(normal(800, 0), normal(800, 1), 3, 100, 0)
-    assert len(distance.disjoint) == 8
-    assert distance.mean == pytest.approx(np.mean(distance.disjoint))
-
-
-def test_kernel_distances_of_other_subsets_do_not_pair():
-    one = kernel_distance(normal(100, 0), normal(100, 1), 4, 50, 0)
-    with pytest.raises(DataError, match="over 2 and 3 disjoint subsets do not pair; draw equal numbers"):
-        compare_kernel(one, replace(one, disjoint=(*one.disjoint, 0.1)))
+def test_pairs_narrow_a_difference_of_kernel_distances():
+    real, one, apart = normal(400, 0), normal(400, 1, 0.2), normal(400, 3, 0.2)
+    near = kernel_difference(real, one, one + 0.02 * normal(400, 2))
+    assert near.standard_error < 0.3 * kernel_difference(real, one, apart).standard_error

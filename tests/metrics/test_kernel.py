@@ -4,7 +4,9 @@ import torch
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from ganpress.errors import DataError
+from ganpress.metrics.distributions import kernel_error
 from ganpress.metrics.distributions.kernel import kernel_distance
+from ganpress.metrics.distributions.kernel_error import kernel_terms
 
 
 def unit_features(count: int, size: int = 32, seed: int = 0, shift: float = 0.0) -> np.ndarray:
@@ -53,18 +55,25 @@ def test_it_tells_a_shifted_set_from_an_equal_one():
     assert shifted.mean > 10 * abs(equal.mean)
 
 
-def test_the_error_bounds_the_spread_over_independent_data():
-    results = [
-        kernel_distance(unit_features(400, 8, seed), unit_features(400, 8, 1000 + seed, 0.3), 20, 50, seed)
-        for seed in range(30)
-    ]
-    spread = np.std([one.mean for one in results], ddof=1)
-    typical = np.mean([one.standard_error for one in results])
-    assert 0.5 * spread < typical < 4 * spread
+@pytest.mark.parametrize("shift", [0.0, 0.3])  # of one distribution, what is left is the variance of pairs
+@pytest.mark.parametrize(("subsets", "size"), [(1, 300), (3, 50), (30, 50)])
+def test_the_error_is_the_spread_over_independent_data(shift, subsets, size):
+    sets = [(unit_features(300, 8, seed), unit_features(300, 8, 1000 + seed, shift)) for seed in range(80)]
+    spread = np.std([kernel_distance(*pair, subsets, size, 0).mean for pair in sets], ddof=1)
+    found = np.mean([kernel_terms(*pair, subsets, size, 0).standard_error for pair in sets])
+    assert found == pytest.approx(spread, rel=0.25)
 
 
-def test_one_subset_has_no_error():
-    assert kernel_distance(unit_features(50), unit_features(50, seed=1), 3, 30, 0).standard_error is None
+def test_some_samples_tell_the_error_of_all(monkeypatch):
+    sets = unit_features(600, 8), unit_features(600, 8, 1, 0.3)
+    whole = kernel_terms(*sets, 1, 600, 0).standard_error
+    monkeypatch.setattr(kernel_error, "MOST_ROWS", 200)
+    assert kernel_terms(*sets, 1, 600, 0).standard_error == pytest.approx(whole, rel=0.25)
+
+
+def test_every_disjoint_subset_is_averaged():
+    sets = unit_features(800), unit_features(800, seed=1)
+    assert kernel_distance(*sets, 3, 100, 0) == kernel_distance(*sets, 8, 100, 0)
 
 
 def test_the_same_seed_gives_the_same_value_and_another_seed_another():

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from ganpress.metrics.metric import Metric
 
 if TYPE_CHECKING:
-    from ganpress.metrics.intervals.bootstrap import Interval
+    from ganpress.metrics.distributions.first_order import DistanceTerms
+    from ganpress.metrics.intervals.interval import Interval
     from ganpress.metrics.samples.sample import QuickSample
     from ganpress.metrics.scores import Comparison, Scores
 
@@ -15,18 +16,39 @@ KID_SUBSETS, KID_SUBSET_SIZE = 10, 1000
 
 
 def _frechet_interval(own: "Scores") -> "Interval | None":
-    from ganpress.metrics.intervals.distance_intervals import frechet_interval
-
-    return None if own.fid_terms is None else frechet_interval(own.fid, own.fid_terms)
+    return _interval(own.fid, own.fid_terms)
 
 
 def _frechet_difference(pair: "Comparison") -> "Interval | None":
-    from ganpress.metrics.intervals.distance_intervals import compare_frechet
+    return _difference(pair.own.fid, pair.own.fid_terms, pair.other.fid, pair.other.fid_terms)
 
-    own, other = pair.own, pair.other
-    if own.fid_terms is None or other.fid_terms is None:
+
+def _kernel_interval(own: "Scores") -> "Interval | None":
+    return _interval(own.kid.mean, own.kid_terms)
+
+
+def _kernel_difference(pair: "Comparison") -> "Interval | None":
+    return _difference(pair.own.kid.mean, pair.own.kid_terms, pair.other.kid.mean, pair.other.kid_terms)
+
+
+def _interval(distance: float, terms: "DistanceTerms | None") -> "Interval | None":
+    from ganpress.metrics.intervals.distance_intervals import distance_interval
+
+    return None if terms is None else distance_interval(distance, terms)
+
+
+def _difference(
+    first: float, first_terms: "DistanceTerms | None", second: float, second_terms: "DistanceTerms | None"
+) -> "Interval | None":
+    from ganpress.metrics.intervals.distance_intervals import compare_distances
+
+    if first_terms is None or second_terms is None:
         return None
-    return compare_frechet(own.fid, own.fid_terms, other.fid, other.fid_terms)
+    return compare_distances(first, first_terms, second, second_terms)
+
+
+def _error(terms: "DistanceTerms | None") -> float | None:
+    return None if terms is None else terms.standard_error
 
 
 def _quick_frechet(sample: "QuickSample") -> float:
@@ -34,18 +56,6 @@ def _quick_frechet(sample: "QuickSample") -> float:
 
     assert isinstance(sample.real, FeatureStatistics)
     return frechet_distance(features_to_statistics(sample.seen().features), sample.real)
-
-
-def _kernel_interval(own: "Scores") -> "Interval | None":
-    from ganpress.metrics.intervals.distance_intervals import kernel_interval
-
-    return kernel_interval(own.kid)
-
-
-def _kernel_difference(pair: "Comparison") -> "Interval | None":
-    from ganpress.metrics.intervals.distance_intervals import compare_kernel
-
-    return compare_kernel(pair.own.kid, pair.other.kid)
 
 
 def _quick_kernel(sample: "QuickSample") -> float:
@@ -66,7 +76,7 @@ FID = Metric(
     "lower",
     needs=("judge", "real"),
     read=lambda own, _: own.fid,
-    spreads={"error": lambda own: None if own.fid_terms is None else own.fid_terms.standard_error},
+    spreads={"error": lambda own: _error(own.fid_terms)},
     has_share=True,
     interval=_frechet_interval,
     difference=_frechet_difference,
@@ -83,7 +93,7 @@ KID = Metric(
     (-math.inf, math.inf),
     needs=("judge", "real"),
     read=lambda own, _: own.kid.mean,
-    spreads={"error": lambda own: own.kid.standard_error},
+    spreads={"error": lambda own: _error(own.kid_terms)},
     interval=_kernel_interval,
     difference=_kernel_difference,
     quick=_quick_kernel,

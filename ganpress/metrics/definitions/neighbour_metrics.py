@@ -39,8 +39,8 @@ PRECISION_LSH = _share(
     "share of hash tables in which a generated image shares its bucket with real ones",
     read=lambda own, _: own.lsh.precision,
     aspects={"ceiling": lambda own: own.lsh.precision_ceiling},
-    interval=lambda own: own.lsh_intervals.precision,
-    difference=lambda pair: pair.lsh.precision,
+    interval=lambda own: own.lsh_intervals and own.lsh_intervals.precision,
+    difference=lambda pair: pair.lsh and pair.lsh.precision,
 )
 RECALL_LSH = _share(
     "recall_lsh",
@@ -48,22 +48,22 @@ RECALL_LSH = _share(
     "share of hash tables in which a real image shares its bucket with generated",
     read=lambda own, _: own.lsh.recall,
     aspects={"ceiling": lambda own: own.lsh.recall_ceiling},
-    interval=lambda own: own.lsh_intervals.recall,
-    difference=lambda pair: pair.lsh.recall,
+    interval=lambda own: own.lsh_intervals and own.lsh_intervals.recall,
+    difference=lambda pair: pair.lsh and pair.lsh.recall,
 )
 PRECISION_LSHKNN = _share(
     "precision_lshknn",
     "Precision LSH+KNN",
     "share of generated images in the ball of a real one of the same bucket",
     read=lambda own, _: own.lsh_neighbours.precision,
-    interval=lambda own: own.lsh_neighbour_intervals.precision,
-    difference=lambda pair: pair.lsh_neighbours.precision,
+    interval=lambda own: own.lsh_neighbour_intervals and own.lsh_neighbour_intervals.precision,
+    difference=lambda pair: pair.lsh_neighbours and pair.lsh_neighbours.precision,
 )
 RECALL_LSHKNN = _share(
     "recall_lshknn",
     "Recall LSH+KNN",
     "share of real images in the ball of a generated one of the same bucket",
     read=lambda own, _: own.lsh_neighbours.recall,
-    interval=lambda own: own.lsh_neighbour_intervals.recall,
-    difference=lambda pair: pair.lsh_neighbours.recall,
+    interval=lambda own: own.lsh_neighbour_intervals and own.lsh_neighbour_intervals.recall,
+    difference=lambda pair: pair.lsh_neighbours and pair.lsh_neighbours.recall,
 )

@@ -5,11 +5,10 @@ that the error of its estimate is that of a mean of per-sample terms: the infini
 costs about as much as the distance itself, where fifty resamples would cost fifty times that.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from ganpress.metrics.distributions.first_order import DistanceTerms
 from ganpress.metrics.distributions.frechet import CHUNK, FeatureStatistics, features_to_statistics
 from ganpress.metrics.feature_inputs import Float64, Floats, Matrix, as_matrix, same_columns
 
@@ -17,22 +16,7 @@ SINGULAR = 1e-10
 """Eigenvalues below this share of the largest are zero: features that the judge never sees."""
 
 
-@dataclass(frozen=True)
-class FrechetTerms:
-    """First-order terms of a Fréchet distance: what one more sample like this one would add, times their number."""
-
-    reference: Float64
-    """(N,) of mean 0."""
-    generated: Float64
-    """(M,) of mean 0; the largest are the samples that raise the distance most."""
-
-    @property
-    def standard_error(self) -> float:
-        """Of the distance, over draws of both sets."""
-        return float(np.sqrt(sum(terms.var(ddof=1) / len(terms) for terms in (self.reference, self.generated))))
-
-
-def frechet_terms(reference: Matrix, generated: Matrix) -> FrechetTerms | None:
+def frechet_terms(reference: Matrix, generated: Matrix) -> DistanceTerms | None:
     """Return the terms of features (N, F) and (M, F); None below one sample a feature, where covariances are singular.
 
     Raises:
@@ -45,7 +29,7 @@ def frechet_terms(reference: Matrix, generated: Matrix) -> FrechetTerms | None:
     one, other = features_to_statistics(real), features_to_statistics(fake)
     there, back = _transports(one, other)
     shift = other.mean - one.mean
-    return FrechetTerms(_terms(real, one, -shift, there), _terms(fake, other, shift, back))
+    return DistanceTerms(_terms(real, one, -shift, there), _terms(fake, other, shift, back), (len(real), len(fake)))
 
 
 def _transports(first: FeatureStatistics, second: FeatureStatistics) -> tuple[Float64, Float64]:

@@ -17,15 +17,6 @@ class KernelDistance:
     subset_std: float
     """Spread over subsets. It is *not* the uncertainty of `mean`: it depends on the subset size, and overlapping
     subsets are not independent."""
-    disjoint: tuple[float, ...]
-    """Distances of the B disjoint pairs of subsets that the data allow, all among those averaged: independent values.
-    Equal seeds give equal subsets of the reference, and of generated sets of equal size."""
-
-    @property
-    def standard_error(self) -> float | None:
-        """Uncertainty of the average over `disjoint`, which that of `mean` does not exceed; None of a single subset."""
-        count = len(self.disjoint)
-        return float(np.std(self.disjoint, ddof=1) / np.sqrt(count)) if count > 1 else None
 
 
 def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> KernelDistance:
@@ -46,8 +37,8 @@ def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_s
     """
     values = _distances(reference, generated, subsets, subset_size, seed)
     blocks = min(len(reference), len(generated)) // subset_size
-    kept, disjoint = values[: max(subsets, blocks)], values[:blocks]
-    return KernelDistance(float(np.mean(kept)), float(np.std(kept)), tuple(disjoint))
+    kept = values[: max(subsets, blocks)]
+    return KernelDistance(float(np.mean(kept)), float(np.std(kept)))
 
 
 def _distances(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> list[float]:
@@ -60,7 +51,7 @@ def _distances(reference: Matrix, generated: Matrix, subsets: int, subset_size: 
             f"kid_subset_size must lie between 2 and the smaller set's {available} images ({len(real)} real, "
             f"{len(fake)} generated), found {subset_size}"
         )
-    scale = _scale(real)
+    scale = reference_scale(real)
     generator = numpy_generator(seed, "kernel-distance", "subsets")
     values: list[float] = []
     blocks = available // subset_size
@@ -72,7 +63,8 @@ def _distances(reference: Matrix, generated: Matrix, subsets: int, subset_size: 
     return values
 
 
-def _scale(real: Floats) -> float:
+def reference_scale(real: Floats) -> float:
+    """Return the number by which features are divided: the reference's mean squared norm becomes F."""
     scale = float(np.sqrt(np.einsum("nf,nf->", real, real, dtype=np.float64) / real.size))
     if scale == 0:
         raise DataError("the reference features are all zero; the judge does not see these images")
@@ -82,11 +74,12 @@ def _scale(real: Floats) -> float:
 def _squared_discrepancy(x: Float64, y: Float64) -> float:
     """Unbiased MMD^2 of two sets of n rows (Gretton et al. 2012, eq. 3)."""
     n = len(x)
-    within_x, within_y, between = _kernel(x, x), _kernel(y, y), _kernel(x, y)
+    within_x, within_y, between = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
     pairs = within_x.sum() - np.trace(within_x) + within_y.sum() - np.trace(within_y)
     return float(pairs / (n * (n - 1)) - 2 * between.mean())
 
 
-def _kernel(x: Float64, y: Float64) -> Float64:
+def polynomial_kernel(x: Float64, y: Float64) -> Float64:
+    """Return (n, m): (x . y / F + 1)^3 of rows (n, F) and (m, F)."""
     values: Float64 = (x @ y.T / x.shape[1] + 1.0) ** 3
     return values

@@ -1,14 +1,10 @@
 """How sure a mean of per-sample scores is, and whether two generators differ in it, by the bootstrap (Efron 1979).
 
-For LSH precision and recall, PSNR, distance to the teacher and whatever else is a mean over samples. The intervals are
-about the draw of the scored samples. They cover no other training run, judge or seed of the hashes, and neither the
-draw of the other set: precision's are given the reference's tables, recall's the generated set's. Balls of k nearest
-neighbours are not to be resampled (a duplicate is its own nearest neighbour), but the scores of samples in them are.
+For PSNR, the distance to the teacher and whatever else is a mean over samples. The intervals are about the draw of the
+scored samples; they cover no other training run and no other judge.
 
 By hand: `scipy.stats.bootstrap` draws an index for each score, where most scores are equal and can be drawn together.
 """
-
-from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,27 +12,11 @@ from numpy.typing import ArrayLike
 from ganpress.basics.seeding import numpy_generator
 from ganpress.errors import DataError
 from ganpress.metrics.feature_inputs import Float64, as_matrix
+from ganpress.metrics.intervals.interval import LEVEL, Interval
 
 RESAMPLES = 2000
-LEVEL = 0.95
 RESAMPLED_NUMBERS = 2**21
 """Counts drawn at a time: 16 MiB."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number with the range that holds the truth in a share `level` of repetitions."""
-
-    estimate: float
-    low: float
-    high: float
-    standard_error: float
-    level: float = LEVEL
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Of a difference: whether it is real, rather than the luck of the draw."""
-        return self.low > 0 or self.high < 0
 
 
 def mean_interval(scores: ArrayLike, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
@@ -75,30 +55,6 @@ def compare(
     if len(one) != len(other):
         raise DataError(f"paired scores must be as many, found {len(one)} and {len(other)}; compare them unpaired")
     return mean_interval(one - other, seed, resamples, level)
-
-
-def jackknife_error(without: Float64) -> float:
-    """Standard error of a score from its values (groups,) with each group of samples left out."""
-    groups = len(without)
-    return float(np.sqrt((groups - 1) / groups * ((without - without.mean()) ** 2).sum()))
-
-
-def widened(interval: Interval, error: float) -> Interval:
-    """Return the interval with another, independent standard error taken in."""
-    from scipy.special import ndtri
-
-    total = float(np.hypot(interval.standard_error, error))
-    if interval.standard_error > 0:
-        below = (interval.estimate - interval.low) / interval.standard_error
-        above = (interval.high - interval.estimate) / interval.standard_error
-    else:
-        below = above = float(ndtri((1 + interval.level) / 2))
-    return replace(
-        interval,
-        low=interval.estimate - below * total,
-        high=interval.estimate + above * total,
-        standard_error=total,
-    )
 
 
 def _percentiles(estimate: float, resampled: Float64, level: float) -> Interval:

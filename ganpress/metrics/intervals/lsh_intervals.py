@@ -1,72 +1,53 @@
-"""How sure precision and recall by hashing are, and whether two generators differ in them.
+"""How sure precision and recall by hashing are, and whether two generators differ in them, from random parts."""
 
-Scores of generated samples in fixed tables are independent, so precision has the bootstrap's interval. Recall also owes
-to the draw of the generated set, whose samples fill the tables: resampling the reference alone would call every third
-pair of equal generators different. That part comes from a jackknife over groups of generated samples (Quenouille 1956),
-because a bootstrap would put duplicates into the buckets. The same holds for LSH + KNN, whose hits are 0 or 1.
-"""
+from dataclasses import dataclass, replace
 
-from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-
+from ganpress.errors import DataError
 from ganpress.metrics.feature_inputs import Float64
-from ganpress.metrics.intervals.bootstrap import LEVEL, Interval, compare, jackknife_error, mean_interval, widened
-
-
-class HashedScores(Protocol):
-    """Scores by hashing, those of `neighbours.hashed` or of `neighbours.hashed_nearest`."""
-
-    @property
-    def generated_hits(self) -> Float64:
-        """(M,) terms of which precision is the mean."""
-
-    @property
-    def reference_hits(self) -> Float64:
-        """(N,) terms of which recall is the mean."""
-
-    @property
-    def recall_without(self) -> Float64:
-        """(groups,) recall without each group of generated samples."""
+from ganpress.metrics.intervals.interval import Interval, student_interval
+from ganpress.metrics.intervals.random_parts import PartScores, TwoSided
 
 
 @dataclass(frozen=True)
 class LshIntervals:
-    """Intervals of one generator's scores, or of the differences of two; given the reference's tables and the seed."""
+    """Intervals of one generator's scores, or of the differences of two, over draws of both sets; given the seed."""
 
     precision: Interval
     recall: Interval
 
 
-def lsh_intervals(scores: HashedScores, seed: int, level: float = LEVEL) -> LshIntervals:
-    """Return intervals of both scores; recall's covers the draw of both sets, precision's that of the generated one."""
-    recall = mean_interval(scores.reference_hits, seed, level=level)
-    return LshIntervals(
-        precision=mean_interval(scores.generated_hits, seed, level=level),
-        recall=widened(recall, jackknife_error(scores.recall_without)),
+def lsh_intervals(scores: TwoSided, parts: PartScores) -> LshIntervals:
+    """Return intervals of both scores, inside [0, 1]."""
+    found = _intervals(scores.precision, parts.precision, scores.recall, parts.recall, parts)
+    return LshIntervals(_share(found.precision), _share(found.recall))
+
+
+def compare_lsh(first: TwoSided, first_parts: PartScores, second: TwoSided, second_parts: PartScores) -> LshIntervals:
+    """Return the first generator's scores less the second's, both taken against the same hashed reference.
+
+    Where sample i of both was drawn from one input, what they have in common cancels, and smaller differences show.
+
+    Raises:
+        DataError: if the sets are not of one size.
+    """
+    for mine, theirs in zip(first_parts.sizes, second_parts.sizes, strict=True):
+        if mine != theirs:
+            raise DataError(f"scores of {mine} and {theirs} samples do not compare; draw equal numbers")
+    return _intervals(
+        first.precision - second.precision,
+        first_parts.precision - second_parts.precision,
+        first.recall - second.recall,
+        first_parts.recall - second_parts.recall,
+        first_parts,
     )
 
 
-def compare_lsh(
-    first: HashedScores, second: HashedScores, seed: int, paired: bool, level: float = LEVEL
+def _intervals(
+    precision: float, precision_parts: Float64, recall: float, recall_parts: Float64, parts: PartScores
 ) -> LshIntervals:
-    """Return the first generator's scores less the second's, both taken against the same hashed reference.
+    sides = ((precision, precision_parts), (recall, recall_parts))
+    return LshIntervals(*(student_interval(value, parts.error(found), len(found)) for value, found in sides))
 
-    Args:
-        first: Scores of one generator.
-        second: Scores of the other.
-        seed: Seed of the resamples.
-        paired: Whether sample i of both was drawn from one input.
-        level: Share of repetitions in which an interval holds the truth.
 
-    Raises:
-        DataError: if the reference samples, or paired generated samples, differ in number.
-    """
-    precision = compare(first.generated_hits, second.generated_hits, seed, paired, level=level)
-    recall = compare(first.reference_hits, second.reference_hits, seed, paired=True, level=level)
-    if paired:
-        error = jackknife_error(first.recall_without - second.recall_without)
-    else:
-        error = float(np.hypot(jackknife_error(first.recall_without), jackknife_error(second.recall_without)))
-    return LshIntervals(precision, widened(recall, error))
+def _share(interval: Interval) -> Interval:
+    return replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))

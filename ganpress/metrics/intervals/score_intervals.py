@@ -2,12 +2,12 @@
 
 `<metric>_low` and `_high` are the ends of a 95 % interval; `<family>_difference_…` is the generator's score less the
 teacher's on the same inputs, with its own ends. A difference is real where its interval excludes zero. The intervals
-are about the draw of images; `ganpress.metrics.intervals.bootstrap` says what they do not cover.
+are about the draw of images; they cover no other training run and no other judge.
 """
 
 from collections.abc import Mapping
 
-from ganpress.metrics.intervals.bootstrap import Interval
+from ganpress.metrics.intervals.interval import Interval
 from ganpress.metrics.scores import Comparison, Scores
 from ganpress.registries import METRICS
 

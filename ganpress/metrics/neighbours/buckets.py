@@ -30,12 +30,6 @@ class Occupancy:
     generated_places: Tensor
     """(M,) bucket of each generated sample."""
 
-    def generated_counts_by_group(self, groups: int) -> Tensor:
-        """Generated samples (buckets, groups) in each bucket, of which number i belongs to group i mod `groups`."""
-        group = torch.arange(len(self.generated_places), device=self.generated_places.device) % groups
-        cells = self.generated_places * groups + group
-        return torch.bincount(cells, minlength=len(self.generated_counts) * groups).reshape(-1, groups)
-
 
 def occupancy(reference: Tensor, generated: Tensor) -> Occupancy:
     """Count who shares a bucket, from keys (N,) and (M,) of one table."""

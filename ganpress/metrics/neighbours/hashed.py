@@ -23,9 +23,6 @@ from ganpress.metrics.neighbours.hashing import Features, HashFamily, enough, fi
 
 Counts = NDArray[np.int64]
 
-GROUPS = 20
-"""Groups of generated samples that are left out in turn."""
-
 
 @dataclass(frozen=True)
 class LshSettings:
@@ -71,22 +68,10 @@ class LshScores:
     """(M,) share of tables in which the sample's bucket holds reference samples, [0, 1]."""
     reference_scores: Float64
     """(N,) share of tables in which the sample's bucket holds generated samples, [0, 1]."""
-    recall_without: Float64
-    """(groups,) recall without each of the groups of generated samples i mod groups: how much it owes to their draw."""
     width: float
     """Of the hashes, in units of the features."""
     settings: LshSettings
     seed: int
-
-    @property
-    def generated_hits(self) -> Float64:
-        """(M,) terms of which `precision` is the mean."""
-        return self.generated_scores
-
-    @property
-    def reference_hits(self) -> Float64:
-        """(N,) terms of which `recall` is the mean."""
-        return self.reference_scores
 
     @property
     def relative_precision(self) -> float:
@@ -148,14 +133,12 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
     keys = reference.family.hash(generated, "the generated features")
     enough(len(keys), settings.mates, "the generated features")
     fake, real = _Tally(len(keys)), _Tally(len(reference.keys))
-    sizes, without = _Sizes(), []
-    groups = min(GROUPS, len(keys))
+    sizes = _Sizes()
     for one, other in zip(reference.keys.T, keys.T, strict=True):  # one at a time: each is large
         table = occupancy(one, other)
         for tally, hits in zip((fake, real), _hits(table, settings.mates), strict=True):
             tally.add(hits)
         sizes.add(table)
-        without.append(_recall_without(table, groups, settings.mates))
     generated_scores, reference_scores = fake.shares(), real.shares()
     others, available = sizes.others(), len(reference.keys) - 1
     return LshScores(
@@ -165,7 +148,6 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
         recall_ceiling=_expected_hits(*others, available, min(len(keys), available), settings.mates),
         generated_scores=generated_scores,
         reference_scores=reference_scores,
-        recall_without=np.mean(without, axis=0),
         width=reference.family.width,
         settings=settings,
         seed=reference.seed,
@@ -178,13 +160,6 @@ def _hits(table: Occupancy, mates: int) -> tuple[Tensor, Tensor]:
         (table.reference_counts >= mates)[table.generated_places],
         (table.generated_counts >= mates)[table.reference_places],
     )
-
-
-def _recall_without(table: Occupancy, groups: int, mates: int) -> Float64:
-    """Share (groups,) of reference samples that share a bucket with enough generated ones of the other groups."""
-    kept = table.generated_counts[:, None] - table.generated_counts_by_group(groups) >= mates
-    hits: Float64 = (table.reference_counts[:, None] * kept).sum(dim=0).double().numpy(force=True)
-    return hits / len(table.reference_places)
 
 
 class _Tally:

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ganpress.metrics.feature_inputs import Float64, Matrix, as_tensor
 from ganpress.metrics.neighbours.buckets import bucket_sizes, bucket_tiles
-from ganpress.metrics.neighbours.hashed import GROUPS
 from ganpress.metrics.neighbours.hashing import HashFamily, enough, fit_family, fitted
 
 
@@ -80,23 +79,10 @@ class LshNeighbourScores:
     reference_without_ball: float
     """Share of reference samples with fewer than k mates in every table."""
     generated_without_ball: float
-    recall_without: Float64
-    """(groups,) recall without each of the groups of generated samples i mod groups, the other balls as they are: how
-    much it owes to their draw."""
     width: float
     """Of the hashes, in units of the features."""
     settings: LshNeighbourSettings
     seed: int
-
-    @property
-    def generated_hits(self) -> Float64:
-        """(M,) 0 or 1, of mean `precision`."""
-        return self.generated.inside.astype(np.float64)
-
-    @property
-    def reference_hits(self) -> Float64:
-        """(N,) 0 or 1, of mean `recall`."""
-        return self.reference.inside.astype(np.float64)
 
 
 def lsh_neighbour_scores(
@@ -143,8 +129,7 @@ def score_hashed_neighbours(reference: HashedNeighbourhood, generated: Matrix) -
     enough(len(fake), settings.neighbours + 1, "the generated features")
     keys = reference.family.hash(fake, "the generated features")
     radii = _squared_radii(fake, keys, settings)
-    groups = min(GROUPS, len(fake))
-    ours, theirs = _Side(radii, 1), _Side(reference.squared_radii, groups)
+    ours, theirs = _Side(radii), _Side(reference.squared_radii)
     for table in range(settings.tables):
         columns = keys[:, table], reference.keys[:, table]
         for tiles in bucket_tiles(fake, reference.features, *columns):
@@ -162,7 +147,6 @@ def score_hashed_neighbours(reference: HashedNeighbourhood, generated: Matrix) -
         reference=reference_scores,
         reference_without_ball=float((reference.squared_radii < 0).double().mean()),
         generated_without_ball=float((radii < 0).double().mean()),
-        recall_without=theirs.inside_without(),
         width=reference.family.width,
         settings=settings,
         seed=reference.seed,
@@ -190,32 +174,22 @@ def _squared_radii(features: Tensor, keys: Tensor, settings: LshNeighbourSetting
 class _Side:
     """What is found out about the samples of one set; the last row is for samples that are not there."""
 
-    def __init__(self, radii: Tensor, groups: int) -> None:
+    def __init__(self, radii: Tensor) -> None:
         self.radii = torch.cat([radii, radii.new_full((1,), -1.0)])
-        self._groups = groups
-        self._balls = torch.zeros(len(self.radii) * groups, dtype=torch.long, device=radii.device)
+        self._balls = torch.zeros(len(self.radii), dtype=torch.long, device=radii.device)
         self._best = torch.zeros_like(self.radii)
 
     def add(self, samples: Tensor, others: Tensor, squared: Tensor, radii: Tensor) -> None:
         """Count which balls of `others` (t, q), of squared `radii`, hold `samples` (t, p), by distances (t, p, q)."""
         reach = radii[others][:, None]
-        tile, sample, other = (squared <= reach).nonzero(as_tuple=True)
-        cells = samples[tile, sample] * self._groups + others[tile, other] % self._groups
-        self._balls.index_add_(0, cells, torch.ones_like(cells))
+        self._balls.index_add_(0, samples.flatten(), (squared <= reach).sum(dim=2).flatten())
         tiny = torch.finfo(squared.dtype).tiny
         nearness = (reach + tiny) / (reach + tiny + squared)  # 1 at a centre, also where the radius is 0
         best = nearness.masked_fill_(reach < 0, 0.0).amax(dim=2)
         self._best.scatter_reduce_(0, samples.flatten(), best.flatten(), "amax")
 
-    def inside_without(self) -> Float64:
-        """Share (groups,) of samples that lie in balls of other groups than each."""
-        balls = self._balls.reshape(-1, self._groups)[:-1]
-        left: Float64 = (balls.sum(dim=1, keepdim=True) > balls).sum(dim=0).double().numpy(force=True)
-        return left / len(balls)
-
     def scores(self, neighbours: int) -> BallScores:
-        counted = self._balls.reshape(-1, self._groups).sum(dim=1)
-        balls, best = (found[:-1].numpy(force=True) for found in (counted, self._best.double()))
+        balls, best = (found[:-1].numpy(force=True) for found in (self._balls, self._best.double()))
         near, far = np.sqrt(best), np.sqrt(1 - best)
         return BallScores(inside=balls > 0, balls=balls / neighbours, scores=near / (near + far))
 

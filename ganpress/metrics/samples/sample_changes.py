@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ganpress.errors import DataError
 from ganpress.metrics.feature_inputs import Float64
 from ganpress.metrics.images.similarity import mean_absolute_error
-from ganpress.metrics.intervals.bootstrap import LEVEL, Interval, compare
+from ganpress.metrics.intervals.bootstrap import compare
+from ganpress.metrics.intervals.interval import LEVEL, Interval
 from ganpress.metrics.neighbours.hashed import hash_reference, score_hashed
 from ganpress.metrics.samples.sample_store import SampleStore
 

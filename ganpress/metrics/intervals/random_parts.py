@@ -1,0 +1,95 @@
+"""How sure a score of two sets is, by the scores of random parts of both (subsampling, Politis and Romano 1994).
+
+A part of b of N samples, drawn without replacement, varies about the whole by sigma sqrt(1/b - 1/N), the whole about
+the truth by sigma / sqrt(N): the spread of parts times sqrt(b / (N - b)) is the standard error of the whole, whatever a
+score does with its samples. Everything that depends on the draw is done anew for each part, such as the width of the
+hashes. A bootstrap would put duplicates into buckets and balls, where they are each other's neighbours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.basics.seeding import numpy_generator
+from ganpress.metrics.feature_inputs import Float64, Floats
+
+PARTS = 20
+LARGEST = 1000
+"""Samples of a part, at most; a half where there are fewer than twice as many."""
+SMALLEST = 8
+"""Samples below which a part has no neighbourhoods."""
+
+Table = TypeVar("Table")
+
+
+class TwoSided(Protocol):
+    """Scores of two sets."""
+
+    @property
+    def precision(self) -> float: ...
+
+    @property
+    def recall(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """Scores of random parts; part i of two generators holds the same reference samples and the same inputs."""
+
+    precision: Float64
+    """(PARTS,)"""
+    recall: Float64
+    """(PARTS,)"""
+    sizes: tuple[int, int]
+    """Samples of the whole reference and of the whole generated set."""
+    share: float
+    """Of the samples that a part has."""
+
+    def error(self, spread: Float64) -> float:
+        """Standard error of a score of the whole sets from that score of the parts (PARTS,)."""
+        return float(spread.std(ddof=1) * np.sqrt(self.share / (1 - self.share)))
+
+
+class RandomParts(Generic[Table]):
+    """Random parts of a reference (N, F), prepared once, against which the parts of generated sets are scored.
+
+    Args:
+        reference: features (N, F).
+        seed: which parts.
+        prepare: makes of a part (b, F) what `score` takes.
+        score: scores generated features (b', F) against that.
+    """
+
+    def __init__(
+        self,
+        reference: Floats,
+        seed: int,
+        prepare: Callable[[Floats], Table],
+        score: Callable[[Table, Floats], TwoSided],
+    ) -> None:
+        self._reference, self._seed, self._prepare, self._score = reference, seed, prepare, score
+        self._prepared: dict[float, list[Table]] = {}
+
+    def scores(self, generated: Floats) -> PartScores | None:
+        """Score the parts of generated features (M, F); None where parts would be too small to say anything."""
+        sizes = len(self._reference), len(generated)
+        share = min(0.5, LARGEST / max(sizes))
+        if share * min(sizes) < SMALLEST:
+            return None
+        if share not in self._prepared:
+            self._prepared[share] = [
+                self._prepare(self._reference[self._rows(sizes[0], share, "reference", part)]) for part in range(PARTS)
+            ]
+        found = [
+            self._score(table, generated[self._rows(sizes[1], share, "generated", part)])
+            for part, table in enumerate(self._prepared[share])
+        ]
+        precision, recall = (np.array([getattr(one, side) for one in found]) for side in ("precision", "recall"))
+        return PartScores(precision, recall, sizes, share)
+
+    def _rows(self, samples: int, share: float, side: str, part: int) -> NDArray[np.int64]:
+        random = numpy_generator(self._seed, "parts", side, part)
+        return np.sort(random.permutation(samples)[: int(share * samples)])
