@@ -1,9 +1,10 @@
 """Whether the parameters fit the data, asked before the first stage; every conflict is said at once."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from flows.memory_fit import check_memory
 from ganpress.config.params import Params
 from ganpress.config.translation_section import CONDITIONAL, TranslationTraining, kind_of_training
 from ganpress.data.raw.dataset_card import DatasetCard
@@ -17,16 +18,24 @@ SPARE_BYTES = 200 * 2**20
 """For generators, edge files and the report."""
 
 
-def check_fit(params: Params, card: DatasetCard, root: Path) -> None:
-    """Hold the parameters against what data/ holds, by its card alone: no picture is opened.
+def check_fit(params: Params, card: DatasetCard, root: Path, families: Collection[str] = ()) -> None:
+    """Hold the parameters against memory, disk and what data/ holds, by its card alone: no picture is opened.
+
+    Args:
+        params: what the chain is run with.
+        card: what data/ holds.
+        root: the project's folder.
+        families: stages that will run, without items.
 
     Raises:
         ConfigError: naming every conflict, and the setting that ends it.
     """
     found = [*_kind_of_data(params, card), *_judge(params, card), *_counts(params, card), *_disk(params, card, root)]
+    if not found:  # trainings of settings that contradict each other cannot be counted
+        found += check_memory(params, set(families), len(card.classes) or None if card.pairing == "semantic" else None)
     if found:
         count = "a setting does" if len(found) == 1 else f"{len(found)} settings do"
-        raise ConfigError(f"{count} not fit the data ({card.source}): {'; '.join(found)}")
+        raise ConfigError(f"{count} not fit the data ({card.source}) or this machine: {'; '.join(found)}")
 
 
 def _kind_of_data(params: Params, card: DatasetCard) -> Iterator[str]:

@@ -122,7 +122,8 @@ def _bring_up_to_date(root: Path, **given: Any) -> State[Any]:
         workspace = ready.workspace
         is_new = ensure_inputs(workspace, request.replace_data)
         if (card := read_card(workspace.root / "data")) is not None:
-            check_fit(workspace.params, card, workspace.root)
+            families = {name.partition("@")[0] for name in ready.chosen} if is_new else ()  # else they were asked for
+            check_fit(workspace.params, card, workspace.root, families)
         graph = read_graph(workspace.root, request.strict_versions) if is_new else ready.graph
         run = _Run(workspace, graph, ready.chosen, request)
         results = run.to_the_end()

@@ -98,7 +98,7 @@ def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, rep
         if not workspace.isolated and not replace_data:
             check_replacement(workspace.root, workspace.data.source)
         if to_run:
-            _require_fit(workspace)
+            _require_fit(workspace, families)
 
 
 def _every_stage(params: Params) -> set[str]:
@@ -175,7 +175,7 @@ def _require_source(workspace: Workspace) -> None:
         check_source(source)
 
 
-def _require_fit(workspace: Workspace) -> None:
+def _require_fit(workspace: Workspace, families: Collection[str]) -> None:
     """Hold the parameters against data/ where it already is what they ask for; a flow asks again once it is made."""
     from ganpress.data.raw.dataset_card import display_name, read_card
 
@@ -183,7 +183,7 @@ def _require_fit(workspace: Workspace) -> None:
     if card is not None and card.source == display_name(workspace.data.source):
         from flows.data_fit import check_fit
 
-        check_fit(workspace.params, card, workspace.root)
+        check_fit(workspace.params, card, workspace.root, families)
 
 
 def reads_data(root: Path) -> bool:

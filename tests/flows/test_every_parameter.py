@@ -203,10 +203,10 @@ def test_no_parameters_value_is_restored_for_another(recorded):
     readers = {
         leaf: [name for name, stage in plan.items() if any(covers(one, leaf) for one in stage["params"])]
         for leaf in LEAVES
-        if not (leaf[0] == "sweep" and leaf[1] in ("clipping", "bits"))
     }
     for group in groups(readers):
-        names = sorted(name for leaf in group for name in readers[leaf])
+        told_something = {name for leaf in group for name in readers[leaf]}
+        names = [name for name in plan if name in told_something]  # a stage behind those that it reads
         other = ALL
         for leaf in group:
             other = with_changed(other, leaf)
@@ -214,7 +214,7 @@ def test_no_parameters_value_is_restored_for_another(recorded):
             recorded.content = content
             recorded.write()
             ran = recorded.reproduce(*names)
-            assert sorted(ran) == (names if may_run else []), group
+            assert sorted(ran) == (sorted(names) if may_run else []), group
             for name in names:
                 told = {one: _find(content, one) for one in plan[name]["params"]}
                 assert recorded.made_with(plan[name]) == told, (group, name)

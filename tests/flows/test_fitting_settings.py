@@ -170,6 +170,27 @@ def test_all_conflicts_are_said_at_once_with_the_settings_to_change(tmp_path):
         assert key in line
 
 
+def test_a_step_that_does_not_fit_into_memory_is_refused_before_the_first_stage(tmp_path, monkeypatch):
+    content = shipped()
+    content["prepare"] |= {"image_size": 64}
+    content["candidate"]["training"]["batch_size"] = 512
+    content["candidate"]["items"] = {"d8": {"depth": 8}}
+    params, stages = parse(content, Params, "x"), {"candidate", "judge"}
+    card = dataclasses.replace(DIGITS, counts={"train": 5000, "test": 500})
+    check_fit(params, card, tmp_path, stages)
+    monkeypatch.setattr("flows.memory_fit._room", lambda: 1024 * 2**20)
+    with pytest.raises(
+        ConfigError, match=r"a step of candidate needs 0\.\d GiB .* lower candidate.training.batch_size"
+    ):
+        check_fit(params, card, tmp_path, stages)
+    check_fit(params, card, tmp_path, {"judge", "export"})  # what does not run needs nothing
+
+
+def test_small_batches_are_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.memory_fit._room", lambda: 0)
+    check_fit(parse(shipped(), Params, "x"), DIGITS, tmp_path, {"candidate", "student", "supernet"})
+
+
 def test_too_few_images_for_three_splits(tmp_path):
     card = DatasetCard("folder:pics", "zip", {"unsplit": 4}, ["a", "b"])
     with pytest.raises(ConfigError, match="the data has 4 images, too few for a train, a validation and a test split"):
