@@ -1,5 +1,6 @@
 """`ganpress serve`."""
 
+import enum
 import re
 from typing import Annotated, Any
 
@@ -18,6 +19,13 @@ SECONDS = between(MIN_INTERVAL_S, YEAR_S, " s")
 CRON_CHARACTERS = 200
 CRON_FIELDS = 5
 MAX_NAME = 100
+
+
+class Overlap(enum.StrEnum):
+    """What becomes of a run whose time comes while another one is at work."""
+
+    QUEUE = "queue"
+    SKIP = "skip"
 
 
 def check_name(value: str) -> str:
@@ -71,6 +79,9 @@ def serve(
     retries: Retries = 0,
     on_failure: OnFailure = None,
     on_success: OnSuccess = None,
+    overlap: Annotated[
+        Overlap, typer.Option(help="A run whose time comes while another one is at work: it waits, or is cancelled.")
+    ] = Overlap.QUEUE,
     name: Annotated[str, typer.Option(help="Name of the schedule in Prefect.", callback=check_name)] = "scheduled",
 ) -> None:
     """Run the chain on a schedule until interrupted; what is up to date stays `Cached`."""
@@ -110,7 +121,7 @@ def serve(
         # Through the environment, not as parameters of the flow: what a client of the server says is never a command.
         told = {FAILURE: on_failure, SUCCESS: on_success}
         os.environ.update({variable: hook for variable, hook in told.items() if hook})
-        _serve_flow(name, schedule, {"recipe": recipe, "settings": settings, "retries": retries})
+        _serve_flow(name, schedule, {"recipe": recipe, "settings": settings, "retries": retries}, overlap)
 
 
 def _schedule(cron: str | None, interval: float | None) -> Any:
@@ -132,9 +143,10 @@ def _interrupt(*_: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any]) -> None:
+def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any], overlap: Overlap) -> None:
     """Offer the flow to Prefect's scheduler and run what it asks for, one run at a time."""
     from prefect import serve as serve_deployments
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.deployments.runner import EntrypointType
     from prefect.runner import Runner
 
@@ -143,10 +155,14 @@ def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any]) -> None:
     # Its own answer to SIGTERM stops it from inside of its loop, which ends in a traceback (PrefectHQ/prefect#16746).
     Runner.handle_sigterm = _interrupt
 
+    skips = overlap is Overlap.SKIP
+    strategy = ConcurrencyLimitStrategy.CANCEL_NEW if skips else ConcurrencyLimitStrategy.ENQUEUE
     deployment = ganpress_pipeline.to_deployment(
         name=name,
         schedules=[schedule],
         parameters=parameters,
         entrypoint_type=EntrypointType.MODULE_PATH,
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
     )
-    serve_deployments(deployment, limit=1, print_starting_message=False)
+    # A run that is to be cancelled has to be asked for while the other one is at work.
+    serve_deployments(deployment, limit=2 if skips else 1, print_starting_message=False)

@@ -47,6 +47,38 @@ def test_served_schedule_fires_runs_the_chain_and_is_cached_the_second_time(toy,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("overlap", "waiting"), [("skip", "CANCELLED"), ("queue", "SCHEDULED")])
+def test_a_run_whose_time_comes_during_another_one_waits_or_is_cancelled(toy, tmp_path, overlap, waiting):
+    (toy.control / "hold").touch()
+    output = tmp_path / "output.txt"
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            toy.command("serve", "--interval", "10", "--port", str(free_port()), "--overlap", overlap),
+            cwd=toy.root,
+            env=toy.environment(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+
+    def states() -> list[str]:
+        with sqlite3.connect(toy.root / ".prefect" / "prefect.db") as database:
+            late = "SELECT state_type FROM flow_run WHERE expected_start_time < datetime('now', '-15 seconds')"
+            return [state for (state,) in database.execute(late)]
+
+    try:
+        assert wait_until((toy.control / "log.txt").exists), output.read_text()
+        assert wait_until(lambda: waiting in states()), (states(), output.read_text())
+        assert states().count("RUNNING") == 1
+        (toy.control / "hold").unlink()
+        assert wait_until(lambda: "COMPLETED" in states()), (states(), output.read_text())
+    finally:
+        (toy.control / "hold").unlink(missing_ok=True)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert toy.executed() == ALL
+
+
+@pytest.mark.slow
 def test_terminated_during_a_run_it_leaves_no_run_at_work(toy, tmp_path):
     """Prefect's own answer to SIGTERM is a traceback, and a run that is Running for ever (PrefectHQ/prefect#16746)."""
     (toy.control / "hold").touch()
