@@ -112,7 +112,7 @@ LATE = {
     [
         ("params.yaml", "max_parameters: 20000", "max_parameters: 19000", {"search"} | LATE),
         ("params.yaml", "calibration_images: 32", "calibration_images: 33", LATE - {"subnet"}),
-        ("ganpress/search/score_book.py", "(spec.text, quantity))", "(spec.text, quantity), None)", {"search"} | LATE),
+        ("ganpress/search/score_book.py", "{}).get(quantity)", "{}).get(quantity, None)", {"search"} | LATE),
         ("params.yaml", "bits:\n  - 3", "bits:\n  - 4", {"sweep", "report", "gates"}),
         (
             "ganpress/evaluation/compression_level.py",

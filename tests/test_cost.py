@@ -197,3 +197,27 @@ def test_the_command_takes_specs_of_several_words():
     arguments = ["cost", f"mobile_spade:{STREET}", "--size", "256x512", "--json"]
     shown = CliRunner().invoke(app, arguments)
     assert json.loads(shown.stdout) == {"generator": arguments[1]} | asdict(named_cost(arguments[1], "256x512"))
+
+
+def test_hours_and_memory_of_all_trainings_of_a_recipe(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, ["cost", "--training", "--recipe", "smoke", "--tflops", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    rows = {row["training"]: row for row in found["trainings"]}
+    assert {"candidate@d2", "student@d1-mse", "control@d1", "supernet", "subnet"} <= set(rows)
+    row = rows["candidate@d2"]
+    assert row["hours"] == pytest.approx(row["images"] * row["gflop_per_image"] / 2000 / 3600)
+    assert found["hours"] == pytest.approx(sum(row["hours"] for row in rows.values()))
+    assert found["peak_bytes"] == max(row["peak_bytes"] for row in rows.values())
+
+
+def test_hours_stand_in_a_table_with_what_they_are_worth(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    narrow = "candidate.items={d2: {depth: 2}}"
+    done = CliRunner().invoke(app, ["cost", "--training", "--recipe", "smoke", "--set", narrow])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["training", "images", "GFLOP/image", "hours", "GiB"]
+    assert lines[1].startswith("candidate@d2")
+    assert "at 10 TFLOP/s, stated and not measured" in lines[-2]

@@ -7,11 +7,11 @@ import pytest
 import torch
 import yaml
 
-from ganpress.config.sweep_section import SweepPoint
+from ganpress.config.sweep_section import SweepConfig, SweepPoint
 from ganpress.data.prepared.arrays import SPLITS, read_meta
 from ganpress.data.prepared.generator_inputs import canvas_of
 from ganpress.evaluation.compression_level import pack_float, pack_level
-from ganpress.files.checkpoint import load_model, save_model
+from ganpress.files.checkpoint import save_model
 from models.builders import Blueprint, generator_blueprint
 from models.quantized_layers import QuantizedConv
 from models.quantized_network import QuantizedNetwork
@@ -86,17 +86,28 @@ def test_levels_are_measured_beside_the_same_float_generator(project, run_stage)
     assert not [name for name in (*few, *in_floats) if "teacher" in name]
 
 
-def test_levels_that_are_there_are_not_computed_again(project, run_stage, packed):
-    run_levels(project, run_stage, ["mse"], [2, 8])
-    whole = (project / "sweep" / "metrics.json").read_bytes()
+def test_a_killed_run_goes_on_and_levels_that_are_there_are_not_computed_again(project, run_stage, packed, monkeypatch):
+    counting = sweep.pack_level
+
+    def killed(model, blueprint, level, calibration, seed):
+        if level.item == "mse-8":
+            raise KeyboardInterrupt
+        return counting(model, blueprint, level, calibration, seed)
+
+    monkeypatch.setattr(sweep, "pack_level", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_levels(project, run_stage, ["mse"], [2, 8])
+    assert not (project / "sweep" / "metrics.json").exists()
+    monkeypatch.setattr(sweep, "pack_level", counting)
+    whole = run_levels(project, run_stage, ["mse"], [2, 8])
+    assert whole["levels"].keys() == {"mse-2", "mse-8"}
     assert packed == ["mse-2", "mse-8"]
-    run_levels(project, run_stage, ["mse"], [2, 4, 8])
-    assert packed == ["mse-2", "mse-8", "mse-4"]
-    assert run_levels(project, run_stage, ["mse"], [2, 8])["levels"].keys() == {"mse-2", "mse-8"}
-    assert (project / "sweep" / "metrics.json").read_bytes() == whole
-    assert len(packed) == 3
+    few = run_levels(project, run_stage, ["mse"], [8])
+    assert few == {"float": whole["float"], "levels": {"mse-8": whole["levels"]["mse-8"]}}
+    assert len(packed) == 2
 
 
+@pytest.mark.slow
 def test_a_level_from_the_book_is_the_one_that_is_computed_anew(project, run_stage, packed):
     kept = run_levels(project, run_stage, ["mse"], [2])["levels"]["mse-2"]
     run_levels(project, run_stage, ["mse"], [2, 4])
@@ -108,41 +119,65 @@ def test_a_level_from_the_book_is_the_one_that_is_computed_anew(project, run_sta
     assert packed == ["mse-2", "mse-4", "mse-2", "mse-4"]
 
 
-@pytest.mark.parametrize(
-    "change", [{"seed": 4}, {"compress": PARAMS["compress"] | {"calibration_images": 20}}, "generator", "judge", "code"]
-)
-def test_what_decides_the_numbers_measures_all_levels_anew(
-    project, run_stage, packed, monkeypatch, trained_like, change
-):
+@pytest.mark.slow
+def test_another_generator_measures_all_levels_anew(project, run_stage, packed, trained_like):
     run_levels(project, run_stage, ["mse"], [2])
-    if change == "generator":
-        blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
-        save_model(project / "subnet" / "generator.safetensors", trained_like("2", 16, 1), blueprint)
-    elif change == "judge":
-        model, blueprint = load_model(project / "judge" / "judge.safetensors")
-        next(model.parameters()).data.mul_(2)
-        save_model(project / "judge" / "judge.safetensors", model, blueprint)
-    elif change == "code":
-        monkeypatch.setattr(sweep.Stage, "code", "another")
-    run_levels(project, run_stage, ["mse"], [2], **(change if isinstance(change, dict) else {}))
+    blueprint = Blueprint("wdcgan_generator", {"spec": "2", "size": 16, "channels": 1})
+    save_model(project / "subnet" / "generator.safetensors", trained_like("2", 16, 1), blueprint)
+    run_levels(project, run_stage, ["mse"], [2])
     assert packed == ["mse-2", "mse-2"]
 
 
-def test_a_killed_run_goes_on_with_the_next_level(project, run_stage, packed, monkeypatch):
-    counting = sweep.pack_level
+def identity_of(project, params=PARAMS, code="digest of the code"):
+    """Of levels; the code's digest, which takes a second, is given."""
+    stage = sweep.Stage("sweep", None, project.parent, params)
+    vars(stage)["code"] = code
+    return sweep._identity(stage, stage.section(SweepConfig))
 
-    def killed(model, blueprint, level, calibration, seed):
-        if level.item == "mse-4":
-            raise KeyboardInterrupt
-        return counting(model, blueprint, level, calibration, seed)
 
-    monkeypatch.setattr(sweep, "pack_level", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run_levels(project, run_stage, ["mse"], [2, 4, 8])
-    assert not (project / "sweep" / "metrics.json").exists()
-    monkeypatch.setattr(sweep, "pack_level", counting)
-    assert run_levels(project, run_stage, ["mse"], [2, 4, 8])["levels"].keys() == {"mse-2", "mse-4", "mse-8"}
-    assert packed == ["mse-2", "mse-4", "mse-8"]
+def with_changed(*path, value):
+    params = json.loads(json.dumps(PARAMS))
+    place = params
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return params
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("seed",),
+        ("compress", "calibration_images"),
+        ("sweep", "images"),
+        *(("evaluate", name) for name in ("neighbours", "kid_subsets", "kid_subset_size", "is_splits")),
+    ],
+)
+def test_what_decides_a_number_has_a_book_of_its_own(project, path):
+    assert identity_of(project, with_changed(*path, value=7)) != identity_of(project)
+
+
+@pytest.mark.parametrize(("name", "value"), [("clipping", ["kl"]), ("bits", [3, 5])])
+def test_which_levels_there_are_decides_none_of_them(project, name, value):
+    assert identity_of(project, with_changed("sweep", name, value=value)) == identity_of(project)
+
+
+@pytest.mark.parametrize("file", ["subnet/generator", "judge/judge"])
+def test_another_model_has_a_book_of_its_own(project, file):
+    before, path = identity_of(project), project / f"{file}.safetensors"
+    path.write_bytes(path.read_bytes() + b" ")
+    assert identity_of(project) != before
+
+
+@pytest.mark.parametrize("name", ["test.npy", "meta.json"])
+def test_other_data_have_a_book_of_their_own(project, name):
+    before, path = identity_of(project), project / "prepare" / name
+    path.write_bytes(path.read_bytes() + b" ")
+    assert identity_of(project) != before
+
+
+def test_other_code_has_a_book_of_its_own(project):
+    assert identity_of(project, code="another") != identity_of(project)
 
 
 def test_conditional_generators_are_measured_against_their_truth(project, run_stage, write_pairs, tiny_images):
