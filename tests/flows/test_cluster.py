@@ -153,6 +153,21 @@ def at_work(nodes, count):
     return wait_until(lambda: len(stages(nodes)) == count and stages(nodes))
 
 
+def tree(nodes):
+    """Each live process of the nodes with its ancestors, for messages."""
+    return {
+        line: [(one.pid, one.name()) for one in psutil.Process(number).parents()]
+        for number, line in processes(nodes.mark, "").items()
+        if "prepare" in line
+    }
+
+
+def begun(nodes):
+    """Names of the stages that have begun, each as often as it has."""
+    log = nodes.control / "log.txt"
+    return log.read_text().split() if log.exists() else []
+
+
 def outputs(project):
     return {path.parent.name: path.read_bytes() for path in (project.root / "artifacts/prepare").rglob("out.txt")}
 
@@ -201,12 +216,13 @@ def test_a_killed_worker_is_replaced_and_a_killed_run_resumes(project, nodes):
         assert working
         assert {one.environ()["CUDA_VISIBLE_DEVICES"] for one in working} == {""}
         victim = next(one for one in working[0].parents() if one.name().startswith("ray::"))
-        stage = working[0].environ()["DVC_STAGE"].partition(":")[2] or working[0].environ()["DVC_STAGE"]
+        stage = working[0].environ()["DVC_STAGE"].rpartition(":")[2]
+        assert wait_until(lambda: len(begun(nodes)) == 4)
         victim.kill()
-        assert wait_until(lambda: (nodes.control / "log.txt").read_text().split().count(stage) == 2)
+        assert wait_until(lambda: begun(nodes).count(stage) == 2)
         # The run itself is killed: nothing of it stays on the nodes.
         flow.kill()
-        assert wait_until(lambda: not processes(nodes.mark, "tasks.prepare"), 30)
+        assert wait_until(lambda: not processes(nodes.mark, "tasks.prepare"), 30), tree(nodes)
         assert not processes(nodes.mark, "dvc")
         flow.communicate()
     (nodes.control / "hold").unlink()

@@ -146,7 +146,7 @@ def test_two_clones_share_results_runs_and_what_nobody_committed(coded, store, t
     git(coded.root, "push", "--quiet", "origin", "HEAD")
     shell(coded, commands_of(coded)["results"])
     assert commands_of(coded) == {}
-    assert {"prepare", "validate"} <= stages_in(tracking)
+    assert {"prepare", "flow"} <= stages_in(tracking)
 
     # The colleague: what the table says is done, and nothing is executed.
     git(tmp_path, "clone", "--quiet", str(tmp_path / "origin.git"), "colleague")
