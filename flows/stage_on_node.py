@@ -10,8 +10,8 @@ from flows.stage_process import SupervisedProcess
 RAYS_OWN = ("RAY_JOB_ID", "RAY_RAYLET_PID", "RAY_CLIENT_MODE", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 """Variables of a worker that a process of its own must not take for its own."""
 BETWEEN = ("/bin/sh", "-c", 'exec 3<&0; "$@" <&3 3<&- & wait $!', "sh")
-"""Starts the supervisor. Ray's worker kills its direct children with -9 when it is ended, and a supervisor that is killed
-so could not end what is below it."""
+"""Starts the supervisor. A worker that Ray ends kills its direct children with -9, and a supervisor that was killed so
+could not end what is below it."""
 OF_THE_RUN = ("GANPRESS_GPUS", "GANPRESS_RANKS", "GANPRESS_DEVICE", "GANPRESS_CLUSTER", "GANPRESS_CLUSTER_TASK")
 """Variables of the machine that started the run, which mean nothing elsewhere."""
 

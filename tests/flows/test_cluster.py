@@ -223,7 +223,7 @@ def test_a_killed_worker_is_replaced_and_a_killed_run_resumes(project, nodes):
         # The run itself is killed: nothing of it stays on the nodes.
         flow.kill()
         assert wait_until(lambda: not processes(nodes.mark, "tasks.prepare"), 30), tree(nodes)
-        assert not processes(nodes.mark, "dvc")
+        assert wait_until(lambda: not processes(nodes.mark, "prepare"), 30), tree(nodes)
         flow.communicate()
     (nodes.control / "hold").unlink()
     project.executed()
