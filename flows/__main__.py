@@ -87,6 +87,10 @@ EXAMPLES = {
     "demo": ("ganpress demo", "ganpress demo --compressed export/subnet-int8 --out site"),
     "targets": ("ganpress targets", "ganpress targets --json"),
     "promote": ("ganpress promote", "ganpress promote export/subnet-int8"),
+    "remote": (
+        "ganpress remote init s3://bucket/ganpress --mlflow http://mlflow:5000",
+        "ganpress remote check",
+    ),
     "rollback": ("ganpress rollback", "ganpress rollback --recipe mnist"),
     "doctor": ("ganpress doctor", "ganpress doctor --fix"),
     "import": (
@@ -108,7 +112,7 @@ app.command(name="import", rich_help_panel=OWN, epilog=_examples("import"))(impo
 if isinstance(data, typer.Typer):
     app.add_typer(data, name="data", rich_help_panel="Run the chain")
 if isinstance(remote, typer.Typer):
-    app.add_typer(remote, name="remote", rich_help_panel="Ship and repair")
+    app.add_typer(remote, name="remote", rich_help_panel="Ship and repair", epilog=_examples("remote"))
 
 
 def main() -> None:

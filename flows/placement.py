@@ -37,7 +37,7 @@ class Placement:
 
     def __init__(self, ray: Any, address: str, workspace: Workspace, watchdog: Watchdog) -> None:
         self._ray, self.address, self._workspace, self._watchdog = ray, address, workspace, watchdog
-        self._resources = workspace.params.resources
+        self._resources = {str(stage): needs for stage, needs in workspace.params.resources.items()}
 
     @property
     def jobs(self) -> int:

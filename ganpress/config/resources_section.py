@@ -1,16 +1,17 @@
 """Section about what stages need of a machine: it places them on a cluster, and makes nothing out of date."""
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from ganpress.config.base import Section
 
-PLACED = (
+Placed = Literal[
     "validate", "prepare", "judge", "candidate", "teacher", "student", "control", "supernet", "search", "subnet",
     "compress", "export", "sweep", "evaluate", "report", "gates",
-)  # fmt: skip
+]  # fmt: skip
 """Stages that a cluster runs."""
+PLACED: tuple[str, ...] = get_args(Placed)
 
 
 class StageResources(Section):
@@ -24,11 +25,5 @@ class StageResources(Section):
     """Memory that is kept for it; null does not count it."""
 
 
-def _known(name: str) -> str:
-    if name not in PLACED:
-        raise ValueError(f"unknown stage; stages: {', '.join(PLACED)}")
-    return name
-
-
-Resources = dict[Annotated[str, AfterValidator(_known)], StageResources]
+Resources = Annotated[dict[Placed, StageResources], Field(max_length=len(PLACED))]
 """By stage, without items: `candidate` is for each candidate."""
