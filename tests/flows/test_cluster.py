@@ -174,7 +174,7 @@ def outputs(project):
 
 def ended(flow):
     out, err = flow.communicate(timeout=180)
-    assert (flow.returncode, err) == (0, ""), out + err
+    assert flow.returncode == 0, out + err
     return out
 
 
