@@ -16,13 +16,15 @@ from flows.options import MAX_JOBS
 from flows.stage_on_node import OF_THE_RUN, run_on_node
 from flows.stage_process import Watchdog
 from flows.worktree import Workspace
-from ganpress.basics.ray_cluster import ENVIRONMENT, LOCAL, TASK, connected, explained
+from ganpress.basics.ray_cluster import ENVIRONMENT, LOCAL, TASK, check_stands, connected, explained
 from ganpress.basics.telemetry import SWITCHED_OFF
 from ganpress.config.params import Params
 from ganpress.config.resources_section import StageResources
 from ganpress.errors import ConfigError, ServiceUnavailable
 
 POLL_S = 0.2
+LOST_S = 3.0
+"""Within this time a head whose own node was lost has ended."""
 PROBE_S = 120.0
 """The first task on a node starts a worker there."""
 KEEPS_NO_CORE = ("search",)
@@ -139,6 +141,8 @@ class StageOnCluster:
                 started = task.remote(list(command[1:]), str(cwd), self._carried(env), given, str(log), timeout_s)
                 return self._followed(started, log, on_line)
             except (errors.WorkerCrashedError, errors.NodeDiedError):
+                self._watchdog.sleep(LOST_S)
+                check_stands(self._address)
                 on_line(f"the node of {self._stage} was lost; it is started again")
             except errors.OutOfMemoryError:
                 # In DVC's words, by which the end of a stage is read.

@@ -102,6 +102,7 @@ def _check_answers(host: str, port: int, address: str, origin: str) -> None:
 def _imported(address: str) -> Any:
     import ray
 
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # it tells of each lost worker in pages
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.CRITICAL)
@@ -114,6 +115,20 @@ def _imported(address: str) -> Any:
         if threading.current_thread() is threading.main_thread():  # Ray has put its own there, which exits with 15
             signal.signal(signal.SIGTERM, before)
     return ray
+
+
+def check_stands(address: str) -> None:
+    """Check that a cluster that has lost something is there still; Ray itself would wait a minute, and end the process.
+
+    Raises:
+        ServiceUnavailable: if it is not.
+    """
+    try:
+        socket.create_connection(check_address(address), ANSWER_S).close()
+    except OSError:
+        raise ServiceUnavailable(
+            f"the cluster at {address} has ended; start it again and run again: what is done is kept"
+        ) from None
 
 
 def explained(error: BaseException, address: str) -> GanpressError:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -410,3 +411,25 @@ def test_a_stage_sees_its_gpus_or_none():
     assert "RAY_JOB_ID" not in without
     two = node_environment(own | {"CUDA_VISIBLE_DEVICES": "1,3"}, {}, 2)
     assert (two["CUDA_VISIBLE_DEVICES"], two["GANPRESS_DEVICE"], two["GANPRESS_GPUS"]) == ("1,3", "cuda", "2")
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_run_whose_own_node_dies_ends_and_the_next_one_goes_on(coded):
+    coded.edit("params.yaml", "images: 1000\n\nstudent", "images: 900\n\nstudent")
+    (coded.control / "hold").touch()
+    env = {**coded.environment(), MARK: str(coded.root)}
+    command = coded.command("run", "--cluster", "local")
+    with subprocess.Popen(command, cwd=coded.root, env=env, stderr=subprocess.PIPE, text=True) as flow:
+        assert wait_until(lambda: (coded.control / "log.txt").exists())
+        (raylet,) = (number for number in processes(str(coded.root)) if psutil.Process(number).name() == "raylet")
+        os.kill(raylet, signal.SIGKILL)
+        _, err = flow.communicate(timeout=120)
+    assert flow.returncode == 2
+    (line,) = err.strip().splitlines()
+    assert re.match(r"ganpress: stage prepare@a failed: .*the cluster at \S+ has ended; start it again and run", line)
+    assert wait_until(lambda: not processes(str(coded.root)), 30), processes(str(coded.root))
+    (coded.control / "hold").unlink()
+    coded.executed()
+    assert coded.call("run").returncode == 0
+    assert coded.executed() == ["prepare@a", "prepare@b"]
