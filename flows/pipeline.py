@@ -36,7 +36,7 @@ from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
 from flows.worktree import Workspace
 from ganpress.data.raw.dataset_card import read_card
-from ganpress.errors import GanpressError
+from ganpress.errors import GanpressError, ServiceUnavailable
 
 RETRY_WAIT_S = 5.0
 """Before a killed stage is started again: what took the memory may be gone then."""
@@ -333,7 +333,10 @@ class _Run:
         force = stage in self._forced
         runner = self._placement.for_stage(stage) if self._placement else self._watchdog
         for left in range(self._retries, -1, -1):
-            end = run_stage(stage, self._root, self._env, runner, on_line, is_clean, write, force, self._timeout_s)
+            try:
+                end = run_stage(stage, self._root, self._env, runner, on_line, is_clean, write, force, self._timeout_s)
+            except ServiceUnavailable as error:  # the cluster
+                end = StageEnd("skipped", str(error))
             if not end.killed or not left:
                 break
             on_line(f"{end.error} It is started again; {left - 1} more times at most.")
