@@ -19,6 +19,7 @@ from flows.commands.import_ import import_
 from flows.commands.init import init, upgrade
 from flows.commands.lineage import lineage
 from flows.commands.promote import promote, rollback
+from flows.commands.remote import remote
 from flows.commands.run import run
 from flows.commands.serve import serve
 from flows.commands.show_report import report
@@ -89,6 +90,10 @@ EXAMPLES = {
     "demo": ("ganpress demo", "ganpress demo --compressed export/subnet-int8 --out site"),
     "targets": ("ganpress targets", "ganpress targets --json"),
     "promote": ("ganpress promote", "ganpress promote export/subnet-int8"),
+    "remote": (
+        "ganpress remote init s3://bucket/ganpress --mlflow http://mlflow:5000",
+        "ganpress remote check",
+    ),
     "rollback": ("ganpress rollback", "ganpress rollback --recipe mnist"),
     "doctor": ("ganpress doctor", "ganpress doctor --fix"),
     "import": (
@@ -109,6 +114,8 @@ for panel, commands in PANELS.items():
 app.command(name="import", rich_help_panel=OWN, epilog=_examples("import"))(import_)
 if isinstance(data, typer.Typer):
     app.add_typer(data, name="data", rich_help_panel="Run the chain")
+if isinstance(remote, typer.Typer):
+    app.add_typer(remote, name="remote", rich_help_panel="Ship and repair", epilog=_examples("remote"))
 
 
 def main() -> None:

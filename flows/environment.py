@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.ports import answers
 from flows.prefect_secret import SERVER_VARIABLE, VARIABLE, offer_secret
+from flows.team_file import team_environment
 from ganpress.basics.git import git_state
 from ganpress.basics.request_guard import LOGIN_VARIABLE, basic
 from ganpress.basics.telemetry import SWITCHED_OFF
@@ -50,6 +51,7 @@ def environment(root: Path) -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "GANPRESS_CHECKPOINTS": str(root / ".ganpress" / "checkpoints"),
         "GANPRESS_TOOLS": str(root / ".ganpress" / "tools"),
+        **team_environment(root),
     }
 
 

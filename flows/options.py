@@ -19,6 +19,9 @@ STAGE_NAME = 160
 MAX_DEVICE = 40
 """Characters of a device's name."""
 
+MAX_ADDRESS = 300
+"""Characters of a cluster's address."""
+
 MAX_GPUS = 64
 """Of one training."""
 
@@ -76,6 +79,14 @@ Gpus = Annotated[
         "--gpus",
         help="NVIDIA GPUs that each training stage uses together; default: GANPRESS_GPUS, else one.",
         callback=between(1, MAX_GPUS),
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="HOST:PORT of a Ray cluster that runs the stages, or local; default: GANPRESS_CLUSTER, else this machine.",
+        callback=one_line(MAX_ADDRESS),
     ),
 ]
 Retries = Annotated[

@@ -28,6 +28,7 @@ from flows.environment import cores, export_environment, find_root, main_root, s
 from flows.hooks import Ending, tell_as_told_by_environment
 from flows.left_running import cancel_where_a_signal_ended_it, noted, sweep
 from flows.options import MAX_JOBS
+from flows.placement import Placement, placed
 from flows.preflight import prepare, reads_data
 from flows.run_request import RunRequest, check_recipe_inside, read_request
 from flows.stage_code import write_code
@@ -35,7 +36,7 @@ from flows.stage_process import Watchdog
 from flows.stage_run import StageEnd, run_stage
 from flows.worktree import Workspace
 from ganpress.data.raw.dataset_card import read_card
-from ganpress.errors import GanpressError
+from ganpress.errors import GanpressError, ServiceUnavailable
 
 RETRY_WAIT_S = 5.0
 """Before a killed stage is started again: what took the memory may be gone then."""
@@ -193,16 +194,18 @@ class _Run:
         chosen: tuple[str, ...],
         request: RunRequest,
     ) -> None:
-        self._root, self._jobs = workspace.root, request.jobs or min(cores(), MAX_JOBS)
+        self._root, self._asked_jobs = workspace.root, request.jobs
         self._timeout_s, self._retries = request.stage_timeout_s, request.retries
         outdated = graph.made_with_other_versions() if request.strict_versions else set()
         self._forced = set(chosen) if request.force else outdated
         self._workspace, self._chosen = workspace, chosen
+        self._to_run = {name for name in chosen if name in self._forced or graph[name].need == "run"}
         self._before = {name: graph.ancestors(name) & set(chosen) for name in chosen}
         self._upstream = {name: _nearest(graph, name, set(chosen)) for name in chosen}
         self._heights: dict[str, int] = {}
         self._clean = CleanStages(workspace.root, graph)
         self._watchdog = Watchdog()
+        self._placement: Placement | None = None
         self._futures: dict[str, PrefectFuture[Any]] = {}
         self._ended: dict[str, StageEnd] = {}
         self._results: dict[str, StageResult] = {}
@@ -216,7 +219,13 @@ class _Run:
         flow_run_id = str(current_flow_run.id) if current_flow_run.id else None
         try:
             recipe = self._workspace.recipe
-            with RunConsole(len(self._chosen)) as self._console, recording(self._root, flow_run_id, recipe):
+            with (
+                placed(self._workspace, self._watchdog, self._to_run) as self._placement,
+                RunConsole(len(self._chosen)) as self._console,
+                recording(self._root, flow_run_id, recipe),
+            ):
+                here = self._placement.jobs if self._placement else min(cores(), MAX_JOBS)
+                self._jobs = self._asked_jobs or here
                 self._env = stage_environment(self._workspace.main, self._jobs, flow_run_id, recipe)
                 self._submit_all()
         finally:
@@ -323,10 +332,12 @@ class _Run:
             return write_code(self._root, stage, self._clean.code())
 
         force = stage in self._forced
+        runner = self._placement.for_stage(stage) if self._placement else self._watchdog
         for left in range(self._retries, -1, -1):
-            end = run_stage(
-                stage, self._root, self._env, self._watchdog, on_line, is_clean, write, force, self._timeout_s
-            )
+            try:
+                end = run_stage(stage, self._root, self._env, runner, on_line, is_clean, write, force, self._timeout_s)
+            except ServiceUnavailable as error:  # the cluster
+                end = StageEnd("skipped", str(error))
             if not end.killed or not left:
                 break
             on_line(f"{end.error} It is started again; {left - 1} more times at most.")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.cluster_choice import settle_cluster
 from flows.data_source import check_replacement
 from flows.device_choice import settle_device, settle_ranks
 from flows.dvc_graph import StageGraph, read_graph
@@ -63,8 +64,9 @@ def check_environment() -> None:
         raise ConfigError(
             f"GANPRESS_THREADS must be a whole number above 0, found {quoted(threads)} (at most {MAX_THREADS})"
         )
-    settle_device()
-    settle_ranks()
+    if not settle_cluster():
+        settle_device()
+        settle_ranks()
     checkpoints = os.environ.get("GANPRESS_CHECKPOINTS")
     if checkpoints and Path(checkpoints).exists() and not Path(checkpoints).is_dir():
         raise ConfigError(f"GANPRESS_CHECKPOINTS is {quoted(checkpoints)}, which is no folder; name one, or unset it")
@@ -130,7 +132,7 @@ def _weights(params: Params) -> Iterator[tuple[str, str, str]]:
 
 def _check_batches(params: Params, families: set[str]) -> None:
     """Check that the ranks of each training can have equal shares of its batch."""
-    ranks = settle_ranks()
+    ranks = 1 if settle_cluster() else settle_ranks()  # a cluster's are in `resources`
     if ranks == 1:
         return
     from tasks.shared.rank_processes import check_batch

@@ -41,9 +41,19 @@ class SupervisedProcess:
         cwd: Path,
         env: Mapping[str, str],
         on_line: Callable[[str], None],
+        between: Sequence[str] = (),
     ) -> None:
+        """Start it.
+
+        Args:
+            command: with its arguments.
+            cwd: its working directory.
+            env: its whole environment.
+            on_line: called with each line of its output.
+            between: a command that starts the supervisor, and hands its standard input on.
+        """
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).resolve()), *command],
+            [*between, sys.executable, "-P", str(Path(__file__).resolve()), *command],
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.PIPE,

@@ -2,15 +2,15 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from flows.stage_process import TIMED_OUT, Watchdog
+from flows.stage_process import TIMED_OUT
 from flows.state_files import heal_locks
 
 Action = Literal["ran", "restored", "skipped"]
@@ -50,6 +50,26 @@ class StageEnd:
     """Whether a signal ended its process, which is the machine's fault and not that of data or parameters."""
 
 
+class Runner(Protocol):
+    """Runs commands: a `Watchdog` here, a `StageOnCluster` on another machine."""
+
+    def check(self) -> None:
+        """Raise `InterruptedError` if the run is being stopped."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until the run is being stopped."""
+
+    def run(
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        timeout_s: float | None = None,
+    ) -> int:
+        """Run a command to its end and return its exit code."""
+
+
 @dataclass
 class _Transcript:
     """Sorts a `dvc repro` log into what DVC did and what the stage said."""
@@ -76,7 +96,7 @@ def run_stage(
     stage: str,
     root: Path,
     env: Mapping[str, str],
-    watchdog: Watchdog,
+    runner: Runner,
     on_line: Callable[[str], None],
     is_clean: Callable[[], bool],
     write_code: Callable[[], bool],
@@ -91,7 +111,7 @@ def run_stage(
         stage: DVC's name of it.
         root: the folder of dvc.yaml.
         env: the whole environment of its process.
-        watchdog: ends the process if this flow ends first.
+        runner: runs the process, and ends it if this flow ends first.
         on_line: called with each line that the stage writes.
         is_clean: asks DVC whether there is nothing to do; called only if DVC cannot lock the outputs.
         write_code: writes the digest of its code; False while that cannot be done.
@@ -102,12 +122,12 @@ def run_stage(
     command = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, stage]
     locks = root / ".dvc" / "tmp"
     locks.mkdir(parents=True, exist_ok=True)
-    with _held(FileLock(locks / f"ganpress-{stage.replace('/', '-')}.lock"), watchdog):
+    with _held(FileLock(locks / f"ganpress-{stage.replace('/', '-')}.lock"), runner):
         while True:
             heal_locks(root)  # another DVC may have been killed while it wrote its table of locks
             if write_code():
                 transcript = _Transcript(on_line)
-                code = watchdog.run(command, root, env, transcript.add, timeout_s)
+                code = runner.run(command, root, env, transcript.add, timeout_s)
                 if code == 0:
                     return StageEnd(transcript.action, None)
                 if heal_locks(root):
@@ -118,14 +138,14 @@ def run_stage(
             # Another flow runs a stage that reads this one's outputs: it has made them already, or will be done soon.
             if not force and is_clean():
                 return StageEnd("skipped", None)
-            watchdog.sleep(BUSY_RETRY_S)
+            runner.sleep(BUSY_RETRY_S)
 
 
 @contextmanager
-def _held(lock: BaseFileLock, watchdog: Watchdog) -> Iterator[None]:
+def _held(lock: BaseFileLock, runner: Runner) -> Iterator[None]:
     """Wait for the lock in steps, because another flow may hold it for hours while this one is being stopped."""
     while True:
-        watchdog.check()
+        runner.check()
         try:
             lock.acquire(timeout=0.5)
         except Timeout:

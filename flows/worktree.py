@@ -189,7 +189,8 @@ def _origin(recipe: str | None, settings: Sequence[str]) -> str:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, default=str)
+    of_results = {section: one for section, one in content.items() if section != "resources"}
+    text = json.dumps(of_results, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -3,13 +3,14 @@
 import csv
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ganpress.basics.device import chosen_device
 from ganpress.config.search_section import SearchConfig
 from ganpress.data.prepared.generator_inputs import open_inputs
 from ganpress.files.checkpoint import load_model
@@ -40,7 +41,8 @@ class SubnetScoring:
 
     def __call__(self) -> Callable[[Spec], float]:
         """Load the supernet, the judge and the inputs."""
-        of, device = self.scoring, self.scoring.device
+        device = chosen_device()  # of the process that scores, which may be on another machine
+        of = replace(self.scoring, device=device)
         supernet = load_supernet(self.supernet)[0].to(device)
         scorer = of.open()
         calibration = calibration_inputs(of.prepared, of.seed, self.calibration_images).to(device)

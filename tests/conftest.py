@@ -53,7 +53,7 @@ LONGEST = ("test_chain.py", "test_side_by_side.py", "test_kill.py")
 
 QUICK = ("compression", "config", "metrics", "models", "search")
 """Folders whose tests start hardly any process: `pytest -m quick` runs them within 90 seconds on two cores."""
-NOT_QUICK = ("test_hostile_packed_files.py", "test_workers.py")
+NOT_QUICK = ("test_hostile_packed_files.py", "test_workers.py", "test_cluster_scoring.py")
 """Files there that take a quarter of the time: large files, and processes that are killed."""
 
 

@@ -81,8 +81,9 @@ def test_half_the_teachers_score_is_half_retained(scores):
     assert scores.metrics(teacher)["vol_ratio_50"] == pytest.approx(0.25)
 
 
-def test_a_single_disjoint_subset_leaves_out_the_error(scores):
-    assert "kid_50_test_judge_error" not in as_metrics(replace(scores, kid=replace(scores.kid, disjoint=(0.1,))))
+def test_an_error_that_is_not_known_is_left_out(scores):
+    assert "kid_50_test_judge_error" in as_metrics(scores)
+    assert "kid_50_test_judge_error" not in as_metrics(replace(scores, kid_terms=None))
 
 
 def test_the_same_seed_gives_the_same_scores(generator, judge, reference, scores):

@@ -11,6 +11,7 @@ from flows.options import (
     MIN_TIMEOUT_S,
     STAGE_NAME,
     YEAR_S,
+    Cluster,
     Device,
     Gpus,
     Recipe,
@@ -57,6 +58,7 @@ def run(
     on_success: OnSuccess = None,
     device: Device = None,
     gpus: Gpus = None,
+    cluster: Cluster = None,
 ) -> None:
     """Bring the chain up to date: run what changed, keep what did not.
 
@@ -64,6 +66,7 @@ def run(
     """
     from contextlib import nullcontext
 
+    from flows.cluster_choice import refuse_devices, settle_cluster
     from flows.device_choice import settle_device, settle_ranks
     from flows.environment import check_services, export_environment, find_root, main_root, reuse_bytecode
     from flows.run_request import read_request
@@ -87,8 +90,12 @@ def run(
     )
     with nullcontext() if dry_run else telling(main_root(root), recipe, on_failure, on_success):
         heal_and_say(root)
-        chosen, ranks = settle_device(device), settle_ranks(gpus)
-        typer.echo(f"device: {chosen}" + (f", {ranks} ranks for each training" if ranks > 1 else ""))
+        if address := settle_cluster(cluster):
+            refuse_devices(device, gpus)
+            typer.echo(f"cluster: {address}")
+        else:
+            chosen, ranks = settle_device(device), settle_ranks(gpus)
+            typer.echo(f"device: {chosen}" + (f", {ranks} ranks for each training" if ranks > 1 else ""))
         workspace = find_workspace(root, recipe, request.settings or ())
         if workspace.isolated:
             heal_and_say(workspace.root)

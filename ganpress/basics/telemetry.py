@@ -11,6 +11,7 @@ SWITCHED_OFF = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "GX_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ORT_DISABLE_TELEMETRY": "1",  # from 1.30 on ONNX Runtime reports from Linux, too; it reads this when it is loaded
 }

@@ -12,6 +12,7 @@ from ganpress.config.data_section import DataConfig, PrepareConfig, ValidateConf
 from ganpress.config.edge_section import CompressConfig, EvaluateConfig, ExportConfig, ReportConfig
 from ganpress.config.gates_section import GatesConfig
 from ganpress.config.judge_section import JudgeConfig
+from ganpress.config.resources_section import Resources
 from ganpress.config.search_section import SearchConfig, SubnetConfig
 from ganpress.config.sweep_section import SweepConfig
 from ganpress.config.training_section import (
@@ -48,6 +49,8 @@ class Params(Section):
     evaluate: EvaluateConfig
     report: ReportConfig
     gates: GatesConfig
+    resources: Resources = Field(default_factory=dict)
+    """What stages need of a cluster's node; read where one is named."""
 
     @model_validator(mode="after")
     def _sections_fit(self) -> "Params":

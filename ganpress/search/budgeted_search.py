@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from ganpress.basics.progress import Ticker, ticker
 from ganpress.config.search_section import Objective, SearchConfig
 from ganpress.errors import BudgetError
+from ganpress.search.cluster_scoring import Scoring, open_scoring
 from ganpress.search.evolution import evolve
 from ganpress.search.score_book import ScoreBook
 from ganpress.search.spec_costs import Budget, CountedCost, ScoredSpec, SpecCosts, best_of, describe, pareto_front
-from ganpress.search.workers import ScorerFactory, ScoringPool, one_thread
+from ganpress.search.workers import ScorerFactory, one_thread
 from models.elastic import Spec, WidthSpace
 
 CountCost = Callable[[Spec], CountedCost]
@@ -84,7 +85,7 @@ def search_specs(
         affordable = [spec for spec in map(space.__getitem__, range(len(space))) if budget.allows(costs.counted(spec))]
     total = len(affordable) if exhaustive else min(config.population * config.generations, len(space))
     done = min(book.count("score"), total)
-    with ticker("search", total, "subnets", done) as progress, ScoringPool(scorer, config.workers, total) as pool:
+    with ticker("search", total, "subnets", done) as progress, open_scoring(scorer, config.workers, total) as pool:
         assessment = _Assessment(budget, costs, pool, book, progress)
         if exhaustive:
             batch = len(affordable) if timer is None else config.population
@@ -147,7 +148,7 @@ class _Assessment:
 
     budget: Budget
     costs: _CostBook
-    pool: ScoringPool
+    pool: Scoring
     book: ScoreBook
     progress: Ticker
     scored: dict[Spec, ScoredSpec] = field(default_factory=dict)

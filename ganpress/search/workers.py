@@ -37,6 +37,19 @@ QUEUED_EACH = 4
 """Specs that wait for each worker; enough that none is ever idle."""
 
 
+def finite(spec: Spec, score: float) -> float:
+    """Return a score that is a number.
+
+    Raises:
+        TrainingDiverged: if it is none.
+    """
+    if not math.isfinite(score):
+        raise TrainingDiverged(
+            f"the score of sub-generator {spec} is {score}; train the supernet again, with a lower learning rate"
+        )
+    return float(score)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch use one thread inside the block, so that sums are the same with any number of workers."""
@@ -137,14 +150,11 @@ class ScoringPool:
             return score
 
     def _counted(self, spec: Spec, score: float, began: float) -> tuple[Spec, float]:
-        if not math.isfinite(score):
-            raise TrainingDiverged(
-                f"the score of sub-generator {spec} is {score}; train the supernet again, with a lower learning rate"
-            )
+        score = finite(spec, score)
         self.scored += 1
         self._left -= 1
         self.seconds += time.monotonic() - began
-        return spec, float(score)
+        return spec, score
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
