@@ -1,5 +1,6 @@
 """Fixtures that several test folders share."""
 
+import logging
 import os
 import runpy
 import shutil
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,19 @@ def has_vnni() -> bool:
     place = Path("/proc/cpuinfo")
     flags = place.read_text() if place.exists() else ""
     return "flags" not in flags or "vnni" in flags
+
+
+@pytest.fixture(autouse=True)
+def _process_stays_as_it_was() -> Iterator[None]:
+    """A command that a test calls in this process settles things for its own stages, not for the next test."""
+    variables, log = dict(os.environ), logging.getLogger("ganpress")
+    said = logging.root.manager.disable, log.level, log.propagate, log.disabled
+    yield
+    logging.root.manager.disable, log.level, log.propagate, log.disabled = said
+    logging.root.manager._clear_cache()
+    if os.environ != variables:
+        os.environ.clear()
+        os.environ.update(variables)
 
 
 @pytest.fixture(scope="session")

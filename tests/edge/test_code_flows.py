@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
-from ganpress.edge.graphs.code_flows import pass_codes_
+from ganpress.edge.graphs.graph_code_flows import pass_codes_
 from ganpress.edge.graphs.graph_editing import graph_bytes, read_graph
 from ganpress.edge.graphs.graph_passes import share_scale_
 from ganpress.edge.graphs.onnx_export import traced_graph

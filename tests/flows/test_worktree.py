@@ -100,7 +100,7 @@ def test_items_of_a_recipe_replace_the_base(toy):
 
 def test_unknown_recipe(toy):
     with pytest.raises(
-        ConfigError, match=r"no recipe 'big'; name one of recipes/ \(cityscapes_gaugan, .*, small, .*\) or a YAML file"
+        ConfigError, match=r"no recipe 'big'; name one of recipes/ \(celeba_paper, .*, small, .*\) or a YAML file"
     ):
         find_recipe(toy.root, "big")
 

@@ -1,16 +1,20 @@
 """What every change of an ONNX graph needs, on top of onnx_ir: reading, constants, exchange of a node, writing."""
 
-from typing import Any
+from __future__ import annotations  # onnx_ir, which takes two seconds to import, is imported where a graph is changed
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir
 from numpy.typing import NDArray
-from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 
 def read_graph(content: bytes) -> onnx_ir.Model:
     """Read a serialised ONNX model."""
     import onnx
+    import onnx_ir
 
     model: onnx_ir.Model = onnx_ir.from_proto(onnx.load_from_string(content))
     return model
@@ -18,6 +22,9 @@ def read_graph(content: bytes) -> onnx_ir.Model:
 
 def graph_bytes(model: onnx_ir.Model) -> bytes:
     """Serialise a model without what nothing reads and no runtime needs; the same model gives the same bytes."""
+    import onnx_ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
     RemoveUnusedNodesPass()(model)
     for node in model.graph:
         node.name = None
@@ -36,6 +43,8 @@ def array_of(value: onnx_ir.Value | None) -> NDArray[Any] | None:
 
 def constant(graph: onnx_ir.Graph, array: NDArray[Any]) -> onnx_ir.Value:
     """Store an array in the graph, under a name that nothing else has."""
+    import onnx_ir
+
     taken, place = graph.initializers, len(graph.initializers)
     while f"k{place}" in taken:
         place += 1
@@ -47,6 +56,8 @@ def constant(graph: onnx_ir.Graph, array: NDArray[Any]) -> onnx_ir.Value:
 
 def insert(before: onnx_ir.Node, operator: str, *inputs: onnx_ir.Value | None, attributes: Any = None) -> onnx_ir.Value:
     """Insert a node of one result in front of another one; returns the result."""
+    import onnx_ir
+
     node = onnx_ir.node(operator, inputs, attributes)
     assert before.graph is not None  # callers walk over a graph's nodes
     before.graph.insert_before(before, node)
@@ -55,4 +66,6 @@ def insert(before: onnx_ir.Node, operator: str, *inputs: onnx_ir.Value | None, a
 
 def replace(value: onnx_ir.Value, by: onnx_ir.Value) -> None:
     """Let every reader of a value read another one; what nothing reads any more goes when the graph is written."""
+    import onnx_ir
+
     onnx_ir.convenience.replace_all_uses_with(value, by, replace_graph_outputs=True)

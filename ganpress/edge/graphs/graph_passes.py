@@ -4,16 +4,19 @@ A generator with reflected borders pads what an instance normalisation gives, an
 Pixels are only copied, so that rounding first gives the same codes, and the border is copied as bytes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir
 from numpy.typing import NDArray
-from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleSet
 
-from ganpress.edge.graphs.code_flows import COPYING_PADS, pad_mode, pass_codes_
+from ganpress.edge.graphs.graph_code_flows import COPYING_PADS, pad_mode, pass_codes_
 from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, insert, read_graph, replace
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 PHASES = (64, 16, 4)
 """Of sub-pixel layers by 8, 4 and 2."""
@@ -82,11 +85,13 @@ def keep_channel_scales_(model: onnx_ir.Model) -> None:
 
 def _written_out(node: onnx_ir.Node, decoder: Any) -> onnx_ir.Value:
     """Decode for one reader, with operators that are not fused; channels are axis 1 of four."""
+    from onnx_ir import DataType
+
     codes, *parameters = decoder.inputs
     scale, zero = (
         constant(decoder.graph, np.asarray(array_of(one), np.float32).reshape(1, -1, 1, 1)) for one in parameters
     )
-    real = insert(node, "Cast", codes, attributes={"to": onnx_ir.DataType.FLOAT})
+    real = insert(node, "Cast", codes, attributes={"to": DataType.FLOAT})
     return insert(node, "Mul", insert(node, "Sub", real, zero), scale)
 
 
@@ -99,6 +104,7 @@ def pad_codes_(model: onnx_ir.Model) -> int:
     Returns:
         How many paddings moved.
     """
+    from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleSet
 
     def padded_and_encoded(op: Any, x: Any, widths: Any, scale: Any, zero: Any) -> Any:
         padded = op.Pad(x, widths, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["padded"])

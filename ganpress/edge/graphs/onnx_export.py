@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ganpress.basics.whole_files import whole_files
 from ganpress.edge.forms.pixel_blocks import widen_outputs
 from ganpress.edge.graphs.form_operands import NoForm
+from ganpress.edge.graphs.graph_passes import rewritten
 from ganpress.edge.graphs.graph_writer import OUTPUT, DrawnModule, input_name
 from ganpress.edge.graphs.network_graph import network_graph
 from ganpress.edge.graphs.onnx_format import OPSET
@@ -53,8 +54,6 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
     Raises:
         ConfigError: with the exporter's reason.
     """
-    from ganpress.edge.graphs.graph_passes import rewritten  # its library takes two seconds to import
-
     try:
         content = network_graph(model.eval(), example)
     except (NoForm, Untraceable):

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ganpress.basics.telemetry import switch_off
+from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, insert, read_graph, replace
 from ganpress.edge.graphs.graph_writer import input_name
 from ganpress.edge.graphs.onnx_export import graph_content
 from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT
@@ -27,8 +28,6 @@ def half_content(model: nn.Module, example: Tensor) -> bytes:
         ConfigError: if the model cannot be written as ONNX.
     """
     from onnx import TensorProto
-
-    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, insert, read_graph, replace
 
     graph_model = read_graph(graph_content(model, example))
     graph, limit = graph_model.graph, float(np.finfo(np.float16).max)
@@ -81,8 +80,6 @@ def _with_norms_in_floats(content: bytes) -> bytes:
     No kernel reads the codes; and where two are equal, ONNX Runtime's rewriting of signed codes to unsigned ones, which
     exact sums need, meets its own name a second time and refuses the file.
     """
-    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, read_graph, replace
-
     model = read_graph(content)
     for node in [one for one in model.graph if one.op_type == "DequantizeLinear"]:
         given = [array_of(value) for value in node.inputs]

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ganpress.basics.telemetry import switch_off
+from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, read_graph
 from ganpress.edge.graphs.graph_writer import input_name
 from ganpress.edge.graphs.onnx_export import graph_content
 from ganpress.edge.graphs.onnx_format import INSIDE_PERCENT
@@ -110,8 +111,6 @@ def _with_unsigned_scales(content: bytes) -> bytes:
     Processors take both. ONNX Runtime, told to sum exactly, rewrites signed codes to unsigned ones by itself, and where
     two normalisations have equal codes meets its own name a second time and refuses the file.
     """
-    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, read_graph
-
     model = read_graph(content)
     for node in [one for one in model.graph if one.op_type == "InstanceNormalization"]:
         scale = node.inputs[1]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, read_graph, replace
 from ganpress.errors import ConfigError
 
 CAREFUL = QuantizationConfig(8, None, compensated=True)
@@ -35,8 +36,6 @@ def decoded_constants(content: bytes) -> tuple[bytes, dict[str, NDArray[np.float
     Returns:
         The graph, and the scale of each output channel of decoded weights, by the name of the floats.
     """
-    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, read_graph, replace
-
     model = read_graph(content)
     scales: dict[str, NDArray[np.float32]] = {}
     for node in [one for one in model.graph if one.op_type in ("DequantizeLinear", "Tile")]:

@@ -8,7 +8,7 @@ one a channel for weights. Its list of operators: `docs/operators.md` of github.
 import re
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ganpress.basics.telemetry import switch_off
 from ganpress.compression.ranges.clipping import clip
 from ganpress.compression.ranges.histograms import Histogram, Ranges, ranges_of
+from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, insert, read_graph
 from ganpress.edge.graphs.graph_writer import input_name
 from ganpress.edge.graphs.onnx_export import graph_content
 from ganpress.edge.layer_names import blame
@@ -97,11 +98,9 @@ def _lacking(proto: Any) -> Iterator[str]:
 
 def _quantized(content: bytes, calibration: Tensor, source: str) -> bytes:
     """Put codes in front of each convolution and matrix product with constant weights; biases stay floats."""
-    from ganpress.edge.graphs.graph_editing import array_of, constant, graph_bytes, insert, read_graph
-
     model = read_graph(content)
     graph: Any = model.graph
-    layers = [node for node in graph if _has_weights(node, array_of)]
+    layers = [node for node in graph if _has_weights(node)]
     scales = _activation_scales(
         content, list(dict.fromkeys(str(one.inputs[0].name) for one in layers)), calibration, source
     )
@@ -122,7 +121,7 @@ def _quantized(content: bytes, calibration: Tensor, source: str) -> bytes:
     return graph_bytes(model)
 
 
-def _has_weights(node: Any, array_of: Callable[[Any], NDArray[Any] | None]) -> bool:
+def _has_weights(node: Any) -> bool:
     return node.op_type in CHANNEL_AXES and array_of(node.inputs[0]) is None and array_of(node.inputs[1]) is not None
 
 

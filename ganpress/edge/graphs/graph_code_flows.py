@@ -7,10 +7,16 @@ values or bounds them below by zero. It does so to codes as well, at a quarter o
 between its kernels for which ONNX Runtime changes the layout.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx_ir
 
 from ganpress.edge.graphs.graph_editing import array_of, constant, insert, replace
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 MOVING = frozenset(
     ["Identity", "Concat", "DepthToSpace", "SpaceToDepth", "Slice", "Reshape", "Transpose", "Flatten", "Unsqueeze",
