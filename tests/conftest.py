@@ -17,8 +17,12 @@ import pytest
 import torch
 from hypothesis import settings
 
-from ganpress.data.prepared.arrays import ImageArray
-from models.wdcgan import WdcganGenerator, wdcgan_generator
+from tests import shape_checks
+
+shape_checks.install()  # before the packages that it checks are imported
+
+from ganpress.data.prepared.arrays import ImageArray  # noqa: E402
+from models.wdcgan import WdcganGenerator, wdcgan_generator  # noqa: E402
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CLONE_MARK = "GANPRESS_TEST_CHAIN"
