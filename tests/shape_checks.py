@@ -1,20 +1,17 @@
 """Checks the shapes and types of tensors and arrays in signatures, while the tests run.
 
 jaxtyping's import hook wraps every function of the packages below as they are imported, and beartype compares each call
-with its annotations. Of an annotation only what holds an array is compared: many tests hand over wrong words, numbers
-and stand-ins on purpose, to see them refused by the code itself.
+with its annotations. Only annotations that say a shape are compared: many tests hand over wrong words, numbers and
+stand-ins on purpose, to see them refused by the code itself.
 """
 
 from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
-import numpy as np
-import torch
 from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 
 CHECKED = ("models", "ganpress.training", "ganpress.metrics", "ganpress.compression")
-ARRAYS = (AbstractArray, torch.Tensor, np.ndarray)
 
 
 def install() -> None:
@@ -23,7 +20,7 @@ def install() -> None:
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that compares its arrays with their annotations; the function itself where it has none."""
+    """A function that compares its arrays with the shapes of its annotations; the function itself where it has none."""
     hints = function.__annotations__
     arrays = {name: hint for name, hint in hints.items() if has_array(hint)}
     if not arrays:
@@ -33,10 +30,8 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def has_array(hint: Any) -> bool:
-    """Whether an annotation is an array's, or holds one: `dict[str, Float[Tensor, "n"]]`."""
+    """Whether an annotation says an array's shape, or holds one that does: `dict[str, Float[Tensor, "n"]]`."""
     origin = get_origin(hint)
     if isinstance(hint, type) and origin is None:
-        return issubclass(hint, ARRAYS)
-    if origin is np.ndarray:
-        return True
+        return issubclass(hint, AbstractArray)
     return origin is not Callable and any(has_array(one) for one in get_args(hint))

@@ -45,7 +45,7 @@ def test_what_holds_no_array_is_left_alone():
 
     assert checked(add) is add
     assert has_array(dict[str, UInt8[torch.Tensor, "n c"] | None])
-    assert not has_array(tuple[int, ...] | None)
+    assert not has_array(tuple[int, ...] | torch.Tensor | NDArray[np.uint8] | None)
 
 
 def test_every_module_with_shapes_was_imported_under_the_hook():
