@@ -31,7 +31,7 @@ class ChannelQuantizer(nn.Module):
         low, high = -zero_point * self.scale, (self.highest_code - zero_point) * self.scale
         return float(low.min()), float(high.max())
 
-    def decode(self, codes: Real[Tensor, "n o h w"]) -> Float[Tensor, "n o h w"]:
+    def decode(self, codes: Real[Tensor, "*n o h w"]) -> Float[Tensor, "*n o h w"]:
         """Codes -> reals."""
         return (codes - self.zero_point[:, None, None]) * self.scale[:, None, None]
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -87,6 +88,12 @@ def has_vnni() -> bool:
     place = Path("/proc/cpuinfo")
     flags = place.read_text() if place.exists() else ""
     return "flags" not in flags or "vnni" in flags
+
+
+@pytest.fixture
+def unchecked_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls as users make them, whom no annotation stops: for tests of what refuses a wrong shape then."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")
