@@ -11,6 +11,7 @@ pixels a side: 16, 34, 70, 142, 286 for 1 to 5 layers.
 
 from typing import Literal, cast, get_args
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
@@ -29,7 +30,7 @@ MOST_FACTOR = 8
 
 
 class PatchDiscriminator(nn.Module):
-    """Images (N, C, H, W) -> logits (N, 1, h, w), one for each of overlapping patches.
+    """Judges overlapping patches of images by one logit each.
 
     70x70 PatchGAN is `layers=3`: C64-C128-C256-C512 and a last convolution to one channel, where the first layer has no
     normalisation and the last two convolutions have stride 1. A bias stands in each convolution but those before batch
@@ -57,7 +58,7 @@ class PatchDiscriminator(nn.Module):
             for module in [module for module in self.modules() if isinstance(module, nn.Conv2d)]:
                 spectral_norm(module)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h_logits w_logits"]:
         """Judge images.
 
         Raises:
@@ -65,8 +66,8 @@ class PatchDiscriminator(nn.Module):
         """
         return self.features(images)[0][-1]
 
-    def features(self, images: Tensor) -> list[list[Tensor]]:
-        """One list, as of one scale: each layer's output (N, width, h, w) after its activation, the logits last.
+    def features(self, images: Float[Tensor, "n c h w"]) -> list[list[Float[Tensor, "n _ _ _"]]]:
+        """One list, as of one scale: each layer's output after its activation, the logits last.
 
         Raises:
             ValueError: if the images are too small for one logit.
@@ -80,7 +81,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """Images (N, C, H, W) -> for each scale the layers' outputs, logits (N, 1, h, w) last; the full size comes first.
+    """Judges images at several scales, of which the full size comes first.
 
     Each scale has a PatchGAN of its own; between two scales the images are averaged to half the size.
     """
@@ -96,11 +97,11 @@ class MultiscaleDiscriminator(nn.Module):
             PatchDiscriminator(in_channels, ndf, layers, norm, self.PADDING) for _ in range(scales)
         )
 
-    def forward(self, images: Tensor) -> list[list[Tensor]]:
+    def forward(self, images: Float[Tensor, "n c h w"]) -> list[list[Float[Tensor, "n _ _ _"]]]:
         return self.features(images)
 
-    def features(self, images: Tensor) -> list[list[Tensor]]:
-        """For each scale, each layer's output (N, width, h, w) after its activation, the logits last."""
+    def features(self, images: Float[Tensor, "n c h w"]) -> list[list[Float[Tensor, "n _ _ _"]]]:
+        """For each scale, each layer's output after its activation, the logits last."""
         outputs: list[list[Tensor]] = []
         for scale, discriminator in enumerate(self.scales):
             if scale > 0:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -128,7 +129,7 @@ class WidthSpace:
 
 
 class Elastic(nn.Module):
-    """A supernet: inputs (N, …), spec -> images (N, C, H, W) of the sub-generator `spec`.
+    """A supernet: runs any of its sub-generators, named by a spec, on inputs.
 
     Args:
         space: the specs that it can run.
@@ -150,7 +151,9 @@ class Elastic(nn.Module):
         self._kept = kept
         self._skeletons = _Skeletons()
 
-    def forward(self, x: Tensor, spec: Spec, statistics: Statistics | None = None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "n ..."], spec: Spec, statistics: Statistics | None = None
+    ) -> Float[Tensor, "n c h w"]:
         """Run the sub-generator `spec`, normalising by `statistics`, or by the batch's own where None.
 
         Raises:
@@ -159,8 +162,8 @@ class Elastic(nn.Module):
         return self.run(x, spec, statistics)[0]
 
     def run(
-        self, x: Tensor, spec: Spec, statistics: Statistics | None = None, taps: Sequence[str] = ()
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self, x: Float[Tensor, "n ..."], spec: Spec, statistics: Statistics | None = None, taps: Sequence[str] = ()
+    ) -> tuple[Float[Tensor, "n c h w"], dict[str, Tensor]]:
         """Run the sub-generator `spec` and return its images, and the outputs of the submodules `taps` by name.
 
         Raises:
@@ -174,8 +177,8 @@ class Elastic(nn.Module):
         return images, dict(features)
 
     @torch.no_grad()
-    def calibrate(self, x: Tensor, spec: Spec) -> Statistics:
-        """Measure the batch normalisation statistics of `spec` on the inputs `x` (N, …); {} where there are none."""
+    def calibrate(self, x: Float[Tensor, "n ..."], spec: Spec) -> Statistics:
+        """Measure the batch normalisation statistics of `spec` on the inputs `x`; {} where there are none."""
         skeleton = self._skeleton(spec)
         buffers = skeleton.fresh_statistics(x.device)
         if not buffers:
@@ -210,7 +213,7 @@ class Elastic(nn.Module):
         return _Skeleton.of(network, self.widest, kept)
 
 
-def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Tensor | None, ...] | None) -> Tensor:
+def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Int64[Tensor, " kept"] | None, ...] | None) -> Tensor:
     """The first entries of `tensor` in every dimension, or the kept ones; contiguous like an extracted network's."""
     indices = kept or (None,) * len(shape)
     for dimension, (length, index) in enumerate(zip(shape, indices, strict=True)):
@@ -264,8 +267,8 @@ class _Skeleton:
         names = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
         return cls(network, slots, tuple(norm for _, norm in norms), statistics, len(names) > len(tensors))
 
-    def __call__(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """Run the network with the tensors in place of its own, on inputs (N, …)."""
+    def __call__(self, tensors: Mapping[str, Tensor], x: Float[Tensor, "n ..."]) -> Float[Tensor, "n c h w"]:
+        """Run the network with the tensors in place of its own, on inputs."""
         images: Tensor = functional_call(self.network, dict(tensors), (x,), tie_weights=self.tied)
         return images
 

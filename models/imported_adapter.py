@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Int64, Real, Shaped
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -123,26 +124,26 @@ class Adapter:
     def call(
         self,
         network: nn.Module,
-        x: Tensor,
+        x: Float[Tensor, "n ..."],
         enter: Callable[[Tensor], Tensor] = lambda x: x,
-        fixed: Sequence[Tensor] = (),
+        fixed: Sequence[Float[Tensor, "1 ..."]] = (),
     ) -> Tensor:
-        """Run a network on packed inputs (N, …) and give its images (N, C, H, W), in its own range.
+        """Run a network on packed inputs and give its images, channels first, in its own range.
 
         Args:
             network: the user's.
             x: one tensor, or all parts packed in one.
             enter: what maps pictures, or the one tensor, to the network's range.
-            fixed: random numbers (1, …), where these are fixed.
+            fixed: random numbers, where these are fixed.
         """
         return self._laid_out(image_of(self.results(network, x, enter, fixed), self.output))
 
     def results(
         self,
         network: nn.Module,
-        x: Tensor,
+        x: Float[Tensor, "n ..."],
         enter: Callable[[Tensor], Tensor] = lambda x: x,
-        fixed: Sequence[Tensor] = (),
+        fixed: Sequence[Float[Tensor, "1 ..."]] = (),
     ) -> Any:
         """Everything that a network returns, as it returns it; arguments as those of `call`."""
         sizes = [part.size for part in self.parts]
@@ -162,13 +163,13 @@ class Adapter:
         with _GivenNoise(given):
             return network(*places, **named)
 
-    def _noise_of(self, drawn: Drawn, numbers: Tensor, batch: int) -> Tensor:
+    def _noise_of(self, drawn: Drawn, numbers: Float[Tensor, "rows ..."], batch: int) -> Float[Tensor, "rows_out ..."]:
         """Random numbers as the network would have drawn them, from fixed ones (1, …) or inputs (N, …)."""
         if self.noise == "input":
             return (numbers + 1) / 2 if drawn.uniform else numbers
         return numbers.expand(batch, *drawn.shape) if drawn.batched else numbers
 
-    def _named(self, values: Sequence[Tensor]) -> dict[str, Any]:
+    def _named(self, values: Sequence[Shaped[Tensor, "n ..."]]) -> dict[str, Any]:
         """Arguments by name."""
         named: dict[str, Any] = {}
         for part, value in zip(self.inputs, values, strict=True):
@@ -180,15 +181,15 @@ class Adapter:
                 named[name] = laid
         return named
 
-    def _value(self, part: InputPart, piece: Tensor) -> Tensor:
-        """One part as the network reads it, channels first: (N, size, …) -> (N, *shape)."""
+    def _value(self, part: InputPart, piece: Float[Tensor, "n size ..."]) -> Real[Tensor, "n ..."]:
+        """One part in its own shape, as the network reads it, channels first."""
         if part.is_map:
             return piece
         flat = piece[:, :, 0, 0] if piece.dim() == 4 else piece
         value = flat if len(part.shape) == 1 else flat.reshape(-1, *part.shape)
         return _class_numbers(value, part.classes) if part.dtype == "int64" else value
 
-    def _laid_in(self, x: Tensor) -> Tensor:
+    def _laid_in(self, x: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
         if x.dim() != 4:
             return x[:, :, None, None] if self.pixel and x.dim() == 2 else x
         if self.signal:
@@ -201,7 +202,7 @@ class Adapter:
         return images.permute(0, 3, 1, 2) if self.layout == "NHWC" else images
 
 
-def _class_numbers(value: Tensor, classes: int) -> Tensor:
+def _class_numbers(value: Float[Tensor, "*shape"], classes: int) -> Int64[Tensor, "*shape"]:
     """Numbers around [-1, 1] as class numbers, see the head of this page."""
     return ((value + 1) * (classes / 2)).floor().clamp(0, classes - 1).long()
 
@@ -287,7 +288,7 @@ def _spread(name: str, args: Any, kwargs: Any) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def find_noises(adapter: Adapter, network: nn.Module, x: Tensor) -> tuple[Drawn, ...]:
+def find_noises(adapter: Adapter, network: nn.Module, x: Float[Tensor, "1 ..."]) -> tuple[Drawn, ...]:
     """The random numbers that a network draws for an input of one sample.
 
     Raises:
@@ -302,8 +303,8 @@ def find_noises(adapter: Adapter, network: nn.Module, x: Tensor) -> tuple[Drawn,
     return tuple(Drawn(uniform, shape[0] == TRIAL, shape[1:]) for uniform, shape in seen)
 
 
-def fixed_noises(adapter: Adapter) -> list[Tensor]:
-    """Random numbers to draw once and for all, (1, …) each."""
+def fixed_noises(adapter: Adapter) -> list[Float[Tensor, "1 ..."]]:
+    """Random numbers to draw once and for all."""
     found = []
     for place, drawn in enumerate(adapter.noises):
         generator = torch.Generator().manual_seed(NOISE_SEED + place)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from models.elastic import Kept, Spec
@@ -33,7 +34,7 @@ PREFIX = "network."
 class ImportedGenerator(nn.Module):
     """A foreign network behind the conventions of this project: one tensor in, images in [-1, 1] out.
 
-    Inputs (N, …) -> images (N, C, H, W). Images that it reads are mapped from [-1, 1] to its own range, and its images
+    Images that it reads are mapped from [-1, 1] to its own range, and its images
     back; values outside its range stay outside.
 
     Args:
@@ -61,7 +62,7 @@ class ImportedGenerator(nn.Module):
         for place, numbers in enumerate(fixed_noises(self.adapter) if self.adapter.noise == "fixed" else ()):
             self.register_buffer(f"noise{place}", numbers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n ..."]) -> Tensor:
         fixed = [
             self.get_buffer(f"noise{place}")
             for place in range(len(self.adapter.noises) * (self.adapter.noise == "fixed"))
@@ -80,7 +81,7 @@ class ImportedGenerator(nn.Module):
         return made
 
 
-def _map_range(x: Tensor, source: Range, target: Range) -> Tensor:
+def _map_range(x: Shaped[Tensor, "*shape"], source: Range, target: Range) -> Shaped[Tensor, "*shape"]:
     if source == target:
         return x
     factor = (target[1] - target[0]) / (source[1] - source[0])

@@ -1,12 +1,13 @@
 """Judges: small networks whose features, class probabilities and label maps measure generators of one data domain."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 class Classifier(nn.Module):
-    """Images (N, C, H, W) in [-1, 1] -> features (N, F) and calibrated logits (N, K)."""
+    """Gives features and calibrated logits of images in [-1, 1]: F features, K classes."""
 
     temperature: Tensor
     """Scalar that divides the logits, so that class probabilities mean what they say."""
@@ -21,7 +22,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(features, classes)
         self.register_buffer("temperature", torch.ones(()))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Float[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n f"], Float[Tensor, "n k"]]:
         x = functional.relu(self.norm1(self.conv1(images)))
         x = functional.relu(self.norm2(self.conv2(x)))
         x = functional.relu(self.norm3(self.conv3(x)))
@@ -31,7 +32,7 @@ class Classifier(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """Images (N, C, H, W) in [-1, 1] -> features (N, F), the pooled bottleneck, and logits (N, K, H, W).
+    """Gives features of images in [-1, 1], the pooled bottleneck, and the logits of each pixel: F features, K classes.
 
     An encoder of three resolutions and a decoder with skip connections, as in U-Net (Ronneberger et al. 2015), small.
     What the whole image shows is added to every place of the bottleneck (Liu et al. 2015, "ParseNet"), since the class
@@ -49,7 +50,7 @@ class Segmenter(nn.Module):
         self.up1 = _block(2 * width + width, width, 1)
         self.head = nn.Conv2d(width, classes, 1)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Float[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n f"], Float[Tensor, "n k h w"]]:
         fine = self.down1(images)  # (N, width, H, W)
         middle = self.down2(fine)  # (N, 2 width, H/2, W/2)
         coarse = self.bottleneck(self.down3(middle))  # (N, F, H/4, W/4)
@@ -64,7 +65,7 @@ def _block(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
-def _resized(x: Tensor, like: Tensor) -> Tensor:
+def _resized(x: Float[Tensor, "n c _ _"], like: Float[Tensor, "n _ h w"]) -> Float[Tensor, "n c h w"]:
     return functional.interpolate(x, like.shape[2:], mode="nearest")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
@@ -23,13 +24,13 @@ KINDS: dict[str, type[nn.Module]] = {
 
 
 class SignalConv(nn.Module):
-    """A convolution of one axis by one of two: (N, I, L) -> (N, O, l)."""
+    """A convolution of one axis by one of two."""
 
     def __init__(self, conv: nn.Module) -> None:
         super().__init__()
         self.conv = conv
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n i l"]) -> Float[Tensor, "n o l_out"]:
         maps: Tensor = self.conv(x[:, :, None])
         return maps[:, :, 0]
 

@@ -8,6 +8,7 @@ integers and rounds once, half to even, as QLinearConv of the ONNX standard does
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 
 FLOAT32_EXACT = 2**24
@@ -48,23 +49,23 @@ class ActivationQuantizer(nn.Module):
         return -zero_point * scale, (self.highest_code - zero_point) * scale
 
     @property
-    def kernel_scale(self) -> Tensor:
+    def kernel_scale(self) -> Float[Tensor, ""]:
         """What an integer kernel takes a step for."""
         return self.scale
 
     @property
-    def kernel_zero(self) -> Tensor:
+    def kernel_zero(self) -> UInt8[Tensor, ""]:
         """The code that an integer kernel takes for zero."""
         return self.zero_point
 
-    def encode(self, real: Tensor) -> Tensor:
+    def encode(self, real: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Reals -> codes, as whole numbers in float32."""
         return self.clamp(torch.round(real / self.scale))
 
-    def clamp(self, steps: Tensor) -> Tensor:
+    def clamp(self, steps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Whole steps away from zero -> codes."""
         return (steps + self.zero_point).clamp(0, self.highest_code)
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def decode(self, codes: Real[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Codes -> reals."""
         return (codes - self.zero_point) * self.scale

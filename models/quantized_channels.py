@@ -4,6 +4,7 @@ Shapes: N batch, I and O channels of input and output.
 """
 
 import torch
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 
@@ -30,8 +31,8 @@ class ChannelQuantizer(nn.Module):
         low, high = -zero_point * self.scale, (self.highest_code - zero_point) * self.scale
         return float(low.min()), float(high.max())
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Codes (N, O, H, W) -> reals."""
+    def decode(self, codes: Real[Tensor, "*n o h w"]) -> Float[Tensor, "*n o h w"]:
+        """Codes -> reals."""
         return (codes - self.zero_point[:, None, None]) * self.scale[:, None, None]
 
 
@@ -65,7 +66,7 @@ class InputQuantizer(nn.Module):
         return int(2**self.bits - 1)
 
     @property
-    def kernel_scale(self) -> Tensor:
+    def kernel_scale(self) -> Float[Tensor, ""]:
         """What the kernel takes a step for: the real one is part of the weights."""
         return torch.ones(())
 
@@ -77,17 +78,17 @@ class InputQuantizer(nn.Module):
         return float(low.min()), float((low + self.highest_code * self.scale).max())
 
     @property
-    def shift(self) -> Tensor:
-        """Real that `kernel_zero` stands for in each channel, (I,)."""
+    def shift(self) -> Float[Tensor, " i"]:
+        """Real that `kernel_zero` stands for in each channel."""
         return self.offset + self.scale * (self.kernel_zero.float() - self.zero_point)
 
-    def encode(self, real: Tensor) -> Tensor:
-        """Reals (N, I, H, W) -> codes, as whole numbers in float32."""
+    def encode(self, real: Float[Tensor, "n i h w"]) -> Float[Tensor, "n i h w"]:
+        """Reals -> codes, as whole numbers in float32."""
         steps = torch.round((real - self.offset[:, None, None]) / self.scale[:, None, None])
         return (steps + self.zero_point[:, None, None]).clamp(0, self.highest_code)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Codes (N, I, H, W) -> reals."""
+    def decode(self, codes: Real[Tensor, "n i h w"]) -> Float[Tensor, "n i h w"]:
+        """Codes -> reals."""
         steps = codes - self.zero_point[:, None, None]
         return self.offset[:, None, None] + steps * self.scale[:, None, None]
 

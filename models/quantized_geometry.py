@@ -9,6 +9,7 @@ draws is a linear map of its own: a convolution of kernel 1, whatever the stride
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -71,12 +72,17 @@ class Geometry:
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Pixels at the top, left, bottom, right that are cut off after the rearrangement."""
 
-    def extend(self, x: Tensor) -> Tensor:
+    def extend(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n i h_padded w_padded"]:
         """Pad with anything but zeros, where the layer does."""
         return x if self.border is None else functional.pad(x, self.border[1], self.border[0])
 
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(N, I, H, W) -> (N, r r O, h, w), zeros around."""
+    def convolve(
+        self,
+        x: Float[Tensor, "n i h w"],
+        weight: Float[Tensor, "rro i_group kh kw"],
+        bias: Float[Tensor, " rro"] | None,
+    ) -> Float[Tensor, "n rro h_out w_out"]:
+        """Convolve with zeros around; `rro` is r r O, the channels before they are rearranged."""
         top, left, bottom, right = self.pad
         if (top, left) == (bottom, right):
             padding: Pair = (top, left)
@@ -84,8 +90,8 @@ class Geometry:
             x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
         return functional.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
-    def rearrange(self, x: Tensor) -> Tensor:
-        """(N, r r O, h, w) -> (N, O, r h - …, r w - …); channel (o r + y) r + x becomes pixel (y, x)."""
+    def rearrange(self, x: Float[Tensor, "n rro h w"]) -> Float[Tensor, "n o h_out w_out"]:
+        """Make r r channels one of r times the size, and crop; channel (o r + y) r + x becomes pixel (y, x)."""
         if self.factor > 1:
             x = functional.pixel_shuffle(x, self.factor)
         top, left, bottom, right = self.crop

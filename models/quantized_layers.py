@@ -10,11 +10,12 @@ the weights that read it before these are rounded, its zero point into the bias.
 A layer may read some input channels twice, each time with a part of the weights, so that outliers among these do not
 set the step of all (Zhao et al. 2019, see `ganpress.compression.preparation.outlier_splitting`).
 
-Shapes: N batch, I and O channels, J >= I channels after repetition, r sub-pixel factor; see
-`models.quantized_geometry`.
+Shapes: N batch, I and O channels, J >= I channels after repetition, r sub-pixel factor, rro = r r O channels of the
+convolution, j_group = J / groups; see `models.quantized_geometry`.
 """
 
 import torch
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from models.quantized import FLOAT32_EXACT, ActivationQuantizer
@@ -82,44 +83,44 @@ class QuantizedConv(nn.Module):
         """Input channels that are read once more."""
         return 0 if self.channels is None else len(self.channels) - len(set(self.channels.tolist()))
 
-    def real_weight(self) -> Tensor:
-        """The weights that the codes stand for, (r r O, J / groups, kh, kw)."""
+    def real_weight(self) -> Float[Tensor, "rro j_group kh kw"]:
+        """The weights that the codes stand for."""
         if self.weight_scale is None:
             return self.weight
         weight = self.weight * self.weight_scale[:, None, None, None]
         return weight / self.of_inputs(self.source.scale) if isinstance(self.source, InputQuantizer) else weight
 
-    def of_inputs(self, channels: Tensor) -> Tensor:
-        """Spread a value of each input channel (I,) over the weights that read it, (r r O, J / groups, 1, 1)."""
+    def of_inputs(self, channels: Float[Tensor, " i"]) -> Float[Tensor, "rro j_group 1 1"]:
+        """Spread a value of each input channel over the weights that read it."""
         groups = self.geometry.groups
         read = channels if self.channels is None else channels[self.channels]
         return read.reshape(groups, -1).repeat_interleave(self.weight.shape[0] // groups, 0)[:, :, None, None]
 
-    def repeat(self, x: Tensor) -> Tensor:
-        """(N, I, H, W) -> (N, J, H, W), as the weights read it."""
+    def repeat(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n j h w"]:
+        """Lay the channels of a layer's input as the weights read them."""
         return x if self.channels is None else x.index_select(1, self.channels)
 
-    def phases(self, channels: Tensor) -> Tensor:
-        """Repeat a value of each channel (O,) for the convolution's (r r O,)."""
+    def phases(self, channels: Real[Tensor, " o"]) -> Real[Tensor, " rro"]:
+        """Repeat a value of each channel for those of the convolution."""
         return channels.repeat_interleave(self.geometry.factor**2)
 
-    def code_scale(self, target: ChannelQuantizer) -> Tensor:
-        """Weight scale of a convolution whose result is the code itself, (r r O,)."""
+    def code_scale(self, target: ChannelQuantizer) -> Float[Tensor, " rro"]:
+        """Weight scale of a convolution whose result is the code itself."""
         assert self.weight_scale is not None  # there is no target without
         return self.weight_scale / self.phases(target.scale)
 
-    def code_bias(self, target: ChannelQuantizer) -> Tensor:
-        """Bias of a convolution whose result is the code itself, zero point included, (r r O,)."""
+    def code_bias(self, target: ChannelQuantizer) -> Float[Tensor, " rro"]:
+        """Bias of a convolution whose result is the code itself, zero point included."""
         return self.bias / self.phases(target.scale) + self.phases(target.zero_point)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, I, H, W) -> (N, O, h, w), or (…, I) -> (…, O) for a linear layer; reals."""
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Run the layer on reals: (N, I, H, W) -> (N, O, h, w), or (…, I) -> (…, O) for a linear layer."""
         if not self.linear:
             return self.run_maps(x)
         return self.run_maps(x.reshape(-1, x.shape[-1], 1, 1)).reshape(*x.shape[:-1], self.weight.shape[0])
 
-    def run_maps(self, x: Tensor) -> Tensor:
-        """(N, I, H, W) -> (N, O, h, w), for a linear layer as well: maps of one pixel."""
+    def run_maps(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h_out w_out"]:
+        """Run the layer on maps; those of a linear layer have one pixel."""
         x = self.geometry.extend(x)
         if self.drawn or torch.onnx.is_in_onnx_export():
             return emit(self, x)
@@ -130,8 +131,8 @@ class QuantizedConv(nn.Module):
         return self.geometry.rearrange(self.geometry.convolve(self.repeat(x), self.real_weight(), self.bias))
 
     def _run_integers(
-        self, x: Tensor, source: ActivationQuantizer | InputQuantizer, target: ChannelQuantizer
-    ) -> Tensor:
+        self, x: Float[Tensor, "n i h w"], source: ActivationQuantizer | InputQuantizer, target: ChannelQuantizer
+    ) -> Float[Tensor, "n o h_out w_out"]:
         multiplier = source.kernel_scale * self.code_scale(target)
         bias = torch.round(self.code_bias(target) / multiplier)  # in steps of the accumulator, as int32 in the runtime
         exact = self._exact_dtype(bias, source.highest_code)
@@ -140,7 +141,7 @@ class QuantizedConv(nn.Module):
         codes = torch.round(total.float() * multiplier[:, None, None]).clamp(0, target.highest_code)
         return target.decode(self.geometry.rearrange(codes))
 
-    def _exact_dtype(self, bias: Tensor, highest_code: int) -> torch.dtype:
+    def _exact_dtype(self, bias: Float[Tensor, " rro"], highest_code: int) -> torch.dtype:
         """float32 where no sum of this layer can leave its exact integers, else float64."""
         magnitudes = self.weight.to(torch.int64).abs()  # -128 has no magnitude in int8
         largest = magnitudes.sum((1, 2, 3)) * highest_code + bias.abs()

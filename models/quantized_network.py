@@ -3,6 +3,7 @@
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.quantized import CalibrationRecord
@@ -83,7 +84,7 @@ class QuantizedNetwork(nn.Module):
         """Exchange the quantized layer of this name, by another one or by what trains it."""
         self.network = _replaced(self.network, name, layer)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Run the generator."""
         return cast(Tensor, self.network(x))
 

@@ -9,6 +9,7 @@ than DepthToSpace.
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Real, UInt8
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
@@ -25,8 +26,8 @@ END = 2**63 - 1
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
-def emit(layer: "QuantizedConv", x: Tensor) -> Tensor:
-    """Write the layer into the graph that is being made: (N, I, H, W) -> (N, O, h, w); see `node`."""
+def emit(layer: "QuantizedConv", x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h_out w_out"]:
+    """Write the layer into the graph that is being made; see `node`."""
     source, target, geometry = layer.source, layer.target, layer.geometry
     if isinstance(source, InputQuantizer) and source.shifted:
         x = x - source.offset[:, None, None]
@@ -66,7 +67,7 @@ def node(
     return torch.zeros(tuple(shape), dtype=kind)
 
 
-def _repeat(layer: "QuantizedConv", x: Tensor) -> Tensor:
+def _repeat(layer: "QuantizedConv", x: Real[Tensor, "n i h w"]) -> Real[Tensor, "n j h w"]:
     """Read some channels twice; of codes, which are a quarter of the bytes."""
     if layer.channels is None:
         return x
@@ -74,7 +75,12 @@ def _repeat(layer: "QuantizedConv", x: Tensor) -> Tensor:
     return node("Gather", (x, layer.channels), shape, {"axis": 1}, x.dtype)
 
 
-def _encode(x: Tensor, scale: Tensor, zero_point: Tensor, quantizer: Quantizer) -> Tensor:
+def _encode(
+    x: Float[Tensor, "n c h w"],
+    scale: Float[Tensor, "*channels"],
+    zero_point: UInt8[Tensor, "*channels"],
+    quantizer: Quantizer,
+) -> UInt8[Tensor, "n c h w"]:
     """Reals -> uint8 codes; fewer than 8 bits are clipped on the codes, which keeps the convolution integer."""
     attributes = {"axis": 1} if scale.dim() else {}
     codes = node("QuantizeLinear", (x, scale, zero_point), x.shape, attributes, kind=torch.uint8)
@@ -84,7 +90,13 @@ def _encode(x: Tensor, scale: Tensor, zero_point: Tensor, quantizer: Quantizer) 
     return node("Clip", (codes, None, highest), x.shape, kind=torch.uint8)
 
 
-def _convolve(geometry: Geometry, x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor) -> Tensor:
+def _convolve(
+    geometry: Geometry,
+    x: Float[Tensor, "n j h w"],
+    weight: Real[Tensor, "rro j_group kh kw"],
+    scale: Float[Tensor, " rro"] | None,
+    bias: Float[Tensor, " rro"],
+) -> Float[Tensor, "n rro h_out w_out"]:
     if scale is not None:
         weight = node("DequantizeLinear", (weight, scale), weight.shape, {"axis": 0})
     top, left, bottom, right = geometry.pad
@@ -98,7 +110,7 @@ def _convolve(geometry: Geometry, x: Tensor, weight: Tensor, scale: Tensor | Non
     return node("Conv", (x, weight, bias), (x.shape[0], weight.shape[0], height, width), {**attributes, **grouped})
 
 
-def _rearrange(geometry: Geometry, x: Tensor) -> Tensor:
+def _rearrange(geometry: Geometry, x: Real[Tensor, "n rro h w"]) -> Real[Tensor, "n o h_out w_out"]:
     """`Geometry.rearrange`, channels first."""
     if geometry.factor > 1:
         batch, channels, height, width = x.shape
@@ -108,13 +120,13 @@ def _rearrange(geometry: Geometry, x: Tensor) -> Tensor:
     return _crop(geometry, x, (2, 3))
 
 
-def _phases_first(tensor: Tensor, geometry: Geometry) -> Tensor:
+def _phases_first(tensor: Real[Tensor, " rro *rest"], geometry: Geometry) -> Real[Tensor, " rro *rest"]:
     """Reorder output channels from (c, y, x) to (y, x, c): neighbours in channels-last memory become neighbours."""
     return tensor.reshape(-1, geometry.factor**2, *tensor.shape[1:]).transpose(0, 1).reshape(tensor.shape)
 
 
-def _rearrange_channels_last(geometry: Geometry, x: Tensor) -> Tensor:
-    """`Geometry.rearrange` of (N, r r C, h, w) with phases first.
+def _rearrange_channels_last(geometry: Geometry, x: Real[Tensor, "n rrc h w"]) -> Real[Tensor, "n c h_out w_out"]:
+    """`Geometry.rearrange` with phases first.
 
     One row of each phase is moved as a whole: (N, h, w, y, x C) -> (N, h, y, w, x C), which is (N, r h, r w, C).
     """
@@ -136,7 +148,7 @@ def _reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return node("Reshape", (x, torch.tensor([-1, *shape[1:]])), shape, kind=x.dtype)
 
 
-def _crop(geometry: Geometry, x: Tensor, axes: tuple[int, int]) -> Tensor:
+def _crop(geometry: Geometry, x: Real[Tensor, "n _ _ _"], axes: tuple[int, int]) -> Real[Tensor, "n _ _ _"]:
     top, left, bottom, right = geometry.crop
     if not any(geometry.crop):
         return x

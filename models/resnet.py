@@ -9,6 +9,7 @@ instance normalisation without parameters or running statistics, so that convolu
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.base_channels import check_base_channels, format_base_channels, parse_text
@@ -88,20 +89,20 @@ def check_image_size(height: int, width: int) -> None:
 
 
 class ResidualFrame(nn.Module):
-    """x (N, T, h, w) -> x + f(x), where f is two 3x3 convolutions over `hidden` channels; the sum is not activated."""
+    """Adds f(x) to x, where f is two 3x3 convolutions over `hidden` channels; the sum is not activated."""
 
     conv1: nn.Module
     dropout: nn.Module
     conv2: nn.Module
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n t h w"]) -> Float[Tensor, "n t h w"]:
         hidden = self.dropout(torch.relu(self.conv1(x)))  # (N, hidden, h, w)
-        change: Tensor = self.conv2(hidden)  # (N, T, h, w)
+        change: Tensor = self.conv2(hidden)
         return x + change
 
 
 class ResnetFrame(nn.Module):
-    """Images (N, C_in, H, W) -> images (N, C_out, H, W) in [-1, 1]; H and W are multiples of 4.
+    """Translates images into images in [-1, 1]; height and width are multiples of 4.
 
     What the forms of this generator share: the order of its parts. Each form makes them.
     """
@@ -114,7 +115,7 @@ class ResnetFrame(nn.Module):
     up2: nn.Module
     head: nn.Module
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h w"]:
         """Translate images.
 
         Raises:
@@ -127,7 +128,7 @@ class ResnetFrame(nn.Module):
         x = self.blocks(x)  # (N, 4 c2, H/4, W/4)
         x = self.up1(x)  # (N, 2 c6, H/2, W/2)
         x = self.up2(x)  # (N, c7, H, W)
-        return torch.tanh(self.head(x))  # (N, C_out, H, W)
+        return torch.tanh(self.head(x))
 
 
 class ResidualBlock(ResidualFrame):

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 Norm = Literal["instance", "batch"]
@@ -13,7 +14,7 @@ class SeparableConv(nn.Module):
     The norm is instance normalisation, and both convolutions have biases, as published; or it is batch normalisation,
     and they have none: another one is expected to follow.
 
-    (N, C_in, H, W) -> (N, C_out, H - 2 + 2 padding, W - 2 + 2 padding)
+    Images become 2 - 2 padding pixels smaller.
     """
 
     def __init__(self, in_channels: int, out_channels: int, padding: int = 0, norm: Norm = "instance") -> None:
@@ -23,7 +24,7 @@ class SeparableConv(nn.Module):
         self.norm = nn.InstanceNorm2d(in_channels) if norm == "instance" else nn.BatchNorm2d(in_channels, affine=False)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h_out w_out"]:
         images: Tensor = self.pointwise(self.norm(self.depthwise(x)))
         return images
 

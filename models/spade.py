@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -120,10 +121,7 @@ def _parse_upsampling(text: str) -> Upsampling:
 
 
 class SpadeNorm(nn.Module):
-    """Batch normalisation without parameters, scaled and shifted by maps made from the label map (equation 1).
-
-    x (N, F, h, w), labels (N, S, H, W) -> (N, F, h, w)
-    """
+    """Batch normalisation without parameters, scaled and shifted by maps made from the label map (equation 1)."""
 
     def __init__(self, channels: int, semantic: int, modulation: int, separable: bool) -> None:
         super().__init__()
@@ -132,15 +130,17 @@ class SpadeNorm(nn.Module):
         self.gamma = conv3x3(modulation, channels, separable, padding=1)
         self.beta = conv3x3(modulation, channels, separable, padding=1)
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "n f h w"], labels: Float[Tensor, "n s h_labels w_labels"]
+    ) -> Float[Tensor, "n f h w"]:
         labels = functional.interpolate(labels, size=x.shape[-2:], mode="nearest")  # (N, S, h, w)
         shared = torch.relu(self.shared(labels))  # (N, modulation, h, w)
-        modulated: Tensor = self.norm(x) * (1 + self.gamma(shared)) + self.beta(shared)  # (N, F, h, w)
+        modulated: Tensor = self.norm(x) * (1 + self.gamma(shared)) + self.beta(shared)
         return modulated
 
 
 class SpadeBlock(nn.Module):
-    """Residual block of two SPADE-normalised convolutions (figure 4): x (N, F_in, h, w) -> (N, F_out, h, w)."""
+    """Residual block of two SPADE-normalised convolutions (figure 4)."""
 
     def __init__(self, spec: BlockSpec, semantic: int, separable: bool) -> None:
         super().__init__()
@@ -154,12 +154,16 @@ class SpadeBlock(nn.Module):
             self.norm_s = SpadeNorm(spec.in_channels, semantic, spec.modulation, separable)
             self.conv_s = nn.Conv2d(spec.in_channels, spec.out_channels, 1, bias=False)
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "n f_in h w"], labels: Float[Tensor, "n s h_labels w_labels"]
+    ) -> Float[Tensor, "n f_out h w"]:
         hidden = self.conv_0(functional.leaky_relu(self.norm_0(x, labels), SLOPE))  # (N, hidden, h, w)
-        change: Tensor = self.conv_1(functional.leaky_relu(self.norm_1(hidden, labels), SLOPE))  # (N, F_out, h, w)
+        change: Tensor = self.conv_1(functional.leaky_relu(self.norm_1(hidden, labels), SLOPE))
         return self._shortcut(x, labels) + change
 
-    def _shortcut(self, x: Tensor, labels: Tensor) -> Tensor:
+    def _shortcut(
+        self, x: Float[Tensor, "n f_in h w"], labels: Float[Tensor, "n s h_labels w_labels"]
+    ) -> Float[Tensor, "n f_out h w"]:
         if self.norm_s is None or self.conv_s is None:
             return x
         shortcut: Tensor = self.conv_s(self.norm_s(x, labels))
@@ -167,7 +171,7 @@ class SpadeBlock(nn.Module):
 
 
 class SpadeGenerator(nn.Module):
-    """Label maps (N, S, H, W), one-hot or in [0, 1] -> images (N, C, H, W) in [-1, 1]."""
+    """Draws images in [-1, 1] from label maps, one-hot or in [0, 1]."""
 
     def __init__(self, spec: SpadeSpec, channels: int, separable: bool) -> None:
         super().__init__()
@@ -181,7 +185,7 @@ class SpadeGenerator(nn.Module):
         self.head = nn.Conv2d(spec.up_blocks[-1].out_channels, channels, 3, padding=1)
         self.apply(initialize_weights)
 
-    def forward(self, labels: Tensor) -> Tensor:
+    def forward(self, labels: Float[Tensor, "n s h w"]) -> Float[Tensor, "n c h w"]:
         """Draw the images that the label maps describe.
 
         Raises:
@@ -193,7 +197,7 @@ class SpadeGenerator(nn.Module):
             x = block(x, labels)  # (N, 16 c0, …) three times, then (N, 8 c4, …) … (N, c7, H, W)
             if doubles:
                 x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-        return torch.tanh(self.head(functional.leaky_relu(x, SLOPE)))  # (N, C, H, W)
+        return torch.tanh(self.head(functional.leaky_relu(x, SLOPE)))
 
     def _blocks(self) -> Iterator[tuple[SpadeBlock, bool]]:
         """Each block, and whether the size doubles after it."""

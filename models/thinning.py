@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
@@ -116,8 +117,8 @@ def count_channels(layer: nn.Module, side: Side) -> int:
 
 def kept_channels(
     network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence[int]
-) -> dict[tuple[str, Side], Tensor]:
-    """The channels (n,) that stay, for each side of each layer that a group touches.
+) -> dict[tuple[str, Side], Int64[Tensor, " kept"]]:
+    """The channels that stay, for each side of each layer that a group touches.
 
     Args:
         network: the network at full width.
@@ -163,13 +164,13 @@ def thin_(network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence
 
 
 @torch.no_grad()
-def permute_(network: nn.Module, group: ChannelGroup, order: Tensor) -> None:
+def permute_(network: nn.Module, group: ChannelGroup, order: Int64[Tensor, " units"]) -> None:
     """Put the units of a group into another order, in place, in every layer that they lie in.
 
     Args:
         network: the network at full width.
         group: one of its channel groups.
-        order: which unit (n,) comes to each place.
+        order: which unit comes to each place.
     """
     for slot in group.slots:
         is_layer = _is_layer(network, slot.layer)
@@ -193,7 +194,7 @@ def _dimensions(layer: nn.Module, side: Side) -> Iterator[tuple[str, int]]:
         yield from ((name, dimension) for dimension, counted in enumerate(sides) if counted == side)
 
 
-def _replace_tensor_(layer: nn.Module, name: str, dimension: int, index: Tensor) -> None:
+def _replace_tensor_(layer: nn.Module, name: str, dimension: int, index: Int64[Tensor, " kept"]) -> None:
     old = getattr(layer, name)
     cut = old.detach().index_select(dimension, index.to(old.device))
     setattr(layer, name, nn.Parameter(cut, old.requires_grad) if isinstance(old, nn.Parameter) else cut)
@@ -225,7 +226,7 @@ def _set_channels_(layer: nn.Module, side: Side, count: int) -> None:
 
 def kept_indices(
     network: nn.Module, groups: Sequence[ChannelGroup], narrow: Sequence[int], wide: Sequence[int]
-) -> dict[str, tuple[Tensor | None, ...]]:
+) -> dict[str, tuple[Int64[Tensor, " kept"] | None, ...]]:
     """Which indices of a wide network's tensors a narrow one keeps, where these are not the first ones.
 
     Args:
@@ -235,7 +236,7 @@ def kept_indices(
         wide: percentages of the wide network.
 
     Returns:
-        For a parameter or buffer by name, the indices (n,) for each dimension; None keeps the first.
+        For a parameter or buffer by name, the indices for each dimension; None keeps the first.
     """
     full = kept_channels(network, groups, wide)
     positions = {

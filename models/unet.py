@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -78,7 +79,7 @@ def check_image_size(height: int, width: int, downs: int) -> None:
 
 
 class Down(nn.Module):
-    """x (N, C_in, h, w) -> (N, C_out, h/2, w/2): leaky ReLU but at the image, convolution, norm where there is one."""
+    """Halves the size: leaky ReLU but at the image, convolution, norm where there is one."""
 
     def __init__(self, in_channels: int, out_channels: int, norm: Norm, outermost: bool, innermost: bool) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class Down(nn.Module):
         # At the innermost level an image may be one pixel large, which an instance norm would set to zero.
         self.norm = nn.Identity() if outermost or innermost else _normalisation(norm, out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h//2 w//2"]:
         if not self.outermost:
             x = functional.leaky_relu(x, SLOPE)
         halved: Tensor = self.norm(self.conv(x))
@@ -95,7 +96,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """x (N, C_in, h, w) -> (N, C_out, 2 h, 2 w): ReLU, transposed convolution, norm but at the image, dropout."""
+    """Doubles the size: ReLU, transposed convolution, norm but at the image, dropout."""
 
     def __init__(self, in_channels: int, out_channels: int, norm: Norm, outermost: bool, dropout_rate: float) -> None:
         super().__init__()
@@ -104,13 +105,13 @@ class Up(nn.Module):
         self.norm = nn.Identity() if outermost else _normalisation(norm, out_channels)
         self.dropout = nn.Dropout(dropout_rate)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out 2*h 2*w"]:
         doubled: Tensor = self.dropout(self.norm(self.conv(torch.relu(x))))
         return doubled
 
 
 class UnetGenerator(nn.Module):
-    """Images (N, C_in, H, W) -> images (N, C_out, H, W) in [-1, 1]; H and W are multiples of 2^D.
+    """Translates images into images in [-1, 1]; height and width are multiples of 2^D.
 
     `downs.i` enters level i, `ups.i` leaves it.
     """
@@ -130,7 +131,7 @@ class UnetGenerator(nn.Module):
             self.ups.append(Up(width if innermost else 2 * width, left, norm, outermost, rate))
         self.apply(initialize_weights)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "n c_in h w"]) -> Float[Tensor, "n c_out h w"]:
         """Translate images.
 
         Raises:
@@ -145,7 +146,7 @@ class UnetGenerator(nn.Module):
         x = innermost(x)
         for up in reversed(outer):
             x = up(torch.cat([skips.pop(), x], dim=1))  # reads (N, 2 f_i c_i, H / 2^(i+1), W / 2^(i+1))
-        return torch.tanh(x)  # (N, C_out, H, W)
+        return torch.tanh(x)
 
 
 def _normalisation(norm: Norm, channels: int) -> nn.Module:
@@ -176,13 +177,13 @@ def unet_generator(
     return UnetGenerator(UnetSpec.parse(spec, downs), in_channels, out_channels, norm, dropout_rate)
 
 
-def unet_kept(narrow: UnetSpec, wide: UnetSpec) -> dict[str, tuple[Tensor | None, ...]]:
+def unet_kept(narrow: UnetSpec, wide: UnetSpec) -> dict[str, tuple[Int64[Tensor, " kept"] | None, ...]]:
     """Which input channels of a wide generator's layers a narrow one keeps, where these are not the first ones.
 
     The layer that leaves a level reads a concatenation, and keeps the first channels of both halves.
 
     Returns:
-        for each such parameter, kept indices (n,) in each of its dimensions; None keeps the first ones. All other
+        for each such parameter, kept indices in each of its dimensions; None keeps the first ones. All other
         parameters and buffers keep the first ones in each dimension.
 
     Raises:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -82,12 +83,12 @@ class UpBlock(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels, affine=False)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c_in h_in w_in"]) -> Float[Tensor, "n c_out h w"]:
         return functional.relu(self.norm(self.conv(x)) + self.bias[:, None, None])
 
 
 class WdcganGenerator(nn.Module):
-    """z (N, Z) -> images (N, C, H, W) in [-1, 1]."""
+    """Draws images in [-1, 1] from latents."""
 
     def __init__(self, spec: WdcganSpec, channels: int, latent: int = LATENT) -> None:
         super().__init__()
@@ -99,15 +100,15 @@ class WdcganGenerator(nn.Module):
         self.head = nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1)
         self.apply(initialize_weights)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n c h w"]:
         x = z[:, :, None, None]  # (N, Z, 1, 1)
         for block in self.blocks:
             x = block(x)  # (N, 2^(L-1) d, 4, 4) … (N, d, H/2, W/2)
-        return torch.tanh(self.head(x))  # (N, C, H, W)
+        return torch.tanh(self.head(x))
 
 
 class WdcganDiscriminator(nn.Module):
-    """Mirror of the generator: images (N, C, H, W) -> logits or critic values (N,)."""
+    """Mirror of the generator: gives each image a logit or a critic's value."""
 
     def __init__(self, depth: int, channels: int, size: int, normalise: bool) -> None:
         super().__init__()
@@ -122,7 +123,7 @@ class WdcganDiscriminator(nn.Module):
         self.head = nn.Conv2d(widths[-1], 1, 4)
         self.apply(initialize_weights)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
         values: Tensor = self.head(self.features(images))  # (N, 1, 1, 1)
         return values.flatten()
 

@@ -13,13 +13,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
-from ganpress.data.prepared.arrays import ImageArray
-from models.wdcgan import WdcganGenerator, wdcgan_generator
+from tests import shape_checks
+
+shape_checks.install()  # before the packages that it checks are imported
+
+from ganpress.data.prepared.arrays import ImageArray  # noqa: E402
+from models.wdcgan import WdcganGenerator, wdcgan_generator  # noqa: E402
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CLONE_MARK = "GANPRESS_TEST_CHAIN"
@@ -97,6 +102,12 @@ def _process_stays_as_it_was() -> Iterator[None]:
     if os.environ != variables:
         os.environ.clear()
         os.environ.update(variables)
+
+
+@pytest.fixture
+def unchecked_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls as users make them, whom no annotation stops: for tests of what refuses a wrong shape then."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import copy
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.compression.compressor import CompressionData
@@ -29,6 +30,6 @@ def apply_item(
     return model, blueprint
 
 
-def held_out_count(example: Tensor) -> int:
-    """Inputs that the difference is measured on, for inputs of the size of `example` (1, …)."""
+def held_out_count(example: Float[Tensor, "1 ..."]) -> int:
+    """Inputs that the difference is measured on, for inputs of the size of `example`."""
     return max(FEWEST_HELD_OUT, min(HELD_OUT_IMAGES, HELD_OUT_VALUES // example.numel()))

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.compression.preparation.plain_layers import prepare
@@ -24,7 +25,7 @@ SHARE_UNSEEN = 4
 
 @torch.no_grad()
 def quantize_network(
-    model: nn.Module, inputs: Tensor, config: QuantizationConfig, seed: int | None = None
+    model: nn.Module, inputs: Float[Tensor, "n ..."], config: QuantizationConfig, seed: int | None = None
 ) -> QuantizedNetwork:
     """Quantize a trained generator of any architecture after training.
 
@@ -33,7 +34,7 @@ def quantize_network(
 
     Args:
         model: a trained generator of one tensor; it is left as it is.
-        inputs: calibration inputs (N, …), N >= 1.
+        inputs: calibration inputs, at least one.
         config: bit widths and how codes are chosen.
         seed: the seed that drew `inputs`, kept in the record.
 
@@ -57,7 +58,7 @@ def quantize_network(
     return assemble(prepared, layers, config, seed, layer_bits)
 
 
-def _parted(inputs: Tensor) -> tuple[Tensor, Tensor]:
+def _parted(inputs: Float[Tensor, "n ..."]) -> tuple[Float[Tensor, "n_ranges ..."], Float[Tensor, "n_held_out ..."]]:
     """The inputs that ranges are measured on, and the last quarter, which the fidelity is measured on.
 
     On the inputs that gave the ranges nothing lies outside of these: their images come out several decibels nearer than

@@ -1,5 +1,6 @@
 """Post-training linear quantization of weights and activations, without fine-tuning (Mordido et al.)."""
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.compression.network_quantization import quantize_network
@@ -11,7 +12,9 @@ from models.quantized_network import QuantizedNetwork
 __all__ = ["QuantizationConfig", "quantize", "quantized_blueprint"]
 
 
-def quantize(model: nn.Module, inputs: Tensor, config: QuantizationConfig, seed: int | None = None) -> QuantizedNetwork:
+def quantize(
+    model: nn.Module, inputs: Float[Tensor, "n ..."], config: QuantizationConfig, seed: int | None = None
+) -> QuantizedNetwork:
     """Quantize a trained generator after training, see `quantize_network`.
 
     Returns:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.compression.pruning.magnitude_pruning import LayerSparsity, measure_sparsity
@@ -119,7 +120,7 @@ def record_compression(
     source_md5: str,
     sparsity: float,
     options: dict[str, Any] | None = None,
-    example: Tensor | None = None,
+    example: Float[Tensor, "1 ..."] | None = None,
     scan: dict[str, Any] | None = None,
 ) -> CompressionRecord:
     """Describe a compressed generator.
@@ -130,7 +131,7 @@ def record_compression(
         source_md5: digest of that generator's file.
         sparsity: share of weights that pruning was asked for.
         options: what was chosen beside bit widths and sparsity.
-        example: one input (1, …) that multiplications are counted on; None where no layer stayed in floats.
+        example: one input that multiplications are counted on; None where no layer stayed in floats.
         scan: see `scan_content`.
     """
     quantized = model if isinstance(model, QuantizedNetwork) else None

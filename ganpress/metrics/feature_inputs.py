@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,8 +18,8 @@ BLOCK = 1024
 """Rows that are looked through at a time."""
 
 
-def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Floats:
-    """Return `values` as an array (N, F) of its own precision, without a copy.
+def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Shaped[Floats, "n f"]:
+    """Return `values` as an array of its own precision, without a copy.
 
     Metrics cast to float64 piece by piece, so that a large set is not held a second time.
 
@@ -40,8 +41,8 @@ def as_matrix(values: Matrix, name: str, min_rows: int = 1) -> Floats:
     return matrix
 
 
-def as_tensor(features: Matrix, name: str, min_rows: int = 1) -> Tensor:
-    """Return features (N, F) as a float32 or float64 tensor where they are, or on the processor if that has no float64.
+def as_tensor(features: Matrix, name: str, min_rows: int = 1) -> Float[Tensor, "n f"]:
+    """Return features as a float32 or float64 tensor where they are, or on the processor if that has no float64.
 
     What torch can read as it is, is not copied.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ganpress.basics.device import run_where_it_is
@@ -27,9 +28,9 @@ class Fidelity:
 
 @torch.no_grad()
 def compare_outputs(
-    reference: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], inputs: Tensor
+    reference: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], inputs: Float[Tensor, "n ..."]
 ) -> Fidelity:
-    """Run both generators on inputs (N, …), latents or pictures, batch by batch.
+    """Run both generators on inputs, latents or pictures, batch by batch.
 
     Raises:
         ValueError: if their images differ in shape.
@@ -47,8 +48,8 @@ def compare_outputs(
     return Fidelity(largest, decibels(signal, noise))
 
 
-def batches_of(inputs: Tensor) -> tuple[Tensor, ...]:
-    """Split inputs (N, …) into batches that fit into memory whatever they are, in order."""
+def batches_of(inputs: Float[Tensor, "n ..."]) -> tuple[Float[Tensor, "_ ..."], ...]:
+    """Split inputs into batches that fit into memory whatever they are, in order."""
     rows = BATCH_VALUES // max(1, inputs[:1].numel())
     return torch.split(inputs, min(BATCH_SIZE, max(1, rows)))
 

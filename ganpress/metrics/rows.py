@@ -4,6 +4,7 @@ import tempfile
 from typing import IO, Any
 
 import numpy as np
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 MOST_BYTES = 2**28
@@ -28,8 +29,8 @@ class Rows:
         self._count, self._most_bytes = 0, MOST_BYTES if most_bytes is None else most_bytes
         self._file: IO[bytes] | None = None
 
-    def append(self, rows: NDArray[Any]) -> None:
-        """Copy `rows` (n, F) behind those that are there."""
+    def append(self, rows: Shaped[NDArray[Any], "n f"]) -> None:
+        """Copy `rows` behind those that are there."""
         needed = self._count + len(rows)
         if self._file is None and needed * rows[:1].nbytes > self._most_bytes:
             self._move_to_file(rows)
@@ -39,14 +40,14 @@ class Rows:
             self._keep(rows, needed)
         self._count = needed
 
-    def all(self) -> NDArray[Any]:
-        """All rows (N, F); writable, and what is written stays with the caller where they lie in a file."""
+    def all(self) -> Shaped[NDArray[Any], "n f"]:
+        """All rows; writable, and what is written stays with the caller where they lie in a file."""
         if self._file is None:
             return self._array[: self._count]
         self._file.flush()
         return np.asarray(np.memmap(self._file, self._array.dtype, "c", shape=(self._count, self._array.shape[1])))
 
-    def _keep(self, rows: NDArray[Any], needed: int) -> None:
+    def _keep(self, rows: Shaped[NDArray[Any], "n f"], needed: int) -> None:
         if needed > len(self._array):
             grown = np.empty((max(needed, 2 * len(self._array)), rows.shape[1]), rows.dtype)
             if self._count:
@@ -54,7 +55,7 @@ class Rows:
             self._array = grown
         self._array[self._count : needed] = rows
 
-    def _move_to_file(self, rows: NDArray[Any]) -> None:
+    def _move_to_file(self, rows: Shaped[NDArray[Any], "n f"]) -> None:
         held = self._array[: self._count] if self._count else rows[:0]
         self._file = tempfile.TemporaryFile(prefix="ganpress-rows-")  # noqa: SIM115 (it lives as long as the rows)
         self._file.write(held.tobytes())

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ganpress.basics.device import run_where_it_is
@@ -36,30 +37,32 @@ Generate = Callable[[Tensor], Tensor]
 class Inputs(Protocol):
     """Where a generator's inputs come from (`generator_inputs`); the same seed and purpose give the same ones."""
 
-    def example(self) -> Tensor:
-        """Zeros in the shape of one input (1, …)."""
+    def example(self) -> Float[Tensor, "1 ..."]:
+        """Zeros in the shape of one input."""
 
-    def draw(self, seed: int, purpose: str, count: int) -> Tensor:
-        """`count` inputs (count, …), or all where there are fewer."""
+    def draw(self, seed: int, purpose: str, count: int) -> Float[Tensor, "n ..."]:
+        """`count` inputs, or all where there are fewer."""
 
-    def batches(self, seed: int, purpose: str, count: int, batch_size: int = ...) -> Iterator[Tensor]:
+    def batches(self, seed: int, purpose: str, count: int, batch_size: int = ...) -> Iterator[Float[Tensor, "n ..."]]:
         """What `draw` returns, `batch_size` at a time."""
 
 
-def input_batches(inputs: Inputs, seed: int, purpose: str, count: int) -> Iterator[Tensor]:
+def input_batches(inputs: Inputs, seed: int, purpose: str, count: int) -> Iterator[Float[Tensor, "n ..."]]:
     """Yield inputs in batches that fit into memory whatever the size of an input."""
     return inputs.batches(seed, purpose, count, max(1, min(BATCH, BATCH_NUMBERS // inputs.example().numel())))
 
 
 @torch.no_grad()
-def generated_batches(generate: Generate, batches: Iterator[Tensor] | Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield the images (n, C, H, W) of each batch of inputs, on the device of the generator."""
+def generated_batches(
+    generate: Generate, batches: Iterator[Float[Tensor, "n ..."]] | Sequence[Float[Tensor, "n ..."]]
+) -> Iterator[Float[Tensor, "n c h w"]]:
+    """Yield the images of each batch of inputs, on the device of the generator."""
     for batch in batches:
         yield run_where_it_is(generate, batch)
 
 
-def array_batches(array_path: Path, batch_size: int = BATCH) -> Iterator[Tensor]:
-    """Yield a prepared split (N, C, H, W) uint8 as images in [-1, 1], read from disk, at most `batch_size` at a time.
+def array_batches(array_path: Path, batch_size: int = BATCH) -> Iterator[Float[Tensor, "n c h w"]]:
+    """Yield a prepared split as images in [-1, 1], read from disk, at most `batch_size` at a time.
 
     Raises:
         DataError: if the file is missing, damaged or no array of images.
@@ -78,12 +81,14 @@ def array_batches(array_path: Path, batch_size: int = BATCH) -> Iterator[Tensor]
 
 
 def judge_batches(
-    batches: Iterator[Tensor], judge: Judge, on_seen: Callable[[Tensor, JudgeOutput], None] | None = None
+    batches: Iterator[Float[Tensor, "n c h w"]],
+    judge: Judge,
+    on_seen: Callable[[Tensor, JudgeOutput], None] | None = None,
 ) -> JudgeOutput:
     """Return what `judge` sees in a stream of images; only its features and probabilities are kept.
 
     Args:
-        batches: images (n, C, H, W) in [-1, 1].
+        batches: images in [-1, 1].
         judge: The feature network.
         on_seen: Called with each batch and what the judge sees in it, before both are dropped.
     """
@@ -113,7 +118,7 @@ def array_features(array_path: Path | Sequence[Path], judge: Judge, batch_size: 
     return judge_batches(_batches_of(array_path, batch_size), judge)
 
 
-def _batches_of(array_path: Path | Sequence[Path], batch_size: int) -> Iterator[Tensor]:
+def _batches_of(array_path: Path | Sequence[Path], batch_size: int) -> Iterator[Float[Tensor, "n c h w"]]:
     paths = [array_path] if isinstance(array_path, Path) else array_path
     return chain.from_iterable(array_batches(path, batch_size) for path in paths)
 
@@ -157,7 +162,7 @@ def quick_score(
             "choose is, fid or kid"
         )
 
-    def draw() -> Iterator[Tensor]:
+    def draw() -> Iterator[Float[Tensor, "n c h w"]]:
         return generated_batches(generate, input_batches(inputs, seed, QUICK_PURPOSE, images))
 
     sample = QuickSample(judge, draw, lambda: judge_batches(draw(), judge), real, truth, seed, splits)

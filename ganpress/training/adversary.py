@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
@@ -25,9 +26,10 @@ from ganpress.training.losses import (
 
 
 class FeatureDiscriminator(Protocol):
-    """Images (N, channels, H, W) -> for each scale its layers' outputs, logits (N, 1, h, w) last."""
+    """Judges images at one or several scales."""
 
-    def features(self, x: Tensor, /) -> list[list[Tensor]]: ...
+    def features(self, x: Float[Tensor, "n c h w"], /) -> list[list[Float[Tensor, "n _ _ _"]]]:
+        """For each scale its layers' outputs, logits last."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,15 @@ class TranslationAdversary:
         self.optimizer = optim.Adam(discriminator.parameters(), rate, betas)
         self._losses = _OBJECTIVES[config.objective]
 
-    def update(self, source: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+    def update(
+        self, source: Float[Tensor, "n c_s h_s w_s"], real: Float[Tensor, "n c h w"], fake: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, ""]:
         """Train the discriminator to tell `real` from `fake`; returns its detached loss.
 
         Args:
-            source: what both images belong to, (N, Cs, h, w); not read if the adversary is unconditional.
-            real: target images (N, C, H, W).
-            fake: generated images (N, C, H, W); detached here.
+            source: what both images belong to; not read if the adversary is unconditional.
+            real: target images.
+            fake: generated images; detached here.
         """
         self.discriminator.requires_grad_(True)
         with autocast(self._config, source.device):
@@ -91,16 +95,22 @@ class TranslationAdversary:
         self.optimizer.step()
         return loss.detach()
 
-    def generator_loss(self, source: Tensor, fake: Tensor) -> Tensor:
-        """How far `fake` (N, C, H, W) is from passing as real; gradients reach the generator only."""
+    def generator_loss(
+        self, source: Float[Tensor, "n c_s h_s w_s"], fake: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, ""]:
+        """How far `fake` is from passing as real; gradients reach the generator only."""
         self.discriminator.requires_grad_(False)
         return self._adversarial(self._features(source, fake))
 
-    def feature_matching(self, source: Tensor, real: Tensor, fake: Tensor) -> Tensor:
-        """Distance between the discriminator's features of `fake` and `real` (N, C, H, W)."""
+    def feature_matching(
+        self, source: Float[Tensor, "n c_s h_s w_s"], real: Float[Tensor, "n c h w"], fake: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, ""]:
+        """Distance between the discriminator's features of `fake` and `real`."""
         return self.generator_terms(source, real, fake).feature_matching
 
-    def generator_terms(self, source: Tensor, real: Tensor, fake: Tensor) -> GeneratorTerms:
+    def generator_terms(
+        self, source: Float[Tensor, "n c_s h_s w_s"], real: Float[Tensor, "n c h w"], fake: Float[Tensor, "n c h w"]
+    ) -> GeneratorTerms:
         """Return both terms above from one pass of the discriminator over the fakes."""
         self.discriminator.requires_grad_(False)
         fake_scales = self._features(source, fake)
@@ -108,16 +118,20 @@ class TranslationAdversary:
             real_scales = self._features(source, real)
         return GeneratorTerms(self._adversarial(fake_scales), feature_matching_loss(fake_scales, real_scales))
 
-    def _adversarial(self, scales: list[list[Tensor]]) -> Tensor:
+    def _adversarial(self, scales: list[list[Float[Tensor, "n _ _ _"]]]) -> Float[Tensor, ""]:
         return torch.stack([self._losses.generator(layers[-1].float()) for layers in scales]).mean()
 
-    def _features(self, source: Tensor, images: Tensor) -> list[list[Tensor]]:
+    def _features(
+        self, source: Float[Tensor, "n c_s h_s w_s"], images: Float[Tensor, "n c h w"]
+    ) -> list[list[Float[Tensor, "n _ _ _"]]]:
         discriminator = cast(FeatureDiscriminator, self.discriminator)
         return discriminator.features(conditioned(source, images) if self.conditional else images)
 
 
-def conditioned(source: Tensor, images: Tensor) -> Tensor:
-    """Stack sources (N, Cs, h, w) and images (N, C, H, W) to (N, Cs + C, H, W), what a conditional discriminator reads.
+def conditioned(
+    source: Float[Tensor, "n c_s h_s w_s"], images: Float[Tensor, "n c h w"]
+) -> Float[Tensor, "n c_s+c h w"]:
+    """Stack the channels of sources and images, what a conditional discriminator reads.
 
     Sources of another size are resized to the nearest pixel, which keeps label maps one-hot.
     """

@@ -5,6 +5,7 @@ that it cannot learn few pictures by heart while the generator still learns to d
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,13 +20,13 @@ CUT_OUT = 1 / 2
 """Side of the square that is blanked, of the image's."""
 
 
-def draw_changes(stream: torch.Generator, images: int) -> Tensor:
-    """Draw how each of a whole batch's images is changed, uniform in [0, 1), (images, NUMBERS)."""
+def draw_changes(stream: torch.Generator, images: int) -> Float[Tensor, "n numbers"]:
+    """Draw how each of a whole batch's images is changed, `NUMBERS` each, uniform in [0, 1)."""
     return torch.rand((images, NUMBERS), generator=stream)
 
 
-def augmented(images: Tensor, stream: torch.Generator) -> Tensor:
-    """Change colours, place and completeness of images (N, C, H, W) in [-1, 1]; gradients pass through.
+def augmented(images: Float[Tensor, "n c h w"], stream: torch.Generator) -> Float[Tensor, "n c h w"]:
+    """Change colours, place and completeness of images in [-1, 1]; gradients pass through.
 
     Args:
         images: this rank's rows of the batch.
@@ -36,7 +37,7 @@ def augmented(images: Tensor, stream: torch.Generator) -> Tensor:
     return _cut_out(_shifted(_coloured(images, changes[:, :3]), changes[:, 3:5]), changes[:, 5:])
 
 
-def _coloured(images: Tensor, changes: Tensor) -> Tensor:
+def _coloured(images: Float[Tensor, "n c h w"], changes: Float[Tensor, "n 3"]) -> Float[Tensor, "n c h w"]:
     brightness, saturation, contrast = (one[:, None, None, None] for one in changes.unbind(1))
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)
@@ -45,7 +46,7 @@ def _coloured(images: Tensor, changes: Tensor) -> Tensor:
     return (images - mean) * (contrast + 0.5) + mean
 
 
-def _shifted(images: Tensor, changes: Tensor) -> Tensor:
+def _shifted(images: Float[Tensor, "n c h w"], changes: Float[Tensor, "n 2"]) -> Float[Tensor, "n c h w"]:
     """Move each image by up to an eighth of its side; what comes in is 0, a middle grey."""
     height, width = images.shape[2:]
     most = [max(1, round(side * LARGEST_SHIFT)) for side in (height, width)]
@@ -57,7 +58,7 @@ def _shifted(images: Tensor, changes: Tensor) -> Tensor:
     return wide.permute(0, 2, 3, 1)[number, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _cut_out(images: Tensor, changes: Tensor) -> Tensor:
+def _cut_out(images: Float[Tensor, "n c h w"], changes: Float[Tensor, "n 2"]) -> Float[Tensor, "n c h w"]:
     """Blank a square of half the side whose middle may lie anywhere."""
     inside = []
     for axis, share in zip((2, 3), changes.unbind(1), strict=True):

@@ -7,6 +7,7 @@ import itertools
 import logging
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
@@ -75,7 +76,7 @@ class CycleStep:
         )
         self.schedules = [LinearDecay(one, rate, config.train_images, config.decay_fraction) for one, rate in rates]
 
-    def __call__(self, a: Tensor, b: Tensor) -> Losses:
+    def __call__(self, a: Float[Tensor, "n c_s h_s w_s"], b: Float[Tensor, "n c h w"]) -> Losses:
         """Update both generators, then both discriminators."""
         # Generators.
         with autocast(self._config, a.device):
@@ -89,7 +90,13 @@ class CycleStep:
         source_loss = self._of_sources.update(b, a, self._pool_of_sources.exchange(fake_a))
         return reported(terms) | {"discriminator_loss": target_loss, "back_discriminator_loss": source_loss}
 
-    def terms(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor) -> dict[str, Term]:
+    def terms(
+        self,
+        a: Float[Tensor, "n c_s h_s w_s"],
+        b: Float[Tensor, "n c h w"],
+        fake_a: Float[Tensor, "n c_s h_s w_s"],
+        fake_b: Float[Tensor, "n c h w"],
+    ) -> dict[str, Term]:
         """Return the weighted terms of both generators' loss; gradients reach the generators only."""
         cycle = functional.l1_loss(self._back(fake_b), a) + functional.l1_loss(self._forth(fake_a), b)
         terms = {
@@ -102,7 +109,7 @@ class CycleStep:
             terms["identity"] = Term(self._identity, identity)
         return terms
 
-    def _has_identity(self, a: Tensor, b: Tensor) -> bool:
+    def _has_identity(self, a: Float[Tensor, "n c_s h_s w_s"], b: Float[Tensor, "n c h w"]) -> bool:
         if a.shape[1] == b.shape[1]:
             return True
         logger.warning(

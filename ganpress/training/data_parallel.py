@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, optim
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
@@ -56,16 +57,16 @@ class WholeBatchNorm(TorchFunctionMode):
 
 
 def batch_norm_of_all(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
+    x: Float[Tensor, "n c ..."],
+    running_mean: Float[Tensor, " c"] | None,
+    running_var: Float[Tensor, " c"] | None,
+    weight: Float[Tensor, " c"] | None = None,
+    bias: Float[Tensor, " c"] | None = None,
     training: bool = True,  # noqa: ARG001 (the arguments of `torch.nn.functional.batch_norm`)
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Tensor:
-    """Normalise x (N, C, …) by mean and variance of all ranks' rows, N each (Ioffe and Szegedy 2015, algorithm 1)."""
+) -> Float[Tensor, "n c ..."]:
+    """Normalise x by mean and variance of all ranks' rows, N each (Ioffe and Szegedy 2015, algorithm 1)."""
     y, mean, variance = _BatchNormOfAll.apply(x, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         rows = _rows(x)
@@ -84,8 +85,12 @@ class _BatchNormOfAll(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx: Any,
+        x: Float[Tensor, "n c ..."],
+        weight: Float[Tensor, " c"] | None,
+        bias: Float[Tensor, " c"] | None,
+        eps: float,
+    ) -> tuple[Float[Tensor, "n c ..."], Float[Tensor, " c"], Float[Tensor, " c"]]:
         wide = _wide(x)
         _, own_mean, own_scale = torch.native_batch_norm(wide, None, None, None, None, True, 0.0, eps)
         means, scales = of_every_rank(torch.stack((own_mean, own_scale))).unbind(1)  # (ranks, C) each
@@ -100,7 +105,9 @@ class _BatchNormOfAll(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "n c ..."], *_: Tensor
+    ) -> tuple[Float[Tensor, "n c ..."], Float[Tensor, " c"] | None, Float[Tensor, " c"] | None, None]:
         """Dx = w/s (dy - E dy - x^ E(dy x^)), with s the deviation, x^ = (x - mean) / s and means over all rows."""
         x, weight, mean, scale = ctx.saved_tensors
         wide, gradient = _wide(x), _wide(gradient)
@@ -116,11 +123,11 @@ class _BatchNormOfAll(torch.autograd.Function):
         return of_x, None if weight is None else of_weight, None if weight is None else of_bias, None
 
 
-def _rows(x: Tensor) -> int:
-    """Values of a channel that all ranks have together, of which x (N, C, …) holds its share."""
+def _rows(x: Float[Tensor, "n c ..."]) -> int:
+    """Values of a channel that all ranks have together, of which x holds its share."""
     return x.numel() // x.shape[1] * ranks()
 
 
-def _wide(x: Tensor) -> Tensor:
+def _wide(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The values in float32 at least: sums of many are taken of them."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn, optim
 
 from ganpress.basics.device import moved
@@ -58,7 +59,9 @@ class DistillationSetup:
         return self.taps if self.config.lambda_distill > 0 else ()
 
 
-def run_tapped(network: nn.Module, source: Tensor, taps: Sequence[str]) -> tuple[Tensor, Features]:
+def run_tapped(
+    network: nn.Module, source: Float[Tensor, "n c_s h_s w_s"], taps: Sequence[str]
+) -> tuple[Float[Tensor, "n c h w"], Features]:
     """Run a static network; return its images and the features at the taps."""
     with tapped(network, taps) as features:
         images: Tensor = network(source)
@@ -141,7 +144,7 @@ class DistillationStep:
         for _ in self._draw_students(stream):
             self._dropout.draw(stream)
 
-    def _teach(self, student: Student, batch: Batch, losses: "_StudentLosses") -> Tensor:
+    def _teach(self, student: Student, batch: Batch, losses: "_StudentLosses") -> Float[Tensor, "n c h w"]:
         """Add one student's gradients; return its images, detached."""
         with autocast(self._setup.config, self._device):
             with self._dropout.step():
@@ -189,18 +192,18 @@ class _StudentLosses:
     terms: dict[str, list[Tensor]] = field(default_factory=dict)
     totals: dict[str, Tensor] = field(default_factory=dict)
 
-    def add(self, name: str, terms: dict[str, Tensor], total: Tensor) -> None:
+    def add(self, name: str, terms: dict[str, Float[Tensor, ""]], total: Float[Tensor, ""]) -> None:
         for term, value in terms.items():
             self.terms.setdefault(term, []).append(value.detach())
         if name:
             self.totals[f"total_{name}"] = total.detach()
 
-    def means(self) -> dict[str, Tensor]:
+    def means(self) -> dict[str, Float[Tensor, ""]]:
         return {term: torch.stack(values).mean() for term, values in self.terms.items()} | self.totals
 
 
-def in_turn(batches: list[Tensor], turn: int) -> Tensor:
-    """Return a batch (N, …) whose row i is row i of batch `(i + turn) % len(batches)`, all (N, …).
+def in_turn(batches: list[Shaped[Tensor, "n ..."]], turn: int) -> Shaped[Tensor, "n ..."]:
+    """Return a batch whose row i is row i of batch `(i + turn) % len(batches)`.
 
     Rows count over all ranks, of which each has N.
     """

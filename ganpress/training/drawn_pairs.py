@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ganpress.basics.pixel_values import uint8_to_images
@@ -49,6 +50,6 @@ class Pairs:
         images = uint8_to_images(torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2)))
         return cls(torch.from_numpy(inputs.astype(np.float32)), images)
 
-    def random(self, stream: torch.Generator, count: int) -> Tensor:
+    def random(self, stream: torch.Generator, count: int) -> Float[Tensor, "n ..."]:
         """Return `count` of the inputs, drawn with replacement."""
         return self.inputs[torch.randint(len(self.inputs), (count,), generator=stream)]

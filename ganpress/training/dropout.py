@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Real
 from torch import Tensor, nn
 
 from ganpress.basics.ranks import seed_words
@@ -21,7 +22,7 @@ class DropoutStream:
         self._active = any(module.p > 0 for module in dropouts)
         self._random = random
 
-    def draw(self, stream: torch.Generator) -> Tensor:
+    def draw(self, stream: torch.Generator) -> Real[Tensor, ""]:
         """Draw the seed of one block; nothing without active dropout."""
         return torch.randint(2**62, (), generator=stream) if self._active else torch.zeros(())
 

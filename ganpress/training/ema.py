@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -48,7 +49,7 @@ class WeightAverage:
 
 @torch.no_grad()
 def recalibrate_batch_norm_(
-    generator: nn.Module, inputs: Tensor | Iterable[Tensor], batch_size: int = 250
+    generator: nn.Module, inputs: Float[Tensor, "n ..."] | Iterable[Float[Tensor, "n ..."]], batch_size: int = 250
 ) -> nn.Module:
     """Replace every batch norm's running statistics by those measured on `inputs`; leaves eval mode on.
 
@@ -58,8 +59,7 @@ def recalibrate_batch_norm_(
 
     Args:
         generator: changed in place; one without batch norm is only put into eval mode, and no input is read.
-        inputs: what the generator reads, latents (N, Z), images or one-hot label maps (N, C, H, W): one tensor, or
-            batches one by one.
+        inputs: what the generator reads, latents, images or one-hot label maps: one tensor, or batches one by one.
         batch_size: into which one tensor is split.
     """
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]

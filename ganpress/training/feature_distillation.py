@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.training.distillation import Distilled
@@ -67,7 +68,7 @@ def distil_supernet(
 def student_of(supernet: Elastic, name: str, spec: Spec) -> Student:
     """The sub-generator `spec` of a supernet, under a name for its losses."""
 
-    def run(source: Tensor, taps: Sequence[str]) -> tuple[Tensor, Features]:
+    def run(source: Float[Tensor, "n c_s h_s w_s"], taps: Sequence[str]) -> tuple[Float[Tensor, "n c h w"], Features]:
         return supernet.run(source, spec, taps=taps)
 
     return Student(name, run)

@@ -8,6 +8,7 @@ convolutions are trained with the student and thrown away after it.
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -51,7 +52,7 @@ class FeatureAdaptors(nn.Module):
                 )
         return cls(list(teacher), [student[tap].shape[1] for tap in teacher], [x.shape[1] for x in teacher.values()])
 
-    def forward(self, student: Features, teacher: Features) -> Tensor:
+    def forward(self, student: Features, teacher: Features) -> Float[Tensor, ""]:
         """Sum over taps of the mean squared error between f_t(student's features) and the teacher's.
 
         The paper writes a bare norm ||.||. The published implementation takes the squared one as a mean over batch,

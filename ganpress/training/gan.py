@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn, optim
 
 from ganpress.basics.device import device_of, moved
@@ -56,8 +57,8 @@ class Adversary:
         self._noise = noise
         self._discriminator_loss = DISCRIMINATOR_LOSSES[config.objective]
 
-    def update(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Train the discriminator to tell `real` from `fake` (N, C, H, W); returns its detached loss."""
+    def update(self, real: Float[Tensor, "n c h w"], fake: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+        """Train the discriminator to tell `real` from `fake`; returns its detached loss."""
         self.discriminator.requires_grad_(True)
         real, fake = self._shown(real), self._shown(fake)
         loss = self._discriminator_loss(self._judged(real), self._judged(fake))
@@ -82,12 +83,12 @@ class Adversary:
         for _ in range(times if self.config.augment != "none" else 0):
             draw_changes(stream, batch_size)
 
-    def _penalty(self, real: Tensor, fake: Tensor) -> Tensor:
+    def _penalty(self, real: Float[Tensor, "n c h w"], fake: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
         if self.config.objective == "r3gan":
             return (zero_centred_penalty(self.discriminator, real) + zero_centred_penalty(self.discriminator, fake)) / 2
         return gradient_penalty(self.discriminator, real, fake, self._noise)
 
-    def generator_loss(self, fake: Tensor, real: Tensor) -> Tensor:
+    def generator_loss(self, fake: Float[Tensor, "n c h w"], real: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
         """How far `fake` is from passing as real, or as `real`; gradients reach the generator only."""
         self.discriminator.requires_grad_(False)
         fake = self._shown(fake)
@@ -98,11 +99,11 @@ class Adversary:
         loss = wgan_generator_loss if self.config.objective == "wgan" else gan_generator_loss
         return loss(self._judged(fake))
 
-    def _shown(self, images: Tensor) -> Tensor:
+    def _shown(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """The images as the discriminator sees them."""
         return images if self.config.augment == "none" else augmented(images, self._noise)
 
-    def _judged(self, images: Tensor) -> Tensor:
+    def _judged(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n ..."]:
         with autocast(self.config, images.device):
             logits: Tensor = self.discriminator(images)
         return logits.float()
@@ -152,7 +153,7 @@ def train_gan(
     average = WeightAverage(generator, config.ema_half_life_images)
     share = own_rows(config.batch_size)
 
-    def draw_latents(stream: torch.Generator) -> Tensor:
+    def draw_latents(stream: torch.Generator) -> Float[Tensor, "n z"]:
         return torch.randn((config.batch_size, latent), generator=stream)
 
     def draw_rest(stream: torch.Generator) -> None:

@@ -3,6 +3,7 @@
 from typing import TypedDict
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -33,13 +34,13 @@ class ImagePool:
     def __len__(self) -> int:
         return len(self._images)
 
-    def exchange(self, images: Tensor) -> Tensor:
-        """Return as many images (N, C, H, W) as come in, detached: new ones, or earlier ones in their place."""
+    def exchange(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Return as many images as come in, detached: new ones, or earlier ones in their place."""
         if self._capacity == 0:
             return images.detach()
         return torch.stack([self._exchange_one(image) for image in images.detach()])
 
-    def _exchange_one(self, image: Tensor) -> Tensor:
+    def _exchange_one(self, image: Float[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
         if len(self._images) < self._capacity:
             self._images.append(image.clone())
             return image

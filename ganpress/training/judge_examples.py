@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ganpress.config.judge_section import JudgeConfig
@@ -21,7 +22,7 @@ BATCH = 500
 
 
 class Examples(Protocol):
-    """Images of one split with their answers: class (N,) or label map (N, H, W), int64."""
+    """Images of one split with their answers, a class or a label map each."""
 
     builder: Builder
     """Of the network that learns them."""
@@ -32,10 +33,10 @@ class Examples(Protocol):
     @property
     def classes(self) -> int: ...
 
-    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw a batch of images (n, C, H, W) in [-1, 1] with replacement, and their answers."""
+    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Float[Tensor, "n c h w"], Int64[Tensor, "n ..."]]:
+        """Draw a batch of images in [-1, 1] with replacement, and their answers."""
 
-    def once(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def once(self) -> Iterator[tuple[Float[Tensor, "n c h w"], Int64[Tensor, "n ..."]]]:
         """Yield every example once, batch by batch."""
 
 
@@ -52,11 +53,11 @@ class LabelledImages:
     def channels(self) -> int:
         return self.images.channels
 
-    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]:
         indices = torch.randint(len(self.images), (batch_size,), generator=random)
         return self.images.batch(indices), self._labels[indices]
 
-    def once(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def once(self) -> Iterator[tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]]:
         for indices in torch.split(torch.arange(len(self.images)), BATCH):
             yield self.images.batch(indices), self._labels[indices]
 
@@ -79,12 +80,12 @@ class RotatedImages:
     def channels(self) -> int:
         return self.images.channels
 
-    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]:
         indices = torch.randint(len(self.images), (batch_size,), generator=random)
         turns = torch.randint(4, (batch_size,), generator=random)
         return turned(self.images.batch(indices), turns), turns
 
-    def once(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def once(self) -> Iterator[tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]]:
         for indices in torch.split(torch.arange(len(self.images)), BATCH):
             images = self.images.batch(indices)
             for quarter in range(4):
@@ -111,14 +112,14 @@ class DomainImages:
     def channels(self) -> int:
         return self.targets.channels
 
-    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]:
         half = batch_size // 2
         of_sources = torch.randint(len(self.sources), (half,), generator=random)
         of_targets = torch.randint(len(self.targets), (batch_size - half,), generator=random)
         images = torch.cat([self.sources.batch(of_sources), self.targets.batch(of_targets)])
         return images, torch.cat([torch.zeros(half), torch.ones(batch_size - half)]).long()
 
-    def once(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def once(self) -> Iterator[tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]]:
         sides: tuple[SourceArray | ImageArray, ...] = (self.sources, self.targets)
         for domain, side in enumerate(sides):
             for indices in torch.split(torch.arange(len(side)), BATCH):
@@ -148,20 +149,20 @@ class SegmentedImages:
     def channels(self) -> int:
         return self.pairs.targets.channels
 
-    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, batch_size: int, random: torch.Generator) -> tuple[Float[Tensor, "n c h w"], Int64[Tensor, "n h w"]]:
         return self._at(torch.randint(len(self.pairs), (batch_size,), generator=random))
 
-    def once(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def once(self) -> Iterator[tuple[Float[Tensor, "n c h w"], Int64[Tensor, "n h w"]]]:
         # Logits of each pixel take `classes` times the room of a gray image.
         for indices in torch.split(torch.arange(len(self.pairs)), BATCH // 10):
             yield self._at(indices)
 
-    def _at(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def _at(self, indices: Int64[Tensor, " n"]) -> tuple[Float[Tensor, "n c h w"], Int64[Tensor, "n h w"]]:
         labels = torch.from_numpy(self.pairs.sources.pixels[indices.numpy()])[:, 0]
         return self.pairs.targets.batch(indices), labels.long()
 
 
-def turned(images: Tensor, turns: Tensor) -> Tensor:
+def turned(images: Float[Tensor, "n c s s"], turns: Int64[Tensor, " n"]) -> Float[Tensor, "n c s s"]:
     """Turn each square image (n, C, H, H) by its number of quarter turns (n,), counter-clockwise."""
     result = images.clone()
     for quarter in range(1, 4):

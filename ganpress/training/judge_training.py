@@ -7,6 +7,7 @@ so that its class probabilities mean what they say.
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
@@ -87,10 +88,12 @@ def train_judge(
     return TrainedJudge(network, blueprint, accuracy, curve)
 
 
-def shifted_pairs(images: Tensor, answers: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Shift each image (n, C, H, W) by up to `MAX_SHIFT` of its size, repeating the border.
+def shifted_pairs(
+    images: Float[Tensor, "n c h w"], answers: Int64[Tensor, " n *map"], random: torch.Generator
+) -> tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n *map"]]:
+    """Shift each image by up to `MAX_SHIFT` of its size, repeating the border.
 
-    Answers are returned as they are, unless they are label maps (n, H, W), which move with their images.
+    Answers are returned as they are, unless they are label maps, which move with their images.
     """
     grid = _shifts(images, random)
     if answers.dim() == 3:
@@ -100,7 +103,7 @@ def shifted_pairs(images: Tensor, answers: Tensor, random: torch.Generator) -> t
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False), answers
 
 
-def _shifts(images: Tensor, random: torch.Generator) -> Tensor:
+def _shifts(images: Float[Tensor, "n c h w"], random: torch.Generator) -> Float[Tensor, "n h w 2"]:
     shift = (torch.rand((len(images), 2), generator=random) * 2 - 1) * 2 * MAX_SHIFT
     theta = torch.zeros((len(images), 2, 3))
     theta[:, 0, 0] = theta[:, 1, 1] = 1
@@ -137,7 +140,7 @@ def _gate(accuracy: float, config: JudgeConfig) -> None:
         )
 
 
-def _best_temperature(logits: Tensor, labels: Tensor) -> float:
+def _best_temperature(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> float:
     """The temperature with the least held-out cross-entropy, of 0.25 … 8."""
     candidates = torch.logspace(-2, 3, 81, base=2)
     losses = torch.stack([functional.cross_entropy(logits / temperature, labels) for temperature in candidates])

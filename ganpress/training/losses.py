@@ -1,78 +1,90 @@
 """Losses of adversarial training and distillation; each is a function of logits or images that reads as its paper.
 
-Logits and critic values are (N,), of a discriminator of patches (N, 1, h, w); images are (N, C, H, W) in [-1, 1];
-every loss is a scalar.
+Logits and critic values are one an image, or maps of a discriminator of patches; images are in [-1, 1].
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from ganpress.basics.ranks import own_rows, ranks, summed
 
 
-def gan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def gan_discriminator_loss(
+    real_logits: Float[Tensor, "n_real ..."], fake_logits: Float[Tensor, "n_fake ..."]
+) -> Float[Tensor, ""]:
     """-E log D(x) - E log(1 - D(G(z))), with D = sigmoid(logits) (Goodfellow et al. 2014)."""
     return functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
 
 
-def gan_generator_loss(fake_logits: Tensor) -> Tensor:
+def gan_generator_loss(fake_logits: Float[Tensor, "n_fake ..."]) -> Float[Tensor, ""]:
     """-E log D(G(z)), the non-saturating form (Goodfellow et al. 2014, section 3)."""
     return functional.softplus(-fake_logits).mean()
 
 
-def wgan_critic_loss(real_values: Tensor, fake_values: Tensor) -> Tensor:
+def wgan_critic_loss(
+    real_values: Float[Tensor, "n_real ..."], fake_values: Float[Tensor, "n_fake ..."]
+) -> Float[Tensor, ""]:
     """E f(G(z)) - E f(x), minus the Wasserstein estimate (Arjovsky et al. 2017, eq. 3)."""
     return fake_values.mean() - real_values.mean()
 
 
-def wgan_generator_loss(fake_values: Tensor) -> Tensor:
+def wgan_generator_loss(fake_values: Float[Tensor, "n_fake ..."]) -> Float[Tensor, ""]:
     """-E f(G(z)) (Arjovsky et al. 2017)."""
     return -fake_values.mean()
 
 
-def r3gan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def r3gan_discriminator_loss(
+    real_logits: Float[Tensor, "*logits"], fake_logits: Float[Tensor, "*logits"]
+) -> Float[Tensor, ""]:
     """E softplus(-(D(x) - D(G(z)))), each real image paired with a made one (Jolicoeur-Martineau 2019; Huang et al.
     2024, "The GAN is dead; long live the GAN!", eq. 2).
     """
     return functional.softplus(fake_logits - real_logits).mean()
 
 
-def r3gan_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def r3gan_generator_loss(
+    real_logits: Float[Tensor, "*logits"], fake_logits: Float[Tensor, "*logits"]
+) -> Float[Tensor, ""]:
     """E softplus(-(D(G(z)) - D(x))), the same game from the other side."""
     return functional.softplus(real_logits - fake_logits).mean()
 
 
-def zero_centred_penalty(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def zero_centred_penalty(critic: Callable[[Tensor], Tensor], images: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
     """E ||grad D(x)||_2^2 at real or at made images: R1 and R2 (Mescheder et al. 2018, eq. 9)."""
     at = images.detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
     return slope.square().flatten(1).sum(1).mean()
 
 
-def lsgan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def lsgan_discriminator_loss(
+    real_logits: Float[Tensor, "n_real ..."], fake_logits: Float[Tensor, "n_fake ..."]
+) -> Float[Tensor, ""]:
     """E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2 (Mao et al. 2017, eq. 2 with labels 0 and 1)."""
     return 0.5 * (real_logits - 1).square().mean() + 0.5 * fake_logits.square().mean()
 
 
-def lsgan_generator_loss(fake_logits: Tensor) -> Tensor:
+def lsgan_generator_loss(fake_logits: Float[Tensor, "n_fake ..."]) -> Float[Tensor, ""]:
     """E (D(G(z)) - 1)^2, without the half, as CycleGAN weighs it (Zhu et al. 2017, section 4)."""
     return (fake_logits - 1).square().mean()
 
 
-def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def hinge_discriminator_loss(
+    real_logits: Float[Tensor, "n_real ..."], fake_logits: Float[Tensor, "n_fake ..."]
+) -> Float[Tensor, ""]:
     """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) (Lim and Ye 2017; Miyato et al. 2018, eq. 16)."""
     return functional.relu(1 - real_logits).mean() + functional.relu(1 + fake_logits).mean()
 
 
-def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
+def hinge_generator_loss(fake_logits: Float[Tensor, "n_fake ..."]) -> Float[Tensor, ""]:
     """-E D(G(z)), the generator's side of the hinge loss (Miyato et al. 2018, eq. 17)."""
     return -fake_logits.mean()
 
 
-def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
+def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Float[Tensor, ""]:
     """Sum over layers of E |D_i(x) - D_i(G(z))|, averaged over scales (Wang et al. 2018, eq. 4).
 
     Args:
@@ -92,8 +104,11 @@ def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Seque
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, generator: torch.Generator
-) -> Tensor:
+    critic: Callable[[Tensor], Tensor],
+    real: Float[Tensor, "n c h w"],
+    fake: Float[Tensor, "n_fake c_fake h_fake w_fake"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
     """E (||grad f(x_hat)||_2 - 1)^2 on lines between real and fake images (Gulrajani et al. 2017, eq. 3).
 
     Raises:
@@ -108,18 +123,20 @@ def gradient_penalty(
     return (norms - 1).square().mean()
 
 
-def penalty_shares(count: int, generator: torch.Generator) -> Tensor:
-    """Draw where on its line each of `count` images lies that a gradient penalty looks at, (count, 1, 1, 1)."""
+def penalty_shares(count: int, generator: torch.Generator) -> Float[Tensor, "n 1 1 1"]:
+    """Draw where on its line each of `count` images lies that a gradient penalty looks at."""
     return torch.rand((count, 1, 1, 1), generator=generator)
 
 
-def distillation_loss(student_images: Tensor, teacher_images: Tensor) -> Tensor:
+def distillation_loss(
+    student_images: Float[Tensor, " n *image"], teacher_images: Float[Tensor, " n *image"]
+) -> Float[Tensor, ""]:
     """E_z ||g_teacher(z) - g_student(z)||^2 as a mean over pixels (Aguinaldo et al. 2019, eq. 3)."""
     return functional.mse_loss(student_images, teacher_images)
 
 
-def length_ratio(one: Tensor, other: Tensor, images: Tensor) -> Tensor:
-    """Norm of the gradient of `one` at `images` over that of `other`, detached; both scalars are computed from them.
+def length_ratio(one: Float[Tensor, ""], other: Float[Tensor, ""], images: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
+    """Norm of the gradient of `one` at `images` over that of `other`, detached; both are computed from them.
 
     Ranks share the norms of all their images, so that all weigh alike.
     """
@@ -130,7 +147,7 @@ def length_ratio(one: Tensor, other: Tensor, images: Tensor) -> Tensor:
     return torch.sqrt(squares[0] / squares[1].clamp(min=1e-30))
 
 
-def joint_loss(adversarial: Tensor, distillation: Tensor, alpha: float) -> Tensor:
+def joint_loss(adversarial: Float[Tensor, ""], distillation: Float[Tensor, ""], alpha: float) -> Float[Tensor, ""]:
     """Alpha * adversarial + (1 - alpha) * MSE (Aguinaldo et al. 2019, eq. 4).
 
     The paper does not say whether its squared norm is a sum or a mean over pixels; with alpha = 0.0001 only the mean

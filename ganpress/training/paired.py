@@ -3,6 +3,7 @@
 Shapes: source (N, Cs, h, w) is an image in [-1, 1] or a one-hot label map, target (N, C, H, W) an image in [-1, 1].
 """
 
+from jaxtyping import Float
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
@@ -43,7 +44,7 @@ class PairedStep:
         )
         self.schedules = [LinearDecay(one, rate, config.train_images, config.decay_fraction) for one, rate in rates]
 
-    def __call__(self, source: Tensor, target: Tensor) -> Losses:
+    def __call__(self, source: Float[Tensor, "n c_s h_s w_s"], target: Float[Tensor, "n c h w"]) -> Losses:
         """Update the discriminator, then the generator."""
         with autocast(self._config, source.device):
             fake = self._generator(source)
@@ -55,7 +56,9 @@ class PairedStep:
         self._optimizer.step()
         return reported(terms) | {"discriminator_loss": discriminator_loss}
 
-    def terms(self, source: Tensor, target: Tensor, fake: Tensor) -> dict[str, Term]:
+    def terms(
+        self, source: Float[Tensor, "n c_s h_s w_s"], target: Float[Tensor, "n c h w"], fake: Float[Tensor, "n c h w"]
+    ) -> dict[str, Term]:
         """Return the weighted terms of the generator's loss; gradients reach the generator only."""
         config = self._config
         terms = {}

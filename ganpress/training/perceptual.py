@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -66,8 +67,8 @@ class PerceptualLoss(nn.Module):
         """Name of the feature network: `vgg19`, `squeezenet1_0` or `squeezenet1_1`."""
         return self._network.name
 
-    def forward(self, images: Tensor, references: Tensor) -> Tensor:
-        """Distance of `images` to `references`, both (N, 1 or 3, H, W) in [-1, 1]; no gradient reaches the references.
+    def forward(self, images: Float[Tensor, "n _ h w"], references: Float[Tensor, "n _ h w"]) -> Float[Tensor, ""]:
+        """Distance of `images` to `references`, both of 1 or 3 channels in [-1, 1]; no gradient reaches the references.
 
         Raises:
             ValueError: if the images have neither 1 nor 3 channels or are too small for the network.
@@ -81,7 +82,7 @@ class PerceptualLoss(nn.Module):
         ]
         return torch.stack(distances).sum()
 
-    def _taps(self, images: Tensor) -> Iterator[Tensor]:
+    def _taps(self, images: Float[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "n _ _ _"]]:
         x = self._preprocess(images.expand(-1, 3, -1, -1))
         for index, layer in enumerate(self.features):
             x = layer(x)
@@ -89,7 +90,7 @@ class PerceptualLoss(nn.Module):
                 yield x
 
 
-def _check(images: Tensor, network: _FeatureNetwork) -> None:
+def _check(images: Float[Tensor, "n c h w"], network: _FeatureNetwork) -> None:
     if images.shape[1] not in (1, 3):
         raise ValueError(f"a perceptual loss compares grey or colour images, found {images.shape[1]} channels")
     if min(images.shape[-2:]) < network.smallest:
@@ -100,12 +101,12 @@ def _check(images: Tensor, network: _FeatureNetwork) -> None:
         )
 
 
-def _for_torchvision(images: Tensor) -> Tensor:
+def _for_torchvision(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     mean, deviation = (images.new_tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _DEVIATION))
     return ((images + 1) / 2 - mean) / deviation
 
 
-def _for_caffe(images: Tensor) -> Tensor:
+def _for_caffe(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     return (images.flip(1) + 1) * 127.5 - images.new_tensor(_CAFFE_MEAN_BGR).view(1, 3, 1, 1)
 
 

@@ -1,6 +1,7 @@
 """What a student learns from: the teacher's images of given inputs, fresh for every step or drawn once."""
 
 import torch
+from jaxtyping import Float, Float16, Float32, Int64
 from torch import Tensor, nn
 
 from ganpress.basics.device import device_of, moved
@@ -47,8 +48,8 @@ class TeacherImages:
         if config.teacher_images is not None:
             self._kept = self._draw_all(config.teacher_images, run)
 
-    def next_batch(self) -> tuple[Tensor, Tensor]:
-        """This rank's inputs (N, …) and the teacher's images (N, C, H, W), in float32, on the teacher's device."""
+    def next_batch(self) -> tuple[Float[Tensor, "n ..."], Float32[Tensor, "n c h w"]]:
+        """This rank's inputs and the teacher's images, on the teacher's device."""
         drawn = self.draw(self._random)[own_rows(self._config.batch_size)]
         if self._kept is None:
             z = moved(drawn, self._device)
@@ -57,20 +58,20 @@ class TeacherImages:
         kept = moved(images[chosen], self._device, torch.channels_last)
         return moved(inputs[chosen], self._device), kept.float()
 
-    def draw(self, stream: torch.Generator) -> Tensor:
-        """Draw a whole batch: inputs (N, …), or which of the kept ones, (N,)."""
+    def draw(self, stream: torch.Generator) -> Float[Tensor, "n ..."] | Int64[Tensor, " n"]:
+        """Draw a whole batch: inputs, or which of the kept ones."""
         count = self._config.batch_size
         if self._kept is None:
             return self._inputs.random(stream, count)
         return torch.randint(len(self._kept[0]), (count,), generator=stream)
 
     @torch.no_grad()
-    def _images(self, z: Tensor) -> Tensor:
+    def _images(self, z: Float[Tensor, "n ..."]) -> Float32[Tensor, "n c h w"]:
         with autocast(self._config, z.device):
             images: Tensor = self._teacher(z)
         return images.float()
 
-    def _draw_all(self, count: int, run: TrainingRun) -> tuple[Tensor, Tensor]:
+    def _draw_all(self, count: int, run: TrainingRun) -> tuple[Float[Tensor, "n ..."], Float16[Tensor, "n c h w"]]:
         inputs = self._inputs.random(run.stream("teacher images"), count)
         images = []
         with ticker(f"{run.label}, teacher", count, "images") as progress:

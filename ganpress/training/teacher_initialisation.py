@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -28,7 +29,7 @@ Place = tuple[str, int]
 
 
 @torch.no_grad()
-def initialise_from_teacher_(supernet: Elastic, teacher: nn.Module, example: Tensor) -> None:
+def initialise_from_teacher_(supernet: Elastic, teacher: nn.Module, example: Float[Tensor, "1 ..."]) -> None:
     """Give the widest network of `supernet` the teacher's weights, the most important channels of each layer first.
 
     Where the widest network is as wide as the teacher it draws the same images; where it is narrower it is the teacher
@@ -37,7 +38,7 @@ def initialise_from_teacher_(supernet: Elastic, teacher: nn.Module, example: Ten
     Args:
         supernet: its widest network must be of the teacher's architecture, and nowhere wider.
         teacher: left as it is.
-        example: one input of the teacher (1, …), by which its layers are traced.
+        example: one input of the teacher, by which its layers are traced.
 
     Raises:
         ConfigError: if the two are of different architectures, the supernet is wider somewhere, or channels cannot be
@@ -68,8 +69,8 @@ def initialise_from_teacher_(supernet: Elastic, teacher: nn.Module, example: Ten
         _check_images(widest, teacher, example)
 
 
-def importance(network: nn.Module, group: ChannelGroup) -> Tensor:
-    """L1 norm (units,) of the filters that make each unit, summed over the layers whose outputs are added."""
+def importance(network: nn.Module, group: ChannelGroup) -> Float[Tensor, " units"]:
+    """L1 norm of the filters that make each unit, summed over the layers whose outputs are added."""
     total, parameters = torch.zeros(group.units), dict(network.named_parameters())
     for slot in group.slots:
         layer = None if slot.layer in parameters else network.get_submodule(slot.layer)
@@ -90,7 +91,7 @@ class _Piece:
     """(kept,) indices into the whole dimension."""
 
     @classmethod
-    def of(cls, slot: Slot, units: int, best: Tensor) -> "_Piece":
+    def of(cls, slot: Slot, units: int, best: Int64[Tensor, " kept"]) -> "_Piece":
         """The channels of a slot when of its group's `units` the `best` stay, in that order."""
         channels = (best[:, None] * slot.block + torch.arange(slot.block)).flatten() + slot.offset
         return cls(slot.offset, slot.offset + units * slot.block, channels)
@@ -106,7 +107,7 @@ def _places(network: nn.Module, slot: Slot) -> Iterator[Place]:
         yield from ((f"{slot.layer}.{own}", dimension) for dimension, side in enumerate(sides) if side == slot.side)
 
 
-def _order(pieces: Sequence[_Piece], size: int) -> Tensor:
+def _order(pieces: Sequence[_Piece], size: int) -> Int64[Tensor, " kept"]:
     """Indices of a dimension of `size` channels: each piece in its new order, channels of no piece where they are."""
     order, end = [], 0
     for piece in sorted(pieces, key=lambda one: one.first):
@@ -132,7 +133,7 @@ def _check_fits(widest: nn.Module, teacher: nn.Module) -> None:
             )
 
 
-def _check_images(widest: nn.Module, teacher: nn.Module, example: Tensor) -> None:
+def _check_images(widest: nn.Module, teacher: nn.Module, example: Float[Tensor, "1 ..."]) -> None:
     """Check on noise that both networks draw the same images.
 
     Raises:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -15,11 +16,11 @@ class Term:
     value: Tensor
 
 
-def weighted_sum(terms: Mapping[str, Term]) -> Tensor:
+def weighted_sum(terms: Mapping[str, Term]) -> Float[Tensor, ""]:
     """Return the loss that the generator descends."""
     return torch.stack([term.weight * term.value for term in terms.values()]).sum()
 
 
-def reported(terms: Mapping[str, Term]) -> dict[str, Tensor]:
+def reported(terms: Mapping[str, Term]) -> dict[str, Float[Tensor, ""]]:
     """Return each term's detached value before its weight, for the loss curve."""
     return {name: term.value.detach() for name, term in terms.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -69,8 +70,8 @@ class TranslationObjective:
             self.perceptual.to(device)
         return self
 
-    def terms(self, batch: Batch, images: Tensor, features: Features) -> dict[str, Tensor]:
-        """Return the unweighted terms (scalars) for a student's images (N, C, H, W) and features."""
+    def terms(self, batch: Batch, images: Float[Tensor, "n c h w"], features: Features) -> dict[str, Float[Tensor, ""]]:
+        """Return the unweighted terms for a student's images and features."""
         config, terms = self._config, {}
         if config.lambda_recon > 0:
             terms["recon"] = self._distance(images, batch.truth)
@@ -85,7 +86,7 @@ class TranslationObjective:
             terms["perceptual"] = self.perceptual(images, batch.truth)
         return terms
 
-    def total(self, terms: dict[str, Tensor]) -> Tensor:
+    def total(self, terms: dict[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """Weigh the terms and add them up."""
         weighted: list[Tensor] = [getattr(self._config, f"lambda_{name}") * term for name, term in terms.items()]
         return sum(weighted[1:], weighted[0])

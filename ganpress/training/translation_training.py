@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.basics.device import moved
@@ -98,7 +99,7 @@ def train_translation(
 
 def calibration_sources(
     data: PairArray, random: torch.Generator, batch_size: int, device: torch.device
-) -> Iterator[Tensor]:
+) -> Iterator[Float[Tensor, "n c_s h_s w_s"]]:
     """Yield batches of `CALIBRATION_IMAGES` sources in all, as large as those of the training.
 
     At least two sources a batch: a first feature map of one pixel has no variance in a batch of one.

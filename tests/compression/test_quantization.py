@@ -184,6 +184,7 @@ def test_no_bits_at_all_are_refused():
 
 
 @pytest.mark.parametrize("shape", [(0, 100), (4, 99), (4, 100, 1)])
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_calibration_latents_of_another_shape_are_refused(trained_like, shape):
     with pytest.raises(ConfigError, match="calibration inputs"):
         quantize(trained_like("2", 16, 1), torch.zeros(shape), QuantizationConfig(8, 8))

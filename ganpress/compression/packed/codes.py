@@ -5,18 +5,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Int8
 from torch import Tensor
 
 from ganpress.errors import ConfigError
 
 
-def pack_codes(codes: Tensor, bits: int) -> bytes:
+def pack_codes(codes: Int8[Tensor, "o ..."], bits: int) -> bytes:
     """Write codes with `bits` bits each, most significant first, padded with zeros to whole bytes.
 
     Before them stands the smallest code of each output channel, one byte each, unless all codes are symmetric ones.
 
     Args:
-        codes: (O, …) int8, at most 2^bits - 1 from the smallest to the largest of an output channel.
+        codes: int8, at most 2^bits - 1 from the smallest to the largest of an output channel.
         bits: 2 to 8.
 
     Raises:
@@ -39,7 +40,7 @@ def pack_codes(codes: Tensor, bits: int) -> bytes:
     return offsets + np.packbits((steps.reshape(-1)[:, None] >> shifts) & 1).tobytes()
 
 
-def unpack_codes(content: bytes, bits: int, shape: Sequence[int], name: str = "codes") -> Tensor:
+def unpack_codes(content: bytes, bits: int, shape: Sequence[int], name: str = "codes") -> Int8[Tensor, "..."]:
     """Read what `pack_codes` wrote: int8, shaped.
 
     Raises:
@@ -59,6 +60,6 @@ def unpack_codes(content: bytes, bits: int, shape: Sequence[int], name: str = "c
     return torch.from_numpy(values.astype(np.int8)).reshape(tuple(shape))
 
 
-def is_symmetric(codes: Tensor, bits: int) -> bool:
+def is_symmetric(codes: Int8[Tensor, "o ..."], bits: int) -> bool:
     """Whether codes int8 lie within -(2^(bits-1) - 1) … 2^(bits-1) - 1."""
     return not codes.numel() or int(codes.to(torch.int16).abs().max()) <= 2 ** (bits - 1) - 1

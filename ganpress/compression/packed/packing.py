@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int8
 from torch import Tensor, nn
 
 from ganpress.basics.whole_files import write_whole
@@ -79,12 +80,12 @@ def _framed(tensors: list[bytes]) -> bytes:
     return min(frame_of(b"".join(tensors)), b"".join(map(frame_of, tensors)), key=len)
 
 
-def coded_bytes(codes: Tensor, bits: int) -> int:
-    """Bytes that codes (O, …) int8 take in a packed file."""
+def coded_bytes(codes: Int8[Tensor, "o ..."], bits: int) -> int:
+    """Bytes that codes take in a packed file."""
     return min(map(len, _both_codings(codes, bits)))
 
 
-def _both_codings(codes: Tensor, bits: int) -> tuple[bytes, bytes]:
+def _both_codings(codes: Int8[Tensor, "o ..."], bits: int) -> tuple[bytes, bytes]:
     codes = codes.detach().cpu().contiguous()
     return pack_codes(codes, bits), frame_of(codes.numpy().tobytes())
 

@@ -11,6 +11,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from ganpress.compression.preparation.sites import LAYERS, PASSING, owner_of, shift_of, trace
@@ -39,14 +40,14 @@ class Pair:
 
 
 @torch.no_grad()
-def equalize_layers(model: nn.Module, example: Tensor) -> nn.Module:
+def equalize_layers(model: nn.Module, example: Float[Tensor, "1 ..."]) -> nn.Module:
     """Return an equal generator whose weights reach alike on both sides of each channel between two layers.
 
     Layers in groups, and those whose output goes to more than one place, stay as they are.
 
     Args:
         model: a generator of one tensor; it is left as it is.
-        example: an input (1, …) that it can run.
+        example: an input that it can run.
 
     Raises:
         ConfigError: if the generator cannot be traced, or no two of its layers follow each other so.
@@ -64,7 +65,7 @@ def equalize_layers(model: nn.Module, example: Tensor) -> nn.Module:
     return rewritten
 
 
-def _find_pairs(model: nn.Module, example: Tensor) -> list[Pair]:
+def _find_pairs(model: nn.Module, example: Float[Tensor, "1 ..."]) -> list[Pair]:
     nodes = trace(model, example).nodes
     found = (_pair(model, node) for node in nodes if node.target in LAYERS)
     return [pair for pair in found if pair is not None]
@@ -136,12 +137,12 @@ def _equalize_(pair: Pair) -> None:
     _scale_(pair.second, factors, outputs=False)
 
 
-def _scale_(layer: nn.Module, factors: Tensor, outputs: bool) -> None:
+def _scale_(layer: nn.Module, factors: Float[Tensor, " channels"], outputs: bool) -> None:
     weight = _by_channel(layer, outputs)
     weight.mul_(factors.view(-1, *(1,) * (weight.dim() - 1)))
 
 
-def _by_channel(layer: nn.Module, outputs: bool) -> Tensor:
+def _by_channel(layer: nn.Module, outputs: bool) -> Float[Tensor, "channels ..."]:
     """A view of the layer's weights whose first dimension is that of its outputs, or inputs."""
     weight = layer.get_parameter("weight")
     outputs_first = not isinstance(layer, nn.ConvTranspose2d)
@@ -152,14 +153,14 @@ def _channels(layer: nn.Module) -> int:
     return len(_by_channel(layer, outputs=True))
 
 
-def _gain(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
+def _gain(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Float[Tensor, " channels"]:
     """What a normalisation multiplies each channel by."""
     assert norm.running_var is not None  # `_pair` found its running mean in the graph
     gain = (norm.running_var + norm.eps).rsqrt()
     return gain * norm.weight if norm.affine else gain
 
 
-def _divide_norm_(norm: nn.BatchNorm1d | nn.BatchNorm2d, factors: Tensor) -> None:
+def _divide_norm_(norm: nn.BatchNorm1d | nn.BatchNorm2d, factors: Float[Tensor, " channels"]) -> None:
     """Divide what a normalisation puts out: by its own weight and bias, or else by its statistics."""
     if norm.affine:
         norm.weight.div_(factors)

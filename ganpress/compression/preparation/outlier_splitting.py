@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ganpress.errors import ConfigError
@@ -28,7 +29,9 @@ class SplitWeight:
     """Input channel that each of J is, int64 (J,)."""
 
 
-def split_outliers(weight: Tensor, share: float, step: Tensor | float = 0.0, per_channel: bool = False) -> SplitWeight:
+def split_outliers(
+    weight: Float[Tensor, "o i ..."], share: float, step: Float[Tensor, " o"] | float = 0.0, per_channel: bool = False
+) -> SplitWeight:
     """Split the channel that most widens the steps of all codes, again and again.
 
     With one scale for all weights that is the channel of the largest weight, as published. Where each output channel
@@ -36,9 +39,9 @@ def split_outliers(weight: Tensor, share: float, step: Tensor | float = 0.0, per
     power of the rounding errors is in proportion.
 
     Args:
-        weight: (O, I, …) of a layer without groups.
+        weight: of a layer without groups.
         share: of input channels; ceil(share I) splits are made, and a channel may be split several times.
-        step: of the codes that the weight will be rounded to, (O,) or one for all; halves are moved apart by half a
+        step: of the codes that the weight will be rounded to, or one for all; halves are moved apart by half a
             step, so that the two round to codes whose sum is the nearest to the whole weight ("quantization-aware"
             splitting, equation 5 of the paper). 0 gives exact halves.
         per_channel: whether each output channel will have a scale of its own.
@@ -61,8 +64,8 @@ def split_outliers(weight: Tensor, share: float, step: Tensor | float = 0.0, per
     return SplitWeight(torch.stack(columns, 1), torch.tensor(channels))
 
 
-def _widest(weight: Tensor, per_channel: bool) -> int:
-    """The column of (O, J, …) to split next."""
+def _widest(weight: Float[Tensor, "o j ..."], per_channel: bool) -> int:
+    """The column to split next."""
     reach = weight.abs().flatten(2).amax(2) if weight.dim() > 2 else weight.abs()  # (O, J)
     if not per_channel or reach.shape[1] == 1:
         return int(reach.amax(0).argmax())

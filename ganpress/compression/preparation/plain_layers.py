@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.compression.preparation.sites import Site, find_sites
@@ -26,7 +27,7 @@ class Prepared:
 
 
 @torch.no_grad()
-def prepare(model: nn.Module, inputs: Tensor) -> Prepared:
+def prepare(model: nn.Module, inputs: Float[Tensor, "n ..."]) -> Prepared:
     """Find a generator's layers and rewrite them as plain convolutions.
 
     Raises:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from ganpress.compression.preparation.code_flows import readers_of
@@ -50,7 +51,7 @@ class Site:
         return tuple(name for name in (self.norm, self.shift) if name is not None)
 
 
-def find_sites(model: nn.Module, example: Tensor) -> tuple[Site, ...]:
+def find_sites(model: nn.Module, example: Float[Tensor, "n ..."]) -> tuple[Site, ...]:
     """List the layers of a generator that can be quantized, in the order in which they run.
 
     A layer without a form as a plain convolution is left out, as is a functional call that no module stands behind.
@@ -84,7 +85,7 @@ def _nothing_to_quantize(model: nn.Module) -> ConfigError:
     return ConfigError(f"{type(model).__name__} has no convolution or linear layer that can be quantized")
 
 
-def trace(model: nn.Module, example: Tensor) -> fx.Graph:
+def trace(model: nn.Module, example: Float[Tensor, "n ..."]) -> fx.Graph:
     """The functions of one forward pass in eval mode, see `ganpress.structure.function_graph`.
 
     Raises:

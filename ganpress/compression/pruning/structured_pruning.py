@@ -7,6 +7,7 @@ efficient ConvNets", section 3.1), summed over layers whose outputs are added; w
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
@@ -17,7 +18,9 @@ from models.elastic import Elastic, Spec, WidthSpace
 
 
 @torch.no_grad()
-def prune_channels(model: nn.Module, blueprint: Blueprint, width: float, inputs: Tensor) -> tuple[nn.Module, Blueprint]:
+def prune_channels(
+    model: nn.Module, blueprint: Blueprint, width: float, inputs: Float[Tensor, "n ..."]
+) -> tuple[nn.Module, Blueprint]:
     """Cut a generator to a share of its width numbers, the most important channels kept.
 
     Statistics of batch normalisations are measured anew on `inputs`: those of the wide network are not the narrow
@@ -27,7 +30,7 @@ def prune_channels(model: nn.Module, blueprint: Blueprint, width: float, inputs:
         model: a trained generator; it is left as it is.
         blueprint: what rebuilds it.
         width: share of each number of its spec, above 0 and at most 1; each keeps the nearest whole number, at least 1.
-        inputs: calibration inputs (N, …).
+        inputs: calibration inputs.
 
     Returns:
         The narrow generator in eval mode, and what rebuilds it.

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.compression.preparation.sites import Site
@@ -69,7 +70,7 @@ def _measured(
     histograms: dict[str, tuple[Histogram, Histogram]] = {}
     followers = {site.name: site for site in sites}
 
-    def look(name: str, source: Tensor, target: Tensor) -> None:
+    def look(name: str, source: Float[Tensor, "n i h w"], target: Float[Tensor, "n o h_out w_out"]) -> None:
         ranges = observed[name]
         target = told_apart(_channels(target) - ranges.centre[:, None], followers[name])
         found = (
@@ -94,8 +95,8 @@ def _balanced(ranges: LayerRanges) -> LayerRanges:
     return replace(ranges, source=ranges.source.balanced(), target=ranges.target.balanced())
 
 
-def _grouped(channels: Tensor, count: int) -> Tensor:
-    """Values (C, n) for `count` ranges: as they are, or all together."""
+def _grouped(channels: Float[Tensor, "c n"], count: int) -> Float[Tensor, "ranges values"]:
+    """Values for `count` ranges: as they are, or all together."""
     return channels if count == len(channels) else channels.reshape(1, -1)
 
 
@@ -106,7 +107,7 @@ def _observe(
     variances: dict[str, list[Tensor]] = {}
     pictures = {site.name: True for site in sites}
 
-    def look(name: str, source: Tensor, target: Tensor) -> None:
+    def look(name: str, source: Float[Tensor, "n i h w"], target: Float[Tensor, "n o h_out w_out"]) -> None:
         found = tuple(Ranges(x.amin((0, 2, 3)), x.amax((0, 2, 3))) for x in (source, target))
         for ranges in found:
             if not bool(torch.isfinite(ranges.low).all() and torch.isfinite(ranges.high).all()):
@@ -124,14 +125,19 @@ def _observe(
     return {name: _balanced(ranges) for name, ranges in observed.items()} if config.symmetric else observed
 
 
-def is_picture(x: Tensor) -> bool:
+def is_picture(x: Float[Tensor, "n c h w"]) -> bool:
     """Whether every value is one of the 256 of a picture in [-1, 1]; a one-hot map is one, too."""
     codes = (x + 1) * 127.5
     return bool((codes - codes.round()).abs().max() < PICTURE_TOLERANCE and codes.min() > -0.5 and codes.max() < 255.5)
 
 
 def _layer_ranges(
-    source: Ranges, target: Ranges, deviation: Tensor, site: Site, config: QuantizationConfig, picture: bool
+    source: Ranges,
+    target: Ranges,
+    deviation: Float[Tensor, " o"],
+    site: Site,
+    config: QuantizationConfig,
+    picture: bool,
 ) -> LayerRanges:
     zero = torch.zeros(1)
     if not (config.channel_inputs and config.weight_bits is not None):
@@ -147,14 +153,14 @@ def _layer_ranges(
     return LayerRanges(source, Ranges(torch.minimum(low, zero), torch.maximum(high, zero)), centre, deviation, picture)
 
 
-def told_apart(values: Tensor, site: Site) -> Tensor:
+def told_apart(values: Float[Tensor, "*shape"], site: Site) -> Float[Tensor, "*shape"]:
     """Clip values beyond which what follows the layer gives the same."""
     if site.follower == "relu":
         return values.clamp(min=0)
     return values.clamp(-SATURATION, SATURATION) if site.follower == "tanh" else values
 
 
-def _channels(x: Tensor) -> Tensor:
+def _channels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "c values"]:
     """(N, C, H, W) -> (C, N P) with at most twice PIXELS of an image's pixels."""
     step = math.ceil(x.shape[2] * x.shape[3] / PIXELS)
     return x.flatten(2)[:, :, :: step | 1].transpose(0, 1).flatten(1)
@@ -181,7 +187,7 @@ def _hooked(model: nn.Module, sites: tuple[Site, ...], look: Look) -> Iterator[N
             handle.remove()
 
 
-def _as_maps(layer: nn.Module, x: Tensor) -> Tensor:
+def _as_maps(layer: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Tensor, "maps c h w"]:
     """What a linear layer sees, (…, C), as maps of one pixel; maps of a convolution stay."""
     linear = isinstance(layer, nn.Linear) or (isinstance(layer, QuantizedConv) and layer.linear)
     return x.reshape(-1, x.shape[-1], 1, 1) if linear else x

@@ -15,6 +15,7 @@ import math
 from typing import get_args
 
 import torch
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from ganpress.compression.ranges.histograms import Histogram, Ranges, affine
@@ -94,8 +95,8 @@ def check_percentile(percentile: float) -> None:
         raise ConfigError(f"percentile is a share of values in percent, above 50 and at most 100, found {percentile}")
 
 
-def aciq_reach(histogram: Histogram, bits: int) -> Tensor:
-    """Distance of both bounds from the mean (C,): the Gaussian's or the Laplace distribution's, the likelier one.
+def aciq_reach(histogram: Histogram, bits: int) -> Float[Tensor, " c"]:
+    """Distance of both bounds from the mean: the Gaussian's or the Laplace distribution's, the likelier one.
 
     Under the best fit of each, the mean log-likelihood is -log(deviation) - (1 + log 2 pi) / 2 for the Gaussian and
     -log(mean absolute deviation) - (1 + log 2) for the Laplace distribution.
@@ -105,8 +106,8 @@ def aciq_reach(histogram: Histogram, bits: int) -> Tensor:
     return torch.where(gaussian_is_likelier, GAUSSIAN[bits - 2] * deviation, LAPLACE[bits - 2] * spread)
 
 
-def squared_errors(histogram: Histogram, bits: int, symmetric: bool = False) -> Tensor:
-    """Sum of squared clipping and rounding errors for each of `SHARES`: (candidates, C).
+def squared_errors(histogram: Histogram, bits: int, symmetric: bool = False) -> Float[Tensor, "candidates c"]:
+    """Sum of squared clipping and rounding errors for each of `SHARES`.
 
     Exact for values spread evenly within their bins: a bin's share is the difference of the integrated error at its
     edges.
@@ -120,8 +121,8 @@ def squared_errors(histogram: Histogram, bits: int, symmetric: bool = False) -> 
     return torch.stack(found)
 
 
-def divergences(histogram: Histogram, bits: int, symmetric: bool = False) -> Tensor:
-    """Kullback-Leibler divergence of the clipped, rounded histogram from the clipped one: (candidates, C).
+def divergences(histogram: Histogram, bits: int, symmetric: bool = False) -> Float[Tensor, "candidates c"]:
+    """Kullback-Leibler divergence of the clipped, rounded histogram from the clipped one, for each of `SHARES`.
 
     As published: values beyond the bounds count as the outermost bin in the reference and not at all in the rounded
     histogram, in which the bins of one code share their count equally, empty ones aside.
@@ -142,8 +143,10 @@ def divergences(histogram: Histogram, bits: int, symmetric: bool = False) -> Ten
     return torch.stack(found)
 
 
-def _steps(ranges: Ranges, bits: int, symmetric: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale, lowest and highest number of steps from zero that have a code; each (C,) float64."""
+def _steps(
+    ranges: Ranges, bits: int, symmetric: bool
+) -> tuple[Float64[Tensor, " c"], Float64[Tensor, " c"], Float64[Tensor, " c"]]:
+    """Scale, lowest and highest number of steps from zero that have a code."""
     if symmetric:
         highest = torch.full_like(ranges.high, 2 ** (bits - 1) - 1).double()
         scale = torch.where(ranges.high > 0, ranges.high.double() / highest, 1.0)
@@ -152,7 +155,9 @@ def _steps(ranges: Ranges, bits: int, symmetric: bool) -> tuple[Tensor, Tensor, 
     return scale.double(), -zero_point.double(), 2**bits - 1 - zero_point.double()
 
 
-def _integrated_error(steps: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+def _integrated_error(
+    steps: Float[Tensor, "c edges"], lowest: Float[Tensor, "c 1"], highest: Float[Tensor, "c 1"]
+) -> Float[Tensor, "c edges"]:
     """Integral from 0 of the squared error of rounding to whole numbers from `lowest` to `highest`.
 
     From 0 to u it is r / 12 + (u - r)^3 / 3 with r = round(u); beyond the last number r stays.
@@ -161,8 +166,8 @@ def _integrated_error(steps: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
     return nearest / 12 + (steps - nearest) ** 3 / 3
 
 
-def _clipped_counts(counts: Tensor, inside: Tensor) -> Tensor:
-    """Counts (C, B) with those outside added to the outermost bins inside."""
+def _clipped_counts(counts: Float[Tensor, "c b"], inside: Bool[Tensor, "c b"]) -> Float[Tensor, "c b"]:
+    """Counts with those outside added to the outermost bins inside."""
     bins = torch.arange(counts.shape[1])
     first = torch.where(inside, bins, len(bins)).amin(1, keepdim=True).clamp(max=len(bins) - 1)
     last = torch.where(inside, bins, -1).amax(1, keepdim=True).clamp(min=0)
@@ -170,13 +175,13 @@ def _clipped_counts(counts: Tensor, inside: Tensor) -> Tensor:
     return (counts * inside).scatter_add(1, first, below).scatter_add(1, last, above)
 
 
-def _divergence(reference: Tensor, other: Tensor) -> Tensor:
+def _divergence(reference: Float[Tensor, "c b"], other: Float[Tensor, "c b"]) -> Float[Tensor, " c"]:
     p = reference / reference.sum(1, keepdim=True).clamp(min=1)
     q = other / other.sum(1, keepdim=True).clamp(min=1)
     return torch.where(p > 0, p * (p / q.clamp(min=LEAST)).log(), 0.0).sum(1)
 
 
-def _around_mean(histogram: Histogram, reach: Tensor, symmetric: bool) -> Ranges:
+def _around_mean(histogram: Histogram, reach: Float[Tensor, " c"], symmetric: bool) -> Ranges:
     mean = torch.zeros_like(reach) if symmetric else histogram.mean
     return _inside(histogram, mean - reach, mean + reach)
 
@@ -190,7 +195,7 @@ def _quantiles(histogram: Histogram, share: float, symmetric: bool) -> Ranges:
     return _inside(histogram, -reach, reach)
 
 
-def _inside(histogram: Histogram, low: Tensor, high: Tensor) -> Ranges:
+def _inside(histogram: Histogram, low: Float[Tensor, " c"], high: Float[Tensor, " c"]) -> Ranges:
     seen, zero = histogram.ranges, torch.zeros(())
     return Ranges(
         torch.minimum(torch.maximum(low.float(), seen.low), zero),

@@ -9,6 +9,7 @@ Shapes: C channels, n values of each, B bins.
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float, Float32, Float64, Real
 from torch import Tensor
 
 BINS = 2048
@@ -26,7 +27,7 @@ class Ranges:
         """The ranges that cover both."""
         return Ranges(torch.minimum(self.low, other.low), torch.maximum(self.high, other.high))
 
-    def scaled(self, share: Tensor | float) -> "Ranges":
+    def scaled(self, share: Float[Tensor, " c"] | float) -> "Ranges":
         """Ranges of this share of the width, zero held."""
         return Ranges(self.low * share, self.high * share)
 
@@ -36,14 +37,14 @@ class Ranges:
         return Ranges(-reach, reach)
 
 
-def ranges_of(values: Tensor) -> Ranges:
-    """Smallest and largest value of each channel of (C, n), zero held."""
+def ranges_of(values: Float[Tensor, "c n"]) -> Ranges:
+    """Smallest and largest value of each channel, zero held."""
     low, high = values.aminmax(dim=1)
     return Ranges(low.clamp(max=0), high.clamp(min=0))
 
 
-def affine(ranges: Ranges, bits: int) -> tuple[Tensor, Tensor]:
-    """Scales and zero points (C,) of the codes 0 … 2^bits - 1 that cover ranges; zero is exact. Both float32."""
+def affine(ranges: Ranges, bits: int) -> tuple[Float32[Tensor, " c"], Float32[Tensor, " c"]]:
+    """Scales and zero points of the codes 0 … 2^bits - 1 that cover ranges; zero is exact."""
     highest_code = 2**bits - 1
     width = ranges.high - ranges.low
     scale = torch.where(width > 0, width / highest_code, 1.0)
@@ -61,8 +62,8 @@ class Histogram:
     """float64 (C,)."""
 
     @classmethod
-    def of(cls, values: Tensor, ranges: Ranges | None = None) -> "Histogram":
-        """Count values (C, n); those beyond `ranges` (default: none are) fall into the outermost bins."""
+    def of(cls, values: Real[Tensor, "c n"], ranges: Ranges | None = None) -> "Histogram":
+        """Count values; those beyond `ranges` (default: none are) fall into the outermost bins."""
         values = values.detach().float()
         ranges = ranges or ranges_of(values)
         channels, width = values.shape[0], ranges.high - ranges.low
@@ -78,36 +79,36 @@ class Histogram:
         return replace(self, counts=self.counts + other.counts, zeros=self.zeros + other.zeros)
 
     @property
-    def edges(self) -> Tensor:
+    def edges(self) -> Float64[Tensor, "c edges"]:
         """Bounds of the bins, float64 (C, B + 1)."""
         low, high = self.ranges.low.double(), self.ranges.high.double()
         width = torch.where(high > low, high - low, 1.0)
         return low[:, None] + width[:, None] * torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
 
     @property
-    def centres(self) -> Tensor:
-        """Middles of the bins, float64 (C, B)."""
+    def centres(self) -> Float64[Tensor, "c b"]:
+        """Middles of the bins."""
         edges = self.edges
         return (edges[:, 1:] + edges[:, :-1]) / 2
 
     @property
-    def total(self) -> Tensor:
-        """Values counted, (C,)."""
+    def total(self) -> Float64[Tensor, " c"]:
+        """Values counted."""
         return self.counts.sum(1) + self.zeros
 
     @property
-    def mean(self) -> Tensor:
-        """(C,)."""
+    def mean(self) -> Float64[Tensor, " c"]:
+        """Of the values of each channel."""
         return (self.counts * self.centres).sum(1) / self.total
 
-    def moment(self, order: int) -> Tensor:
-        """Mean of |x - mean|^order, (C,)."""
+    def moment(self, order: int) -> Float64[Tensor, " c"]:
+        """Mean of |x - mean|^order."""
         mean = self.mean
         away = (self.counts * (self.centres - mean[:, None]).abs() ** order).sum(1)
         return (away + self.zeros * mean.abs() ** order) / self.total
 
-    def quantile(self, share: float) -> Tensor:
-        """The value that this share of a channel's values, zeros aside, does not exceed; (C,)."""
+    def quantile(self, share: float) -> Float64[Tensor, " c"]:
+        """The value that this share of a channel's values, zeros aside, does not exceed."""
         reached = self.counts.cumsum(1)
         wanted = share * reached[:, -1:]
         place = torch.searchsorted(reached, wanted).clamp(max=BINS - 1)

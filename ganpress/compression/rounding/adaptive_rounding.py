@@ -11,6 +11,7 @@ Shapes: G groups, O outputs of a group, K weights of an output.
 """
 
 import torch
+from jaxtyping import Float, Float64, Int8
 from torch import Tensor
 
 from ganpress.compression.rounding.weight_codes import CodeBook
@@ -28,13 +29,15 @@ PENALTY = 0.01
 """Weight of the penalty beside the error, both as a share of what rounding to the nearest costs."""
 
 
-def round_adaptive(weight: Tensor, book: CodeBook, moments: Tensor) -> Tensor:
+def round_adaptive(
+    weight: Float[Tensor, "go i kh kw"], book: CodeBook, moments: Float64[Tensor, "g k k"]
+) -> Int8[Tensor, "go i kh kw"]:
     """Round weights to the codes below or above them, least error of the layer's output.
 
     Args:
-        weight: (G O, I, kh, kw).
+        weight: of the layer, before rounding.
         book: the codes of each output.
-        moments: H of each group, (G, K, K) with K = I kh kw; see `compensation.patch_moments`.
+        moments: H of each group, with K = I kh kw; see `compensation.patch_moments`.
 
     Returns:
         Codes int8, shaped as `weight`; those of rounding to the nearest where the descent found nothing better.
@@ -51,12 +54,14 @@ def round_adaptive(weight: Tensor, book: CodeBook, moments: Tensor) -> Tensor:
     return torch.where(better[:, :, None], found, nearest).reshape(weight.shape).to(torch.int8)
 
 
-def _error(difference: Tensor, kernel: Tensor) -> Tensor:
-    """e^T H e of each output, (G, O)."""
+def _error(difference: Float[Tensor, "g o k"], kernel: Float[Tensor, "g k k"]) -> Float[Tensor, "g o"]:
+    """e^T H e of each output."""
     return ((difference @ kernel) * difference).sum(2)
 
 
-def _turn_singly(up: Tensor, fraction: Tensor, kernel: Tensor) -> Tensor:
+def _turn_singly(
+    up: Float[Tensor, "g o k"], fraction: Float[Tensor, "g o k"], kernel: Float[Tensor, "g k k"]
+) -> Float[Tensor, "g o k"]:
     """Turn the weight of each output that lowers its error most, until none does, or each could have been turned."""
     up, diagonal = up.clone(), kernel.diagonal(dim1=1, dim2=2)[:, None]
     pull = (up - fraction) @ kernel  # (G, O, K)
@@ -74,8 +79,10 @@ def _turn_singly(up: Tensor, fraction: Tensor, kernel: Tensor) -> Tensor:
 
 
 @torch.enable_grad()
-def _descend(fraction: Tensor, kernel: Tensor, cost: Tensor) -> Tensor:
-    """Find which weights go up: 0 or 1, shaped as the fractions (G, O, K) that lie above the codes below."""
+def _descend(
+    fraction: Float[Tensor, "g o k"], kernel: Float[Tensor, "g k k"], cost: Float[Tensor, "g o"]
+) -> Float[Tensor, "g o k"]:
+    """Find which weights go up: 0 or 1, shaped as the fractions that lie above the codes below."""
     low, high = STRETCH
     start = torch.logit(((fraction - low) / (high - low)).clamp(1e-4, 1 - 1e-4))
     logits = start.detach().clone().requires_grad_(True)

@@ -10,6 +10,7 @@ Shapes: G groups, O outputs of a group, K weights of an output, I input channels
 """
 
 import torch
+from jaxtyping import Float, Float64, Int8
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,8 +23,8 @@ PATCHES = 4096
 """Patches of an image that H is taken from."""
 
 
-def patch_moments(x: Tensor, geometry: Geometry, centred: bool) -> Tensor:
-    """Sum of p p^T over the patches p of inputs (N, G I, H, W) that each output sees: (G, K, K) float64.
+def patch_moments(x: Float[Tensor, "n gi h w"], geometry: Geometry, centred: bool) -> Float64[Tensor, "g k k"]:
+    """Sum of p p^T over the patches p of inputs that each output of a group sees.
 
     Args:
         x: the layer's input, or its codes.
@@ -41,13 +42,15 @@ def patch_moments(x: Tensor, geometry: Geometry, centred: bool) -> Tensor:
     return moments
 
 
-def round_compensated(weight: Tensor, book: CodeBook, moments: Tensor) -> Tensor:
+def round_compensated(
+    weight: Float[Tensor, "go i kh kw"], book: CodeBook, moments: Float64[Tensor, "g k k"]
+) -> Int8[Tensor, "go i kh kw"]:
     """Round weights to codes, least error of the layer's output first.
 
     Args:
-        weight: (G O, I, kh, kw).
+        weight: of the layer, before rounding.
         book: the codes of each output.
-        moments: H of each group, (G, K, K) with K = I kh kw; see `patch_moments`.
+        moments: H of each group, with K = I kh kw; see `patch_moments`.
 
     Returns:
         Codes int8, shaped as `weight`.
@@ -65,8 +68,8 @@ def round_compensated(weight: Tensor, book: CodeBook, moments: Tensor) -> Tensor
     return codes[:, :, order.argsort()].reshape(weight.shape).to(torch.int8)
 
 
-def _inverse_factor(moments: Tensor) -> Tensor:
-    """Upper Cholesky factor of the damped inverse, (G, K, K)."""
+def _inverse_factor(moments: Float64[Tensor, "g k k"]) -> Float64[Tensor, "g k k"]:
+    """Upper Cholesky factor of the damped inverse."""
     mean = moments.diagonal(dim1=1, dim2=2).mean(1)
     damping = torch.where(mean > 0, DAMPING * mean, 1.0)  # a group without any input rounds to the nearest
     damped = moments + damping[:, None, None] * torch.eye(moments.shape[1], dtype=moments.dtype)

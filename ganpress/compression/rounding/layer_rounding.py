@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Float64, Real
 from torch import Tensor
 
 from ganpress.compression.preparation.outlier_splitting import split_outliers
@@ -60,7 +61,7 @@ def _has_outliers(site: Site, ranges: LayerRanges, max_crest: float) -> bool:
 
 def _empty(
     prepared: Prepared, site: Site, bits: int | None, config: QuantizationConfig, ranges: LayerRanges | None
-) -> tuple[QuantizedConv, Tensor]:
+) -> tuple[QuantizedConv, Float[Tensor, "rro j_group kh kw"]]:
     """A layer with its ranges and its bias, and the weights that are to be rounded to its codes."""
     original, plain = prepared.model.get_submodule(site.name), prepared.plain.quantized_layer(site.name)
     layer = empty_layer(original, bits, config.activation_bits, config.channel_inputs, pixel=site.pixel)
@@ -122,16 +123,18 @@ def _set_input_(source: InputQuantizer, ranges: LayerRanges, pads_zeros: bool) -
     source.kernel_zero.fill_(2 ** (source.bits - 1) if signed else 0)
 
 
-def _moments(prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, QuantizedConv]) -> dict[str, Tensor]:
+def _moments(
+    prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, QuantizedConv]
+) -> dict[str, Float64[Tensor, "2 g k k"]]:
     """Second moments of what each layer's rounded weights will be multiplied with, on the calibration inputs.
 
     Returns:
-        (2, G, K, K) for each layer: of every other input and of the rest, so that one can be tested on the other.
+        for each layer: of every other input and of the rest, so that one can be tested on the other.
     """
     found: dict[str, Tensor] = {}
     centred = {site.name: site.follower == "instance_norm" for site in sites}
 
-    def look(name: str, source: Tensor, _: Tensor) -> None:
+    def look(name: str, source: Float[Tensor, "n i h w"], _: Float[Tensor, "n o h_out w_out"]) -> None:
         layer = layers[name]
         if isinstance(layer.source, InputQuantizer):  # the kernel sees codes
             source = layer.source.encode(source) - layer.source.kernel_zero
@@ -147,11 +150,16 @@ def _moments(prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, Quan
     return found
 
 
-def _book(weight: Tensor, bits: int, config: QuantizationConfig) -> CodeBook:
+def _book(weight: Float[Tensor, "rro ..."], bits: int, config: QuantizationConfig) -> CodeBook:
     return code_book(weight, bits, config.clipping, config.per_channel, config.percentile, config.asymmetric_weights)
 
 
-def _set_weights_(layer: QuantizedConv, weight: Tensor, config: QuantizationConfig, moments: Tensor | None) -> None:
+def _set_weights_(
+    layer: QuantizedConv,
+    weight: Float[Tensor, "rro j_group kh kw"],
+    config: QuantizationConfig,
+    moments: Float64[Tensor, "2 g k k"] | None,
+) -> None:
     """Fill an empty layer with codes, or with floats where it has none."""
     if layer.weight_bits is None or layer.weight_scale is None:
         layer.weight.copy_(weight)
@@ -167,8 +175,11 @@ def _set_weights_(layer: QuantizedConv, weight: Tensor, config: QuantizationConf
 
 
 def _round_tested(
-    weight: Tensor, book: CodeBook, halves: Tensor, rounding: Callable[[Tensor, CodeBook, Tensor], Tensor]
-) -> Tensor:
+    weight: Float[Tensor, "rro j_group kh kw"],
+    book: CodeBook,
+    halves: Float64[Tensor, "2 g k k"],
+    rounding: Callable[[Tensor, CodeBook, Tensor], Tensor],
+) -> Real[Tensor, "rro j_group kh kw"]:
     """Round by moments, unless that only fits the inputs it was chosen on.
 
     A layer of K weights an output has K^2 moments; of fewer calibration patches than K they are no estimate. So the
@@ -182,7 +193,12 @@ def _round_tested(
     return rounding(weight, book, halves.sum(0))
 
 
-def _output_error(codes: Tensor, weight: Tensor, book: CodeBook, moments: Tensor) -> float:
+def _output_error(
+    codes: Real[Tensor, "rro j_group kh kw"],
+    weight: Float[Tensor, "rro j_group kh kw"],
+    book: CodeBook,
+    moments: Float64[Tensor, "g k k"],
+) -> float:
     error = (codes.flatten(1) * book.scale[:, None] - weight.flatten(1)).double()
     error = error.reshape(len(moments), -1, moments.shape[1])  # (G, O, K)
     return float(((error @ moments) * error).sum())
@@ -199,7 +215,7 @@ def _correct_biases_(prepared: Prepared, sites: tuple[Site, ...], layers: dict[s
     totals: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
-    def look(name: str, source: Tensor, wanted: Tensor) -> None:
+    def look(name: str, source: Float[Tensor, "n i h w"], wanted: Float[Tensor, "n o h_out w_out"]) -> None:
         found = layers[name].run_maps(source)
         if layers[name].target is not None:
             found, wanted = (told_apart(one, corrected[name]) for one in (found, wanted))

@@ -11,6 +11,7 @@ Shapes: O outputs, I inputs, r sub-pixel factor, as in `models.quantized_layers`
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.quantized import ActivationQuantizer
@@ -25,7 +26,7 @@ class _Round(torch.autograd.Function):
     """Half to even; the gradient passes as if nothing was rounded. An exact result, unlike `x + (round(x) - x)`."""
 
     @staticmethod
-    def forward(_ctx: Any, x: Tensor) -> Tensor:
+    def forward(_ctx: Any, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return torch.round(x)
 
     @staticmethod
@@ -33,7 +34,7 @@ class _Round(torch.autograd.Function):
         return gradients[0]
 
 
-def _round(x: Tensor) -> Tensor:
+def _round(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     rounded: Tensor = _Round.apply(x)
     return rounded
 
@@ -46,8 +47,8 @@ class Step(nn.Module):
         shared = of.scale.dim() > 0 and bool((of.scale == of.scale[0]).all())
         self.logarithm = nn.Parameter((of.scale[:1] if shared else of.scale).detach().log())
 
-    def forward(self) -> Tensor:
-        """The step, () or (1,), or (O,) for each channel."""
+    def forward(self) -> Float[Tensor, "..."]:
+        """The step: one, or one for each channel."""
         return self.logarithm.exp()
 
 
@@ -60,7 +61,9 @@ class TrainedConv(nn.Module):
         steps: of the layer's input and output; empty where activations are floats.
     """
 
-    def __init__(self, layer: QuantizedConv, weight: Tensor, steps: tuple[Step, Step] | None) -> None:
+    def __init__(
+        self, layer: QuantizedConv, weight: Float[Tensor, "rro i_group kh kw"], steps: tuple[Step, Step] | None
+    ) -> None:
         super().__init__()
         assert layer.weight_scale is not None
         assert layer.weight_bits is not None
@@ -73,19 +76,19 @@ class TrainedConv(nn.Module):
         self.source: Step | None = steps[0] if steps else None
         self.target: Step | None = steps[1] if steps else None
 
-    def codes(self) -> Tensor:
+    def codes(self) -> Float[Tensor, "rro i_group kh kw"]:
         """The weights as codes, whole numbers."""
         steps = self.weight * self.get_buffer("spread") / self.weight_step.exp()[:, None, None, None]
         return _round(steps.clamp(-self.highest, self.highest))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """As `QuantizedConv.forward`."""
         if not self.layer.linear:
             return self._run(self.layer.geometry.extend(x))
         maps = x.reshape(-1, x.shape[-1], 1, 1)
         return self._run(maps).reshape(*x.shape[:-1], self.weight.shape[0])
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _run(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h_out w_out"]:
         layer, source, target = self.layer, self.layer.source, self.layer.target
         weight_scale, geometry = self.weight_step.exp(), self.layer.geometry
         if self.source is None or self.target is None or target is None:

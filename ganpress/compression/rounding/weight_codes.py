@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from ganpress.compression.ranges.clipping import BITS, CLIPPINGS, PERCENTILE, check_bits, check_percentile, clip
@@ -102,18 +103,18 @@ class CodeBook:
     lowest: Tensor
     highest: Tensor
 
-    def round(self, weight: Tensor) -> Tensor:
-        """The nearest codes of weights (O, …), as whole numbers in the weights' own type."""
+    def round(self, weight: Float[Tensor, " o *rest"]) -> Float[Tensor, " o *rest"]:
+        """The nearest codes of weights, as whole numbers in the weights' own type."""
         return self.clamp(torch.round(weight / _beside(self.scale, weight)))
 
-    def clamp(self, codes: Tensor) -> Tensor:
-        """The nearest codes of the book, for codes (O, …)."""
+    def clamp(self, codes: Real[Tensor, " o *rest"]) -> Real[Tensor, " o *rest"]:
+        """The nearest codes of the book, for codes of weights."""
         low, high = (_beside(bound, codes).to(codes.dtype) for bound in (self.lowest, self.highest))
         return torch.minimum(torch.maximum(codes, low), high)
 
 
 def code_book(
-    weight: Tensor,
+    weight: Float[Tensor, "o ..."],
     bits: int,
     clipping: Clipping = "none",
     per_channel: bool = True,
@@ -128,7 +129,7 @@ def code_book(
     bits it is at most as wide as twice its wider side, and gains next to nothing.
 
     Args:
-        weight: (O, …) float.
+        weight: of a layer, its outputs first.
         bits: 2 to 8. A symmetric book is -(2^(bits-1) - 1) … 2^(bits-1) - 1, so that zero is exact and signs balance.
         clipping: which weight has the largest code; `none`: the one of largest magnitude.
         per_channel: whether each output channel has its own codes; else all have the same.
@@ -151,6 +152,6 @@ def code_book(
     return CodeBook(*(bound.expand(len(weight)).contiguous() for bound in (scale, lowest, highest)))
 
 
-def _beside(values: Tensor, weight: Tensor) -> Tensor:
-    """Values (O,) in as many dimensions as weights (O, …) have."""
+def _beside(values: Float[Tensor, " o"], weight: Real[Tensor, "o ..."]) -> Float[Tensor, "o ..."]:
+    """Values, one an output, in as many dimensions as weights have."""
     return values.view(-1, *(1,) * (weight.dim() - 1))

@@ -1,6 +1,7 @@
 """How much of a quantized generator's work is left to floats."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.quantized_layers import QuantizedConv
@@ -10,14 +11,14 @@ KINDS = (QuantizedConv, *QUANTIZABLE)
 
 
 @torch.no_grad()
-def float_macs_share(generator: QuantizedNetwork, example: Tensor) -> float:
+def float_macs_share(generator: QuantizedNetwork, example: Float[Tensor, "1 ..."]) -> float:
     """Share of the multiplications that layers in floats do, of all layers of a quantizable kind.
 
     A transposed convolution counts as the plain one that it is rewritten to.
 
     Args:
         generator: quantized, in eval mode.
-        example: an input of one sample, (1, …).
+        example: an input of one sample.
     """
     counts = {True: 0, False: 0}
 

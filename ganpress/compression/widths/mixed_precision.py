@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.compression.packed.packing import coded_bytes, packed
@@ -86,7 +87,7 @@ def widths_of_mean(prepared: Prepared, config: QuantizationConfig) -> dict[str, 
 def quantize_within(
     model: nn.Module,
     base: Blueprint,
-    inputs: Tensor,
+    inputs: Float[Tensor, "n ..."],
     config: QuantizationConfig,
     max_bytes: int,
     seed: int | None = None,
@@ -96,7 +97,7 @@ def quantize_within(
     Args:
         model: a trained generator; it is left as it is.
         base: what rebuilds it; it is part of the file.
-        inputs: calibration inputs (N, …).
+        inputs: calibration inputs.
         config: how codes are chosen; `weight_bits` is the widest.
         max_bytes: of the packed file (`ganpress.compression.packed.packing`).
         seed: the seed that drew the calibration inputs, kept in the record.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -42,14 +43,14 @@ class LayerSensitivity:
 
 
 def scan_layers(
-    plain: QuantizedNetwork, rounded: Mapping[str, QuantizedConv], inputs: Tensor
+    plain: QuantizedNetwork, rounded: Mapping[str, QuantizedConv], inputs: Float[Tensor, "n ..."]
 ) -> tuple[LayerSensitivity, ...]:
     """Measure every layer alone.
 
     Args:
         plain: the generator with layers of floats; it is left as it is.
         rounded: each layer's rounded form by name.
-        inputs: (N, …).
+        inputs: what both run on.
     """
     macs = _count_macs(plain, inputs[:1])
     images = plain(inputs)
@@ -63,7 +64,7 @@ def choose_float_layers(
     plain: QuantizedNetwork,
     rounded: Mapping[str, QuantizedConv],
     sensitivities: Sequence[LayerSensitivity],
-    inputs: Tensor,
+    inputs: Float[Tensor, "n ..."],
     min_snr_db: float,
 ) -> tuple[str, ...]:
     """Find the layers that must stay in floats for images within `min_snr_db` of the float generator's.
@@ -129,7 +130,12 @@ def choose_bits(
     return {name: chosen[name] for name in noise}
 
 
-def _with(plain: QuantizedNetwork, layers: Mapping[str, QuantizedConv], inputs: Tensor, images: Tensor) -> Fidelity:
+def _with(
+    plain: QuantizedNetwork,
+    layers: Mapping[str, QuantizedConv],
+    inputs: Float[Tensor, "n ..."],
+    images: Float[Tensor, "n c h w"],
+) -> Fidelity:
     """Images of the generator with some layers exchanged against its own."""
     own = {name: plain.quantized_layer(name) for name in layers}
     try:
@@ -145,7 +151,7 @@ def _noise(found: Fidelity) -> float:
     return 0.0 if found.snr_db is None else float(10 ** (-found.snr_db / 10))
 
 
-def _count_macs(plain: QuantizedNetwork, example: Tensor) -> dict[str, int]:
+def _count_macs(plain: QuantizedNetwork, example: Float[Tensor, "n ..."]) -> dict[str, int]:
     """Multiplications of each layer, as the plain convolution that it is, for one input."""
     counts = dict.fromkeys(plain.layers, 0)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from jaxtyping import Float
 
 from ganpress.errors import DataError
 from ganpress.metrics.feature_inputs import Float64, Floats, Matrix, as_matrix, same_columns
@@ -120,7 +121,7 @@ def frechet_distance_of_features(first: Matrix, second: Matrix) -> float:
     return _assemble(one, other, float(overlap))
 
 
-def _triangular(features: Floats, mean: Float64) -> Float64:
+def _triangular(features: Float[Floats, "n f"], mean: Float[Float64, " f"]) -> Float[Float64, "rows f"]:
     """Return R (at most F, F) with R^T R = X^T X / (N - 1); the scatter matrix itself is never formed."""
     scaled: Float64 = (features - mean) / np.sqrt(len(features) - 1)
     triangle: Float64 = scaled if len(scaled) <= scaled.shape[1] else np.asarray(np.linalg.qr(scaled, mode="r"))

@@ -6,7 +6,7 @@ costs about as much as the distance itself, where fifty resamples would cost fif
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
 from ganpress.metrics.distributions.first_order import DistanceTerms
 from ganpress.metrics.distributions.frechet import CHUNK, FeatureStatistics, features_to_statistics
@@ -32,8 +32,10 @@ def frechet_terms(reference: Matrix, generated: Matrix) -> DistanceTerms | None:
     return DistanceTerms(_terms(real, one, -shift, there), _terms(fake, other, shift, back), (len(real), len(fake)))
 
 
-def _transports(first: FeatureStatistics, second: FeatureStatistics) -> tuple[Float64, Float64]:
-    """Matrices (F, F) of the optimal linear maps from the first Gaussian to the second, and back."""
+def _transports(
+    first: FeatureStatistics, second: FeatureStatistics
+) -> tuple[Float[Float64, "f f"], Float[Float64, "f f"]]:
+    """Matrices of the optimal linear maps from the first Gaussian to the second, and back."""
     values, vectors = np.linalg.eigh(first.covariance)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     inverse = (vectors * _inverse_roots(values)) @ vectors.T
@@ -44,16 +46,21 @@ def _transports(first: FeatureStatistics, second: FeatureStatistics) -> tuple[Fl
     return there, back
 
 
-def _inverse_roots(values: Float64) -> Float64:
+def _inverse_roots(values: Float[Float64, " f"]) -> Float[Float64, " f"]:
     smallest = max(SINGULAR * float(values.max()), np.finfo(np.float64).tiny)
     roots: Float64 = np.where(values > smallest, values.clip(min=smallest) ** -0.5, 0.0)
     return roots
 
 
-def _terms(features: Floats, own: FeatureStatistics, shift: Float64, transport: Float64) -> Float64:
-    """Terms (N,) 2 shift . x + x' (I - T) x of centred features x, themselves centred."""
+def _terms(
+    features: Float[Floats, "n f"],
+    own: FeatureStatistics,
+    shift: Float[Float64, " f"],
+    transport: Float[Float64, "f f"],
+) -> Float[Float64, " n"]:
+    """Terms 2 shift . x + x' (I - T) x of centred features x, themselves centred."""
 
-    def of(rows: Floats) -> NDArray[np.float64]:
+    def of(rows: Float[Floats, "n f"]) -> Float[Float64, " n"]:
         centred = rows - own.mean
         quadratic: Float64 = (centred * (centred - centred @ transport)).sum(axis=1)
         return 2 * centred @ shift + quadratic

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
@@ -44,7 +45,7 @@ def inception_score(probabilities: Matrix, splits: int, seed: int) -> InceptionS
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
 
 
-def _score(table: Floats, rows: NDArray[np.int64]) -> float:
+def _score(table: Float[Floats, "n k"], rows: Int64[NDArray[np.int64], " rows"]) -> float:
     """Score some rows of the table, at most `NUMBERS` of its numbers at a time."""
     parts = [(part, len(part)) for part in np.array_split(rows, -(-rows.size * table.shape[1] // NUMBERS))]
     marginal = _weighted_mean([(_taken(table, part).mean(axis=0), count) for part, count in parts])
@@ -54,11 +55,11 @@ def _score(table: Floats, rows: NDArray[np.int64]) -> float:
     return float(np.exp(_weighted_mean(divergences)))
 
 
-def _taken(table: Floats, rows: NDArray[np.int64]) -> Float64:
+def _taken(table: Float[Floats, "n k"], rows: Int64[NDArray[np.int64], " rows"]) -> Float[Float64, "rows k"]:
     return table[rows].astype(np.float64, copy=False)
 
 
-def _divergence(rows: Float64, reached: Float64) -> Float64:
+def _divergence(rows: Float[Float64, "n k"], reached: Float[Float64, " k"]) -> Float[Float64, " n"]:
     divergence: Float64 = (xlogy(rows, rows) - xlogy(rows, reached)).sum(axis=1)
     return divergence
 
@@ -70,7 +71,7 @@ def _weighted_mean(parts: list[tuple[Any, int]]) -> Any:
     return sum(mean * count for mean, count in parts) / sum(count for _, count in parts)
 
 
-def _as_probabilities(probabilities: Matrix, splits: int) -> Floats:
+def _as_probabilities(probabilities: Matrix, splits: int) -> Float[Floats, "n k"]:
     table = as_matrix(probabilities, "the class probabilities")
     if len(table) < splits:
         raise DataError(f"{len(table)} images cannot fill {splits} splits; use fewer splits or more images")

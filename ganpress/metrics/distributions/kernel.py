@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from ganpress.basics.seeding import numpy_generator
 from ganpress.errors import DataError
@@ -63,7 +64,7 @@ def _distances(reference: Matrix, generated: Matrix, subsets: int, subset_size: 
     return values
 
 
-def reference_scale(real: Floats) -> float:
+def reference_scale(real: Float[Floats, "n f"]) -> float:
     """Return the number by which features are divided: the reference's mean squared norm becomes F."""
     scale = float(np.sqrt(np.einsum("nf,nf->", real, real, dtype=np.float64) / real.size))
     if scale == 0:
@@ -71,7 +72,7 @@ def reference_scale(real: Floats) -> float:
     return scale
 
 
-def _squared_discrepancy(x: Float64, y: Float64) -> float:
+def _squared_discrepancy(x: Float[Float64, "n f"], y: Float[Float64, "m f"]) -> float:
     """Unbiased MMD^2 of two sets of n rows (Gretton et al. 2012, eq. 3)."""
     n = len(x)
     within_x, within_y, between = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
@@ -79,7 +80,7 @@ def _squared_discrepancy(x: Float64, y: Float64) -> float:
     return float(pairs / (n * (n - 1)) - 2 * between.mean())
 
 
-def polynomial_kernel(x: Float64, y: Float64) -> Float64:
-    """Return (n, m): (x . y / F + 1)^3 of rows (n, F) and (m, F)."""
+def polynomial_kernel(x: Float[Float64, "n f"], y: Float[Float64, "m f"]) -> Float[Float64, "n m"]:
+    """Return (x . y / F + 1)^3 of each row of x with each of y."""
     values: Float64 = (x @ y.T / x.shape[1] + 1.0) ** 3
     return values

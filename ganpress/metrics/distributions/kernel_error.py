@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from jaxtyping import Float
 
 from ganpress.basics.seeding import numpy_generator
 from ganpress.metrics.distributions.first_order import DistanceTerms
@@ -73,7 +74,7 @@ def kernel_terms(reference: Matrix, generated: Matrix, subsets: int, subset_size
     )
 
 
-def _others(kernel: Float64) -> Float64:
-    """Means (n,) over the other samples."""
+def _others(kernel: Float[Float64, "n n"]) -> Float[Float64, " n"]:
+    """Means over the other samples."""
     means: Float64 = (kernel.sum(axis=1) - np.diagonal(kernel)) / (len(kernel) - 1)
     return means

@@ -1,6 +1,7 @@
 """Gray values as published metrics see them."""
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ganpress.errors import DataError
@@ -8,8 +9,8 @@ from ganpress.errors import DataError
 Uint8 = NDArray[np.uint8]
 
 
-def uint8_to_gray(pixels: Uint8) -> Uint8:
-    """Return (N, C, H, W) as gray (N, H, W), rounded, by the luma weights of ITU-R BT.601.
+def uint8_to_gray(pixels: Uint8) -> UInt8[Uint8, "n h w"]:
+    """Return images (N, 1 or 3, H, W) as gray, rounded, by the luma weights of ITU-R BT.601.
 
     Raises:
         DataError: if there are neither 1 nor 3 channels.

@@ -1,6 +1,7 @@
 """Variance of the Laplacian (VoL), the sharpness that distillation papers report (Aguinaldo et al. 2019, section 4)."""
 
 import numpy as np
+from jaxtyping import Float
 from scipy import ndimage
 
 from ganpress.errors import DataError
@@ -8,17 +9,17 @@ from ganpress.metrics.feature_inputs import Float64
 from ganpress.metrics.images.gray_values import Uint8, uint8_to_gray
 
 
-def variance_of_laplacian(pixels: Uint8) -> Float64:
+def variance_of_laplacian(pixels: Uint8) -> Float[Float64, " n"]:
     """Return Var(K * gray(image)) of each image, K = [[0, 1, 0], [1, -4, 1], [0, 1, 0]].
 
     Borders are mirrored without repeating the edge (reflect-101), as cv2.Laplacian does. The value says how much fine
     structure there is, not how good it is: noise raises it far above that of real images.
 
     Args:
-        pixels: uint8 images (N, C, H, W), H and W at least 2.
+        pixels: uint8 images, H and W at least 2.
 
     Returns:
-        (N,) values of at least 0, in squared gray levels.
+        values of at least 0, in squared gray levels.
 
     Raises:
         DataError: if the images are not uint8 with 1 or 3 channels.

@@ -5,6 +5,7 @@ All compare uint8 images (N, C, H, W) one by one and return one value an image (
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,8 +19,8 @@ C1, C2 = (0.01 * LEVELS) ** 2, (0.03 * LEVELS) ** 2
 """SSIM's constants (K L)^2 that keep flat regions from dividing by zero (eq. 7 and 10)."""
 
 
-def mean_absolute_error(images: Tensor, others: Tensor) -> Float64:
-    """Return the mean |difference| of each pair (N,), in gray levels, 0 … 255; symmetric.
+def mean_absolute_error(images: Tensor, others: Tensor) -> Float[Float64, " n"]:
+    """Return the mean |difference| of each pair, in gray levels, 0 … 255; symmetric.
 
     Raises:
         DataError: if the two are not uint8 images of one shape.
@@ -28,8 +29,8 @@ def mean_absolute_error(images: Tensor, others: Tensor) -> Float64:
     return _array((one - other).abs().mean((1, 2, 3)))
 
 
-def peak_signal_to_noise_ratio(images: Tensor, truth: Tensor) -> Float64:
-    """Return 10 log10(255^2 / MSE) of each pair (N,), in decibels; higher is nearer.
+def peak_signal_to_noise_ratio(images: Tensor, truth: Tensor) -> Float[Float64, " n"]:
+    """Return 10 log10(255^2 / MSE) of each pair, in decibels; higher is nearer.
 
     Equal images count as if one value of one pixel differed by one level, the smallest difference that bytes can show,
     so that one of them does not make the mean over a set infinite.
@@ -42,8 +43,8 @@ def peak_signal_to_noise_ratio(images: Tensor, truth: Tensor) -> Float64:
     return _array(10 * torch.log10(LEVELS**2 / squared.clamp(min=1 / one[0].numel())))
 
 
-def structural_similarity(images: Tensor, truth: Tensor) -> Float64:
-    """Return the mean SSIM of each pair (N,): 1 for equal images, about 0 for unrelated (Wang et al. 2004, eq. 13).
+def structural_similarity(images: Tensor, truth: Tensor) -> Float[Float64, " n"]:
+    """Return the mean SSIM of each pair: 1 for equal images, about 0 for unrelated (Wang et al. 2004, eq. 13).
 
     Means, variances and the covariance are taken in a Gaussian window wherever it fits whole into the image; colour
     channels are scored on their own and averaged.
@@ -62,8 +63,8 @@ def structural_similarity(images: Tensor, truth: Tensor) -> Float64:
     return _array((luminance * structure).mean((1, 2, 3)))
 
 
-def _blurred(x: Tensor) -> Tensor:
-    """Filter each channel of (N, C, H, W) by the Gaussian window, along rows and then columns, without padding."""
+def _blurred(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h_out w_out"]:
+    """Filter each channel by the Gaussian window, along rows and then columns, without padding."""
     offsets = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
     window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
     window = (window / window.sum()).expand(x.shape[1], 1, 1, -1)
@@ -71,7 +72,7 @@ def _blurred(x: Tensor) -> Tensor:
     return functional.conv2d(x, window.transpose(2, 3), groups=x.shape[1])
 
 
-def _as_pairs(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+def _as_pairs(images: Tensor, others: Tensor) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
     if images.dtype != torch.uint8 or others.dtype != torch.uint8:
         raise DataError(f"images are compared as uint8, found {images.dtype} and {others.dtype}")
     if images.shape != others.shape or images.dim() != 4:
@@ -82,5 +83,5 @@ def _as_pairs(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return images.double(), others.double()
 
 
-def _array(values: Tensor) -> Float64:
+def _array(values: Float[Tensor, " n"]) -> Float[Float64, " n"]:
     return np.asarray(values.cpu().numpy(), dtype=np.float64)

@@ -7,6 +7,7 @@ By hand: `scipy.stats.bootstrap` draws an index for each score, where most score
 """
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from ganpress.basics.seeding import numpy_generator
@@ -57,13 +58,15 @@ def compare(
     return mean_interval(one - other, seed, resamples, level)
 
 
-def _percentiles(estimate: float, resampled: Float64, level: float) -> Interval:
+def _percentiles(estimate: float, resampled: Float[Float64, " resamples"], level: float) -> Interval:
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high), float(resampled.std(ddof=1)), level)
 
 
-def _resampled_means(scores: Float64, seed: int, purpose: str, resamples: int) -> Float64:
-    """Means (resamples,) of samples drawn with replacement; equal scores are drawn together, as most are equal."""
+def _resampled_means(
+    scores: Float[Float64, " n"], seed: int, purpose: str, resamples: int
+) -> Float[Float64, " resamples"]:
+    """Means of samples drawn with replacement; equal scores are drawn together, as most are equal."""
     values, counts = np.unique(scores, return_counts=True)
     generator = numpy_generator(seed, "bootstrap", purpose)
     batch = max(1, RESAMPLED_NUMBERS // len(values))
@@ -74,7 +77,7 @@ def _resampled_means(scores: Float64, seed: int, purpose: str, resamples: int) -
     return np.concatenate(means) / len(scores)
 
 
-def _scores(values: ArrayLike, name: str) -> Float64:
+def _scores(values: ArrayLike, name: str) -> Float[Float64, " n"]:
     column = np.asarray(values, dtype=np.float64)
     if column.ndim != 1:
         raise DataError(f"{name} must be one number a sample, found shape {column.shape}")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from jaxtyping import Float
+
 from ganpress.errors import DataError
 from ganpress.metrics.feature_inputs import Float64
 from ganpress.metrics.intervals.interval import Interval, student_interval
@@ -43,7 +45,11 @@ def compare_lsh(first: TwoSided, first_parts: PartScores, second: TwoSided, seco
 
 
 def _intervals(
-    precision: float, precision_parts: Float64, recall: float, recall_parts: Float64, parts: PartScores
+    precision: float,
+    precision_parts: Float[Float64, " parts"],
+    recall: float,
+    recall_parts: Float[Float64, " parts"],
+    parts: PartScores,
 ) -> LshIntervals:
     sides = ((precision, precision_parts), (recall, recall_parts))
     return LshIntervals(*(student_interval(value, parts.error(found), len(found)) for value, found in sides))

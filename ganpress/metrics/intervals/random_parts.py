@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 
 from ganpress.basics.seeding import numpy_generator
@@ -48,8 +49,8 @@ class PartScores:
     share: float
     """Of the samples that a part has."""
 
-    def error(self, spread: Float64) -> float:
-        """Standard error of a score of the whole sets from that score of the parts (PARTS,)."""
+    def error(self, spread: Float[Float64, " parts"]) -> float:
+        """Standard error of a score of the whole sets from that score of the parts."""
         return float(spread.std(ddof=1) * np.sqrt(self.share / (1 - self.share)))
 
 
@@ -65,7 +66,7 @@ class RandomParts(Generic[Table]):
 
     def __init__(
         self,
-        reference: Floats,
+        reference: Float[Floats, "n f"],
         seed: int,
         prepare: Callable[[Floats], Table],
         score: Callable[[Table, Floats], TwoSided],
@@ -73,8 +74,8 @@ class RandomParts(Generic[Table]):
         self._reference, self._seed, self._prepare, self._score = reference, seed, prepare, score
         self._prepared: dict[float, list[Table]] = {}
 
-    def scores(self, generated: Floats) -> PartScores | None:
-        """Score the parts of generated features (M, F); None where parts would be too small to say anything."""
+    def scores(self, generated: Float[Floats, "m f"]) -> PartScores | None:
+        """Score the parts of generated features; None where parts would be too small to say anything."""
         sizes = len(self._reference), len(generated)
         share = min(0.5, LARGEST / max(sizes))
         if share * min(sizes) < SMALLEST:
@@ -90,6 +91,6 @@ class RandomParts(Generic[Table]):
         precision, recall = (np.array([getattr(one, side) for one in found]) for side in ("precision", "recall"))
         return PartScores(precision, recall, sizes, share)
 
-    def _rows(self, samples: int, share: float, side: str, part: int) -> NDArray[np.int64]:
+    def _rows(self, samples: int, share: float, side: str, part: int) -> Int64[NDArray[np.int64], " rows"]:
         random = numpy_generator(self._seed, "parts", side, part)
         return np.sort(random.permutation(samples)[: int(share * samples)])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,8 +33,8 @@ class InceptionJudge:
         self.digest = weights_digest(weights)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> JudgeOutput:
-        """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first; gray is repeated to three channels."""
+    def __call__(self, images: Float[Tensor, "n c h w"]) -> JudgeOutput:
+        """Look at float images in [-1, 1], rounded to uint8 first; gray is repeated to three channels."""
         features, logits = self.network(_coloured(images_to_uint8(images.to(device_of(self.network)))))
         return judge_output(features, logits)
 
@@ -61,8 +62,8 @@ class SqueezeNetJudge:
         self.digest = weights_digest(weights)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> JudgeOutput:
-        """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
+    def __call__(self, images: Float[Tensor, "n c h w"]) -> JudgeOutput:
+        """Look at float images in [-1, 1], rounded to uint8 first."""
         pixels = _coloured(images_to_uint8(images.to(device_of(self.network)))).float()
         size = (SQUEEZENET_SIZE, SQUEEZENET_SIZE)
         resized = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
@@ -86,8 +87,8 @@ class GivenSegmenterJudge:
         self.digest = weights_digest(weights)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> JudgeOutput:
-        """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first.
+    def __call__(self, images: Float[Tensor, "n c h w"]) -> JudgeOutput:
+        """Look at float images in [-1, 1], rounded to uint8 first.
 
         Raises:
             CheckpointError: if the network does not accept the images, or does not return logits.
@@ -140,7 +141,7 @@ def given_weights(weights: str, advice: str) -> Path:
     return Path(weights)
 
 
-def _coloured(pixels: Tensor) -> Tensor:
+def _coloured(pixels: UInt8[Tensor, "n _ h w"]) -> UInt8[Tensor, "n _ h w"]:
     return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ganpress.basics.device import CPU, device_of
@@ -37,8 +38,8 @@ class Judge(Protocol):
     def digest(self) -> str:
         """First digits of the SHA-256 of its weights file; scores of other digests are not comparable."""
 
-    def __call__(self, images: Tensor) -> JudgeOutput:
-        """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
+    def __call__(self, images: Float[Tensor, "n c h w"]) -> JudgeOutput:
+        """Look at float images in [-1, 1], rounded to uint8 first."""
 
 
 class ClassifierJudge:
@@ -59,8 +60,8 @@ class ClassifierJudge:
         self.pretext = pretext
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> JudgeOutput:
-        """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
+    def __call__(self, images: Float[Tensor, "n c h w"]) -> JudgeOutput:
+        """Look at float images in [-1, 1], rounded to uint8 first."""
         features, logits = self.network(uint8_to_images(images_to_uint8(images.to(device_of(self.network)))))
         return judge_output(features, None if self.pretext else logits)
 
@@ -75,8 +76,8 @@ class SegmenterJudge:
         self.digest = digest
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> JudgeOutput:
-        """Look at float images (N, C, H, W) in [-1, 1], rounded to uint8 first."""
+    def __call__(self, images: Float[Tensor, "n c h w"]) -> JudgeOutput:
+        """Look at float images in [-1, 1], rounded to uint8 first."""
         features, logits = self.network(uint8_to_images(images_to_uint8(images.to(device_of(self.network)))))
         return judge_output(features, label_logits=logits)
 

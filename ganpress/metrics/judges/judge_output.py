@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,15 +27,19 @@ class JudgeOutput:
     """(N, H, W) label ids, for the segmentation score."""
 
 
-def judge_output(features: Tensor, logits: Tensor | None = None, label_logits: Tensor | None = None) -> JudgeOutput:
-    """Gather features (N, F), class logits (N, K) and logits of each pixel's label (N, K, H, W) off the device."""
+def judge_output(
+    features: Float[Tensor, "n f"],
+    logits: Float[Tensor, "n k"] | None = None,
+    label_logits: Float[Tensor, "n classes h w"] | None = None,
+) -> JudgeOutput:
+    """Gather features, class logits and logits of each pixel's label off the device."""
     probabilities = None if logits is None else logits.cpu().to(torch.float64).softmax(dim=1).numpy()
     maps = None if label_logits is None else label_logits.argmax(1).to(torch.uint8).cpu().numpy()
     return JudgeOutput(features.to(torch.float32).cpu().numpy(), probabilities, maps)
 
 
-def class_probabilities(seen: JudgeOutput, judge: str) -> NDArray[np.float64]:
-    """Return the class probabilities (N, K) that the judge of this name gives.
+def class_probabilities(seen: JudgeOutput, judge: str) -> Float[NDArray[np.float64], "n k"]:
+    """Return the class probabilities that the judge of this name gives.
 
     Raises:
         ConfigError: if it knows no classes.
@@ -47,8 +52,8 @@ def class_probabilities(seen: JudgeOutput, judge: str) -> NDArray[np.float64]:
     return seen.probabilities
 
 
-def label_maps(seen: JudgeOutput, judge: str) -> NDArray[np.uint8]:
-    """Return the label maps (N, H, W) that the judge of this name gives.
+def label_maps(seen: JudgeOutput, judge: str) -> UInt8[NDArray[np.uint8], "n h w"]:
+    """Return the label maps that the judge of this name gives.
 
     Raises:
         ConfigError: if it reads none.

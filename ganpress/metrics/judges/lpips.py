@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ganpress.basics.device import CPU, device_of
@@ -37,13 +38,15 @@ class PerceptualDistance:
         taps: Indices of the layers that are compared.
     """
 
-    def __init__(self, features: nn.Sequential, heads: Sequence[Tensor], taps: Sequence[int] = TAPS) -> None:
+    def __init__(
+        self, features: nn.Sequential, heads: Sequence[Float[Tensor, " _"]], taps: Sequence[int] = TAPS
+    ) -> None:
         self.features, self.taps, self._device = features.eval(), tuple(taps), device_of(features)
         self.heads = [head.to(self._device) for head in heads]
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, others: Tensor) -> Float64:
-        """Return sum_l mean_hw sum_c w_lc (f_lc(x) - f_lc(y))^2 of each pair (N,), f of unit length over its channels.
+    def __call__(self, images: UInt8[Tensor, "n c h w"], others: UInt8[Tensor, "_ _ _ _"]) -> Float[Float64, " n"]:
+        """Return sum_l mean_hw sum_c w_lc (f_lc(x) - f_lc(y))^2 of each pair, f of unit length over its channels.
 
         Args:
             images: uint8 (N, 1 or 3, H, W); gray is repeated to three channels.
@@ -61,7 +64,7 @@ class PerceptualDistance:
             distance += torch.einsum("nchw,c->n", squared, head).cpu().double() / squared[0, 0].numel()
         return np.asarray(distance.numpy(), dtype=np.float64)
 
-    def _taps_of(self, pixels: Tensor) -> list[Tensor]:
+    def _taps_of(self, pixels: UInt8[Tensor, "n c h w"]) -> list[Float[Tensor, "n _ _ _"]]:
         shift, scale = (torch.tensor(values, device=self._device)[:, None, None] for values in (SHIFT, SCALE))
         x = (uint8_to_images(pixels.to(self._device)).expand(-1, 3, -1, -1) - shift) / scale
         found = []
@@ -97,5 +100,5 @@ def load_perceptual_distance(path: Path, device: torch.device = CPU) -> Perceptu
     return PerceptualDistance(network.features.to(device), heads)
 
 
-def _unit(x: Tensor) -> Tensor:
+def _unit(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     return x / (x.square().sum(1, keepdim=True).sqrt() + EPSILON)

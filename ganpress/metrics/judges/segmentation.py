@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ganpress.errors import DataError
@@ -37,8 +38,8 @@ class ConfusionMatrix:
         self.counts: Counts = np.zeros((classes, classes), np.int64)
         """(K, K): row = true class, column = predicted class."""
 
-    def update(self, truth: LabelMaps, predicted: LabelMaps) -> Self:
-        """Count a batch of label maps (n, H, W); pixels that are `IGNORED` in the truth are left out.
+    def update(self, truth: UInt8[LabelMaps, "n ..."], predicted: UInt8[LabelMaps, "m ..."]) -> Self:
+        """Count a batch of label maps; pixels that are `IGNORED` in the truth are left out.
 
         Raises:
             DataError: if the shapes differ, or a label id is no class.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 PIECE = 256
@@ -31,8 +32,8 @@ class Occupancy:
     """(M,) bucket of each generated sample."""
 
 
-def occupancy(reference: Tensor, generated: Tensor) -> Occupancy:
-    """Count who shares a bucket, from keys (N,) and (M,) of one table."""
+def occupancy(reference: Int64[Tensor, " n"], generated: Int64[Tensor, " m"]) -> Occupancy:
+    """Count who shares a bucket, from the keys of both in one table."""
     buckets, places = torch.unique(torch.cat([reference, generated]), return_inverse=True)
     here, there = places[: len(reference)], places[len(reference) :]
     return Occupancy(
@@ -40,8 +41,8 @@ def occupancy(reference: Tensor, generated: Tensor) -> Occupancy:
     )
 
 
-def bucket_sizes(keys: Tensor) -> Tensor:
-    """Return the size (N,) of each sample's bucket, itself included, from keys (N,) of one table."""
+def bucket_sizes(keys: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """Return the size of each sample's bucket, itself included, from keys of one table."""
     _, places, counts = torch.unique(keys, return_inverse=True, return_counts=True)
     sizes: Tensor = counts[places]
     return sizes
@@ -60,17 +61,21 @@ class Tiles:
 
 
 def bucket_tiles(
-    first: Tensor, second: Tensor, first_keys: Tensor, second_keys: Tensor, smallest: int = 1
+    first: Float[Tensor, "n f"],
+    second: Float[Tensor, "m f"],
+    first_keys: Int64[Tensor, " n"],
+    second_keys: Int64[Tensor, " m"],
+    smallest: int = 1,
 ) -> Iterator[Tiles]:
     """Yield the distances of all pairs in shared buckets, each pair once, in memory that does not grow with the sets.
 
     A row occurs at most once in the same `Tiles`.
 
     Args:
-        first: Features (N, F).
-        second: Features (M, F); may be `first`.
-        first_keys: Keys (N,) of one table.
-        second_keys: Keys (M,) of the same table.
+        first: Features.
+        second: Features; may be `first`.
+        first_keys: Keys of one table.
+        second_keys: Keys of the same table.
         smallest: Buckets with fewer samples of the second set are left out.
     """
     rows, row_keys, row_counts = _sorted_buckets(first_keys)
@@ -86,15 +91,22 @@ def bucket_tiles(
         yield Tiles(mine, theirs, _squared_distances(first, second, mine, theirs))
 
 
-def _sorted_buckets(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples in the order of their buckets (N,), and key and size of each bucket."""
+def _sorted_buckets(
+    keys: Int64[Tensor, " n"],
+) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " buckets"], Int64[Tensor, " buckets"]]:
+    """Samples in the order of their buckets, and key and size of each bucket."""
     ordered, samples = keys.sort(stable=True)
     unique, counts = torch.unique_consecutive(ordered, return_counts=True)
     return samples, unique, counts
 
 
-def _cut(row_starts: Tensor, row_counts: Tensor, column_starts: Tensor, column_counts: Tensor) -> Tensor:
-    """Cut buckets into pieces: (5, units) row start, row count, column start, column count, and the column piece."""
+def _cut(
+    row_starts: Int64[Tensor, " buckets"],
+    row_counts: Int64[Tensor, " buckets"],
+    column_starts: Int64[Tensor, " buckets"],
+    column_counts: Int64[Tensor, " buckets"],
+) -> Int64[Tensor, "5 units"]:
+    """Cut buckets into pieces: row start, row count, column start, column count, and the column piece."""
     row_pieces, column_pieces = (-(-counts // PIECE) for counts in (row_counts, column_counts))
     pieces = row_pieces * column_pieces
     bucket = torch.repeat_interleave(pieces)
@@ -111,8 +123,8 @@ def _cut(row_starts: Tensor, row_counts: Tensor, column_starts: Tensor, column_c
     )
 
 
-def _batched(units: Tensor, features: int) -> Iterator[Tensor]:
-    """Yield units (4, t) of about one size and of one column piece, so that no row comes twice."""
+def _batched(units: Int64[Tensor, "5 units"], features: int) -> Iterator[Int64[Tensor, "4 t"]]:
+    """Yield units of about one size and of one column piece, so that no row comes twice."""
     sizes = (units[3].double().log() / torch.tensor(RATIO).log()).ceil().long()
     group = units[4] * (int(sizes.max()) + 1 if len(sizes) else 1) + sizes
     order = torch.argsort(group * (PIECE + 1) + PIECE - units[1], stable=True)  # larger ones first in a group
@@ -127,15 +139,19 @@ def _batched(units: Tensor, features: int) -> Iterator[Tensor]:
             start = stop
 
 
-def _members(samples: Tensor, starts: Tensor, counts: Tensor) -> Tensor:
-    """Samples (t, longest) of each piece; padded with the number of samples."""
+def _members(
+    samples: Int64[Tensor, " n"], starts: Int64[Tensor, " t"], counts: Int64[Tensor, " t"]
+) -> Int64[Tensor, "t longest"]:
+    """Samples of each piece; padded with the number of samples."""
     steps = torch.arange(int(counts.max()), device=samples.device)
     places = (starts[:, None] + steps).clamp(max=len(samples) - 1)
     return torch.where(steps < counts[:, None], samples[places], len(samples))
 
 
-def _squared_distances(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Squared distances (t, p, q), taken about one sample of each bucket: near samples keep their digits."""
+def _squared_distances(
+    first: Float[Tensor, "n f"], second: Float[Tensor, "m f"], rows: Int64[Tensor, "t p"], columns: Int64[Tensor, "t q"]
+) -> Float[Tensor, "t p q"]:
+    """Squared distances, taken about one sample of each bucket: near samples keep their digits."""
     y = second[columns.clamp(max=len(second) - 1)]
     centre = y[:, :1].clone()
     y -= centre

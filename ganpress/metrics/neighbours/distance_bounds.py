@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 CHUNK = 256
@@ -53,8 +54,8 @@ class Frame:
     """A power of two: multiplying by it rounds nothing; what underflows is in the slack."""
 
     @classmethod
-    def around(cls, *sets: Tensor) -> "Frame":
-        """Return the frame of some sets (N, F), centred on the first: on its medians, which no outlier moves."""
+    def around(cls, *sets: Float[Tensor, "_ f"]) -> "Frame":
+        """Return the frame of some sets, centred on the first: on its medians, which no outlier moves."""
         centre = sets[0][:: -(-len(sets[0]) // CENTRED_ON)].median(dim=0).values
         largest = max(
             float((part[rows].double() - centre).abs().max())
@@ -63,8 +64,8 @@ class Frame:
         )
         return cls(centre, 2.0 ** min(LARGEST_EXPONENT, -math.ceil(math.log2(largest))) if largest > 0 else 1.0)
 
-    def panel(self, features: Tensor, precision: torch.dtype = torch.float32) -> Panel:
-        """Prepare samples (n, F) for bounds in float32 or float64."""
+    def panel(self, features: Float[Tensor, "n f"], precision: torch.dtype = torch.float32) -> Panel:
+        """Prepare samples for bounds in float32 or float64."""
         widest = torch.promote_types(torch.promote_types(features.dtype, self.centre.dtype), precision)
         scaled = (features.to(widest) * self.scale - self.centre.to(widest) * self.scale).to(precision)
         count, numbers = scaled.shape[1], torch.finfo(precision)
@@ -75,15 +76,15 @@ class Frame:
         slack = roundings * numbers.eps / 2 * norms + 4 * count * numbers.tiny
         return Panel(features, scaled, norms, slack)
 
-    def scaled(self, squared: Tensor) -> Tensor:
+    def scaled(self, squared: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Bring squared distances into the frame's scale."""
         return squared * self.scale**2
 
 
 def tiles(
-    frame: Frame, first: Tensor, second: Tensor | None, block: int
+    frame: Frame, first: Float[Tensor, "n f"], second: Float[Tensor, "m f"] | None, block: int
 ) -> Iterator[tuple[slice, Panel, slice, Panel]]:
-    """Yield rows of one set (N, F) with columns of another (M, F), by blocks; of one alone, each two blocks once."""
+    """Yield rows of one set with columns of another, by blocks; of one alone, each two blocks once."""
     others = first if second is None else second
     for group in blocks(len(others), GROUP * block):
         prepared = [(columns, frame.panel(others[columns])) for columns in blocks(group.stop, block, group.start)]
@@ -109,8 +110,8 @@ def full_precision() -> Iterator[None]:
             one.fp32_precision = value
 
 
-def lower_bounds(left: Panel, right: Panel) -> Tensor:
-    """Bound the squared distances (n, m) of two panels from below, in their frame's scale.
+def lower_bounds(left: Panel, right: Panel) -> Float[Tensor, "n m"]:
+    """Bound the squared distances of two panels from below, in their frame's scale.
 
     They are too low by at most twice the two samples' slack, in `full_precision`.
     """
@@ -122,15 +123,17 @@ def lower_bounds(left: Panel, right: Panel) -> Tensor:
     return bounds.add_((left.norms - left.slack).to(precision)[:, None])
 
 
-def pairs_below(frame: Frame, left: Panel, right: Panel, bounds: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pairs (rows, columns) of two panels whose squared distance is strictly below a limit.
+def pairs_below(
+    frame: Frame, left: Panel, right: Panel, bounds: Float[Tensor, "n m"], limits: Float64[Tensor, "_ _"]
+) -> tuple[Int64[Tensor, " pairs"], Int64[Tensor, " pairs"]]:
+    """Return the pairs of two panels whose squared distance is strictly below a limit.
 
     Args:
         frame: of both panels.
         left: n samples.
         right: m samples.
-        bounds: (n, m) by `lower_bounds`.
-        limits: (n, 1) or (1, m) squared distances, unscaled, float64.
+        bounds: by `lower_bounds`.
+        limits: or squared distances, unscaled, float64.
     """
     scaled = frame.scaled(limits)
     above = torch.nextafter(scaled.to(bounds), torch.tensor(math.inf).to(bounds))
@@ -148,8 +151,13 @@ def pairs_below(frame: Frame, left: Panel, right: Panel, bounds: Tensor, limits:
     return rows[below], columns[below]
 
 
-def squared_distances(first: Tensor, rows: Tensor, second: Tensor, columns: Tensor) -> Tensor:
-    """Squared distances (n,) of the pairs `first[rows]`, `second[columns]`, in float64 and by differences.
+def squared_distances(
+    first: Float[Tensor, "n f"],
+    rows: Int64[Tensor, " pairs"],
+    second: Float[Tensor, "m f"],
+    columns: Int64[Tensor, " pairs"],
+) -> Float64[Tensor, " pairs"]:
+    """Squared distances of the pairs `first[rows]`, `second[columns]`, in float64 and by differences.
 
     A pair has the same distance whatever it is asked with, and equal samples have none.
     """
@@ -166,7 +174,7 @@ def squared_distances(first: Tensor, rows: Tensor, second: Tensor, columns: Tens
     return found
 
 
-def _rows_at_once(features: Tensor) -> int:
+def _rows_at_once(features: Float[Tensor, "n f"]) -> int:
     return max(1, NUMBERS // features.shape[1])
 
 

@@ -1,6 +1,7 @@
 """The distance of each sample to its k-th nearest other sample, exact and in O(N (k + block) + F block) memory."""
 
 import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from ganpress.errors import DataError
@@ -24,8 +25,8 @@ NOTHING = 0x7F800000 << 32
 
 
 @full_precision()
-def squared_radii(features: Tensor, neighbours: int, block: int = BLOCK) -> Tensor:
-    """Return the squared distance (N,) of each sample (N, F) to its k-th nearest other one, k = `neighbours`.
+def squared_radii(features: Float[Tensor, "n f"], neighbours: int, block: int = BLOCK) -> Float64[Tensor, " n"]:
+    """Return the squared distance of each sample to its k-th nearest other one, k = `neighbours`.
 
     The matrix of distances is symmetric, so each tile above the diagonal serves its rows and its columns.
 
@@ -54,8 +55,8 @@ def squared_radii(features: Tensor, neighbours: int, block: int = BLOCK) -> Tens
     return radii
 
 
-def _keep_nearest(found: Tensor, bounds: Tensor, samples: slice) -> None:
-    """Keep in `found` (n, kept) what is nearest of it and of the bounds (n, block) of some samples.
+def _keep_nearest(found: Int64[Tensor, "n kept"], bounds: Float32[Tensor, "n block"], samples: slice) -> None:
+    """Keep in `found` what is nearest of it and of the bounds of some samples.
 
     What is found is an integer: a float32 bound's bits, which order as it does from 0 on, and below them the number of
     the sample it is of. The further the matrix is read, the fewer rows a tile has anything nearer for; only those are
@@ -70,12 +71,18 @@ def _keep_nearest(found: Tensor, bounds: Tensor, samples: slice) -> None:
         )
 
 
-def _bounds_of(found: Tensor) -> Tensor:
+def _bounds_of(found: Int64[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
     return (found >> 32).int().view(torch.float32)
 
 
-def _kth_distances(features: Tensor, rows: Tensor, partners: Tensor, k: int, absent: Tensor | None = None) -> Tensor:
-    """Squared distance (n,) of each row to the k-th nearest of its partners (n, kept)."""
+def _kth_distances(
+    features: Float[Tensor, "n f"],
+    rows: Int64[Tensor, " rows"],
+    partners: Int64[Tensor, "rows kept"],
+    k: int,
+    absent: Bool[Tensor, "rows kept"] | None = None,
+) -> Float64[Tensor, " rows"]:
+    """Squared distance of each row to the k-th nearest of its partners."""
     kept = partners.shape[1]
     distances = squared_distances(features, rows.repeat_interleave(kept), features, partners.reshape(-1))
     distances = distances.reshape(-1, kept)
@@ -84,8 +91,10 @@ def _kth_distances(features: Tensor, rows: Tensor, partners: Tensor, k: int, abs
     return distances.kthvalue(k, dim=1).values
 
 
-def _radii_in_float64(frame: Frame, features: Tensor, rows: Tensor, k: int, block: int) -> Tensor:
-    """`squared_radii` (n,) of samples that many lie about, too close together for float32; the last, for float64."""
+def _radii_in_float64(
+    frame: Frame, features: Float[Tensor, "n f"], rows: Int64[Tensor, " rows"], k: int, block: int
+) -> Float64[Tensor, " rows"]:
+    """`squared_radii` of samples that many lie about, too close together for float32; the last, for float64."""
     left = frame.panel(features[rows], torch.float64)
     bounds = torch.empty(len(rows), len(features), dtype=torch.float64, device=features.device)
     for columns in blocks(len(features), block):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int64
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -154,8 +155,8 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
     )
 
 
-def _hits(table: Occupancy, mates: int) -> tuple[Tensor, Tensor]:
-    """Which generated (M,) and which reference samples (N,) share a bucket with enough samples of the other set."""
+def _hits(table: Occupancy, mates: int) -> tuple[Bool[Tensor, " m"], Bool[Tensor, " n"]]:
+    """Which generated and which reference samples share a bucket with enough samples of the other set."""
     return (
         (table.reference_counts >= mates)[table.generated_places],
         (table.generated_counts >= mates)[table.reference_places],
@@ -169,13 +170,13 @@ class _Tally:
         self._counts: Counts = np.zeros(samples, np.int64)
         self._tables = 0
 
-    def add(self, hits: Tensor) -> None:
-        """Count one table's hits (N,)."""
+    def add(self, hits: Bool[Tensor, " n"]) -> None:
+        """Count one table's hits."""
         self._counts += hits.numpy(force=True)
         self._tables += 1
 
-    def shares(self) -> Float64:
-        """Share (N,) of the tables."""
+    def shares(self) -> Float[Float64, " n"]:
+        """Share of the tables."""
         shares: Float64 = self._counts / np.float64(self._tables)
         return shares
 
@@ -193,14 +194,14 @@ class _Sizes:
         for size, number in zip(sizes.tolist(), buckets.tolist(), strict=True):
             self._samples[size - 1] += size * number
 
-    def others(self) -> tuple[Counts, Counts]:
+    def others(self) -> tuple[Int64[Counts, " sizes"], Int64[Counts, " sizes"]]:
         """Numbers of others, ascending, and how many samples have each."""
         ordered = sorted(self._samples.items())
         return np.array([size for size, _ in ordered]), np.array([number for _, number in ordered])
 
 
 def _expected_hits(
-    sizes: NDArray[np.int64], samples: NDArray[np.int64], available: int, drawn: int, mates: int
+    sizes: Int64[Counts, " sizes"], samples: Int64[Counts, " sizes"], available: int, drawn: int, mates: int
 ) -> float:
     """Mean chance that at least `mates` of a bucket's others, `sizes` of so many `samples`, are among those drawn.
 
@@ -210,7 +211,7 @@ def _expected_hits(
     return float((chances * samples).sum() / samples.sum())
 
 
-def _chance(number: int, sizes: np.ndarray, available: int, drawn: int) -> Float64:
+def _chance(number: int, sizes: Int64[Counts, " sizes"], available: int, drawn: int) -> Float[Float64, " sizes"]:
     """Chance that just `number` of each of `sizes` samples are drawn: the hypergeometric distribution.
 
     `scipy.stats` has it too, but importing that takes longer than scoring.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -153,8 +154,10 @@ def score_hashed_neighbours(reference: HashedNeighbourhood, generated: Matrix) -
     )
 
 
-def _squared_radii(features: Tensor, keys: Tensor, settings: LshNeighbourSettings) -> Tensor:
-    """Return squared radii (N,): to the k-th mate in the table where it is nearest; -1 where none has k mates."""
+def _squared_radii(
+    features: Float[Tensor, "n f"], keys: Int64[Tensor, "n l"], settings: LshNeighbourSettings
+) -> Float[Tensor, " n"]:
+    """Return squared radii: to the k-th mate in the table where it is nearest; -1 where none has k mates."""
     k = settings.neighbours
     radii = torch.full((len(features),), torch.inf).to(features)
     for table in keys.T:
@@ -174,13 +177,19 @@ def _squared_radii(features: Tensor, keys: Tensor, settings: LshNeighbourSetting
 class _Side:
     """What is found out about the samples of one set; the last row is for samples that are not there."""
 
-    def __init__(self, radii: Tensor) -> None:
+    def __init__(self, radii: Float[Tensor, " n"]) -> None:
         self.radii = torch.cat([radii, radii.new_full((1,), -1.0)])
         self._balls = torch.zeros(len(self.radii), dtype=torch.long, device=radii.device)
         self._best = torch.zeros_like(self.radii)
 
-    def add(self, samples: Tensor, others: Tensor, squared: Tensor, radii: Tensor) -> None:
-        """Count which balls of `others` (t, q), of squared `radii`, hold `samples` (t, p), by distances (t, p, q)."""
+    def add(
+        self,
+        samples: Int64[Tensor, "t p"],
+        others: Int64[Tensor, "t q"],
+        squared: Float[Tensor, "t p q"],
+        radii: Float[Tensor, " m"],
+    ) -> None:
+        """Count which balls of `others`, of squared `radii`, hold `samples`, by distances."""
         reach = radii[others][:, None]
         self._balls.index_add_(0, samples.flatten(), (squared <= reach).sum(dim=2).flatten())
         tiny = torch.finfo(squared.dtype).tiny
@@ -194,6 +203,6 @@ class _Side:
         return BallScores(inside=balls > 0, balls=balls / neighbours, scores=near / (near + far))
 
 
-def _of(keys: Tensor, samples: Tensor) -> Tensor:
-    """Keys (t, p) of samples, of which some are not there."""
+def _of(keys: Int64[Tensor, " n"], samples: Int64[Tensor, "t p"]) -> Int64[Tensor, "t p"]:
+    """Keys of samples, of which some are not there."""
     return keys[samples.clamp(max=len(keys) - 1)]

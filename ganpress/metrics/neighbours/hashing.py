@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from ganpress.basics.seeding import torch_generator
@@ -57,28 +58,28 @@ class HashFamily:
         """Hashes in a key, b."""
         return len(self.multipliers)
 
-    def project(self, block: Tensor) -> Tensor:
-        """Return a . x (n, L b) of features (n, F), seen from `shift`."""
+    def project(self, block: Float[Tensor, "n f"]) -> Float[Tensor, "n lb"]:
+        """Return a . x of features, seen from `shift`."""
         return (block.to(self.shift) - self.shift) @ self.vectors
 
-    def keys(self, projections: Tensor) -> Tensor:
-        """Return int64 keys (n, L) of projections (n, L b)."""
+    def keys(self, projections: Float[Tensor, "n lb"]) -> Int64[Tensor, "n l"]:
+        """Return int64 keys of projections."""
         return _collected(map(self._keys, _pieces(projections)))
 
-    def _keys(self, projections: Tensor) -> Tensor:
+    def _keys(self, projections: Float[Tensor, "n lb"]) -> Int64[Tensor, "n l"]:
         hashes = ((projections - self.origin) / self.width + self.offsets).floor_().long()
         keys: Tensor = (hashes.reshape(len(hashes), -1, self.bits) * self.multipliers).sum(dim=2)
         return keys
 
-    def hash(self, features: Features, name: str) -> Tensor:
-        """Return int64 keys (N, L) of features, block by block; nothing else is kept of them.
+    def hash(self, features: Features, name: str) -> Int64[Tensor, "n l"]:
+        """Return int64 keys of features, block by block; nothing else is kept of them.
 
         Raises:
             DataError: if there are no features, they hold NaN, or their number differs from the reference's.
         """
         return _collected(self._keys(self.project(block)) for block in self._own(blocks(features, name)))
 
-    def _own(self, given: Iterator[Tensor]) -> Iterator[Tensor]:
+    def _own(self, given: Iterator[Float[Tensor, "_ f"]]) -> Iterator[Float[Tensor, "_ f"]]:
         for block in given:
             _same_features(len(self.vectors), block.shape[1])
             yield block
@@ -90,8 +91,8 @@ class HashFamily:
         return replace(self, **parts)
 
 
-def fit_family(reference: Features, tables: int, bits: int, seed: int) -> tuple[HashFamily, Tensor]:
-    """Draw a family about the reference and return it with the reference's projections (N, L b).
+def fit_family(reference: Features, tables: int, bits: int, seed: int) -> tuple[HashFamily, Float[Tensor, "n lb"]]:
+    """Draw a family about the reference and return it with the reference's projections.
 
     Its width is still to be chosen. Equal seeds give equal families on every device.
 
@@ -117,7 +118,7 @@ def fit_family(reference: Features, tables: int, bits: int, seed: int) -> tuple[
     return replace(family, origin=_mean(projections).to(block)), projections
 
 
-def blocks(features: Features, name: str) -> Iterator[Tensor]:
+def blocks(features: Features, name: str) -> Iterator[Float[Tensor, "_ f"]]:
     """Yield features in blocks (at most BLOCK, F) on their own device, float32 unless they are float64.
 
     Batches are cut anew, so that what is computed from a block does not depend on how the features came.
@@ -151,8 +152,8 @@ def enough(found: int, needed: int, name: str) -> None:
         raise DataError(f"{name}: found {found} samples, at least {needed} are needed; give more images")
 
 
-def _collected(parts: Iterable[Tensor]) -> Tensor:
-    """Return rows (N, C) of all parts (n, C), in one tensor where they are; on the processor, many of them in a file.
+def _collected(parts: Iterable[Shaped[Tensor, "_ c"]]) -> Shaped[Tensor, "n c"]:
+    """Return rows of all parts, in one tensor where they are; on the processor, many of them in a file.
 
     A list of small tensors would lie between the temporaries of the blocks and keep their memory from being given back.
     """
@@ -165,8 +166,8 @@ def _collected(parts: Iterable[Tensor]) -> Tensor:
     return torch.cat(waiting) if waiting else torch.from_numpy(rows.all())
 
 
-def _mean(rows: Tensor) -> Tensor:
-    """Mean (C,) of rows (N, C) in float64; of many a piece at a time, as they are not to be held in float64."""
+def _mean(rows: Float[Tensor, "n c"]) -> Float64[Tensor, " c"]:
+    """Mean of rows in float64; of many a piece at a time, as they are not to be held in float64."""
     if rows.nbytes <= MOST_BYTES:
         return rows.mean(dim=0, dtype=torch.float64)
     return sum(
@@ -174,7 +175,7 @@ def _mean(rows: Tensor) -> Tensor:
     ) / len(rows)
 
 
-def _pieces(rows: Tensor) -> list[Tensor]:
+def _pieces(rows: Float[Tensor, "n c"]) -> list[Float[Tensor, "_ c"]]:
     return [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
 
 
@@ -183,13 +184,13 @@ def _same_features(first: int, second: int) -> None:
 
 
 def fitted(
-    family: HashFamily, projections: Tensor, measure: Callable[[HashFamily], float], target: float
+    family: HashFamily, projections: Float[Tensor, "n lb"], measure: Callable[[HashFamily], float], target: float
 ) -> HashFamily:
     """Return the family with the width at which `measure`, which grows with the width, comes to `target`.
 
     Args:
         family: With any width.
-        projections: The reference's (N, L b), whose typical size tells where to look.
+        projections: The reference's, whose typical size tells where to look.
         measure: Number measured with a family.
         target: What it shall be, to 0.1 %. If no width gives it, the end of the bracket that is nearer to it is taken.
 

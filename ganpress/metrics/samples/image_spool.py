@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from ganpress.errors import DataError
@@ -21,15 +22,15 @@ class ImageSpool:
     def __len__(self) -> int:
         return self._count
 
-    def append(self, images: Tensor) -> None:
-        """Write uint8 images (n, C, H, W) behind those that are there."""
+    def append(self, images: UInt8[Tensor, "n c h w"]) -> None:
+        """Write uint8 images behind those that are there."""
         self._shape = tuple(images.shape[1:])
         with self.path.open("ab") as file:
             file.write(images.cpu().contiguous().numpy().tobytes())
         self._count += len(images)
 
-    def batch(self, start: int, count: int) -> Tensor:
-        """Return the images (count, C, H, W) from place `start` on.
+    def batch(self, start: int, count: int) -> UInt8[Tensor, "n c h w"]:
+        """Return the images from place `start` on.
 
         Raises:
             DataError: if fewer were written.

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 
 from ganpress.errors import DataError
@@ -45,7 +46,7 @@ class SampleChanges:
     classes_after: Classes | None
 
     @property
-    def buckets_lost(self) -> Float64:
+    def buckets_lost(self) -> Float[Float64, " n"]:
         """(N,) share of tables in which the neighbourhood of the sample is no longer drawn, [0, 1]."""
         lost: Float64 = (self.buckets_before - self.buckets_after).clip(min=0)
         return lost
@@ -63,7 +64,7 @@ class SampleChanges:
             return None
         return float((self.classes_before == self.classes_after).mean())
 
-    def worst(self, count: int) -> NDArray[np.int64]:
+    def worst(self, count: int) -> Int64[NDArray[np.int64], " worst"]:
         """Samples that changed most in features, the worst first."""
         order: NDArray[np.int64] = np.argsort(-self.feature_distance, kind="stable")[:count]
         return order
@@ -108,8 +109,8 @@ def _spread(samples: SampleStore) -> float:
     return float(np.sqrt(squares / len(samples))) or 1.0
 
 
-def _buckets(before: SampleStore, after: SampleStore, seed: int) -> tuple[Float64, Float64]:
-    """Shares (N,) of tables whose bucket holds two samples, before and after; zeros where all samples are equal."""
+def _buckets(before: SampleStore, after: SampleStore, seed: int) -> tuple[Float[Float64, " n"], Float[Float64, " n"]]:
+    """Shares of tables whose bucket holds two samples, before and after; zeros where all samples are equal."""
     features = before.features
     equal = all(bool((features[rows] == features[:1]).all()) for rows in _batches(len(before)))
     if len(before) < FEWEST or equal:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,8 +27,8 @@ class SampleStore:
     def __len__(self) -> int:
         return len(self.images)
 
-    def append(self, images: Tensor, seen: JudgeOutput) -> None:
-        """Write uint8 images (n, C, H, W) and what the judge sees in them behind those that are there."""
+    def append(self, images: UInt8[Tensor, "n c h w"], seen: JudgeOutput) -> None:
+        """Write uint8 images and what the judge sees in them behind those that are there."""
         self.images.append(images)
         self._width = seen.features.shape[1]
         with self._features.open("ab") as file:
@@ -36,12 +37,12 @@ class SampleStore:
             self._classes.append(seen.probabilities.argmax(axis=1))
 
     @property
-    def features(self) -> NDArray[np.float32]:
+    def features(self) -> Float32[NDArray[np.float32], "n f"]:
         """(N, F), read from the file as far as they are looked at."""
         return np.memmap(self._features, np.float32, "c", shape=(len(self), self._width))
 
     @property
-    def classes(self) -> NDArray[np.int64] | None:
+    def classes(self) -> Int64[NDArray[np.int64], " n"] | None:
         """(N,) the class that the judge sees in each image; None where it knows none."""
         return np.concatenate(self._classes) if self._classes else None
 
@@ -49,7 +50,7 @@ class SampleStore:
         """Give the disk space back; nothing can be read any more."""
         shutil.rmtree(self._folder)
 
-    def pictures(self, samples: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images (n, C, H, W) of these samples, in their order."""
+    def pictures(self, samples: Int64[NDArray[np.int64], " n"]) -> UInt8[NDArray[np.uint8], "n c h w"]:
+        """The images of these samples, in their order."""
         found: NDArray[np.uint8] = np.concatenate([self.images.batch(int(one), 1).numpy() for one in samples])
         return found

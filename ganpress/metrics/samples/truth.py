@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Int64, Shaped, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,7 +24,7 @@ class ArrayRows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[Any]: ...
+    def __getitem__(self, rows: Int64[NDArray[np.int64], " n"], /) -> Shaped[NDArray[Any], "n ..."]: ...
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Truth:
     classes: int = 0
     """Number of label classes."""
 
-    def targets_of(self, start: int, count: int) -> Tensor:
-        """Real images uint8 (count, C, H, W) of the inputs from `start` on."""
+    def targets_of(self, start: int, count: int) -> UInt8[Tensor, "n c h w"]:
+        """Real images of the inputs from `start` on."""
         return torch.from_numpy(np.array(self.targets[self.rows[start : start + count]]))
 
-    def label_maps_of(self, start: int, count: int) -> LabelMaps:
-        """Label ids (count, H, W) of the inputs from `start` on.
+    def label_maps_of(self, start: int, count: int) -> UInt8[LabelMaps, "n h w"]:
+        """Label ids of the inputs from `start` on.
 
         Raises:
             DataError: if the data has no label maps.
@@ -86,8 +87,8 @@ class PairMeter:
             {"mae": mean_absolute_error, "psnr": peak_signal_to_noise_ratio, "ssim": structural_similarity}, lpips
         )
 
-    def update(self, images: Tensor, truth: Tensor) -> None:
-        """Compare a batch of uint8 images (n, C, H, W) with what they should be."""
+    def update(self, images: UInt8[Tensor, "n c h w"], truth: UInt8[Tensor, "_ _ _ _"]) -> None:
+        """Compare a batch of uint8 images with what they should be."""
         self._means.update(images, truth)
 
     def scores(self) -> PairScores:
@@ -102,8 +103,8 @@ class TeacherMeter:
     def __init__(self, lpips: Distance | None = None) -> None:
         self._means = _Means({"mae": mean_absolute_error}, lpips)
 
-    def update(self, images: Tensor, teachers: Tensor) -> None:
-        """Compare a batch of uint8 images (n, C, H, W) with the teacher's of the same inputs."""
+    def update(self, images: UInt8[Tensor, "n c h w"], teachers: UInt8[Tensor, "_ _ _ _"]) -> None:
+        """Compare a batch of uint8 images with the teacher's of the same inputs."""
         self._means.update(images, teachers)
 
     def scores(self) -> TeacherDistance:
@@ -117,7 +118,7 @@ class _Means:
         self._measures = measures if lpips is None else measures | {"lpips": lpips}
         self._values: dict[str, list[Float64]] = {name: [] for name in self._measures}
 
-    def update(self, images: Tensor, others: Tensor) -> None:
+    def update(self, images: UInt8[Tensor, "n c h w"], others: UInt8[Tensor, "_ _ _ _"]) -> None:
         for name, measure in self._measures.items():
             self._values[name].append(measure(images, others))
 
@@ -133,8 +134,8 @@ class SegmentationMeter:
         self._matrix = ConfusionMatrix(truth.classes)
         self._seen = 0
 
-    def update(self, label_maps: LabelMaps) -> None:
-        """Count the label maps (n, H, W) of the next n images."""
+    def update(self, label_maps: UInt8[LabelMaps, "n h w"]) -> None:
+        """Count the label maps of the next n images."""
         self._matrix.update(self._truth.label_maps_of(self._seen, len(label_maps)), label_maps)
         self._seen += len(label_maps)
 
