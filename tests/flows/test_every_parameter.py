@@ -182,16 +182,20 @@ def test_every_parameter_is_a_reason_for_exactly_the_stages_that_declare_it(reco
 
 
 def groups(readers: dict[tuple[str, ...], list[str]]) -> list[list[tuple[str, ...]]]:
-    """Parameters of which no stage reads two: changed together, each is changed alone for whoever reads it."""
+    """Parameters of which no stage reads two: changed together, each is changed alone for whoever reads it.
+
+    But for the report, which reads all of them.
+    """
     found: list[tuple[list[tuple[str, ...]], set[str]]] = []
-    for leaf, names in readers.items():
+    for leaf, every in readers.items():
+        names = set(every) - {"report"}
         for leaves_of, taken in found:
             if taken.isdisjoint(names):
                 leaves_of.append(leaf)
                 taken.update(names)
                 break
         else:
-            found.append(([leaf], set(names)))
+            found.append(([leaf], names))
     return [leaves_of for leaves_of, _ in found]
 
 

@@ -18,8 +18,11 @@ from ganpress.basics.seeding import numpy_generator
 from ganpress.metrics.feature_inputs import Float64, Floats
 
 PARTS = 20
+SHARE = 1 / 3
+"""Share of the samples that a part has. Scores of larger parts vary by more than their draw explains, since counts in
+buckets are whole numbers: intervals from halves were a third too wide (`python -m benchmarks.interval_coverage`)."""
 LARGEST = 1000
-"""Samples of a part, at most; a half where there are fewer than twice as many."""
+"""Samples of a part, at most."""
 SMALLEST = 8
 """Samples below which a part has no neighbourhoods."""
 
@@ -47,7 +50,7 @@ class PartScores:
     sizes: tuple[int, int]
     """Samples of the whole reference and of the whole generated set."""
     share: float
-    """Of the samples that a part has."""
+    """Share of the samples that a part has."""
 
     def error(self, spread: Float[Float64, " parts"]) -> float:
         """Standard error of a score of the whole sets from that score of the parts."""
@@ -77,7 +80,7 @@ class RandomParts(Generic[Table]):
     def scores(self, generated: Float[Floats, "m f"]) -> PartScores | None:
         """Score the parts of generated features; None where parts would be too small to say anything."""
         sizes = len(self._reference), len(generated)
-        share = min(0.5, LARGEST / max(sizes))
+        share = min(SHARE, LARGEST / max(sizes))
         if share * min(sizes) < SMALLEST:
             return None
         if share not in self._prepared:
