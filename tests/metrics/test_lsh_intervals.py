@@ -42,7 +42,7 @@ def scored(request):
     return Scored(request.param, manifold(400, 0))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["LSH", pytest.param("LSH+KNN", marks=pytest.mark.slow)])
 def test_intervals_hold_the_truth_over_draws_of_both_sets(way):
     """The jackknife and bootstrap of before held precision's in half of the draws: the reference's were left out."""
     sets = [Scored(way, manifold(200, 2 * seed))(manifold(200, 2 * seed + 1, modes=9)) for seed in range(20)]
