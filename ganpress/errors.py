@@ -1,4 +1,4 @@
-"""Every error that a user can cause or mend; each message says what, found, allowed, and what to do."""
+"""Every error that a user can cause or fix; each message says what, found, allowed, and what to do."""
 
 
 class GanpressError(Exception):

@@ -11,7 +11,7 @@ from ganpress.executed_code.digests import StageCode
 
 
 def main() -> int:
-    """Write all digests that dvc.yaml names; 2: the user can mend it, one line on stderr says how."""
+    """Write all digests that dvc.yaml names; 2: the user can fix it, one line on stderr says how."""
     try:
         code = StageCode(Path.cwd())
         code.write_all()

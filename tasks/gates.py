@@ -20,7 +20,7 @@ def work(stage: Stage, run: StageRun) -> None:
     if verdict.sentence is not None:
         raise QualityGateFailed(
             f"{verdict.sentence}. All outputs are kept; see artifacts/report/report.html, "
-            "mend what made them or the limits in params.yaml: gates"
+            "fix what made them or the limits in params.yaml: gates"
         )
 
 

@@ -83,7 +83,7 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{quoted(path)} cannot be read ({reason}); mend that, or name another file") from None
+        raise ConfigError(f"{quoted(path)} cannot be read ({reason}); fix that, or name another file") from None
     if len(content) > max_bytes:
         raise ConfigError(f"{path} is larger than {max_bytes:,} bytes, the most that is read; shorten it")
     try:

@@ -114,7 +114,7 @@ def work_alone(stage: Stage, work: Work) -> int:
 
 
 def say(line: str, _error: BaseException) -> int:
-    """Say what the user can mend; return the exit code."""
+    """Say what the user can fix; return the exit code."""
     print(line, file=sys.stderr)
     return 2
 
@@ -133,10 +133,10 @@ def stage_main(
         name: the stage's.
         work: what it does.
         do: does the work and returns the exit code.
-        refuse: passes on one line about an error that the user can mend, and returns the exit code.
+        refuse: passes on one line about an error that the user can fix, and returns the exit code.
 
     Returns:
-        0: done. 2: the user can mend it, one line on stderr says how.
+        0: done. 2: the user can fix it, one line on stderr says how.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ganpress").setLevel(logging.INFO)  # libraries report every small thing at this level
@@ -249,7 +249,7 @@ def _explain(error: OSError) -> str:
         errno.EFBIG: space,
         errno.EACCES: "check the permissions and run again",
     }
-    return f"{where}: {error.strerror}; {advice.get(error.errno or 0, 'mend that and run again')}"
+    return f"{where}: {error.strerror}; {advice.get(error.errno or 0, 'fix that and run again')}"
 
 
 def require(path: Path, made_by: str) -> Path:

@@ -100,7 +100,7 @@ def test_every_fitting_setting_is_a_value_that_params_take():
 def test_a_person_is_warned():
     poor = faces(counts={"unsplit": 90}, unreadable=("x.png",), duplicates=0.5, leaked=0.5, flat=0.5)
     said = "\n".join(warnings(poor))
-    for words in ("the data has 90 pictures", "x.png", "equal another one", "of test also occur", "one grey level"):
+    for words in ("the data has 90 pictures", "x.png", "equal to another one", "of test also occur", "one grey level"):
         assert words in said
     assert not list(warnings(FACES))
 

@@ -44,7 +44,7 @@ SQUEEZENET = {"kind": "squeezenet", "weights": "absent.pth"}
         (
             {"candidate": {"imported": "imported/gone", "items": {"x": {"imported": True}}}},
             {"candidate@x"},
-            "there is no imported generator; bring it in",
+            "there is no imported generator; import it",
         ),
     ],
 )

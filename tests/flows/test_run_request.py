@@ -24,7 +24,7 @@ WRONG = [
     ({"stages": [""]}, "stages"),
     ({"stages": ["first"] * 1001}, "stages"),
     ({"stages": {"first": 1}}, "stages"),
-    ({"stages": ["first"], "from_stage": "last"}, "exclude each other"),
+    ({"stages": ["first"], "from_stage": "last"}, "cannot be used together"),
     ({"from_stage": ["first"]}, "from_stage"),
     ({"from_stage": "x" * 10_001}, "from_stage"),
     ({"force": "yes"}, "force"),

@@ -227,8 +227,8 @@ def test_every_command_on_every_damage(tracked, name, kind, tmp_path):
         if ended.returncode == 2 and arguments in (["status"], ["run"]):
             (line,) = [one for one in ended.stderr.splitlines() if one.strip()]
             assert Path(name).name in line, said
-    mended = tracked.call("doctor", "--fix")
-    assert "Traceback" not in mended.stdout + mended.stderr, mended.stdout + mended.stderr
+    fixed = tracked.call("doctor", "--fix")
+    assert "Traceback" not in fixed.stdout + fixed.stderr, fixed.stdout + fixed.stderr
     again = tracked.call("run")
     assert again.returncode == 0, again.stdout + again.stderr
     assert tracked.executed() == []

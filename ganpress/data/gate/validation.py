@@ -61,7 +61,7 @@ class ValidationResult:
             reasons = "; ".join(_reason(check) for check in failed)
             raise QualityGateFailed(
                 f"data of {self.source} failed {len(failed)} of {len(self.checks)} checks: {reasons}. "
-                f"See {where / 'summary.html'}; mend the data or the limits in params.yaml: validate"
+                f"See {where / 'summary.html'}; fix the data or the limits in params.yaml: validate"
             )
 
 

@@ -26,4 +26,4 @@ def require_passed_gate(path: Path) -> None:
         raise DataError(f"{path} is damaged ({reason}); run `dvc repro validate` again") from None
     if not passed:
         page = path.with_name("summary.html")
-        raise QualityGateFailed(f"the data gate failed ({', '.join(failed)}); see {page}, mend it, validate again")
+        raise QualityGateFailed(f"the data gate failed ({', '.join(failed)}); see {page}, fix it, validate again")

@@ -132,7 +132,7 @@ def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("a row is no object")
     except (ValueError, RecursionError, csv.Error, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{where} cannot be read ({shown(error, 120)}); mend it, or take it away") from None
+        raise DataError(f"{where} cannot be read ({shown(error, 120)}); fix it, or take it away") from None
     return rows
 
 
