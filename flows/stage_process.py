@@ -108,7 +108,7 @@ class Watchdog:
         """Raise if the run is being stopped.
 
         Raises:
-            InterruptedError: then.
+            InterruptedError: if it is being stopped.
         """
         if self._stopping.is_set():
             raise InterruptedError("the run is being stopped")
@@ -117,7 +117,7 @@ class Watchdog:
         """Wait, but stop waiting as soon as the run is being stopped.
 
         Raises:
-            InterruptedError: then.
+            InterruptedError: if it is being stopped.
         """
         self._stopping.wait(seconds)
         self.check()

@@ -134,5 +134,5 @@ def test_the_command_needs_no_project_and_minds_no_names(tmp_path, pictures):
     arguments = ["compress", "mine.py:build", "--example-input", "1x3x32x32", "--data", "pictures", "-o", "out"]
     ended = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "PSNR of each picture to that of the original, in dB: p6.png" in ended.stdout
+    assert "SNR of each picture to that of the original, in dB: p6.png" in ended.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"generator.onnx", "card.json", "summary.json"}

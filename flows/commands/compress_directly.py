@@ -81,7 +81,7 @@ def _lines(made: "Compressed") -> list[str]:
         f"{made.size_bytes:,} bytes, {smaller:.1f} times fewer than the weights' {made.size_bytes_before:,}",
         _time(made),
         *([] if kernels is None else [f"kernels: {kernels.summary}"]),
-        f"PSNR of each picture to that of the original, in dB: {', '.join(decibels)}",
+        f"SNR of each picture to that of the original, in dB: {', '.join(decibels)}",
     ]
 
 
