@@ -52,7 +52,7 @@ def test_bad_thread_count(root, forked):
     ("variables", "line"),
     [
         ({"GANPRESS_RANKS": "3"}, "candidate: candidate.training.batch_size is 64, which 3 ranks cannot share equally"
-         "shares; set it to 63, or another multiple of 3"),
+         "; set it to 63, or another multiple of 3"),
         pytest.param(
             {"GANPRESS_RANKS": "two"}, "candidate: GANPRESS_RANKS must be a whole number between 1 and 64, found 'two'",
             marks=pytest.mark.slow,
