@@ -85,7 +85,7 @@ def test_what_no_gate_has_judged_waits(project):
     (project.root / "artifacts/evaluate/metrics.json").write_text("{}")  # another evaluation than the verdict's
     register_edge_models(project.root, rows(7.0, 8.0), None, project.store, evaluated=True)
     assert aliases(project) == {"candidate": "export/large", "champion": "export/small"}
-    assert "the stage gates has not judged it" in version_of(project.store, NAME, "candidate").tags["verdict"]
+    assert "the stage gates has not run yet" in version_of(project.store, NAME, "candidate").tags["verdict"]
 
 
 def test_a_damaged_verdict_is_said(project):

@@ -231,7 +231,10 @@ def test_the_checkpoint_of_another_number_of_ranks_is_named_and_left_alone(root,
 
 
 def anew(path):
-    return f"candidate@d2: starts from the beginning, because {path} is for 2 ranks and not for 1; GANPRESS_RANKS=2 would continue it"
+    return (
+        f"candidate@d2: starts from the beginning, because {path} is for 2 ranks and not for 1; "
+        "GANPRESS_RANKS=2 would continue it"
+    )
 
 
 @pytest.mark.slow
