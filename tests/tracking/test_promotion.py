@@ -24,7 +24,7 @@ NAME, METRIC = "ganpress-edge", "is_10_judge"
         (Score("is_9_judge", 5.0, 0.26), Score("is_9_judge", 6.33, 0.26), False, "stays a candidate: is_9_judge 5"),
         (Score("fid_9_test_judge", 43.7, 1.0), Score("fid_9_test_judge", 41.7, 1.0), False, "stays a candidate"),
         (Score("fid_9_test_judge", 40.0, 1.0), Score("is_9_judge", 6.0, 0.1), False, "cannot be compared with"),
-        (None, Score("is_9_judge", 6.0, 0.1), False, "bears no score"),
+        (None, Score("is_9_judge", 6.0, 0.1), False, "has no score"),
     ],
 )
 def test_the_rule(candidate, champion, promoted, words):
