@@ -31,10 +31,10 @@ from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError, GanpressError
 
 ClickException: Any = typer.BadParameter.__mro__[2]
-"""Base of all wrong usage; typer carries click along under a private name."""
+"""Base class of all usage errors; typer bundles click under a private name."""
 app = typer.Typer(
     name="ganpress",
-    help="From versioned data to a compressed edge generator, with proof.",
+    help="Compress GAN generators for edge devices, from versioned data to a verified file.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -44,13 +44,13 @@ app = typer.Typer(
 def _in_folder(
     folder: Annotated[
         Path | None,
-        typer.Option("-C", metavar="DIR", help="Work in this folder, as if the command were given there."),
+        typer.Option("-C", metavar="DIR", help="Run in this folder, as if the command were started there."),
     ] = None,
 ) -> None:
-    """From versioned data to a compressed edge generator, with proof."""
+    """Compress GAN generators for edge devices, from versioned data to a verified file."""
     if folder is not None:
         if not folder.is_dir():
-            raise ConfigError(f"-C {quoted(str(folder))} is no folder; name a project's")
+            raise ConfigError(f"-C {quoted(str(folder))} is not a folder; name the folder of a project")
         os.chdir(folder)
 
 
@@ -101,7 +101,7 @@ EXAMPLES = {
         "ganpress import gen.py:build --weights g.pt --example-input 1x3x256x256",
     ),
 }
-"""Two of each command, at the end of its help."""
+"""Two example calls of each command, printed at the end of its help."""
 
 
 def _examples(name: str) -> str:
@@ -119,13 +119,13 @@ if isinstance(remote, typer.Typer):
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr and exit code 2."""
+    """Run a command; an error that the user can fix ends in one line on stderr and exit code 2."""
     switch_off()
     try:
         code = app(standalone_mode=False)
     except typer.BadParameter as error:
         _refuse(quoted(error.format_message(), MAX_MESSAGE)[1:-1])
-    except ClickException as error:  # an unknown option or command: typer's own words, with the usage
+    except ClickException as error:  # An unknown option or command: typer prints its own message with the usage.
         from typer.rich_utils import rich_format_error
 
         rich_format_error(error)
@@ -141,7 +141,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in OF_THE_USER:
             raise
-        _refuse(f"{quoted(error.filename or 'a file')}: {error.strerror}; mend that and run again")
+        _refuse(f"{quoted(error.filename or 'a file')}: {error.strerror}; fix that and run again")
     except UnicodeError as error:
         _refuse(f"text that is not UTF-8 was found ({' '.join(str(error).split())[:200]}); write it in UTF-8")
     raise SystemExit(code if isinstance(code, int) else 0)
@@ -152,7 +152,7 @@ OF_THE_USER = frozenset({
     errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
     errno.ELOOP, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
 })  # fmt: skip
-"""Errors of the system that come from a place or name that the user gave, or that only the user can mend."""
+"""System errors that are caused by a path or name from the user, or that only the user can fix."""
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What `ganpress doctor` looks at. Each check returns findings; none changes anything."""
+"""The checks of `ganpress doctor`. Each check returns findings and changes nothing."""
 
 import contextlib
 import os
@@ -11,18 +11,18 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Literal
 
-State = Literal["ok", "warn", "mend"]
+State = Literal["ok", "warn", "error"]
 
 MIN_PYTHON = (3, 11)
 SCARCE_MIB = 2048
-"""Below this much free disk a warning; a chain on MNIST writes some hundred MiB."""
+"""Free disk space below which the check warns; a chain on MNIST writes a few hundred MiB."""
 NO_SPACE_MIB = 200
 PORTS = {5000: "MLflow", 4200: "Prefect"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the checkup; `mend` means that something will not work until the user acts."""
+    """One line of the checkup; `error` means that something will not work until the user fixes it."""
 
     check: str
     state: State
@@ -30,7 +30,7 @@ class Finding:
 
 
 def check_everything(root: Path) -> list[Finding]:
-    """Run all checks; one that breaks down is a finding itself."""
+    """Run all checks; a check that raises becomes a finding itself."""
     checks: list[Callable[[Path], Iterator[Finding]]] = [
         check_python,
         check_packages,
@@ -48,20 +48,20 @@ def check_everything(root: Path) -> list[Finding]:
         try:
             findings += check(root)
         except Exception as error:
-            findings.append(Finding(check.__name__.removeprefix("check_"), "mend", f"{type(error).__name__}: {error}"))
+            findings.append(Finding(check.__name__.removeprefix("check_"), "error", f"{type(error).__name__}: {error}"))
     return findings
 
 
 def check_python(_root: Path) -> Iterator[Finding]:
-    """The interpreter is new enough."""
+    """Check that the interpreter is new enough."""
     fits = sys.version_info >= MIN_PYTHON
     needed = ".".join(map(str, MIN_PYTHON))
     words = f"{platform.python_version()} at {sys.executable}"
-    yield Finding("python", "ok" if fits else "mend", words if fits else f"{words}; needs {needed} or newer")
+    yield Finding("python", "ok" if fits else "error", words if fits else f"{words}; needs {needed} or newer")
 
 
 def check_packages(root: Path) -> Iterator[Finding]:
-    """Every dependency is installed, in a version that its pin allows."""
+    """Check that every dependency is installed in a version that its pin allows."""
     from packaging.requirements import Requirement
 
     needed = [one for one in map(Requirement, _dependencies(root)) if one.marker is None or one.marker.evaluate()]
@@ -75,13 +75,13 @@ def check_packages(root: Path) -> Iterator[Finding]:
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} is {version}, pinned {requirement.specifier}")
     for words in wrong:
-        yield Finding("packages", "mend", f"{words}; run `uv sync` or `pip install -e .`")
+        yield Finding("packages", "error", f"{words}; run `uv sync` or `pip install -e .`")
     if not wrong:
         yield Finding("packages", "ok", f"{len(needed)} dependencies as pinned")
 
 
 def _dependencies(root: Path) -> list[str]:
-    """What a clone's pyproject.toml says, or the installed package where the project is a user's own."""
+    """Return the requirements from a clone's pyproject.toml, or from the installed package in a user's own project."""
     import tomllib
 
     place = root / "pyproject.toml"
@@ -92,13 +92,15 @@ def _dependencies(root: Path) -> list[str]:
 
 
 def check_git(root: Path) -> Iterator[Finding]:
-    """The project is a git checkout, so that runs know their code."""
+    """Check that the project is a git checkout, so that runs can record their code."""
     from ganpress.basics.git import git_state
 
     state = git_state(root)
     if state.sha is None:
         yield Finding(
-            "git", "warn", "no commit: runs cannot name their code, --recipe and --set need one; `git commit`"
+            "git",
+            "warn",
+            "no commit: runs cannot record their code, and --recipe and --set need a commit; run `git commit`",
         )
     elif state.dirty:
         yield Finding("git", "warn", f"{state.sha[:10]} with uncommitted edits: runs are tagged git.dirty; commit them")
@@ -107,24 +109,24 @@ def check_git(root: Path) -> Iterator[Finding]:
 
 
 def check_state(root: Path) -> Iterator[Finding]:
-    """What runs leave for each other is whole."""
+    """Check that the state files that runs share are not damaged."""
     from flows.state_files import FIX, find_damage
 
     damaged = list(find_damage(root))
     for one in damaged:
-        yield Finding("state", "mend", f"{one.path} is damaged ({one.words}); {FIX} {one.remedy}")
+        yield Finding("state", "error", f"{one.path} is damaged ({one.words}); {FIX} {one.remedy}")
     if not damaged:
         yield Finding("state", "ok", "no state file is damaged")
 
 
 def check_dvc(root: Path) -> Iterator[Finding]:
-    """DVC is initialised and its cache can be written."""
+    """Check that DVC is initialised and that its cache can be written."""
     if not (root / ".dvc").is_dir():
-        yield Finding("dvc", "mend", "not initialised: run `dvc init` (`dvc init --no-scm` outside git)")
+        yield Finding("dvc", "error", "not initialised: run `dvc init` (`dvc init --no-scm` outside git)")
         return
     cache = _dvc_cache(root)
     if not _writable(cache):
-        yield Finding("dvc", "mend", f"cache {cache} cannot be written; check its permissions or `dvc cache dir PATH`")
+        yield Finding("dvc", "error", f"cache {cache} cannot be written; check its permissions or `dvc cache dir PATH`")
     else:
         yield Finding("dvc", "ok", f"cache {cache}")
     if not (root / "dvc.lock").exists():
@@ -132,12 +134,12 @@ def check_dvc(root: Path) -> Iterator[Finding]:
 
 
 def check_data(root: Path) -> Iterator[Finding]:
-    """The raw data in data/ is the one that data.dvc pins."""
+    """Check that data/ holds the data that data.dvc pins."""
     if not (root / "data.dvc").exists():
-        yield Finding("data", "mend", "data.dvc is missing: add data with `ganpress data add digits`")
+        yield Finding("data", "error", "data.dvc is missing: add data with `ganpress data add digits`")
         return
     if not (root / "data").is_dir():
-        yield Finding("data", "mend", "data/ is missing: `dvc checkout`, or `ganpress data add` writes it again")
+        yield Finding("data", "error", "data/ is missing: `dvc checkout`, or `ganpress data add` writes it again")
         return
     if not (root / ".dvc").is_dir():
         return
@@ -149,21 +151,21 @@ def check_data(root: Path) -> Iterator[Finding]:
         words = (
             "data/ differs from data.dvc: `ganpress data add` or `dvc add data` accepts it, `dvc checkout` undoes it"
         )
-        yield Finding("data", "mend", words)
+        yield Finding("data", "error", words)
     else:
         yield Finding("data", "ok", "data/ is as data.dvc pins it")
 
 
 def check_disk(root: Path) -> Iterator[Finding]:
-    """There is room for artifacts and caches."""
+    """Check that there is disk space for artifacts and caches."""
     free = shutil.disk_usage(root).free // 2**20
-    state: State = "mend" if free < NO_SPACE_MIB else "warn" if free < SCARCE_MIB else "ok"
-    advice = "" if state == "ok" else "; `dvc gc --workspace` drops outputs that nothing names any more"
+    state: State = "error" if free < NO_SPACE_MIB else "warn" if free < SCARCE_MIB else "ok"
+    advice = "" if state == "ok" else "; `dvc gc --workspace` deletes outputs that nothing refers to any more"
     yield Finding("disk", state, f"{free:,} MiB free{advice}")
 
 
 def check_stores(root: Path) -> Iterator[Finding]:
-    """MLflow's store and Prefect's home answer or can be written; no record waits."""
+    """Check that MLflow's store and Prefect's home answer or can be written, and that no run waits to be recorded."""
     from flows.environment import check_services
     from ganpress.errors import ServiceUnavailable
     from ganpress.tracking import tracking_uri
@@ -174,18 +176,18 @@ def check_stores(root: Path) -> Iterator[Finding]:
         check_services(root)
         yield Finding("stores", "ok", f"MLflow {tracking_uri(root)}")
     except ServiceUnavailable as error:
-        yield Finding("stores", "mend", str(error))
+        yield Finding("stores", "error", str(error))
     if _writable(home):
         yield Finding("stores", "ok", f"Prefect {os.environ.get('PREFECT_API_URL', home)}")
     else:
-        yield Finding("stores", "mend", f"Prefect's home {home} cannot be written; set PREFECT_HOME to another folder")
+        yield Finding("stores", "error", f"Prefect's home {home} cannot be written; set PREFECT_HOME to another folder")
     if has_pending(root):
         words = "runs wait in .ganpress/tracking (at work, or left there); the next `ganpress run` or `ui` records them"
         yield Finding("stores", "warn", words)
 
 
 def check_ports(_root: Path) -> Iterator[Finding]:
-    """The ports of `ganpress ui` are free."""
+    """Check that the ports of `ganpress ui` are free."""
     from flows.ports import port_refusal
 
     for port, name in PORTS.items():
@@ -195,16 +197,16 @@ def check_ports(_root: Path) -> Iterator[Finding]:
 
 
 def check_shadowing(root: Path) -> Iterator[Finding]:
-    """No file of the project hides a library."""
+    """Check that no file of the project hides a library."""
     hiding = sorted(str(path.relative_to(root)) for path in (root / "mlflow").rglob("*.py"))
     spec = util.find_spec("mlflow")
     origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
     if hiding:
         yield Finding(
-            "shadowing", "mend", f"Python in mlflow/ hides the library of that name; move {', '.join(hiding)}"
+            "shadowing", "error", f"Python in mlflow/ hides the library of that name; move {', '.join(hiding)}"
         )
     elif origin is None or origin.is_relative_to(root.resolve() / "mlflow"):
-        yield Finding("shadowing", "mend", "`import mlflow` does not find the library; run `uv sync`")
+        yield Finding("shadowing", "error", "`import mlflow` does not find the library; run `uv sync`")
     else:
         yield Finding("shadowing", "ok", "`import mlflow` finds the library")
 
@@ -217,7 +219,7 @@ def _dvc_cache(root: Path) -> Path:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether `folder`, or where it would be made, can be written."""
+    """Return whether `folder`, or its nearest existing parent, can be written."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK)

@@ -1,4 +1,4 @@
-"""What a user sees of a run: stages as they go, and a closing table."""
+"""Console output of a run: the stages while they run, and a final table."""
 
 import sys
 import threading
@@ -22,18 +22,18 @@ PLAIN_WIDTH = 120
 
 @dataclass(frozen=True)
 class StageResult:
-    """How one stage of a run ended."""
+    """Result of one stage of a run."""
 
     stage: str
     outcome: Outcome
-    """`Cached`: up to date; `restored`: DVC had the outputs of the same inputs; neither does any work."""
+    """`Cached`: the stage was up to date; `restored`: DVC's cache had its outputs. Neither does any work."""
     seconds: float
     cause: str | None = None
-    """Why it failed, in one line."""
+    """Reason of the failure, in one line."""
 
 
 def make_console() -> Console:
-    """Return a console on standard output, wide enough for tables when that is no terminal."""
+    """Return a console on standard output, wide enough for tables where standard output is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, soft_wrap=True)
 
 
@@ -58,7 +58,7 @@ class RunConsole:
         self._live.stop()
 
     def say(self, text: str) -> None:
-        """Print one line above everything live."""
+        """Print one line above the live table."""
         self._console.print(Text(text))
 
     def started(self, stage: str) -> None:
@@ -94,7 +94,7 @@ class RunConsole:
         return Group(table, Text(f"{self._done} of {self._total} stages done", "dim"))
 
     def summary(self, results: Sequence[StageResult], seconds: float) -> None:
-        """Print the closing table."""
+        """Print the final table."""
         table = Table("stage", "outcome", box=box.SIMPLE_HEAD)
         table.add_column("seconds", justify="right")
         for result in results:

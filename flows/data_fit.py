@@ -1,4 +1,4 @@
-"""Whether the parameters fit the data, asked before the first stage; every conflict is said at once."""
+"""Checks before the first stage that the parameters fit the data, and reports every conflict at once."""
 
 import shutil
 from collections.abc import Collection, Iterator
@@ -13,25 +13,25 @@ from ganpress.registries import METRICS
 
 FRAMEWORK_DATA = {"pix2pix": ("paired",), "spade": ("semantic",), "cyclegan": ("paired", "unpaired", "semantic")}
 FEWEST = 2
-"""Images of a split."""
+"""Smallest number of images of a split."""
 SPARE_BYTES = 200 * 2**20
-"""For generators, edge files and the report."""
+"""Disk space for generators, edge files and the report."""
 
 
 def check_fit(params: Params, card: DatasetCard, root: Path, families: Collection[str] = ()) -> None:
-    """Hold the parameters against memory, disk and what data/ holds, by its card alone: no picture is opened.
+    """Check the parameters against memory, disk and the card of data/; no picture is opened.
 
     Args:
-        params: what the chain is run with.
-        card: what data/ holds.
+        params: parameters of the run.
+        card: card of data/.
         root: the project's folder.
         families: stages that will run, without items.
 
     Raises:
-        ConfigError: naming every conflict, and the setting that ends it.
+        ConfigError: if there is a conflict; the message names each with the setting that resolves it.
     """
     found = [*_kind_of_data(params, card), *_judge(params, card), *_counts(params, card), *_disk(params, card, root)]
-    if not found:  # trainings of settings that contradict each other cannot be counted
+    if not found:  # The cost of a training cannot be counted while its settings contradict each other.
         found += check_memory(params, set(families), len(card.classes) or None if card.pairing == "semantic" else None)
     if found:
         count = "a setting does" if len(found) == 1 else f"{len(found)} settings do"
@@ -53,7 +53,7 @@ def _kind_of_data(params: Params, card: DatasetCard) -> Iterator[str]:
 def _judge(params: Params, card: DatasetCard) -> Iterator[str]:
     kind = params.judge.kind
     if kind == "classifier" and len(card.classes) < 2:
-        yield "judge.kind is 'classifier', and the data has no classes: 'rotations' needs none"
+        yield "judge.kind is 'classifier', and the data has no classes: set 'rotations', which needs none"
     if kind == "domains" and card.pairing != "unpaired":
         yield "judge.kind is 'domains', and the data has no two domains: set 'classifier' or 'rotations'"
     if kind == "segmenter" and card.pairing != "semantic":
@@ -91,4 +91,4 @@ def _disk(params: Params, card: DatasetCard, root: Path) -> Iterator[str]:
     free = shutil.disk_usage(root).free
     if needed > free and not (root / "artifacts" / "prepare" / "train.npy").exists():
         room = f"{needed / 2**20:,.0f} MiB, and {free / 2**20:,.0f} are free"
-        yield f"the prepared images need {room}: free some, or lower prepare.image_size"
+        yield f"the prepared images need {room}: free disk space, or lower prepare.image_size"

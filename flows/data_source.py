@@ -1,4 +1,4 @@
-"""Raw data below data/ and its pin data.dvc, kept in step with the data section of params.yaml."""
+"""Keeps the raw data in data/ and its pin data.dvc consistent with the data section of params.yaml."""
 
 import configparser
 import os
@@ -18,25 +18,25 @@ from ganpress.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class DataPin:
-    """What data.dvc says."""
+    """Contents of data.dvc."""
 
     md5: str
-    """DVC's digest of the whole folder; ends in `.dir`."""
+    """DVC's digest of the whole folder; it ends in `.dir`."""
     size_bytes: int
     files: int
     source: str | None
-    """The source as it was asked for; None if data.dvc was made by `dvc add` alone."""
+    """The source as it was requested; None if data.dvc was written by `dvc add` alone."""
     style: Mapping[str, Any]
-    """`values` and `background` of the data section, where they are not the defaults."""
+    """`values` and `background` of the data section if they differ from the defaults."""
     settings: Mapping[str, Any]
-    """What `data add` wrote into params.yaml for these data, by dotted key."""
+    """Settings that `data add` wrote into params.yaml for this data, by dotted key."""
 
 
 def read_pin(root: Path) -> DataPin | None:
-    """Read data.dvc; None where there is none.
+    """Read data.dvc; return None if it does not exist.
 
     Raises:
-        DataError: if it cannot be understood.
+        DataError: if it cannot be parsed.
     """
     path = root / "data.dvc"
     try:
@@ -54,17 +54,19 @@ def read_pin(root: Path) -> DataPin | None:
 
 
 def ensure_data(root: Path, config: DataConfig, replace: bool = False) -> None:
-    """Make data/ hold what `config` names, pinned by data.dvc; does nothing, in milliseconds, where it already does.
+    """Import the source that `config` names into data/ and pin it; return within milliseconds if data/ already holds
+    it.
 
     Args:
-        root: holds data/ and data.dvc.
+        root: folder of data/ and data.dvc.
         config: the data section.
         replace: whether data of another source may be replaced, see `check_replacement`.
 
     Raises:
         ConfigError: if the source is unknown.
         DataError: if data/ was not made by ganpress or holds data of another source that must stay, the import fails,
-            or it gives other bytes than data.dvc pins for the same source; data/ and data.dvc are then as they were.
+            or its bytes differ from those that data.dvc pins for the same source; data/ and data.dvc are then
+            unchanged.
     """
     if _is_in_place(root, config):
         return
@@ -74,16 +76,16 @@ def ensure_data(root: Path, config: DataConfig, replace: bool = False) -> None:
 
     (root / ".ganpress").mkdir(exist_ok=True)
     with FileLock(root / ".ganpress" / "data.lock"):
-        if not _is_in_place(root, config):  # another run may have made it meanwhile
+        if not _is_in_place(root, config):  # Another run may have imported it meanwhile.
             _make(root, config)
 
 
 def check_replacement(root: Path, source: str) -> None:
-    """Refuse to put `source` in the place of data that somebody added; data that ships with a dependency may go.
+    """Refuse to replace data that a user added by `source`; data that ships with a dependency may be replaced.
 
     Raises:
         ConfigError: if `source` is unknown.
-        DataError: naming what is there and both ways out.
+        DataError: if data/ must stay; the message names its source and both ways out.
     """
     pin, card = read_pin(root), read_card(root / "data")
     pinned = None if pin is None else pin.source
@@ -94,7 +96,8 @@ def check_replacement(root: Path, source: str) -> None:
 
     check_source(source)
     raise DataError(
-        f"data/ holds {there}, but params.yaml asks for {source}; nothing was replaced. To run on what is there set "
+        f"data/ holds {there}, but params.yaml asks for {source}; nothing was replaced. To run on the present "
+        f"data, set "
         f"data.source to {there}; to replace it run `ganpress run --replace-data` or `ganpress data add {source}`"
     )
 
@@ -113,7 +116,7 @@ def _describes(card: DatasetCard | None, source: str) -> bool:
 
 
 def _is_same(root: Path, one: str | None, other: str) -> bool:
-    """Whether two sources are the same; paths in them by the place that they mean, seen from `root`."""
+    """Return whether two sources are the same; paths in them are resolved from `root` first."""
 
     def absolute(path: str) -> str:
         return str((root / Path(path).expanduser()).resolve())
@@ -132,7 +135,7 @@ def _make(root: Path, config: DataConfig) -> None:
     pinned = (root / "data.dvc").read_text(encoding="utf-8")
     found = add_data(root, config)
     if found.pin.md5 != pin.md5:
-        # Left in place, the other bytes would pass for the pinned ones in the next run.
+        # If the different bytes stayed, the next run would take them for the pinned ones.
         _remove(root / "data")
         write_whole(root / "data.dvc", pinned)
         raise DataError(
@@ -151,7 +154,7 @@ def _check_ours(root: Path) -> None:
 
 
 def _checked_out(root: Path, source: str) -> bool:
-    """Try to get the pinned bytes from DVC's cache or remote."""
+    """Try to fetch the pinned bytes from DVC's cache or remote."""
     verb = "pull" if _has_remote(root) else "checkout"
     done = run_dvc(root, verb, "--quiet", "data.dvc")
     if done.returncode == 0 and _describes(read_card(root / "data"), source):
@@ -175,16 +178,16 @@ def _remove(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class AddedData:
-    """Outcome of an import."""
+    """Result of an import."""
 
     card: DatasetCard
     pin: DataPin
     former: DataPin | None
-    """What data.dvc said before."""
+    """Contents of data.dvc before the import."""
 
 
 def add_data(root: Path, config: DataConfig) -> AddedData:
-    """Import a source into data/ and pin it with `dvc add`, whatever was there before.
+    """Import a source into data/ and pin it with `dvc add`; earlier data is replaced.
 
     Raises:
         ConfigError: if the source is unknown.
@@ -200,15 +203,15 @@ def add_data(root: Path, config: DataConfig) -> AddedData:
     card = import_data(source, path, root / "data", PictureStyle(config.values, config.background))
     pin_data(root, config)
     pin = read_pin(root)
-    assert pin is not None  # dvc add has just written it
+    assert pin is not None  # `dvc add` has just written data.dvc.
     return AddedData(card, pin, former)
 
 
 def pin_data(root: Path, config: DataConfig) -> None:
-    """`dvc add data`, and write source and style into data.dvc's meta, which DVC keeps.
+    """Run `dvc add data`, and write source and style into the meta section of data.dvc, which DVC keeps.
 
     Raises:
-        DataError: with DVC's own last line, if it fails.
+        DataError: if DVC fails; the message holds DVC's last line.
     """
     if not (root / ".dvc").is_dir():
         _dvc(root, "init", "--quiet", *([] if (root / ".git").exists() else ["--no-scm"]))
@@ -217,7 +220,7 @@ def pin_data(root: Path, config: DataConfig) -> None:
 
 
 def note_in_pin(root: Path, facts: Mapping[str, Any]) -> None:
-    """Write facts into data.dvc's meta; empty ones are taken out of it."""
+    """Write values into the meta section of data.dvc; empty ones are removed from it."""
     path = root / "data.dvc"
     content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
     former = content.get("meta") or {}
@@ -231,11 +234,13 @@ def _dvc(root: Path, *arguments: str) -> None:
     done = run_dvc(root, *arguments)
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or ["no message"]
-        raise DataError(f"`dvc {' '.join(arguments)}` failed: {lines[0].removeprefix('ERROR: ')}; mend that, run again")
+        raise DataError(
+            f"`dvc {' '.join(arguments)}` failed: {lines[0].removeprefix('ERROR: ')}; fix that and run again"
+        )
 
 
 def run_dvc(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run DVC in `root`, waiting for its lock, and return what it said."""
+    """Run DVC in `root`, waiting for its lock, and return its output."""
     command = [sys.executable, "-P", "-m", "dvc", *([] if arguments[0] == "init" else ["--wait-for-lock"]), *arguments]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)

@@ -1,21 +1,21 @@
-"""Which device the stages of a run use, and how many ranks train: settled and said before the first of them starts."""
+"""Chooses the device of a run's stages and the number of training ranks before the first stage starts."""
 
 import os
 import sys
 from pathlib import Path
 
 SIGNS_OF_A_GPU = (Path("/dev/nvidiactl"), Path("/dev/nvidia0"), Path("/dev/dxg"), Path("/dev/kfd"))
-"""Where the drivers of NVIDIA and AMD show themselves; torch, which knows better, takes a second to import."""
+"""Device files of NVIDIA's and AMD's drivers. They are checked first because importing torch takes a second."""
 
 
 def settle_device(option: str | None = None) -> str:
-    """Name the device of a run's stages, and hand it to them as `GANPRESS_DEVICE`.
+    """Choose the device of a run's stages, and pass it to them as `GANPRESS_DEVICE`.
 
     Args:
-        option: what `--device` says; None leaves it to the environment, and `auto` to the machine.
+        option: value of `--device`; None takes the environment's, and `auto` what the machine has.
 
     Returns:
-        The device with its name, as a run's first line says it.
+        The device with its name, as the first line of a run prints it.
 
     Raises:
         ConfigError: if there is no such device.
@@ -34,13 +34,13 @@ def settle_device(option: str | None = None) -> str:
 
 
 def settle_ranks(gpus: int | None = None) -> int:
-    """Return how many ranks each training stage has, and hand the number to the stages as `GANPRESS_GPUS`.
+    """Return the number of ranks of each training stage, and pass it to the stages as `GANPRESS_GPUS`.
 
     Args:
-        gpus: what `--gpus` says; None leaves it to the environment.
+        gpus: value of `--gpus`; None takes the environment's.
 
     Raises:
-        ConfigError: if there are fewer GPUs, or the settled device has no ranks of this kind.
+        ConfigError: if there are fewer GPUs, or the chosen device cannot run several ranks.
     """
     if gpus is None and not (os.environ.get("GANPRESS_GPUS") or os.environ.get("GANPRESS_RANKS")):
         return 1

@@ -1,7 +1,7 @@
-"""What DVC knows: the stages, their order, which of them would run, and why.
+"""Reads from DVC the stages, their order, which of them would run, and why.
 
-DVC's own objects never leave this file and `flows.dvc_reasons`. Its repository is opened once for all stages, under one
-lock; opening it for each would cost more than most stages' check.
+DVC's own objects are used only in this file and in `flows.dvc_reasons`. The repository is opened once for all stages,
+under one lock, because opening it for each stage would cost more than the check of most stages.
 """
 
 import graphlib
@@ -22,32 +22,33 @@ Need = Literal["clean", "restore", "run"]
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage as DVC sees it at one moment."""
+    """State of one stage according to DVC at one moment."""
 
     name: str
-    """DVC's name: `teacher`, `candidate@d8`."""
+    """Name of the stage in DVC, such as `teacher` or `candidate@d8`."""
     upstream: tuple[str, ...]
     """Stages whose outputs this one reads directly."""
     need: Need
-    """`restore`: only outputs are missing and DVC's cache has them; no work is done."""
+    """`restore` means that only outputs are missing and DVC's cache has them, so that no work is done."""
     reasons: tuple[Reason, ...]
-    """Why it is not clean; empty when it is."""
+    """Reasons why the stage is not clean; empty if it is."""
     key: str | None
-    """Digest of command, dependencies, parameters and outputs as locked; None unless DVC calls the stage unchanged."""
+    """Digest of the locked command, dependencies, parameters and outputs; None unless DVC reports the stage as
+    unchanged."""
     reads: tuple[str, ...]
-    """Paths of its file dependencies, relative to the root; without the digest of its code."""
+    """Paths of its file dependencies, relative to the root, without the digest of its code."""
     versions: tuple[str, ...] = ()
-    """What was installed in another version when its outputs were made."""
+    """Packages that were installed in another version when its outputs were made."""
 
     @property
     def why(self) -> str:
-        """The reasons in one line, and what is worth knowing of a clean stage."""
+        """The reasons in one line; for a clean stage, its version changes."""
         return "; ".join([*map(str, self.reasons), *(self.versions if not self.reasons else ())])
 
 
 @dataclass(frozen=True)
 class StageGraph:
-    """All stages, each after those it reads from."""
+    """All stages, each after the stages that it reads from."""
 
     stages: tuple[StageState, ...]
 
@@ -58,7 +59,7 @@ class StageGraph:
         return tuple(stage.name for stage in self.stages)
 
     def named(self, pattern: str) -> tuple[str, ...]:
-        """Return the stages that `pattern` means: one stage, or all items of a foreach stage.
+        """Return the stages that match `pattern`: one stage, or all items of a foreach stage.
 
         Raises:
             ConfigError: if there is none.
@@ -77,7 +78,7 @@ class StageGraph:
             ConfigError: if a name is unknown or both are given.
         """
         if only and start:
-            raise ConfigError("--stage and --from exclude each other; give one of them")
+            raise ConfigError("--stage and --from cannot be used together; give one of them")
         chosen = set(self.names())
         if only:
             chosen = {name for pattern in only for name in self.named(pattern)}
@@ -88,7 +89,7 @@ class StageGraph:
     def downstream(self, names: Iterable[str]) -> set[str]:
         """Return `names` and every stage that depends on one of them, directly or not."""
         reached = set(names)
-        for stage in self.stages:  # in order, so one pass is enough
+        for stage in self.stages:  # The stages are in topological order, so one pass is enough.
             if reached.intersection(stage.upstream):
                 reached.add(stage.name)
         return reached
@@ -109,11 +110,11 @@ class StageGraph:
 def read_graph(root: Path, strict_versions: bool = False) -> StageGraph:
     """Read the graph of dvc.yaml below `root` and the state of every stage; nothing is written.
 
-    The stage `code` is left out: the digests that it would write are computed here.
+    The stage `code` is left out, because the digests that it would write are computed here.
 
     Args:
         root: the folder of dvc.yaml.
-        strict_versions: whether a stage would run because torch or a runtime has another version than then.
+        strict_versions: whether another version of torch or of a runtime counts as a change.
 
     Raises:
         ConfigError: if the folder is no DVC project or dvc.yaml is wrong.
@@ -129,7 +130,7 @@ def read_graph(root: Path, strict_versions: bool = False) -> StageGraph:
             code.save()
             return _mark_downstream(states)
     except NotDvcRepoError:
-        raise ConfigError(f"{root} is no DVC project; run `dvc init` there, or change into the checkout") from None
+        raise ConfigError(f"{root} is not a DVC project; run `dvc init` there, or change to the checkout") from None
     except DvcException as error:
         from flows.state_files import explain
 
@@ -140,8 +141,8 @@ def read_graph(root: Path, strict_versions: bool = False) -> StageGraph:
 
 
 def _ordered(index: Any) -> list[tuple[Any, list[Any]]]:
-    """Return (stage, its direct upstream stages) in an order that respects the graph and else keeps dvc.yaml's."""
-    graph = index.graph  # an edge points from a stage to the one it reads from
+    """Return (stage, its direct upstream stages) in topological order, and otherwise in the order of dvc.yaml."""
+    graph = index.graph  # An edge points from a stage to the stage that it reads from.
     position = {stage: number for number, stage in enumerate(index.stages)}
     sorter = graphlib.TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph})
     sorter.prepare()
@@ -150,7 +151,7 @@ def _ordered(index: Any) -> list[tuple[Any, list[Any]]]:
         ready = sorted(sorter.get_ready(), key=position.__getitem__)
         sorter.done(*ready)
         ordered += ready
-    # data.dvc is a stage of the graph too, but it has no command and is nothing to run.
+    # data.dvc is a stage of the graph too, but it has no command, so there is nothing to run.
     return [(stage, list(filter(_is_work, graph.successors(stage)))) for stage in ordered if _is_work(stage)]
 
 
@@ -169,7 +170,7 @@ def _stage_state(stage: Any, upstream: list[Any], root: Path, code: StageCode, s
     try:
         found = [*code_changes(of_code, root, code), *(Reason("own", words) for words in versions if strict_versions)]
         if stage.changed():
-            found += [*causes(stage, upstream), *losses(stage)] or [Reason("own", "DVC calls it changed")]
+            found += [*causes(stage, upstream), *losses(stage)] or [Reason("own", "DVC reports it as changed")]
         if not found:
             return replace(state, key=key)
         # A stage that never ran has no code that changed.
@@ -186,13 +187,15 @@ def _need(reasons: Sequence[Reason]) -> Need:
 
 
 def _parts(name: str) -> tuple[str, str | None]:
-    """Stage and item of a name."""
+    """Split a name into stage and item."""
     stage, _, item = name.partition("@")
     return stage, item or None
 
 
 def _key(stage: Any) -> str:
-    """Digest what dvc.lock records of a clean stage; the outputs' digests are part of it, so it is never stale."""
+    """Return a digest of the entry of a clean stage in dvc.lock. It includes the outputs' digests, so it is never
+    stale.
+    """
     import hashlib
     import json
 
@@ -205,7 +208,7 @@ def _key(stage: Any) -> str:
 
 
 def _mark_downstream(stages: list[StageState]) -> StageGraph:
-    """Let the need to run flow downstream; a stage that only misses what will be restored needs nothing itself.
+    """Mark the stages downstream of one that would run. A stage whose missing inputs will be restored does not run.
 
     This explains and forecasts. Whether a stage really runs is DVC's decision, made when its turn comes.
     """
@@ -224,7 +227,7 @@ def _mark_downstream(stages: list[StageState]) -> StageGraph:
 
 
 class CleanStages:
-    """Answers, for a running flow, whether a stage is clean; reads DVC again only after something happened upstream."""
+    """Tells a running flow whether a stage is clean; reads DVC again only after something changed upstream."""
 
     def __init__(self, root: Path, graph: StageGraph) -> None:
         self._root, self._graph = root, graph
@@ -234,35 +237,35 @@ class CleanStages:
         self._lock = threading.Lock()
 
     def touch(self, name: str) -> None:
-        """Note that DVC was called for `name`, so that what was read of stages downstream no longer counts."""
+        """Record that DVC ran `name`, so that the cached state of the stages downstream is discarded."""
         with self._lock:
             self._touched.add(name)
 
     def key(self, name: str) -> str | None:
-        """Return the stage's cache key, or None while DVC calls it changed."""
+        """Return the stage's cache key, or None while DVC reports it as changed."""
         with self._lock:
             key = self._keys[name] = self._current_key(name)
             return key
 
     def is_clean(self, name: str) -> bool:
-        """Whether the last `key` of the stage said that DVC has nothing to do for it."""
+        """Return whether the last call of `key` found that DVC has nothing to do for the stage."""
         return self._keys.get(name) is not None
 
     def is_clean_now(self, name: str) -> bool:
-        """Ask DVC itself whether the stage is clean, whatever was known before."""
+        """Ask DVC whether the stage is clean, ignoring the cached answer."""
         with self._lock:
             return self._read_key(name) is not None
 
     def _current_key(self, name: str) -> str | None:
         stage = self._graph[name]
         if any(reason.kind == "own" for reason in stage.reasons):
-            return None  # nothing that happened upstream can have cured it
+            return None  # No change upstream can have made it clean.
         if self._touched.isdisjoint(self._graph.ancestors(name)):
             return stage.key
         return self._read_key(name)
 
     def _read_key(self, name: str) -> str | None:
-        """Ask about one stage as it is now; None also where its code cannot be read, which its run will say."""
+        """Return the present state of one stage; None also if its code cannot be read, which its run will report."""
         try:
             return _read_key(self._root, name, self.code())
         except ConfigError:
@@ -270,7 +273,7 @@ class CleanStages:
 
 
 def _read_key(root: Path, name: str, code: StageCode) -> str | None:
-    """Ask DVC about one stage; None also when it cannot say, because a memo must never block a run."""
+    """Return DVC's state of one stage; None also if DVC fails, because caching must never block a run."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo

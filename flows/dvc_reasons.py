@@ -1,4 +1,4 @@
-"""Why DVC calls a stage changed, in words: its command, files, parameters, outputs."""
+"""Explains why DVC reports a stage as changed: its command, files, parameters or outputs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ NEVER_RUN = "never run"
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a stage is not clean."""
+    """One reason why a stage is not clean."""
 
     kind: Kind
-    """`own`: nothing upstream can cure it (command, parameter, source or data file); `input`: a file that an upstream
-    stage makes; `output`: an output that is gone but in DVC's cache; `upstream`: an upstream stage would run."""
+    """`own`: a change of the stage itself (command, parameter, source or data file); `input`: a file that an upstream
+    stage makes; `output`: a missing output that is in DVC's cache; `upstream`: an upstream stage would run."""
     words: str
 
     def __str__(self) -> str:
@@ -27,7 +27,7 @@ class Reason:
 
 
 def causes(stage: Any, upstream: list[Any]) -> list[Reason]:
-    """Say which dependencies, parameters or command make the stage changed."""
+    """Return the changed dependencies, parameters and command of a stage."""
     if not any(dep.hash_info for dep in stage.deps) and not any(out.hash_info for out in stage.outs):
         return [Reason("own", NEVER_RUN)]
     found = [Reason("own", "its command in dvc.yaml changed")] if stage.changed_stage() else []
@@ -44,9 +44,9 @@ def causes(stage: Any, upstream: list[Any]) -> list[Reason]:
 
 
 def take_code(stage: Any) -> Any:
-    """Take the digest of its code from a stage's dependencies and return it; None where it has none.
+    """Remove the digest of its code from a stage's dependencies and return it; None if it has none.
 
-    Its file is as old as the last run; what DVC would say of it is said by `code_changes`, of the code as it is now.
+    The digest's file is as old as the last run, so `code_changes` compares the present code instead of DVC.
     """
     of_code = next((dep for dep in stage.deps if dep.def_path.startswith(f"{CODE_FOLDER}/")), None)
     stage.deps = [dep for dep in stage.deps if dep is not of_code]
@@ -54,12 +54,14 @@ def take_code(stage: Any) -> Any:
 
 
 def code_changes(of_code: Any, root: Path, code: StageCode) -> list[Reason]:
-    """Say that a stage's code is another than its outputs were made with, and in which files, where that is known."""
+    """Return the reason if a stage's code differs from the code that made its outputs, with the changed files if
+    known.
+    """
     if of_code is None or of_code.def_path not in code.paths:
         return []
     locked = of_code.hash_info.value if of_code.hash_info else None
     if locked is None:
-        return [Reason("own", "dvc.lock does not say with which code it ran")]
+        return [Reason("own", "dvc.lock does not record the code it ran with")]
     if locked == md5_of(code.text(of_code.def_path)):
         return []
     before = read_digests(root / of_code.def_path)
@@ -71,7 +73,7 @@ def code_changes(of_code: Any, root: Path, code: StageCode) -> list[Reason]:
 
 
 def is_params(dep: Any) -> bool:
-    """Whether a dependency is a set of parameters, not a file."""
+    """Return whether a dependency is a set of parameters, not a file."""
     return hasattr(dep, "params")
 
 
@@ -82,7 +84,7 @@ def _is_made_by(stages: list[Any], dep: Any) -> bool:
 
 
 def _param_changes(dep: Any, status: dict[str, Any]) -> list[str]:
-    """Name the changed leaves below the declared parameters: `params.yaml: teacher.images 1000 -> 500`."""
+    """Return the changed values below the declared parameters: `params.yaml: teacher.images 1000 -> 500`."""
     if not isinstance(status[str(dep)], dict):
         return [f"{dep.def_path} missing"]
     locked, actual = dep.hash_info.value or {}, dep.read_params()
@@ -117,7 +119,7 @@ def _short(value: Any) -> str:
 
 
 def losses(stage: Any) -> list[Reason]:
-    """Say which outputs are not as DVC left them; those in its cache come back without work."""
+    """Return the outputs that differ from what DVC wrote; those in its cache are restored without work."""
     found = []
     for out in stage.outs:
         status = out.workspace_status().get(str(out))

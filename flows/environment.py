@@ -1,4 +1,4 @@
-"""What every process of a run finds in its environment: absolute stores, no telemetry, threads, lineage."""
+"""Environment variables of every process of a run: absolute stores, no telemetry, threads, lineage."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ WORKTREES = Path(".ganpress") / "worktrees"
 SERVICE_TIMEOUT_S = 3.0
 SERVICE_ATTEMPTS = 2
 SECRETS = frozenset({VARIABLE, SERVER_VARIABLE, LOGIN_VARIABLE})
-"""Variables that no stage needs and none is given."""
+"""Variables that no stage needs and that are removed."""
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -32,11 +32,11 @@ def find_root(start: Path | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():
             return folder
-    raise ConfigError(f"no dvc.yaml in {here} or above; change into the project's folder and run again")
+    raise ConfigError(f"no dvc.yaml in {here} or above; change to the project's folder and run again")
 
 
 def main_root(root: Path) -> Path:
-    """Return the checkout that `root` belongs to: itself, or the owner of a worktree that a run was given."""
+    """Return the main checkout of `root`: itself, or the owner if `root` is the worktree of a run."""
     in_worktrees = root.parent.name == WORKTREES.name and root.parent.parent.name == WORKTREES.parent.name
     return root.parents[2] if in_worktrees else root
 
@@ -56,11 +56,13 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def export_environment(root: Path) -> None:
-    """Put the defaults into this process's environment, before prefect or mlflow are imported; the user's own win."""
+    """Set the defaults in this process's environment before prefect or mlflow is imported; the user's values take
+    precedence.
+    """
     for name, value in environment(main_root(root)).items():
         os.environ.setdefault(name, value)
     offer_secret(os.environ)
-    # `python -m tasks.<stage>` in dvc.yaml must mean this interpreter, also when its bin/ was never activated.
+    # `python -m tasks.<stage>` in dvc.yaml must start this interpreter, even if its environment was never activated.
     interpreter = str(Path(sys.executable).parent)
     paths = os.environ.get("PATH", os.defpath).split(os.pathsep)
     if paths[0] != interpreter:
@@ -68,10 +70,10 @@ def export_environment(root: Path) -> None:
 
 
 def reuse_bytecode(root: Path) -> None:
-    """Keep compiled Python below .ganpress/ where PYTHONDONTWRITEBYTECODE, common in containers, keeps it nowhere.
+    """Write compiled Python below .ganpress/ where PYTHONDONTWRITEBYTECODE, common in containers, disables it.
 
-    A run starts dozens of interpreters; compiling torch, DVC and Prefect anew in each doubles their start. Neither the
-    checkout nor the installed packages are written to, which is what that variable is for.
+    A run starts dozens of interpreters; compiling torch, DVC and Prefect anew in each doubles their start. Nothing is
+    written to the checkout or to the installed packages, so the purpose of that variable is kept.
     """
     if not os.environ.get("PYTHONDONTWRITEBYTECODE") or os.environ.get("PYTHONPYCACHEPREFIX"):
         return
@@ -107,7 +109,7 @@ def stage_environment(root: Path, jobs: int, flow_run_id: str | None, recipe: st
         "GANPRESS_GIT_SHA": git.sha or "",
         "GANPRESS_GIT_DIRTY": str(git.dirty).lower(),
     }
-    # A stage talks to DVC and MLflow only, and must not take itself for a part of somebody's Prefect run.
+    # A stage uses DVC and MLflow only, and must not act as part of an enclosing Prefect run.
     return {
         name: value
         for name, value in values.items()
@@ -116,10 +118,10 @@ def stage_environment(root: Path, jobs: int, flow_run_id: str | None, recipe: st
 
 
 def check_services(root: Path) -> None:
-    """Ask the stores that a run will need whether they can be used; local ones need no server.
+    """Check that the stores of a run can be used; local stores need no server.
 
     Raises:
-        ServiceUnavailable: if one cannot.
+        ServiceUnavailable: if one of them cannot.
     """
     from ganpress.tracking import check_service, tracking_uri
 
@@ -138,13 +140,16 @@ def _check_answers(url: str, variable: str, address: str) -> None:
         if attempt < SERVICE_ATTEMPTS:
             time.sleep(0.5)
     raise ServiceUnavailable(
-        f"{variable}={address} does not answer ({reason}); start it (`prefect server start`), correct the address, "
+        f"{variable}={address} does not answer ({reason}); start the server (`prefect server start`), correct "
+        f"the address, "
         f"or unset {variable} to work without a standing server"
     )
 
 
 def _check_lets_in(address: str) -> None:
-    """Ask a Prefect server whose health is open for what needs its secret; its own client says what else is wrong."""
+    """Call an endpoint of a Prefect server that needs its secret, because its health endpoint is open; Prefect's
+    client reports other errors.
+    """
     if os.environ.get("PREFECT_API_KEY") or not answers(f"{address.rstrip('/')}/health"):
         return
     secret = os.environ.get(VARIABLE)
@@ -156,7 +161,7 @@ def _check_lets_in(address: str) -> None:
     except urllib.error.HTTPError as error:
         if error.code not in (401, 403):
             return
-        given = "refuses the secret in" if secret else "asks for a secret, and none is in"
+        given = "refuses the secret in" if secret else "asks for a secret, and there is none in"
         raise ServiceUnavailable(
             f"PREFECT_API_URL={address} {given} {VARIABLE}; export it as the command that started the server printed "
             "(docs/operations.md), or unset PREFECT_API_URL to work without a standing server"
@@ -166,7 +171,7 @@ def _check_lets_in(address: str) -> None:
 
 
 def _refusal(url: str) -> str | None:
-    """Return why `url` does not answer, or None. A refusal such as 401 is an answer; 5xx is not."""
+    """Return why `url` does not answer, or None if it does. A refusal such as 401 counts as an answer; 5xx does not."""
     try:
         with urllib.request.urlopen(url, timeout=SERVICE_TIMEOUT_S):
             return None

@@ -1,4 +1,4 @@
-"""The way from the data to a file, by its digest: in the locks of DVC, the card beside it, or MLflow's store."""
+"""Traces a file back to the data by its digest, using DVC's locks, the card beside it, or MLflow's store."""
 
 import logging
 from dataclasses import dataclass, field
@@ -15,41 +15,43 @@ logger = logging.getLogger("ganpress")
 
 @dataclass(frozen=True)
 class Step:
-    """One stage on the way, or something that no stage made."""
+    """One stage on the way to the file, or a source that no stage made."""
 
     stage: str | None
-    """None for what the project began with: its data, or an imported generator."""
+    """Name of the stage; None for a source of the project: its data or an imported generator."""
     made: str
-    """Its main file."""
+    """Main file of the stage."""
     md5: str
     made_from: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of a file."""
+    """Lineage of a file."""
 
     file: str
     md5: str
     found_in: str
-    """`dvc.lock`, that of a recipe's worktree, `card.json` beside the file, or `MLflow`."""
+    """Where the record was found: `dvc.lock`, the dvc.lock of a recipe's worktree, `card.json` beside the file, or
+    `MLflow`."""
     stage: str
     path: str
-    """Where the project keeps this content."""
+    """Path at which the project keeps this content."""
     steps: list[Step]
     notes: list[str]
-    """Sentences about what is not as it should be."""
+    """Inconsistencies, one sentence each."""
 
 
 def lineage_of(root: Path, path: Path) -> Answer:
-    """Look in the lock of the project, those of recipes, the card beside the file and MLflow's store, in this order.
+    """Look up a file in the project's lock, those of recipes, the card beside the file and MLflow's store, in this
+    order.
 
     Args:
-        root: of the project.
-        path: of the file, resolved; of a folder, if dvc.lock records it as a whole.
+        root: folder of the project.
+        path: resolved path of a file, or of a folder that dvc.lock records as a whole.
 
     Raises:
-        DataError: if it is no file, or nothing knows it.
+        DataError: if it is not a file, or no record has its digest.
     """
     main = main_root(root.resolve())
     roots = dict.fromkeys(one.resolve() for one in (root, main, *sorted((main / WORKTREES).glob("*/"))))
@@ -57,7 +59,7 @@ def lineage_of(root: Path, path: Path) -> Answer:
     own = next((chain for chain in chains if path.is_relative_to(chain.root)), None)
     below = path.relative_to(own.root).as_posix() if own is not None else None
     md5 = _digest(own, below, path)
-    ordered = sorted(chains, key=lambda chain: chain is not own)  # the project that it lies in, first
+    ordered = sorted(chains, key=lambda chain: chain is not own)  # The project that holds the file is searched first.
     for chain in ordered:
         place = chain.find(md5, below if chain is own else None)
         if place is not None:
@@ -67,22 +69,22 @@ def lineage_of(root: Path, path: Path) -> Answer:
     if found is None:
         raise DataError(
             changed
-            or f"{shown(path)} (md5 {md5}) is known neither to dvc.lock nor to MLflow's store, and no card beside it "
-            "tells what it was made from"
+            or f"{shown(path)} (md5 {md5}) is neither in dvc.lock nor in MLflow's store, and no card beside it "
+            f"records what it was made from"
         )
     return found
 
 
 def _digest(own: LockedChain | None, below: str | None, path: Path) -> str:
-    """DVC's digest of a file, or of a folder that the lock knows: no other folder or device is read through.
+    """Return DVC's digest of a file, or of a folder that is in the lock; other folders and devices are not read.
 
     Raises:
-        DataError: if it is neither.
+        DataError: if the path is neither.
     """
     known = own is not None and below is not None and own.locked_digest(below) is not None
     md5 = dvc_md5(path) if path.is_file() or (known and path.is_dir()) else None
     if md5 is None:
-        raise DataError(f"{shown(path)} is no file; name one of artifacts/, or any file that ganpress made")
+        raise DataError(f"{shown(path)} is not a file; name one below artifacts/, or any file that ganpress made")
     return md5
 
 
@@ -91,10 +93,10 @@ def _named(root: Path, main: Path) -> str:
 
 
 def _of_path(own: LockedChain | None, below: str | None, place: Place) -> list[str]:
-    """Say so where a path of the project holds what another path should."""
+    """Report a path of the project that holds the content of another path."""
     if own is None or below is None or own.locked_digest(below) is None or place.path == below:
         return []
-    return [f"{below} is not what dvc.lock records of that path, but has the content of {place.path}"]
+    return [f"{below} is not the file that dvc.lock records for that path; it has the content of {place.path}"]
 
 
 def _changed(own: LockedChain | None, below: str | None, md5: str) -> str | None:
@@ -102,8 +104,8 @@ def _changed(own: LockedChain | None, below: str | None, md5: str) -> str | None
     if locked is None:
         return None
     return (
-        f"{below} is not as its stage made it: its md5 is {md5}, dvc.lock records {locked}; "
-        f"`dvc checkout {below}` restores that"
+        f"{below} has changed since its stage wrote it: its md5 is {md5}, dvc.lock records {locked}; "
+        f"`dvc checkout {below}` restores it"
     )
 
 
@@ -126,7 +128,7 @@ def _answer(chain: LockedChain, place: Place, path: Path, md5: str, found_in: st
     if stale:
         notes = [
             *notes,
-            f"out of date: {', '.join(stale)} was made anew after it was read; `ganpress run` brings it up",
+            f"out of date: {', '.join(stale)} was rebuilt after it was read; `ganpress run` updates it",
         ]
     return Answer(str(path), md5, found_in, place.stage, place.path, steps, notes)
 
@@ -137,10 +139,10 @@ def _is_main(path: str) -> bool:
 
 
 def _by_card(chains: list[LockedChain], path: Path, md5: str, main: Path) -> Answer | None:
-    """Answer from the card beside an edge file, and from a lock for what came before its generator.
+    """Trace an edge file by the card beside it, and the history of its generator by a lock.
 
     Raises:
-        DataError: if the card is that of another file.
+        DataError: if the card belongs to another file.
     """
     card_file = path.with_name("card.json")
     if not path.is_file() or not card_file.is_file():
@@ -153,7 +155,7 @@ def _by_card(chains: list[LockedChain], path: Path, md5: str, main: Path) -> Ans
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if known != md5:
-        raise DataError(f"{shown(path)} is not the file of the card beside it: its md5 is {md5}, the card says {known}")
+        raise DataError(f"{shown(path)} does not match the card beside it: its md5 is {md5}, the card records {known}")
     for chain in chains:
         place = chain.find(digest)
         if place is not None:
@@ -168,7 +170,7 @@ def _by_card(chains: list[LockedChain], path: Path, md5: str, main: Path) -> Ans
 
 
 def _by_store(root: Path, path: Path, md5: str) -> Answer | None:
-    """Answer from MLflow's store, for a file that no lock holds any more or that a colleague made."""
+    """Trace a file by MLflow's store, for a file that is in no lock any more or that a colleague made."""
     from ganpress.tracking.known_files import known_file
     from ganpress.tracking.recorders import tracking_mode
 

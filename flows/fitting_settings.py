@@ -1,6 +1,6 @@
-"""Settings that follow from the pictures: what `ganpress data add` writes into params.yaml.
+"""Settings that follow from the pictures, which `ganpress data add` writes into params.yaml.
 
-The rules give the shipped params.yaml for the shipped digits; a test holds them to it.
+For the shipped digits, the rules give the shipped params.yaml; a test checks this.
 """
 
 import math
@@ -12,35 +12,36 @@ from ganpress.data.gate.survey import MOST_DECODED, Survey
 from ganpress.performance.generator_cost import named_cost
 
 SIZES = (32, 64)
-"""Sizes that two cores train in minutes to an hour; the family draws 128 and 256, too."""
+"""Image sizes that two cores train in minutes to an hour; the family also supports 128 and 256."""
 KNOWN_ACCURACY = {"digits": 0.95, "mnist": 0.95}
-"""What a judge of these reaches with room to spare; of other pictures nothing is known before it is trained."""
+"""Accuracy that a judge of these data sets exceeds with a margin; for other pictures it is unknown before training."""
 PASSED_FROM_CHANCE = 1 / 3
-"""How much of the way from chance to certainty a judge must come."""
+"""Required accuracy of a judge, as a share of the way from chance to certainty."""
 FEW_IMAGES = 500
 IS_CLASSES = 4
-"""Fewest classes of which the Inception Score says anything: it can't exceed their number."""
+"""Fewest classes for which the Inception Score is informative: it cannot exceed their number."""
 KID_SUBSET = 200
 LARGEST_BATCH = 64
 BATCHES = ("judge", "candidate.training", "student.training", "control.training")
-"""Sections that train from the pictures, a whole batch at a time."""
+"""Sections that train from the pictures in whole batches."""
 SUPERNET_DEPTH = 8
 PARAMETER_SHARE = 0.57
-"""Budget of the search, of the widest sub-generator's parameters."""
+"""Budget of the search, as a share of the widest sub-generator's parameters."""
 BYTES_A_PARAMETER = 1.62
-"""Budget of the recommended file, of the same parameters."""
+"""Budget of the recommended file, as a share of the same parameters."""
 TOLERATED = {"max_duplicate_fraction": 0.2, "max_leaked_fraction": 0.05, "max_flat_fraction": 0.05}
-"""Shares up to which the gate is opened to what is there; beyond, a person has to look at the pictures."""
+"""Largest shares to which the gate's limits are raised to fit the data; above them a person has to look at the
+pictures."""
 NEAR_TOLERATED = 0.02
-"""Share of near duplicates that data sets have by chance: FashionMNIST 1.5 %, flowers 0.6 %."""
+"""Share of near duplicates that is common in data sets: FashionMNIST 1.5 %, flowers 0.6 %."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A value that fits the data."""
+    """A value that fits the data, with its reason."""
 
     key: str
-    """Dotted, as in params.yaml."""
+    """Dotted key, as in params.yaml."""
     value: Any
     reason: str
 
@@ -49,8 +50,8 @@ def fitting_settings(of: Survey, validation_fraction: float) -> list[Setting]:
     """Return the settings that follow from pictures without sources.
 
     Args:
-        of: what the pictures are like.
-        validation_fraction: share of train that is held out, `prepare.validation_fraction`.
+        of: properties of the pictures.
+        validation_fraction: share of the train split that is held out, `prepare.validation_fraction`.
     """
     return [*_gate(of), *_preparation(of, validation_fraction), *_judge(of), *_budgets(of)]
 
@@ -61,7 +62,7 @@ def _gate(of: Survey) -> Iterator[Setting]:
         "validate.min_size", min(8, max(1, of.smallest_side)), f"the smallest is {of.smallest_side} pixels wide or high"
     )
     yield Setting("validate.channels", list(of.channels or (1,)), _colours(of.channels))
-    shares = {"max_duplicate_fraction": (0.01, of.duplicates, "equal another one")}
+    shares = {"max_duplicate_fraction": (0.01, of.duplicates, "are equal to another one")}
     shares["max_leaked_fraction"] = (0.0, of.leaked, "of test occur in train")
     shares["max_flat_fraction"] = (0.0, of.flat, "are of one grey level")
     for name, (usual, found, words) in shares.items():
@@ -82,7 +83,7 @@ def _colours(channels: tuple[int, ...]) -> str:
 
 def _preparation(of: Survey, validation_fraction: float) -> Iterator[Setting]:
     size = picture_size(of)
-    beyond = f", more than {SIZES[-1]} takes long without a GPU" if of.side > SIZES[-1] * 1.5 else ""
+    beyond = f", more than {SIZES[-1]} takes a long time without a GPU" if of.side > SIZES[-1] * 1.5 else ""
     yield Setting("prepare.image_size", size, f"half of the pictures have {of.side} pixels or more{beyond}")
     yield Setting("prepare.channels", _channels(of), _colours(of.channels))
     trained = of.card.train_images(validation_fraction)
@@ -92,7 +93,7 @@ def _preparation(of: Survey, validation_fraction: float) -> Iterator[Setting]:
 
 
 def picture_size(of: Survey) -> int:
-    """Return the size of training nearest to the pictures' own, in ratio."""
+    """Return the training size whose ratio to the pictures' size is closest to 1."""
     return min(SIZES, key=lambda size: abs(math.log(max(of.side, 1) / size)))
 
 
@@ -105,13 +106,15 @@ def _judge(of: Survey) -> Iterator[Setting]:
     kind, chance = ("classifier", 1 / len(of.card.classes)) if classifies else ("rotations", 1 / 4)
     fits = round(chance + (1 - chance) * PASSED_FROM_CHANCE, 2)
     yield Setting(
-        "judge.kind", kind, f"{len(of.card.classes)} classes" if classifies else "no classes: it tells quarter turns"
+        "judge.kind",
+        kind,
+        f"{len(of.card.classes)} classes" if classifies else "no classes: the judge predicts quarter turns",
     )
     accuracy = KNOWN_ACCURACY.get(of.card.source, fits)
     yield Setting(
         "judge.min_accuracy",
         accuracy,
-        "known of these data" if of.card.source in KNOWN_ACCURACY else f"{chance:.0%} by chance",
+        "known for this data set" if of.card.source in KNOWN_ACCURACY else f"{chance:.0%} by chance",
     )
     metric = "is" if classifies and len(of.card.classes) >= IS_CLASSES else "fid"
     yield Setting("teacher.metric", metric, f"the Inception Score needs {IS_CLASSES} classes or more")
@@ -132,30 +135,35 @@ def _budgets(of: Survey) -> Iterator[Setting]:
 
 
 def warnings(of: Survey) -> Iterator[str]:
-    """Say what a person should know before hours of training."""
+    """Return warnings that a person should read before hours of training."""
     if of.unreadable:
         yield (
-            f"{_pictures(len(of.unreadable))} cannot be read, first {of.unreadable[0]}; the gate refuses such: mend or "
-            "remove them"
+            f"{_pictures(len(of.unreadable))} cannot be read, first {of.unreadable[0]}; the gate refuses "
+            f"unreadable pictures: fix or remove them"
         )
     if of.card.images < FEW_IMAGES:
-        yield f"the data has {_pictures(of.card.images)}: a generator learns so few by heart; some thousands are usual"
+        yield f"the data has {_pictures(of.card.images)}: a generator memorises so few; a few thousand are usual"
     for share, name, words in (
-        (of.duplicates, "max_duplicate_fraction", "equal another one"),
-        (of.leaked, "max_leaked_fraction", "of test also occur in train, so that scores flatter"),
+        (of.duplicates, "max_duplicate_fraction", "are equal to another one"),
+        (of.leaked, "max_leaked_fraction", "of test also occur in train, so scores are too good"),
         (of.flat, "max_flat_fraction", "are of one grey level"),
     ):
         if share > TOLERATED[name]:
             yield f"{share:.1%} of the pictures {words}; the gate refuses that: remove them, or set validate.{name}"
     if of.near.share > NEAR_TOLERATED:
         yield (
-            f"{of.near.share:.1%} of the pictures nearly equal another one, such as {' and '.join(of.near.example)}: a "
-            "generator learns these by heart; keep one of each"
+            f"{of.near.share:.1%} of the pictures are nearly equal to another one, such as "
+            f"{' and '.join(of.near.example)}: a generator memorises these; keep one of each"
         )
     if of.near.crossing:
-        yield f"{of.near.crossing:.1%} of the pictures nearly equal one of the other split, so that scores flatter"
+        yield (
+            f"{of.near.crossing:.1%} of the pictures are nearly equal to one of the other split, so scores are too good"
+        )
     if of.smallest_class_share < 0.5:
-        yield f"the smallest class has {of.smallest_class_share:.0%} of an even share; its pictures will be the worst"
+        yield (
+            f"the smallest class has {of.smallest_class_share:.0%} of an even share; generated pictures of it will be "
+            "the worst"
+        )
     if of.card.images > MOST_DECODED:
         yield f"{of.decoded:,} of {of.card.images:,} pictures were looked at"
 

@@ -1,4 +1,4 @@
-"""The guard in front of an ASGI application: its rules travel to the server's process in its environment."""
+"""The guard in front of an ASGI application; the server's process gets the rules through its environment."""
 
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -17,22 +17,24 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
 )
-"""Added where the application says nothing itself: no other origin's page may show or load what is here, and
-a page that is shown from here reports to nobody else."""
+"""Headers that are added unless the application sets them: pages of other origins may not embed or load its content,
+and its own pages send no referrer."""
 
 
 def guard_variables(host: str, port: int) -> dict[str, str]:
-    """Return what `guard_from_environment` reads in the server's process; the login is in the environment already."""
+    """Return the variables that `guard_from_environment` reads in the server's process; the login is already in the
+    environment.
+    """
     return {HOST_VARIABLE: host, PORT_VARIABLE: str(port)}
 
 
 def guard_from_environment() -> Guard:
-    """Return the rules of the server that this process is."""
+    """Return the rules of the server that runs in this process."""
     return guard_for(os.environ[HOST_VARIABLE], int(os.environ[PORT_VARIABLE]), configured_login(os.environ))
 
 
 class GuardedApp:
-    """An ASGI application that answers only what its guard lets through."""
+    """An ASGI application that answers only requests that its guard allows."""
 
     def __init__(
         self,
@@ -42,14 +44,14 @@ class GuardedApp:
         closed: tuple[str, ...] = (),
         sockets_log_in: bool = False,
     ) -> None:
-        """Put the guard before `app`.
+        """Put the guard in front of `app`.
 
         Args:
             app: the application.
             guard: the rules.
             public: paths that need no login, such as health checks.
-            closed: beginnings of paths that nobody may ask for.
-            sockets_log_in: whether WebSockets ask for their secret themselves, in their first message.
+            closed: prefixes of paths that nobody may request.
+            sockets_log_in: whether the application checks the secret of a WebSocket itself, in its first message.
         """
         self._app, self._guard, self._public, self._closed = app, guard, public, closed
         self._sockets_log_in = sockets_log_in
@@ -92,7 +94,7 @@ async def _refuse(send: Send, refusal: Refusal) -> None:
 
 
 async def answer(send: Send, status: int, media_type: str, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    """Send a whole answer."""
+    """Send a complete response."""
     login = [(b"www-authenticate", b'Basic realm="ganpress", charset="UTF-8"')] if status == 401 else []
     start = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*start, *login, *headers]})

@@ -1,10 +1,10 @@
-"""Hooks: who is told when a run ends, which is a command of the operator's or an http(s) address that gets a POST.
+"""Hooks that run at the end of a run: a command of the operator's, or an http(s) address that gets a POST.
 
-Nothing of a run becomes part of a command: its text is JSON on standard input (or the body of the POST), because the
-message of a failure may hold whatever a file or a stranger's package wrote. A hook that fails or hangs is one line, and
-changes neither the run nor its exit code.
+No text of a run becomes part of a command. It is passed as JSON on standard input (or as the body of the POST),
+because the message of a failure may contain text of any file or package. A hook that fails or hangs causes one line of
+output, and changes neither the run nor its exit code.
 
-By hand: Prefect's automations need a server that stands, and a block for each way to tell somebody.
+Prefect's automations are not used, because they need a standing server and a block for each kind of notification.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ from flows.prefect_secret import SERVER_VARIABLE, VARIABLE
 from ganpress.errors import ConfigError, GanpressError, shown
 
 FAILURE, SUCCESS = "GANPRESS_ON_FAILURE", "GANPRESS_ON_SUCCESS"
-"""Variables in place of the options; runs that a server or a worker starts read them, too."""
+"""Environment variables that replace the options; runs that a server or a worker starts read them too."""
 LIMIT_S = 30.0
-"""A hook that takes longer is stopped."""
+"""Time limit of a hook in seconds; a hook that takes longer is stopped."""
 MAX_HOOK = 4096
 SCHEMES = ("http", "https")
 
 
 def check_hook(param: typer.CallbackParam, value: str | None) -> str | None:
-    """Refuse what can be neither a command nor an address."""
+    """Refuse a text that is neither a command nor an address."""
     if value is not None:
         name = f"--{(param.name or 'hook').replace('_', '-')}"
         check_text(name, value, MAX_HOOK)
@@ -45,7 +45,7 @@ def check_hook(param: typer.CallbackParam, value: str | None) -> str | None:
             except ValueError:
                 host = None
             if not host or " " in value:
-                raise ConfigError(f"{name} is no address: write https://host/path, or a command")
+                raise ConfigError(f"{name} is not an address: write https://host/path, or a command")
     return value
 
 
@@ -55,7 +55,7 @@ OnFailure = Annotated[
         "--on-failure",
         envvar=FAILURE,
         show_envvar=False,
-        help="Command, or http(s) address, that is told of a run that failed.",
+        help="Command or http(s) address that is notified when a run fails.",
         callback=check_hook,
     ),
 ]
@@ -65,7 +65,7 @@ OnSuccess = Annotated[
         "--on-success",
         envvar=SUCCESS,
         show_envvar=False,
-        help="Command, or http(s) address, that is told of a run that ended well.",
+        help="Command or http(s) address that is notified when a run succeeds.",
         callback=check_hook,
     ),
 ]
@@ -73,12 +73,12 @@ OnSuccess = Annotated[
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended."""
+    """Result of a run."""
 
     project: Path
     recipe: str | None
     message: str | None = None
-    """What failed, in one line; None where the run ended well."""
+    """The failure in one line; None if the run succeeded."""
     flow_run_id: str | None = None
 
     @property
@@ -87,7 +87,7 @@ class Ending:
         return "done" if self.message is None else "failed"
 
     def content(self) -> dict[str, str | None]:
-        """What a hook is told."""
+        """Data that a hook gets."""
         return {
             "status": self.status,
             "message": self.message,
@@ -98,14 +98,14 @@ class Ending:
 
 
 def tell(hook: str, ending: Ending) -> str | None:
-    """Tell a hook how a run ended, within `LIMIT_S`.
+    """Send the result of a run to a hook, within `LIMIT_S`.
 
     Args:
         hook: a command for the shell, or an http(s) address.
-        ending: what it is told, as JSON.
+        ending: result of the run, sent as JSON.
 
     Returns:
-        One line about a hook that failed or was stopped; None where it went well.
+        One line about a hook that failed or was stopped; None if it succeeded.
     """
     content = json.dumps(ending.content()).encode()
     try:
@@ -117,7 +117,7 @@ def tell(hook: str, ending: Ending) -> str | None:
 
 @contextmanager
 def telling(project: Path, recipe: str | None, on_failure: str | None, on_success: str | None) -> Iterator[None]:
-    """Tell the hook how the block ended, and raise again what the block raised. Nobody is told of an interruption."""
+    """Call the hook when the block ends, and re-raise the block's exception. An interruption calls no hook."""
     try:
         yield
     except typer.Exit:  # interrupted
@@ -132,14 +132,14 @@ def telling(project: Path, recipe: str | None, on_failure: str | None, on_succes
 
 
 def tell_as_told_by_environment(ending: Ending, environment: Mapping[str, str] = os.environ) -> None:
-    """Tell the hook of a run that a server or a worker started; variables of its process name the hooks."""
+    """Call the hook of a run that a server or a worker started; the environment of the process names the hooks."""
     _tell_and_say(environment.get(SUCCESS if ending.message is None else FAILURE), ending)
 
 
 def _tell_and_say(hook: str | None, ending: Ending) -> None:
     trouble = tell(hook, ending) if hook else None
     if trouble is not None:
-        typer.echo(f"ganpress: {trouble}; the run stays as it is", err=True)
+        typer.echo(f"ganpress: {trouble}; the result of the run is not changed", err=True)
 
 
 def _is_address(hook: str) -> bool:
@@ -147,12 +147,14 @@ def _is_address(hook: str) -> bool:
 
 
 def _run(command: str, content: bytes, ending: Ending) -> str | None:
-    """Run a command of the operator's with the content as its input; past its time, all that it started is ended."""
-    secrets = (VARIABLE, SERVER_VARIABLE)  # of Prefect's API; stages do not get them either
+    """Run a command of the operator's with the content as its input; after the time limit, all its processes are
+    killed.
+    """
+    secrets = (VARIABLE, SERVER_VARIABLE)  # These variables belong to Prefect's API; stages do not get them either.
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
     process = subprocess.Popen(
         command,
-        shell=True,  # it is the operator's own line, with pipes and variables; nothing of the run is in it
+        shell=True,  # The line is the operator's own, with pipes and variables; it contains nothing of the run.
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -173,7 +175,9 @@ def _run(command: str, content: bytes, ending: Ending) -> str | None:
 
 
 def _post(address: str, content: bytes) -> str | None:
-    """POST the content in a thread, because a server that sends a byte now and then would hold a socket for ever."""
+    """POST the content in a thread, because a server that sends a byte now and then would keep the socket open for
+    ever.
+    """
     import urllib.error
     import urllib.request
 
@@ -196,5 +200,5 @@ def _post(address: str, content: bytes) -> str | None:
 
 
 def _host(address: str) -> str:
-    """Return the host alone, because the rest of an address may be a secret."""
+    """Return only the host, because the rest of an address may be secret."""
     return urlsplit(address).hostname or "the address"

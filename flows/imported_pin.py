@@ -10,10 +10,10 @@ FOLDER = "imported"
 
 
 def pin_imported(root: Path, name: str) -> None:
-    """`dvc add imported/<name>`, so that every revision of it is kept and git knows which one belongs to a commit.
+    """Run `dvc add imported/<name>`, so that every revision is kept and git records which one belongs to a commit.
 
     Raises:
-        DataError: with DVC's own line, if it fails.
+        DataError: if DVC fails; the message holds DVC's line.
     """
     if not (root / ".dvc").is_dir():
         _dvc(root, "init", "--quiet", *([] if (root / ".git").exists() else ["--no-scm"]))
@@ -21,7 +21,7 @@ def pin_imported(root: Path, name: str) -> None:
 
 
 def ensure_imported(root: Path, main: Path, folder: str) -> None:
-    """Bring `imported/<name>` into a workspace, from DVC's cache by the main checkout's pin.
+    """Restore `imported/<name>` in a workspace from DVC's cache, using the pin of the main checkout.
 
     Raises:
         DataError: if there is neither pin nor folder, or the cache does not hold it.
@@ -32,7 +32,7 @@ def ensure_imported(root: Path, main: Path, folder: str) -> None:
     elif (root / folder).is_dir():
         return
     if not pin.is_file():
-        raise DataError(f"there is no imported generator at {main / folder}; bring it in with `ganpress import`")
+        raise DataError(f"there is no imported generator at {main / folder}; import it with `ganpress import`")
     _dvc(root, "checkout", "--quiet", f"{folder}.dvc")
 
 
@@ -40,4 +40,6 @@ def _dvc(root: Path, *arguments: str) -> None:
     done = run_dvc(root, *arguments)
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or ["no message"]
-        raise DataError(f"`dvc {' '.join(arguments)}` failed: {lines[0].removeprefix('ERROR: ')}; mend that, run again")
+        raise DataError(
+            f"`dvc {' '.join(arguments)}` failed: {lines[0].removeprefix('ERROR: ')}; fix that and run again"
+        )

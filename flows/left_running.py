@@ -1,4 +1,4 @@
-"""Flow runs whose process is gone: Prefect shows them as Running for ever, so the next run ends them as cancelled."""
+"""Cleans up flow runs whose process died: Prefect would show them as Running for ever, so the next run cancels them."""
 
 import contextlib
 import json
@@ -12,13 +12,13 @@ import psutil
 from ganpress.basics.whole_files import write_whole
 
 FOLDER = Path(".ganpress/flow-runs")
-"""Below the main checkout: a note of each flow run that is at work, with its process."""
+"""Folder below the main checkout with a note of each flow run in progress and its process."""
 CLOCK_S = 1.0
 
 
 @contextmanager
 def noted(root: Path, flow_run_id: str) -> Iterator[None]:
-    """Note the flow run of this process while the block runs; a killed process leaves the note behind."""
+    """Keep a note of this process's flow run while the block runs; a killed process leaves the note behind."""
     process = psutil.Process()
     note = root / FOLDER / f"{flow_run_id}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def noted(root: Path, flow_run_id: str) -> Iterator[None]:
 
 
 def sweep(root: Path) -> list[str]:
-    """End the flow runs of dead processes of this checkout as cancelled; return their names."""
+    """Set the flow runs of dead processes of this checkout to Cancelled, and return their names."""
     ended = []
     for note in sorted((root / FOLDER).glob("*.json")):
         if not _is_alive(note):
@@ -50,7 +50,7 @@ def _is_alive(note: Path) -> bool:
 
 
 def _cancel(flow_run_id: str) -> str | None:
-    """Set a run that has not ended to Cancelled; None where it had ended, or this server does not know it."""
+    """Set a run that has not ended to Cancelled; return None if it has ended or the server does not know it."""
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Cancelled
@@ -58,14 +58,14 @@ def _cancel(flow_run_id: str) -> str | None:
     with contextlib.suppress(ObjectNotFound, ValueError), get_client(sync_client=True) as client:
         run = client.read_flow_run(flow_run_id)
         if run.state is not None and not run.state.is_final():
-            state = Cancelled(message="its process ended without a word, and the next run found it so")
+            state = Cancelled(message="its process ended without reporting a result, which the next run detected")
             client.set_flow_run_state(run.id, state, force=True)
             return str(run.name)
     return None
 
 
 def cancel_where_a_signal_ended_it(_flow: Any, flow_run: Any, state: Any) -> None:
-    """Prefect's hook of crashed runs: what a person or the machine stopped by a signal was cancelled, not broken."""
+    """Prefect's hook for crashed runs: a run that was stopped by a signal counts as cancelled."""
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelled
 

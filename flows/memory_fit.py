@@ -1,4 +1,4 @@
-"""Whether the largest step of each training fits into the device's memory, asked before the first stage."""
+"""Checks before the first stage that the largest step of each training fits into the device's memory."""
 
 import os
 from collections.abc import Iterator
@@ -7,19 +7,19 @@ from ganpress.config.params import Params
 from ganpress.errors import ConfigError
 
 LARGE_BATCH = 2**20
-"""Numbers in the pictures of a batch above which trainings are counted, for which torch is imported; below, a step of
-the families takes some hundred MiB."""
+"""Number of values in the pictures of a batch above which the memory of trainings is computed, which imports torch;
+below it, a training step needs a few hundred MiB."""
 SPARE = 2**30
-"""Bytes for Python, torch and what an allocator holds beyond tensors."""
+"""Bytes for Python, torch and the overhead of the allocator."""
 
 
 def check_memory(params: Params, families: set[str], label_classes: int | None = None) -> Iterator[str]:
-    """Say which trainings need more memory than the device has, and the setting to lower.
+    """Return the trainings that need more memory than the device has, with the setting to lower.
 
     Args:
-        params: what the chain is run with.
+        params: parameters of the run.
         families: stages that will run, without items.
-        label_classes: of semantic data.
+        label_classes: number of label classes of semantic data.
     """
     from tasks.shared.stage import BATCHES
 
@@ -33,7 +33,9 @@ def check_memory(params: Params, families: set[str], label_classes: int | None =
         for cost in training_costs(params, label_classes):
             stage = cost.name.partition("@")[0]
             largest[stage] = max(largest.get(stage, 0), cost.step.peak_bytes)
-    except ConfigError:  # an imported network, or unknown classes: its first step will tell
+    except (
+        ConfigError
+    ):  # The cost of an imported network, or of an unknown number of classes, shows in its first step only.
         return
     for stage in sorted(families & largest.keys()):
         if largest[stage] + SPARE > room:
@@ -44,7 +46,7 @@ def check_memory(params: Params, families: set[str], label_classes: int | None =
 
 
 def _batch_numbers(params: Params, key: str) -> int:
-    """Numbers in a batch of a training's pictures."""
+    """Return the number of values in a batch of a training's pictures."""
     section: object = params
     for name in key.split("."):
         section = getattr(section, name, None)
@@ -53,7 +55,7 @@ def _batch_numbers(params: Params, key: str) -> int:
 
 
 def _room() -> int:
-    """Bytes that the device of this run has, of which others may be using some for now."""
+    """Return the total memory of this run's device in bytes, which other processes may be using in part."""
     if os.environ.get("GANPRESS_DEVICE", "cpu").startswith("cuda"):
         import torch
 

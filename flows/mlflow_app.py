@@ -1,7 +1,8 @@
-"""MLflow's server as `flows.mlflow_server` starts it: MLflow's own application behind the guard.
+"""The application that `flows.mlflow_server` starts: MLflow's own server behind the guard.
 
-MLflow finds it by its name among the entry points `mlflow.app` (pyproject.toml), its own way of serving another one. By
-itself it answers pages of every port of this machine, and its assistant starts programs for whoever asks.
+MLflow finds it among the entry points `mlflow.app` (pyproject.toml), its documented way to serve another application.
+Without the guard, MLflow answers pages of every port of this machine, and its assistant starts programs for anyone who
+asks.
 """
 
 from flows.guarded_app import App, GuardedApp, guard_from_environment

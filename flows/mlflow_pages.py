@@ -1,7 +1,7 @@
-"""The pages of the MLflow user interface that answer a question, as links that open on them.
+"""Links to the pages of the MLflow user interface that answer a question.
 
-The table of models can neither be filtered nor sorted by a metric; the table of runs can. Each generator's numbers are
-logged with the run that made it too, so saved views of that table are the pages that compare generators.
+The table of models can neither be filtered nor sorted by a metric; the table of runs can. The numbers of each
+generator are also logged with the run that made it, so saved views of that table compare generators.
 """
 
 import json
@@ -17,11 +17,11 @@ from ganpress.errors import ConfigError
 from ganpress.metrics.ranking import Table, file_to_ship, find_metric, higher_is_better
 
 MODEL_TRAINING = "workflowType=machine_learning"
-"""Without it the pages open for chat applications, where models are hidden."""
+"""Without this parameter the pages open in the mode for chat applications, which hides models."""
 COLUMNS = ("fid", "latency_ms_p50", "size_bytes")
-"""Beside the metric that sorts; more would not be seen without scrolling."""
+"""Columns beside the metric that sorts; more would not be visible without scrolling."""
 TRADE_OFFS = (("size_bytes", "is"), ("size_bytes", "fid"), ("latency_ms_p50", "is"), ("latency_ms_p50", "fid"))
-"""What is plotted against what: the cost from left to right, the quality upwards."""
+"""Metrics of the scatter plots: cost on the x axis, quality on the y axis."""
 SECTION = "ganpress"
 TAG_OF_VIEW = "mlflow.sharedViewState."
 
@@ -51,7 +51,7 @@ def pages(address: str, max_bytes: int | None) -> list[Page]:
 def _comparisons(address: str, experiment: str, table: Table, max_bytes: int | None) -> list[Page]:
     try:
         best = find_metric(table, None)
-    except ConfigError:  # nothing is evaluated yet
+    except ConfigError:  # Nothing has been evaluated yet.
         return []
     home = f"{_runs_page(address, experiment)}&viewStateShareKey="
     found = []
@@ -66,7 +66,7 @@ def _comparisons(address: str, experiment: str, table: Table, max_bytes: int | N
 
 
 def _view(table: Table, best: str, max_bytes: int | None, *more: str) -> dict[str, object]:
-    """What the runs page keeps of a saved view: filter, order, columns."""
+    """Return the state of a saved view of the runs page: filter, order and columns."""
     conditions = [f"metrics.`{best}` > 0", "tags.current = 'true'", *more]
     if max_bytes is not None:
         conditions.insert(0, f"metrics.size_bytes <= {max_bytes}")
@@ -111,7 +111,7 @@ def _trade_offs(address: str, experiment: str, table: Table) -> list[Page]:
 
 
 def _scatter(cost: str, quality: str) -> dict[str, object]:
-    """What the runs page keeps of a scatter plot: one point a generator."""
+    """Return the state of a scatter plot of the runs page, with one point for each generator."""
     return {
         "type": "SCATTER",
         "uuid": f"{SECTION}-{cost}-{quality}",
@@ -124,7 +124,7 @@ def _scatter(cost: str, quality: str) -> dict[str, object]:
 
 
 def _registries(address: str) -> list[Page]:
-    """A page for each registered model: one of the default parameters, one of each recipe that was run."""
+    """Return a page for each registered model: one for the default parameters and one for each recipe that was run."""
     found = _call(f"{address}/api/2.0/mlflow/registered-models/search?max_results=100").get("registered_models", [])
     names = sorted(model["name"] for model in found)
     return [Page(f"edge files: {name}", f"{address}/#/models/{quote(name)}?{MODEL_TRAINING}") for name in names]

@@ -24,21 +24,23 @@ class MlflowServer:
     """An MLflow server that ends with this process."""
 
     def __init__(self, root: Path, port: int, uri: str, host: str = HOST) -> None:
-        """Start it; it answers some seconds later. `uri` names the store, a SQLite file.
+        """Start the server, which answers a few seconds later. `uri` names the store, a SQLite file.
 
         Raises:
-            ConfigError: if others can reach `host`, and there is no login.
+            ConfigError: if other machines can reach `host` and no login is set.
         """
         check_host(host, configured_login(os.environ))
         self.address = f"http://{authority(host, port)}"
         self._last_lines: deque[str] = deque(maxlen=20)
         environment = dict(os.environ)
-        # The server is the store's front, not a client of one.
+        # The server reads the store itself and must not act as a client of another server.
         environment.pop("MLFLOW_TRACKING_URI", None)
         environment |= guard_variables(host, port)
-        if not is_loopback(host):  # MLflow's own check knows no names but the loopback's; the guard's is stricter
+        if not is_loopback(host):  # MLflow's own check accepts only loopback names; the guard's check is stricter.
             environment["MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"] = "true"
-        settings = root / "mlflow" / "server.env"  # MLflow reads it itself; the user's own variables win
+        settings = (
+            root / "mlflow" / "server.env"
+        )  # MLflow reads this variable itself; the user's own variables take precedence.
         command = [sys.executable, "-P", "-m", "mlflow", *(["--env-file", str(settings)] if settings.exists() else [])]
         command += ["server", "--workers", "1", "--app-name", NAME]
         command += ["--host", host, "--port", str(port), "--backend-store-uri", uri]
@@ -46,16 +48,16 @@ class MlflowServer:
         self._process = SupervisedProcess(command, root, environment, self._last_lines.append)
 
     def wait_until_ready(self) -> None:
-        """Return when the server answers.
+        """Wait until the server answers.
 
         Raises:
-            ServiceUnavailable: if it ends or stays silent.
+            ServiceUnavailable: if it ends or does not answer.
         """
         deadline = time.monotonic() + START_SECONDS
         while not answers(f"{self.address}/health"):
             if not self._process.alive:
                 last = next((line for line in reversed(self._last_lines) if line.strip()), "no output")
-                raise ServiceUnavailable(f"the MLflow server ended at once: {last}")
+                raise ServiceUnavailable(f"the MLflow server stopped immediately: {last}")
             if time.monotonic() > deadline:
                 raise ServiceUnavailable(f"the MLflow server did not answer within {START_SECONDS:.0f} s")
             time.sleep(POLL_SECONDS)
@@ -65,7 +67,7 @@ class MlflowServer:
         return self._process.alive
 
     def stop(self) -> None:
-        """End the server and everything it started."""
+        """Stop the server and everything that it started."""
         self._process.stop()
 
 

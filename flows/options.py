@@ -1,4 +1,4 @@
-"""Options that several commands share, and bounds of the command line, as callbacks that raise `ConfigError`."""
+"""Options that several commands share, and bounds of options as callbacks that raise `ConfigError`."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -10,29 +10,29 @@ from ganpress.errors import ConfigError
 
 MAX_TEXT = 4096
 MAX_JOBS = 64
-"""Stages side by side."""
+"""Largest number of stages that run in parallel."""
 MIN_TIMEOUT_S = 0.01
 YEAR_S = 366 * 24 * 3600
 STAGE_NAME = 160
-"""Characters of a stage's name, its item included."""
+"""Largest number of characters of a stage's name, including its item."""
 
 MAX_DEVICE = 40
-"""Characters of a device's name."""
+"""Largest number of characters of a device's name."""
 
 MAX_ADDRESS = 300
 """Characters of a cluster's address."""
 
 MAX_GPUS = 64
-"""Of one training."""
+"""Largest number of GPUs of one training."""
 
 MAX_RETRIES = 100
-"""Of one stage."""
+"""Largest number of retries of one stage."""
 
 Check = Callable[[typer.CallbackParam, Any], Any]
 
 
 def between(least: float, most: float, unit: str = "") -> Check:
-    """A callback for numbers, whole or not; NaN is outside of all bounds."""
+    """Return a callback for integers and floats; NaN is outside all bounds."""
 
     def check(param: typer.CallbackParam, value: Any) -> Any:
         if value is not None and not least <= value <= most:
@@ -45,7 +45,7 @@ def between(least: float, most: float, unit: str = "") -> Check:
 
 
 def one_line(most: int = MAX_TEXT) -> Check:
-    """A callback for text, or a list of texts: not empty, on one line, at most `most` characters."""
+    """Return a callback for a text or a list of texts: not empty, on one line, at most `most` characters."""
 
     def check(param: typer.CallbackParam, value: Any) -> Any:
         for text in value if isinstance(value, list | tuple) else [value]:
@@ -59,11 +59,15 @@ def one_line(most: int = MAX_TEXT) -> Check:
 Recipe = Annotated[
     str | None,
     typer.Option(
-        "--recipe", "-r", help="Name of a file in recipes/, or a path; lies over params.yaml.", callback=one_line()
+        "--recipe",
+        "-r",
+        help="Recipe: the name of a file in recipes/, or a path; its settings override params.yaml.",
+        callback=one_line(),
     ),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="section.key=value (YAML) over params.yaml; repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="Override one setting of params.yaml: section.key=value (YAML); repeatable."),
 ]
 Device = Annotated[
     str | None,
@@ -77,7 +81,7 @@ Gpus = Annotated[
     int | None,
     typer.Option(
         "--gpus",
-        help="NVIDIA GPUs that each training stage uses together; default: GANPRESS_GPUS, else one.",
+        help="Number of NVIDIA GPUs that each training stage uses; default: GANPRESS_GPUS, else one.",
         callback=between(1, MAX_GPUS),
     ),
 ]
@@ -93,12 +97,13 @@ Retries = Annotated[
     int,
     typer.Option(
         "--retries",
-        help="How often a stage that the machine killed is started again; one that failed by itself never is.",
+        help="How often a stage that was killed by a signal is restarted; a stage that failed by itself is "
+        "never restarted.",
         callback=between(0, MAX_RETRIES),
     ),
 ]
 StrictVersions = Annotated[
-    bool, typer.Option("--strict-versions", help="Count other versions of torch and of the runtimes as a change.")
+    bool, typer.Option("--strict-versions", help="Treat another version of torch or of a runtime as a change.")
 ]
 
 
@@ -106,7 +111,7 @@ def check_text(name: str, text: str, most: int = MAX_TEXT) -> None:
     """Refuse text that is empty, too long, or holds control characters.
 
     Raises:
-        ConfigError: naming the option or argument.
+        ConfigError: if so; the message names the option or argument.
     """
     if not text.strip():
         raise ConfigError(f"{name} is empty; give it a value or leave it out")

@@ -1,4 +1,4 @@
-"""Edits of params.yaml that keep its comments and its order."""
+"""Edits params.yaml and keeps its comments and its order."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -12,22 +12,22 @@ ABSENT = object()
 
 
 def data_values(config: DataConfig) -> dict[str, Any]:
-    """Return what the data section shall say, by dotted key."""
+    """Return the values that the data section should have, by dotted key."""
     return {f"data.{key}": value for key, value in config.model_dump(mode="json").items()}
 
 
 def read_values(root: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """Return the present values of dotted keys; those that params.yaml does not name are left out."""
+    """Return the present values of dotted keys; keys that are not in params.yaml are left out."""
     content = _loaded(root)
     found = {key: _found(content, key) for key in keys}
     return {key: value for key, value in found.items() if value is not ABSENT}
 
 
 def set_values(root: Path, values: Mapping[str, Any]) -> list[str]:
-    """Let params.yaml say these values, by dotted key; no section is added, and no key that is a default.
+    """Write values into params.yaml, by dotted key; no section is added, and no key whose value is the default.
 
     Returns:
-        One line for each key that changed; the file is not written where there is none.
+        One line for each key that changed; the file is not written if none changed.
     """
     content = _loaded(root)
     changes = []

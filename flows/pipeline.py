@@ -1,8 +1,9 @@
-"""The Prefect flow: one task run a stage of dvc.yaml, in DVC's order, as parallel as the graph and the cores allow.
+"""The Prefect flow: one task run for each stage of dvc.yaml, in DVC's order, as parallel as the graph and the cores
+allow.
 
-DVC decides what is up to date, Prefect when and where it runs. A task calls `dvc repro` for its stage alone; its cache
-key is None while DVC calls the stage changed, else a digest of what dvc.lock records, outputs included. So a clean
-stage is natively `Cached`, and a memo can never be stale.
+DVC decides what is up to date; Prefect decides when and where it runs. A task calls `dvc repro` for its stage only.
+Its cache key is None while DVC reports the stage as changed, else a digest of its entry in dvc.lock, which includes
+the outputs. So a clean stage is natively `Cached`, and a cached result can never be stale.
 """
 
 import queue
@@ -39,7 +40,7 @@ from ganpress.data.raw.dataset_card import read_card
 from ganpress.errors import GanpressError, ServiceUnavailable
 
 RETRY_WAIT_S = 5.0
-"""Before a killed stage is started again: what took the memory may be gone then."""
+"""Seconds to wait before a killed stage is restarted; the process that took the memory may have ended by then."""
 
 
 class StageFailed(GanpressError):
@@ -48,11 +49,12 @@ class StageFailed(GanpressError):
     def __init__(self, results: Sequence[StageResult]) -> None:
         failed = [result for result in results if result.outcome == "failed"]
         causes = "; ".join(f"stage {result.stage} failed: {result.cause}" for result in failed)
-        super().__init__(f"{causes} (the outputs of the other stages are kept; mend this and run again)")
+        super().__init__(f"{causes} (the outputs of the other stages are kept; fix this and run again)")
         self.results = tuple(results)
 
 
-# Prefect's own check of parameters converts ("3" is a number, 1 is true) and tells in many lines; ours does neither.
+# Prefect's own check of parameters converts values ("3" is a number, 1 is true) and reports in many lines; ours does
+# neither.
 @flow(  # type: ignore[untyped-decorator]
     name="ganpress",
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_JOBS),
@@ -71,19 +73,19 @@ def ganpress_pipeline(
     strict_versions: bool = False,
     retries: int = 0,
 ) -> State[Any]:
-    """Bring the chain up to date, and tell whom the process's environment names if a server or worker started it.
+    """Bring the chain up to date, and call the hooks that the environment names if a server or worker started the run.
 
     Args:
-        stages: only these, and nothing upstream; `student` means all its items, `student@d2-mse` one.
-        from_stage: this stage and all downstream of it; what is upstream is taken as it is.
+        stages: run only these, and nothing upstream; `student` means all its items, `student@d2-mse` one.
+        from_stage: run this stage and all downstream of it; the outputs upstream are used as they are.
         force: run the chosen stages even if nothing changed.
-        recipe: name or path of a recipe laid over params.yaml, in a workspace of its own.
-        settings: `section.key=value` laid over that, likewise.
-        jobs: stages side by side; None takes one for each core.
+        recipe: name or path of a recipe that overrides params.yaml, in its own workspace.
+        settings: `section.key=value` overrides, applied after the recipe, also in their own workspace.
+        jobs: number of stages that run in parallel; None takes one for each core.
         stage_timeout_s: limit of one stage's wall time.
-        replace_data: let the source that params.yaml asks for take the place of other data in data/.
-        strict_versions: also run what was made with another version of torch or of a runtime than is installed.
-        retries: how often a stage is started again that the machine killed; one that failed by itself never is.
+        replace_data: let the source in params.yaml replace different data in data/.
+        strict_versions: also run stages whose outputs were made with another version of torch or of a runtime.
+        retries: how often a stage that was killed by a signal is restarted; one that failed by itself never is.
 
     Returns:
         A completed state that holds the `StageResult` of each stage, or a failed one that holds the error.
@@ -114,16 +116,18 @@ def ganpress_pipeline(
 
 
 def _bring_up_to_date(root: Path, **given: Any) -> State[Any]:
-    """Check what was asked for, run it, and return the final state."""
+    """Check the request, run it, and return the final state."""
     try:
         request = read_request(**given)
-        if current_deployment.id is not None:  # a server started it
+        if current_deployment.id is not None:  # A server started this run.
             check_recipe_inside(root, request.recipe)
         ready = prepare(root, request)
         workspace = ready.workspace
         is_new = ensure_inputs(workspace, request.replace_data)
         if (card := read_card(workspace.root / "data")) is not None:
-            families = {name.partition("@")[0] for name in ready.chosen} if is_new else ()  # else they were asked for
+            families = (
+                {name.partition("@")[0] for name in ready.chosen} if is_new else ()
+            )  # The stages were requested explicitly.
             check_fit(workspace.params, card, workspace.root, families)
         graph = read_graph(workspace.root, request.strict_versions) if is_new else ready.graph
         run = _Run(workspace, graph, ready.chosen, request)
@@ -134,10 +138,10 @@ def _bring_up_to_date(root: Path, **given: Any) -> State[Any]:
 
 
 def ensure_inputs(workspace: Workspace, replace_data: bool = False) -> bool:
-    """Make data/ as the data section says, if any stage reads it; tell whether anything may have changed.
+    """Import the source of the data section into data/ if any stage reads it; return whether anything may have changed.
 
-    A workspace of its own holds nothing of the user's; in the main one data of another source stay unless
-    `replace_data` says otherwise.
+    The workspace of a recipe holds no data of the user's; in the main one, data of another source is kept unless
+    `replace_data` is set.
     """
     before = _inputs(workspace.root)
     if reads_data(workspace.root):
@@ -152,7 +156,7 @@ def ensure_inputs(workspace: Workspace, replace_data: bool = False) -> bool:
 
 
 def _inputs(root: Path) -> list[bytes | None]:
-    """What says which data is there: its pin and its card."""
+    """Return the contents of the pin and the card of data/, which identify the data."""
     paths = (root / "data.dvc", root / "data" / "dataset.json")
     return [path.read_bytes() if path.is_file() else None for path in paths]
 
@@ -162,7 +166,7 @@ def _final_state(results: Sequence[StageResult]) -> State[Any]:
         error = StageFailed(results)
         return Failed(message=str(error), data=error)
     executed = sum(result.outcome == "ran" for result in results)
-    message = f"{executed} of {len(results)} stages executed, the others were up to date"
+    message = f"{executed} of {len(results)} stages ran, the others were up to date"
     return Completed(message=message, data=list(results))
 
 
@@ -180,12 +184,12 @@ class DvcClean(CachePolicy):  # type: ignore[misc]
         flow_parameters: dict[str, Any],  # noqa: ARG002
         **_kwargs: Any,
     ) -> str | None:
-        """Return the key of the stage that the task run is for."""
+        """Return the key of the stage of this task run."""
         return None if inputs["stage"] in self._forced else self._clean.key(inputs["stage"])
 
 
 class _Run:
-    """One run of the chosen stages: submits what is ready, in DVC's order, until nothing is left."""
+    """One run of the chosen stages: submits stages as they become ready, in DVC's order, until none is left."""
 
     def __init__(
         self,
@@ -236,9 +240,9 @@ class _Run:
         return results
 
     def _submit_all(self) -> None:
-        """Submit stages as their upstream ends; at most `jobs` at a time, because a waiting task holds a thread.
+        """Submit stages as their upstream stages end; at most `jobs` at a time, because a waiting task holds a thread.
 
-        Of those that are ready, the ones with the longest way to the end go first.
+        Among the ready stages, the ones with the longest path to the end of the chain go first.
         """
         stage_task = self._make_task()
         finished: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -257,7 +261,9 @@ class _Run:
                 self._leave_out(waiting)
 
     def _leave_out(self, waiting: list[str]) -> None:
-        """Start nothing more once a stage that has no variants failed: without it there is no result to train for."""
+        """Start nothing more after a stage without variants has failed, because the chain cannot give a result without
+        it.
+        """
         failed = [name for name, one in self._results.items() if one.outcome == "failed" and "@" not in name]
         if failed:
             for name in waiting:
@@ -266,7 +272,7 @@ class _Run:
             waiting.clear()
 
     def _height(self, name: str) -> int:
-        """Return the number of stages on the longest way from `name` to the end of the chain."""
+        """Return the number of stages on the longest path from `name` to the end of the chain."""
         if name not in self._heights:
             downstream = [one for one in self._chosen if name in self._upstream[one]]
             self._heights[name] = 1 + max(map(self._height, downstream), default=0)
@@ -276,9 +282,9 @@ class _Run:
         return self._before[name].issubset(self._results)
 
     def _note(self, name: str) -> None:
-        """Turn the end of a task run into the stage's result."""
+        """Convert the final state of a task run into the stage's result."""
         future, ended = self._futures[name], self._ended.get(name)
-        future.wait()  # it has ended, but only this makes it read its final state
+        future.wait()  # The task has ended, but only this call reads its final state.
         state = future.state
         outcome, cause = self._outcome(name, state, ended)
         result = StageResult(name, outcome, time.monotonic() - self._started[name], cause)
@@ -297,7 +303,9 @@ class _Run:
         return "failed", ended.error if ended and ended.error else state.message or state.name or "no message"
 
     def _make_task(self) -> Any:
-        """Return the task that brings one stage up to date; it belongs to this run, for its policy reads this graph."""
+        """Return the task that brings one stage up to date; it belongs to this run because its cache policy reads this
+        graph.
+        """
 
         @task(  # type: ignore[untyped-decorator]
             name="stage",
@@ -313,9 +321,10 @@ class _Run:
 
     def _bring_up_to_date(self, stage: str) -> State[Any] | dict[str, str]:
         if stage not in self._forced and self._clean.is_clean(stage):
-            # Clean, but new to Prefect: it ran in an earlier flow, or through `dvc repro`. From now on there is a memo.
+            # The stage is clean but has no cached result in Prefect, because it ran in an earlier flow or through `dvc
+            # repro`. This result is cached.
             return Completed(
-                name="Cached", message="DVC calls it unchanged", data={"stage": stage, "action": "skipped"}
+                name="Cached", message="DVC reports it as unchanged", data={"stage": stage, "action": "skipped"}
             )
         logger = get_run_logger()
         self._clean.touch(stage)
@@ -340,7 +349,7 @@ class _Run:
                 end = StageEnd("skipped", str(error))
             if not end.killed or not left:
                 break
-            on_line(f"{end.error} It is started again; {left - 1} more times at most.")
+            on_line(f"{end.error} The stage is restarted, at most {left - 1} more times.")
             self._watchdog.sleep(RETRY_WAIT_S)
         self._ended[stage] = end
         if end.error is not None:
@@ -360,7 +369,7 @@ class _Run:
 
 
 def _nearest(graph: StageGraph, name: str, chosen: set[str]) -> tuple[str, ...]:
-    """Return the chosen stages that `name` waits for, looking through those that were not chosen."""
+    """Return the nearest chosen stages upstream of `name`, skipping stages that were not chosen."""
     found: set[str] = set()
     for upstream in graph[name].upstream:
         found.update([upstream] if upstream in chosen else _nearest(graph, upstream, chosen))

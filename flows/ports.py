@@ -1,4 +1,4 @@
-"""Ports of this machine."""
+"""Checks of ports of this machine."""
 
 import socket
 import urllib.request
@@ -8,11 +8,11 @@ from ganpress.errors import ServiceUnavailable
 
 HOST = LOOPBACK
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Opens addresses of this machine: never through a proxy, whatever the environment says."""
+"""Opens URLs of this machine without a proxy, whatever the environment says."""
 
 
 def answers(url: str) -> bool:
-    """Whether a server on this machine answers `url` with success."""
+    """Return whether a server on this machine answers `url` with success."""
     try:
         with LOCAL.open(url, timeout=2.0) as answer:
             return bool(answer.status == 200)
@@ -21,10 +21,10 @@ def answers(url: str) -> bool:
 
 
 def require_free_port(port: int, option: str, host: str = HOST) -> int:
-    """Return `port` of `host`.
+    """Return `port` if it is free on `host`.
 
     Raises:
-        ServiceUnavailable: if it is in use or no port; `option` names the way to choose another.
+        ServiceUnavailable: if it is in use or invalid; the message names `option` to choose another port.
     """
     reason = port_refusal(port, host)
     if reason is not None:
@@ -34,7 +34,7 @@ def require_free_port(port: int, option: str, host: str = HOST) -> int:
 
 
 def port_refusal(port: int, host: str = HOST) -> str | None:
-    """Why nothing can listen on `port` of `host`; None if something can."""
+    """Return why no server can listen on `port` of `host`; None if one can."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

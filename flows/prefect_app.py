@@ -1,8 +1,9 @@
-"""Prefect's server as `flows.prefect_server` starts it: Prefect's own behind the guard, and a door for browsers.
+"""The application that `flows.prefect_server` starts: Prefect's own server behind the guard, with a login page for
+browsers.
 
-Prefect asks for its secret by itself (PREFECT_SERVER_API_AUTH_STRING), in the header of each request and in the first
-message of each WebSocket. Its page keeps the secret in the browser's storage for this origin, port included, where no
-other page can read it. That is why there is no cookie here: a browser sends cookies to every port of a machine.
+Prefect checks its secret itself (PREFECT_SERVER_API_AUTH_STRING), in the header of each request and in the first
+message of each WebSocket. Its page keeps the secret in the browser's storage for this origin and port, where no other
+page can read it. There is no cookie, because a browser sends cookies to every port of a machine.
 """
 
 import base64
@@ -18,7 +19,8 @@ from flows.prefect_secret import SERVER_VARIABLE
 
 TICKET_VARIABLE = "GANPRESS_TICKET"
 DOOR = b"open"
-"""The query that asks for the door: the printed link is `/runs?open#TICKET`, and no server is told what follows #."""
+"""Query of the login page: the printed link is `/runs?open#TICKET`, and browsers do not send the part after # to a
+server."""
 LARGEST_TICKET = 1000
 PUBLIC = frozenset({"/api/health", "/api/ready"})
 
@@ -47,7 +49,7 @@ def create_app() -> App:
 
     guard, secret = guard_from_environment(), os.environ[SERVER_VARIABLE]
     with_login = bool(guard.logins)
-    if with_login:  # Prefect's clients have no other header than the one that carries the secret
+    if with_login:  # Prefect's clients have only the header that carries the secret.
         guard = dataclasses.replace(guard, logins=(*guard.logins, secret))
     page_asks = urlsplit(os.environ.get("PREFECT_SERVER_UI_API_URL", "")).netloc.lower()
     own_name = page_asks if guard.is_own(page_asks) else ""
@@ -56,17 +58,17 @@ def create_app() -> App:
 
 
 class BrowserDoor:
-    """Hands the secret to the browser that brings the ticket, once; where a login is asked for, that is the ticket."""
+    """Gives the secret once to the browser that has the ticket; if a login is set, the login replaces the ticket."""
 
     def __init__(self, app: App, own_name: str, secret: str, ticket: str, with_login: bool) -> None:
-        """Put the door beside `app`.
+        """Add the login page to `app`.
 
         Args:
             app: Prefect's application.
-            own_name: `host:port` where its page asks; empty: wherever the page itself is.
-            secret: what the page then sends.
-            ticket: opens the door once; empty: nothing does.
-            with_login: whether whoever comes here has logged in.
+            own_name: `host:port` that its page sends requests to; if empty, the page's own address.
+            secret: secret that the page then sends.
+            ticket: value that is accepted once; if empty, no ticket is accepted.
+            with_login: whether every client that gets here has logged in.
         """
         self._app, self._own_name, self._secret = app, own_name, secret
         self._ticket, self._with_login = ticket, with_login
@@ -96,7 +98,9 @@ class BrowserDoor:
         await answer(send, 200, "application/json", body, *NEVER_KEPT)
 
     def _other_name(self, scope: Scope) -> bytes | None:
-        """Where to go instead: the page asks at one name of this machine, so under another it would ask a stranger."""
+        """Return the address to redirect to: the page sends requests to one name of this machine, so under another
+        name they would be cross-origin.
+        """
         host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1").lower()
         if not self._own_name or host == self._own_name or scope["method"] != "GET":
             return None
@@ -106,7 +110,7 @@ class BrowserDoor:
 
 
 async def _body(receive: Receive) -> bytes:
-    """Return a request's body; of one that is too long for a ticket, only the beginning."""
+    """Return a request's body; if it is too long for a ticket, only its beginning."""
     body, more = b"", True
     while more and len(body) <= LARGEST_TICKET:
         message = await receive()

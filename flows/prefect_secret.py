@@ -1,4 +1,4 @@
-"""The secret of Prefect's API, which starts code: a file that only its owner can read, made once and kept.
+"""The secret of Prefect's API, which can start code: a file that only its owner can read, created once and kept.
 
 Prefect's own clients, workers and command line send it when PREFECT_API_AUTH_STRING holds it.
 """
@@ -23,19 +23,19 @@ _FORM = re.compile(r"ganpress:[A-Za-z0-9_-]{43}")
 
 
 def secret_of(home: Path) -> str:
-    """Return the secret below Prefect's home; a missing, damaged or readable one is made anew.
+    """Return the secret below Prefect's home; create a new one if it is missing, damaged or readable by others.
 
     Args:
-        home: Prefect's home, made if need be; from now on only its owner can enter it.
+        home: Prefect's home, created if necessary; only its owner can enter it afterwards.
 
     Raises:
-        ServiceUnavailable: if it cannot be kept from other users there.
+        ServiceUnavailable: if it cannot be hidden from other users there.
     """
     try:
         _close_folder(home)
         found = read_secret(home)
         if found is None:
-            from filelock import FileLock  # every command reads the secret, and this import takes 35 ms
+            from filelock import FileLock  # Every command reads the secret, and this import takes 35 ms.
 
             with FileLock(home / f"{NAME}.lock"):
                 found = read_secret(home) or _make(home)
@@ -62,7 +62,7 @@ def read_secret(home: Path) -> str | None:
 
 
 def offer_secret(environment: MutableMapping[str, str]) -> None:
-    """Let Prefect's clients send the secret to a server of this machine that PREFECT_API_URL names."""
+    """Make Prefect's clients send the secret if PREFECT_API_URL names a server of this machine."""
     try:
         host = urlsplit(environment.get("PREFECT_API_URL", "")).hostname
     except ValueError:
@@ -79,7 +79,7 @@ def _close_folder(home: Path) -> None:
     if stat.S_IMODE(home.stat().st_mode) & 0o077:
         home.chmod(0o700)
     if os.name == "posix" and stat.S_IMODE(home.stat().st_mode) & 0o077:
-        raise OSError("this file system keeps nothing from other users")
+        raise OSError("this file system cannot hide a file from other users")
 
 
 def _is_private(status: os.stat_result) -> bool:
@@ -87,7 +87,7 @@ def _is_private(status: os.stat_result) -> bool:
 
 
 def _make(home: Path) -> str:
-    """Write a new secret, whole or not at all."""
+    """Write a new secret atomically."""
     secret = f"ganpress:{secrets.token_urlsafe(RANDOM_BYTES)}"
     file, name = tempfile.mkstemp(dir=home, prefix=f".{NAME}-")  # with mode 0600
     try:

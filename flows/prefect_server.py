@@ -1,6 +1,6 @@
-"""The Prefect API that a flow talks to: the one named by PREFECT_API_URL, or a server of our own for this process.
+"""The Prefect API of a flow: the server that PREFECT_API_URL names, or our own server for this process.
 
-Prefect can start a temporary server itself, but leaves it orphaned when the flow gets SIGTERM or kill -9. Ours stands
+Prefect can start a temporary server itself, but leaves it orphaned when the flow gets SIGTERM or kill -9. Ours runs
 under a supervisor, and starts while this process still imports Prefect and reads the graph.
 """
 
@@ -31,7 +31,7 @@ POLL_S = 0.05
 SEND_TIMEOUT_S = 5.0
 
 
-# What a server that lives for one run never needs: schedules, automations, work pools. They would poll all the time.
+# A server for one run needs no schedules, automations or work pools, which would poll all the time.
 IDLE_SERVICES = (
     "CANCELLATION_CLEANUP",
     "CLEANUP_RECONCILER",
@@ -48,15 +48,15 @@ class PrefectServer:
     """A Prefect server that ends with this process."""
 
     def __init__(self, port: int, standing: bool, host: str = HOST) -> None:
-        """Start the server; it answers some seconds later.
+        """Start the server, which answers a few seconds later.
 
         Args:
             port: a free port of this machine.
-            standing: with the user interface and the services that a schedule needs; else only the API.
-            host: where it listens.
+            standing: start the user interface and the services that a schedule needs, not only the API.
+            host: address that it listens on.
 
         Raises:
-            ConfigError: if others can reach `host`, and there is no login.
+            ConfigError: if other machines can reach `host` and no login is set.
             ServiceUnavailable: if the secret of the API cannot be kept.
         """
         check_host(host, configured_login(os.environ))
@@ -65,18 +65,18 @@ class PrefectServer:
         self._last_lines: deque[str] = deque(maxlen=20)
         home = Path(os.environ["PREFECT_HOME"])
         self.secret = secret_of(home)
-        """What its clients must send; it is no part of a command line, a log or a printed line."""
+        """Secret that its clients must send; it never appears in a command line, a log or printed output."""
         self._secret_file, self._ticket = home / NAME, secrets.token_urlsafe(32)
-        # The page asks where it is opened; at loopback that has one name, to which the door leads.
+        # The page sends requests to the address it was opened at; for loopback the login page redirects to one name.
         page_asks = self.api_url if is_loopback(host) else "/api"
         variables = {
             SERVER_VARIABLE: self.secret,
             TICKET_VARIABLE: self._ticket,
-            # Prefect's own answer to pages of other origins would be `*`.
+            # Prefect's default would allow pages of all origins (`*`).
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.address,
             **guard_variables(host, port),
         }
-        # Two servers that make the database's tables at once would both fail.
+        # Two servers that create the database's tables at the same time would both fail.
         self._starting = FileLock(home / "server-start.lock")
         self._starting.acquire()
         remove_half_made(home / "prefect.db", "flow_run")
@@ -94,22 +94,22 @@ class PrefectServer:
 
     @property
     def instruction(self) -> str:
-        """How `prefect` finds the server from another shell."""
+        """Return how `prefect` finds the server from another shell."""
         export = f'export PREFECT_API_URL={self.api_url} {VARIABLE}="$(cat {shlex.quote(str(self._secret_file))})"'
         return f"`prefect` in another shell: {export}"
 
     def wait_until_ready(self) -> None:
-        """Return when the server answers.
+        """Wait until the server answers.
 
         Raises:
-            ServiceUnavailable: if it ends or stays silent.
+            ServiceUnavailable: if it ends or does not answer.
         """
         limit_s = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"))
         deadline = time.monotonic() + limit_s
         try:
             while not answers(f"{self.api_url}/health"):
                 if not self._process.alive:
-                    raise ServiceUnavailable(f"the local Prefect server ended at once: {self._last_words()}")
+                    raise ServiceUnavailable(f"the local Prefect server stopped immediately: {self._last_words()}")
                 if time.monotonic() > deadline:
                     raise ServiceUnavailable(f"the local Prefect server did not answer within {limit_s:.0f} s")
                 time.sleep(POLL_S)
@@ -121,7 +121,7 @@ class PrefectServer:
         return next((line for line in reversed(self._last_lines) if line.strip()), "no output")
 
     def stop(self) -> None:
-        """End the server and everything it started."""
+        """Stop the server and everything that it started."""
         self._starting.release()
         self._process.stop()
 
@@ -130,7 +130,7 @@ class PrefectServer:
 def local_prefect(port: int | None = None, standing: bool = False, host: str = HOST) -> Iterator[PrefectServer | None]:
     """Start a server unless PREFECT_API_URL names one, and point Prefect at it; stop it after the block.
 
-    To be entered before `prefect` is imported, which reads its environment once.
+    Enter this block before `prefect` is imported, because Prefect reads its environment once.
 
     Raises:
         ServiceUnavailable: if `port` is in use, or the secret of the API cannot be kept.
@@ -153,7 +153,9 @@ def local_prefect(port: int | None = None, standing: bool = False, host: str = H
 
 
 def _send_what_is_left() -> None:
-    """Let Prefect send its queued logs and states; without their server it would try for a minute at exit."""
+    """Make Prefect send its queued logs and states; after the server has stopped it would retry for a minute at
+    exit.
+    """
     if "prefect" not in sys.modules:
         return
     from prefect.events.worker import EventsWorker
@@ -170,7 +172,9 @@ def _server_command(host: str, port: int) -> list[str]:
 
 
 def _server_environment(page_asks: str, standing: bool) -> dict[str, str]:
-    """Return the environment that tells the server what it is, and its page where to ask (else: port 4200)."""
+    """Return the environment that tells the server its own address, and its page where to send requests (default: port
+    4200).
+    """
     if standing:
         return {"PREFECT_SERVER_UI_API_URL": page_asks, **os.environ}
     temporary = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}

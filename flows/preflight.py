@@ -1,4 +1,4 @@
-"""The check of a whole run before its first stage: `run`, `run --dry-run`, `serve` and the flow refuse the same."""
+"""Checks a whole run before its first stage: `run`, `run --dry-run`, `serve` and the flow refuse the same errors."""
 
 import os
 import re
@@ -24,7 +24,7 @@ MAX_THREADS = 4096
 
 @dataclass(frozen=True)
 class ReadyRun:
-    """A run that nothing known before its first stage speaks against."""
+    """A run that passed all checks before its first stage."""
 
     workspace: Workspace
     graph: StageGraph
@@ -33,13 +33,13 @@ class ReadyRun:
 
 
 def prepare(root: Path, request: RunRequest) -> ReadyRun:
-    """Check a run and make its workspace.
+    """Check a run and create its workspace.
 
-    Only what the chosen stages will really need is asked for: a clean `export` needs no runtime.
+    Only what the chosen stages will really need is checked: a clean `export` needs no runtime.
 
     Raises:
         ConfigError: if a parameter, recipe, setting, option, variable or stage is wrong, or a file, a runtime or an
-            imported generator that one of the stages needs is not there.
+            imported generator that one of the stages needs is missing.
     """
     check_environment()
     workspace = make_workspace(root, request.recipe, request.settings or ())
@@ -54,7 +54,7 @@ def check_environment() -> None:
     """Check the variables that every stage reads.
 
     Raises:
-        ConfigError: naming the first one that is wrong.
+        ConfigError: if one is wrong; the message names the first.
     """
     from ganpress.tracking.recorders import tracking_mode
 
@@ -69,21 +69,24 @@ def check_environment() -> None:
         settle_ranks()
     checkpoints = os.environ.get("GANPRESS_CHECKPOINTS")
     if checkpoints and Path(checkpoints).exists() and not Path(checkpoints).is_dir():
-        raise ConfigError(f"GANPRESS_CHECKPOINTS is {quoted(checkpoints)}, which is no folder; name one, or unset it")
+        raise ConfigError(
+            f"GANPRESS_CHECKPOINTS is {quoted(checkpoints)}, which is not a folder; name one, or unset the variable"
+        )
 
 
 def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, replace_data: bool = False) -> None:
-    """Check that what stages need beside each other's outputs is there.
+    """Check that everything that stages need apart from each other's outputs exists.
 
     Args:
-        workspace: the run's; it need not be made yet.
-        to_run: stages that would be executed, `export@teacher` or `judge`; None: whatever the parameters name.
-        replace_data: whether data of another source in data/ may be replaced.
+        workspace: workspace of the run, which need not exist yet.
+        to_run: stages that would be executed, such as `export@teacher` or `judge`; None means all that the parameters
+            name.
+        replace_data: whether data of another source may be replaced.
 
     Raises:
         ConfigError: if a file of weights, a runtime, a data source or an imported generator is missing or unknown, or
             ranks cannot share a batch.
-        DataError: if data that somebody added would be replaced.
+        DataError: if data that a user added would be replaced.
     """
     to_run = _every_stage(workspace.params) if to_run is None else to_run
     families = {name.partition("@")[0] for name in to_run}
@@ -104,7 +107,7 @@ def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, rep
 
 
 def _every_stage(params: Params) -> set[str]:
-    """Names of all stages of a whole chain that need anything beside each other's outputs."""
+    """Return the names of all stages of the chain that need anything apart from each other's outputs."""
     return {*STAGES_WITH_NEEDS, *(f"export@{name}" for name in params.export.items)}
 
 
@@ -114,7 +117,7 @@ STAGES_WITH_NEEDS = (
 
 
 def _weights(params: Params) -> Iterator[tuple[str, str, str]]:
-    """Stage, key and path of each file of weights that the parameters name."""
+    """Return stage, key and path of each file of weights that the parameters name."""
     trainings = {
         ("candidate", "candidate.training"): params.candidate.training,
         ("student", "student.training"): params.student.training,
@@ -163,7 +166,7 @@ def _require_target(key: str, name: str) -> None:
 def _require_imported(workspace: Workspace, folder: str) -> None:
     if not (workspace.main / f"{folder}.dvc").is_file() and not (workspace.root / folder).is_dir():
         raise ConfigError(
-            f"candidate.imported is {folder}, and there is no imported generator; bring it in with `ganpress import`"
+            f"candidate.imported is {folder}, and there is no imported generator; import it with `ganpress import`"
         )
 
 
@@ -178,7 +181,9 @@ def _require_source(workspace: Workspace) -> None:
 
 
 def _require_fit(workspace: Workspace, families: Collection[str]) -> None:
-    """Hold the parameters against data/ where it already is what they ask for; a flow asks again once it is made."""
+    """Check the parameters against data/ if it already holds the requested source; a flow checks again after the
+    import.
+    """
     from ganpress.data.raw.dataset_card import display_name, read_card
 
     card = read_card(workspace.root / "data")
@@ -189,7 +194,7 @@ def _require_fit(workspace: Workspace, families: Collection[str]) -> None:
 
 
 def reads_data(root: Path) -> bool:
-    """Whether data/ is pinned, or any stage of dvc.yaml reads it."""
+    """Return whether data/ is pinned or any stage of dvc.yaml reads it."""
     from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read_text
 
     if (root / "data.dvc").exists():

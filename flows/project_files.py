@@ -1,7 +1,8 @@
-"""The files of a user's project: written by `ganpress init`, carried to a newer version by `ganpress upgrade`.
+"""The files of a user's project: `ganpress init` writes them, and `ganpress upgrade` brings them to a newer version.
 
 A project holds no code of ganpress. Its dvc.yaml starts stages with `python -P`, which looks for modules where packages
-are installed and not in the working directory, so that a user's `models.py`, `tasks/` or `data.py` is in nobody's way.
+are installed and not in the working directory, so that a user's `models.py`, `tasks/` or `data.py` hides no module of
+ganpress.
 """
 
 import hashlib
@@ -19,49 +20,49 @@ from ganpress.config.yaml_text import dump_yaml, quoted
 from ganpress.errors import ConfigError
 
 STAMP = ".ganpress.yaml"
-"""The version that a project's files are of, and the digest of each as it was written."""
+"""File that records the version of a project's files and the digest of each file when it was written."""
 USERS = frozenset({"params.yaml", "data.dvc"})
-"""Files that a new project gets and that belong to the user from then on."""
+"""Files that a new project gets once; afterwards they belong to the user."""
 EXECUTABLE = frozenset({".ci/run"})
 SHARED = (
     "params.yaml", "data.dvc", "dvc.yaml", "prefect.yaml", ".dvcignore", ".dvc/config", "mlflow/server.env",
     "mlflow/README.md", "imported/README.md",
 )  # fmt: skip
-"""Files that a project has in common with ganpress's own repository."""
+"""Files that a project shares with ganpress's own repository."""
 OWN = {
     ".gitignore": "gitignore",
     "README.md": "README.md",
     ".ci/run": "ci_run",
     ".github/workflows/ganpress.yml": "workflow.yml",
 }
-"""File that only a user's project has -> its template."""
+"""Files that only a user's project has, with their templates."""
 DVC_IGNORES = "/config.local\n/tmp\n/cache\n"
-"""What `dvc init` writes into .dvc/.gitignore."""
+"""Content that `dvc init` writes into .dvc/.gitignore."""
 IDENTITY = ("-c", "user.name=ganpress init", "-c", "user.email=ganpress@localhost")
-"""Author of the first commit where git has no user configured."""
+"""Author of the first commit if git has no user configured."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What `ganpress upgrade` did with one file."""
+    """Change that `ganpress upgrade` made to one file."""
 
     path: str
     words: str
 
 
 def shared_folder() -> Path:
-    """Where `SHARED` and recipes/ lie: in the installed package, or in the repository that this file is part of."""
+    """Return the folder of `SHARED` and recipes/: in the installed package, or in the repository of this file."""
     packed = Path(__file__).parent / "project"
     return packed if packed.is_dir() else Path(__file__).resolve().parents[1]
 
 
 def recipes_folder() -> Path:
-    """The recipes that ganpress brings along."""
+    """Return the recipes that are part of ganpress."""
     return shared_folder() / "recipes"
 
 
 def project_files() -> dict[str, str]:
-    """Path and text of each file of a new project."""
+    """Return path and text of each file of a new project."""
     made = Path(__file__).parent / "new_project"
     texts = {path: (shared_folder() / path).read_text(encoding="utf-8") for path in SHARED}
     texts |= {path: (made / template).read_text(encoding="utf-8") for path, template in OWN.items()}
@@ -80,10 +81,10 @@ def installed() -> str:
 
 
 def make_project(folder: Path) -> bool:
-    """Write a new project and, where the folder is in no git repository, make one with a first commit.
+    """Write a new project; if the folder is in no git repository, create one with a first commit.
 
     Returns:
-        Whether a repository was made.
+        Whether a repository was created.
 
     Raises:
         ConfigError: if a file of the project exists, the folder lies inside a repository, or git fails.
@@ -92,8 +93,8 @@ def make_project(folder: Path) -> bool:
     taken = [path for path in (*texts, STAMP) if (folder / path).exists() or (folder / path).is_symlink()]
     if taken:
         raise ConfigError(
-            f"{quoted(str(folder))} holds {', '.join(taken[:3])}{' and more' if len(taken) > 3 else ''} already, and "
-            "nothing is written over; name another folder, or `ganpress upgrade` in a project"
+            f"{quoted(str(folder))} holds {', '.join(taken[:3])}{' and more' if len(taken) > 3 else ''} "
+            f"already, and no file is overwritten; name another folder, or `ganpress upgrade` in a project"
         )
     top = _repository_of(folder)
     if top is not None and top != folder.resolve():
@@ -110,10 +111,10 @@ def make_project(folder: Path) -> bool:
 
 
 def commit(folder: Path, message: str, *paths: str) -> None:
-    """Commit files of a project in the name of the user that git is configured with.
+    """Commit files of a project as the user that git is configured with.
 
     Raises:
-        ConfigError: with git's own line.
+        ConfigError: if git fails; the message holds git's line.
     """
     present = [path for path in paths if (folder / path).exists()]
     git(folder, "add", "--force", "--", *present)
@@ -121,14 +122,15 @@ def commit(folder: Path, message: str, *paths: str) -> None:
 
 
 def upgrade_project(folder: Path, dry_run: bool = False) -> list[Change]:
-    """Bring a project's files to the version that runs; a file that the user edited stays, and the new one lies beside.
+    """Upgrade a project's files to the running version; a file that the user edited is kept, and the new one is
+    written beside it.
 
     Args:
-        folder: the project's.
-        dry_run: only say what would be done.
+        folder: folder of the project.
+        dry_run: return the changes without making them.
 
     Raises:
-        ConfigError: if the folder is no project that `ganpress init` made, or is of a newer version.
+        ConfigError: if the folder was not created by `ganpress init`, or belongs to a newer version.
     """
     stamp = _read_stamp(folder)
     written: dict[str, str] = dict(stamp["files"])
@@ -136,7 +138,7 @@ def upgrade_project(folder: Path, dry_run: bool = False) -> list[Change]:
     for path, text in project_files().items():
         present = None if path in USERS else _text(folder / path)
         if path in USERS or (present not in (None, text) and _digest(text) == written.get(path)):
-            continue  # the user's own, or the user's edit of what has not changed since
+            continue  # The file is the user's own, or the user edited a file that has not changed since.
         if present == text:
             if (folder / f"{path}.new").is_file():
                 changes.append(Change(f"{path}.new", "removed"))
@@ -145,7 +147,7 @@ def upgrade_project(folder: Path, dry_run: bool = False) -> list[Change]:
             changes.append(Change(path, "written" if present is None else "replaced"))
             texts[path] = text
         else:
-            changes.append(Change(path, f"is edited by you and stays; the new one is {path}.new"))
+            changes.append(Change(path, f"was edited by you and is kept; the new version is {path}.new"))
             texts[f"{path}.new"] = text
             continue
         written[path] = _digest(text)
@@ -159,25 +161,24 @@ def upgrade_project(folder: Path, dry_run: bool = False) -> list[Change]:
 
 
 def project_version(folder: Path) -> str:
-    """The version of ganpress that a project's files are of; errors as `upgrade_project`."""
+    """Return the ganpress version of a project's files; raises like `upgrade_project`."""
     return str(_read_stamp(folder)["version"])
 
 
 def _read_stamp(folder: Path) -> dict[str, Any]:
     if not (folder / STAMP).is_file():
         raise ConfigError(
-            f"{folder} has no {STAMP}: it was not made by `ganpress init`; a clone of ganpress is brought up to date "
-            "with `git pull`"
+            f"{folder} has no {STAMP}: it was not made by `ganpress init`; update a clone of ganpress with `git pull`"
         )
     content = read_yaml(folder / STAMP)
     if not isinstance(content.get("files"), Mapping) or not isinstance(content.get("version"), str):
-        raise ConfigError(f"{folder / STAMP} is damaged; `git checkout {STAMP}` brings it back")
+        raise ConfigError(f"{folder / STAMP} is damaged; `git checkout {STAMP}` restores it")
     return content
 
 
 def _write_stamp(folder: Path, files: Mapping[str, str]) -> None:
     content = {"version": installed(), "files": dict(sorted(files.items()))}
-    head = "# Written by ganpress: which version the files of this project are of. Commit it; do not edit it.\n"
+    head = "# Written by ganpress: the version of the files of this project. Commit it; do not edit it.\n"
     write_whole(folder / STAMP, head + dump_yaml(content))
 
 
@@ -191,7 +192,9 @@ def _repository_of(folder: Path) -> Path | None:
 
 def _first_commit(folder: Path, paths: tuple[str, ...]) -> None:
     if shutil.which("git") is None:
-        raise ConfigError(f"git is not installed; the files of {folder} are written: install it, then `git init` there")
+        raise ConfigError(
+            f"git is not installed; the files of {folder} were written: install git, then run `git init` there"
+        )
     git(folder, "init", "--quiet")
     commit(folder, f"ganpress init ({installed()})", *paths)
 

@@ -1,4 +1,4 @@
-"""What a run was asked for, by a command line of this machine or by a server, where any client can ask."""
+"""The request for a run, from a command line of this machine or from a server that any client can use."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -13,13 +13,13 @@ from ganpress.config.bounds import LINE, FilePath
 from ganpress.errors import ConfigError
 
 MAX_TEXTS = 1000
-"""Stages or settings of one run."""
+"""Largest number of stages or settings of one run."""
 StageName = Annotated[str, Field(min_length=1, max_length=STAGE_NAME, pattern=LINE)]
 Setting = Annotated[str, Field(min_length=1, max_length=2**20, pattern=LINE)]
 
 
 class RunRequest(Section):
-    """The parameters of `flows.pipeline.ganpress_pipeline`, which says what each means; nothing is converted."""
+    """The parameters of `flows.pipeline.ganpress_pipeline`, where each is documented; no value is converted."""
 
     stages: Annotated[list[StageName], Field(max_length=MAX_TEXTS)] | None = None
     from_stage: StageName | None = None
@@ -35,12 +35,12 @@ class RunRequest(Section):
     @model_validator(mode="after")
     def _one_choice(self) -> Self:
         if self.stages and self.from_stage:
-            raise ValueError("stages (--stage) and from_stage (--from) exclude each other; give one of them")
+            raise ValueError("stages (--stage) and from_stage (--from) cannot be used together; give one of them")
         return self
 
 
 def read_request(**given: Any) -> RunRequest:
-    """Check what a run was asked for.
+    """Check the request for a run.
 
     Raises:
         ConfigError: if a parameter is unknown, of the wrong type or out of its bounds.
@@ -49,20 +49,20 @@ def read_request(**given: Any) -> RunRequest:
 
 
 def check_recipe_inside(root: Path, recipe: str | None) -> None:
-    """Refuse a recipe that a server may not name.
+    """Refuse a recipe that a server must not use.
 
     Raises:
-        ConfigError: if there is no such recipe, or it lies outside of the project.
+        ConfigError: if there is no such recipe, or it is outside the project.
     """
     if recipe is None:
         return
     main = main_root(root).resolve()
     try:
         path = find_recipe(main, recipe).resolve()
-    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+    except (OSError, ValueError) as error:  # The name is too long or contains a NUL.
         raise ConfigError(f"no recipe {recipe[:100]!r} ({error}); name one of recipes/") from None
     if not path.is_relative_to(main):
         raise ConfigError(
-            f"recipe {recipe} lies outside of the project, and a server starts runs with recipes from inside only; "
-            f"copy it to {main / 'recipes'} and name it there"
+            f"recipe {recipe} is outside the project, and a server runs only recipes inside it; "
+            f"copy it to {main / 'recipes'} and use its name there"
         )

@@ -6,20 +6,20 @@ from ganpress.executed_code.digests import StageCode
 
 
 def write_code(root: Path, stage: str, code: StageCode) -> bool:
-    """Write the digest of a stage's code to its file, if it is another than is there.
+    """Write the digest of a stage's code to its file if it has changed.
 
-    The file is not touched while DVC runs a stage that reads it: what stands there at the end is what DVC locks.
+    The file is not changed while DVC runs a stage that reads it, because DVC locks the content at the end of the stage.
 
     Args:
         root: the folder of dvc.yaml.
-        stage: DVC's name of it.
+        stage: DVC's name of the stage.
         code: the code of the project's stages.
 
     Returns:
-        Whether the digest stands there; False while a stage that reads it runs.
+        Whether the file holds the digest; False while a stage that reads it runs.
 
     Raises:
-        ConfigError: if a file is not Python.
+        ConfigError: if a file is not valid Python.
     """
     from dvc.fs import localfs
     from dvc.lock import LockError

@@ -1,11 +1,11 @@
-"""Processes that cannot outlive the flow that started them.
+"""Runs processes that cannot outlive the flow that started them.
 
-Between the flow and each command stands a supervisor: this file, run as a script. The flow holds the write end of the
+Between the flow and each command runs a supervisor: this file, started as a script. The flow holds the write end of the
 supervisor's standard input and never writes. However the flow ends (return, exception, SIGTERM, kill -9), the kernel
 closes that pipe; the supervisor sees the end of file and kills everything below it. On Linux it also adopts orphans
 (PR_SET_CHILD_SUBREAPER), so that grandchildren whose parent died first are found too. PR_SET_PDEATHSIG alone would not
-do: it reaches only the direct child, and fires when the *thread* that forked ends. Prefect's and psutil's ways to kill
-a tree of processes run in the process that may be the killed one.
+be enough: it reaches only the direct child, and fires when the *thread* that forked ends. Prefect's and psutil's
+functions to kill a tree of processes run in the process that may itself be killed.
 
 The script imports nothing of this project: it starts in milliseconds and works from any folder.
 """
@@ -27,13 +27,13 @@ TERMINATE_GRACE_S = 2.0
 """Time between SIGTERM and SIGKILL."""
 SUPERVISOR_GRACE_S = TERMINATE_GRACE_S + 5.0
 TIMED_OUT = 124
-"""Exit code of a command that ran past its limit, as coreutils' `timeout` gives it."""
+"""Exit code of a command that exceeded its time limit, as coreutils' `timeout` returns it."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 class SupervisedProcess:
-    """A command under a supervisor of its own; its output comes line by line to `on_line`, in another thread."""
+    """A command under its own supervisor; its output is passed line by line to `on_line`, in another thread."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class SupervisedProcess:
 
     def _pump_lines(self, on_line: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
-        with contextlib.suppress(ValueError):  # the pipe was closed by stop()
+        with contextlib.suppress(ValueError):  # stop() closed the pipe.
             for line in self._process.stdout:
                 on_line(line.rstrip())
 
@@ -78,7 +78,7 @@ class SupervisedProcess:
         return self._process.poll() is None
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for the end and return the command's exit code; `TIMED_OUT` if it had to be stopped."""
+        """Wait for the command to end and return its exit code; `TIMED_OUT` if it had to be stopped."""
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -88,7 +88,7 @@ class SupervisedProcess:
         return code
 
     def stop(self) -> None:
-        """End the command and everything it started; returns when nothing of it is left."""
+        """Stop the command and everything that it started; returns when all its processes have ended."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -98,7 +98,7 @@ class SupervisedProcess:
             self._kill_hard()
 
     def _kill_hard(self) -> None:
-        """Kill a supervisor that does not come to an end, and what is below it."""
+        """Kill a supervisor that does not end, and its descendants."""
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in psutil.Process(self._process.pid).children(recursive=True):
                 process.kill()
@@ -107,7 +107,7 @@ class SupervisedProcess:
 
 
 class Watchdog:
-    """Runs commands for several threads and can end them all at once."""
+    """Runs commands for several threads and can stop all of them at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -118,16 +118,16 @@ class Watchdog:
         """Raise if the run is being stopped.
 
         Raises:
-            InterruptedError: then.
+            InterruptedError: if it is being stopped.
         """
         if self._stopping.is_set():
             raise InterruptedError("the run is being stopped")
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than until the run is being stopped.
+        """Wait, but stop waiting as soon as the run is being stopped.
 
         Raises:
-            InterruptedError: then.
+            InterruptedError: if it is being stopped.
         """
         self._stopping.wait(seconds)
         self.check()
@@ -140,7 +140,7 @@ class Watchdog:
         on_line: Callable[[str], None],
         timeout_s: float | None = None,
     ) -> int:
-        """Run `command` to its end and return its exit code; any exception in this thread ends it first.
+        """Run `command` to its end and return its exit code; an exception in this thread stops the command first.
 
         Raises:
             InterruptedError: if the watchdog was stopped before the command could start.
@@ -158,7 +158,7 @@ class Watchdog:
                 self._running.discard(process)
 
     def stop(self) -> None:
-        """End all running commands and refuse new ones."""
+        """Stop all running commands and refuse new ones."""
         with self._lock:
             self._stopping.set()
             running = list(self._running)
@@ -170,7 +170,7 @@ class Watchdog:
 
 
 def supervise(command: Sequence[str]) -> int:
-    """Run `command`, kill all that is below at the end of standard input, and return the command's exit code."""
+    """Run `command`, kill all descendants at the end of standard input, and return the command's exit code."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
         # Only this direct child could survive a kill -9 of the supervisor itself, hence the death signal.
@@ -194,7 +194,7 @@ def supervise(command: Sequence[str]) -> int:
     threading.Thread(target=_call_at_end_of_input, args=(kill_all,), daemon=True).start()
     code = child.wait()
     _kill_all_below()
-    if killed.is_set():  # psutil may have reaped the child first, and then subprocess believes that it returned 0
+    if killed.is_set():  # psutil may have reaped the child first; subprocess then assumes that it returned 0.
         return 128 + signal.SIGTERM
     return code if code >= 0 else 128 - code
 
@@ -206,7 +206,7 @@ def _call_at_end_of_input(action: Callable[[], None]) -> None:
 
 
 def _kill_all_below() -> None:
-    """Send SIGTERM to all descendants, then SIGKILL to what is left, until nothing is."""
+    """Send SIGTERM to all descendants, then SIGKILL to those that remain, until none remains."""
     supervisor = psutil.Process()
     below = supervisor.children(recursive=True)
     for process in below:
@@ -222,7 +222,7 @@ def _kill_all_below() -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Call prctl(2); elsewhere than on Linux there is none, and the pipe alone has to do."""
+    """Call prctl(2), which only Linux has; on other systems only the pipe is used."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 

@@ -1,4 +1,4 @@
-"""One stage, run by DVC in a process of its own."""
+"""Runs one stage by DVC in its own process."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from flows.state_files import heal_locks
 
 Action = Literal["ran", "restored", "skipped"]
 
-# DVC says in its log what it did, and nowhere else (pinned by tests/flows/test_stage_run.py).
+# DVC reports what it did only in its log (tests/flows/test_stage_run.py pins the texts).
 _RUNNING = "Running stage '"
 _RESTORING = "is cached - skipping run"
 _CHATTER = (
@@ -36,18 +36,18 @@ _BUSY = "is busy, it is being blocked by"
 BUSY_RETRY_S = 2.0
 _EXIT_CODE = re.compile(r"exited with (-?\d+)")
 SHELL_SIGNAL = 128
-"""A shell adds the number of the signal that ended a command to this."""
+"""A shell returns this plus the number of the signal that ended a command."""
 
 
 @dataclass(frozen=True)
 class StageEnd:
-    """What DVC did with a stage."""
+    """How DVC handled a stage."""
 
     action: Action
     error: str | None
-    """The stage's own last line when it failed, else None."""
+    """Last line of the stage's output if it failed, else None."""
     killed: bool = False
-    """Whether a signal ended its process, which is the machine's fault and not that of data or parameters."""
+    """Whether a signal ended its process, so that the cause is the machine and not the data or parameters."""
 
 
 class Runner(Protocol):
@@ -72,12 +72,12 @@ class Runner(Protocol):
 
 @dataclass
 class _Transcript:
-    """Sorts a `dvc repro` log into what DVC did and what the stage said."""
+    """Separates the log of `dvc repro` into DVC's messages and the stage's output."""
 
     on_line: Callable[[str], None]
     action: Action = "skipped"
     last_line: str = ""
-    """The stage's last line that says something."""
+    """Last line of the stage's output that is not empty."""
     dvc_error: str = ""
 
     def add(self, line: str) -> None:
@@ -103,19 +103,19 @@ def run_stage(
     force: bool = False,
     timeout_s: float | None = None,
 ) -> StageEnd:
-    """Let DVC bring one stage up to date, and nothing upstream of it.
+    """Bring one stage up to date with DVC, and nothing upstream of it.
 
-    The lock is ours because DVC's own refuses, rather than waits, when two processes want the same stage.
+    We use our own lock because DVC's lock fails instead of waiting when two processes want the same stage.
 
     Args:
-        stage: DVC's name of it.
+        stage: DVC's name of the stage.
         root: the folder of dvc.yaml.
-        env: the whole environment of its process.
+        env: complete environment of its process.
         runner: runs the process, and ends it if this flow ends first.
         on_line: called with each line that the stage writes.
-        is_clean: asks DVC whether there is nothing to do; called only if DVC cannot lock the outputs.
-        write_code: writes the digest of its code; False while that cannot be done.
-        force: run even if nothing changed.
+        is_clean: returns whether DVC has nothing to do; called only if DVC cannot lock the outputs.
+        write_code: writes the digest of its code; returns False while that is not possible.
+        force: run the stage even if nothing changed.
         timeout_s: limit of the stage's wall time; None sets none.
     """
     options = ["--force"] if force else []
@@ -124,7 +124,7 @@ def run_stage(
     locks.mkdir(parents=True, exist_ok=True)
     with _held(FileLock(locks / f"ganpress-{stage.replace('/', '-')}.lock"), runner):
         while True:
-            heal_locks(root)  # another DVC may have been killed while it wrote its table of locks
+            heal_locks(root)  # Another DVC process may have been killed while it wrote its table of locks.
             if write_code():
                 transcript = _Transcript(on_line)
                 code = runner.run(command, root, env, transcript.add, timeout_s)
@@ -135,7 +135,7 @@ def run_stage(
                 if _BUSY not in transcript.dvc_error:
                     killed = code != TIMED_OUT and _is_killed(transcript)
                     return StageEnd(transcript.action, _cause(transcript, code, timeout_s), killed)
-            # Another flow runs a stage that reads this one's outputs: it has made them already, or will be done soon.
+            # Another flow runs a stage that reads this stage's outputs: they exist already, or the stage will end soon.
             if not force and is_clean():
                 return StageEnd("skipped", None)
             runner.sleep(BUSY_RETRY_S)
@@ -158,7 +158,7 @@ def _held(lock: BaseFileLock, runner: Runner) -> Iterator[None]:
 
 
 def _exit_code(transcript: _Transcript) -> int | None:
-    """The exit code of the stage's process, as DVC tells it; None where it tells none."""
+    """Return the exit code of the stage's process as DVC reports it; None if it reports none."""
     exited = _EXIT_CODE.search(transcript.dvc_error)
     return int(exited[1]) if exited else None
 

@@ -1,4 +1,4 @@
-"""The table of stages that `ganpress status` and `ganpress run --dry-run` print."""
+"""Prints the table of stages of `ganpress status` and `ganpress run --dry-run`."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ STYLES = {"clean": "green", "restore": "cyan", "run": "yellow"}
 
 
 def show_graph(graph: "StageGraph", chosen: tuple[str, ...], force: bool = False) -> None:
-    """Print a table of the chosen stages: state and why."""
+    """Print a table of the chosen stages with their states and reasons."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

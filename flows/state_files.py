@@ -1,7 +1,7 @@
-"""Files between two runs, found damaged: a kill or a full disk can leave them empty, cut off or filled with noise.
+"""Finds and repairs damaged state files: a kill or a full disk can leave them empty, truncated or filled with noise.
 
-What holds no work is put aside at once. What does is named in one line, with the command that repairs it, and
-`ganpress doctor --fix` puts it aside (`<name>.damaged`) or brings back git's version.
+A damaged file that holds no work is moved aside at once. A file that holds work is named in one line with the command
+that repairs it: `ganpress doctor --fix` moves it aside (`<name>.damaged`) or restores git's version.
 """
 
 import json
@@ -31,24 +31,25 @@ class Damage:
 
     path: Path
     words: str
-    """What is wrong with it."""
+    """Description of the damage."""
     remedy: str
-    """What `repair` does, in words."""
+    """Description of what `repair` does."""
     repair: Callable[[], object]
     holds_work: bool
-    """Whether something could be lost, so that a person says when."""
+    """Whether the repair could lose work, so that a person has to start it."""
 
 
 def heal(root: Path) -> list[str]:
-    """Put aside what is damaged and holds no work, and refuse to go on with what does; costs milliseconds.
+    """Move aside damaged files that hold no work, and refuse to continue if a damaged file holds work; takes
+    milliseconds.
 
-    Files that DVC reads whole are looked into only once it fails on them, by `explain`.
+    Files that DVC reads completely are checked only after DVC fails on them, by `explain`.
 
     Returns:
-        One line for each file that was put aside.
+        One line for each file that was moved aside.
 
     Raises:
-        StateDamaged: naming the first file that a person must decide about.
+        StateDamaged: if a person must decide; the message names the first such file.
     """
     lines = []
     for damage in find_damage(root, deep=False):
@@ -60,13 +61,13 @@ def heal(root: Path) -> list[str]:
 
 
 def heal_and_say(root: Path) -> None:
-    """`heal`, with each of its lines on standard error."""
+    """Run `heal` and print each of its lines on standard error."""
     for line in heal(root):
         print(f"ganpress: {line}", file=sys.stderr)
 
 
 def heal_locks(root: Path) -> bool:
-    """Remove DVC's table of locks if it cannot be read; returns whether it was removed."""
+    """Remove DVC's table of locks if it cannot be read; return whether it was removed."""
     damaged = list(_locks(root))
     for damage in damaged:
         damage.repair()
@@ -74,7 +75,7 @@ def heal_locks(root: Path) -> bool:
 
 
 def explain(root: Path) -> StateDamaged | None:
-    """The error that names a damaged file, for whoever failed to read one; None where all are sound."""
+    """Return the error that names a damaged file, for a caller that failed to read one; None if none is damaged."""
     return next((StateDamaged(_line(damage)) for damage in find_damage(root)), None)
 
 
@@ -83,11 +84,11 @@ def _line(damage: Damage) -> str:
 
 
 def find_damage(root: Path, deep: bool = True) -> Iterator[Damage]:
-    """Look at every state file of the project at `root`.
+    """Check every state file of the project at `root`.
 
     Args:
         root: the project, or a worktree of it.
-        deep: also parse what takes longer than milliseconds, and compare with git.
+        deep: also parse files that take longer than milliseconds, and compare them with git.
     """
     main = main_root(root)
     yield from _locks(root)
@@ -95,68 +96,71 @@ def find_damage(root: Path, deep: bool = True) -> Iterator[Damage]:
         yield from _text(root, root / name, deep)
     database = sqlite_path(tracking_uri(main))
     if database is not None and (words := sqlite_damage(database)):
-        remedy = "puts it aside; the next run records anew what dvc.lock still names"
+        remedy = "moves it aside; the next run records again what dvc.lock still lists"
         yield Damage(database, words, remedy, lambda: put_database_aside(database), holds_work=True)
     history = main / ".prefect" / "prefect.db"
     if words := sqlite_damage(history):
-        remedy = "it was put aside, and Prefect begins a new history of flow runs"
+        remedy = "it was moved aside, and Prefect starts a new history of flow runs"
         yield Damage(history, words, remedy, lambda: put_database_aside(history), holds_work=False)
 
 
 def _locks(root: Path) -> Iterator[Damage]:
-    """DVC's table of who reads and writes what: a kill leaves it empty, and DVC then refuses every command."""
+    """Check DVC's table of readers and writers: a kill leaves it empty, and DVC then refuses every command."""
     table = root / ".dvc" / "tmp" / "rwlock"
     try:
         content = json.loads(table.read_text(encoding="utf-8"))
         if isinstance(content, dict) and all(isinstance(content.get(key, {}), dict) for key in ("read", "write")):
             return
-        words = "it is no table of locks"
+        words = "it is not a table of locks"
     except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as error:
         words = " ".join(str(error).split())
-    yield Damage(table, words, "it was removed; DVC writes it anew", lambda: _remove_table(table), holds_work=False)
+    yield Damage(table, words, "it was removed; DVC writes a new one", lambda: _remove_table(table), holds_work=False)
 
 
 def _remove_table(table: Path) -> None:
-    """Remove the table as DVC would write it: while holding the lock that guards it."""
+    """Remove the table while holding the lock under which DVC writes it."""
     from dvc.lock import make_lock
 
     with make_lock(str(table.with_name("rwlock.lock")), tmp_dir=str(table.parent)):
-        if any(_locks(table.parents[2])):  # nobody wrote it meanwhile
+        if any(_locks(table.parents[2])):  # No process wrote it meanwhile.
             table.unlink(missing_ok=True)
 
 
 STATE_TEXTS = ("params.yaml", "dvc.yaml", "data.dvc", ".dvc/config", ".dvc/config.local", "dvc.lock")
 _NEEDED = {"data.dvc": "outs", "dvc.lock": "stages"}
-"""A key without which a file that DVC writes says nothing."""
+"""Key without which a file of DVC is useless."""
 
 
 WRITING_SECONDS = 0.3
-"""How long a file that another DVC is just writing may look empty or cut off."""
+"""Seconds for which a file may look empty or truncated while another DVC process writes it."""
 
 
 def _text(root: Path, path: Path, deep: bool) -> Iterator[Damage]:
     words = _text_damage(root, path, deep)
-    if words is not None and path.name in _NEEDED:  # DVC writes these in place, and nobody here holds its lock
+    if (
+        words is not None and path.name in _NEEDED
+    ):  # DVC writes these files in place, and this process does not hold its lock.
         time.sleep(WRITING_SECONDS)
         words = _text_damage(root, path, deep)
     if words is None:
         return
     if _committed(root, path) is not None:
-        remedy = "puts it aside and brings back git's last version"
+        remedy = "moves it aside and restores git's last version"
         yield Damage(path, words, remedy, lambda: _restore(root, path), holds_work=True)
     elif path.name in _NEEDED:
-        remedy = "puts it aside; the next run restores from DVC's cache what it finds there, and makes the rest"
+        remedy = "moves it aside; the next run restores what DVC's cache has and runs the rest"
         yield Damage(path, words, remedy, lambda: put_aside(path), holds_work=True)
     else:
-        yield Damage(path, words, "puts it aside", lambda: put_aside(path), holds_work=True)
+        yield Damage(path, words, "moves it aside", lambda: put_aside(path), holds_work=True)
 
 
 def _text_damage(root: Path, path: Path, deep: bool) -> str | None:
-    """What no editor leaves behind: an empty file, noise, the first part of the committed one. None: nothing of it.
+    """Return damage that no editor causes: an empty file, noise, or the first part of the committed file; None if
+    there is none.
 
-    A mistake in a file that people write is none of this; who reads it says where it is.
+    A mistake in a file that people write is not damage; its reader reports the place.
     """
     try:
         content = path.read_bytes()
@@ -168,7 +172,7 @@ def _text_damage(root: Path, path: Path, deep: bool) -> str | None:
     if not text.strip():
         return None if path.parent.name == ".dvc" else "it is empty"
     if "\0" in text:
-        return "it holds bytes that are no text"
+        return "it contains bytes that are not text"
     if not deep:
         return None
     committed = _committed(root, path)
@@ -188,7 +192,7 @@ def _config_damage(text: str) -> str | None:
 
 
 def _content_damage(name: str, text: str) -> str | None:
-    """What is wrong with a file that DVC writes."""
+    """Return the damage of a file that DVC writes."""
     if name not in _NEEDED:
         return None
     try:
@@ -203,24 +207,24 @@ def _content_damage(name: str, text: str) -> str | None:
         whole = isinstance(entries, list) and all(
             isinstance(one, dict) and MD5.fullmatch(str(one.get("md5"))) and one.get("path") for one in entries
         )
-        return None if whole else "it names no whole digest and path"
+        return None if whole else "it has no complete digest and path"
     return _lock_damage(content)
 
 
 def _lock_damage(content: Any) -> str | None:
-    """What DVC's own schema has against a dvc.lock; a cut that leaves whole stages alone is none."""
+    """Return the error of DVC's own schema for a dvc.lock; a file that is cut between two stages has none."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
     try:
         COMPILED_LOCKFILE_SCHEMA(content)
     except Invalid as error:
-        return f"it is cut off: {' '.join(str(error).split())}"[:200]
+        return f"it is truncated: {' '.join(str(error).split())}"[:200]
     return None
 
 
 def _committed(root: Path, path: Path) -> bytes | None:
-    """The file as git's last commit holds it; None where it does not."""
+    """Return the file of git's last commit; None if the commit does not have it."""
     try:
         return git(root, "show", f"HEAD:./{path.relative_to(root)}")
     except GitFailed:

@@ -1,8 +1,8 @@
-"""A run with other parameters gets a workspace of its own: a git worktree that shares DVC's cache and MLflow's store.
+"""Gives a run with other parameters its own workspace: a git worktree that shares DVC's cache and MLflow's store.
 
 The main workspace is never edited. Worktrees are named by the digest of their parameters, so the same recipe and the
-same `--set` find the same folder again, and there everything is `Cached`. By hand: DVC's experiments, which run in
-such worktrees too, end with one `dvc repro` in a temporary folder, where nothing is left to look at or go on from.
+same `--set` use the same folder again, where everything is `Cached`. DVC's experiments are not used: they also run in
+worktrees, but in a temporary folder, which leaves nothing to look at or to continue.
 """
 
 import filecmp
@@ -29,19 +29,19 @@ from ganpress.data.raw.dataset_card import with_place
 from ganpress.errors import ConfigError
 
 MAX_SETTING = 4096
-"""Characters of one `--set`."""
+"""Largest number of characters of one `--set`."""
 MAX_SETTINGS = 1000
 MAX_NAMED = 8
-"""Settings that a message repeats."""
+"""Largest number of settings that a message repeats."""
 MAX_SHOWN = 120
-"""Characters of a recipe's name or a setting that a message repeats."""
+"""Largest number of characters of a recipe's name or a setting that a message repeats."""
 OWN_FILES = frozenset({"params.yaml", "dvc.lock", "data.dvc"})
-"""What a worktree keeps for itself; every other file follows the main workspace."""
+"""Paths that a worktree has for itself; every other file follows the main workspace."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a run happens and with which parameters."""
+    """Folder and parameters of a run."""
 
     root: Path
     """The folder that holds params.yaml, data/ and artifacts/ of this run."""
@@ -56,7 +56,7 @@ class Workspace:
 
     @property
     def data(self) -> DataConfig:
-        """The data section; a relative path means a place beside the main checkout's files, wherever the run is."""
+        """The data section; relative paths are resolved from the main checkout, wherever the run is."""
         config = self.params.data
         if not self.isolated:
             return config
@@ -66,18 +66,18 @@ class Workspace:
 
     @property
     def imports(self) -> str | None:
-        """Folder of the imported generator that the run starts from, below the root; None where it trains its own."""
+        """Folder below the root of the imported generator that the run starts from; None if it trains its own."""
         candidate = self.params.candidate
         return candidate.imported if any(item.imported for item in candidate.items.values()) else None
 
 
 def find_workspace(root: Path, recipe: str | None = None, settings: Sequence[str] = ()) -> Workspace:
-    """Return the workspace of a run without making it: its params are checked, its folder may not exist yet.
+    """Return the workspace of a run without creating it: its parameters are checked, its folder may not exist yet.
 
     Args:
         root: the project's root.
-        recipe: name of a file in recipes/, or path of one; laid over params.yaml.
-        settings: `section.key=value`, laid over both; values are YAML.
+        recipe: name of a file in recipes/, or path of one; it overrides params.yaml.
+        settings: `section.key=value` with YAML values, which override both.
 
     Raises:
         ConfigError: if params.yaml, the recipe or a setting is wrong.
@@ -91,7 +91,7 @@ def find_workspace(root: Path, recipe: str | None = None, settings: Sequence[str
 
 
 def make_workspace(root: Path, recipe: str | None = None, settings: Sequence[str] = ()) -> Workspace:
-    """Return the workspace of a run, made or brought up to date with the main workspace's files.
+    """Return the workspace of a run, created or updated with the main workspace's files.
 
     Raises:
         ConfigError: as `find_workspace`, or if the project is not in git.
@@ -104,7 +104,9 @@ def make_workspace(root: Path, recipe: str | None = None, settings: Sequence[str
     with FileLock(workspace.root.with_suffix(".lock")):
         if not _is_worktree(workspace):
             _add_worktree(workspace)
-        if not (workspace.root / ".dvc" / "config.local").is_file():  # killed while it was made
+        if not (
+            workspace.root / ".dvc" / "config.local"
+        ).is_file():  # An earlier run was killed while it created the worktree.
             _share_cache(workspace.main, workspace.root)
         _follow_main(workspace)
         _write_if_changed(workspace.root / "params.yaml", dump_yaml(content))
@@ -113,7 +115,9 @@ def make_workspace(root: Path, recipe: str | None = None, settings: Sequence[str
 
 def _merged(main: Path, recipe: str | None, settings: Sequence[str]) -> dict[str, Any]:
     if len(settings) > MAX_SETTINGS:
-        raise ConfigError(f"--set is given {len(settings):,} times, at most {MAX_SETTINGS:,} are read; write a recipe")
+        raise ConfigError(
+            f"--set is given {len(settings):,} times, and at most {MAX_SETTINGS:,} are allowed; write a recipe"
+        )
     content = read_yaml(main / "params.yaml")
     if recipe is not None:
         content = merge_overlay(content, read_yaml(find_recipe(main, recipe)))
@@ -123,11 +127,11 @@ def _merged(main: Path, recipe: str | None, settings: Sequence[str]) -> dict[str
 
 
 FILES_OF_THE_USER = frozenset({"weights", "perceptual_weights", "lpips_weights"})
-"""Keys whose values are files beside the main checkout's, which a stage in a worktree would not find."""
+"""Keys whose values are paths relative to the main checkout, which a stage in a worktree would not find."""
 
 
 def _with_files_of(main: Path, content: Any) -> Any:
-    """Return parameters whose files are named as seen from anywhere."""
+    """Return parameters whose paths are absolute."""
     if not isinstance(content, dict):
         return content
     return {
@@ -137,7 +141,7 @@ def _with_files_of(main: Path, content: Any) -> Any:
 
 
 def find_recipe(main: Path, recipe: str) -> Path:
-    """Return the file that `recipe` means: a path, or a name in recipes/ of the project or of ganpress.
+    """Return the file of `recipe`, which is a path or a name in recipes/ of the project or of ganpress.
 
     Raises:
         ConfigError: if there is none.
@@ -154,7 +158,7 @@ def find_recipe(main: Path, recipe: str) -> Path:
 
 
 def _with_setting(content: dict[str, Any], setting: str) -> dict[str, Any]:
-    """Return `content` with one `a.b.c=value`."""
+    """Return `content` with one `a.b.c=value` applied."""
     dotted, equals, text = setting.partition("=")
     keys = dotted.strip().split(".")
     name = f"--set {_brief(setting)}"
@@ -169,7 +173,7 @@ def _with_setting(content: dict[str, Any], setting: str) -> dict[str, Any]:
 
 
 def _brief(text: str) -> str:
-    """Return a user's text as a message shows it, without quotes."""
+    """Return a user's text shortened for a message, without quotes."""
     return quoted(text)[1:-1] if len(text) <= MAX_SHOWN else quoted(text, MAX_SHOWN)
 
 
@@ -200,7 +204,7 @@ def _write_if_changed(path: Path, text: str) -> None:
 
 
 def _is_worktree(workspace: Workspace) -> bool:
-    """Whether the workspace's folder is a worktree of this very checkout, which a copied or moved one is not."""
+    """Return whether the workspace's folder is a worktree of this checkout; a copied or moved folder is not."""
     try:
         _, _, place = (workspace.root / ".git").read_text(encoding="utf-8").strip().partition("gitdir: ")
         known = Path(place).is_absolute() and (Path(place) / "HEAD").is_file()
@@ -213,10 +217,10 @@ def _is_worktree(workspace: Workspace) -> bool:
 
 
 def _add_worktree(workspace: Workspace) -> None:
-    """Check HEAD out into the workspace's folder.
+    """Check out HEAD into the workspace's folder.
 
-    A folder that is no worktree is what a killed creation or a moved project left behind. It is made anew; all that it
-    held is in DVC's cache, and what DVC knew of it goes along.
+    A folder that is not a worktree was left by a killed creation or a moved project. It is created again; its results
+    are in DVC's cache, and DVC's records of it are kept.
     """
     main, root = workspace.main, workspace.root
     former = root / "dvc.lock" if (root / "dvc.lock").is_file() else main / "dvc.lock"
@@ -232,7 +236,7 @@ def _share_cache(main: Path, root: Path) -> None:
     from dvc.repo import Repo
 
     local = main / ".dvc" / "config.local"
-    if local.is_file():  # credentials and remotes that only this machine has
+    if local.is_file():  # This file has credentials and remotes of this machine only.
         shutil.copy2(local, root / ".dvc" / "config.local")
     with Repo(str(main)) as repo:
         cache = repo.cache.local_cache_dir
@@ -241,7 +245,7 @@ def _share_cache(main: Path, root: Path) -> None:
 
 
 def _follow_main(workspace: Workspace) -> None:
-    """Carry over what the user sees: tracked files with their uncommitted changes, and new modules."""
+    """Copy the user's files: tracked files with their uncommitted changes, and new modules."""
     main, root = workspace.main, workspace.root
     wanted = {path for path in _sources(main) if _is_file(main / path)}
     for path in wanted - OWN_FILES:
@@ -261,7 +265,7 @@ def _sources(root: Path) -> set[str]:
 def _is_file_at(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name too long for any file, or a folder that must not be read
+    except OSError:  # The name is too long for a file, or the folder must not be read.
         return False
 
 
@@ -276,7 +280,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Run git; what goes wrong is said in terms of the options that need it."""
+    """Run git; an error names the options that need git."""
     try:
         return os.fsdecode(git(root, *arguments))
     except GitFailed as error:

@@ -1,8 +1,8 @@
-"""Distils, searches, quantizes and proves generators for the edge.
+"""Distils, searches, quantizes and verifies generators for edge devices.
 
-The library's surface, each with an example (docs/library.md): `Generator`, `distil`, `quantize`, `export`, `evaluate`,
-and `compress`, which does all of it in one call. They are imported when they are first asked for: `import ganpress`
-alone loads nothing.
+The public functions of the library, each with an example (docs/library.md): `Generator`, `distil`, `quantize`,
+`export`, `evaluate`, and `compress`, which does all of this in one call. They are imported on first use; `import
+ganpress` alone loads nothing.
 """
 
 from importlib import import_module
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Compressed", "Generator", "Pairs", "compress", "distil", "evaluate", "export", "quantize"]
 HOME = "ganpress.direct"
-"""The package of this surface. It is joined with the module's name when it is asked for: the digests of code follow
-dotted names that stand as one text, and would count it for every stage."""
+"""Package of the public functions. It is joined with a module's name on first use, because the digests of code follow
+dotted names in one text and would count it for every stage."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,13 @@
-"""Every error that a user can cause or mend; each message says what, found, allowed, and what to do."""
+"""All errors that a user can cause or fix; each message says what is wrong, what was found, what is allowed and what
+to do.
+"""
 
 
 class GanpressError(Exception):
-    """Base of all errors that end in one clear line and exit code 2, never in a traceback."""
+    """Base class of all errors that end in one clear line and exit code 2, never in a traceback."""
 
     def __str__(self) -> str:
-        """The message as a terminal may show it: names in files may hold characters that it would obey."""
+        """Return the message made safe for a terminal, because names in files may contain control characters."""
         return _printable(super().__str__())
 
 
@@ -42,11 +44,11 @@ class ServiceUnavailable(GanpressError):
 
 
 class StateDamaged(GanpressError):
-    """A file between two runs is empty, cut off or noise, and a person must decide about it."""
+    """A state file is empty, truncated or noise, and a person must decide what to do."""
 
 
 class CodeChanged(GanpressError):
-    """The code of a stage was edited while it ran, so that nobody can say which code made its outputs."""
+    """The code of a stage was edited while it ran, so that it is unknown which code made its outputs."""
 
 
 class WorkerDied(GanpressError):
@@ -54,11 +56,11 @@ class WorkerDied(GanpressError):
 
 
 LONGEST_QUOTE = 120
-"""Characters of a stranger's text that a message repeats."""
+"""Largest number of characters of a foreign text that a message repeats."""
 
 
 def shown(text: object, longest: int = LONGEST_QUOTE) -> str:
-    """A text from a file as a message may repeat it: printable, on one line, not long."""
+    """Return a text from a file as a message may repeat it: printable, on one line and short."""
     printable = _printable(str(text)[: longest + 1].replace("\n", r"\n"))
     return printable if len(printable) <= longest else f"{printable[:longest]}…"
 

@@ -1,6 +1,7 @@
-"""What ganpress has several of, by name: one table a kind, each open to other packages through its entry points.
+"""Tables of all metrics, targets, compressors, data sources and so on by name; other packages extend each through
+entry points.
 
-An entry is a name and where its object is defined; docs/extending.md shows how another package adds one.
+An entry is a name and the place where its object is defined; docs/extending.md shows how another package adds one.
 """
 
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ METRICS: Registry["Metric"] = Registry(
         "share_of_peak": "ganpress.metrics.definitions.cost_metrics:SHARE_OF_PEAK",
     },
 )
-"""In the order in which tables show them."""
+"""Metrics, in the order in which tables show them."""
 
 TARGETS: Registry["Target"] = Registry(
     "target",
@@ -79,7 +80,7 @@ TARGETS: Registry["Target"] = Registry(
         "webgpu": "ganpress.edge.targets.webgpu_target:TARGET",
     },
 )
-"""As in `export.items.X.target`; each one's packages are imported when it is used."""
+"""Targets, as named in `export.items.X.target`; the packages of a target are imported when it is used."""
 
 SOURCES: Registry["Source"] = Registry(
     "data source",
@@ -100,7 +101,7 @@ SOURCES: Registry["Source"] = Registry(
         "scenes": "ganpress.data.sources.known_sources:SCENES",
     },
 )
-"""As in `data.source`; kinds that name a path or a base stand in `ganpress.data.raw.dataset_card`."""
+"""Data sources, as named in `data.source`; kinds with a path or a base are in `ganpress.data.raw.dataset_card`."""
 
 COMPRESSORS: Registry["Compressor"] = Registry(
     "compressor",
@@ -114,4 +115,4 @@ COMPRESSORS: Registry["Compressor"] = Registry(
         "qad": "ganpress.compression.algorithms.quantization_aware:QAD",
     },
 )
-"""As `name` in `compress.items.X.method`."""
+"""Compressors, as `name` in `compress.items.X.method`."""

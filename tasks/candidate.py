@@ -1,4 +1,4 @@
-"""Stage `candidate@X`: one member of the teacher family, trained here or imported."""
+"""Stage `candidate@X`: trains or imports one member of the teacher family."""
 
 from ganpress.config.training_section import CandidateConfig
 from ganpress.tracking import StageRun
@@ -9,7 +9,7 @@ from tasks.shared.stage import Stage
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Train the candidate of this item, or take the imported one."""
+    """Train the candidate of this item, or use the imported one."""
     config = stage.section(CandidateConfig)
     item = stage.chosen(config.items)
     if item.imported:
@@ -19,7 +19,7 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 def trains(stage: Stage) -> bool:
-    """Whether the candidate of this item is trained here."""
+    """Return whether the candidate of this item is trained here."""
     return not stage.chosen(stage.section(CandidateConfig).items).imported
 
 

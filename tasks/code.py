@@ -1,6 +1,6 @@
-"""Stage `code`: what Python can execute in each other stage, as a file of digests below artifacts/code.
+"""Stage `code`: writes digests of the code that each other stage can execute, as files below artifacts/code.
 
-It runs always and comes first. Files that say the same stay as they are, so that nothing downstream runs for it.
+It always runs first. Unchanged files are not rewritten, so that nothing downstream runs.
 """
 
 import sys
@@ -11,7 +11,9 @@ from ganpress.executed_code.digests import StageCode
 
 
 def main() -> int:
-    """Write all digests that dvc.yaml names; 2: the user can mend it, one line on stderr says how."""
+    """Write all digests that dvc.yaml names; return 2 for an error that the user can fix, explained in one line on
+    stderr.
+    """
     try:
         code = StageCode(Path.cwd())
         code.write_all()

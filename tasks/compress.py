@@ -1,7 +1,7 @@
-"""Stage `compress`: a smaller generator without fine-tuning; channels and weights are pruned first, then quantized.
+"""Stage `compress`: compresses a generator without fine-tuning; channels and weights are pruned first, then quantized.
 
-`generator.ganpack` is the result at the size that is claimed; `generator.safetensors` holds what it decodes to, for the
-stages behind.
+`generator.ganpack` is the packed result, whose size is reported; `generator.safetensors` contains the decoded network
+for the stages downstream.
 """
 
 import json
@@ -29,7 +29,7 @@ from tasks.shared.stage import Stage, stage_main
 
 @keeps_former
 def work(stage: Stage, run: StageRun) -> None:
-    """Compress one generator and write it beside the record of what was done."""
+    """Compress one generator and write it with a record of what was done."""
     config = stage.section(CompressConfig)
     item = stage.chosen(config.items)
     source = stage.artifact(item.generator) / "generator.safetensors"
@@ -48,7 +48,7 @@ def work(stage: Stage, run: StageRun) -> None:
     compressed, blueprint = apply_item(original, blueprint, item, data)
     path, packed = stage.out / "generator.safetensors", stage.out / "generator.ganpack"
     save_packed(packed, compressed, blueprint)
-    compressed, blueprint = load_packed(packed)  # what is measured from here on is what the small file holds
+    compressed, blueprint = load_packed(packed)  # From here on, the network decoded from the packed file is measured.
     save_model(path, compressed, blueprint)
     resume.path.unlink(missing_ok=True)
     record = _record(original, compressed, item, file_digest(source, "md5"), calibration)
@@ -68,7 +68,9 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 def _options(item: CompressItem) -> dict[str, Any]:
-    """All options of an item's algorithms, defaults included; those of another package bear the algorithm's name."""
+    """Return all options of an item's algorithms, including defaults; options of another package are prefixed with the
+    algorithm's name.
+    """
     found: dict[str, Any] = {}
     for compressor, options in item.algorithms():
         prefix = "" if compressor.name in SHORT_FORM else f"{compressor.name}."

@@ -1,4 +1,4 @@
-"""Stage `control@X`: a regular GAN of a student's size, trained without a teacher."""
+"""Stage `control@X`: trains a regular GAN of a student's size without a teacher."""
 
 from ganpress.config.training_section import ControlConfig
 from ganpress.tracking import StageRun

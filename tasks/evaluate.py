@@ -1,4 +1,4 @@
-"""Stage `evaluate`: every generator of the chain, edge files included, measured by one protocol in one process."""
+"""Stage `evaluate`: measures every generator of the chain, including edge files, by one protocol in one process."""
 
 import csv
 import json
@@ -44,9 +44,10 @@ from tasks.shared.subjects import TEACHER, Subject, find_subjects, float_cost, o
 OWN = "judge"
 """Name of a judge that was trained on the data set."""
 THREADS = 1
-"""Latency is that of one core: comparable between machines, and free of quarrels between two thread pools."""
+"""Number of threads for latency. One thread is comparable between machines and avoids contention between thread
+pools."""
 THROUGHPUT_BATCH = 64
-"""Latents of the second latency; one call of it on 256 x 256 sources would take minutes."""
+"""Batch size of the second latency, for latents only; one such call on 256 x 256 sources would take minutes."""
 
 
 @keeps_former
@@ -85,7 +86,7 @@ def work(stage: Stage, run: StageRun) -> None:
         row |= roofline_metrics(row["macs_exact"], row["latency_ms_p50"], _number_type(one, inputs.example()), peaks)
     _write_tables(stage.out, metrics)
     write_gallery(stage, run, runners, inputs)
-    # Classes of a judge that was not trained on this data are none of the data's.
+    # The classes of a judge that was not trained on this data are not those of the data.
     write_steps(stage, run, list(steps.values()), read_meta(test_split.parent).classes if judge.name == OWN else [])
     write_machine(stage.out, THREADS, peaks)
     run.log_metrics({f"{name}/{metric}": value for name, row in metrics.items() for metric, value in row.items()})
@@ -94,7 +95,7 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 def _check_images(runners: Mapping[str, Generate], prepared: Path, example: Tensor) -> None:
-    """Run every generator once, before hours are spent on the first ones.
+    """Run every generator once, so that errors appear before hours of measurement.
 
     Args:
         runners: generators by reference.
@@ -102,7 +103,8 @@ def _check_images(runners: Mapping[str, Generate], prepared: Path, example: Tens
         example: one input (1, …) of the test split.
 
     Raises:
-        ConfigError: naming the generator that does not read this data's inputs, or draws no images or others.
+        ConfigError: if a generator does not read this data's inputs or does not draw images of its shape; the message
+            names it.
     """
     meta = read_meta(prepared)
     wanted = meta.channels, meta.size, meta.width
@@ -110,15 +112,15 @@ def _check_images(runners: Mapping[str, Generate], prepared: Path, example: Tens
         drawn = tuple(check_generator(generate, example, "inputs of the test split", reference).shape[1:])
         if drawn != wanted:
             raise ConfigError(
-                f"{reference} draws images {drawn}, the prepared ones are {wanted}; "
-                "prepare the data that it was trained for, or train it on this"
+                f"{reference} draws images {drawn}, but the prepared ones are {wanted}; prepare the data that "
+                f"it was trained on, or train it on this data"
             )
 
 
 def _reference(
     stage: Stage, prepared: Path, judge: Judge, config: EvaluateConfig, inputs: LatentInputs | SourceInputs
 ) -> Reference:
-    """Real images as the judge sees them, and what belongs to each input."""
+    """Return the features of real images, and the target of each input."""
     split, arrays = real_arrays(prepared)
     seed, device = stage.seed, stage.device
     truth = open_truth(prepared, "test", inputs, seed, PURPOSE, config.images)
@@ -136,10 +138,11 @@ def _score_all(
     config: EvaluateConfig,
     inputs: LatentInputs | SourceInputs,
 ) -> tuple[dict[str, Scores], dict[str, Step]]:
-    """Score the teacher, keeping its images on disk, then the others, whose images are compared with them.
+    """Score the teacher and keep its images on disk, then score the others, whose images are compared with the
+    teacher's.
 
-    Each compressed or exported generator is compared with its source, sample by sample, too. A network is on the
-    stage's device only while it is scored: its latency is that of the processor.
+    Each compressed or exported generator is also compared with its source, sample by sample. A network is on the
+    stage's device only while it is scored, because latency is measured on the CPU.
     """
     seed, sources = stage.seed, step_sources(stage)
     count = min(config.images, len(inputs)) if isinstance(inputs, SourceInputs) else config.images
@@ -178,7 +181,7 @@ def _score_all(
 def _latencies(
     runners: Mapping[str, Generate], config: EvaluateConfig, inputs: LatentInputs | SourceInputs, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Time all generators side by side on one input, and on a batch where inputs are latents."""
+    """Time all generators in turn on one input, and on a batch if inputs are latents."""
     single = measure_latency(runners, inputs.draw(seed, "latency", 1), config.latency_repeats, THREADS)
     rows = {name: _latency_metrics(one, single[TEACHER]) for name, one in single.items()}
     if isinstance(inputs, LatentInputs):
@@ -190,7 +193,7 @@ def _latencies(
 
 
 def _runs_here(subject: Subject) -> bool:
-    """Whether a generator is run by what it is meant for; the time of anything else says nothing."""
+    """Return whether a generator runs in its own runtime, since other timings mean nothing."""
     return not subject.exported or not TARGETS[subject.target].stand_in
 
 
@@ -204,7 +207,9 @@ def _latency_metrics(single: Latency, teacher: Latency) -> dict[str, float]:
 
 
 def _number_type(subject: Subject, example: Tensor) -> str:
-    """What a generator spends most of its products in: its runtime's profile tells; torch simulates integers."""
+    """Return the number type of most of a generator's products, from its runtime's profile; torch only simulates
+    integers.
+    """
     if not subject.exported:
         return "float32"
     target = TARGETS[subject.target]

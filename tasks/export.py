@@ -1,4 +1,4 @@
-"""Stage `export`: a file for an edge target, verified against torch, with its card."""
+"""Stage `export`: writes a file for an edge target, verified against torch, with its card."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from tasks.shared.stage import Stage, stage_main
 
 WITHOUT_TEACHER = ("candidate/", "control/")
 NEEDED_OF_RECORD = ("source", "sparsity", "weight_scheme", "activation_scheme")
-"""Without these a compression.json is damaged."""
+"""Keys without which a compression.json is damaged."""
 
 
 @keeps_former
@@ -65,7 +65,7 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 def _calibration(stage: Stage, config: ExportConfig) -> Tensor:
-    """Inputs that the target's own quantizer takes its ranges from."""
+    """Return the calibration inputs of the target's own quantizer."""
     images = open_inputs(stage.artifact("prepare"), "train")
     return images.draw(stage.seed, "export-calibration", config.calibration_images)
 
@@ -83,13 +83,13 @@ def _settings(config: ExportConfig, item: ExportItem) -> ExportSettings:
 
 
 def data_digest(prepared: Path) -> str:
-    """md5 of what the generator was trained and checked on: names and digests of the prepared arrays, in order."""
+    """Return the md5 of the training and test data: names and digests of the prepared arrays, in order."""
     listing = "".join(f"{path.name} {file_digest(path, 'md5')}\n" for path in sorted(prepared.glob("*.npy")))
     return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()
 
 
 def _compression(stage: Stage, reference: str) -> CompressionCard | None:
-    """What the stage `compress` did to a generator; None where it has no record."""
+    """Return the record of the stage `compress` for a generator; None if there is none."""
     record = _compression_record(stage, reference)
     if record is None:
         return None

@@ -1,4 +1,4 @@
-"""Stage `gates`: ends the chain where a measured result breaks a limit of params.yaml, after everything was kept."""
+"""Stage `gates`: fails the chain if a measured result breaks a limit of params.yaml, after all outputs are kept."""
 
 from ganpress.errors import QualityGateFailed
 from ganpress.metrics.gate_verdict import VERDICT, read_verdict
@@ -7,10 +7,10 @@ from tasks.shared.stage import Stage, require, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Enforce what the report judged and shows; a failed gate leaves nothing undone but the end of this stage.
+    """Enforce the verdict of the report; all other stages have finished when a gate fails.
 
     Raises:
-        QualityGateFailed: naming every gate that was not passed.
+        QualityGateFailed: if a gate failed; the message names every failed gate.
     """
     require(stage.root / VERDICT, "report")
     verdict = read_verdict(stage.root)
@@ -20,7 +20,7 @@ def work(stage: Stage, run: StageRun) -> None:
     if verdict.sentence is not None:
         raise QualityGateFailed(
             f"{verdict.sentence}. All outputs are kept; see artifacts/report/report.html, "
-            "mend what made them or the limits in params.yaml: gates"
+            "fix what made them or the limits in params.yaml: gates"
         )
 
 

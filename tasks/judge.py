@@ -1,4 +1,4 @@
-"""Stage `judge`: the network that measures every generator of this data set, and what real images score."""
+"""Stage `judge`: the network that measures every generator of this data set, and the scores of real images."""
 
 from pathlib import Path
 
@@ -24,11 +24,11 @@ from tasks.shared.generator_training import CurveLog, checkpointing, write_json
 from tasks.shared.stage import Stage, require, stage_main
 
 SPLITS = 10
-"""Of the Inception Score of real images."""
+"""Number of splits of the Inception Score of real images."""
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Train the judge, or take one from its file; then measure real test images as the floor of every score."""
+    """Train the judge or load it from a file; then score real test images as the reference of every score."""
     config = stage.section(JudgeConfig)
     prepared = require(stage.artifact("prepare") / "train.npy", "prepare").parent
     run.uses_data(prepared / "train.npy")
@@ -70,7 +70,9 @@ def _examples(config: JudgeConfig, prepared: Path) -> tuple[Examples, Examples, 
 
 
 def _real_floor(stage: Stage, config: JudgeConfig, prepared: Path, judge: Judge) -> dict[str, float]:
-    """Score real test images: their Fréchet distance to the train split, and what else this judge can say of them."""
+    """Score real test images: their Fréchet distance to the train split, and the other scores that this judge
+    supports.
+    """
     test = prepared / "test.npy"
     count = len(open_split(prepared, "test"))
     distance = frechet_distance(array_statistics(prepared / "train.npy", judge), array_statistics(test, judge))
@@ -91,7 +93,7 @@ def _segmentation_of_real(stage: Stage, prepared: Path, judge: Judge, count: int
     truth = open_truth(prepared, "test", open_inputs(prepared, "test"), stage.seed, "judge", count)
     if truth is None or truth.label_maps is None:
         raise DataError(
-            "judge.kind 'segmenter' is held against label maps, which semantic data has and this data has not; set "
+            "judge.kind 'segmenter' needs label maps, which only semantic data has; set "
             "judge.kind to classifier, rotations, domains, squeezenet or inception"
         )
     meter = SegmentationMeter(truth)
@@ -101,11 +103,12 @@ def _segmentation_of_real(stage: Stage, prepared: Path, judge: Judge, count: int
 
 
 def _gate(accuracy: float, config: JudgeConfig) -> None:
-    """Hold a given segmentation network to the gate of a trained one."""
+    """Check a given segmentation network against the accuracy limit of a trained one."""
     if accuracy < config.min_accuracy:
         raise QualityGateFailed(
-            f"the segmentation network {config.weights} labels {accuracy:.3f} of the real test pixels rightly, "
-            f"judge.min_accuracy asks for {config.min_accuracy}; give a network of these label classes"
+            f"the segmentation network {config.weights} labels {accuracy:.3f} of the real test pixels "
+            f"correctly, but judge.min_accuracy is {config.min_accuracy}; give a network that was trained for "
+            f"these label classes"
         )
 
 

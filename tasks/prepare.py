@@ -1,4 +1,4 @@
-"""Stage `prepare`: raw images that passed the gate -> one memory-mapped array per split."""
+"""Stage `prepare`: converts raw images that passed the gate to one memory-mapped array per split."""
 
 from ganpress.config.data_section import PrepareConfig
 from ganpress.data.gate.verdict import require_passed_gate

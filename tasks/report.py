@@ -1,4 +1,6 @@
-"""Stage `report`: one offline page, its Markdown twin with pictures, the headline numbers, the verdict of the gates."""
+"""Stage `report`: writes an offline page, the same report in Markdown with pictures, the headline numbers and the
+verdict of the gates.
+"""
 
 import json
 import shutil
@@ -13,14 +15,16 @@ from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Read everything, judge it, draw it, write it; a failed gate ends the chain in the stage `gates`, not here."""
+    """Read all results, check the gates, draw the figures and write the report; a failed gate fails the stage `gates`,
+    not this one.
+    """
     inputs = read_inputs(stage)
     table = {one.reference: one.metrics for one in inputs.generators}
     verdict, results = judge_evaluation(stage, inputs.params, table)
     inputs = replace(inputs, verdict=verdict, gates=gate_facts(results))
     report = build_report(inputs)
     pictures = stage.out / "pictures"
-    shutil.rmtree(pictures, ignore_errors=True)  # pictures of generators that are no more
+    shutil.rmtree(pictures, ignore_errors=True)  # These pictures are of generators that no longer exist.
     pictures.mkdir()
     for name, png in report.pictures.items():
         (pictures / name).write_bytes(png)

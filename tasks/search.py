@@ -1,4 +1,4 @@
-"""Stage `search`: score sub-generators of the supernet without retraining, under a hard budget."""
+"""Stage `search`: scores sub-generators of the supernet without retraining, under a hard budget."""
 
 import csv
 import tempfile
@@ -28,7 +28,7 @@ from tasks.shared.stage import Stage, require, stage_main
 from tasks.shared.subnet_latency import prediction_facts, subnet_timer
 
 CALIBRATION = "subnet-calibration"
-"""Purpose of the inputs that normalisation statistics are measured on; `subnet` extracts with the same."""
+"""Purpose of the inputs on which normalisation statistics are measured; `subnet` uses the same for extraction."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def load_supernet(path: Path) -> tuple[Elastic, Blueprint]:
     """Load a supernet in eval mode.
 
     Raises:
-        CheckpointError: if the file holds anything else.
+        CheckpointError: if the file contains anything else.
     """
     supernet, blueprint = load_model(path, "elastic")
     assert isinstance(supernet, Elastic)
@@ -71,12 +71,12 @@ def load_supernet(path: Path) -> tuple[Elastic, Blueprint]:
 
 
 def calibration_inputs(prepared_dir: Path, seed: int, images: int) -> Tensor:
-    """Inputs (n, …) from the train split, that the statistics of sub-generators are measured on."""
+    """Return inputs (n, …) from the train split on which the statistics of sub-generators are measured."""
     return open_inputs(prepared_dir, "train").draw(seed, CALIBRATION, images)
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Search, and write all scores, the front and the best."""
+    """Search, and write all scores, the Pareto front and the best sub-generator."""
     config = stage.section(SearchConfig)
     supernet_file = require(stage.artifact("supernet") / "supernet.safetensors", "supernet")
     supernet, blueprint = load_supernet(supernet_file)
@@ -103,7 +103,9 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 def _with_workers(config: SearchConfig, stage: Stage) -> SearchConfig:
-    """One process for a GPU, unless the parameters say how many: each would hold the networks again."""
+    """Return one process for a GPU, unless the parameters give a number, because each process would hold a copy of the
+    networks.
+    """
     if config.workers is not None or stage.device.type == "cpu":
         return config
     return config.model_copy(update={"workers": 1})

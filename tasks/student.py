@@ -1,4 +1,4 @@
-"""Stage `student@X`: a smaller generator distilled from the teacher, from latents or by GAN Compression."""
+"""Stage `student@X`: distils a smaller generator from the teacher, from latents or by GAN Compression."""
 
 from ganpress.config.training_section import StudentConfig, StudentItem
 from ganpress.config.translation_section import FeatureDistillation

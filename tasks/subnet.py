@@ -1,4 +1,6 @@
-"""Stage `subnet`: the best sub-generator as a network of its own, bit for bit, then fine-tuned if asked for."""
+"""Stage `subnet`: extracts the best sub-generator as a separate network, bit-exactly, and fine-tunes it if
+configured.
+"""
 
 from pathlib import Path
 
@@ -59,10 +61,10 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 def _best(path: Path, space: WidthSpace) -> Spec:
-    """The spec that the search chose.
+    """Return the spec that the search chose.
 
     Raises:
-        DataError: if its file is damaged, or of another supernet.
+        DataError: if its file is damaged or from another supernet.
     """
     try:
         spec = Spec.parse(fit(read_json(path)["spec"], str, "'spec'"), space.places)
@@ -70,7 +72,9 @@ def _best(path: Path, space: WidthSpace) -> Spec:
         reason = shown(error) if isinstance(error, ValueError) else "a field is missing or wrong"
         raise DataError(f"{path} is damaged ({reason}); run `dvc repro --force search`") from None
     if spec not in space:
-        raise DataError(f"{path} names {shown(spec)}, which this supernet has not; run `dvc repro --force search`")
+        raise DataError(
+            f"{path} names {shown(spec)}, which this supernet does not have; run `dvc repro --force search`"
+        )
     return spec
 
 
@@ -104,7 +108,7 @@ def _extract(stage: Stage, supernet: Elastic, spec: Spec) -> nn.Module:
 
 
 def trains(stage: Stage) -> bool:
-    """Whether the sub-generator is fine-tuned."""
+    """Return whether the sub-generator is fine-tuned."""
     return stage.section(SubnetConfig).fine_tuning is not None
 
 

@@ -1,4 +1,4 @@
-"""Stage `supernet`: one once-for-all generator distilled from the teacher."""
+"""Stage `supernet`: distils one once-for-all generator from the teacher."""
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ def work(stage: Stage, run: StageRun) -> None:
 
 
 def _blueprint(stage: Stage, config: SupernetConfig, teacher: Blueprint) -> Blueprint:
-    """The supernet of the family that the parameters name; of the teacher's own network where that was imported.
+    """Return the supernet of the configured family, or of the teacher's own network if that was imported.
 
     Raises:
         ConfigError: if the family or the widths do not fit the data or the teacher.

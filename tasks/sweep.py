@@ -1,4 +1,4 @@
-"""Stage `sweep`: quality and diversity of one generator at many compression levels, beside itself in floats."""
+"""Stage `sweep`: measures quality and diversity of one generator at many compression levels, and in floats."""
 
 import hashlib
 import json
@@ -41,12 +41,12 @@ from tasks.shared.item_generators import load_generator
 from tasks.shared.stage import Stage, require, stage_main
 
 OF_TEACHERS = ("mae_teacher", "lpips_teacher")
-"""Compare with the chain's teacher elsewhere; here there is none."""
+"""There is no comparison with the chain's teacher here."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What both forms of the generator are measured by: that of `evaluate`, with the sweep's own number of images."""
+    """Return the settings of the measurement: those of `evaluate`, with the sweep's own number of images."""
 
     judge: Judge
     reference: Reference
@@ -58,24 +58,24 @@ class Protocol:
         """Measure one form.
 
         Raises:
-            DataError: if it makes NaN, or a sample count does not fit the data.
+            DataError: if it produces NaN, or a sample count does not fit the data.
         """
         return score_generator(generator, self.judge, self.reference, self.config, self.seed, self.inputs)
 
 
 @dataclass(frozen=True)
 class Original:
-    """The generator that all levels are made of, and what their ranges are measured on."""
+    """The generator from which all levels are made, and the calibration inputs."""
 
     model: nn.Module
     blueprint: Blueprint
     calibration: Tensor
     seed: int
-    """That drew the calibration inputs."""
+    """Seed that drew the calibration inputs."""
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Measure every level that the score book has not; write metrics.json: the float generator, and level by level."""
+    """Measure every level that is not in the score book; write metrics.json with the float generator and all levels."""
     if stage.item is not None:
         raise ConfigError(f"sweep has no items, found '{stage.item}'; all levels are measured by `dvc repro sweep`")
     config = stage.section(SweepConfig)
@@ -89,13 +89,15 @@ def work(stage: Stage, run: StageRun) -> None:
     levels = {point.item: dict(book.of(point)) for point in config.points}
     write_json(stage.out / "metrics.json", {"float": dict(book.of(FLOAT)), "levels": levels})
     run.log_metrics({f"float/{name}": value for name, value in book.of(FLOAT).items()})
-    for point in config.points:  # a curve of each method over bits
+    for point in config.points:  # One curve over bits for each method.
         run.log_metrics({f"{point.clipping}/{name}": value for name, value in levels[point.item].items()}, point.bits)
 
 
 def _original(stage: Stage, config: SweepConfig) -> Original:
     model, blueprint = load_generator(stage, config.generator)
-    seed = derived_seed(stage.seed, "compress", "calibration")  # as `compress` draws them, so that numbers agree
+    seed = derived_seed(
+        stage.seed, "compress", "calibration"
+    )  # Inputs are drawn as in `compress`, so that results agree.
     calibration_images = stage.section(CompressConfig, "compress").calibration_images
     calibration = open_inputs(prepared(stage), "train").draw(seed, "calibration", calibration_images)
     check_generator(model, calibration, "calibration inputs")
@@ -103,7 +105,7 @@ def _original(stage: Stage, config: SweepConfig) -> Original:
 
 
 def _identity(stage: Stage, config: SweepConfig) -> str:
-    """Digest all that decides the numbers of a level, beside which one it is."""
+    """Return a digest of everything that decides the results of a level, except the level itself."""
     judge = require(stage.artifact("judge") / "judge.safetensors", "judge")
     generator = stage.artifact(config.generator) / "generator.safetensors"
     measured = stage.section(EvaluateConfig, "evaluate")
@@ -117,12 +119,12 @@ def _identity(stage: Stage, config: SweepConfig) -> str:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """The prepared files that levels are calibrated and measured on."""
+    """Return the prepared files on which levels are calibrated and measured."""
     return sorted({*real_arrays(folder)[1], folder / "test.npy", folder / "meta.json", *folder.glob("*_sources.npy")})
 
 
 def _measure(stage: Stage, config: SweepConfig, of: Original, missing: list[SweepPoint], book: ScoreBook) -> None:
-    """Measure the float generator, then the missing levels, and enter each in the book."""
+    """Measure the float generator, then the missing levels, and add each result to the book."""
     protocol, count = _protocol(stage, config), len(config.points)
     before = protocol.score(copied_to(of.model, stage.device))
     book.add_all(FLOAT, _row(before, before, pack_float(of.model, of.blueprint)))
@@ -149,14 +151,14 @@ def _protocol(stage: Stage, config: SweepConfig) -> Protocol:
 
 
 def _row(own: Scores, in_floats: Scores, packed: PackedGenerator) -> dict[str, float]:
-    """Numbers of one form; retained shares are of the float generator's scores."""
+    """Return the results of one form; retained shares are relative to the float generator's scores."""
     numbers: Mapping[str, float] = {**own.metrics(in_floats), **interval_metrics(own, in_floats)}
     kept = {name: value for name, value in numbers.items() if not name.startswith(OF_TEACHERS)}
     return kept | {"packed_bytes": packed.packed_bytes}
 
 
 def _fidelity(stage: Stage, original: nn.Module, compressed: nn.Module) -> dict[str, float]:
-    """SNR to the float generator on inputs that were not calibrated on; none where images are equal."""
+    """Return the SNR to the float generator on inputs that were not used for calibration; empty if images are equal."""
     unseen = open_inputs(prepared(stage), "validation")
     held_out = unseen.draw(stage.seed, "compress-held-out", held_out_count(unseen.example()))
     check_inputs(original, held_out, "inputs of the validation split")

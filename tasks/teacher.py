@@ -1,4 +1,4 @@
-"""Stage `teacher`: the best candidate by metric becomes the teacher (Aguinaldo et al. 2019, section 3.1)."""
+"""Stage `teacher`: selects the best candidate by a metric as the teacher (Aguinaldo et al. 2019, section 3.1)."""
 
 import csv
 import shutil
@@ -23,7 +23,7 @@ class ScoredCandidate:
     generator: str
     """`family:spec`."""
     depth: int | None
-    """Of a W-DCGAN."""
+    """Depth of a W-DCGAN; None for other families."""
     parameters: int
     score: float
 
@@ -48,7 +48,7 @@ def work(stage: Stage, run: StageRun) -> None:
         generator, _ = load_generator(stage, f"candidate/{best.item}")
         quality = teacher_quality(scorer, generator.to(stage.device))
     _deliver(stage, run, scored, best, scorer.name, quality)
-    if quality is not None:  # the outputs are kept: a person wants to see what was refused
+    if quality is not None:  # The outputs are kept, so that a person can look at the refused teacher.
         quality.require(config)
 
 

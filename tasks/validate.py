@@ -11,7 +11,7 @@ from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
-    """Judge the raw images; a failed gate leaves its verdict and stops the chain."""
+    """Check the raw images; a failed gate writes its verdict and stops the chain."""
     former = functools.partial(former_manifest, stage)
     result = validate_data(stage.root / "data", stage.section(ValidateConfig), stage.out, former)
     metrics = json.dumps(result.metrics(), indent=2, sort_keys=True)

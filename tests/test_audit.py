@@ -10,7 +10,7 @@ import pytest
 
 DATABASE = "https://api.osv.dev/v1/query"
 ACCEPTED: dict[str, str] = {}
-"""Identifier of a hole that cannot be mended yet -> why it does not matter here."""
+"""Identifier of a hole that cannot be fixed yet -> why it does not matter here."""
 
 
 @pytest.mark.slow
@@ -33,7 +33,7 @@ def test_no_package_has_a_known_hole():
     ended = subprocess.run([*command, "--progress-spinner", "off"], capture_output=True, text=True)
     assert ended.stdout, ended.stderr
     found = {
-        f"{package['name']} {package['version']}: {hole['id']}, mended in {', '.join(hole['fix_versions']) or 'none'}"
+        f"{package['name']} {package['version']}: {hole['id']}, fixed in {', '.join(hole['fix_versions']) or 'none'}"
         for package in json.loads(ended.stdout)["dependencies"]
         for hole in package.get("vulns", ())
         if hole["id"] not in ACCEPTED

@@ -80,7 +80,7 @@ def test_changed_weights_are_refused_by_their_digest(saved, tmp_path):
     whole["state_dict"]["blocks.0.bias"].add_(1)
     former = path.with_suffix(".pt")
     torch.save(whole, former)  # by the book, checksums of the archive included
-    with pytest.raises(CheckpointError, match="its digest does not fit; make it again"):
+    with pytest.raises(CheckpointError, match="its digest does not match; create it again"):
         load_model(former)
 
 
@@ -132,7 +132,7 @@ def test_other_formats_versions_and_builders(tmp_path):
     path = tmp_path / "file.pt"
     for content, message in (
         ({"weights": 1}, "not a ganpress model file"),
-        ({"format": "ganpress-model", "version": 99}, "format version 99, this program reads 1"),
+        ({"format": "ganpress-model", "version": 99}, "format version 99, but this program reads 1"),
         ({"format": "ganpress-model", "version": 1, "builder": "vgg", "arguments": {}}, "unknown builder 'vgg'"),
     ):
         torch.save(content, path)

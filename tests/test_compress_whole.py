@@ -105,9 +105,9 @@ def test_arrays_are_data_for_what_pictures_are_not(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, ConfigError, "reads 3x32x32: name a folder of pictures"),
+        ({}, ConfigError, "reads 3x32x32: give a folder of pictures"),
         ({"method": "w9a8"}, ConfigError, "unknown method 'w9a8'; known: ptq"),
-        ({"data": Path("nowhere")}, DataError, "nowhere is no folder"),
+        ({"data": Path("nowhere")}, DataError, "nowhere is not a folder"),
         ({"target": "toaster"}, ConfigError, "toaster"),
     ],
 )
@@ -119,7 +119,7 @@ def test_refusals_come_before_anything_is_written(tmp_path, options, error, mess
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(ConfigError, match="holds something else"):
+    with pytest.raises(ConfigError, match="has other content"):
         compress(sharpener(), tmp_path, example=(1, 3, 32, 32))
     assert (tmp_path / "mine.txt").exists()
 
@@ -134,5 +134,5 @@ def test_the_command_needs_no_project_and_minds_no_names(tmp_path, pictures):
     arguments = ["compress", "mine.py:build", "--example-input", "1x3x32x32", "--data", "pictures", "-o", "out"]
     ended = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "dB of each picture to the original's: p6.png" in ended.stdout
+    assert "SNR of each picture to that of the original, in dB: p6.png" in ended.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"generator.onnx", "card.json", "summary.json"}

@@ -117,7 +117,7 @@ def test_files_that_are_no_params(tmp_path):
     with pytest.raises(ConfigError, match=r"broken\.yaml is not valid YAML"):
         read_yaml(broken)
     broken.write_text("- 1")
-    with pytest.raises(ConfigError, match="must hold a mapping of sections, found list"):
+    with pytest.raises(ConfigError, match="must contain a mapping of sections, found list"):
         read_yaml(broken)
 
 

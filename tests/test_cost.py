@@ -220,4 +220,4 @@ def test_hours_stand_in_a_table_with_what_they_are_worth(monkeypatch):
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["training", "images", "GFLOP/image", "hours", "GiB"]
     assert lines[1].startswith("candidate@d2")
-    assert "at 10 TFLOP/s, stated and not measured" in lines[-2]
+    assert "at an assumed 10 TFLOP/s, not measured" in lines[-2]

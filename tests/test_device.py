@@ -101,12 +101,12 @@ def test_gpus_are_for_gpus_and_ranks_for_the_processor(monkeypatch):
     monkeypatch.setenv("GANPRESS_GPUS", "4")
     assert chosen_ranks(torch.device("cuda:0")) == 4
     for wrong in ("cpu", "cuda:1"):
-        with pytest.raises(ConfigError, match=f"GANPRESS_GPUS takes the first GPUs, but the device is {wrong}; choose"):
+        with pytest.raises(ConfigError, match=f"GANPRESS_GPUS uses the first GPUs, but the device is {wrong}; choose"):
             chosen_ranks(torch.device(wrong))
     monkeypatch.setenv("GANPRESS_GPUS", "")
     monkeypatch.setenv("GANPRESS_RANKS", "2")
     assert chosen_ranks(torch.device("cpu")) == 2
-    with pytest.raises(ConfigError, match="GANPRESS_RANKS is for the processor, but the device is cuda:0; unset it"):
+    with pytest.raises(ConfigError, match="GANPRESS_RANKS is for the CPU, but the device is cuda:0; unset it"):
         chosen_ranks(torch.device("cuda:0"))
 
 

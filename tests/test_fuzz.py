@@ -26,7 +26,7 @@ def test_names_in_an_archive_reach_no_terminal_as_they_are(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("train/a/1.png", "test/a/2.png", "\x1b[2J\u00a0rain/a/3.png"):
             archive.writestr(name, b"no picture")
-    with pytest.raises(DataError, match="lie outside the split folders") as caught:
+    with pytest.raises(DataError, match="are outside the split folders") as caught:
         TARGETS_BY_NAME["zip"].read(path)
     assert r"\x1b[2J\xa0rain" in str(caught.value)
     assert str(caught.value).isprintable()

@@ -30,7 +30,7 @@ def test_inputs_of_another_shape(name, said):
     with pytest.raises(ConfigError) as refused:
         check_inputs(MODEL, torch.ones(5, 4, 4, 4), name=name)
     assert str(refused.value).startswith(f"inputs (5, 4, 4, 4) do not fit {said}: ")
-    assert str(refused.value).endswith("; prepare the data that it was trained for, or train it on this")
+    assert str(refused.value).endswith("; prepare the data that it was trained on, or train it on this data")
     assert "\n" not in str(refused.value)
 
 

@@ -130,13 +130,13 @@ def test_the_speedrun_goes_from_digits_to_an_edge_file(tmp_path):
         (lambda one: ganpress.distil(one, "nothing:2"), "nothing"),
         (lambda one: ganpress.distil(one, ganpress.Generator.fresh("wdcgan:2", Canvas(1, 32, 32))), "shapes differ"),
         (lambda one: ganpress.distil(one, 50, images=0), "train_images"),
-        (lambda one: ganpress.quantize(one, "w9a9"), "rounds nothing"),
-        (lambda one: ganpress.quantize(one, "float"), "rounds nothing"),
+        (lambda one: ganpress.quantize(one, "w9a9"), "quantizes nothing"),
+        (lambda one: ganpress.quantize(one, "float"), "quantizes nothing"),
         (lambda one: ganpress.quantize(ganpress.quantize(one)), "rounded already"),
         (lambda one: ganpress.export(one, "out", target="nowhere"), "nowhere"),
         (lambda one: ganpress.export(one, "out", number_type="int3"), "int3"),
         (lambda _: ganpress.Generator.of(small()), "example"),
-        (lambda one: ganpress.distil(ganpress.Pairs(one.inputs(4), one(one.inputs(4)))), "name the student"),
+        (lambda one: ganpress.distil(ganpress.Pairs(one.inputs(4), one(one.inputs(4)))), "give the student"),
     ],
 )
 def test_what_is_wrong_is_one_line(teacher, call, message, tmp_path, monkeypatch):

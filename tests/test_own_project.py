@@ -141,7 +141,7 @@ def test_the_tutorial_works_word_for_word_in_an_empty_folder(installed, tmp_path
 def test_what_is_there_is_not_written_over_and_a_repository_around_is_refused(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "params.yaml").write_text("seed: 1\n")
-    with pytest.raises(ConfigError, match=r"params\.yaml already, and nothing is written over"):
+    with pytest.raises(ConfigError, match=r"params\.yaml already, and no file is overwritten"):
         make_project(tmp_path / "full")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["params.yaml"]
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
@@ -170,7 +170,7 @@ def test_upgrade_replaces_what_is_ours_and_keeps_what_the_user_edited(tmp_path, 
     assert made == planned
     words = {change.path: change.words for change in made}
     assert words == {
-        "README.md": "is edited by you and stays; the new one is README.md.new",
+        "README.md": "was edited by you and is kept; the new version is README.md.new",
         "dvc.yaml": "replaced",
         "prefect.yaml": "written",
     }

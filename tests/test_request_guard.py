@@ -173,7 +173,7 @@ def test_other_hosts_need_a_login(host):
 @pytest.mark.parametrize("host", ["", " ", "a b", "a/b", "http://x", "[::1]", "x\n", "ä"])
 def test_what_is_no_host(host):
     for login in (None, LOGIN):
-        with pytest.raises(ConfigError, match="is no host name and no address"):
+        with pytest.raises(ConfigError, match="is neither a host name nor an address"):
             check_host(host, login)
 
 

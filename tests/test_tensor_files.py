@@ -89,7 +89,7 @@ def test_wrong_headers(tmp_path, header):
 @pytest.mark.parametrize("length", [LARGEST_HEADER_BYTES + 1, 2**63, 2**64 - 1, 9])
 def test_a_header_that_is_said_to_be_longer_than_it_is(tmp_path, length):
     (tmp_path / "w.safetensors").write_bytes(length.to_bytes(8, "little") + b"{}")
-    assert "its header is said to have" in _refusal(tmp_path / "w.safetensors")
+    assert "its header is declared to have" in _refusal(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 7, 8, 100, -1])

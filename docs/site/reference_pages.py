@@ -161,7 +161,7 @@ def commands_page() -> str:
     from flows.__main__ import app
 
     group: Any = typer.main.get_command(app)
-    lines = ["# Commands", "", "What the user can mend ends in one line and exit code 2.", ""]
+    lines = ["# Commands", "", "What the user can fix ends in one line and exit code 2.", ""]
     for name, command in sorted(group.commands.items()):
         for path, one in flattened(f"ganpress {name}", command):
             lines += [f"## `{path}`", "", (one.help or "").split("\n\f")[0], "", *options_of(one)]

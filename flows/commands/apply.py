@@ -15,10 +15,10 @@ def apply(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder that PNG files are written to.")],
     overlap: Annotated[
         int | None,
-        typer.Option(min=0, metavar="PIXELS", help="What neighbouring tiles share at least."),
+        typer.Option(min=0, metavar="PIXELS", help="Number of pixels that neighbouring tiles share at least."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Cores; all where it is left out.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace files that are there already.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU cores to use; default: all.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that already exist.")] = False,
 ) -> None:
     """Run an exported generator on pictures of any size."""
     from ganpress.applied.exported_on_pictures import ExportedGenerator, apply_to_pictures
@@ -32,7 +32,7 @@ def _line(applied: "Applied") -> str:
     plan, (height, width) = applied.plan, applied.size
     tiles = "1 tile" if plan.tiles == 1 else f"{plan.tiles} tiles"
     if plan.exact:
-        how = "as the generator draws the whole picture"
+        how = "with the same result as one pass over the whole picture"
     elif applied.seam_db is None:
         how = "its lower and right borders mirrored to fill a tile"
     else:

@@ -29,17 +29,19 @@ CONDITIONAL_FAMILIES = ("macs_exact", "miou", "miou_retained", "pixel_accuracy",
 SPEED_FAMILIES = ("latency_ms_p50",)
 METRIC_NAME = 200
 SIZE_CHARACTERS = 64
-"""Characters of a metric's name and of a size."""
+"""Largest number of characters of a metric's name and of a size."""
 MAX_SIZE = 2**50
 A_SIZE = re.compile(r"\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*")
-"""All of a text: pydantic reads the start of one, and takes `1,000` for one byte."""
+"""A whole size. The pattern is checked first because pydantic parses only the start of a text: it reads `1,000` as 1
+byte."""
 
 
 def compare(
     sort: Annotated[
         str | None,
         typer.Option(
-            help="Metric to sort by, in full or by family (`fid`); default: IS; of conditional generators mIoU or FID.",
+            help="Metric to sort by, as its full name or its family (`fid`); default: IS, or mIoU or FID for "
+            "conditional generators.",
             callback=one_line(METRIC_NAME),
         ),
     ] = None,
@@ -58,7 +60,7 @@ def compare(
     recipe: Recipe = None,
     set_: Settings = None,
 ) -> None:
-    """Compare all generators; the first row is the best one that fits the budget."""
+    """Compare all generators; the first row is the best generator that fits the budget."""
     limit = None if budget is None else parse_bytes(budget)
     root = _root(recipe, list(set_ or ()))
     table = read_evaluated(root)
@@ -87,17 +89,19 @@ def parse_bytes(text: str) -> int:
     """Read a size: a number with an optional unit; kB and MB are powers of 1000, KiB and MiB of 1024.
 
     Raises:
-        ConfigError: if it is none.
+        ConfigError: if the text is not a size.
     """
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     try:
         size = TypeAdapter(ByteSize).validate_python(text if A_SIZE.fullmatch(text) else "")
     except ValidationError:
-        message = f"{quoted(text)} is no size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB"
+        message = f"{quoted(text)} is not a size; write a number with B, kB, KiB, MB or MiB, e.g. 100kB"
         raise ConfigError(message) from None
     if size > MAX_SIZE:
-        raise ConfigError(f"{quoted(text)} is beyond the largest size that is taken, {MAX_SIZE:,} bytes; give less")
+        raise ConfigError(
+            f"{quoted(text)} is more than the largest size allowed, {MAX_SIZE:,} bytes; give a smaller size"
+        )
     return size
 
 

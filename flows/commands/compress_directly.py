@@ -32,17 +32,22 @@ def compress(
     weights: Weights = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Pictures to calibrate on, or arrays .npy; latents need none."),
+        typer.Option(
+            metavar="FOLDER", help="Pictures or .npy arrays for calibration; a generator of latents needs none."
+        ),
     ] = None,
     method: Annotated[
         str,
         typer.Option(
-            help="ptq, qad (trained), wNaM, wN, qad-wNaM (bits), float, or int8: the runtime's own.",
+            help="ptq, qad (trained integers), wNaM, wN or qad-wNaM (bits of weights and activations), float, "
+            "or int8 (the runtime's own quantizer).",
             callback=one_line(40),
         ),
     ] = "ptq",
-    target: Annotated[str, typer.Option(help="Runtime, see `ganpress targets`.", callback=one_line(64))] = "onnx",
-    any_size: Annotated[bool, typer.Option("--any-size", help="Let the file take pictures of any size.")] = False,
+    target: Annotated[
+        str, typer.Option(help="Runtime of the file; `ganpress targets` lists all.", callback=one_line(64))
+    ] = "onnx",
+    any_size: Annotated[bool, typer.Option("--any-size", help="Let the file accept pictures of any size.")] = False,
     example_input: ExampleInput = None,
     inputs: Inputs = None,
     output: Output = None,
@@ -53,7 +58,7 @@ def compress(
     weights_key: WeightsKey = None,
     trust: Trust = False,
 ) -> None:
-    """Compress a generator of yours into a proven edge file; no project is needed, and your module's code is run."""
+    """Compress your generator into a verified edge file; no project is needed. The code of your module is run."""
     from ganpress.direct import compressing
 
     here = Path.cwd()
@@ -76,13 +81,13 @@ def _lines(made: "Compressed") -> list[str]:
         f"{made.size_bytes:,} bytes, {smaller:.1f} times fewer than the weights' {made.size_bytes_before:,}",
         _time(made),
         *([] if kernels is None else [f"kernels: {kernels.summary}"]),
-        f"dB of each picture to the original's: {', '.join(decibels)}",
+        f"SNR of each picture to that of the original, in dB: {', '.join(decibels)}",
     ]
 
 
 def _time(made: "Compressed") -> str:
     if made.milliseconds is None:
-        return f"no time was measured: the file was not run by its own runtime, but by {made.card.stand_in}"
+        return f"no latency was measured: {made.card.stand_in} ran the file instead of its own runtime"
     faster = made.milliseconds_before / made.milliseconds
     return (
         f"{made.milliseconds:.2f} ms an image on one thread, {faster:.1f} times as fast as torch's "

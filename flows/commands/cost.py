@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from tasks.shared.training_costs import TrainingCost
 
 TFLOPS = 10.0
-"""What a training is taken to compute a second; half of the float32 peak that NVIDIA states for an A100 of 80 GB."""
+"""Assumed throughput of a training in TFLOP/s: half of the float32 peak that NVIDIA states for an 80 GB A100."""
 MAX_TFLOPS = 1e6
 MAX_LABELS = 255
 
 
 def check_size(value: str | None) -> str | None:
-    """Check an image's size before torch is loaded."""
+    """Check an image size before torch is imported."""
     if value is not None:
         parse_size(value)
     return value
@@ -43,19 +43,22 @@ def cost(
         typer.Option(metavar="C", help="Image channels; default: the family's.", callback=between(1, MAX_CHANNELS)),
     ] = None,
     training: Annotated[
-        bool, typer.Option("--training", help="Count the trainings of params.yaml, or of --recipe, instead.")
+        bool,
+        typer.Option(
+            "--training", help="Count the trainings of params.yaml, or of --recipe, instead of one architecture."
+        ),
     ] = False,
     tflops: Annotated[
         float,
         typer.Option(
-            help="With --training: 10^12 operations a second that the device is taken to do.",
+            help="With --training: assumed speed of the device, in 10^12 operations per second.",
             callback=between(1e-6, MAX_TFLOPS),
         ),
     ] = TFLOPS,
     label_classes: Annotated[
         int | None,
         typer.Option(
-            help="With --training: classes of label maps; default: those of a published data set.",
+            help="With --training: number of classes of label maps; default: that of a published data set.",
             callback=between(1, MAX_LABELS),
         ),
     ] = None,
@@ -63,7 +66,9 @@ def cost(
     set_: Settings = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print parameters, MACs and bytes of an architecture, or hours and memory of trainings, without any training."""
+    """Print the parameters, MACs and bytes of an architecture, or the hours and memory of trainings, without training
+    anything.
+    """
     if training == (generator is not None):
         raise ConfigError("`ganpress cost` needs the name of an architecture or --training, and not both")
     if not training and (recipe is not None or set_):
@@ -87,7 +92,7 @@ def _architecture(generator: str, size: str | None, channels: int | None, as_jso
 
 
 def _check_name(generator: str) -> None:
-    """Refuse an unknown name before torch is loaded, which takes seconds."""
+    """Refuse an unknown name before torch is imported, which takes seconds."""
     from models.families import split_name
 
     try:
@@ -99,7 +104,7 @@ def _check_name(generator: str) -> None:
 def _trainings(
     recipe: str | None, settings: Sequence[str], tflops: float, label_classes: int | None, as_json: bool
 ) -> None:
-    """Print a line a training, each once it is counted."""
+    """Print one line for each training as soon as it is counted."""
     from flows.environment import find_root
     from flows.worktree import find_workspace
 
@@ -119,8 +124,8 @@ def _trainings(
         _line(row["training"], *work, f"{row['hours']:.2f}", _gib(row))
     whole = _whole(rows)
     _line("all; the largest memory", "", "", f"{whole['hours']:.2f}", _gib(whole))
-    typer.echo(f"hours: at {tflops:g} TFLOP/s, stated and not measured (--tflops); the judge is left out")
-    typer.echo("memory: of tensors in float32; a device's library and allocator take more")
+    typer.echo(f"hours: at an assumed {tflops:g} TFLOP/s, not measured (--tflops); without the judge")
+    typer.echo("memory: tensors in float32 only; the device's libraries and allocator need more")
 
 
 def _line(training: str, images: str, work: str, hours: str, memory: str) -> None:

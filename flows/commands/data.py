@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flows.fitting_settings import Setting
     from ganpress.data.raw.dataset_card import DatasetCard
 
-data = typer.Typer(name="data", help="Raw images below data/, pinned by data.dvc.", no_args_is_help=True)
+data = typer.Typer(name="data", help="Raw images in data/, pinned by data.dvc.", no_args_is_help=True)
 
 
 @data.command()
@@ -29,22 +29,24 @@ def add(
     ],
     path: Annotated[
         Path | None,
-        typer.Option(help="Local copy: a folder with the source's files at any depth, or its archive; else download."),
+        typer.Option(
+            help="Local copy: a folder with the source's files at any depth, or its archive; default: download."
+        ),
     ] = None,
     values: Annotated[
         str | None,
         typer.Option(
-            help="Of folder:<path>: what is black and what is white in pictures of more than eight bits, e.g. 0:4095.",
+            help="For folder:<path>: the values of black and white in pictures of more than eight bits, e.g. 0:4095.",
             metavar="LOW:HIGH",
         ),
     ] = None,
     background: Annotated[
-        str, typer.Option(help="Of folder:<path>: what transparent pictures are laid over, white or black.")
+        str, typer.Option(help="For folder:<path>: the background of transparent pictures, white or black.")
     ] = "white",
 ) -> None:
-    """Write a data set into data/, pin it with DVC, and let params.yaml ask for it, so that the next run runs on it.
+    """Write a data set to data/, pin it with DVC, and set it in params.yaml, so that the next run uses it.
 
-    On any failure data/ and params.yaml stay as they were.
+    After any failure, data/ and params.yaml are unchanged.
     """
     from flows.data_source import add_data
     from flows.environment import find_root
@@ -53,7 +55,7 @@ def add(
     from ganpress.config.data_section import DataConfig
 
     root = find_root()
-    _configured_source(root)  # a params.yaml that cannot be read is refused before data/ changes
+    _configured_source(root)  # An unreadable params.yaml is refused before data/ changes.
     given = {"source": source, "path": None if path is None else _seen_from(root, path), "background": background}
     asked = parse(given | ({} if values is None else {"values": _range(values)}), DataConfig, "data add")
     config = asked.model_copy(update={"source": _from_root(asked.source, root)})
@@ -75,14 +77,18 @@ def add(
 
 HELD_OUT = "prepare.validation_fraction"
 PAIRED_ADVICE = {
-    "paired": "params.yaml must train from pairs: recipes/emoji_pix2pix.yaml has sections to begin with",
-    "unpaired": "params.yaml must train between domains: recipes/scenes_cyclegan.yaml has sections to begin with",
-    "semantic": "params.yaml must train from label maps: recipes/labels2digits_spade.yaml has sections to begin with",
+    "paired": "params.yaml must set up training from pairs; start from the sections of recipes/emoji_pix2pix.yaml",
+    "unpaired": "params.yaml must set up training between domains; start from the sections of "
+    "recipes/scenes_cyclegan.yaml",
+    "semantic": "params.yaml must set up training from label maps; start from the sections of "
+    "recipes/labels2digits_spade.yaml",
 }
 
 
 def _fit_settings(root: Path, card: "DatasetCard", former: "DataPin | None") -> None:
-    """Write the settings that follow from data/ into params.yaml, but for those that the user has set, and say why."""
+    """Write the settings that follow from data/ into params.yaml, except those that the user has set, and print the
+    reasons.
+    """
     from flows.data_source import note_in_pin
     from flows.fitting_settings import fitting_settings, warnings
     from flows.params_file import read_values, set_values
@@ -94,7 +100,7 @@ def _fit_settings(root: Path, card: "DatasetCard", former: "DataPin | None") -> 
     fitting = {one.key: one for one in fitting_settings(found, held_out if isinstance(held_out, float) else 0.0)}
     present = read_values(root, fitting)
     written = {} if former is None else former.settings
-    # A value that no earlier `data add` wrote is the user's own.
+    # A value that no earlier `data add` wrote was set by the user.
     own = {key for key, value in present.items() if key not in written or written[key] != value}
     free = {key: one.value for key, one in fitting.items() if key not in own}
     set_values(root, free)
@@ -105,17 +111,19 @@ def _fit_settings(root: Path, card: "DatasetCard", former: "DataPin | None") -> 
 
 
 def _show_settings(fitting: "list[Setting]", own: set[str], present: dict[str, object]) -> None:
-    """Print what was chosen and why; a value of the user's stays, with what would fit."""
-    typer.echo("settings that follow from the pictures (params.yaml; a value that you have set stays):")
+    """Print each chosen value with its reason; a value that the user set is kept, and the fitting one is printed
+    beside it.
+    """
+    typer.echo("settings that follow from the pictures (written to params.yaml; values that you set are kept):")
     for one in fitting:
         kept = one.key in own and present[one.key] != one.value
-        value = f"{present[one.key]} is yours, {one.value} would fit" if kept else str(one.value)
+        value = f"{present[one.key]} is your value, {one.value} would fit" if kept else str(one.value)
         typer.echo(f"  {one.key:<32} {value:<24} {one.reason}")
 
 
 @data.command()
 def show() -> None:
-    """Say what data/ holds, what data.dvc pins and what params.yaml asks for."""
+    """Show what data/ holds, what data.dvc pins and what params.yaml asks for."""
     from flows.data_source import read_pin, run_dvc
     from flows.environment import find_root
     from ganpress.data.raw.dataset_card import read_card
@@ -130,7 +138,7 @@ def show() -> None:
         typer.echo("data.dvc is missing; `ganpress data add SOURCE` writes it")
     else:
         clean = card is not None and "data.dvc" not in run_dvc(root, "status", "data.dvc").stdout
-        state = "data/ is exactly that" if clean else "data/ differs from it or is missing"
+        state = "data/ matches" if clean else "data/ differs from this or is missing"
         typer.echo(f"data.dvc pins {pin.source or 'data of unknown source'}, md5 {pin.md5}: {state}")
     typer.echo(f"params.yaml asks for {_configured_source(root)}")
 
@@ -143,7 +151,7 @@ def _range(text: str) -> list[float]:
 
 
 def _from_root(source: str, root: Path) -> str:
-    """Make the path in a source, given from here, mean the same seen from the root."""
+    """Convert a relative path in a source from the working directory to the project's root."""
     from ganpress.data.raw.dataset_card import with_place
 
     return with_place(source, lambda path: _seen_from(root, Path(path)))

@@ -19,25 +19,36 @@ PORT = between(0, 65_535)
 def demo(
     original: Annotated[
         str | None,
-        typer.Option(metavar="REF", help="Exported generator or .onnx file; default: the teacher.", callback=REFERENCE),
+        typer.Option(
+            metavar="REF",
+            help="Original generator: an export or an .onnx file; default: the teacher.",
+            callback=REFERENCE,
+        ),
     ] = None,
     compressed: Annotated[
         str | None,
-        typer.Option(metavar="REF", help="Likewise; default: the file to ship.", callback=REFERENCE),
+        typer.Option(
+            metavar="REF",
+            help="Compressed generator: an export or an .onnx file; default: the file to ship.",
+            callback=REFERENCE,
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", callback=PORT)] = 8000,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 chooses a free port.", callback=PORT)] = 8000,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the site there, for any web server, and end.")
+        Path | None, typer.Option(metavar="FOLDER", help="Write the site to this folder, for any web server, and stop.")
     ] = None,
     runtime: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Local onnxruntime-web 1.30.0, tarball or folder; default: npm, once."),
+        typer.Option(
+            metavar="PATH",
+            help="Local copy of onnxruntime-web 1.30.0, a tarball or a folder; default: it is fetched from npm once.",
+        ),
     ] = None,
     host: Host = LOOPBACK,
     recipe: Recipe = None,
     set_: Settings = None,
 ) -> None:
-    """Run an exported generator beside its compressed form in the browser, until Ctrl-C."""
+    """Run an exported generator beside its compressed version in the browser, until Ctrl-C."""
     from flows.environment import find_root, main_root
     from flows.ports import require_free_port
     from flows.worktree import find_workspace
@@ -54,7 +65,7 @@ def demo(
         require_free_port(port, "--port", host)
     ship = shipped_of(workspace)
     first, second = choose_pair(artifacts, original, compressed, None if ship is None else ship.reference)
-    common_surface(first, second)  # before anything is fetched
+    common_surface(first, second)  # This is checked before anything is fetched.
     found = find_runtime(main_root(root) / ".ganpress" / "browser", runtime)
     if out is not None:
         site = build_site(first, second, found, artifacts / "prepare", out.resolve())
@@ -68,7 +79,7 @@ def demo(
             site = build_site(first, second, found, artifacts / "prepare", Path(folder) / "site")
             _serve(site.folder, host, port, f"{second.reference} beside {first.reference}")
     except KeyboardInterrupt:
-        typer.echo("the page ended")
+        typer.echo("the demo server stopped")
 
 
 def _serve(folder: Path, host: str, port: int, title: str) -> None:
@@ -76,5 +87,5 @@ def _serve(folder: Path, host: str, port: int, title: str) -> None:
 
     with open_server(folder, port, host, configured_login(os.environ)) as server:
         typer.echo(f"{title}:  http://{authority(host, server.server_port)}/")
-        typer.echo("Ctrl-C ends it.")
+        typer.echo("Press Ctrl-C to stop the server.")
         server.serve_forever()

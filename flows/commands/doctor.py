@@ -4,16 +4,16 @@ from typing import Annotated
 
 import typer
 
-STYLES = {"ok": "green", "warn": "yellow", "mend": "bold red"}
+STYLES = {"ok": "green", "warn": "yellow", "error": "bold red"}
 
 
 def doctor(
     fix: Annotated[
         bool,
-        typer.Option("--fix", help="Put damaged state files aside."),
+        typer.Option("--fix", help="Move damaged state files aside."),
     ] = False,
 ) -> None:
-    """Check versions, git, DVC, stores and ports, and say what to do; exit code 2 if something must be done."""
+    """Check versions, git, DVC, stores and ports, and say what to fix; exit code 2 if something must be fixed."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -34,8 +34,8 @@ def doctor(
     for finding in findings:
         table.add_row(finding.check, Text(finding.state, STYLES[finding.state]), Text(finding.words, overflow="fold"))
     make_console().print(table)
-    to_mend = sum(finding.state == "mend" for finding in findings)
-    if to_mend:
-        typer.echo(f"{to_mend} to mend")
+    to_fix = sum(finding.state == "error" for finding in findings)
+    if to_fix:
+        typer.echo(f"{to_fix} to fix")
         raise typer.Exit(2)
-    typer.echo("nothing must be done")
+    typer.echo("nothing to fix")

@@ -18,38 +18,42 @@ if TYPE_CHECKING:
 
 
 MAX_INPUT_VALUES = 2**27
-"""Of one example input: half a gigabyte of float32."""
+"""Largest number of values of one example input: half a gigabyte of float32."""
 MAX_VALUE = 1_000_000
-"""Of black and white, either side of zero."""
+"""Largest absolute value of black or white."""
 
 
 Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="FILE.py:function or module:function that builds your network; of `compress` also FILE.onnx or FILE.pt2; "
-        "with --keys a family, resnet_9blocks.",
+        help="FILE.py:function or module:function that builds your network; `compress` also takes FILE.onnx or "
+        "FILE.pt2; with --keys, a family such as resnet_9blocks.",
         callback=one_line(),
     ),
 ]
 Weights = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Its weights, or a folder of them; default: the weights that the function gives."
+        metavar="FILE",
+        help="File or folder of the weights; default: the weights of the network that the function returns.",
     ),
 ]
 WeightsKey = Annotated[
     str | None,
-    typer.Option(metavar="KEY", help="Where in the file they lie, e.g. g_ema; default: where they fit.",
+    typer.Option(metavar="KEY", help="Key of the weights in the file, e.g. g_ema; default: the key whose names "
+                                     "and shapes fit the network.",
                  callback=one_line(256)),
 ]  # fmt: skip
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run code in the weights file: that of a whole module that was pickled.")
+    bool, typer.Option("--trust", help="Run the code in the weights file, which a pickled whole module needs.")
 ]
 ExampleInput = Annotated[
     str | None,
     typer.Option(
-        metavar="1xCxHxW", help="Shape of one input, 1xZ for latents, 1xCxL for signals; static from then on."
+        metavar="1xCxHxW",
+        help="Shape of one input, e.g. 1x3x256x256, 1xZ for latents, 1xCxL for signals; the "
+        "shape is static from then on.",
     ),
 ]
 Inputs = Annotated[
@@ -57,7 +61,8 @@ Inputs = Annotated[
     typer.Option(
         "--input",
         metavar="NAME=SHAPE[:DTYPE[:N]]",
-        help="One of several inputs, z=1x128 or y=1:int64:10 (10 classes); [] behind the name: an entry of a list.",
+        help="One of several inputs, e.g. z=1x128 or y=1:int64:10 (10 classes); [] after the name makes it an "
+        "entry of a list.",
         callback=one_line(256),
     ),
 ]
@@ -65,23 +70,28 @@ Output = Annotated[
     str | None,
     typer.Option(
         metavar="INDEX|NAME",
-        help="Which result is the image, e.g. 1 or images.0; default: looked for.",
+        help="Which result is the image, e.g. 1 or images.0; default: found automatically.",
         callback=one_line(256),
     ),
 ]
 LayoutOption = Annotated[
-    str, typer.Option("--layout", metavar="NCHW|NHWC", help="Of the maps that it reads and draws.")
+    str, typer.Option("--layout", metavar="NCHW|NHWC", help="Memory layout of the input and output images.")
 ]
 NoiseOption = Annotated[
     str,
-    typer.Option("--noise", metavar="refused|fixed|input", help="What becomes of random numbers that it draws itself."),
+    typer.Option(
+        "--noise", metavar="refused|fixed|input", help="How random numbers that the network draws itself are handled."
+    ),
 ]
 InputRange = Annotated[
-    str | None, typer.Option(metavar="LOW,HIGH", help="Black and white as it reads them; default: -1,1 or as it draws.")
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH", help="Values of black and white in its input; default: -1,1, or those of its output."
+    ),
 ]
 OutputRange = Annotated[
     str | None,
-    typer.Option(metavar="LOW,HIGH", help="Black and white as it draws them; default: what its images show."),
+    typer.Option(metavar="LOW,HIGH", help="Values of black and white in its output; default: found from its images."),
 ]
 
 
@@ -93,7 +103,9 @@ def import_(
     output: Output = None,
     layout: LayoutOption = "NCHW",
     noise: NoiseOption = "refused",
-    name: Annotated[str | None, typer.Option(help="Folder below imported/; default: the module or family.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the folder below imported/; default: that of the module or family.")
+    ] = None,
     input_range: InputRange = None,
     output_range: OutputRange = None,
     weights_key: WeightsKey = None,
@@ -101,11 +113,13 @@ def import_(
     keys: Annotated[
         str | None,
         typer.Option(
-            help="Whose names the tensors have: cyclegan, gan_compression, pix2pix_unet.", callback=one_line(64)
+            help="Naming scheme of the tensors: cyclegan, gan_compression or pix2pix_unet.", callback=one_line(64)
         ),
     ] = None,
 ) -> None:
-    """Bring in a generator that was trained elsewhere; your module's code is run, so import only what you trust."""
+    """Import a generator that was trained elsewhere; the code of its module is run, so import only code that you
+    trust.
+    """
     from flows.environment import find_root
 
     root = find_root()
@@ -117,7 +131,7 @@ def import_(
 
 
 def bring_in(root: Path, request: "ImportRequest") -> "ImportCard":
-    """Import a generator into a project, pin it with DVC, and say what it is."""
+    """Import a generator into a project, pin it with DVC, and print a description of it."""
     from flows.imported_pin import pin_imported
     from ganpress.imported.importing import import_generator
 
@@ -140,10 +154,10 @@ def request_of(
     weights_key: str | None = None,
     trust: bool = False,
 ) -> "ImportRequest":
-    """What the options of a command say of a generator.
+    """Build the import request from the options of a command.
 
     Raises:
-        ConfigError: naming the option that is not written as it should be.
+        ConfigError: if an option is malformed; the message names it.
     """
     from ganpress.imported.importing import ImportRequest
 
@@ -163,7 +177,9 @@ def request_of(
 
 
 def source_of(source: str, root: Path) -> str:
-    """A path, written from the working directory, as the stages will look for it: from the project's root."""
+    """Rewrite a path that is relative to the working directory so that it is relative to the project's root, as the
+    stages need it.
+    """
     module, colon, function = source.rpartition(":")
     if not module.endswith(".py"):
         return source
@@ -199,7 +215,7 @@ def _parse_shape(option: str, text: str) -> tuple[int, ...]:
     from ganpress.errors import ConfigError
 
     if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9}){1,5}", text):
-        raise ConfigError(f"{option} {quoted(text)} is not numbers joined by 'x', two to six, e.g. 1x3x256x256")
+        raise ConfigError(f"{option} {quoted(text)} is not two to six numbers joined by 'x', e.g. 1x3x256x256")
     shape = tuple(map(int, text.split("x")))
     if not 1 <= math.prod(shape) <= MAX_INPUT_VALUES:
         raise ConfigError(f"{option} {text} has {math.prod(shape):,} values; it must have 1 to {MAX_INPUT_VALUES:,}")
@@ -215,7 +231,7 @@ def _parse_range(option: str, text: str) -> tuple[float, float]:
         raise ConfigError(f"{option} {quoted(text)} is not two numbers LOW,HIGH, e.g. 0,1") from None
     if not -MAX_VALUE <= low < high <= MAX_VALUE:
         raise ConfigError(
-            f"{option} {quoted(text)}: black and white are ascending, between {-MAX_VALUE:,} and {MAX_VALUE:,}"
+            f"{option} {quoted(text)}: black must be less than white, and both between {-MAX_VALUE:,} and {MAX_VALUE:,}"
         )
     return low, high
 
@@ -239,11 +255,11 @@ def _group_lines(card: "ImportCard") -> list[str]:
     examples = ["imported:50", *(["imported:" + "_".join(["100", "50", "25"][:count])] if 1 < count <= 3 else [])]
     if count > 3:
         examples.append("imported:100_50_25_…")
-    spec = f"; a spec is {' or '.join(examples)}, percent of each" if count else " can be thinned"
+    spec = f"; a spec is {' or '.join(examples)}, in percent of each group" if count else " can be thinned"
     lines = [f"{count} channel {'group' if count == 1 else 'groups'}{spec}"]
     lines += [
         f"  {place:>3}  {group.name:<36} {group.units:>5} units in {len(group.layers)} layers"
         for place, group in enumerate(card.groups, start=1)
     ]
-    lines += [f"  not thinned: {refusal.layer}: {refusal.reason}" for refusal in card.not_thinned]
+    lines += [f"  cannot be pruned: {refusal.layer}: {refusal.reason}" for refusal in card.not_thinned]
     return lines

@@ -15,33 +15,34 @@ if TYPE_CHECKING:
     from ganpress.imported.import_card import ImportCard
 
 DEFAULT_DATA = "digits"
-"""Scans that come with a dependency, so that a project without data of its own can run."""
+"""Default data set: scans that come with a dependency, so that a project without its own data can run."""
 SHARE_OF_PARAMETERS = 0.4
-"""Share of an imported generator's parameters that the search of a new project may use."""
+"""Parameter budget of the search in a new project, as a share of the imported generator's parameters."""
 
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of the project; made if it is not there.", callback=one_line())
+        Path, typer.Argument(help="Folder of the project; it is created if it does not exist.", callback=one_line())
     ] = Path(),
     data: Annotated[
         str | None,
         typer.Option(
-            help="What `ganpress data add` takes, e.g. folder:pictures; default: digits.", callback=one_line()
+            help="Data source, as `ganpress data add` takes it, e.g. folder:pictures; default: digits.",
+            callback=one_line(),
         ),
     ] = None,
     generator: Annotated[
         str | None,
         typer.Option(
-            help="A trained generator of yours that the chain starts from: what `ganpress import` takes, "
-            "e.g. gen/my_module.py:build.",
+            help="Your trained generator, from which the chain starts, as `ganpress import` takes it, e.g. "
+            "gen/my_module.py:build.",
             callback=one_line(),
         ),
     ] = None,
     weights: Weights = None,
     example_input: ExampleInput = None,
 ) -> None:
-    """Make a project of your own, in which every command works without a clone of ganpress."""
+    """Create a project of your own, in which every command works without a clone of ganpress."""
     from flows.project_files import make_project
 
     if generator is None and (weights is not None or example_input is not None):
@@ -59,7 +60,7 @@ def init(
             _bring_in(factory, weights_at, example_input)
     except GanpressError as error:
         raise ConfigError(
-            f"the project {quoted(str(folder))} is made, but: {error}; mend that, then run `ganpress data add` or "
+            f"the project {quoted(str(folder))} was created, but: {error}; fix that, then run `ganpress data add` or "
             "`ganpress import` there"
         ) from None
     if made_git:
@@ -69,9 +70,13 @@ def init(
 
 
 def upgrade(
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would change, and write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Print what would change and write nothing.")
+    ] = False,
 ) -> None:
-    """Bring the files of a project that `ganpress init` made to the installed version, and say what will run anew."""
+    """Upgrade the files of a project that `ganpress init` created to the installed version, and say what will run
+    again.
+    """
     from flows.commands.status import status
     from flows.environment import find_root
     from flows.project_files import installed, project_version, upgrade_project
@@ -79,9 +84,11 @@ def upgrade(
 
     root = find_root()
     former = project_version(root)
-    load_params(root / "params.yaml")  # what the new version refuses is said before anything is written
+    load_params(
+        root / "params.yaml"
+    )  # Parameters that the new version refuses are reported before anything is written.
     changes = upgrade_project(root, dry_run)
-    typer.echo(f"{root}: {f'{former} -> {installed()}' if former != installed() else f'already of {former}'}")
+    typer.echo(f"{root}: {f'{former} -> {installed()}' if former != installed() else f'already at version {former}'}")
     for change in changes:
         typer.echo(f"  {change.path} {change.words}")
     if changes and not dry_run:
@@ -104,14 +111,14 @@ def _bring_in(factory: str, weights: Path | None, example_input: str | None) -> 
         typer.echo(change)
     if not _reads_latents(card):
         typer.echo(
-            "note: this generator reads pictures: `ganpress data add` brings pairs or two domains to train students "
-            "from, and their sections of params.yaml name a framework (docs/importing.md); `ganpress compress` needs "
-            "neither"
+            "note: this generator reads pictures. To train students, add pairs or two domains with `ganpress "
+            "data add`, and name a framework in their sections of params.yaml (docs/importing.md); `ganpress "
+            "compress` needs neither"
         )
 
 
 def _settings_of(card: "ImportCard") -> dict[str, object]:
-    """What params.yaml says of a chain that starts from an imported generator, by dotted key."""
+    """Return the values of params.yaml, by dotted key, for a chain that starts from an imported generator."""
     values: dict[str, object] = {
         "candidate.imported": f"imported/{card.name}",
         "candidate.items": {"mine": {"imported": True}},
@@ -134,7 +141,7 @@ def _settings_of(card: "ImportCard") -> dict[str, object]:
 
 
 def _reads_latents(card: "ImportCard") -> bool:
-    """Whether a generator reads a vector of noise."""
+    """Return whether a generator reads a vector of noise."""
     return len(card.input_shape) == 2
 
 
@@ -156,5 +163,7 @@ def _seen_from(start: Path, source: str) -> str:
 def _factory_seen_from(start: Path, factory: str) -> str:
     module, colon, function = factory.rpartition(":")
     if not colon:
-        raise ConfigError(f"--generator {quoted(factory)} names no function; write module:function or file.py:function")
+        raise ConfigError(
+            f"--generator {quoted(factory)} does not name a function; write module:function or file.py:function"
+        )
     return f"{(start / module).resolve()}:{function}" if module.endswith(".py") else factory

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from flows.file_lineage import Answer
 
 SHOWN = 8
-"""Digits of a digest in the table."""
+"""Number of digits of a digest in the table."""
 
 
 def lineage(
     file: Annotated[
-        str, typer.Argument(help="A file or folder of the project, or one that lies anywhere.", callback=one_line())
+        str, typer.Argument(help="A file or folder, in the project or anywhere else.", callback=one_line())
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a file was made from, back to the data; dvc.lock, its card or MLflow's store know it by its digest."""
+    """Show what a file was made from, back to the data. The file is looked up by its digest in dvc.lock, its card and
+    MLflow's store.
+    """
     from flows.environment import export_environment, find_root, main_root
     from flows.file_lineage import lineage_of
 
@@ -36,7 +38,7 @@ def lineage(
 
 
 def _show(answer: "Answer") -> None:
-    """Print the answer: a line, a table of the way, and what is not as it should be."""
+    """Print the file, a table of the stages it came through, and any inconsistencies."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

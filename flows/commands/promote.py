@@ -11,20 +11,21 @@ if TYPE_CHECKING:
     from ganpress.tracking.store import Store
 
 WHICH = 200
-"""Characters of a version's name."""
+"""Largest number of characters of a version's name."""
 
 
 def promote(
     version: Annotated[
         str | None,
         typer.Argument(
-            help="Number of a registered version, or a generator such as export/subnet-int8; default: the candidate.",
+            help="Number of a registered version, or the name of a generator such as export/subnet-int8; "
+            "default: the candidate.",
             callback=one_line(WHICH),
         ),
     ] = None,
     recipe: Recipe = None,
 ) -> None:
-    """Make a registered edge file the champion; the former champion stays as `previous`."""
+    """Make a registered edge file the champion; the former champion is kept as `previous`."""
     from ganpress.tracking.promotion import promote as promote_version
 
     root, name = _model(recipe)

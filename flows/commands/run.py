@@ -31,26 +31,34 @@ def run(
     stage: Annotated[
         list[str] | None,
         typer.Option(
-            "--stage", "-s", help="Only this stage and nothing upstream; repeatable.", callback=one_line(STAGE_NAME)
+            "--stage", "-s", help="Run only this stage and nothing upstream; repeatable.", callback=one_line(STAGE_NAME)
         ),
     ] = None,
     from_stage: Annotated[
-        str | None, typer.Option("--from", help="This stage and everything downstream.", callback=one_line(STAGE_NAME))
+        str | None,
+        typer.Option("--from", help="Run this stage and everything downstream.", callback=one_line(STAGE_NAME)),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Run the chosen stages even if clean.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would run, and why.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Run the chosen stages even if they are up to date.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Print what would run, and why.")] = False,
     recipe: Recipe = None,
     set_: Settings = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", help="Stages side by side; default: cores.", callback=between(1, MAX_JOBS)),
+        typer.Option(
+            "--jobs",
+            "-j",
+            help="Number of stages to run in parallel; default: the number of cores.",
+            callback=between(1, MAX_JOBS),
+        ),
     ] = None,
     stage_timeout_s: Annotated[
         float | None,
         typer.Option(help="Seconds after which a stage is stopped.", callback=between(MIN_TIMEOUT_S, YEAR_S, " s")),
     ] = None,
     replace_data: Annotated[
-        bool, typer.Option("--replace-data", help="Let the source in params.yaml replace other data in data/.")
+        bool, typer.Option("--replace-data", help="Let the source in params.yaml replace different data in data/.")
     ] = False,
     strict_versions: StrictVersions = False,
     retries: Retries = 0,
@@ -60,9 +68,9 @@ def run(
     gpus: Gpus = None,
     cluster: Cluster = None,
 ) -> None:
-    """Bring the chain up to date: run what changed, keep what did not.
+    """Bring the chain up to date: run the stages that changed and keep the results of the others.
 
-    With --recipe or --set the run gets a workspace of its own, and yours stays as it is.
+    With --recipe or --set, the run gets its own workspace, and yours is not changed.
     """
     from contextlib import nullcontext
 
@@ -108,20 +116,20 @@ def run(
 
 
 def _say_data(workspace: "Workspace") -> None:
-    """Say that a recipe brings data of its own, if it does."""
+    """Print that a recipe brings its own data, if it does."""
     from ganpress.config.base import read_yaml
 
     own = (read_yaml(workspace.main / "params.yaml").get("data") or {}).get("source")
     if own != workspace.params.data.source:
         brought = f"recipe {workspace.recipe}" if workspace.recipe else "--set"
         typer.echo(
-            f"{brought} brings data of its own, {workspace.params.data.source}, into a workspace of its own; "
-            f"data/ of this project stays as it is ({own})"
+            f"{brought} has its own data, {workspace.params.data.source}, which goes into its own workspace; "
+            f"data/ of this project is not changed ({own})"
         )
 
 
 def _show_plan(root: Path, request: "RunRequest") -> None:
-    """Print what a run would do, or refuse what a run would; only its workspace is made."""
+    """Print what a run would do, or refuse what a run would refuse; only its workspace is created."""
     from flows.preflight import prepare
     from flows.stage_table import show_graph
 
@@ -130,16 +138,16 @@ def _show_plan(root: Path, request: "RunRequest") -> None:
 
 
 def _run_flow(root: Path, request: "RunRequest") -> None:
-    """Run the Prefect flow in this process; the error of a failed run is raised."""
+    """Run the Prefect flow in this process, and raise the error of a failed run."""
     import os
 
     from flows.prefect_server import local_prefect
 
-    # Prefect's own lines would stand between ours; all of them are kept in its database.
+    # Prefect's log lines would be mixed with ours; its database keeps all of them.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     try:
         with local_prefect() as server:
-            # All this happens while the server starts.
+            # These imports and checks run while the server starts.
             from flows.pipeline import ganpress_pipeline
             from flows.preflight import prepare
 
@@ -150,5 +158,5 @@ def _run_flow(root: Path, request: "RunRequest") -> None:
         if state.is_failed():
             state.result()
     except KeyboardInterrupt:
-        typer.echo("ganpress: interrupted; what is done is kept, run again to go on", err=True)
+        typer.echo("ganpress: interrupted; finished work is kept, run again to continue", err=True)
         raise typer.Exit(130) from None

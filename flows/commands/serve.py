@@ -22,14 +22,14 @@ MAX_NAME = 100
 
 
 class Overlap(enum.StrEnum):
-    """What becomes of a run whose time comes while another one is at work."""
+    """What happens to a run that becomes due while another one is running."""
 
     QUEUE = "queue"
     SKIP = "skip"
 
 
 def check_name(value: str) -> str:
-    """Check the name of a schedule: it stands in addresses and in Prefect's own names."""
+    """Check the name of a schedule, which becomes part of URLs and of Prefect's own names."""
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{MAX_NAME - 1}}}", value):
         raise ConfigError(
             f"--name is {quoted(value)}; it must be 1 to {MAX_NAME} letters, digits, spaces, '.', '_' and '-', "
@@ -39,10 +39,10 @@ def check_name(value: str) -> str:
 
 
 def check_cron(cron: str) -> None:
-    """Check that `cron` has five fields and that its time comes.
+    """Check that `cron` has five fields and describes a time that will come.
 
     Raises:
-        ConfigError: if not.
+        ConfigError: if it does not.
     """
     from datetime import UTC, datetime
 
@@ -52,9 +52,9 @@ def check_cron(cron: str) -> None:
         if len(cron.split()) != CRON_FIELDS:
             raise ValueError("not five fields")
         croniter(cron, datetime.now(UTC)).get_next()
-    except (ValueError, KeyError, OverflowError):  # croniter's own errors are ValueErrors
+    except (ValueError, KeyError, OverflowError):  # croniter's errors are ValueErrors too.
         raise ConfigError(
-            f"--cron '{cron}' is no cron expression, or of a time that never comes; give five fields (minute hour day "
+            f"--cron '{cron}' is not a cron expression, or its time never comes; give five fields (minute hour day "
             'month weekday), for example "0 3 * * *" or "*/30 * * * *"'
         ) from None
 
@@ -63,28 +63,35 @@ def serve(
     cron: Annotated[
         str | None,
         typer.Option(
-            help='When, as five cron fields: "0 3 * * *" is every night at three.', callback=one_line(CRON_CHARACTERS)
+            help='Time of the runs as five cron fields: "0 3 * * *" is every night at three.',
+            callback=one_line(CRON_CHARACTERS),
         ),
     ] = None,
     interval: Annotated[
-        float | None, typer.Option(help="Or every so many seconds.", callback=between(MIN_INTERVAL_S, YEAR_S, " s"))
+        float | None,
+        typer.Option(help="Run every this many seconds instead.", callback=between(MIN_INTERVAL_S, YEAR_S, " s")),
     ] = None,
     recipe: Recipe = None,
     set_: Settings = None,
     port: Annotated[
         int,
-        typer.Option(help="Port of the Prefect server, unless PREFECT_API_URL names one.", callback=between(0, 65_535)),
+        typer.Option(
+            help="Port of the Prefect server, unless PREFECT_API_URL names a server.", callback=between(0, 65_535)
+        ),
     ] = DEFAULT_PORT,
     host: Host = LOOPBACK,
     retries: Retries = 0,
     on_failure: OnFailure = None,
     on_success: OnSuccess = None,
     overlap: Annotated[
-        Overlap, typer.Option(help="A run whose time comes while another one is at work: it waits, or is cancelled.")
+        Overlap,
+        typer.Option(
+            help="What happens to a run that becomes due while another one is running: it waits, or it is cancelled."
+        ),
     ] = Overlap.QUEUE,
     name: Annotated[str, typer.Option(help="Name of the schedule in Prefect.", callback=check_name)] = "scheduled",
 ) -> None:
-    """Run the chain on a schedule until interrupted; what is up to date stays `Cached`."""
+    """Run the chain on a schedule until interrupted; stages that are up to date stay `Cached`."""
     import os
 
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
@@ -95,12 +102,12 @@ def serve(
     from flows.worktree import find_workspace
 
     if (cron is None) == (interval is None):
-        raise ConfigError('say when: either --cron "0 3 * * *" or --interval SECONDS')
+        raise ConfigError('give a time: either --cron "0 3 * * *" or --interval SECONDS')
     if cron is not None:
         check_cron(cron)
     check_host(host, configured_login(os.environ))
     root = find_root()
-    # Every scheduled run is a process that starts where this one stands.
+    # Every scheduled run is a process that starts in this working directory.
     os.chdir(root)
     export_environment(root)
     reuse_bytecode(root)
@@ -117,8 +124,9 @@ def serve(
             server.wait_until_ready()
             typer.echo(f"Prefect: {server.link('deployments')}")
             typer.echo(server.instruction)
-        typer.echo(f"ganpress runs {f'at {cron}' if cron else f'every {interval:g} s'}; stop with Ctrl-C")
-        # Through the environment, not as parameters of the flow: what a client of the server says is never a command.
+        typer.echo(f"ganpress runs {f'at {cron}' if cron else f'every {interval:g} s'}; press Ctrl-C to stop")
+        # The hooks come from the environment, not from the flow's parameters, because a client of the server must
+        # never be able to choose a command.
         told = {FAILURE: on_failure, SUCCESS: on_success}
         os.environ.update({variable: hook for variable, hook in told.items() if hook})
         _serve_flow(name, schedule, {"recipe": recipe, "settings": settings, "retries": retries}, overlap)
@@ -137,14 +145,14 @@ def _schedule(cron: str | None, interval: float | None) -> Any:
 
 
 def _interrupt(*_: object) -> None:
-    """Treat SIGTERM as Ctrl-C."""
+    """Treat SIGTERM like Ctrl-C."""
     import signal
 
     signal.raise_signal(signal.SIGINT)
 
 
 def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any], overlap: Overlap) -> None:
-    """Offer the flow to Prefect's scheduler and run what it asks for, one run at a time."""
+    """Register the flow with Prefect's scheduler and run what it asks for, one run at a time."""
     from prefect import serve as serve_deployments
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.deployments.runner import EntrypointType
@@ -152,7 +160,8 @@ def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any], overlap: O
 
     from flows.pipeline import ganpress_pipeline
 
-    # Its own answer to SIGTERM stops it from inside of its loop, which ends in a traceback (PrefectHQ/prefect#16746).
+    # Prefect's own SIGTERM handler stops the runner from inside its loop, which ends in a traceback
+    # (PrefectHQ/prefect#16746).
     Runner.handle_sigterm = _interrupt
 
     skips = overlap is Overlap.SKIP
@@ -164,5 +173,5 @@ def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any], overlap: O
         entrypoint_type=EntrypointType.MODULE_PATH,
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
     )
-    # A run that is to be cancelled has to be asked for while the other one is at work.
+    # A run can only be cancelled if the runner accepts it while the other one is running.
     serve_deployments(deployment, limit=2 if skips else 1, print_starting_message=False)

@@ -8,11 +8,13 @@ from flows.options import Recipe, Settings
 
 
 def report(
-    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     recipe: Recipe = None,
     set_: Settings = None,
 ) -> None:
-    """Say where the report of the last run is: which file to ship, is it good enough, what did it cost, how sure."""
+    """Print where the report of the last run is. It says which file to ship, how good the file is, what it cost and
+    how certain that is.
+    """
     from flows.environment import find_root
     from flows.worktree import find_workspace
     from ganpress.errors import DataError
@@ -27,4 +29,4 @@ def report(
         import webbrowser
 
         if not webbrowser.open(page.as_uri()):
-            raise DataError(f"no browser could be started; open {page} yourself")
+            raise DataError(f"no browser could be started; open {page} by hand")

@@ -6,7 +6,7 @@ from flows.options import Recipe, Settings, StrictVersions
 
 
 def status(recipe: Recipe = None, set_: Settings = None, strict_versions: StrictVersions = False) -> None:
-    """Show every stage, whether it is up to date, and why not."""
+    """Show every stage, whether it is up to date, and if not, why."""
     from flows.dvc_graph import read_graph
     from flows.environment import export_environment, find_root, reuse_bytecode
     from flows.stage_table import show_graph
@@ -19,7 +19,9 @@ def status(recipe: Recipe = None, set_: Settings = None, strict_versions: Strict
     heal_and_say(root)
     workspace = find_workspace(root, recipe, set_ or ())
     if not workspace.root.is_dir():
-        typer.echo("never run with these parameters; `ganpress run` with the same options makes their workspace")
+        typer.echo(
+            "nothing has run with these parameters; `ganpress run` with the same options creates their workspace"
+        )
         return
     if workspace.isolated:
         heal_and_say(workspace.root)

@@ -7,7 +7,7 @@ import typer
 
 
 def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """List the edge targets: which are installed, at what version, and what they can write."""
+    """List the edge targets: which of them are installed, in which version, and what they can write."""
     from ganpress.registries import TARGETS
 
     rows = {
@@ -25,5 +25,9 @@ def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
         return
     for name, row in rows.items():
         state = row["runtime"] or f"not installed; run `{row['install']}`"
-        instead = f"; not run here, proven by {row['stand_in']}" if row["runtime"] and row["stand_in"] else ""
+        instead = (
+            f"; it cannot run here, so {row['stand_in']} verifies its files"
+            if row["runtime"] and row["stand_in"]
+            else ""
+        )
         typer.echo(f"{name:<12}{row['file']:<16}{', '.join(TARGETS[name].number_types):<44}{state}{instead}")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from flows.mlflow_pages import Page
 
 LIVENESS_SECONDS = 1.0
-Host = Annotated[str, typer.Option(help="Where to listen; another than this machine's own needs GANPRESS_LOGIN.")]
+Host = Annotated[
+    str, typer.Option(help="Address to listen on; any address other than this machine's own needs GANPRESS_LOGIN.")
+]
 
 
 def ui(
@@ -28,7 +30,7 @@ def ui(
     ] = None,
     host: Host = LOOPBACK,
 ) -> None:
-    """Show all generators (MLflow) and all flow runs (Prefect) in the browser, until Ctrl-C."""
+    """Serve all generators (MLflow) and all flow runs (Prefect) to the browser, until Ctrl-C."""
     from flows.environment import export_environment, find_root
     from flows.ports import require_free_port
     from ganpress.tracking import check_service, record_pending, tracking_uri
@@ -47,11 +49,11 @@ def ui(
         with ExitStack() as servers:
             _serve(root, (port, prefect_port), host, budget, servers)
     except KeyboardInterrupt:
-        typer.echo("both servers ended")
+        typer.echo("both servers stopped")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave by way of every `with` block, once: a second signal must not interrupt the cleaning up."""
+    """Exit through every `with` block, once: a second signal must not interrupt the clean-up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -78,10 +80,10 @@ def _serve(root: Path, ports: tuple[int, int], host: str, budget: str | None, se
     _print_links([*links, Page("flow runs (Prefect)", prefect.link("runs") if prefect else f"{named}/runs")])
     if prefect:
         typer.echo(prefect.instruction)
-    typer.echo("\nCtrl-C ends both servers.")
+    typer.echo("\nPress Ctrl-C to stop both servers.")
     while tracking is None or tracking.alive:
         time.sleep(LIVENESS_SECONDS)
-    typer.echo("the MLflow server ended by itself; stopping", err=True)
+    typer.echo("the MLflow server stopped unexpectedly; stopping", err=True)
     raise typer.Exit(1)
 
 

@@ -1,1 +1,1 @@
-"""What every package uses and nobody else offers: seeds, progress, whole writes, pixels, guards of servers."""
+"""Basic functions that all packages use: seeds, progress, atomic writes, pixel values and the guard of servers."""

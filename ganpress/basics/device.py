@@ -1,7 +1,7 @@
-"""The device that networks are trained and measured on: the processor, or a GPU.
+"""Selects the device on which networks are trained and measured: the CPU or a GPU.
 
-Random numbers are drawn on the processor whatever the device, and moved: a seed means the same everywhere. Latency,
-cost, compression and export stay on the processor, which stands for the edge.
+Random numbers are always drawn on the CPU and moved, so a seed means the same on every device. Latency, cost,
+compression and export are always on the CPU, which represents the edge device.
 """
 
 import copy
@@ -18,7 +18,7 @@ from ganpress.errors import ConfigError, shown
 
 GenerateT = TypeVar("GenerateT")
 ENVIRONMENT = "GANPRESS_DEVICE"
-"""Environment variable that names the device; absent or `auto` takes a GPU where there is one."""
+"""Environment variable that names the device; if it is absent or `auto`, a GPU is used if there is one."""
 CPU = torch.device("cpu")
 NAME = re.compile(r"([a-z]{1,20})(?::(0|[1-9][0-9]{0,2}))?")
 
@@ -31,7 +31,7 @@ def chosen_device(name: str | None = None, origin: str = ENVIRONMENT) -> torch.d
         origin: where the name comes from, for messages.
 
     Raises:
-        ConfigError: if there is no such device here; names those that there are.
+        ConfigError: if there is no such device; the message lists the existing ones.
     """
     asked = name if name is not None else os.environ.get(ENVIRONMENT) or "auto"
     here = devices_here()
@@ -47,18 +47,18 @@ def chosen_device(name: str | None = None, origin: str = ENVIRONMENT) -> torch.d
 
 
 def devices_here() -> list[str]:
-    """Names of all devices of this machine, the fastest first and the processor last."""
+    """Return the names of all devices of this machine, the fastest first and the CPU last."""
     found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")
-    extension = torch._C._get_privateuse1_backend_name()  # a device that a package has added to torch
+    extension = torch._C._get_privateuse1_backend_name()  # This is a device that another package has added to torch.
     if extension != "privateuseone":
         found.append(extension)
     return [*found, "cpu"]
 
 
 def described(device: torch.device) -> str:
-    """A device for a reader: `cuda:0 (NVIDIA H200, 139 GiB)`."""
+    """Return a description of a device, such as `cuda:0 (NVIDIA H200, 139 GiB)`."""
     if device.type != "cuda":
         return str(device)
     facts = torch.cuda.get_device_properties(device)
@@ -66,7 +66,9 @@ def described(device: torch.device) -> str:
 
 
 def device_of(generate: object) -> torch.device:
-    """Where a network's tensors are; the processor for whatever is no network, such as the runner of an edge file."""
+    """Return the device of a network's tensors; the CPU for anything that is not a network, such as the runner of an
+    edge file.
+    """
     if not isinstance(generate, nn.Module):
         return CPU
     first = next(chain(generate.parameters(), generate.buffers()), None)
@@ -74,7 +76,7 @@ def device_of(generate: object) -> torch.device:
 
 
 def moved(values: Tensor, device: torch.device, memory_format: torch.memory_format | None = None) -> Tensor:
-    """Copy a tensor of the processor to a device; to a GPU through pinned memory, so that nothing waits for it."""
+    """Copy a CPU tensor to a device; to a GPU through pinned memory, so that the copy is asynchronous."""
     if device.type == "cuda" and values.device.type == "cpu":
         values = values.pin_memory()
     layout = torch.preserve_format if memory_format is None else memory_format
@@ -82,33 +84,36 @@ def moved(values: Tensor, device: torch.device, memory_format: torch.memory_form
 
 
 def run_where_it_is(generate: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """Run a generator on inputs of the processor, wherever the generator is; its images stay there."""
+    """Run a generator on CPU inputs, whatever its device; its images stay on that device."""
     return generate(inputs.to(device_of(generate)))
 
 
 def copied_to(generate: GenerateT, device: torch.device) -> GenerateT:
-    """Return a copy of a network on a device that computes in float64; whatever else, and on the processor, itself."""
+    """Return a copy of a network on a device that supports float64; anything that is on the CPU, or not a network, is
+    returned itself.
+    """
     if not isinstance(generate, nn.Module) or device in (CPU, device_of(generate)) or not has_float64(device):
         return generate
     return copy.deepcopy(generate).to(device)
 
 
 def has_float64(device: torch.device) -> bool:
-    """Whether it computes in float64, which simulated integers need; Apple's GPUs do not."""
+    """Return whether the device computes in float64, which simulated integers need; Apple's GPUs do not."""
     return device.type != "mps"
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Let NVIDIA's GPUs multiply float32 in TF32, which has 10 bits of mantissa, or not; torch's convolutions would.
+    """Allow or forbid TF32, with its 10 bits of mantissa, for float32 products on NVIDIA GPUs; torch allows it for
+    convolutions by default.
 
-    By torch's older interface: `torch.export` reads it, and fails where the newer one has set convolutions alone.
+    This uses torch's older interface, which `torch.export` reads; it fails if the newer one has set only convolutions.
     """
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device or the processor had no memory left for a tensor."""
+    """Return whether an error means that a device or the CPU had no memory left for a tensor."""
     said = str(error)
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)

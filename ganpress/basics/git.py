@@ -1,4 +1,6 @@
-"""git as a command: GitPython runs the same one, after a fifth of a second of imports that every `status` would pay."""
+"""Runs git as a command. GitPython runs the same command, but importing it takes a fifth of a second in every
+`status`.
+"""
 
 import subprocess
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ class GitFailed(ConfigError):
 
 @dataclass(frozen=True)
 class GitState:
-    """The commit that a run starts from."""
+    """The commit from which a run starts."""
 
     sha: str | None
     """Full hash of HEAD; None outside git or before the first commit."""
@@ -25,7 +27,7 @@ def git(root: Path, *arguments: str) -> bytes:
     """Run git in `root` and return what it prints.
 
     Raises:
-        GitFailed: with git's own last line.
+        GitFailed: if git fails; the message holds git's last line.
     """
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""Between images in [-1, 1] and the bytes that a file, a phone and every published metric see."""
+"""Converts between images in [-1, 1] and the bytes of files, devices and published metrics."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ def images_to_uint8(images: Tensor) -> Tensor:
         DataError: if a pixel is NaN or infinite.
     """
     if not bool(torch.isfinite(images).all()):
-        raise DataError("the generator makes NaN or infinite pixels; it has diverged or its weights are damaged")
+        raise DataError("the generator produces NaN or infinite pixels; it has diverged or its weights are damaged")
     return ((images.detach() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 

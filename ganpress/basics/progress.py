@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Shows the progress of long work: a bar with rate and remaining time on a terminal, plain lines elsewhere."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ PLAIN_LINE_SECONDS = 15.0
 
 
 class Ticker:
-    """Counts units done; call `advance` as often as you like."""
+    """Counts the units done; `advance` may be called as often as needed."""
 
     def __init__(self, label: str, total: int, unit: str, done: int = 0) -> None:
         self.label, self.total, self.unit, self.done = label, total, unit, done
@@ -42,7 +42,7 @@ class Ticker:
             logger.info("%s: %s %s", self.label, counts, note)
 
     def close(self) -> None:
-        """Stop drawing and leave one closing line."""
+        """Stop drawing and print one final line."""
         if self._bar is not None:
             self._bar.stop()
         seconds = time.monotonic() - self._started
@@ -55,7 +55,7 @@ def _rounded(rate: float) -> str:
 
 @contextmanager
 def ticker(label: str, total: int, unit: str, done: int = 0) -> Iterator[Ticker]:
-    """Show progress of `total` units of work, `done` of which were done before."""
+    """Show the progress of `total` units of work, of which `done` were done before."""
     one = Ticker(label, total, unit, done)
     try:
         yield one

@@ -1,8 +1,8 @@
-"""Ranks: the processes that share one training, each on a GPU of its own or on the processor.
+"""Ranks: the processes that share one training, each on its own GPU or on the CPU.
 
 Every rank holds all weights and draws the random numbers of a whole batch from the same streams, then computes its own
-rows of it. So a training of several ranks means what one process means, and differs from it by rounding. A process
-that is no rank has rank 0 of 1, and nothing here costs it anything.
+rows of it. So training with several ranks gives the same result as one process, except for rounding. A process that is
+not a rank has rank 0 of 1 and no overhead.
 """
 
 import os
@@ -20,23 +20,24 @@ from torch import Tensor, optim
 from ganpress.errors import ConfigError, WorkerDied, shown
 
 GPUS = "GANPRESS_GPUS"
-"""Environment variable: how many GPUs a training stage uses, a rank on each."""
+"""Environment variable with the number of GPUs of a training stage, which has one rank on each."""
 PROCESSES = "GANPRESS_RANKS"
-"""The same on the processor: how many processes a training stage has."""
+"""Environment variable with the number of processes of a training stage on the CPU."""
 MEETING = "GANPRESS_MEETING"
-"""Set for a rank by whoever starts it: the file by which ranks find each other. torch sets RANK and WORLD_SIZE."""
+"""Environment variable that the parent process sets for a rank: the file through which ranks find each other. torch
+sets RANK and WORLD_SIZE."""
 MAX_RANKS = 64
 
 
 def chosen_ranks(device: torch.device, gpus: int | None = None) -> int:
-    """Return how many ranks a training has; 1 where nothing is said.
+    """Return the number of ranks of a training; 1 by default.
 
     Args:
         device: the device of the stages.
-        gpus: what `--gpus` says; None reads the environment.
+        gpus: value of `--gpus`; None reads the environment.
 
     Raises:
-        ConfigError: if it is no number, there are fewer GPUs, or the device is another one.
+        ConfigError: if it is not a number, there are fewer GPUs, or the device is of another kind.
     """
     origin = GPUS if gpus is None else "--gpus"
     asked = _number(GPUS) if gpus is None else gpus
@@ -47,10 +48,10 @@ def chosen_ranks(device: torch.device, gpus: int | None = None) -> int:
                 f"{origin} is {asked}, but this machine has {here} NVIDIA GPUs; lower it, or leave it out"
             )
         if device.type != "cuda" or device.index not in (None, 0):
-            raise ConfigError(f"{origin} takes the first GPUs, but the device is {device}; choose cuda or auto")
+            raise ConfigError(f"{origin} uses the first GPUs, but the device is {device}; choose cuda or auto")
     processes = _number(PROCESSES)
     if processes is not None and device.type != "cpu":
-        raise ConfigError(f"{PROCESSES} is for the processor, but the device is {device}; unset it, and set {GPUS}")
+        raise ConfigError(f"{PROCESSES} is for the CPU, but the device is {device}; unset it, and set {GPUS}")
     return asked or processes or 1
 
 
@@ -64,20 +65,21 @@ def _number(variable: str) -> int | None:
 
 
 def ranks() -> int:
-    """How many processes share this training."""
+    """Return the number of processes that share this training."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which one of them this is, from 0; rank 0 alone writes files and talks."""
+    """Return the rank of this process, from 0; only rank 0 writes files and prints."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Be a rank inside the block, if this process was started as one.
+    """Join the other ranks inside the block if this process was started as a rank.
 
-    Ranks meet by a file and talk over the loopback interface: a port for all the network would take values from anyone.
+    Ranks find each other through a file and communicate over the loopback interface, because a port on the network
+    would accept values from anyone.
     """
     meeting = os.environ.get(MEETING)
     if meeting is None:
@@ -93,14 +95,14 @@ def joined(device: torch.device) -> Iterator[None]:
     place = Path(meeting).as_uri()
     _together(lambda: dist.init_process_group(backend, init_method=place, rank=own, world_size=count))
     yield
-    dist.destroy_process_group()  # not after an error: the others may be gone, and NCCL would wait for them
+    dist.destroy_process_group()  # not after an error: NCCL would wait for ranks that have ended
 
 
 def own_rows(count: int) -> slice:
-    """Rows of a whole batch of `count` that this rank computes.
+    """Return the rows of a whole batch of `count` that this rank computes.
 
     Raises:
-        ValueError: if the ranks cannot have equally many.
+        ValueError: if `count` is not divisible by the number of ranks.
     """
     each, left = divmod(count, ranks())
     if left:
@@ -109,7 +111,7 @@ def own_rows(count: int) -> slice:
 
 
 def seed_words() -> tuple[int, ...]:
-    """What tells the seed of draws that each rank has for itself; nothing with one rank."""
+    """Return the part of a seed that distinguishes the draws of each rank; empty with one rank."""
     return (rank(),) if ranks() > 1 else ()
 
 
@@ -121,16 +123,16 @@ def of_every_rank(values: Tensor) -> Tensor:
 
 
 def summed(values: Tensor) -> Tensor:
-    """Return the sum over the ranks of the values (…) of each, in their place."""
+    """Return the elementwise sum of the values (…) over the ranks."""
     _together(lambda: dist.all_reduce(values))
     return values
 
 
 @torch.no_grad()
 def average_gradients(optimizer: optim.Optimizer, *_: object) -> None:
-    """Average the gradients over the ranks, as one flat buffer: a hook before an optimizer's step.
+    """Average the gradients over the ranks as one flat buffer; used as a hook before an optimizer step.
 
-    Ranks run the same graph, so the same parameters have none on every rank.
+    Ranks run the same graph, so the same parameters have no gradient on every rank.
     """
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     gradients = [one.grad for one in parameters if one.grad is not None]
@@ -142,7 +144,7 @@ def average_gradients(optimizer: optim.Optimizer, *_: object) -> None:
 
 
 def averaged(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Return the means over the ranks of numbers that each rank has; NaN on one is NaN on all."""
+    """Return the means of numbers over the ranks; NaN on one rank gives NaN on all."""
     if ranks() == 1:
         return dict(numbers)
     values = summed(torch.tensor(list(numbers.values()), dtype=torch.float64))
@@ -150,7 +152,7 @@ def averaged(numbers: Mapping[str, float]) -> dict[str, float]:
 
 
 def everyones(content: object) -> list[Any]:
-    """What every rank has: plain values and tensors of the processor, by rank."""
+    """Gather plain values and CPU tensors from every rank, in the order of ranks."""
     if ranks() == 1:
         return [content]
     found: list[Any] = [None] * ranks()
@@ -159,12 +161,12 @@ def everyones(content: object) -> list[Any]:
 
 
 def _together(operation: Callable[[], object]) -> None:
-    """Do what all ranks do at this point.
+    """Run a collective operation.
 
     Raises:
-        WorkerDied: if one of them is gone.
+        WorkerDied: if another rank has ended.
     """
     try:
         operation()
     except RuntimeError as error:
-        raise WorkerDied(f"another rank of this training is gone ({shown(error, 100)})") from None
+        raise WorkerDied(f"another rank of this training has ended ({shown(error, 100)})") from None

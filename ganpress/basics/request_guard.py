@@ -1,8 +1,9 @@
-"""Who may ask a server of this machine: the rules of its Host names, its origin and its login, for every server alike.
+"""Decides which requests a server of this machine answers: rules for Host names, origins and the login, the same for
+every server.
 
-A page in a browser can send requests to any address of the machine that it is shown on. Three headers tell them apart,
-and no page can forge them: `Host` names whom the page thinks it asks (a name of another's that was rebound to 127.0.0.1
-stays that name), `Origin` and `Sec-Fetch-Site` say which page asks.
+A web page in a browser can send requests to any address of the user's machine. Three headers identify such requests,
+and no page can forge them: `Host` is the name that the page used (a foreign name that was rebound to 127.0.0.1 remains
+visible), `Origin` and `Sec-Fetch-Site` identify the page.
 """
 
 import base64
@@ -27,10 +28,10 @@ _HOST_OPTION = re.compile(r"[A-Za-z0-9._:-]+")
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request is not answered."""
+    """Reason why a request is refused."""
 
     status: int
-    """403, or 401 where a login would help."""
+    """HTTP status: 403, or 401 if a login would help."""
     reason: str
 
 
@@ -42,17 +43,18 @@ class Guard:
     names: frozenset[str] = LOOPBACK_NAMES
     """Host names that the server answers to, in lower case; IPv6 without brackets."""
     any_address: bool = False
-    """Whether every IP address is its name, too, as when it listens on all of them; rebinding needs a DNS name."""
+    """Whether every IP address is accepted too, as when it listens on all of them; rebinding attacks need a DNS
+    name."""
     logins: tuple[str, ...] = field(default=(), repr=False)
-    """`user:password` texts, each of which opens the server by HTTP Basic; none: it asks for no login."""
+    """`user:password` texts that HTTP Basic accepts; if empty, the server asks for no login."""
 
     def refusal(self, method: str, headers: Iterable[tuple[str, str]], public: bool = False) -> Refusal | None:
-        """Return why a request must not be answered; None if it may.
+        """Return why a request must be refused; None if it is allowed.
 
         Args:
-            method: of HTTP; a WebSocket's upgrade is a GET.
-            headers: all of them, in any case, repeated ones repeated.
-            public: whether no login is needed, as for a health check.
+            method: HTTP method; a WebSocket upgrade is a GET.
+            headers: all headers, with names in upper or lower case, repeated headers repeated.
+            public: whether the path needs no login, such as a health check.
         """
         found: dict[str, list[str]] = {}
         for name, value in headers:
@@ -69,7 +71,7 @@ class Guard:
         return Refusal(401, "this server asks for a login")
 
     def is_own(self, host: str) -> bool:
-        """Whether a Host header means this server."""
+        """Return whether a Host header names this server."""
         found = _HOST.fullmatch(host)
         if found is None or int(found["port"] or HTTP_PORT) != self.port:
             return False
@@ -78,12 +80,14 @@ class Guard:
 
     def _is_logged_in(self, authorization: Iterable[str]) -> bool:
         given = [_basic(one) for one in authorization]
-        # Every pair is compared, so that the time tells nothing.
+        # Every pair is compared, so that the duration reveals nothing.
         return sum(hmac.compare_digest(one, login.encode()) for one in given for login in self.logins) > 0
 
 
 def _is_own_page(method: str, headers: Mapping[str, list[str]]) -> bool:
-    """Whether no browser sends this, or for the server's own page, its user, or a link that was followed."""
+    """Return whether a request comes from no browser, from the server's own page, from its user, or from a link that
+    was followed.
+    """
     if set(headers.get("sec-fetch-site", ())) <= {"same-origin", "none"}:
         return True
     followed = headers.get("sec-fetch-mode") == ["navigate"] and headers.get("sec-fetch-dest") == ["document"]
@@ -109,7 +113,7 @@ def guard_for(host: str, port: int, login: str | None) -> Guard:
     """Return the rules of a server that listens on `host`.
 
     Raises:
-        ConfigError: if others can reach that host, and there is no login.
+        ConfigError: if other machines can reach that host and no login is set.
     """
     check_host(host, login)
     logins = () if login is None else (login,)
@@ -121,13 +125,13 @@ def guard_for(host: str, port: int, login: str | None) -> Guard:
 
 
 def check_host(host: str, login: str | None) -> None:
-    """Refuse a host that others can reach, unless there is a login.
+    """Refuse a host that other machines can reach unless a login is set.
 
     Raises:
-        ConfigError: then, or if it is no host at all.
+        ConfigError: if so, or if it is not a valid host.
     """
     if not _HOST_OPTION.fullmatch(host):
-        raise ConfigError(f"--host '{host}' is no host name and no address; the default is {LOOPBACK}")
+        raise ConfigError(f"--host '{host}' is neither a host name nor an address; the default is {LOOPBACK}")
     if login is None and not is_loopback(host):
         raise ConfigError(
             f"--host {host} can be reached from other machines, and no login is configured; set "
@@ -137,13 +141,13 @@ def check_host(host: str, login: str | None) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
+    """Return whether only this machine can reach `host`."""
     address = _address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether `host` means every address of this machine."""
+    """Return whether `host` means every address of this machine."""
     address = _address(host)
     return address is not None and address.is_unspecified
 
@@ -156,7 +160,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def authority(host: str, port: int) -> str:
-    """Return `host:port` as an address of this machine writes it; a wildcard is reached at the loopback address."""
+    """Return `host:port` for a URL on this machine; a wildcard becomes the loopback address."""
     address = _address(host)
     if address is not None and address.is_unspecified:
         host = LOOPBACK if address.version == 4 else "::1"
@@ -164,17 +168,17 @@ def authority(host: str, port: int) -> str:
 
 
 def configured_login(environment: Mapping[str, str]) -> str | None:
-    """Return the login that every server asks for, `user:password`; None if none is configured.
+    """Return the login `user:password` that every server asks for; None if none is configured.
 
     Raises:
-        ConfigError: if it is no login, or its password is too short.
+        ConfigError: if it is malformed, or its password is too short.
     """
     login = environment.get(LOGIN_VARIABLE)
     if not login:
         return None
     user, _, password = login.partition(":")
     if not user or not login.isprintable():
-        raise ConfigError(f"{LOGIN_VARIABLE} is no login; write user:password, or unset it")
+        raise ConfigError(f"{LOGIN_VARIABLE} is not a login; write user:password, or unset it")
     if len(password) < SHORTEST_PASSWORD:
         raise ConfigError(
             f"the password in {LOGIN_VARIABLE} has {len(password)} characters; it needs at least {SHORTEST_PASSWORD}"

@@ -1,4 +1,4 @@
-"""Random generators derived from one seed and a purpose, so that no draw shares a stream with another."""
+"""Random generators derived from one seed and a purpose, so that no two purposes share a stream."""
 
 import hashlib
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ def numpy_generator(seed: int, *purpose: str | int) -> np.random.Generator:
 
 @contextmanager
 def seeded_initialisation(seed: int, *purpose: str | int) -> Iterator[None]:
-    """Give torch's global generator a derived seed inside the block, and its own state back after it.
+    """Seed torch's global generator inside the block, and restore its state afterwards.
 
-    Module constructors draw their first weights from the global generator; this is the one place that lends it to them.
+    Module constructors draw their initial weights from the global generator; only this function seeds it for them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, *purpose))

@@ -1,10 +1,11 @@
-"""What the hired libraries would report to their makers, and how each is told not to. Cannot change an output."""
+"""Disables the telemetry of the libraries used. This cannot change an output."""
 
 import os
 import sys
 
 SWITCHED_OFF = {
-    # MLflow takes only the word `true`, Prefect 1, true or yes; DVC's own library asks whether the next one is there.
+    # MLflow accepts only `true`; Prefect accepts 1, true or yes; DVC's library only checks that the next variable is
+    # set.
     "DO_NOT_TRACK": "true",
     "ITERATIVE_DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -13,17 +14,17 @@ SWITCHED_OFF = {
     "DVC_NO_ANALYTICS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "ORT_DISABLE_TELEMETRY": "1",  # from 1.30 on ONNX Runtime reports from Linux, too; it reads this when it is loaded
+    "ORT_DISABLE_TELEMETRY": "1",  # read at load by ONNX Runtime 1.30 and later, also on Linux
 }
-"""Environment variables, of which each library reads its own; a value that the user set stays."""
+"""Environment variables that disable telemetry in each library; a value that the user set is kept."""
 REPORTERS = ("openvino_telemetry", "MNN.tools.utils.log")
-"""Modules that do nothing but report. NNCF and OpenVINO send by theirs unless a file in the user's home says no, and
-no variable switches that off; MNN's commands send what they convert, and install what that needs. Where the module is
-absent, all go without."""
+"""Modules that only send telemetry. NNCF and OpenVINO send unless a file in the user's home forbids it, and no
+variable disables that; MNN's commands report each conversion, and install packages for it. All of them work without
+these modules."""
 
 
 def switch_off() -> None:
-    """Switch all of it off in this process and in those that it starts, before the libraries are loaded."""
+    """Disable all telemetry in this process and in its children, before the libraries are loaded."""
     for name, value in SWITCHED_OFF.items():
         os.environ.setdefault(name, value)
     for name in REPORTERS:

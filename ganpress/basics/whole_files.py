@@ -1,7 +1,7 @@
-"""Files and folders that are written whole or not at all: a kill or a full disk leaves what was there before.
+"""Writes files and folders atomically: after a kill or with a full disk, the previous content is still there.
 
-Beside it, what to do with a file that others left damaged. By hand: the libraries for this (atomicwrites and its heirs)
-know single files only, and leave behind what a killed process wrote.
+It also moves damaged files aside. No library is used because those for this purpose (atomicwrites and its successors)
+handle single files only, and leave the temporary files of a killed process.
 """
 
 import glob
@@ -17,10 +17,10 @@ FORMER = "former"
 
 
 def write_whole(path: Path, content: bytes | memoryview | str) -> None:
-    """Write `content` (text as UTF-8) to `path`; its folder is made.
+    """Write `content` (text as UTF-8) to `path`; its folder is created.
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written; `path` is then as it was.
+        OSError: if the disk is full or the folder cannot be written; `path` is then unchanged.
     """
     with whole_files(path) as place:
         place.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -28,11 +28,11 @@ def write_whole(path: Path, content: bytes | memoryview | str) -> None:
 
 @contextmanager
 def whole_files(path: Path, *suffixes: str) -> Iterator[Path]:
-    """Give a place to write at, and move what was written there to `path` when all went well.
+    """Yield a path to write to, and move what was written there to `path` if the block succeeds.
 
     Args:
-        path: the file; its folder is made.
-        suffixes: of further files beside it, e.g. `.bin`.
+        path: the file; its folder is created.
+        suffixes: suffixes of further files beside it, e.g. `.bin`.
 
     Yields:
         A path of the same name in a new folder of the same file system.
@@ -40,13 +40,13 @@ def whole_files(path: Path, *suffixes: str) -> Iterator[Path]:
     with _partial(path) as folder:
         place = folder / path.name
         yield place
-        for suffix in (*suffixes, path.suffix):  # the one that is opened comes last
+        for suffix in (*suffixes, path.suffix):  # The file that readers open is moved last.
             place.with_suffix(suffix).replace(path.with_suffix(suffix))
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `path` when all went well; what lies beside it then is removed."""
+    """Yield an empty folder that replaces `path` if the block succeeds; the previous folder is then removed."""
     with _partial(path) as folder:
         fresh, former = folder / "fresh", folder / FORMER
         fresh.mkdir()
@@ -62,7 +62,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """Give a folder beside `path` that is gone after the block."""
+    """Yield a folder beside `path` that is removed after the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_partials(path)
     folder = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -74,9 +74,9 @@ def _partial(path: Path) -> Iterator[Path]:
 
 
 def _remove_partials(path: Path) -> None:
-    """Remove what killed processes left of `path`; one that still runs keeps its own.
+    """Remove temporary files of `path` that killed processes left; those of running processes are kept.
 
-    One that was killed between the two renames of a folder left the former one inside, and it goes back to its place.
+    A process that was killed between the two renames of a folder left the previous folder inside, which is restored.
     """
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         pid = partial.name.removeprefix(f".{path.name}.").removesuffix(".partial")
@@ -91,11 +91,11 @@ def _give_back(former: Path, path: Path) -> None:
 
 
 def put_aside(path: Path, beside: Sequence[str] = ()) -> Path:
-    """Rename a damaged file to `<name>.damaged`, or with the next free number behind it; return where it went.
+    """Rename a damaged file to `<name>.damaged`, or with the next free number appended; return the new path.
 
     Args:
         path: the file.
-        beside: endings behind its name, of files that go along.
+        beside: suffixes of files that are renamed with it.
     """
     place = path.with_name(f"{path.name}.damaged")
     number = 1

@@ -14,7 +14,8 @@ from ganpress.errors import ConfigError
 class Section(BaseModel):
     """A section of params.yaml: frozen, every key declared, unknown keys and values of another type refused.
 
-    Strict: `true` is no number, 3.0 no whole number, "3" neither; 3 is a number, but NaN and infinity are none.
+    Types are strict: `true` is not a number, 3.0 is not an integer, "3" is neither; 3 is accepted as a float, NaN and
+    infinity are not.
     """
 
     model_config = ConfigDict(
@@ -26,7 +27,7 @@ class Section(BaseModel):
         str_max_length=4096,
     )
     RENAMED: ClassVar[Mapping[str, str]] = {}
-    """Keys that had another name before -> their name now."""
+    """Former names of keys, with their present names."""
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -44,7 +45,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} does not exist; run from the project's root or name an existing file") from None
     if not isinstance(content, dict):
         found = "nothing" if content is None else type(content).__name__
-        raise ConfigError(f"{path} must hold a mapping of sections, found {found}")
+        raise ConfigError(f"{path} must contain a mapping of sections, found {found}")
     return content
 
 
@@ -52,7 +53,7 @@ def parse_section(content: Mapping[str, Any], name: str, section: type[SectionT]
     """Parse section `name` of `content` into `section`.
 
     Raises:
-        ConfigError: naming every wrong key, what was found there and what is allowed.
+        ConfigError: if a key is wrong; the message names every wrong key, its value and what is allowed.
     """
     if name not in content:
         raise ConfigError(f"{origin} has no section '{name}'; sections found: {', '.join(content) or 'none'}")
@@ -60,7 +61,7 @@ def parse_section(content: Mapping[str, Any], name: str, section: type[SectionT]
 
 
 def parse(content: Any, section: type[SectionT], origin: str) -> SectionT:
-    """Parse `content` into `section`; `origin` opens the message of a `ConfigError`."""
+    """Parse `content` into `section`; the message of a `ConfigError` begins with `origin`."""
     try:
         return section.model_validate(content)
     except ValidationError as error:
@@ -70,15 +71,15 @@ def parse(content: Any, section: type[SectionT], origin: str) -> SectionT:
 
 
 MAX_REASONS = 8
-"""Of a message; who made more mistakes has a page to read already."""
+"""Largest number of errors that one message lists."""
 TAGS = frozenset({"conditional", "unconditional", "[key]"})
-"""Parts of pydantic's locations that name a member of a union, or a key itself, and no key on the way."""
+"""Parts of pydantic's locations that are not keys: members of a union, or the marker of a key itself."""
 
 
 def _explain(item: Any, section: type[BaseModel]) -> str | None:
-    """Return what is wrong in words; None where another error of the same section says it."""
+    """Return the text of an error; None if another error of the same section reports it."""
     where = quoted(".".join(str(part) for part in item["loc"] if part not in TAGS), 200)[1:-1]
-    if item["type"] == "value_error":  # our own words; pydantic's input would be the whole section
+    if item["type"] == "value_error":  # Our validators' own message; pydantic's input would be the whole section.
         return f"{where}: {item['ctx']['error']}" if where else str(item["ctx"]["error"])
     if item["type"] in ("extra_forbidden", "missing"):
         return _explain_key(item, where, _section_at(item["loc"], section))
@@ -87,7 +88,7 @@ def _explain(item: Any, section: type[BaseModel]) -> str | None:
 
 
 def _explain_key(item: Any, where: str, section: type[BaseModel]) -> str | None:
-    """Say that a key is missing or unknown, or has another name now."""
+    """Return the message for a key that is missing, unknown or renamed."""
     key, renamed = str(item["loc"][-1]), getattr(section, "RENAMED", {})
     if item["type"] == "missing":
         is_renamed = isinstance(item["input"], dict) and any(

@@ -1,4 +1,4 @@
-"""Sections about data: where it comes from, what must hold, how it is prepared."""
+"""Sections of the data: its source, its checks and its preparation."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
@@ -25,7 +25,7 @@ SomeChannels = Annotated[tuple[Channels, ...], Field(strict=False, min_length=1,
 
 
 class DataConfig(Section):
-    """Raw data that a run starts from."""
+    """Source of the raw data of a run."""
 
     source: SourceName
     """Plain images: `digits`, `mnist`, `fashion-mnist`, `cifar10`, `celeba`, `folder:<path>`.
@@ -34,15 +34,15 @@ class DataConfig(Section):
     Semantic: `cityscapes`, `semantic:<path>`, `segments:<base>`.
     A base is a source of plain images; docs/data.md has the layouts."""
     path: FilePath | None = None
-    """Local copy to import from; None downloads where the source allows it."""
+    """Local copy to import from; None downloads the data if the source allows it."""
     values: Annotated[tuple[PixelValue, ...], Field(strict=False, min_length=2, max_length=2)] | None = None
-    """Of `folder:<path>`: what is black and what is white in pictures of more than eight bits, e.g. `[0, 4095]`. None:
-    0 and 65,535 where pictures of 16 bits use the upper half of that, else such pictures are refused."""
+    """For `folder:<path>`: values of black and white in pictures of more than eight bits, e.g. `[0, 4095]`. None: 0
+    and 65,535 if 16-bit pictures use the upper half of that range, else such pictures are refused."""
     background: Background = "white"
-    """Of `folder:<path>`: what transparent pictures are laid over, `white` or `black`."""
+    """For `folder:<path>`: background of transparent pictures, `white` or `black`."""
 
     def style(self) -> dict[str, object]:
-        """Return what says how pictures become plain, without the defaults."""
+        """Return the settings of the conversion of pictures that differ from the defaults."""
         given = self.model_dump(include={"values", "background"}, exclude_defaults=True, mode="json")
         return dict(given)
 
@@ -60,9 +60,10 @@ class ValidateConfig(Section):
     min_size: Pixels
     """Smallest allowed width and height in pixels."""
     channels: SomeChannels
-    """Allowed numbers of colour channels; of the targets, where there are sources."""
+    """Allowed numbers of colour channels; if there are sources, those of the targets."""
     source_channels: SomeChannels | None = None
-    """The same for the sources of conditional data; None: as `channels`. Label maps have one channel in any case."""
+    """Allowed numbers of colour channels of the sources of conditional data; None: as `channels`. Label maps always
+    have one channel."""
     max_duplicate_fraction: Share
     """Allowed share of images whose pixels equal another image's, within or across splits."""
     max_leaked_fraction: Share
@@ -70,14 +71,14 @@ class ValidateConfig(Section):
     max_flat_fraction: Share
     """Allowed share of images without any contrast."""
     min_class_share: Share
-    """Smallest class's share of the train images, relative to an even share; 0 for unlabelled data."""
+    """Smallest allowed share of a class among the train images, relative to an even share; 0 for unlabelled data."""
     max_drift: Share | None = None
     """Largest distance of a new version of the data from the one that passed before, in channels, classes, sizes,
-    brightness and contrast each: 0 is alike, 1 has nothing in common. None: versions are not compared."""
+    brightness and contrast each: 0 means equal, 1 means disjoint distributions. None: versions are not compared."""
 
 
 class PrepareConfig(Section):
-    """How raw images become arrays."""
+    """Settings of the conversion of raw images to arrays."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {"size": "image_size"}
 
@@ -86,9 +87,9 @@ class PrepareConfig(Section):
     width: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
     """Width in pixels after the resize; None: square."""
     fit: Fit = "crop"
-    """What is kept of a picture of another size. `crop`: the largest part in its middle that has the result's
-    proportions; `stretch`: all of it, in other proportions; `cut`: a part in its middle of the result's size, which is
-    not resampled (a smaller picture is treated as by `crop`)."""
+    """Part of a picture that is kept. `crop`: the largest central part with the result's proportions; `stretch`: the
+    whole picture, with changed proportions; `cut`: a central part of the result's size, which is not resampled (a
+    smaller picture is cropped)."""
     channels: Channels
     source_size: int | None = Field(default=None, ge=4, le=256)
     """Height of the sources of conditional data; None: as the targets. 16 with image_size 64 is x4 super-resolution."""

@@ -1,4 +1,4 @@
-"""Sections about compression, export, evaluation and the report."""
+"""Sections of compression, export, evaluation and the report."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,7 +33,7 @@ Method = Annotated[dict[RegisteredName, Option], Field(min_length=1, max_length=
 
 
 SHORT_FORM = ("prune_channels", "prune", "quantize")
-"""Algorithms whose options may stand in an item itself, in the order in which they are applied."""
+"""Algorithms whose options may be written directly in an item, in the order in which they are applied."""
 
 
 class CompressItem(Section):
@@ -46,12 +46,12 @@ class CompressItem(Section):
     generator: Reference
     """Reference of the generator, e.g. `subnet` or `student/d4-mse`."""
     method: Annotated[list[Method], Field(min_length=1, max_length=16)]
-    """Algorithms in the order in which they are applied: the `name` of each, with its options beside it."""
+    """Algorithms in the order in which they are applied, each as a `name` with its options."""
 
     @model_validator(mode="before")
     @classmethod
     def _written_out(cls, content: Any) -> Any:
-        """The long form of an item; options that no algorithm declares stay where they are, and are refused there."""
+        """Return the long form of an item; options that no algorithm declares are left in place and refused there."""
         if not isinstance(content, dict):
             return content
         given = content.get("method", [])
@@ -73,14 +73,16 @@ class CompressItem(Section):
             raise ValueError(str(error)) from None
         for compressor, _ in algorithms[:-1]:
             if compressor.comes_last:
-                raise ValueError(f"method {compressor.name} makes what nothing else can compress; it comes last")
+                raise ValueError(
+                    f"method {compressor.name} gives a result that no other method can compress; put it last"
+                )
         return self
 
     def algorithms(self) -> "list[tuple[Compressor, Section]]":
-        """The algorithms with their options, in order.
+        """Return the algorithms with their options, in order.
 
         Raises:
-            ConfigError: if there is no such algorithm, or an option of it is wrong.
+            ConfigError: if there is no such algorithm, or one of its options is wrong.
         """
         found = []
         for one in self.method:
@@ -94,7 +96,7 @@ class CompressConfig(Section):
     """Post-training compression without fine-tuning."""
 
     calibration_images: Images
-    """Latents that the activation ranges are measured on."""
+    """Number of latents on which the activation ranges are measured."""
     items: dict[ItemName, CompressItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
@@ -111,13 +113,15 @@ class ExportItem(Section):
     """One edge file."""
 
     generator: Reference
-    """Reference of the generator that is written."""
+    """Reference of the generator to export."""
     target: TargetName = "onnx"
-    """Runtime; `ganpress targets` says which are installed."""
+    """Runtime of the file; `ganpress targets` shows which are installed."""
     number_type: RegisteredName = "auto"
-    """`auto` writes the generator as it is; `int8`, or `a16w8`, is the target's own quantizer, for float generators."""
+    """`auto` writes the generator with its own number type; `int8` or `a16w8` uses the target's own quantizer, for
+    float generators."""
     form: Literal["auto", "native", "subpixel"] = "auto"
-    """Of transposed convolutions; `auto` times both and takes the faster, except of generators in integers."""
+    """Form of transposed convolutions; `auto` times both forms and takes the faster one, except for generators in
+    integers."""
     packed: bool = False
     """Whether each file is kept as a Zstandard frame (`generator.onnx.zst`) that is decoded when it is loaded."""
     any_size: bool = False
@@ -138,18 +142,18 @@ class ExportConfig(Section):
     tolerance: PixelDifference
     """Largest allowed absolute difference to torch, images in [-1, 1]."""
     min_snr_db: Decibels = 15.0
-    """What proves a file of fewer bits than its generator: SNR of its images to torch's, in decibels."""
+    """Smallest allowed SNR in decibels of a file's images to torch's, if the file has fewer bits than its generator."""
     verification_images: Images = 64
-    """Test inputs that the file and torch are compared on, picture by picture."""
+    """Number of test inputs on which the file and torch are compared, picture by picture."""
     calibration_images: Images = 256
-    """Training inputs that a target's own quantizer takes its ranges from."""
+    """Number of training inputs on which a target's own quantizer is calibrated."""
     latency_rounds: Repeats = 50
-    """Timed calls for the card."""
+    """Number of timed calls for the latency on the card."""
     items: dict[ItemName, ExportItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 class ByteBudget(Section):
-    """The budget of the section `evaluate` alone, for who needs nothing else of it."""
+    """The budget of the section `evaluate`, for callers that need nothing else of it."""
 
     max_bytes: Bytes | None = None
 
@@ -158,18 +162,19 @@ class EvaluateConfig(Section):
     """Measurement of every generator of the chain."""
 
     images: ScoredImages
-    """Generated images for each generator; a conditional one draws one for each test source, and no more."""
+    """Number of generated images for each generator; a conditional one draws one for each test source and no more."""
     neighbours: Neighbours
     """k of precision, recall, density and coverage."""
     kid_subsets: Parts
     kid_subset_size: ScoredImages
     is_splits: Parts
     latency_repeats: Repeats
-    """Timed rounds; every generator is timed once in each round, in turn."""
+    """Number of timed rounds; every generator is timed once in each round, in turn."""
     lpips_weights: FilePath | None = None
-    """Local file of LPIPS on SqueezeNet 1.1 (docs/metrics.md says how to make it); None leaves LPIPS out."""
+    """Local file of LPIPS on SqueezeNet 1.1 (docs/metrics.md says how to create it); without it LPIPS is not
+    measured."""
     max_bytes: Bytes | None = None
-    """Budget of the edge file to ship; None takes all edge files."""
+    """Budget in bytes of the edge file to ship; None considers all edge files."""
 
 
 class ReportConfig(Section):
@@ -177,5 +182,5 @@ class ReportConfig(Section):
 
     title: Text
     sample_images: int = Field(ge=1, le=64)
-    """Latents shown through each generator."""
+    """Number of latents shown through each generator."""
     interpolation_steps: int = Field(ge=2, le=32)

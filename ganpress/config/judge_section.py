@@ -1,4 +1,4 @@
-"""Section about the judge, the feature network that measures generators."""
+"""Section of the judge, the feature network that measures generators."""
 
 from typing import Literal
 
@@ -13,27 +13,27 @@ JudgeKind = Literal["classifier", "domains", "rotations", "segmenter", "inceptio
 class JudgeConfig(Section):
     """The feature network that measures generators.
 
-    Trained on the train split: `classifier` on the classes of labelled images; `domains` to tell sources from targets
-    (unpaired data without classes); `rotations` to tell by how many quarter turns a target was turned (Gidaris et al.
-    2018; data without any labels); `segmenter` on the label maps of semantic data, so that it gives mean class IoU.
-    From files: `inception`, torch-fidelity's InceptionV3; `squeezenet`, SqueezeNet 1.0 in Caffe's colour convention;
-    `segmenter` with `weights`, the user's own segmentation network.
+    Trained on the train split: `classifier` on the classes of labelled images; `domains` to distinguish sources from
+    targets (unpaired data without classes); `rotations` to predict by how many quarter turns a target was rotated
+    (Gidaris et al. 2018; data without any labels); `segmenter` on the label maps of semantic data, so that it gives
+    mean class IoU. From files: `inception`, torch-fidelity's InceptionV3; `squeezenet`, SqueezeNet 1.0 in Caffe's
+    colour convention; `segmenter` with `weights`, the user's own segmentation network.
     """
 
     kind: JudgeKind
     weights: FilePath | None = None
-    """Local file: Inception's weights (None lets torch's cache hold them), SqueezeNet's, or a segmentation network as
+    """Local file: Inception's weights (None uses torch's cache), SqueezeNet's, or a segmentation network as
     TorchScript (`.pt`) or `torch.export` program (`.pt2`): images in [-1, 1] -> logits of the label classes."""
     width: int = Field(ge=4, le=4096)
-    """Channels of the first layer."""
+    """Number of channels of the first layer."""
     features: int = Field(ge=8, le=65_536)
     """Length of the feature vector that metrics compare."""
     train_images: ImagesShown
-    """Training length in images shown."""
+    """Training length as a number of images shown."""
     batch_size: StatisticsBatchSize
     learning_rate: LearningRate
     min_accuracy: Share
-    """Accuracy on the test split below which the judge is refused; that of pixels for a segmenter."""
+    """Smallest allowed accuracy of the judge on the test split; pixel accuracy for a segmenter."""
 
     @model_validator(mode="after")
     def _weights_fit(self) -> "JudgeConfig":
@@ -45,5 +45,5 @@ class JudgeConfig(Section):
 
     @property
     def trained(self) -> bool:
-        """Whether the stage trains the network, rather than reading it from a file."""
+        """Return whether the stage trains the network instead of reading it from a file."""
         return self.kind in ("classifier", "domains", "rotations") or (self.kind == "segmenter" and not self.weights)

@@ -1,4 +1,4 @@
-"""The whole of params.yaml, for those who must check it at once."""
+"""The complete params.yaml, for callers that must check all sections together."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,7 +54,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_fit(self) -> "Params":
-        """Refuse before any work what would fail after all training."""
+        """Refuse, before any work, settings that would fail only after all training."""
         plain = {"teacher", "subnet"} | _references("student", self.student.items)
         plain |= _references("control", self.control.items)
         for stage, items, known in (
@@ -85,7 +85,7 @@ class Params(Section):
         return self
 
     def _one_kind_of_data(self) -> None:
-        """All training sections are for the same kind of data, and losses and generators belong to it."""
+        """Check that all training sections are for the same kind of data, and that losses and generators fit it."""
         kinds = {
             "candidate.training": self.candidate.training,
             "student.training": self.student.training,
@@ -98,7 +98,7 @@ class Params(Section):
         if conditional and plain:
             raise ValueError(
                 f"{', '.join(sorted(conditional))} name a framework and train conditional generators, but "
-                f"{', '.join(sorted(plain))} do not; give all of them one or none"
+                f"{', '.join(sorted(plain))} do not; give all of them one, or none"
             )
         for name, item in self.student.items.items():
             if (item.loss == "gan_compression") != bool(conditional):
@@ -109,7 +109,7 @@ class Params(Section):
         self._known_generators(bool(conditional))
 
     def _metrics_can_be_measured(self) -> None:
-        """The metric that generators are chosen by belongs to the judge and to the kind of data."""
+        """Check that the metric that selects generators fits the judge and the kind of data."""
         conditional = kind_of_training(self.candidate.training) == CONDITIONAL
         for name, metric in (("teacher", self.teacher.metric), ("search", self.search.metric)):
             needs = METRICS[metric].needs
@@ -156,16 +156,17 @@ def load_params(path: Path) -> Params:
     """Read and check a whole params.yaml.
 
     Raises:
-        ConfigError: naming every wrong key.
+        ConfigError: if a key is wrong; the message names every wrong key.
     """
     return parse(read_yaml(path), Params, str(path))
 
 
 def merge_overlay(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """Lay a recipe over params: mappings merge key by key, but `items` and everything else is replaced whole.
+    """Apply a recipe to params: mappings are merged key by key, but `items` and all other values are replaced as a
+    whole.
 
-    A recipe that names its own candidates or students does not want the base's beside them, and a training section
-    that names its `framework` none of the keys of another one's.
+    A recipe with its own candidates or students replaces those of the base, and a training section with its own
+    `framework` replaces the keys of another framework.
     """
     merged = dict(base)
     for key, value in overlay.items():

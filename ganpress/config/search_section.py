@@ -1,4 +1,4 @@
-"""Sections about finding and extracting a sub-generator."""
+"""Sections of the search for a sub-generator and of its extraction."""
 
 from typing import Annotated, Literal
 
@@ -10,17 +10,17 @@ from ganpress.config.training_section import AnyDistillation, QuickMetric
 from ganpress.registries import METRICS, TARGETS
 
 Objective = Literal["macs", "parameters", "bytes", "latency"]
-"""What a sub-generator costs; the score is always the other objective."""
+"""Cost of a sub-generator; the score is always the other objective."""
 LatencySource = Literal["measured", "table"]
 EAGER = "torch"
-"""Runtime of a generator that was not exported."""
+"""Runtime of a generator that is not exported."""
 
 
 def _known_runtime(name: str) -> str:
     if name != EAGER and name not in TARGETS:
         raise ValueError(f"unknown runtime '{name}'; known: {EAGER}, {TARGETS.listing()}")
     if name != EAGER and TARGETS[name].stand_in:
-        raise ValueError(f"the runtime of '{name}' does not run here, so that nothing can be timed in it")
+        raise ValueError(f"the runtime of '{name}' does not run here, so nothing can be timed in it")
     return name
 
 
@@ -32,51 +32,53 @@ class SearchConfig(Section):
 
     metric: QuickMetric
     images: ScoredImages
-    """Images that each sub-generator is scored on, against the validation split."""
+    """Number of images on which each sub-generator is scored, against the validation split."""
     calibration_images: ScoredImages
-    """Inputs that re-calibrate the normalisation statistics of each sub-generator."""
+    """Number of inputs that re-calibrate the normalisation statistics of each sub-generator."""
     objectives: Annotated[tuple[Objective, ...], Field(strict=False, min_length=1, max_length=4)] = ("macs",)
-    """Costs that the front trades against the score. `latency` is timed, the others are counted."""
+    """Costs that the Pareto front trades against the score. `latency` is timed, the others are counted."""
     max_macs: Operations | None = None
     max_parameters: Operations | None = None
     max_bytes: Bytes | None = None
     max_latency_ms: Milliseconds | None = None
-    """Milliseconds of one image on one thread: the median where sub-generators are timed, the least where they are
-    predicted, as their table holds that."""
+    """Limit in milliseconds of one image on one thread: the median if sub-generators are timed, the minimum if they
+    are predicted, because the table holds minima."""
     latency: LatencySource = "measured"
-    """How latency is known, where it is among objectives or limits: every sub-generator is timed, or predicted from a
-    table of timed layers. The table pays where a runtime takes seconds to take a network in."""
+    """How latency is obtained if it is an objective or a limit: every sub-generator is timed, or it is predicted from
+    a table of timed layers. The table saves time if a runtime needs seconds to load a network."""
     latency_runtime: LatencyRuntime = EAGER
-    """What sub-generators are timed in: eager torch, or a target of `export`."""
+    """Runtime in which sub-generators are timed: eager torch, or a target of `export`."""
     latency_number_type: RegisteredName = "float32"
-    """What they compute in, as `export.items.X.number_type`. `int8` is the target's own quantization, whose ranges are
-    taken from few inputs: they decide the images, not the time."""
+    """Number type in which they compute, as in `export.items.X.number_type`. `int8` is the target's own quantization;
+    its ranges are calibrated on few inputs because they affect the images, not the time."""
     latency_samples: int = Field(default=12, ge=6, le=10_000)
-    """Sub-generators that are timed whole for the table: its factors are fitted to them and its error is told by them,
-    each left out in turn."""
+    """Number of sub-generators that are timed as a whole for the table: its factors are fitted to them, and its error
+    is measured on them by leaving out each in turn."""
     latency_repeats: Repeats = 30
-    """Timed calls of each sub-generator or layer; without latency among objectives and limits nothing is timed."""
+    """Number of timed calls of each sub-generator or layer; nothing is timed if latency is neither an objective nor a
+    limit."""
     exhaustive_limit: int = Field(ge=1, le=10_000_000)
-    """Spaces up to this size are searched exhaustively, larger ones by NSGA-II."""
+    """Size up to which a space is searched exhaustively; larger ones are searched by NSGA-II."""
     population: int = Field(default=100, ge=4, le=100_000)
-    """Sub-generators of a generation; 100 as published."""
+    """Number of sub-generators in a generation; 100 as published."""
     generations: int = Field(ge=1, le=100_000)
-    """With NSGA-II at most population x generations sub-generators are scored, each once."""
+    """Number of generations; NSGA-II scores at most population x generations sub-generators, each once."""
     parent_fraction: PositiveShare = 0.25
-    """Share of a generation, the best, that has children; 0.25 as published. The whole first front always has."""
+    """Best share of a generation that has children; 0.25 as published. The whole first front always has children."""
     mutation_fraction: PositiveShare = 0.5
-    """Share of the children that mutate; 0.5 as published."""
+    """Share of the children that are mutated; 0.5 as published."""
     workers: int | None = Field(default=None, ge=1, le=1024)
-    """Processes that score, one thread each. None: all cores of the stage, where their start pays off."""
+    """Number of processes that score, with one thread each. None uses all cores of the stage if starting them saves
+    time."""
 
     @property
     def higher_is_better(self) -> bool:
-        """The sense of the metric."""
+        """Whether higher values of the metric are better."""
         return METRICS[self.metric].direction == "higher"
 
     @property
     def measures_latency(self) -> bool:
-        """Whether sub-generators must be timed."""
+        """Return whether sub-generators must be timed."""
         return "latency" in self.objectives or self.max_latency_ms is not None
 
     @model_validator(mode="after")
@@ -103,4 +105,4 @@ class SubnetConfig(Section):
     """Extraction of the best sub-generator."""
 
     fine_tuning: AnyDistillation | None = None
-    """Continue distillation of the extracted network alone; None extracts it bit for bit."""
+    """Settings to continue the distillation of the extracted network; None extracts it bit-exactly without training."""

@@ -1,4 +1,4 @@
-"""Section about the sweep over compression levels."""
+"""Section of the sweep over compression levels."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,22 +16,22 @@ class SweepPoint:
 
     clipping: Clipping
     bits: int
-    """Of weights and of activations."""
+    """Number of bits of weights and of activations."""
 
     @property
     def item(self) -> str:
-        """Its name: `mse-4`."""
+        """Name of the level, such as `mse-4`."""
         return f"{self.clipping}-{self.bits}"
 
     @property
     def text(self) -> str:
-        """Its name in a score book."""
+        """Name of the level in a score book."""
         return self.item
 
 
 @dataclass(frozen=True)
 class FloatPoint:
-    """No compression: the generator that all levels are compared with."""
+    """Level without compression: the generator that all levels are compared with."""
 
     text: str = "float"
 
@@ -40,20 +40,20 @@ FLOAT = FloatPoint()
 
 
 class SweepConfig(Section):
-    """One generator at every clipping method and bit width: each pair is a level, `mse-4`."""
+    """One generator, compressed with every clipping method and bit width; each pair is a level such as `mse-4`."""
 
     generator: Reference
     """Reference of a float generator, e.g. `subnet` or `student/d4-mse`."""
     clipping: Annotated[tuple[Clipping, ...], Field(strict=False, min_length=1, max_length=5)]
-    """Of weights and of activations alike."""
+    """Clipping methods, used for weights and activations alike."""
     bits: Annotated[tuple[Bits, ...], Field(strict=False, min_length=1, max_length=7)]
-    """Weights and activations have the same."""
+    """Bit widths; weights and activations have the same."""
     images: ScoredImages
-    """Generated images at each level; a conditional generator draws one for each test source, and no more."""
+    """Number of generated images at each level; a conditional generator draws one for each test source and no more."""
 
     @property
     def points(self) -> tuple[SweepPoint, ...]:
-        """Every level, method by method."""
+        """Return all levels, ordered by method."""
         return tuple(SweepPoint(clipping, bits) for clipping in self.clipping for bits in self.bits)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Sections about training: teachers, students, controls, supernet."""
+"""Sections of the trainings of teachers, students, controls and the supernet."""
 
 from typing import Annotated, Literal
 
@@ -38,24 +38,24 @@ from ganpress.registries import METRICS
 
 
 class AdversaryTraining(Section):
-    """How a discriminator or critic is trained."""
+    """Settings of the training of a discriminator or critic."""
 
     objective: Literal["gan", "wgan", "r3gan"]
     """`gan`: non-saturating DCGAN loss; `wgan`: critic loss with weight clipping or a gradient penalty; `r3gan`: the
-    relativistic pairing loss with zero-centred gradient penalties on real and made images (Huang et al. 2024)."""
+    relativistic pairing loss with zero-centred gradient penalties on real and generated images (Huang et al. 2024)."""
     discriminator_learning_rate: LearningRate
     beta1: Momentum
     weight_clip: PositiveWeight | None = None
-    """WGAN: clip critic weights to [-c, c] after each step (Arjovsky 2017)."""
+    """WGAN: limit c of the critic's weights, which are clipped to [-c, c] after each step (Arjovsky 2017)."""
     gradient_penalty: PositiveWeight | None = None
     """WGAN: weight of the gradient penalty instead of clipping (Gulrajani 2017). R3GAN: gamma of both penalties."""
     augment: Literal["none", "diffaugment"] = "none"
-    """What is done to images before the discriminator sees them. `diffaugment`: colours, shifts and cut-outs, of real
-    and made ones alike (Zhao et al. 2020), so that a few hundred pictures are not learnt by heart."""
+    """Augmentation of images before the discriminator. `diffaugment` changes colours, shifts and cuts out regions of
+    real and generated images alike (Zhao et al. 2020), so that a few hundred pictures are not memorised."""
     bf16: bool = False
-    """Convolutions in bfloat16 while training, weights in float32, as in conditional trainings."""
+    """Compute convolutions in bfloat16 while training, with weights in float32, as in conditional trainings."""
     tf32: bool = False
-    """Products in TF32 while training, on an NVIDIA GPU: faster, and rounded to 10 bits; never while measuring."""
+    """Multiply in TF32 while training on an NVIDIA GPU, which is faster but rounds to 10 bits; metrics never use it."""
 
     @model_validator(mode="after")
     def _lipschitz(self) -> "AdversaryTraining":
@@ -69,17 +69,17 @@ class AdversaryTraining(Section):
 
 
 class JointTraining(AdversaryTraining):
-    """The discriminator of the joint loss: one update a step."""
+    """The discriminator of the joint loss, which is updated once per step."""
 
     discriminator: Literal["inherited", "slowed", "fresh"] = "inherited"
-    """`inherited`: the teacher's with its trained weights; `slowed`: the same at a tenth of its learning rate; `fresh`:
-    one with first weights, of `discriminator_depth`."""
+    """`inherited`: the teacher's discriminator with its trained weights; `slowed`: the same at a tenth of its learning
+    rate; `fresh`: a newly initialised one of `discriminator_depth`."""
     discriminator_depth: Depth | None = None
     """Depth scale factor of a fresh discriminator; null gives it the student's."""
 
     @property
     def opponent_learning_rate(self) -> float:
-        """The learning rate of the discriminator: a tenth of the given one where it is slowed."""
+        """Return the learning rate of the discriminator: a tenth of the configured one if it is slowed."""
         return self.discriminator_learning_rate * (SLOWED if self.discriminator == "slowed" else 1)
 
 
@@ -87,13 +87,13 @@ class GanTraining(AdversaryTraining):
     """Adversarial training of one generator, shared by candidates and controls."""
 
     train_images: ImagesShown
-    """Training length in real images shown."""
+    """Training length as a number of real images shown."""
     batch_size: StatisticsBatchSize
     generator_learning_rate: LearningRate
     discriminator_depth: Depth | None = None
     """Depth scale factor of the discriminator; null gives it the generator's."""
     discriminator_steps: Steps
-    """Discriminator or critic updates for each generator update."""
+    """Number of discriminator or critic updates for each generator update."""
     ema_half_life_images: HalfLife
     """Half-life of the exponential moving average of generator weights, in images; 0 switches it off."""
 
@@ -106,12 +106,12 @@ AnyTraining = Annotated[
 
 
 class GeneratorItem(Section):
-    """A generator, by exactly one of its two names."""
+    """A generator, named by exactly one of two keys."""
 
     depth: Depth | None = None
     """W-DCGAN's depth scale factor."""
     spec: GeneratorName | None = None
-    """Any family's `family:spec`, as `ganpress cost` reads it."""
+    """Generator of any family as `family:spec`, as in `ganpress cost`."""
 
     @model_validator(mode="after")
     def _one_name(self) -> "GeneratorItem":
@@ -129,7 +129,7 @@ class CandidateItem(GeneratorItem):
     """A member of the teacher family: trained here, or imported."""
 
     imported: bool = False
-    """Take the generator at `candidate.imported` as it is."""
+    """Use the generator at `candidate.imported` unchanged."""
 
     @model_validator(mode="after")
     def _one_name(self) -> "CandidateItem":
@@ -143,7 +143,7 @@ class CandidateConfig(Section):
 
     training: AnyTraining
     imported: ImportedFolder = "imported/README.md"
-    """Folder of an imported generator, e.g. `imported/srgan`, for the items that take it; the default names none."""
+    """Folder of an imported generator, e.g. `imported/srgan`, for the items that use it; by default there is none."""
     items: dict[ItemName, CandidateItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
@@ -151,27 +151,28 @@ def _can_choose(name: str) -> str:
     if name in METRICS and METRICS[name].can_choose:
         return name
     allowed = METRICS.listing(lambda metric: metric.can_choose)
-    raise ValueError(f"'{name}' is no metric that generators can be chosen by; choose {allowed}")
+    raise ValueError(f"'{name}' is not a metric that can select generators; choose {allowed}")
 
 
 QuickMetric = Annotated[RegisteredName, AfterValidator(_can_choose)]
-"""What generators are chosen by; `miou` needs a segmenter as judge, `psnr` paired data."""
+"""Metric that selects generators; `miou` needs a segmenter as judge, `psnr` needs paired data."""
 
 
 class TeacherConfig(Section):
-    """How the best candidate is chosen."""
+    """Selection of the best candidate."""
 
     metric: QuickMetric
     images: ScoredImages
-    """Generated images that each candidate is scored on, against the validation split."""
+    """Number of generated images on which each candidate is scored, against the validation split."""
     max_fid_ratio: FidRatio | None = None
-    """Largest allowed FID of the chosen teacher, in FIDs of real pictures; the run stops beyond. None warns."""
+    """Largest allowed FID of the selected teacher, as a multiple of the FID of real pictures; above it the run stops.
+    None: the report warns."""
     min_recall: Share | None = None
-    """Smallest allowed recall of the chosen teacher; the run stops below it. None: the report warns."""
+    """Smallest allowed recall of the selected teacher; below it the run stops. None: the report warns."""
 
     @property
     def has_limits(self) -> bool:
-        """Whether the teacher must prove good enough."""
+        """Return whether the teacher has to pass a limit."""
         return self.max_fid_ratio is not None or self.min_recall is not None
 
 
@@ -179,18 +180,18 @@ class DistillationTraining(Section):
     """Training of a student from the teacher's images, or jointly with a discriminator."""
 
     train_images: ImagesShown
-    """Training length in latents shown."""
+    """Training length as a number of latents shown."""
     batch_size: StatisticsBatchSize
     learning_rate: LearningRate
-    """Peak learning rate; it decays to zero along a cosine."""
+    """Peak learning rate, which decays to zero along a cosine."""
     beta1: Momentum
     ema_half_life_images: HalfLife
     teacher_images: Images | None = None
-    """Images that the teacher draws once, to be shown again and again; null draws fresh ones for every step."""
+    """Number of images that the teacher draws once and that are reused; null draws new ones for every step."""
     bf16: bool = False
-    """Convolutions of teacher and student in bfloat16 while training, weights in float32."""
+    """Compute convolutions of teacher and student in bfloat16 while training, with weights in float32."""
     tf32: bool = False
-    """Products in TF32 while training, on an NVIDIA GPU: faster, and rounded to 10 bits; never while measuring."""
+    """Multiply in TF32 while training on an NVIDIA GPU, which is faster but rounds to 10 bits; metrics never use it."""
 
 
 AnyDistillation = Annotated[
@@ -204,12 +205,12 @@ class StudentItem(GeneratorItem):
     """One student: its size and its loss."""
 
     loss: Literal["mse", "joint", "gan_compression"]
-    """`mse` and `joint` distil from latents; `gan_compression` is the full objective of student.training."""
+    """Loss: `mse` and `joint` distil from latents; `gan_compression` is the full objective of student.training."""
     alpha: ShareInside = 0.0001
     """Weight of the adversarial term of the joint loss (eq. 4)."""
     gradient_ratio: PositiveWeight | None = None
-    """Joint loss: the adversarial term is weighed in each step so that its gradient at the images is this many times as
-    long as the MSE's, whatever the discriminator says; `alpha` is not read then. None takes `alpha`."""
+    """Joint loss: the adversarial term is weighted in each step so that the norm of its gradient at the images is this
+    multiple of the MSE's; `alpha` is then ignored. None uses `alpha`."""
 
 
 class StudentConfig(Section):
@@ -217,7 +218,7 @@ class StudentConfig(Section):
 
     training: AnyDistillation
     adversarial: JointTraining
-    """How the joint loss trains its discriminator."""
+    """Settings of the discriminator of the joint loss."""
     items: dict[ItemName, StudentItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
@@ -229,28 +230,29 @@ class ControlConfig(Section):
 
 
 Choices = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=256)]
-"""Numbers that one place of a spec may take."""
+"""Values that one position of a spec may take."""
 
 
 class SupernetConfig(Section):
     """The once-for-all generator distilled from the teacher."""
 
     family: GeneratorName = "wdcgan"
-    """Generator family, with the options of its spec text where it has any: `mobile_spade:upsampling=normal`."""
+    """Generator family, with the options of its spec text if it has any: `mobile_spade:upsampling=normal`."""
     widths: Annotated[tuple[Choices, ...], Field(strict=False, min_length=1, max_length=1024)]
-    """Numbers that each place of a spec may take, ascending: one list for all places, or one list a place."""
+    """Values that each position of a spec may take, in ascending order: one list for all positions, or one list per
+    position."""
     initial: Literal["random", "teacher"] = "random"
     """`teacher`: the widest network starts as the teacher, its channels ordered by importance."""
     sandwich: bool
-    """Train the largest and smallest sub-generator in each step beside the random ones."""
+    """Train the largest and smallest sub-generator in each step in addition to the random ones."""
     random_specs: Steps
-    """Sub-generators sampled uniformly in each step."""
+    """Number of sub-generators that are sampled uniformly in each step."""
     training: AnyDistillation
 
     @field_validator("widths", mode="before")
     @classmethod
     def _one_list(cls, content: object) -> object:
-        """Read `[2, 4, 8]` as one list for all places."""
+        """Read `[2, 4, 8]` as one list for all positions."""
         flat = (
             isinstance(content, list | tuple) and content and not any(isinstance(one, list | tuple) for one in content)
         )

@@ -1,8 +1,9 @@
-"""The one reader of YAML that a user can write: bounded, without tags, and with the values that DVC sees.
+"""The only reader of YAML that a user can write: bounded in size, without tags, and with the same values as DVC's
+parser.
 
-DVC reads params.yaml, too, with another parser (ruamel.yaml, YAML 1.2). Plain text that any common parser takes for
-another value than another one does (`010`, `1_000`, `yes`, `1:30`, `0b1`, dates) is refused: quotes make it text.
-Events come from libyaml and the tree is built here, because a loader builds a tree before anybody can bound it.
+DVC also reads params.yaml, with another parser (ruamel.yaml, YAML 1.2). Plain text that common parsers read as
+different values (`010`, `1_000`, `yes`, `1:30`, `0b1`, dates) is refused; in quotes it is text. libyaml gives events
+and the tree is built here, because a loader builds the whole tree before its size can be limited.
 """
 
 import math
@@ -19,19 +20,19 @@ import yaml
 from ganpress.errors import ConfigError
 
 MAX_BYTES = 2**20
-"""Of a file that a user writes, or of the value of `--set`."""
+"""Limits of a file that a user writes, or of the value of `--set`."""
 MAX_BYTES_OF_DVC = 2**26
-"""Of a file that DVC writes: dvc.lock grows with the number of stages."""
+"""Limits of a file that DVC writes; dvc.lock grows with the number of stages."""
 MAX_DEPTH = 32
-"""Mappings and lists inside each other."""
+"""Largest nesting depth of mappings and lists."""
 MAX_NODES = 100_000
-"""Values and keys, where each alias counts as all that it stands for."""
+"""Largest number of values and keys; an alias counts as everything that it refers to."""
 MAX_NODES_OF_DVC = 5_000_000
 MAX_DIGITS = 40
-"""Of a number; fields have bounds far below."""
+"""Largest number of characters of a number; the bounds of fields are far below."""
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml, where PyYAML was built with it."""
+"""libyaml's parser if PyYAML was built with it."""
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -43,11 +44,11 @@ NUMBER_OF_SOME = re.compile(
 )
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 CONTROL_OF_DVC = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-"""DVC's own files may hold commands of several lines."""
+"""DVC's own files may contain commands of several lines."""
 
 
 class YamlRefused(Exception):
-    """Why a text is not taken; the reader adds the place."""
+    """Reason why a text is refused; the reader adds the place."""
 
     def __init__(self, why: str, mark: Any = None) -> None:
         super().__init__(why)
@@ -59,7 +60,8 @@ class _Limits:
     nodes: int
     control: "re.Pattern[str]"
     strict: bool
-    """Whether plain text that parsers disagree about is refused; else it is text, as in what DVC writes it must be."""
+    """Whether plain text that parsers read differently is refused; otherwise it is text, as it must be in files of
+    DVC."""
 
 
 OF_THE_USER = _Limits(MAX_NODES, CONTROL, True)
@@ -70,8 +72,8 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Read a text file of at most `max_bytes`.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ConfigError: if it is no regular file, cannot be read, is too large, or is not UTF-8.
+        FileNotFoundError: if the file does not exist.
+        ConfigError: if it is not a regular file, cannot be read, is too large, or is not UTF-8.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (opening a pipe would wait for its other end)
@@ -83,9 +85,9 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{quoted(path)} cannot be read ({reason}); mend that, or name another file") from None
+        raise ConfigError(f"{quoted(path)} cannot be read ({reason}); fix this, or name another file") from None
     if len(content) > max_bytes:
-        raise ConfigError(f"{path} is larger than {max_bytes:,} bytes, the most that is read; shorten it")
+        raise ConfigError(f"{path} is larger than {max_bytes:,} bytes, the limit; shorten it")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -96,18 +98,18 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
 
 
 def parse_yaml(text: str, origin: str, limits: _Limits = OF_THE_USER, wrong: str = "is not valid YAML") -> Any:
-    """Turn one YAML document into mappings, lists, text, numbers, booleans and None.
+    """Parse one YAML document into mappings, lists, text, numbers, booleans and None.
 
     Args:
         text: the document.
-        origin: what opens the message of an error: the file, or the option that `text` came from.
+        origin: start of an error message: the file or the option that `text` came from.
         limits: `OF_THE_USER`, or `OF_DVC` for dvc.yaml, dvc.lock and pins, which DVC writes.
-        wrong: what a message says of a text that is no YAML at all.
+        wrong: text of the message if `text` is not YAML at all.
 
     Raises:
-        ConfigError: with line and column, if it is not YAML, beyond a limit, or holds what is not taken: a tag, a
-            key twice, a key that is not text, an alias inside of what it names, several documents, or plain text
-            that parsers disagree about.
+        ConfigError: with line and column, if it is not YAML, exceeds a limit, or has a tag, a duplicate key, a key
+            that is not text, an alias inside its own anchor, several documents, or plain text that parsers read
+            differently.
     """
     if text.startswith("\ufeff"):
         raise ConfigError(f"{origin} starts with a byte order mark; save it as UTF-8 without one")
@@ -124,15 +126,15 @@ def parse_yaml(text: str, origin: str, limits: _Limits = OF_THE_USER, wrong: str
         place = _place(mark).removeprefix(", ")
         reason = " ".join(reason.split())
         raise ConfigError(f"{origin} {wrong}: {f'{place}: ' if place else ''}{reason}") from None
-    except RecursionError:  # only PyYAML's own parser, where there is no libyaml
-        raise ConfigError(f"{origin}: mappings and lists lie deeper than {MAX_DEPTH} in each other") from None
+    except RecursionError:  # Only PyYAML's own parser recurses; it is used if libyaml is missing.
+        raise ConfigError(f"{origin}: mappings and lists are nested deeper than {MAX_DEPTH} levels") from None
 
 
 def plain_value(text: str) -> Any:
-    """Return the value of unquoted text, as YAML 1.2 and DVC have it.
+    """Return the value of unquoted text, as in YAML 1.2 and DVC.
 
     Raises:
-        YamlRefused: if parsers disagree about it, or no parser should take it.
+        YamlRefused: if parsers read it differently, or no parser should accept it.
     """
     if text in NULLS:
         return None
@@ -143,10 +145,10 @@ def plain_value(text: str) -> Any:
     if FLOAT.fullmatch(text) and math.isfinite(float(_short(text))):
         return float(text)
     if FLOAT.fullmatch(text) or NOT_FINITE.fullmatch(text):
-        raise YamlRefused(f"{quoted(text)} is no finite number; write a finite one, or null where a key has no value")
+        raise YamlRefused(f"{quoted(text)} is not a finite number; write a finite one, or null if the key has no value")
     if NUMBER_OF_SOME.fullmatch(text) or _is_value_of_some(text):
         raise YamlRefused(
-            f"{quoted(text)} means different values to different readers of YAML; write numbers in plain decimals, "
+            f"{quoted(text)} has different values in different YAML parsers; write numbers in plain decimals, "
             "booleans as true or false, and put text in quotes"
         )
     return text
@@ -175,7 +177,7 @@ YAML_WORDS = {"True": "true", "False": "false", "None": "null"}
 def _repr(value: object) -> str:
     try:
         return repr(value)
-    except ValueError:  # a number inside it is too long for Python to write
+    except ValueError:  # A number inside it is too long for Python to print.
         return f"a {type(value).__name__} with a number of thousands of digits"
 
 
@@ -186,7 +188,7 @@ def _short(digits: str) -> str:
 
 
 def _is_value_of_some(text: str) -> bool:
-    """Whether PyYAML, which most programs read YAML with, takes plain `text` for anything but text."""
+    """Return whether PyYAML, which most programs use, reads plain `text` as anything but text."""
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
     return text != "<<" and any(regexp.match(text) for _, regexp in resolvers)
 
@@ -208,7 +210,7 @@ class _Frame:
     lines: dict[str, int] = field(default_factory=dict)
     merged: list[Any] = field(default_factory=list)
     height: int = 1
-    """Levels of what it holds, itself included."""
+    """Number of nesting levels of its content, including itself."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class _Builder:
         self._limits = limits
         self._frames: list[_Frame] = []
         self._anchors: dict[str, _Anchored | None] = {}
-        """None: what it names is still being read."""
+        """Content of each anchor; None while it is still being read."""
         self._nodes = 0
         self._documents = 0
         self._result: Any = None
@@ -254,7 +256,7 @@ class _Builder:
         if self._documents > 1:
             raise YamlRefused("a second document begins here; keep one document in a file", event.start_mark)
         if event.version or event.tags:
-            raise YamlRefused("directives (%YAML, %TAG) are not taken; leave them out", event.start_mark)
+            raise YamlRefused("directives (%YAML, %TAG) are not allowed; leave them out", event.start_mark)
 
     def _scalar(self, event: Any) -> None:
         self._check_tag(event)
@@ -279,16 +281,20 @@ class _Builder:
 
     def _name(self, event: Any, anchored: _Anchored | None) -> None:
         if event.anchor in self._anchors:
-            raise YamlRefused(f"anchor &{event.anchor} stands here for the second time; rename it", event.start_mark)
+            raise YamlRefused(
+                f"anchor &{event.anchor} is defined here for the second time; rename it", event.start_mark
+            )
         if event.anchor:
             self._anchors[event.anchor] = anchored
 
     def _alias(self, event: Any) -> None:
         if event.anchor not in self._anchors:
-            raise YamlRefused(f"alias *{event.anchor} names no anchor above it", event.start_mark)
+            raise YamlRefused(f"alias *{event.anchor} refers to no anchor above it", event.start_mark)
         anchored = self._anchors[event.anchor]
         if anchored is None:
-            raise YamlRefused(f"alias *{event.anchor} lies inside of what it names; write it out", event.start_mark)
+            raise YamlRefused(
+                f"alias *{event.anchor} is inside its own anchor; write the content out", event.start_mark
+            )
         self._count(anchored.nodes, event)
         self._check_depth(len(self._frames) + anchored.height, event)
         self._add(anchored.content, anchored.height, event)
@@ -335,7 +341,7 @@ class _Builder:
             raise YamlRefused(f"a key must be text, found {quoted(key)}; put it in quotes", event.start_mark)
         if key in frame.lines:
             raise YamlRefused(
-                f"key {quoted(key)} stands here for the second time (first in line {frame.lines[key]}); keep one",
+                f"key {quoted(key)} occurs here for the second time (first in line {frame.lines[key]}); keep one",
                 event.start_mark,
             )
         frame.lines[key] = event.start_mark.line + 1
@@ -344,7 +350,7 @@ class _Builder:
     def _merged(self, value: Any, event: Any) -> list[Any]:
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(one, dict) for one in values):
-            raise YamlRefused("<< takes an alias of a mapping, or a list of them", event.start_mark)
+            raise YamlRefused("<< needs an alias of a mapping, or a list of them", event.start_mark)
         return values
 
     def _awaits_key(self) -> bool:
@@ -352,25 +358,27 @@ class _Builder:
 
     def _check_tag(self, event: Any) -> None:
         if event.tag is not None:
-            raise YamlRefused(f"tag {quoted(event.tag)} is not taken; write the value without a tag", event.start_mark)
+            raise YamlRefused(
+                f"tag {quoted(event.tag)} is not allowed; write the value without a tag", event.start_mark
+            )
 
     def _count(self, nodes: int, event: Any) -> None:
         self._nodes += nodes
         if self._nodes > self._limits.nodes:
             raise YamlRefused(
-                f"more than {self._limits.nodes:,} values, aliases written out, are not read; shorten it",
+                f"more than {self._limits.nodes:,} values (with aliases written out) are not allowed; shorten it",
                 event.start_mark,
             )
 
     def _check_depth(self, depth: int, event: Any) -> None:
         if depth > MAX_DEPTH:
             raise YamlRefused(
-                f"mappings and lists lie deeper than {MAX_DEPTH} in each other; flatten them", event.start_mark
+                f"mappings and lists are nested deeper than {MAX_DEPTH} levels; flatten them", event.start_mark
             )
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts text in quotes wherever a reader could take it for another value."""
+    """Quotes text wherever a parser could read it as another value."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,1 +1,1 @@
-"""The page that runs an exported generator beside its compressed form in a browser."""
+"""The page that runs an exported generator beside its compressed version in a browser."""

@@ -1,4 +1,4 @@
-"""The two generators of the page: found among the exported files, and fit to be compared."""
+"""Chooses the two generators of the page from the exported files, and checks that they can be compared."""
 
 import re
 from dataclasses import dataclass
@@ -118,8 +118,8 @@ def _default_compressed(artifacts: Path, original: EdgeGenerator, ship: str | No
     ]
     if not others:
         raise ConfigError(
-            f"nothing to compare {original.reference} with: {artifacts / 'export'} holds no second generator of the "
-            "same input; add an item to export.items in params.yaml and `ganpress run`, or give --compressed"
+            f"nothing to compare {original.reference} with: {artifacts / 'export'} has no second generator with "
+            f"the same input; add an item to export.items in params.yaml and `ganpress run`, or give --compressed"
         )
     if shipped := [one for one in others if one.reference == ship]:
         return shipped[0]
@@ -131,14 +131,14 @@ def _candidates(artifacts: Path) -> list[EdgeGenerator]:
     found = [find_generator(artifacts, reference) for reference in _exported(artifacts)]
     if not found:
         raise ConfigError(
-            f"nothing to show: {artifacts / 'export'} holds no ONNX file; `ganpress run` exports generators, or "
+            f"nothing to show: {artifacts / 'export'} has no ONNX file; `ganpress run` exports generators, or "
             "give --original FILE.onnx --compressed FILE.onnx"
         )
     return found
 
 
 def common_surface(original: EdgeGenerator, compressed: EdgeGenerator) -> Surface:
-    """What both generators read and draw.
+    """Return the input and output that both generators have.
 
     Raises:
         ConfigError: if they differ in it, or the page has no way to show it.
@@ -149,7 +149,8 @@ def common_surface(original: EdgeGenerator, compressed: EdgeGenerator) -> Surfac
         if ours != theirs:
             raise ConfigError(
                 f"{original.reference} and {compressed.reference} cannot be compared: their {what.replace('_', ' ')} "
-                f"is {_words(ours)} and {_words(theirs)}; choose two of the same data with --original and --compressed"
+                f"is {_words(ours)} and {_words(theirs)}; choose two generators of the same data with "
+                f"--original and --compressed"
             )
     return first
 

@@ -74,9 +74,9 @@ def _checked_folder(given: Path) -> BrowserRuntime:
                 return BrowserRuntime(folder)
             raise ConfigError(
                 f"--runtime {given}: {wrong} is not that of {PACKAGE} {VERSION} (sha256 differs); "
-                f"give the folder or tarball of that version, or leave --runtime away to use npm"
+                f"give the folder or tarball of that version, or leave out --runtime to use npm"
             )
-    raise ConfigError(f"--runtime {given} holds no {' and '.join(FILES_SHA256)}; give {TARBALL} or its folder dist/")
+    raise ConfigError(f"--runtime {given} has no {' and '.join(FILES_SHA256)}; give {TARBALL} or its folder dist/")
 
 
 def _wrong_file(folder: Path) -> str | None:
@@ -92,7 +92,7 @@ def _npm_pack(folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise ServiceUnavailable(
-            f"npm is not installed, and the page needs {PACKAGE} {VERSION} once; install Node.js, or run "
+            f"npm is not installed, but the page needs {PACKAGE} {VERSION} once; install Node.js, or run "
             f"`npm pack {PACKAGE}@{VERSION}` elsewhere and give the file with --runtime {TARBALL}"
         )
     logger.info("fetching %s %s with npm", PACKAGE, VERSION)
@@ -113,7 +113,7 @@ def _npm_pack(folder: Path) -> Path:
 def _unpack(tarball: Path, kept: Path, origin: str) -> BrowserRuntime:
     """Check the tarball and keep what is needed of it, whole or not at all."""
     if not tarball.is_file():
-        raise ConfigError(f"{origin} does not exist; give {TARBALL}, a folder of it, or leave --runtime away")
+        raise ConfigError(f"{origin} does not exist; give {TARBALL}, a folder of it, or leave out --runtime")
     with tarball.open("rb") as content:
         found = base64.b64encode(hashlib.file_digest(content, "sha512").digest()).decode()
     if found != TARBALL_SHA512:

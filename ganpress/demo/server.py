@@ -36,7 +36,7 @@ TYPES = {
 
 
 class PageHandler(SimpleHTTPRequestHandler):
-    """Hands out files of one folder, never a listing, to whom the server's guard lets in."""
+    """Serves files of one folder, never a listing, to clients that the server's guard allows."""
 
     extensions_map = TYPES
     server: "PageServer"
@@ -89,10 +89,10 @@ def open_server(folder: Path, port: int, host: str = LOOPBACK, login: str | None
         folder: the site.
         port: 0 takes any free one.
         host: where to listen.
-        login: `user:password` that everybody is asked for.
+        login: `user:password` that every client needs.
 
     Raises:
-        ConfigError: if others can reach `host`, and there is no login.
+        ConfigError: if other machines can reach `host` and no login is set.
         ServiceUnavailable: if the port is in use or not allowed.
     """
     check_host(host, login)

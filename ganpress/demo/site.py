@@ -1,4 +1,6 @@
-"""The page as a folder of static files that any web server can hand out: no build step, nothing from elsewhere."""
+"""Writes the demo page as a folder of static files that any web server can serve, without a build step or external
+files.
+"""
 
 import json
 import shutil
@@ -35,7 +37,7 @@ class DemoSite:
 def build_site(
     original: EdgeGenerator, compressed: EdgeGenerator, runtime: BrowserRuntime, prepared: Path, out: Path
 ) -> DemoSite:
-    """Write the page for two generators, whole or not at all; the same inputs give the same bytes.
+    """Write the page for two generators, completely or not at all; the same inputs give the same bytes.
 
     Args:
         original: the generator that is compared with.
@@ -88,7 +90,7 @@ def _write_samples(surface: Surface, original: EdgeGenerator, prepared: Path, fo
 
 def _require_replaceable(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not _is_demo(out):
-        raise ConfigError(f"--out {out} holds other files, which would be lost; give a new or empty folder")
+        raise ConfigError(f"--out {out} has other files, which would be lost; give a new or empty folder")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; give a folder")
 

@@ -1,1 +1,1 @@
-"""A generator of yours as a proven edge file in one call, without a project."""
+"""Compresses a user's generator into a verified edge file in one call, without a project."""

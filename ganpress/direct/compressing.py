@@ -1,4 +1,4 @@
-"""A generator of yours as a proven edge file, in one call, without a project around it.
+"""Compresses a user's generator into a verified edge file, in one call and without a project.
 
     from pathlib import Path
     import ganpress
@@ -7,8 +7,8 @@
                     data=Path("pictures"))
     made.file, made.decibels, made.size_bytes, made.milliseconds
 
-What is done is what the stages `compress` and `export` do: the generator is looked at as `ganpress import` does,
-rounded on inputs that it is calibrated on, written for its runtime, compared with torch there, profiled and timed.
+The steps are those of the stages `compress` and `export`: the generator is analysed as in `ganpress import`, quantized
+with calibration inputs, written for its runtime, compared with torch, profiled and timed.
 """
 
 import logging
@@ -46,7 +46,8 @@ METHODS = (
 )
 LATENT_LESSONS = {"train_images": 50_000, "batch_size": 64}
 PICTURE_LESSONS = {"train_images": 2_000, "batch_size": 4}
-"""Length of `qad`: minutes for a generator of small pictures; `compress.items` of a project sets its own."""
+"""Training length of `qad`, which takes minutes for a generator of small pictures; `compress.items` of a project has
+its own."""
 
 
 def compress(
@@ -63,20 +64,20 @@ def compress(
     request: ImportRequest | None = None,
     say: Callable[[str], None] = logger.info,
 ) -> Compressed:
-    """Compress a generator and write the file with its card, pictures before and after, and what was measured.
+    """Compress a generator and write the file with its card, pictures before and after, and the measurements.
 
     Args:
         source: `FILE.py:function` or `module:function` that builds it, `FILE.onnx`, `FILE.pt2`, or the module itself.
-        out: the folder to write, whole or not at all; one that this function has written before is replaced.
-        weights: see `ganpress.imported.weight_files`; None takes those that the module has.
+        out: the folder to write, completely or not at all; one that this function has written before is replaced.
+        weights: see `ganpress.imported.weight_files`; None uses those of the module.
         example: shape of one input: (1, C, H, W) pictures, (1, Z) latents, (1, C, L) signals.
         data: folder of pictures, or of arrays `.npy` of one input each, in [-1, 1]; needed unless it reads latents.
         method: `ptq`, `qad`, `w4a8`, `w4`, `qad-w3a8`, `float`, or `int8` of the target's own quantizer.
         target: one of `ganpress targets`.
-        seed: of latents, and of what is chosen for calibration.
-        any_size: whether the file takes pictures of any height and width; see `ganpress.edge.forms.any_size`.
-        request: further options of `ganpress import`; the arguments above lie over it.
-        say: is told what is being done.
+        seed: seed of latents and of the choice of calibration inputs.
+        any_size: whether the file accepts pictures of any height and width; see `ganpress.edge.forms.any_size`.
+        request: further options of `ganpress import`; the arguments above override it.
+        say: function that is called with progress messages.
 
     Raises:
         ganpress.errors.GanpressError: saying in one line what is wrong and what to do.
@@ -90,7 +91,7 @@ def compress(
         source=source if isinstance(source, str) else f"{type(source).__module__}:{type(source).__name__}",
     )
     asked = replace(asked, weights=weights or asked.weights, example=example or asked.example)
-    say(f"1/5 looking at {asked.source}")
+    say(f"1/5 analysing {asked.source}")
     brought = bring_in(asked, source if isinstance(source, nn.Module) else None)
     for note in brought.notes:
         say(f"  {note}")
@@ -102,7 +103,7 @@ def compress(
     model, blueprint, record = round_generator(original, brought.blueprint, brought.source, method, calibration, seed)
     if record is not None and not runtime.can_keep(model):
         model, record, method = original, None, _own_quantizer(runtime)
-        say(f"  {runtime.title} does not write these integers: its own quantizer is taken, {method}")
+        say(f"  {runtime.title} cannot write these integers: its own quantizer is used, {method}")
     edge = EdgeGenerator(original, model, brought.source, blueprint.builder, record)
     number_type = method if record is None and method in runtime.number_types else "float32"
     settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS, any_size=any_size)
@@ -113,18 +114,18 @@ def compress(
 def round_generator(
     original: nn.Module, blueprint: Blueprint, source: str, method: str, calibration: Tensor, seed: int
 ) -> tuple[nn.Module, Blueprint, CompressionRecord | None]:
-    """Round a generator, or train its integers; `float` and a runtime's own quantizer change nothing here.
+    """Quantize a generator after training or by training; `float` and a runtime's own quantizer change nothing here.
 
     Args:
-        original: in floats; not changed.
-        blueprint: what rebuilds it.
-        source: its name in the record.
+        original: generator in floats; not changed.
+        blueprint: description from which it is rebuilt.
+        source: name of the generator in the record.
         method: see `compress`.
-        calibration: inputs (N, …).
-        seed: of training inputs.
+        calibration: calibration inputs (N, …).
+        seed: seed of training inputs.
 
     Raises:
-        ConfigError: if the generator has layers that the method cannot take.
+        ConfigError: if the method does not support a layer of the generator.
     """
     item = _item(method, calibration)
     if item is None:
@@ -141,7 +142,7 @@ def _check_method(method: str, target: Target) -> None:
 
 
 def _own_quantizer(target: Target) -> str:
-    """The first number type that a target quantizes to by itself.
+    """Return the first number type of a target's own quantizer.
 
     Raises:
         ConfigError: if it has none.
@@ -149,14 +150,14 @@ def _own_quantizer(target: Target) -> str:
     own = [name for name in target.number_types if target.quantizes(name)]
     if not own:
         raise ConfigError(
-            f"the target '{target.name}' has no quantizer of its own, and keeps integers of ganpress only where "
-            "weights and activations have them; take a method as w8a8, or float"
+            f"the target '{target.name}' has no quantizer of its own, and keeps integers of ganpress only if "
+            f"both weights and activations are integers; choose a method such as w8a8, or float"
         )
     return own[0]
 
 
 def _item(method: str, calibration: Tensor) -> CompressItem | None:
-    """What ganpress rounds or trains itself; None for floats and for the target's own quantizer."""
+    """Return the method if ganpress quantizes itself; None for floats and for the target's own quantizer."""
     found = METHOD.fullmatch(SHORT.get(method, method))
     if found is None:
         return None

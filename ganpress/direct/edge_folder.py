@@ -1,4 +1,4 @@
-"""The folder that an edge file comes in: the file, its card, pictures before and after, and what was measured."""
+"""Writes the folder of an edge file: the file, its card, pictures before and after, and the measurements."""
 
 import hashlib
 import json
@@ -41,38 +41,39 @@ ROUNDS = 20
 
 @dataclass(frozen=True)
 class Compressed:
-    """An edge file and what was measured of it."""
+    """An edge file and its measurements."""
 
     folder: Path
     file: Path
     card: Card
     decibels: dict[str, float | None]
-    """Of each held-out input by name: signal-to-noise ratio of the file's image to that of the float generator; None
-    where the images are equal."""
+    """Signal-to-noise ratio of the file's image to that of the float generator, by the name of each held-out input;
+    None if the images are equal."""
     size_bytes: int
-    """Of the file, and of those that belong to it."""
+    """Size in bytes of the file and of those that belong to it."""
     size_bytes_before: int
-    """Of the float weights."""
+    """Size in bytes of the float weights."""
     milliseconds: float | None
-    """Median of one image on one thread, in the file's runtime; None where that does not run on this system."""
+    """Median milliseconds of one image on one thread, in the file's runtime; None if that does not run on this
+    system."""
     milliseconds_before: float
-    """The same in eager torch."""
+    """Median milliseconds of one image on one thread in eager torch."""
     notes: tuple[str, ...]
-    """What was found of the generator, in sentences."""
+    """Findings about the generator, as sentences."""
 
 
 @dataclass(frozen=True)
 class EdgeGenerator:
-    """A generator that is to become a file, beside the one that the file is compared with."""
+    """A generator to write as a file, with the one that the file is compared with."""
 
     original: nn.Module
     """In floats."""
     model: nn.Module
-    """The same, or rounded."""
+    """The same generator, or its quantized version."""
     source: str
     builder: str
     record: CompressionRecord | None = None
-    """How it was rounded."""
+    """Record of the quantization."""
 
 
 def write_edge(
@@ -85,20 +86,20 @@ def write_edge(
     seed: int = 0,
     say: Callable[[str], None] = logger.info,
 ) -> Compressed:
-    """Write a generator's edge file with its card, pictures before and after, and what was measured.
+    """Write a generator's edge file with its card, pictures before and after, and the measurements.
 
     Args:
-        out: the folder to write, whole or not at all; one that was written so before is replaced.
+        out: the folder to write, completely or not at all; one that was written by this function before is replaced.
         edge: the generator.
-        target: what is written, for which runtime.
-        settings: how it is written and proven.
-        names: of the inputs.
-        inputs: (N, …); the last ones are held out for the proof, the others calibrate a runtime's own quantizer.
-        seed: of what the runtime's quantizer chooses.
-        say: is told what is being done.
+        target: runtime and format of the file.
+        settings: settings of writing and verification.
+        names: names of the inputs.
+        inputs: (N, …); the last ones are held out for verification, the others calibrate a runtime's own quantizer.
+        seed: seed of the runtime's quantizer.
+        say: function that is called with progress messages.
 
     Raises:
-        ganpress.errors.GanpressError: if the file cannot be written, or does not draw what the generator draws.
+        ganpress.errors.GanpressError: if the file cannot be written, or draws other images than the generator.
     """
     check_out(out)
     calibration, shown = parted(inputs)
@@ -115,7 +116,7 @@ def write_edge(
 
 def check_out(out: Path) -> None:
     if out.exists() and not (out / SUMMARY).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} holds something else; name a folder that does not exist or is empty")
+        raise ConfigError(f"{out} has other content; name a folder that does not exist or is empty")
     if out.resolve() == Path.cwd():
         raise ConfigError("the folder to write is the working directory; name one inside it")
 
@@ -162,7 +163,7 @@ def _compression(record: CompressionRecord) -> CompressionCard:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """The md5 of a network's weights."""
+    """Return the md5 of a network's weights."""
     return hashlib.md5(tensor_bytes(model.state_dict(), {}), usedforsecurity=False).hexdigest()
 
 
@@ -173,7 +174,9 @@ def _decibels(before: nn.Module, after: Generate, names: list[str], inputs: Tens
 
 @torch.no_grad()
 def _draw(folder: Path, before: nn.Module, after: Generate, names: list[str], inputs: Tensor) -> None:
-    """One PNG for each input, before and after side by side, what was read before both where it is a picture."""
+    """Write one PNG for each input with the images before and after side by side, preceded by the input if it is a
+    picture.
+    """
     folder.mkdir()
     for place, name in enumerate(names):
         images = [before(inputs[place : place + 1]), after(inputs[place : place + 1])]
@@ -191,13 +194,15 @@ def _is_picture(inputs: Tensor) -> bool:
 
 
 def _pixels(images: Tensor) -> NDArray[np.uint8]:
-    """Images (N, C, H, W) as uint8 of three channels; of other numbers of channels the first is shown in grey."""
+    """Return images (N, C, H, W) as uint8 with three channels; for other numbers of channels the first is shown in
+    grey.
+    """
     shown = images if images.shape[1] == 3 else images[:, :1].expand(-1, 3, -1, -1)
     return images_to_uint8(shown).numpy()
 
 
 def _summary(made: Compressed) -> str:
-    """What was measured, as JSON; the card has the rest."""
+    """Write the measurements as JSON; the card has the rest."""
     decibels = {name: value if value is None else round(value, 2) for name, value in made.decibels.items()}
     content: dict[str, Any] = {
         "file": made.file.name,

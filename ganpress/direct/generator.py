@@ -1,4 +1,4 @@
-"""A generator as the library hands it about: a network, what rebuilds it, and what it reads."""
+"""The generator object of the library: a network, the description from which it is rebuilt, and its input."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ logger = logging.getLogger("ganpress")
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator in eval mode on the processor: inputs (N, …) -> images (N, C, H, W) in [-1, 1]."""
+    """A generator in eval mode on the CPU: inputs (N, …) -> images (N, C, H, W) in [-1, 1]."""
 
     network: nn.Module
     blueprint: Blueprint
@@ -30,9 +30,9 @@ class Generator:
     """Zeros in the shape of one input (1, …)."""
     name: str
     original: nn.Module | None = None
-    """The network in floats, where this one is rounded."""
+    """The network in floats, if this one is quantized."""
     record: CompressionRecord | None = None
-    """How it was rounded."""
+    """Record of the quantization."""
 
     @classmethod
     def of(
@@ -42,7 +42,7 @@ class Generator:
         weights: Path | str | None = None,
         request: ImportRequest | None = None,
     ) -> "Generator":
-        """Take a generator of yours; your code is run, so name only what you trust.
+        """Wrap your generator; its code is run, so pass only code that you trust.
 
         >>> from torch import nn
         >>> from ganpress import Generator
@@ -56,8 +56,8 @@ class Generator:
         Args:
             source: `FILE.py:function` or `module:function` that builds it, `FILE.onnx`, `FILE.pt2`, or the module.
             example: shape of one input: (1, C, H, W) pictures, (1, Z) latents, (1, C, L) signals.
-            weights: see docs/your_generator.md; None takes those that the module has.
-            request: further options of `ganpress import`; the arguments above lie over it.
+            weights: see docs/your_generator.md; None uses those of the module.
+            request: further options of `ganpress import`; the arguments above override it.
 
         Raises:
             ganpress.errors.GanpressError: saying in one line what is wrong and what to do.
@@ -84,11 +84,11 @@ class Generator:
 
         Args:
             name: `family:spec`, e.g. `wdcgan:16`.
-            canvas: what it reads and draws.
-            seed: of its weights.
+            canvas: input and output shapes.
+            seed: seed of its weights.
 
         Raises:
-            ConfigError: if the family is unknown, or the spec or the canvas is not for it.
+            ConfigError: if the family is unknown, or the spec or the canvas does not fit it.
         """
         try:
             blueprint = generator_blueprint(name, canvas)
@@ -106,11 +106,11 @@ class Generator:
         return images
 
     def inputs(self, count: int, data: Path | str | None = None, seed: int = 0) -> Tensor:
-        """Return inputs (N, …): `count` latents, or at most as many pictures from a folder, brought to the right size.
+        """Return inputs (N, …): `count` latents, or at most as many pictures from a folder, resized to the input size.
 
         Raises:
             ConfigError: if it reads pictures, and no folder is given.
-            DataError: if the folder holds none that fit.
+            DataError: if the folder has no suitable pictures.
         """
         if data is None and self.example.dim() == 2:
             return LatentInputs(self.example.shape[1]).draw(seed, "library", count)

@@ -1,4 +1,4 @@
-"""Inputs that a generator is compressed with: latents, or what a folder of pictures or arrays holds."""
+"""Inputs for compressing a generator: latents, or the content of a folder of pictures or arrays."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +16,27 @@ from ganpress.errors import ConfigError, DataError
 
 CALIBRATION_INPUTS = 64
 SHOWN_INPUTS = 8
-"""Held-out inputs that are drawn as pictures."""
+"""Largest number of held-out inputs that are drawn as pictures."""
 ARRAY_SUFFIX = ".npy"
 
 
 def given_inputs(example: Tensor, data: Path | None, seed: int) -> tuple[list[str], Tensor]:
-    """Names and inputs (N, …): latents, or what the folder holds."""
+    """Return names and inputs (N, …): latents, or the content of the folder."""
     if data is not None:
         return _read_inputs(data, tuple(example.shape[1:]), seed)
     if example.dim() != 2:
         shape = "x".join(map(str, example.shape[1:]))
         raise ConfigError(
-            f"the generator reads {shape}: name a folder of pictures like those it was trained on, --data"
+            f"the generator reads {shape}: give a folder of pictures like those it was trained on with --data"
         )
     count = CALIBRATION_INPUTS + min(SHOWN_INPUTS, held_out_count(example))
     return [f"latent{place}" for place in range(count)], LatentInputs(example.shape[1]).draw(seed, "compress", count)
 
 
 def _read_inputs(folder: Path, shape: tuple[int, ...], seed: int) -> tuple[list[str], Tensor]:
-    """Pictures brought to the size of one input, and arrays that have it."""
+    """Return pictures resized to one input, and arrays that have its shape."""
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; --data names a folder of pictures")
+        raise DataError(f"{folder} is not a folder; --data needs a folder of pictures")
     arrays = sorted(one.relative_to(folder).as_posix() for one in folder.rglob(f"*{ARRAY_SUFFIX}"))
     names = arrays or image_names(folder)
     if not names:
@@ -59,29 +59,31 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> Tensor:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no array that can be read ({' '.join(str(error).split())[:120]})") from None
+        raise DataError(f"{path} is not a readable array ({' '.join(str(error).split())[:120]})") from None
     if values.dtype.kind not in "fiu" or values.size != int(np.prod(shape)):
-        raise DataError(f"{path} is {values.shape} of {values.dtype}; the generator reads {shape} numbers")
+        raise DataError(f"{path} is {values.shape} of {values.dtype}, but the generator reads {shape} numbers")
     return torch.from_numpy(values.astype(np.float32)).reshape(shape)
 
 
 def parted(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs to calibrate on, and those that are held out: a quarter, at most `SHOWN_INPUTS`; a single one is both."""
+    """Split inputs into calibration inputs and held-out ones: a quarter, at most `SHOWN_INPUTS`; a single input is
+    both.
+    """
     held_out = min(SHOWN_INPUTS, len(inputs) // 4 or 1)
     return (inputs[:-held_out], inputs[-held_out:]) if len(inputs) > held_out else (inputs, inputs)
 
 
 @dataclass(frozen=True)
 class GivenInputs:
-    """Inputs that are drawn again and again, where no others are known."""
+    """A finite set of inputs that is drawn repeatedly."""
 
     inputs: Tensor
 
     def random(self, stream: torch.Generator, count: int) -> Tensor:
-        """Return `count` of them, drawn with replacement."""
+        """Return `count` inputs, drawn with replacement."""
         return self.inputs[torch.randint(len(self.inputs), (count,), generator=stream)]
 
 
 def training_inputs(calibration: Tensor) -> TrainingInputs:
-    """What an algorithm trains on: ever new latents, or the given inputs again and again."""
+    """Return the training inputs of an algorithm: new latents, or the given inputs, repeated."""
     return LatentInputs(calibration.shape[1]) if calibration.dim() == 2 else GivenInputs(calibration)

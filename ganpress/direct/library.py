@@ -1,4 +1,4 @@
-"""ganpress as a library: what can be done with a generator without a project, a pipeline or a server.
+"""ganpress as a library: operations on a generator without a project, a pipeline or a server.
 
     import ganpress
 
@@ -43,10 +43,10 @@ from models.thinning import thin_
 __all__ = ["Compressed", "Generator", "Pairs", "compress", "distil", "evaluate", "export", "quantize"]
 IMPORTED = "imported"
 HALF_LIFE_SHARE = 30
-"""Images of a training for each half-life of the averaged weights."""
+"""Number of training images for each half-life of the averaged weights."""
 LEARNING_RATE = 0.002
 COMPARED = 64
-"""Inputs that `evaluate` compares two generators on."""
+"""Number of inputs on which `evaluate` compares two generators."""
 
 
 def distil(
@@ -69,21 +69,22 @@ def distil(
     True
 
     Args:
-        teacher: in floats; or `Pairs`, what a generator without code has drawn, and then a student by name.
-        student: percent of the channels of a generator of yours that stay, which begins with the teacher's weights; or
+        teacher: generator in floats; or `Pairs`, the pictures of a generator without code, which needs a student by
+            name.
+        student: percentage of the channels of your generator that are kept, initialised with the teacher's weights; or
             `family:spec`; or a generator, of which a copy is trained.
-        data: folder of pictures, for a teacher that reads pictures; latents are drawn anew for every step.
-        images: length of the training in inputs shown.
-        batch_size: inputs in a step.
-        learning_rate: of Adam; it decays to zero along a cosine.
-        seed: of inputs and fresh weights.
+        data: folder of pictures, for a teacher that reads pictures; new latents are drawn for every step.
+        images: training length as a number of inputs shown.
+        batch_size: number of inputs in a step.
+        learning_rate: learning rate of Adam, which decays to zero along a cosine.
+        seed: seed of inputs and initial weights.
 
     Raises:
         ganpress.errors.GanpressError: saying in one line what is wrong and what to do.
     """
     begun = _first_student(teacher, student, seed)
     if _shapes(begun) != _shapes(teacher):
-        raise ConfigError(f"{begun.name} does not read and draw what the teacher does: their shapes differ")
+        raise ConfigError(f"{begun.name} has input or output shapes that differ from the teacher's")
     half_life = max(1, images // HALF_LIFE_SHARE)
     lengths = {"train_images": images, "batch_size": batch_size, "ema_half_life_images": half_life}
     config = parse(lengths | {"learning_rate": learning_rate, "beta1": 0.5}, DistillationTraining, "distil")
@@ -97,23 +98,23 @@ def distil(
 
 
 def _shapes(one: Generator | Pairs) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of one input and of one image."""
+    """Return the shapes of one input and of one image."""
     if isinstance(one, Pairs):
         return tuple(one.inputs.shape[1:]), tuple(one.images.shape[1:])
     return tuple(one.example.shape[1:]), tuple(one(one.example).shape[1:])
 
 
 def _training_inputs(teacher: Generator, data: Path | str | None, seed: int) -> TrainingInputs:
-    """Ever new latents, or the pictures of a folder again and again."""
+    """Return an endless source of new latents, or of the pictures of a folder, repeated."""
     if data is not None:
         return training_inputs(given_inputs(teacher.example, Path(data), seed)[1])
     if teacher.example.dim() != 2:
-        raise ConfigError("the teacher reads pictures: name a folder of those that it was trained on, data=…")
+        raise ConfigError("the teacher reads pictures: give a folder of training pictures with data=…")
     return LatentInputs(teacher.example.shape[1])
 
 
 def _first_student(teacher: Generator | Pairs, student: "int | str | Generator", seed: int) -> Generator:
-    """The student before its training."""
+    """Return the student before its training."""
     if isinstance(student, Generator):
         return student
     if isinstance(student, str):
@@ -122,23 +123,25 @@ def _first_student(teacher: Generator | Pairs, student: "int | str | Generator",
         canvas = Canvas(channels, height, width, *source, latent=reads[0])
         return Generator.fresh(student, canvas, seed)
     if isinstance(teacher, Pairs):
-        raise ConfigError("pairs have no network to take channels of: name the student as family:spec, e.g. wdcgan:4")
+        raise ConfigError(
+            "pairs have no network from which channels could be kept: give the student as family:spec, e.g. wdcgan:4"
+        )
     network = copy.deepcopy(teacher.floats)
     if not isinstance(network, ImportedGenerator):
-        raise ConfigError(f"{teacher.name} is of a known family: name the student as family:spec, e.g. wdcgan:4")
+        raise ConfigError(f"{teacher.name} belongs to a known family: give the student as family:spec, e.g. wdcgan:4")
     groups = groups_from_arguments(teacher.blueprint.arguments["groups"])
     try:
         thin_(network.network, groups, [student] * len(groups))
     except ValueError as error:
         raise ConfigError(f"a student of {student} percent: {error}") from None
     if not groups:
-        raise ConfigError(f"no channels of {teacher.name} can be left out; the import's notes say why")
+        raise ConfigError(f"no channels of {teacher.name} can be removed; the notes of the import say why")
     blueprint = Blueprint(IMPORTED, teacher.blueprint.arguments | {"spec": str(student)})
     return Generator(network, blueprint, teacher.example, f"{teacher.name} at {student} %")
 
 
 def quantize(generator: Generator, method: str = "ptq", *, data: Path | str | None = None, seed: int = 0) -> Generator:
-    """Round weights and activations to integers, after training or by training the integers themselves.
+    """Quantize weights and activations to integers, after training or by quantization-aware distillation.
 
     >>> from ganpress import Generator, quantize
     >>> from models.family import Canvas
@@ -149,21 +152,21 @@ def quantize(generator: Generator, method: str = "ptq", *, data: Path | str | No
     Args:
         generator: in floats; not changed.
         method: `ptq` (8 bits), `qad`, `w4a8`, `w4`, `qad-w3a8` and the like (docs/compression.md).
-        data: folder of pictures to calibrate on, for a generator that reads pictures.
+        data: folder of pictures for calibration, for a generator that reads pictures.
         seed: of latents, and of what is chosen for calibration.
 
     Raises:
         ganpress.errors.GanpressError: saying in one line what is wrong and what to do.
     """
     if generator.record is not None:
-        raise ConfigError(f"{generator.name} is rounded already; quantize the generator in floats")
+        raise ConfigError(f"{generator.name} is already quantized; quantize the generator in floats")
     calibration, _ = parted(given_inputs(generator.example, None if data is None else Path(data), seed)[1])
     check_generator(generator.network, calibration, "calibration inputs")
     network, blueprint, record = round_generator(
         generator.network, generator.blueprint, generator.name, method, calibration, seed
     )
     if record is None:
-        raise ConfigError(f"method {method[:40]!r} rounds nothing here; take one as w8a8, w4 or qad")
+        raise ConfigError(f"method {method[:40]!r} quantizes nothing here; choose one such as w8a8, w4 or qad")
     return replace(generator, network=network, blueprint=blueprint, original=generator.network, record=record)
 
 
@@ -177,7 +180,7 @@ def export(
     any_size: bool = False,
     seed: int = 0,
 ) -> Compressed:
-    """Write the edge file with its card, pictures and proof; a file that draws something else is refused.
+    """Write the edge file with its card and pictures, and verify it; a file that draws different images is refused.
 
     >>> import tempfile
     >>> from ganpress import Generator, export, quantize
@@ -189,13 +192,13 @@ def export(
     ('generator.onnx', True)
 
     Args:
-        generator: in floats, or what `quantize` made of it.
-        out: the folder to write, whole or not at all.
+        generator: generator in floats, or a result of `quantize`.
+        out: the folder to write, completely or not at all.
         target: one of `ganpress targets`.
-        number_type: of the file; integers of `quantize` stay what they are under `float32`.
+        number_type: number type of the file; with `float32`, integers of `quantize` are kept.
         data: folder of pictures, for a generator that reads pictures.
-        any_size: whether the file takes pictures of any height and width.
-        seed: of the inputs that it is proven on.
+        any_size: whether the file accepts pictures of any height and width.
+        seed: seed of the inputs with which it is verified.
 
     Raises:
         ganpress.errors.GanpressError: saying in one line what is wrong and what to do.
@@ -217,7 +220,7 @@ def export(
 def evaluate(
     generator: Generator, against: Generator | None = None, *, data: Path | str | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """Measure what a generator costs, and how near its pictures are to another one's on the same inputs.
+    """Measure the cost of a generator, and the distance of its pictures to another generator's on the same inputs.
 
     Distances to real pictures need a judge, which a project trains (docs/metrics.md).
 
@@ -231,13 +234,13 @@ def evaluate(
     True
 
     Args:
-        generator: to be measured.
-        against: the reference, e.g. its teacher; None measures cost alone.
+        generator: generator to measure.
+        against: reference such as its teacher; None measures only the cost.
         data: folder of pictures, for a generator that reads pictures.
-        seed: of the inputs.
+        seed: seed of the inputs.
 
     Returns:
-        `parameters`, `macs` of one image; with a reference `snr_db`, infinite where the pictures are equal, and
+        `parameters`, `macs` of one image; with a reference `snr_db`, infinite if the pictures are equal, and
         `max_abs_error` in units of half the way from black to white.
     """
     cost = generator_cost(generator.floats, generator.example)

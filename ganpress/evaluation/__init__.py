@@ -1,1 +1,1 @@
-"""Measurement of finished generators, and of generators at one level of compression."""
+"""Measures finished generators, and generators at one level of compression."""

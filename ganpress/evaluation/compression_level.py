@@ -1,8 +1,8 @@
-"""One level of post-training compression, in the form that is shipped: packed to a file and decoded again.
+"""One level of post-training compression, measured as it is shipped: packed into a file and decoded again.
 
-Mordido et al. (2021) ask what each level costs in quality and in diversity. Every layer is rounded here, weights and
-activations to the same width, so that a level is what its name says; `ganpress.compression.quantization` can do better
-by leaving the worst layers in floats.
+Mordido et al. (2021) study what each level costs in quality and in diversity. Every layer is quantized here, with the
+same number of bits for weights and activations, so that the name of a level describes it fully;
+`ganpress.compression.quantization` can do better by leaving the worst layers in floats.
 """
 
 import math
@@ -21,22 +21,22 @@ from models.quantized_network import float_layers
 
 @dataclass(frozen=True)
 class PackedGenerator:
-    """A generator as its packed file gives it back."""
+    """A generator as decoded from its packed file."""
 
     model: nn.Module
-    """In eval mode."""
+    """The decoded network in eval mode."""
     packed_bytes: int
-    """Of the file."""
+    """Size of the packed file in bytes."""
     float_layers: int
-    """Layers that have no integer form and stayed in floats."""
+    """Layers that have no integer form and remain in floats."""
 
 
 def pack_float(model: nn.Module, blueprint: Blueprint) -> PackedGenerator:
-    """Pack the generator that all levels are compared with; its weights keep every bit.
+    """Pack the generator that all levels are compared with; its weights are lossless.
 
     Args:
         model: in eval mode.
-        blueprint: what rebuilds it.
+        blueprint: description from which it is rebuilt.
     """
     return _through_file(model, blueprint, 0)
 
@@ -47,14 +47,14 @@ def pack_level(
     """Quantize a generator at one level and pack it.
 
     Args:
-        model: a trained generator in floats; it is left as it is.
-        blueprint: what rebuilds it.
+        model: a trained generator in floats; it is not changed.
+        blueprint: description from which it is rebuilt.
         level: clipping method and bits, of weights and activations alike.
-        calibration: inputs (N, …) that the activation ranges are measured on.
-        seed: the seed that drew them, kept in the file.
+        calibration: inputs (N, …) on which the activation ranges are measured.
+        seed: seed that drew them, recorded in the file.
 
     Raises:
-        ConfigError: if it is quantized already, it cannot be quantized, or the inputs do not fit it.
+        ConfigError: if it is already quantized, cannot be quantized, or the inputs do not fit it.
     """
     config = QuantizationConfig(
         level.bits, level.bits, clipping=level.clipping, activation_clipping=level.clipping, max_crest=math.inf

@@ -1,4 +1,4 @@
-"""Measurement of finished generators: quality, diversity and sharpness against real images, and against the truth."""
+"""Measures finished generators: quality, diversity and sharpness against real images, and against the truth."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -57,28 +57,28 @@ from ganpress.registries import METRICS
 logger = logging.getLogger("ganpress")
 
 PURPOSE = "evaluate"
-"""Purpose by which `score_generator` draws its inputs."""
+"""Purpose of the seed with which `score_generator` draws its inputs."""
 MOST_EXACT = 100_000
-"""Images on one side above which exact neighbours are left out: their time grows with the square (296 CPU seconds for
-50,000 of 2,048 features), and precision and recall by hashing answer the same question."""
+"""Number of images on one side above which exact neighbours are left out: their time grows with the square (296 CPU
+seconds for 50,000 of 2,048 features), and precision and recall by hashing measure the same."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Real images as the judge sees them, with everything about them that every generator's scores share."""
+    """Features of real images by the judge, with everything that the scores of all generators share."""
 
     split: str
     features: Tensor
-    """(N, F) on the device where exact neighbours are searched."""
+    """Features (N, F) on the device that searches exact neighbours."""
     neighbourhood: Neighbourhood | None
-    """Their exact neighbours; None of more than `MOST_EXACT` images."""
+    """Exact neighbours of the features; None for more than `MOST_EXACT` images."""
     hashed: HashedReference
     hashed_neighbours: HashedNeighbourhood
     parts: RandomParts[HashedReference]
-    """Random parts of the features, from which the errors of scores by hashing follow."""
+    """Random parts of the features, which give the errors of scores by hashing."""
     neighbour_parts: RandomParts[HashedNeighbourhood]
     truth: Truth | None = None
-    """What belongs to each input that `PURPOSE` draws; None where inputs have no truth of their own."""
+    """Truth of each input that `PURPOSE` draws; None if inputs have no truth."""
     lpips: Distance | None = None
 
 
@@ -93,22 +93,22 @@ def reference_features(
     seed: int = 0,
     device: torch.device = CPU,
 ) -> Reference:
-    """Look at a prepared split (N, C, H, W) uint8, or several together, once, reading batch by batch.
+    """Compute the features of a prepared split (N, C, H, W) uint8, or of several together, in one pass, batch by batch.
 
     Args:
         array_path: The split's array, or several.
         judge: The feature network.
-        neighbours: k of all balls.
+        neighbours: k of all nearest-neighbour balls.
         split: Name of the split in metrics.
-        batch_size: Images that the judge sees at a time, at most.
-        truth: What belongs to each input.
-        lpips: Perceptual distance, where its weights are given.
-        seed: Seed of the hashes; scores by hashing compare within one.
-        device: Where exact neighbours are searched.
+        batch_size: Largest number of images in a batch of the judge.
+        truth: Truth of each input.
+        lpips: Perceptual distance if its weights are given.
+        seed: Seed of the hashes; scores by hashing are comparable only for the same seed.
+        device: Device that searches exact neighbours.
 
     Raises:
-        DataError: if a file is missing or damaged, there are no more images than `neighbours`, or the judge sees the
-            same in all of them.
+        DataError: if a file is missing or damaged, there are not more images than `neighbours`, or the judge's
+            features are the same for all of them.
     """
     features = array_features(array_path, judge, batch_size).features
     settings = LshNeighbourSettings(neighbours=neighbours)
@@ -144,9 +144,9 @@ def real_arrays(prepared_dir: Path) -> tuple[str, list[Path]]:
 def open_truth(
     prepared_dir: Path, split: Split, inputs: LatentInputs | SourceInputs, seed: int, purpose: str, count: int
 ) -> Truth | None:
-    """Return what belongs to each of the inputs that `inputs.draw(seed, purpose, count)` gives.
+    """Return the truth of each of the inputs that `inputs.draw(seed, purpose, count)` gives.
 
-    None of latents and of unpaired data, whose inputs have no truth.
+    The result is None for latents and unpaired data, whose inputs have no truth.
 
     Raises:
         DataError: if prepared data is missing or damaged.
@@ -173,24 +173,25 @@ def score_generator(
     on_images: Callable[[int], None] | None = None,
     samples: SampleStore | None = None,
 ) -> Scores:
-    """Measure one generator on the inputs that every generator of this seed gets.
+    """Measure one generator on the inputs that all generators get for this seed.
 
-    Images are made, looked at and dropped batch by batch; only features, probabilities and a few numbers an image stay.
+    Images are generated, measured and discarded batch by batch; only features, probabilities and a few numbers per
+    image are kept.
 
     Args:
         generate: inputs (n, …) -> images (n, C, H, W) in [-1, 1].
-        judge: The feature network that `reference` was made with.
-        reference: Real images, and the truth of each input where it has one.
+        judge: The feature network with which `reference` was computed.
+        reference: Real images, and the truth of each input if it has one.
         config: Sample counts.
         seed: Seed of inputs, splits and subsets.
-        inputs: Where inputs come from: latents, or the sources of a split.
+        inputs: Source of the inputs: latents, or the sources of a split.
         teacher: The teacher's images of the same inputs, to compare with; None for the teacher itself.
-        keep: Where to keep this generator's images.
+        keep: Array in which this generator's images are kept.
         on_images: Called with the size of each finished batch.
-        samples: Where to keep this generator's images, and what the judge sees in them.
+        samples: Object that keeps this generator's images and the judge's features of them.
 
     Raises:
-        DataError: if the generator makes NaN, or a sample count does not fit the data.
+        DataError: if the generator produces NaN, or a sample count does not fit the data.
     """
     meters = _Meters(reference, teacher, keep, samples)
 
@@ -226,7 +227,7 @@ def score_generator(
 
 
 def _exact(reference: Reference, features: NDArray[np.float32]) -> NeighbourScores | None:
-    """Precision and recall by exact neighbours; None where a side has too many images."""
+    """Return precision and recall by exact neighbours; None if a side has too many images."""
     if reference.neighbourhood is None or not _may_be_exact(len(features), "generated"):
         return None
     return neighbour_scores(reference.neighbourhood, features)
@@ -235,15 +236,15 @@ def _exact(reference: Reference, features: NDArray[np.float32]) -> NeighbourScor
 def _may_be_exact(images: int, side: str) -> bool:
     if images > MOST_EXACT:
         logger.warning(
-            "exact precision, recall, density and coverage are left out: there are %d %s images, and above %d their "
-            "time grows beyond bounds; precision and recall by hashing (lsh, lshknn) are measured",
+            "exact precision, recall, density and coverage are left out: there are %d %s images, and above %d "
+            "they would take too long; precision and recall by hashing (lsh, lshknn) are measured",
             *(images, side, MOST_EXACT),
         )
     return images <= MOST_EXACT
 
 
 def _measured(sample: Sample) -> dict[str, float]:
-    """Every metric that is measured on features alone."""
+    """Return every metric that needs only features."""
     return {
         name: metric.measure(sample)
         for name, metric in METRICS.items()
@@ -252,7 +253,7 @@ def _measured(sample: Sample) -> dict[str, float]:
 
 
 class _Meters:
-    """Everything that is measured image by image, in one pass."""
+    """Measures all values per image in one pass."""
 
     def __init__(
         self, reference: Reference, teacher: ImageSpool | None, keep: ImageSpool | None, samples: SampleStore | None
@@ -289,6 +290,6 @@ def interpolate_latents(first: Tensor, second: Tensor, steps: int) -> Tensor:
     """
     angle = torch.arccos((first @ second / (first.norm() * second.norm())).clamp(-1, 1))
     share = torch.linspace(0, 1, steps)[:, None]
-    if float(angle.sin()) < 1e-6:  # parallel: every way between them is the straight one
+    if float(angle.sin()) < 1e-6:  # The latents are parallel, so the path between them is straight.
         return (1 - share) * first + share * second
     return (torch.sin((1 - share) * angle) * first + torch.sin(share * angle) * second) / angle.sin()

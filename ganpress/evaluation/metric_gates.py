@@ -1,4 +1,4 @@
-"""Measured results held to the limits of the section `gates`, by Great Expectations like the data."""
+"""Checks measured results against the limits of the section `gates`, with Great Expectations as for the data."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,32 +11,32 @@ from ganpress.metrics.metric_names import known_name
 from ganpress.metrics.ranking import Table, file_to_ship, find_metric
 from ganpress.metrics.version_score import Champion, Score
 
-NO_FILE = "no edge file keeps evaluate.max_bytes"
+NO_FILE = "no edge file is within evaluate.max_bytes"
 CHAMPION = "no_worse_than_champion"
 NAMED = 3
-"""Generators that a sentence names."""
+"""Largest number of generators that a sentence names."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What is judged."""
+    """Results that the gates check."""
 
     table: Table
     """Metrics of each generator by reference."""
     sources: Mapping[str, str]
-    """Edge file -> generator that it was made from."""
+    """Generator from which each edge file was made."""
     classes: Mapping[str, Mapping[str, int]]
-    """Edge file -> pictures that it drew of each class of the data, classes without any included."""
+    """Number of pictures of each class that each edge file drew, including classes without any."""
     max_bytes: int | None
     champion: Champion | None
-    """None where there is none, or nobody asks."""
+    """The champion; None if there is none or no limit needs it."""
 
 
 def judge_results(config: GatesConfig, found: Measurements) -> list[CheckResult]:
-    """Hold measured results to the limits that are set; nothing is done where none is.
+    """Check measured results against the limits that are set; nothing is done if no limit is set.
 
     Raises:
-        ConfigError: if no metric that could decide was measured.
+        ConfigError: if no suitable deciding metric was measured.
     """
     metric = find_metric(found.table, None)
     ship = file_to_ship(found.table, metric, found.max_bytes)
@@ -45,7 +45,7 @@ def judge_results(config: GatesConfig, found: Measurements) -> list[CheckResult]
     planned = []
 
     def plan(name: str, rows: Iterable[tuple[str, float]], limit: str, unit: str = "", **allowed: float) -> None:
-        """Judge the numbers of one table, rows of (what, number); what could not be measured breaks the limit."""
+        """Check the rows (name, number) of one table; a missing number breaks the limit."""
         tables[name] = [{"name": f"{what} ({_written(number)}{unit})", "found": number} for what, number in rows]
         planned.append(Check(name, name, "ExpectColumnValuesToBeBetween", {"column": "found"} | allowed, limit))
 
@@ -84,7 +84,7 @@ def judge_results(config: GatesConfig, found: Measurements) -> list[CheckResult]
 
 
 def sentences(results: Iterable[CheckResult]) -> list[str]:
-    """What is wrong with each failed check, in words."""
+    """Return a description of each failed check."""
     return [
         f"{one.name} (allowed: {one.limit}; found: {', '.join(one.offenders[:NAMED])}"
         f"{', …' if one.unexpected > NAMED else ''})"
@@ -94,7 +94,7 @@ def sentences(results: Iterable[CheckResult]) -> list[str]:
 
 
 def _share(table: Table, metric: str, one: str | None, whole: str) -> float:
-    """Share of the score of `whole` that `one` keeps; 0 where either was not measured, or the signs differ."""
+    """Return the share of the score of `whole` that `one` keeps; 0 if either was not measured or the signs differ."""
     own, other = (table.get(name or "", {}).get(metric) for name in (one, whole))
     if own is None or other is None:
         return 0.0
@@ -107,9 +107,11 @@ def _written(number: float) -> str:
 
 
 def _beside(score: Score | None, champion: Champion) -> tuple[str, bool]:
-    """Say how the file to ship compares, and whether it is worse; scores of two metrics or judges cannot tell."""
+    """Describe how the file to ship compares with the champion, and whether it is worse; scores of different metrics
+    or judges cannot be compared.
+    """
     named = f"version {champion.version}, {champion.reference}"
     worse = score.is_worse_than(champion.score) if score is not None else None
     if score is None or worse is None:
-        return f"cannot be held against {named}, whose score is {champion.score.metric}", False
+        return f"cannot be compared with {named}, whose score is {champion.score.metric}", False
     return f"{score.against(champion.score)} ({named})", worse

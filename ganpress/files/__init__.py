@@ -1,1 +1,1 @@
-"""Reading and writing files that somebody else may have made: checked, and in bounded memory."""
+"""Reads and writes files that may come from others, with checks and in bounded memory."""

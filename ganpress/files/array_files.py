@@ -1,4 +1,4 @@
-"""Files of arrays (`.npy`, `.npz`) that the program wrote and somebody may have changed: read in bounded memory."""
+"""Reads files of arrays (`.npy`, `.npz`) in bounded memory. ganpress wrote them, but they may have been changed."""
 
 import zipfile
 from pathlib import Path
@@ -18,7 +18,7 @@ def map_array(path: Path) -> NDArray[Any]:
 
     Raises:
         FileNotFoundError: if it is missing.
-        ValueError: if it is truncated, or no array of numbers.
+        ValueError: if it is truncated, or not an array of numbers.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -27,7 +27,7 @@ def map_array(path: Path) -> NDArray[Any]:
     except Exception:  # a damaged header raises many types, with advice to read it unguarded
         array = None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufb":
-        raise ValueError("it is cut off, or holds no plain array")
+        raise ValueError("it is truncated, or is not a plain array")
     return array
 
 
@@ -36,7 +36,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises:
         OSError: if it is missing.
-        ValueError: if it is damaged, holds anything but plain arrays, or unpacks to more than a file of its size may.
+        ValueError: if it is damaged, has anything but plain arrays, or unpacks to more than is allowed for its size.
     """
     largest = largest_content(path.stat().st_size)
     try:
@@ -50,21 +50,21 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except (ValueError, FileNotFoundError):
         raise
     except Exception:  # a damaged zip raises many types
-        raise ValueError("it is no whole archive of arrays") from None
+        raise ValueError("it is not a complete archive of arrays") from None
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
     content = archive.read(member)
     with archive.open(member) as file:
         if npy.read_magic(file) != (1, 0):
-            raise ValueError("it holds something else than arrays")
+            raise ValueError("it contains something other than arrays")
         try:
             shape, columns_first, kind = npy.read_array_header_1_0(file)
         except Exception:  # numpy parses the header as Python's literals
             raise ValueError("the header of an array is damaged") from None
         start = file.tell()
     if kind.kind not in "iufbU" or any(size < 0 for size in shape):
-        raise ValueError("it holds something else than plain arrays")
+        raise ValueError("it contains something other than plain arrays")
     values = np.frombuffer(content, kind, offset=start)
     made: NDArray[Any] = values.reshape(shape, order="F" if columns_first else "C").copy()
     return made

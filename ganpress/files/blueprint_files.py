@@ -1,8 +1,8 @@
 """Blueprints that were read from files: checked field by field, and built without memory first.
 
-A blueprint is an architecture in a few numbers, so a stranger's few numbers may ask for any amount of memory. Built on
-torch's meta device, where tensors have shapes and no content, a network costs nothing; only one that is exactly what
-the file holds tensors for is built again with memory.
+A blueprint is an architecture in a few numbers, so a foreign one may ask for any amount of memory. A network on
+torch's meta device, where tensors have shapes but no content, costs nothing; it is built with memory only if its
+tensors are exactly those of the file.
 """
 
 import re
@@ -20,28 +20,28 @@ from models.builders import Blueprint, find_builder
 from models.elastic import NoInitialisation
 
 DEEPEST_BLUEPRINT = 4
-"""Networks that name the network which they are made of: a quantized subnet of an elastic one has three."""
+"""Largest nesting of networks; a quantized subnet of an elastic network has three."""
 DEEPEST_ARGUMENT = 8
 LONGEST_TEXT = 4_096
-"""Characters of a spec or another text in a blueprint."""
+"""Largest number of characters of a spec or another text in a blueprint."""
 LONGEST_NUMBER = re.compile(r"[0-9]{10}")
-"""A spec's numbers are channels and sizes."""
+"""Largest number in a spec, whose numbers are channels and sizes."""
 LARGEST_NUMBER = 2**16
-"""Of channels, pixels, layers; also of units in channel groups."""
+"""Largest number of channels, pixels, layers, or units in channel groups."""
 LARGEST_FACT = 2**63
-"""Of a number that builds nothing: a seed, a count of inputs."""
+"""Largest value of a number that does not affect the architecture, such as a seed or a count of inputs."""
 FACTS = frozenset({"calibration"})
 MOST_ARGUMENTS = 200_000
-"""Values in one blueprint."""
+"""Largest number of values in one blueprint."""
 MODULES_PER_TENSOR, MODULES_BESIDE = 8, 256
-"""A network may have this many modules for each tensor in the file, and these besides."""
+"""Largest number of modules of a network: a factor for each tensor in the file, and a constant."""
 
 Shapes = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 """Number type and shape of each tensor by its name."""
 
 
 class _TooManyModules(Exception):
-    """A network that the file has no tensors for."""
+    """A network whose tensors are not in the file."""
 
 
 def read_blueprint(builder: object, arguments: object, origin: str) -> Blueprint:
@@ -50,12 +50,12 @@ def read_blueprint(builder: object, arguments: object, origin: str) -> Blueprint
     An imported generator's function must be pinned; nothing is imported before that is known.
 
     Args:
-        builder: what a file names.
-        arguments: what it gives the builder.
-        origin: how a message calls the file.
+        builder: name of the builder in the file.
+        arguments: arguments of the builder in the file.
+        origin: name of the file in messages.
 
     Raises:
-        CheckpointError: naming the first thing that does not fit.
+        CheckpointError: if they do not fit; the message names the first error.
     """
     try:
         for one in _nested(builder, arguments):
@@ -76,7 +76,7 @@ def _nested(builder: object, arguments: object) -> Iterator[Blueprint]:
         if depth == DEEPEST_BLUEPRINT:
             raise ValueError(f"it has more than {DEEPEST_BLUEPRINT} networks inside each other")
         if not isinstance(builder, str):
-            raise ValueError(f"the name of a builder is a text, found {shown(builder)}")
+            raise ValueError(f"the name of a builder must be text, found {shown(builder)}")
         find_builder(builder)
         if not isinstance(arguments, dict):
             raise ValueError(f"the arguments of '{builder}' must be names with values")
@@ -90,7 +90,7 @@ def _nested(builder: object, arguments: object) -> Iterator[Blueprint]:
 
 
 def factories_of(blueprint: Blueprint) -> list[str]:
-    """The users' functions that building it would call."""
+    """Return the users' functions that building it would call."""
     found = _nested(blueprint.builder, blueprint.arguments)
     return [str(one.arguments["factory"]) for one in found if one.builder == "imported"]
 
@@ -133,10 +133,10 @@ def build_checked(blueprint: Blueprint, stored: Shapes, origin: str) -> nn.Modul
     """Build the network of a blueprint whose tensors are exactly the `stored` ones.
 
     Raises:
-        CheckpointError: if it cannot be built, or naming the first tensor that is missing, unexpected, or of another
-            shape or number type.
+        CheckpointError: if it cannot be built, or a tensor is missing, unexpected, or of another shape or number type;
+            the message names the first.
     """
-    if not factories_of(blueprint):  # a user's function knows nothing of the meta device
+    if not factories_of(blueprint):  # A user's function may not support the meta device.
         with torch.device("meta"), NoInitialisation(), _ModuleLimit(len(stored)):
             model = _built(blueprint, origin)
         check_shapes(shapes_of(model), stored, origin)
@@ -150,13 +150,13 @@ def _built(blueprint: Blueprint, origin: str) -> nn.Module:
         raise CheckpointError(f"{origin} cannot be rebuilt: {shown(error)}") from None
     except _TooManyModules as error:
         raise CheckpointError(f"{origin} cannot be rebuilt: {error}") from None
-    except Exception as error:  # a network of impossible numbers fails wherever they meet
-        reason = f"its arguments describe no network ({type(error).__name__})"
+    except Exception as error:  # A network with impossible numbers may fail anywhere.
+        reason = f"its arguments do not describe a valid network ({type(error).__name__})"
         raise CheckpointError(f"{origin} cannot be rebuilt: {reason}") from None
 
 
 class _ModuleLimit:
-    """Ends a construction that makes more modules than a file can have tensors for."""
+    """Stops a construction that creates more modules than the file can have tensors for."""
 
     def __init__(self, tensors: int) -> None:
         self._most = MODULES_PER_TENSOR * tensors + MODULES_BESIDE
@@ -172,11 +172,11 @@ class _ModuleLimit:
     def _note(self, *_: object) -> None:
         self._count += 1
         if self._count > self._most:
-            raise _TooManyModules(f"it describes more than {self._most:,} layers, and has not the tensors of them")
+            raise _TooManyModules(f"it describes more than {self._most:,} layers, but does not have their tensors")
 
 
 def shapes_of(model: nn.Module) -> Shapes:
-    """What a network's state_dict holds."""
+    """Return the number types and shapes of a network's state_dict."""
     return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
 
 
@@ -184,7 +184,8 @@ def check_shapes(needed: Shapes, found: Shapes, origin: str) -> None:
     """Compare the tensors of a file with those of a network.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing, of another shape or number type, or unexpected.
+        CheckpointError: if a tensor is missing, of another shape or number type, or unexpected; the message names the
+            first.
     """
     for name, (dtype, shape) in needed.items():
         if name not in found:
@@ -196,4 +197,4 @@ def check_shapes(needed: Shapes, found: Shapes, origin: str) -> None:
             raise CheckpointError("{}: '{}' is {}, this architecture needs {}".format(origin, name, *kinds))
     for name in found:
         if name not in needed:
-            raise CheckpointError(f"{origin} holds '{shown(name)}', which this architecture does not have")
+            raise CheckpointError(f"{origin} has '{shown(name)}', which this architecture does not have")

@@ -35,30 +35,31 @@ def load_model(path: Path, expected_builder: str | None = None) -> tuple[nn.Modu
 
     Raises:
         CheckpointError: if the file is missing, damaged, changed since it was written, of another format or version,
-            was made by another builder than `expected_builder`, or its weights do not fit (the first mismatching tensor
-            is named).
+            from a builder other than `expected_builder`, or its weights do not fit (the message names the first
+            mismatching tensor).
     """
     content = read_model_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a ganpress model file (no '{FORMAT}' header)")
     if type(content.get("version")) is not int or content["version"] != FORMAT_VERSION:
         found = shown(content.get("version"))
-        raise CheckpointError(f"{path} has format version {found}, this program reads {FORMAT_VERSION}")
+        raise CheckpointError(f"{path} has format version {found}, but this program reads {FORMAT_VERSION}")
     blueprint = read_blueprint(content.get("builder"), content.get("arguments"), str(path))
     if expected_builder is not None and blueprint.builder != expected_builder:
         raise CheckpointError(f"{path} holds a '{blueprint.builder}', but a '{expected_builder}' is needed here")
     state = named_tensors(content.get("state_dict"), str(path))
-    # Neither format has checksums that are looked at: without this a flipped bit would go unseen.
-    expected = content.get("sha256")  # files of before have none
+    # Checksums of neither format are checked, so without this digest a flipped bit would not be detected.
+    expected = content.get("sha256")  # Older files have no digest.
     model = build_checked(blueprint, {name: (one.dtype, tuple(one.shape)) for name, one in state.items()}, str(path))
     load_weights_(model, state, str(path))
     if expected is not None and expected != _content_digest(blueprint, model.state_dict()):
-        raise CheckpointError(f"{path} was changed after it was written: its digest does not fit; make it again")
+        raise CheckpointError(f"{path} was changed after it was written: its digest does not match; create it again")
     return converted(model.eval(), blueprint)
 
 
 def read_model_file(path: Path) -> object:
-    """The facts of a model file, and its tensors as `state_dict`; files of before safetensors are one such dict.
+    """Return the facts of a model file, and its tensors as `state_dict`; files from before safetensors are one such
+    dict.
 
     Raises:
         CheckpointError: if the file is missing, truncated or holds anything else.
@@ -70,7 +71,7 @@ def read_model_file(path: Path) -> object:
 
 
 def _content_digest(blueprint: Blueprint, state: Mapping[str, torch.Tensor]) -> str:
-    """sha256 of what rebuilds a model and of every tensor: name, type, shape and bytes."""
+    """Return the sha256 of a model's blueprint and of every tensor: name, type, shape and bytes."""
     digest = hashlib.sha256(json.dumps([blueprint.builder, blueprint.arguments]).encode())
     for name, tensor in state.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -79,10 +80,10 @@ def _content_digest(blueprint: Blueprint, state: Mapping[str, torch.Tensor]) -> 
 
 
 def named_tensors(content: object, origin: str) -> dict[str, torch.Tensor]:
-    """Check that what a file holds is a state_dict.
+    """Check that the content of a file is a state_dict.
 
     Raises:
-        CheckpointError: if it is anything but named tensors.
+        CheckpointError: if it has anything but named tensors.
     """
     if not isinstance(content, dict):
         raise CheckpointError(f"{origin} holds no named tensors: save `model.state_dict()`")
@@ -96,11 +97,12 @@ def load_weights_(model: nn.Module, state: object, origin: str) -> None:
     """Copy `state`, named tensors, into `model`, in place.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing, unexpected, of another shape or kind of number.
+        CheckpointError: if a tensor is missing, unexpected, or of another shape or kind of number; the message names
+            the first.
     """
     own, state = model.state_dict(), named_tensors(state, origin)
     shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
-    for name, (dtype, shape) in shapes.items():  # floats of another precision are converted, whole numbers are not
+    for name, (dtype, shape) in shapes.items():  # Floats of another precision are converted, integers are not.
         if name in own and dtype.is_floating_point and own[name].dtype.is_floating_point:
             shapes[name] = own[name].dtype, shape
     check_shapes(shapes_of(model), shapes, origin)
@@ -117,7 +119,8 @@ def load_weights_only(path: Path) -> object:
 
 
 def save_atomically(path: Path, content: object) -> None:
-    """`torch.save`, whole or not at all: for what has no place in safetensors, as the nested state of an optimizer.
+    """Write with `torch.save`, atomically, for values that safetensors cannot store, such as the nested state of an
+    optimizer.
 
     Written through a buffer: same content gives the same bytes (torch writes a file's path into its archive), and a
     full disk is an `OSError` that says so (torch's own writer hides it).
@@ -128,6 +131,6 @@ def save_atomically(path: Path, content: object) -> None:
 
 
 def file_digest(path: Path, algorithm: Literal["md5", "sha256"]) -> str:
-    """Hex digest of a file's content, read in pieces; md5 is what dvc.lock writes."""
+    """Return the hex digest of a file's content, read in pieces; dvc.lock uses md5."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()

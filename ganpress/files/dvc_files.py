@@ -1,4 +1,4 @@
-"""What DVC wrote: dvc.lock, and the copies in its cache. Imports no DVC."""
+"""Reads files that DVC wrote: dvc.lock and the copies in its cache. It does not import DVC."""
 
 import configparser
 import hashlib
@@ -11,14 +11,14 @@ from ganpress.config.yaml_text import OF_DVC, parse_yaml
 from ganpress.errors import ConfigError, DataError
 
 FOLDER = ".dir"
-"""How DVC's digest of a folder ends."""
+"""Suffix of DVC's digest of a folder."""
 LOCK_SECONDS = 5.0
-"""How long a dvc.lock may be half written."""
+"""Seconds for which a dvc.lock may be incomplete."""
 LOCK_POLL_SECONDS = 0.05
 
 
 def read_lock(path: Path) -> dict[str, Any]:
-    """Read dvc.lock, which DVC may be rewriting: what two reads in a row agree on, and is YAML, is whole.
+    """Read dvc.lock, which DVC may be rewriting: it is complete if two consecutive reads agree and are valid YAML.
 
     Raises:
         DataError: if it does not become readable within `LOCK_SECONDS`.
@@ -32,7 +32,7 @@ def read_lock(path: Path) -> dict[str, Any]:
                 content = parse_yaml(text, path.name, OF_DVC) or {}
                 if isinstance(content, dict):
                     return content
-                reason = f"it holds a {type(content).__name__}, not stages"
+                reason = f"it contains a {type(content).__name__}, not stages"
             except ConfigError as error:
                 reason = " ".join(str(error).split())
             if time.monotonic() > deadline:
@@ -42,7 +42,9 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 
 def dvc_md5(path: Path) -> str | None:
-    """DVC's digest of a file or folder; None if it is not there, or goes while it is read, as when DVC restores it."""
+    """Return DVC's digest of a file or folder; None if it does not exist, or disappears while it is read, as when DVC
+    restores it.
+    """
     try:
         if not path.is_dir():
             return _md5(path)
@@ -59,7 +61,7 @@ def _md5(path: Path) -> str:
 
 
 def locked_outs(root: Path, stage: str) -> dict[str, str]:
-    """Return path -> digest of the outputs that dvc.lock records of a stage; empty where it records none.
+    """Return path -> digest of a stage's outputs in dvc.lock; empty if it records none.
 
     Raises:
         DataError: if dvc.lock cannot be read.
@@ -71,13 +73,13 @@ def locked_outs(root: Path, stage: str) -> dict[str, str]:
 
 
 def cached_copy(root: Path, md5: str) -> Path | None:
-    """Return the file of this content in DVC's cache; None where it is not there."""
+    """Return the file of this content in DVC's cache; None if it is not there."""
     path = _cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
     return path if path.is_file() else None
 
 
 def _cache_folder(root: Path) -> Path:
-    """The cache that the project's settings name, those of this machine first."""
+    """Return the cache folder from the project's settings; settings of this machine come first."""
     settings = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         settings.read([root / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The way from the data to a file, as dvc.lock records it: stages, what each read and made. Imports no DVC."""
+"""Traces a file back to the data by dvc.lock: the stages with their inputs and outputs. It does not import DVC."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ganpress.files.dvc_files import FOLDER, cached_copy, dvc_md5, read_lock
 from ganpress.files.plain_values import read_json
 
 CODE = "artifacts/code"
-"""Digests of code are among what a stage reads, and are no step of the way."""
+"""Folder of the digests of code, which stages read but which are not a step of the lineage."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LockedStage:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file of some content stands in a dvc.lock."""
+    """Position of a file with a given content in a dvc.lock."""
 
     root: Path
     """Folder of the dvc.lock."""
@@ -59,15 +59,15 @@ class LockedChain:
 
         Args:
             md5: DVC's digest of a file or folder.
-            path: below the root; None for a file that lies elsewhere.
+            path: path below the root; None for a file that is elsewhere.
         """
         places = [Place(self.root, stage, found) for stage, found, digest in self._files() if digest == md5]
-        # The teacher's file is a copy of the best candidate's: a file that lies elsewhere is the one that came last.
+        # The teacher's file is a copy of the best candidate's; a file that is elsewhere counts as the last one.
         last = max(places, key=lambda place: len(self.way_to(place.stage)), default=None)
         return next((place for place in places if place.path == path), last)
 
     def locked_digest(self, path: str) -> str | None:
-        """What the lock says that a path holds; None of a path that it does not know."""
+        """Return the digest that the lock records for a path; None for an unknown path."""
         return next((digest for _, found, digest in self._files() if found == path), None)
 
     def _files(self) -> Iterator[tuple[str, str, str]]:
@@ -92,7 +92,7 @@ class LockedChain:
         return [(file.relative_to(path).as_posix(), dvc_md5(file) or "") for file in path.rglob("*") if file.is_file()]
 
     def way_to(self, stage: str) -> list[LockedStage]:
-        """The stage and all that it was made from, the eldest first."""
+        """Return the stage and all stages upstream of it, the earliest first."""
         found: dict[str, LockedStage] = {}
 
         def walk(name: str) -> None:
@@ -108,17 +108,17 @@ class LockedChain:
         return list(found.values())
 
     def makers(self, path: str) -> list[str]:
-        """Stages that made a path, or anything below it."""
+        """Return the stages that made a path, or anything below it."""
         return [stage.name for stage in self.stages.values() if any(overlap(path, out.path) for out in stage.makes)]
 
     def broken(self, way: list[LockedStage]) -> list[str]:
-        """Paths that a stage of the way read with other content than their maker made, by the lock's own digests."""
+        """Return the paths whose digest as input of a stage differs from their digest as output of another."""
         made = {out.path: out.md5 for stage in way for out in stage.makes}
         return sorted({read.path for stage in way for read in stage.reads if made.get(read.path, read.md5) != read.md5})
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two paths are the same, or one lies in the other."""
+    """Return whether two paths are the same, or one is inside the other."""
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 

@@ -1,4 +1,6 @@
-"""The files of an exported generator by name: one that the runtime opens and what belongs to it, plain or packed."""
+"""Names of the files of an exported generator: the one that the runtime opens and those that belong to it, plain or
+packed.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,25 +10,25 @@ from ganpress.registries import TARGETS
 
 
 def edge_name(target: str, packed: bool = False) -> str:
-    """Name of the file that the target opens, in the folder of one export."""
+    """Return the name of the file that the target opens, in the folder of one export."""
     return f"generator{TARGETS[target].suffix}{SUFFIX if packed else ''}"
 
 
 def edge_names() -> Iterator[str]:
-    """Every name that the file of an export may have."""
+    """Return every name that the file of an export may have."""
     return (edge_name(target, packed) for target in TARGETS for packed in (False, True))
 
 
 def find_edge_file(folder: Path) -> Path | None:
-    """The file that a runtime opens in the folder of one export, which holds one; None where there is none."""
+    """Return the file that a runtime opens in the folder of one export; None if there is none."""
     return next((folder / name for name in edge_names() if (folder / name).exists()), None)
 
 
 def parts_of(path: Path) -> tuple[Path, ...]:
-    """All files that an edge file consists of, the one that is opened first.
+    """Return all files of an edge file, starting with the one that is opened.
 
     Args:
-        path: plain, e.g. `generator.xml`, or packed, e.g. `generator.xml.zst`; its parts are packed, too.
+        path: plain, e.g. `generator.xml`, or packed, e.g. `generator.xml.zst`; its parts are then packed, too.
     """
     plain, ending = path.with_name(plain_name(path)), SUFFIX if is_frame(path) else ""
     suffixes = next((target.beside for target in TARGETS.values() if target.suffix == plain.suffix), ())

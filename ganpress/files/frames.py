@@ -1,40 +1,40 @@
-"""Files kept small as Zstandard frames (RFC 8878), the same byte for byte when they are read."""
+"""Stores files as Zstandard frames (RFC 8878), which decode to identical bytes."""
 
 from pathlib import Path
 
 from ganpress.errors import CheckpointError
 
 SUFFIX = ".zst"
-"""Behind a file's own name."""
+"""Suffix that is appended to a file's own name."""
 LEVELS = (3, 22)
-"""The smaller result is kept. Codes of weights repeat nothing, so that entropy coding is all that helps them, and the
-longer search of the highest level now and then costs some bytes; graphs and names are where it pays.
+"""Compression levels, of which the smaller result is kept. Quantized weights have no repetitions, so only entropy
+coding helps, and the longer search of the highest level sometimes costs a few bytes; it helps for graphs and names.
 """
 CODING = f"Zstandard, the smaller of levels {' and '.join(map(str, LEVELS))}"
 LARGEST_CONTENT_BYTES = 2**31 - 1
-"""What frames may decode to: as large as an ONNX file can be. A damaged header may claim any size."""
+"""Largest decoded size, that of the largest ONNX file; a damaged header may declare any size."""
 FREE_CONTENT_BYTES = 64 * 2**20
 MOST_EXPANSION = 512
-"""What a file decodes to is at most 64 MiB and 512 times its own size. A network of float32 of which 1 in 1,000 weights
-is left comes to about 250 times; a frame of nothing but zeros to 30,000 times.
+"""The decoded size of a file is at most 64 MiB plus 512 times its own size. A float32 network of which 1 in 1,000
+weights remains reaches about 250 times; a frame of only zeros reaches 30,000 times.
 """
 MAGIC = b"\x28\xb5\x2f\xfd"
 MOST_FRAMES = 10_000
-"""Of one file that has several."""
+"""Largest number of frames in one file."""
 LONGEST_FRAME_HEADER = 18
 PIECE_BYTES = 2**16
-NO_FRAME = "it is no whole Zstandard frame, or its checksum does not fit"
+NO_FRAME = "it is not a complete Zstandard frame, or its checksum does not match"
 
 
 def largest_content(stored_bytes: int) -> int:
-    """Bytes that the frames of a file of this size may decode to, all together."""
+    """Return the total decoded bytes that are allowed for a file of this size."""
     return min(LARGEST_CONTENT_BYTES, FREE_CONTENT_BYTES + MOST_EXPANSION * stored_bytes)
 
 
 def frame_of(content: bytes) -> bytes:
-    """One frame with the size and the checksum of its content; the same content gives the same bytes.
+    """Return one frame with the size and the checksum of its content; the same content gives the same bytes.
 
-    That holds for one version of the coder. What a frame decodes to holds for all.
+    This holds for one version of the encoder; the decoded bytes are the same for all.
     """
     import zstandard
 
@@ -44,17 +44,17 @@ def frame_of(content: bytes) -> bytes:
 
 
 def is_frame(path: Path) -> bool:
-    """Whether a file is a frame, by its name."""
+    """Return whether a file is a frame, by its name."""
     return path.suffix == SUFFIX
 
 
 def plain_name(path: Path) -> str:
-    """Name of a file without the ending of a frame."""
+    """Return the name of a file without the suffix of a frame."""
     return path.name.removesuffix(SUFFIX)
 
 
 def read_content(path: Path) -> bytes:
-    """Read a file, and decode it where it is a frame.
+    """Read a file, and decode it if it is a frame.
 
     Raises:
         CheckpointError: if it is missing, or a frame that is truncated or damaged.
@@ -76,10 +76,10 @@ def _decoded(path: Path, frame: bytes) -> bytes:
 
 
 def decode_frames(frames: bytes, largest: int) -> bytes:
-    """Decode frames one after the other, as every Zstandard decoder does, that say the sizes of their contents.
+    """Decode consecutive frames that declare the sizes of their contents, as every Zstandard decoder does.
 
     Raises:
-        ValueError: as `decode_frame`, which has `largest` for all of them together; or if they are too many.
+        ValueError: as `decode_frame`, with `largest` for all frames together; or if there are too many frames.
     """
     parts: list[bytes] = []
     place = 0
@@ -112,11 +112,11 @@ def _decode_at(frames: bytes, place: int, largest: int) -> tuple[bytes, int]:
 
 
 def decode_frame(frame: bytes, largest: int, checksum: bool = False) -> bytes:
-    """Decode one frame that says the size of its content.
+    """Decode one frame that declares the size of its content.
 
     Args:
-        frame: nothing but the frame.
-        largest: bytes that it may decode to; no memory is taken for more.
+        frame: bytes of the frame only.
+        largest: largest decoded size in bytes; no more memory is allocated.
         checksum: whether it must have one.
 
     Raises:
@@ -138,8 +138,10 @@ def _check_size(frame: bytes, largest: int, checksum: bool) -> None:
     header = zstandard.get_frame_parameters(frame)
     size = header.content_size
     if size == zstandard.CONTENTSIZE_UNKNOWN:
-        raise ValueError("its header does not say how large it is")
+        raise ValueError("its header does not declare its size")
     if size > largest:
-        raise ValueError(f"its header says {size:,} bytes, {largest:,} are allowed for a file of this size")
+        raise ValueError(
+            f"its header declares {size:,} bytes, but only {largest:,} are allowed for a file of this size"
+        )
     if checksum and not header.has_checksum:
         raise ValueError("it has no checksum")

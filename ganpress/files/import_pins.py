@@ -14,10 +14,10 @@ MOST_CARDS = 1_000
 
 
 def allow_factory(factory: str) -> None:
-    """Let this process load model files that are built by `module:function`, as its sources are now.
+    """Allow this process to load model files that `module:function` builds, with its present sources.
 
-    This is for programs of your own that load a model file outside of its project; the code of the module runs with the
-    next file that names it, so allow only what you trust. In a project `ganpress import` does it for good.
+    Use this in your own programs that load a model file outside its project; the code of the module runs with the next
+    file that names it, so allow only code that you trust. In a project `ganpress import` allows it permanently.
 
     Raises:
         ValueError: if the text is malformed or the module has no source file.
@@ -30,7 +30,7 @@ def admit_factory(factory: str, origin: str) -> None:
 
     Args:
         factory: `module:function`.
-        origin: how a message calls the file.
+        origin: name of the file in messages.
 
     Raises:
         CheckpointError: if it is not.
@@ -47,7 +47,7 @@ def admit_factory(factory: str, origin: str) -> None:
 
 
 def _pins(factory: str) -> Iterator[Sources]:
-    """What the cards of the project around the working directory say of a function."""
+    """Return the pin of a function from the cards of the project around the working directory."""
     for root in _roots(Path.cwd()):
         for path in sorted((root / FOLDER).glob(f"[!.]*/{CARD}"))[:MOST_CARDS]:
             try:
@@ -61,7 +61,7 @@ def _pins(factory: str) -> Iterator[Sources]:
 
 
 def card_sources(factory: str, digest: object, modules: object) -> Sources | None:
-    """The pin on a card; cards of earlier versions hold the digest of one file."""
+    """Return the pin on a card; cards of earlier versions have the digest of one file."""
     if isinstance(modules, dict) and modules:
         return {str(name): str(one) for name, one in modules.items()}
     return {split_factory(factory)[0]: digest} if isinstance(digest, str) else None

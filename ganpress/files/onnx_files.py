@@ -1,8 +1,8 @@
-"""ONNX files of strangers: refused where their weights lie in other files, before any runtime reads them.
+"""Checks foreign ONNX files: a file whose weights are in other files is refused before a runtime reads it.
 
-A tensor of an ONNX file may name a file beside it, any file, from which its numbers are read: what it draws then shows
-them. Files that ganpress writes hold everything. The bytes are walked through here as they are, without a copy and
-without onnx, which takes longer to import than most files take to load.
+A tensor of an ONNX file may name any other file from which its numbers are read, and its images could then reveal that
+file. Files that ganpress writes contain all weights. The bytes are parsed here directly, without a copy and without
+onnx, which takes longer to import than most files take to load.
 
 Wire format: https://protobuf.dev/programming-guides/encoding; numbers of fields: onnx.proto of ONNX 1.19.
 """
@@ -15,7 +15,7 @@ from ganpress.files.frames import read_content
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
-"""Fields of a tensor: where its numbers lie, and whether that is outside."""
+"""Fields of a tensor: the location of its numbers, and whether that is external."""
 TENSOR = "tensor"
 INSIDE: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -29,18 +29,18 @@ INSIDE: Mapping[str, Mapping[int, str]] = {
 }
 """Kind of message -> number of a field -> kind of the message in it, as far as tensors lie below."""
 DEEPEST_GRAPH = 64
-"""Messages inside each other; protobuf itself ends at 100."""
+"""Largest nesting depth of messages; protobuf's own limit is 100."""
 MOST_FIELDS = 5_000_000
 ORT_MAGIC = b"ORTM"
 """At byte 4 of ONNX Runtime's own format, which the runtime would take as well."""
 
 
 class _Malformed(Exception):
-    """Bytes that are no protobuf."""
+    """The bytes are not valid protobuf."""
 
 
 def read_onnx(path: Path) -> bytes:
-    """Read an ONNX file, plain or packed, that holds all of its weights.
+    """Read an ONNX file, plain or packed, that contains all of its weights.
 
     Raises:
         CheckpointError: as `read_content` and `check_self_contained`.
@@ -54,19 +54,21 @@ def check_self_contained(content: bytes, path: Path) -> None:
     """Refuse an ONNX file that reads other files, wherever in it.
 
     Args:
-        content: of the file, decoded.
-        path: how a message calls it.
+        content: decoded content of the file.
+        path: name of the file in messages.
 
     Raises:
-        CheckpointError: if a tensor's data is external, or the bytes are no ONNX file.
+        CheckpointError: if a tensor's data is external, or the bytes are not an ONNX file.
     """
     if content[4:8] == ORT_MAGIC:
-        raise CheckpointError(f"{path} is a file in ONNX Runtime's own format; give the ONNX file that it was made of")
+        raise CheckpointError(
+            f"{path} is a file in ONNX Runtime's own format; give the ONNX file from which it was made"
+        )
     try:
         external = _has_external_data(memoryview(content))
     except _Malformed:
         raise CheckpointError(
-            f"{path} cannot be loaded by ONNX Runtime: it is no whole ONNX file; export it again"
+            f"{path} cannot be loaded by ONNX Runtime: it is not a complete ONNX file; export it again"
         ) from None
     if external:
         raise CheckpointError(

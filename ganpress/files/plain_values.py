@@ -1,7 +1,7 @@
-"""Whether a value from a file is what the program declares: by the type hints of dataclasses and functions.
+"""Checks values from files against the type hints of dataclasses and functions.
 
-What a stranger's file holds is checked here, once, before any of it is used; a value that does not fit is a
-`ValueError` that says where, what is wanted and what was found.
+The content of a foreign file is checked here once, before it is used; a wrong value is a `ValueError` that says where
+it is, what is expected and what was found.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from ganpress.errors import shown
 
 LARGEST_JSON_BYTES = 64 * 2**20
-"""Of a file of facts that is read whole."""
+"""Largest size of a file of facts that is read as a whole."""
 T = TypeVar("T")
 
 
@@ -27,7 +27,7 @@ def read_json(path: Path, largest: int = LARGEST_JSON_BYTES) -> Any:
 
     Raises:
         OSError: if it cannot be opened.
-        ValueError: if it is too large, not UTF-8 or no JSON.
+        ValueError: if it is too large, not UTF-8 or not JSON.
     """
     return parse_json(read_bounded(path, largest))
 
@@ -50,15 +50,15 @@ def parse_json(content: bytes) -> Any:
     """Read JSON.
 
     Raises:
-        ValueError: if it is not UTF-8, no JSON, nested too deeply, has a number that is too long or not finite, or one
-            name twice.
+        ValueError: if it is not UTF-8, not JSON, nested too deeply, has a number that is too long or not finite, or a
+            duplicate name.
     """
     try:
         return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_named_once)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 (byte {error.start:,})") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON: line {error.lineno}, column {error.colno}") from None
+        raise ValueError(f"it is not JSON: line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError as error:
@@ -69,7 +69,7 @@ def parse_json(content: bytes) -> Any:
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     named = dict(pairs)
     if len(named) < len(pairs):
-        raise ValueError("it has one name twice")
+        raise ValueError("it has a duplicate name")
     return named
 
 
@@ -78,7 +78,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def dataclass_of(kind: type[T], content: object, where: str = "the file") -> T:
-    """Make a frozen dataclass, with all that is nested in it, of what a JSON file holds.
+    """Build a frozen dataclass, including nested ones, from the content of a JSON file.
 
     Raises:
         ValueError: if a field is missing, unknown or of another type.
@@ -88,7 +88,7 @@ def dataclass_of(kind: type[T], content: object, where: str = "the file") -> T:
 
 
 def arguments_of(function: Callable[..., object], content: Mapping[str, object]) -> None:
-    """Check that `function(**content)` is a call that its signature allows.
+    """Check that the signature of `function` allows `function(**content)`.
 
     Raises:
         ValueError: if an argument is missing, unknown or of another type.
@@ -112,9 +112,9 @@ def fit(value: object, hint: Any, where: str) -> Any:
     """Check a value against a type hint.
 
     Args:
-        value: what JSON or torch gives: numbers, texts, lists, dicts.
-        hint: its type; lists become tuples, dicts dataclasses where it says so.
-        where: how a message calls the value.
+        value: value from JSON or torch: numbers, texts, lists, dicts.
+        hint: its type; lists become tuples, and dicts dataclasses, according to it.
+        where: name of the value in messages.
 
     Returns:
         the value of that type.

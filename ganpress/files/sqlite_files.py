@@ -1,4 +1,6 @@
-"""SQLite databases that a kill left half-made, or a full disk cut off. Imports neither MLflow nor Prefect."""
+"""Checks and repairs SQLite databases that a kill left incomplete or a full disk truncated. It imports neither MLflow
+nor Prefect.
+"""
 
 import sqlite3
 from contextlib import closing
@@ -7,17 +9,17 @@ from pathlib import Path
 from ganpress.basics.whole_files import put_aside, write_whole
 
 MADE = ".made"
-"""Ending of the empty file that says that all tables of a database are there."""
+"""Suffix of the empty file that marks a database whose tables are complete."""
 BESIDE = ("-wal", "-shm", "-journal", MADE)
-"""Endings of what stands beside a database: SQLite's own files, and that mark."""
+"""Suffixes of the files beside a database: SQLite's own files, and that mark."""
 
 MAGIC = b"SQLite format 3\0"
 
 
 def sqlite_damage(path: Path) -> str | None:
-    """What is wrong with a SQLite database, seen from its header; None where it is absent, new or sound.
+    """Return the damage of a SQLite database according to its header; None if it is missing, new or intact.
 
-    A header says how many pages belong to it, so a database that was cut off shows without being read.
+    A header says how many pages belong to it, so a truncated database is detected without reading it.
     """
     try:
         with path.open("rb") as file:
@@ -30,7 +32,7 @@ def sqlite_damage(path: Path) -> str | None:
     if not header:
         return None  # as SQLite itself makes it before the first table
     if not header.startswith(MAGIC) or len(header) < 100:
-        return "it is no SQLite database"
+        return "it is not a SQLite database"
     page = int.from_bytes(header[16:18], "big")
     pages = int.from_bytes(header[28:32], "big")
     if size < pages * (65536 if page == 1 else page):
@@ -39,22 +41,22 @@ def sqlite_damage(path: Path) -> str | None:
 
 
 def _checked(path: Path) -> str | None:
-    """What SQLite's own check says, which knows of pages that still lie in the write-ahead log."""
+    """Return the result of SQLite's own check, which includes pages in the write-ahead log."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=5.0)) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError:
-        return None  # locked, or on a disk that is read-only: whoever opens it says so
+        return None  # The database is locked or on a read-only disk, which the program that opens it reports.
     except sqlite3.DatabaseError as error:
         return str(error)
-    return None if found == "ok" else "it is cut off"
+    return None if found == "ok" else "it is truncated"
 
 
 def remove_half_made(database: Path, table: str) -> None:
-    """Remove a SQLite database whose tables a killed process was still making, as nobody can go on with it.
+    """Remove a SQLite database whose tables a killed process did not complete, because it cannot be used.
 
-    To be called under the lock that guards its making; `mark_made` ends that. A database without the mark goes only
-    if it holds no row in `table`, so that one from before there was a mark stays.
+    Call this under the lock that guards its creation, which `mark_made` completes. A database without the mark goes
+    only if it holds no row in `table`, so that one from before there was a mark stays.
     """
     if not database.exists() or _mark(database).exists():
         return
@@ -64,14 +66,14 @@ def remove_half_made(database: Path, table: str) -> None:
     except sqlite3.OperationalError:
         made = False
     except sqlite3.DatabaseError:
-        return  # damaged, which is another matter
+        return  # The database is damaged, which is handled elsewhere.
     if not made:
         for suffix in ("", *BESIDE):
             database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
 def mark_made(database: Path) -> None:
-    """Note that all tables of a SQLite database are there."""
+    """Mark the tables of a SQLite database as complete."""
     if database.exists() and not _mark(database).exists():
         write_whole(_mark(database), "")
 
@@ -81,5 +83,5 @@ def _mark(database: Path) -> Path:
 
 
 def put_database_aside(database: Path) -> Path:
-    """Rename a damaged database, with all that stands beside it; return where it went."""
+    """Rename a damaged database with the files beside it; return the new path."""
     return put_aside(database, BESIDE)

@@ -1,9 +1,9 @@
-"""Reading files of `torch.save` that a stranger may have made: tensors and plain values, in bounded memory and time.
+"""Reads files of `torch.save` that may come from a stranger: tensors and plain values, in bounded memory and time.
 
-torch's own restricted reader (`weights_only=True`) runs no code. It does believe what a file says of itself, though:
+torch's own restricted reader (`weights_only=True`) runs no code. It trusts the declarations in a file, though:
 a record may be compressed a thousandfold, a tensor may claim more than its record holds or show one number a billion
-times, and a short program of allowed calls may build a value of any size. So the names and numbers in a file are looked
-at before torch reads it, records are mapped rather than unpacked, and what comes out is measured before it is used.
+times, and a short program of allowed calls may build a value of any size. So the names and numbers in a file are
+checked before torch reads it, records are mapped rather than unpacked, and the result is measured before it is used.
 """
 
 import argparse
@@ -25,20 +25,21 @@ from ganpress.errors import CheckpointError, shown
 from ganpress.files.tensor_files import SUFFIX, read_tensor_file
 
 LARGEST_PICKLE_BYTES = 4 * 2**20
-"""Of the names and plain values in a file; a tensor takes about 200 bytes of it."""
+"""Largest size of the names and plain values in a file; a tensor takes about 200 bytes of it."""
 MOST_RECORDS = 50_000
-"""Tensors and other entries of the archive."""
+"""Largest number of tensors and other entries of the archive."""
 LONGEST_NUMBER_BYTES = 16
-"""Of a whole number in a file."""
+"""Largest number of bytes of an integer in a file."""
 MOST_SHARING = 8
-"""Times that the tensors of a file together may be larger than what the file stores: tied weights are stored once."""
+"""Largest ratio of the total size of the tensors to the size of the file, because tied weights are stored once."""
 MOST_VALUES = 2_000_000
-"""Entries of all lists, tuples and dicts in a file."""
+"""Largest total number of entries of all lists, tuples and dicts in a file."""
 DEEPEST_VALUE = 64
-"""Lists, tuples and dicts inside each other."""
+"""Largest nesting depth of lists, tuples and dicts."""
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_PICKLES = 5
-"""Of a file of before PyTorch 1.6: magic number, version, machine, content, keys of the tensors; then their bytes."""
+"""Number of pickles in a file from before PyTorch 1.6: magic number, version, machine, content, keys of the tensors;
+their bytes follow."""
 KNOWN_CALLS = frozenset(
     (
         *("collections OrderedDict", "torch Size", "torch device", "torch Tensor"),
@@ -46,7 +47,7 @@ KNOWN_CALLS = frozenset(
         *(f"torch._utils _rebuild_{name}" for name in ("tensor", "tensor_v2", "parameter", "parameter_with_state")),
     )
 )
-"""Names that a file of tensors and plain values holds, beside number types and storages."""
+"""Names that a file of tensors and plain values may contain, besides number types and storages."""
 BESIDE_WEIGHTS: dict[str, Any] = {
     "argparse Namespace": argparse.Namespace,
     "collections defaultdict": collections.defaultdict,
@@ -54,23 +55,23 @@ BESIDE_WEIGHTS: dict[str, Any] = {
     "numpy dtype": numpy.dtype,
     **{f"numpy.{core}.multiarray scalar": _scalar for core in ("core", "_core")},
 }
-"""What people's checkpoints hold beside the tensors, settings and scores; none of it runs code when it is read."""
+"""Names in common checkpoints besides tensors, for settings and scores; none of them runs code when it is read."""
 
 
 class ForeignCode(CheckpointError):
-    """A file names classes of a program of its own: a whole pickled module, for one."""
+    """A file refers to classes of another program, for example because it is a whole pickled module."""
 
 
 class _Refused(Exception):
-    """Why a file is not read, in words."""
+    """Reason why a file is refused."""
 
 
 class _Foreign(_Refused):
-    """A name of a program that is not run."""
+    """Placeholder for a name of a program that is not run."""
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is what torch.save writes since PyTorch 1.6, by its first bytes."""
+    """Return whether a file has the format of torch.save since PyTorch 1.6, by its first bytes."""
     try:
         with path.open("rb") as file:
             return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
@@ -83,11 +84,11 @@ def read_torch_file(path: Path, checkpoint: bool = False) -> object:
 
     Args:
         path: a file of `torch.save`, or safetensors.
-        checkpoint: whether the harmless things of `BESIDE_WEIGHTS` are read, too.
+        checkpoint: whether the harmless names of `BESIDE_WEIGHTS` are accepted, too.
 
     Raises:
-        ForeignCode: if it names anything else.
-        CheckpointError: if the file is missing, truncated, holds anything else, or is larger inside than it should be.
+        ForeignCode: if it refers to any other name.
+        CheckpointError: if the file is missing, truncated, contains anything else, or its content is too large.
     """
     if path.suffix == SUFFIX:
         return read_tensor_file(path)[0]
@@ -106,7 +107,8 @@ def read_torch_file(path: Path, checkpoint: bool = False) -> object:
         raise ForeignCode(f"{path} is damaged or not a weights file: {error}") from None
     except _Refused as error:
         raise CheckpointError(f"{path} is damaged or not a weights file: {error}") from None
-    except Exception:  # torch raises many types for damaged files; what it says would advise to read the file unguarded
+    except Exception:
+        # torch raises many types of errors for damaged files, and its messages advise to read the file unprotected.
         reason = "it holds no tensors and plain values that can be read; save `model.state_dict()`"
         raise CheckpointError(f"{path} is damaged or not a weights file: {reason}") from None
 
@@ -115,12 +117,12 @@ def _check_archive(path: Path, more: Mapping[str, Any]) -> None:
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
         if len(records) > MOST_RECORDS:
-            raise _Refused(f"it has {len(records):,} records, {MOST_RECORDS:,} are allowed")
+            raise _Refused(f"it has {len(records):,} records, but only {MOST_RECORDS:,} are allowed")
         if any(record.compress_type != zipfile.ZIP_STORED for record in records):
             raise _Refused("its records are compressed, which torch.save never does; save it again")
         total, size = sum(record.file_size for record in records), path.stat().st_size
         if total > size:
-            raise _Refused(f"its records claim {total:,} bytes, the file has {size:,}")
+            raise _Refused(f"its records declare {total:,} bytes, but the file has {size:,}")
         pickles = [record for record in records if record.filename.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise _Refused("it has no record data.pkl")
@@ -130,7 +132,7 @@ def _check_archive(path: Path, more: Mapping[str, Any]) -> None:
 
 
 def _check_legacy(path: Path, more: Mapping[str, Any]) -> None:
-    """Look at a file of before PyTorch 1.6: pickles one after the other."""
+    """Check a file from before PyTorch 1.6, which is a sequence of pickles."""
     with path.open("rb") as file:
         for _ in range(LEGACY_PICKLES):
             _check_pickle(file, more)
@@ -141,16 +143,16 @@ def _too_large(size: int) -> _Refused:
 
 
 def _check_pickle(file: Any, more: Mapping[str, Any]) -> None:
-    """Read the steps of one pickle without taking any, up to its end."""
+    """Parse the opcodes of one pickle up to its end without executing any."""
     start = file.tell()
     for operation, argument, position in pickletools.genops(file):
         if position is not None and position - start > LARGEST_PICKLE_BYTES:
             raise _too_large(position - start)
         if operation.name == "GLOBAL" and not _is_known(str(argument)) and str(argument) not in more:
             name = shown(str(argument).replace(" ", "."))
-            raise _Foreign(f"it holds {name}, and only tensors and plain values are read; save `model.state_dict()`")
+            raise _Foreign(f"it contains {name}, but only tensors and plain values are read; save `model.state_dict()`")
         if operation.name.startswith("LONG") and abs(int(argument or 0)).bit_length() > 8 * LONGEST_NUMBER_BYTES:
-            raise _Refused(f"it holds a number of more than {LONGEST_NUMBER_BYTES} bytes")
+            raise _Refused(f"it contains a number of more than {LONGEST_NUMBER_BYTES} bytes")
 
 
 def _is_known(name: str) -> bool:
@@ -161,10 +163,10 @@ def _is_known(name: str) -> bool:
 
 
 class _Detached:
-    """Copies what was read, measured: each stored block once, and the values around it.
+    """Copies and measures the loaded values: each stored block once, and the values around it.
 
     Args:
-        file_bytes: size of the file, which no file's tensors can exceed but by sharing.
+        file_bytes: size of the file, which its tensors can exceed only by sharing storage.
     """
 
     def __init__(self, file_bytes: int) -> None:
@@ -172,10 +174,10 @@ class _Detached:
         self._stored = self._shown = self._values = 0
         self._blocks: dict[tuple[int, int], torch.UntypedStorage] = {}
         self._copies: dict[int, Tensor] = {}
-        """Made here, by identity: a dict that stands in two places is met twice."""
+        """Copies by identity, because a dict in two places is visited twice."""
 
     def copy(self, value: Any, depth: int = 0) -> Any:
-        """The same value with tensors of its own."""
+        """Return the same value with copied tensors."""
         if isinstance(value, Tensor):
             return self._copy_tensor(value)
         if not isinstance(value, dict | list | tuple):
@@ -186,7 +188,7 @@ class _Detached:
         if isinstance(value, dict):
             for key, one in value.items():
                 if isinstance(key, Tensor):
-                    raise _Refused("it has a tensor for a name")
+                    raise _Refused("it has a tensor as a name")
                 value[key] = self.copy(one, depth + 1)
             return value
         return type(value)(self.copy(one, depth + 1) for one in value) if type(value) in (list, tuple) else value
@@ -200,7 +202,7 @@ class _Detached:
         if place not in self._blocks:
             self._stored += storage.nbytes()
             if self._stored > self._file_bytes:
-                raise _Refused(f"its tensors claim more than the {self._file_bytes:,} bytes of the file")
+                raise _Refused(f"its tensors declare more than the {self._file_bytes:,} bytes of the file")
             self._blocks[place] = storage.clone()  # type: ignore[no-untyped-call]
         copied = torch.empty(0, dtype=tensor.dtype)
         copied.set_(self._blocks[place], tensor.storage_offset(), tensor.shape, tensor.stride())
@@ -211,10 +213,13 @@ class _Detached:
 
     def _check(self, tensor: Tensor) -> None:
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-            raise _Refused("it holds a sparse, quantized or empty kind of tensor; save plain ones")
+            raise _Refused("it contains a sparse, quantized or empty kind of tensor; save plain ones")
         size = tensor.numel() * tensor.element_size()
         self._shown += size
         if size > tensor.untyped_storage().nbytes():
-            raise _Refused(f"a tensor of {tuple(tensor.shape)} shows numbers several times; save it with .contiguous()")
+            raise _Refused(
+                f"a tensor of {tuple(tensor.shape)} refers to the same numbers several times; save "
+                f"it with .contiguous()"
+            )
         if self._shown > MOST_SHARING * self._file_bytes:
             raise _Refused(f"its tensors are more than {MOST_SHARING} times as large as the file")

@@ -1,4 +1,4 @@
-"""What a report is made of, as values; files become these in `tasks/shared/report_inputs.py`."""
+"""The content of a report as values, which `tasks/shared/report_inputs.py` reads from files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,23 +69,23 @@ class Gallery:
     interpolation: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     """Empty for conditional generators."""
     source: NDArray[np.uint8] | None = None
-    """What the samples were drawn from, (n, C, h, w) images or (n, 1, h, w) label ids; None for latents."""
+    """Inputs of the samples, (n, C, h, w) images or (n, 1, h, w) label ids; None for latents."""
     truth: NDArray[np.uint8] | None = None
-    """What belongs to each source; None where nothing does."""
+    """Target of each source; None if there are none."""
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is known of the data and of the judge that measures on it."""
+    """Facts about the data and the judge that measures on it."""
 
     prepared: Sequence[Fact] = ()
     validation: Sequence[Fact] = ()
     validation_passed: bool | None = None
     judge: Sequence[Fact] = ()
     conditioning: Conditioning | None = None
-    """What the generators read; None if they read latents."""
+    """Input of the generators; None if they read latents."""
     real_scores: Mapping[str, float] = field(default_factory=dict)
-    """What real images score, by metric name with the protocol: `is_360_test_judge`."""
+    """Scores of real images, by metric name with the protocol: `is_360_test_judge`."""
 
     def real_score(self, base: str) -> tuple[MetricName, float] | None:
         """The score of real images by one metric, e.g. `is`; None where it was not measured."""
@@ -95,12 +95,12 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class ItemRecord:
-    """What the file beside one compressed generator or edge file says."""
+    """Facts from the file beside one compressed generator or edge file."""
 
     item: str
     facts: Sequence[Fact]
     target: str = ""
-    """Of an edge file: the target that its card names."""
+    """Target on the card of an edge file."""
 
     def fact(self, name: str) -> Fact | None:
         """The fact of that name, or None."""
@@ -118,7 +118,7 @@ class ReportInputs:
 
     params: Params
     params_text: str
-    """The very params.yaml of the run."""
+    """The params.yaml of the run."""
     generators: Sequence[Measured]
     gallery: Gallery
     selection: Selection | None = None
@@ -135,14 +135,14 @@ class ReportInputs:
     digests: Mapping[str, str] = field(default_factory=dict)
     """md5 of the main file of a reference: `data`, `prepare`, `teacher`, `export/subnet-int8`, …"""
     edge_files: Mapping[str, str] = field(default_factory=dict)
-    """Where the file of each export lies, seen from the report's folder."""
+    """Path of the file of each export, relative to the report's folder."""
     machine: Sequence[Fact] = ()
     peaks: Peaks | None = None
-    """What that machine reaches at most."""
+    """Peak performance of that machine."""
     steps: Sequence[StepSamples] = ()
-    """What each compression and export did to single samples."""
+    """Changes of single samples by each compression and export."""
     verdict: GateVerdict | None = None
-    """What the gates say of the numbers; None where nobody asked them."""
+    """Verdict of the gates; None if no limit is set."""
     gates: Sequence[Fact] = ()
 
     def generator(self, reference: str) -> Measured | None:
@@ -181,7 +181,7 @@ class ReportInputs:
 
     @property
     def main_metric(self) -> MetricName:
-        """The metric that decides, the same by which `ganpress compare` ranks.
+        """The deciding metric, by which also `ganpress compare` ranks.
 
         Raises:
             DataError: if none was measured.
@@ -205,7 +205,9 @@ class ReportInputs:
         return "label maps" if conditioning.pairing == "semantic" else "sources"
 
     def retained(self, one: Measured, metric: MetricName) -> float | None:
-        """Share of the teacher's score that `one` keeps; None where either was not measured, or the signs differ."""
+        """Return the share of the teacher's score that `one` keeps; None if either was not measured, or the signs
+        differ.
+        """
         own, teacher = one.metrics.get(metric.raw), self.teacher.metrics.get(metric.raw)
         if own is None or teacher is None or metric.metric is None:
             return None
@@ -213,7 +215,7 @@ class ReportInputs:
         return share if share is not None and share >= 0 else None
 
     def best_edge_file(self) -> Measured | None:
-        """The edge file to ship; None if there is no edge file, or none keeps the budget."""
+        """Return the edge file to ship; None if there is none within the budget."""
         found = self.to_ship()
         return self.generator(found.reference) if found is not None else None
 

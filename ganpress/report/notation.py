@@ -1,4 +1,4 @@
-"""How numbers and metric names are written for a reader: unit, direction, protocol."""
+"""Formats numbers and metric names for a reader: unit, direction, protocol."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,9 @@ _SPREADS = {"std": "std", "error": "std. error", "low": "95 % low", "high": "95 
 
 @dataclass(frozen=True)
 class MetricName:
-    """What a metric name says: `fid_1000_test_judge` is FID, lower is better, 1000 images, test split, by the judge."""
+    """The parts of a metric name: `fid_1000_test_judge` is FID, lower is better, 1000 images, test split, by the
+    judge.
+    """
 
     raw: str
     base: str
@@ -42,7 +44,7 @@ class MetricName:
 
     @property
     def compares(self) -> bool:
-        """Whether generated images are compared with others, rather than looked at alone."""
+        """Whether generated images are compared with others, rather than measured alone."""
         return self.metric is not None and bool({"real", "truth", "teacher"} & set(self.metric.needs))
 
     @property

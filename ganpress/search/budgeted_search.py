@@ -39,7 +39,7 @@ class ScoringSpeed:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """All that were scored (in the order they were asked for), those that no other beats, and the best score."""
+    """All scored sub-generators (in the order of the requests), the Pareto front, and the best one."""
 
     scored: list[ScoredSpec]
     front: list[ScoredSpec]
@@ -70,7 +70,8 @@ def search_specs(
         book: Measured values of this same search.
 
     Raises:
-        BudgetError: at once, if not even the smallest sub-generator keeps the budget; names it and its cost.
+        BudgetError: at once, if not even the smallest sub-generator is within the budget; the message names it and its
+            cost.
         ValueError: if latency is asked for without `measure_latency`.
         GanpressError: whatever a scorer raises; the workers end with it.
     """
@@ -112,7 +113,8 @@ def _refuse_impossible(space: WidthSpace, budget: Budget, costs: "_CostBook") ->
     if broken:
         found = " and ".join(describe(objective, value) for objective, value in broken.items())
         raise BudgetError(
-            f"no sub-generator keeps the budget of {budget}: the cheapest, {smallest}, has {found}; raise the budget "
+            f"no sub-generator is within the budget of {budget}: the cheapest one, {smallest}, has {found}; "
+            f"raise the budget "
             f"or add a smaller width to supernet.widths"
         )
 

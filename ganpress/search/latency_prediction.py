@@ -1,4 +1,4 @@
-"""Latency of sub-generators from a table of their layers, and how far the prediction is off."""
+"""Predicts the latency of sub-generators from a table of their layers, and measures the prediction error."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ganpress.search.layer_runs import Layer
 from models.elastic import Spec, WidthSpace
 
 FEWEST_SAMPLES = 6
-"""Twice the coefficients that are fitted."""
+"""Smallest number of samples: twice the number of fitted coefficients."""
 
 Trace = Callable[[Spec], Sequence[Layer]]
 """The layers of a sub-generator."""
@@ -21,7 +21,7 @@ Trace = Callable[[Spec], Sequence[Layer]]
 
 @dataclass(frozen=True)
 class PredictedSample:
-    """A sub-generator that was measured, and what was predicted for it by a fit that had not seen it."""
+    """A measured sub-generator, with the prediction of a fit that excluded it."""
 
     spec: Spec
     measured_ms: float
@@ -35,7 +35,7 @@ class PredictedSample:
 
 @dataclass(frozen=True)
 class PredictionError:
-    """How far predictions are off, each sample left out of the fit that predicts it."""
+    """Prediction errors, with each sample left out of the fit that predicts it."""
 
     samples: tuple[PredictedSample, ...]
     median: float

@@ -1,7 +1,8 @@
-"""A table of how long single layers take in a runtime, so that a network's latency needs no run of the network.
+"""A table of the latencies of single layers in a runtime, from which a network's latency is predicted without running
+the network.
 
 As in hardware-aware architecture search (Cai et al. 2019, "ProxylessNAS", section 3.3): each distinct layer shape is
-timed once as a network of its own, and a network's latency is predicted from the sum of its layers'.
+timed once as a separate network, and a network's latency is predicted from the sum of its layers'.
 """
 
 import json
@@ -20,10 +21,11 @@ from ganpress.performance.latency import measure_latency
 from ganpress.search.layer_runs import IDLE, Layer, LayerNetwork
 
 Deploy = Callable[[nn.Module, Tensor], Generate]
-"""Puts a network, in eval mode, into a runtime of one thread; the tensor is an example of its inputs (1, …)."""
+"""Function that loads a network in eval mode into a runtime with one thread; the tensor is an example of its inputs
+(1, …)."""
 
 SIDE_BY_SIDE = 16
-"""Layers that are timed in turn, so that whatever else the machine does meets all of them alike."""
+"""Number of layers that are timed in turn, so that other load on the machine affects all of them equally."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class LatencyTable:
 
     Args:
         deploy: puts a layer, a `LayerNetwork`, into the runtime.
-        rounds: timed calls of each layer; the fastest counts, because other load can only slow a call down.
+        rounds: number of timed calls of each layer; the fastest counts, because other load can only slow a call down.
         path: file of JSON lines that measured layers are kept in, so that the next search finds them; it must belong to
             one machine, one runtime and one number of rounds. None keeps nothing.
     """
@@ -54,7 +56,7 @@ class LatencyTable:
         """Time of a layer, at least 0; measured when it is asked for the first time.
 
         Raises:
-            GanpressError: where the runtime cannot run the layer.
+            GanpressError: if the runtime cannot run the layer.
         """
         self.fill([layer])
         return self._known[layer.key]
@@ -63,7 +65,7 @@ class LatencyTable:
         """Measure the layers that are not known yet, some of them side by side.
 
         Raises:
-            GanpressError: where the runtime cannot run a layer.
+            GanpressError: if the runtime cannot run a layer.
         """
         wanted = list({layer.key: layer for layer in layers if layer.key not in self._known}.values())
         for start in range(0, len(wanted), SIDE_BY_SIDE):

@@ -1,6 +1,6 @@
-"""A network taken apart into the layers that a runtime runs, each with the shapes that it runs on.
+"""Decomposes a network into the layers that a runtime runs, each with its shapes.
 
-The network runs once without numbers, on the meta device, and every function of a tensor that it calls is written down.
+The network runs once without data, on the meta device, and every tensor function that it calls is recorded.
 Functions that runtimes run as one kernel are one layer: a convolution or matrix product with the zero padding before
 it, and with the batch normalisation, constant factors and offsets, and activation behind it. So no architecture has to
 describe itself.
@@ -114,7 +114,7 @@ class Layer:
 
 
 IDLE = Layer(())
-"""Computes nothing: what a call into a runtime costs by itself."""
+"""A network that computes nothing, to measure the overhead of a call into a runtime."""
 
 
 def trace_layers(build: Callable[[], nn.Module], input_shape: Sequence[int]) -> tuple[Layer, ...]:
@@ -125,7 +125,7 @@ def trace_layers(build: Callable[[], nn.Module], input_shape: Sequence[int]) -> 
         input_shape: of one input (1, …).
 
     Raises:
-        ConfigError: if the network cannot run without numbers.
+        ConfigError: if the network cannot run without data.
     """
     try:
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""What was measured of sub-generators or levels, on the disk at once, so that a killed stage goes on."""
+"""Keeps the measurements of sub-generators or levels on disk, so that a killed stage can continue."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from ganpress.files.plain_values import fit, parse_json
 
 
 class Named(Protocol):
-    """What is measured: a sub-generator's spec, a compression level."""
+    """An object of a measurement: a sub-generator's spec or a compression level."""
 
     @property
     def text(self) -> str:
@@ -21,8 +21,8 @@ class Named(Protocol):
 class ScoreBook:
     """Measured values by name and quantity; kept in a file of JSON lines when given a path.
 
-    What is added together is one line, appended in one write, so that threads and processes can share the file. A line
-    that a kill cut short is left alone and its values measured again.
+    What is added together is one line, appended in one write, so that threads and processes can share the file. An
+    incomplete line of a killed process is ignored and its values are measured again.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -41,7 +41,7 @@ class ScoreBook:
         return self._values.get(one.text, {}).get(quantity)
 
     def of(self, one: Named) -> Mapping[str, float]:
-        """All values of a spec or level by quantity; none where it was not measured."""
+        """Return all values of a spec or level by quantity; empty if it was not measured."""
         return self._values.get(one.text, {})
 
     def add(self, one: Named, quantity: str, value: float) -> None:
@@ -49,7 +49,7 @@ class ScoreBook:
         self.add_all(one, {quantity: value})
 
     def add_all(self, one: Named, values: Mapping[str, float]) -> None:
-        """Keep values that are known together or not at all."""
+        """Keep several values together, in one write."""
         with self._lock:
             self._values.setdefault(one.text, {}).update(values)
             if self._path is not None:
@@ -60,7 +60,7 @@ class ScoreBook:
         return sum(quantity in values for values in self._values.values())
 
     def discard(self) -> None:
-        """Delete the file: the search has ended, and the next one measures anew."""
+        """Delete the file at the end of a search; the next search measures again."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What sub-generators cost, the limits on it, and which of them no other beats."""
+"""Costs of sub-generators, limits on them, and the Pareto front."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ UNITS: dict[Objective, str] = {"macs": "MACs", "parameters": "parameters", "byte
 
 
 class CountedCost(Protocol):
-    """What is known of a sub-generator without running it; `ganpress.performance.generator_cost.Cost` is one."""
+    """Costs of a sub-generator that are known without running it; `ganpress.performance.generator_cost.Cost` is one."""
 
     @property
     def parameters(self) -> int: ...
@@ -28,7 +28,7 @@ class CountedCost(Protocol):
 
 @dataclass(frozen=True)
 class SpecCosts:
-    """What one sub-generator costs for one image."""
+    """Costs of one sub-generator for one image."""
 
     parameters: int
     macs_exact: int
@@ -118,7 +118,7 @@ def objective_values(
 def pareto_front(
     scored: Sequence[ScoredSpec], objectives: Sequence[Objective], higher_is_better: bool
 ) -> list[ScoredSpec]:
-    """Return the specs that no other beats or equals in all of score and `objectives`, by ascending costs.
+    """Return the Pareto front over score and `objectives`, by ascending costs.
 
     Of specs that are equal in all of them, the first one stays.
     """

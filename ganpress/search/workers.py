@@ -1,4 +1,4 @@
-"""Scoring on several cores: worker processes of one thread each, which end with the search whatever ends it.
+"""Scores on several cores with worker processes of one thread each, which end with the search in any case.
 
 Workers are spawned, because torch does not survive a fork. Each builds its scorer itself, from paths and numbers, so
 that nothing large is sent. The parent holds one end of a pipe, the *leash*; when it closes, because the search failed
@@ -24,17 +24,18 @@ from ganpress.errors import TrainingDiverged, WorkerDied
 from models.elastic import Spec
 
 Scorer = Callable[[Spec], float]
-"""Scores one sub-generator; the value depends on the spec alone, not on what was scored before."""
+"""Function that scores one sub-generator; the value depends only on the spec, not on earlier scores."""
 
 ScorerFactory = Callable[[], Scorer]
 """Builds the scorer, once in each process; pickled, so a module's function or a frozen dataclass with `__call__`."""
 
 POOL_PAYS_SECONDS = 15.0
-"""Work on one core below which processes are not started unless asked for: each spends seconds on its imports."""
+"""Seconds of work on one core below which processes are not started unless requested, because each needs seconds for
+its imports."""
 
 
 QUEUED_EACH = 4
-"""Specs that wait for each worker; enough that none is ever idle."""
+"""Number of specs that wait for each worker, so that no worker is idle."""
 
 
 def finite(spec: Spec, score: float) -> float:
@@ -97,7 +98,7 @@ class ScoringPool:
 
     @property
     def processes(self) -> int:
-        """How many processes score now."""
+        """Number of processes that score now."""
         return self._workers if self._executor is not None else 1
 
     def score(self, specs: Sequence[Spec]) -> Iterator[tuple[Spec, float]]:
@@ -105,8 +106,8 @@ class ScoringPool:
 
         Raises:
             TrainingDiverged: if a score is NaN or infinite.
-            WorkerDied: if a worker was killed, for lack of memory say.
-            GanpressError: whatever a scorer raises, as it is.
+            WorkerDied: if a worker was killed, for example for lack of memory.
+            GanpressError: any error of a scorer, unchanged.
         """
         waiting = deque(specs)
         began = time.monotonic()
@@ -130,7 +131,7 @@ class ScoringPool:
         except BrokenProcessPool:
             raise WorkerDied(
                 "a process that scored sub-generators ended before its work, most likely killed for lack of memory; "
-                f"set search.workers below {self._workers} and run again: what was scored is kept"
+                f"set search.workers below {self._workers} and run again: finished scores are kept"
             ) from None
 
     def _pool_pays(self) -> bool:

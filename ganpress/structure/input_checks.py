@@ -37,7 +37,7 @@ def check_inputs(
         found, reason = tuple(inputs.shape), " ".join(str(error).split())[:200]
         raise ConfigError(
             f"{role} {found} do not fit {name or type(generate).__name__}: {reason}; "
-            "prepare the data that it was trained for, or train it on this"
+            "prepare the data that it was trained on, or train it on this data"
         ) from None
 
 

@@ -1,15 +1,16 @@
-"""MLflow: a run a stage, a model a generator, a registered model for the edge files. The only package that knows it.
+"""Tracking with MLflow: one run for each stage, one model for each generator, one registered model for the edge files.
+Only this package imports MLflow.
 
 A stage writes a *journal* of plain events below `.ganpress/tracking/`; a *recorder* process plays journals into MLflow.
-So a stage never pays for importing MLflow, training cannot be broken by a tracking server that falls silent, and a
-journal whose process is gone tells that its run was killed. Nothing here can change an output of a stage.
+So a stage never imports MLflow, a tracking server that stops answering cannot break a training, and a journal whose
+process has ended shows that its run was killed. Nothing here can change an output of a stage.
 
-By hand: MLflow's asynchronous logging keeps its queue in the memory of the process that logs, so a killed one loses it,
-and drops what a dead server refuses. In the recorder, where nobody waits for an answer, 2,000 metrics in batches took
-0.16 s of processor time, and 1.3 s through that queue.
+MLflow's asynchronous logging is not used: it keeps its queue in the memory of the logging process, so a killed process
+loses it, and it drops records when the server fails. In the recorder, where no process waits for an answer, 2,000
+metrics in batches took 0.16 s of processor time, and 1.3 s through that queue.
 
-The names below are imported when they are first used: `ganpress status` only asks where the store is, and must not pay
-for numpy and pydantic.
+The names below are imported when they are first used: `ganpress status` only needs the store's address, and should not
+import numpy and pydantic.
 """
 
 import importlib

@@ -1,4 +1,6 @@
-"""Reconciling: what dvc.lock holds and MLflow does not is recorded from the restored files."""
+"""Reconciles MLflow with dvc.lock: models that are in dvc.lock but not in MLflow are recorded from the restored
+files.
+"""
 
 import json
 import logging
@@ -27,7 +29,7 @@ logger = logging.getLogger("ganpress")
 
 CURRENT_TAG = "current"
 FAMILY_ORDER = ("candidate", "teacher", "student", "control", "supernet", "subnet", "compress", "export")
-"""Parents come before children."""
+"""Order of the stages: parents come before children."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class LockedModel:
 
 
 def model_files() -> tuple[str, ...]:
-    """Names of the file that holds a model, in the folder of its stage."""
+    """Names of model files in the folder of a stage."""
     return ("generator.safetensors", "supernet.safetensors", *edge_names())
 
 
@@ -99,7 +101,9 @@ def mark_current(root: Path, store: Store) -> None:
 
 
 def _parents(root: Path, entry: dict[str, Any]) -> tuple[Path, ...]:
-    """Model files among a stage's deps; a folder among them (all candidates) counts for the file it was copied from."""
+    """Return the model files among a stage's deps; for a folder (all candidates), the file from which the output was
+    copied.
+    """
     files = [root / dep["path"] for dep in entry.get("deps", [])]
     outs = {out["md5"] for out in entry.get("outs", [])}
     copied = [
@@ -128,7 +132,7 @@ def _backfill(store: Store, root: Path, model: LockedModel, params: dict[str, An
 
 @contextmanager
 def _recorded(store: Store, root: Path, stage: str, item: str | None, params: dict[str, Any]) -> Iterator[StageRun]:
-    """A stage run that is journalled and played at once, by this process."""
+    """A stage run that this process journals and plays at once."""
     with journalled(stage, item, root, params, {"backfilled": "true"}) as run:
         yield run
     player = JournalPlayer(store, run.folder)
@@ -137,7 +141,7 @@ def _recorded(store: Store, root: Path, stage: str, item: str | None, params: di
 
 
 def _restore_metrics(store: Store, root: Path, params: dict[str, Any]) -> None:
-    """Log evaluate's numbers to each model that lacks any of them."""
+    """Log the metrics of `evaluate` to each model that lacks any of them."""
     metrics_file = root / "artifacts" / "evaluate" / "metrics.json"
     if not metrics_file.exists():
         return
@@ -158,7 +162,7 @@ def _restore_metrics(store: Store, root: Path, params: dict[str, Any]) -> None:
 
 
 def _flow_run(store: Store, root: Path, models: list[LockedModel]) -> str:
-    """Write the run of the flow itself, with all models it ended with as inputs; return its id."""
+    """Write the run of the flow itself, with all its final models as inputs; return its id."""
     from mlflow.entities import LoggedModelInput
 
     run = store.client.create_run(store.experiment_id, tags=stage_tags("flow", root), run_name="flow")
@@ -170,7 +174,7 @@ def _flow_run(store: Store, root: Path, models: list[LockedModel]) -> str:
 
 
 def _end_dead_runs(store: Store) -> None:
-    """End runs that are RUNNING in the store but whose process is gone, journal and all."""
+    """End runs that are RUNNING in the store although their process and journal no longer exist."""
     filter_string = f"attributes.status = 'RUNNING' AND tags.`process.host` = '{socket.gethostname()}'"
     for run in store.client.search_runs([store.experiment_id], filter_string):
         pid = run.data.tags.get("process.pid", "")

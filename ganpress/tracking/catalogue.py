@@ -1,4 +1,4 @@
-"""LoggedModels: found by what their file holds, made once, measured later."""
+"""Manages LoggedModels: finds them by the content of their file, creates each once, and adds measurements later."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from ganpress.tracking.served_models import example_of, signature_of
 from ganpress.tracking.store import Store
 
 NOTE_TAG = "mlflow.note.content"
-"""MLflow shows it as the description of a model."""
+"""Tag that MLflow shows as the description of a model."""
 PAGES = "workflowType=machine_learning"
-"""Without it MLflow's pages open for chat applications."""
+"""Tag without which MLflow's pages open in the mode for chat applications."""
 CARD = "card.json"
 MODEL_FACTS = ("parameters", "size_bytes", "macs_exact")
-"""What a stage's own metrics add to the row of its model; losses stay with the run, or they would crowd the table."""
+"""Metrics of a stage that are added to the row of its model; losses stay with the run, because they would fill the
+table."""
 
 
 @dataclass(frozen=True)
 class ModelOrigin:
-    """The run that makes a model, and what that run was made from."""
+    """The run that makes a model, and the inputs of that run."""
 
     run_id: str
     tags: Mapping[str, str]
@@ -33,9 +34,9 @@ class ModelOrigin:
 
 
 def find_model(store: Store, md5: str, reference: str) -> Any | None:
-    """Find the LoggedModel of a file by its md5; of several with equal content, the one of `reference` wins.
+    """Find the LoggedModel of a file by its md5; among several with equal content, prefer the one of `reference`.
 
-    The teacher's file, for one, is a copy of the best candidate's.
+    For example, the teacher's file is a copy of the best candidate's.
     """
     found = list(search_models(store, f"tags.`dvc.md5` = '{md5}'"))
     named = [model for model in found if model.tags.get("reference") == reference]
@@ -54,7 +55,7 @@ def search_models(store: Store, filter_string: str | None = None) -> Iterator[An
 
 
 def make_model(store: Store, produced: ModelProduced, journal: Path, origin: ModelOrigin) -> str:
-    """Make the LoggedModel of a file, or take the one that the same file has, and return its id."""
+    """Create the LoggedModel of a file, or use the existing one of the same file, and return its id."""
     known = find_model(store, produced.md5, produced.reference)
     if known is not None and known.tags.get("reference") == produced.reference:
         model_id = str(known.model_id)
@@ -79,14 +80,14 @@ def log_model_metrics(
 ) -> None:
     """Bind metrics to a model and, where they were taken on data, to its digest.
 
-    They go through the run that made the model, so that the table of runs compares the same numbers as that of models.
+    They are logged with the run that made the model, so that the tables of runs and of models have the same numbers.
     """
     from mlflow.entities import Metric
 
     run_id = store.client.get_logged_model(model_id).source_run_id
     on_data = {} if dataset is None else {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
     rows = [
-        # Size and speed hold on any data: bound to none, they stay one column however often the data changes.
+        # Size and speed do not depend on the data. Without a dataset they stay in one column when the data changes.
         Metric(name, value, time_ms, 0, model_id=model_id, run_id=run_id, **({} if is_cost(name) else on_data))
         for name, value in metrics.items()
     ]
@@ -123,7 +124,7 @@ def _new_model(store: Store, produced: ModelProduced, journal: Path, origin: Mod
 
 
 def _lineage_note(store: Store, name: str, parents: list[Any]) -> str:
-    """Markdown for the model's page, which shows no tags: the models it was made from, eldest first, as links."""
+    """Return Markdown for the model's page, which shows no tags: links to the models it was made from, oldest first."""
     home = f"#/experiments/{store.experiment_id}/models"
     names, seen = [name], set[str]()
     while parents:
@@ -137,7 +138,7 @@ def _lineage_note(store: Store, name: str, parents: list[Any]) -> str:
 
 
 def _log_onnx_flavor(store: Store, model_id: str, file: Path, card: Path | None) -> None:
-    """Add MLflow's ONNX flavor, decoded, so that `models:/…` loads and predicts with no code of this project."""
+    """Add MLflow's ONNX flavor, decoded, so that `models:/…` loads and predicts without code of this project."""
     import tempfile
 
     import mlflow.onnx
@@ -146,7 +147,7 @@ def _log_onnx_flavor(store: Store, model_id: str, file: Path, card: Path | None)
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        # Without the list MLflow would install the file into a fresh environment to find out what it needs.
+        # Without the list, MLflow would install the file into a new environment to find its requirements.
         requirements = [f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"]
         proto = onnx.load_from_string(read_onnx(file))
         mlflow.onnx.save_model(

@@ -1,4 +1,4 @@
-"""What a journal holds: one JSON line an event."""
+"""The events of a journal, one JSON line each."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,11 +11,11 @@ EVENTS_FILE = "events.jsonl"
 
 
 class JournalDamaged(GanpressError):
-    """A journal holds a line that no stage wrote."""
+    """A journal contains a line that no stage wrote."""
 
 
 def journals_folder(root: Path) -> Path:
-    """Folder of the journals that no recorder has finished."""
+    """Return the folder of the journals that no recorder has finished."""
     return root / ".ganpress" / "tracking"
 
 
@@ -24,7 +24,7 @@ class _Event(BaseModel):
 
 
 class DatasetIdentity(_Event):
-    """A split of prepared data, told apart by content."""
+    """A split of prepared data, identified by its content."""
 
     name: str
     """Source and split, e.g. `digits/test`."""
@@ -38,11 +38,11 @@ class Started(_Event):
 
     kind: Literal["started"] = "started"
     name: str
-    """DVC's name of the stage: `student@d2-mse`."""
+    """DVC's name of the stage, such as `student@d2-mse`."""
     time_ms: int
     pid: int
     process_started: float
-    """When the process began, seconds since the epoch: a pid alone is used again."""
+    """Start time of the process in seconds since the epoch, because a pid can be reused."""
     params: dict[str, str]
     tags: dict[str, str]
 
@@ -106,7 +106,7 @@ class ModelMeasured(_Event):
 
 
 class Ended(_Event):
-    """Last line; a journal without it belongs to a process at work, or to a killed one."""
+    """Last line of a journal; without it, the process is still running or was killed."""
 
     kind: Literal["ended"] = "ended"
     status: Literal["FINISHED", "FAILED"]

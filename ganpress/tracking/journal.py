@@ -1,4 +1,4 @@
-"""The stage's side of tracking: append events to a journal. Cheap, offline, no MLflow."""
+"""The stage's part of tracking: appends events to a journal, quickly, offline and without MLflow."""
 
 import contextlib
 import hashlib
@@ -37,25 +37,25 @@ from ganpress.tracking.service import check_service, tracking_uri
 
 FAMILIES = {"compress": "compressed", "export": "edge"}
 COMPANIONS = ("card.json", "compression.json")
-"""Files that travel with a model file when they lie beside it, as do all parts of an edge file."""
+"""Files that are stored with a model file if they are beside it, like all parts of an edge file."""
 
 
 def file_md5(path: Path) -> str:
-    """md5 of a file's content, as dvc.lock writes it."""
+    """Return the md5 of a file's content, as in dvc.lock."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def dataset_identity(path: Path, source: str) -> DatasetIdentity:
-    """Name the split in a prepared file after its source and itself; tell it by its content."""
+    """Describe the split in a prepared file: its name from source and split, its identity from its content."""
     return DatasetIdentity(name=f"{source}/{path.stem}", digest=file_md5(path), path=str(path))
 
 
 class StageRun:
-    """The MLflow run of one stage, as a journal."""
+    """The MLflow run of one stage, written as a journal."""
 
     def __init__(self, root: Path, folder: Path | None, data_source: str) -> None:
-        """Write below `folder`; None drops everything."""
+        """Write below `folder`; None discards everything."""
         self._root, self._folder, self._data_source = root, folder, data_source
         self._files = 0
 
@@ -67,7 +67,7 @@ class StageRun:
         return self._folder
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers; `step` is images shown."""
+        """Log numbers; `step` is the number of images shown."""
         self._append(MetricsLogged(values=_numbers(metrics), step=step or 0, time_ms=_now_ms()))
 
     def log_image(self, name: str, image: NDArray[np.uint8], step: int = 0) -> None:
@@ -174,7 +174,7 @@ def stage_run(stage: str, item: str | None, root: Path, params: Mapping[str, Any
 def journalled(
     stage: str, item: str | None, root: Path, params: Mapping[str, Any], extra_tags: Mapping[str, str]
 ) -> Iterator[StageRun]:
-    """Keep the journal of a run from its first line to its last; playing it is the caller's."""
+    """Write the journal of a run from its first line to its last; the caller plays it."""
     label = stage if item is None else f"{stage}@{item}"
     run = StageRun(root, _new_folder(root, label), str(params.get("data", {}).get("source", "data")))
     process = psutil.Process()
@@ -203,7 +203,7 @@ def _own_params(stage: str, item: str | None, params: Mapping[str, Any]) -> dict
 
 
 def _new_folder(root: Path, label: str) -> Path:
-    """Make the journal's folder; names sort by start, so that parents are recorded before their children."""
+    """Create the journal's folder; names sort by start time, so that parents are recorded before their children."""
     name = f"{time.time_ns()}-{re.sub(r'[^A-Za-z0-9_.@-]', '_', label)}-{os.getpid()}"
     folder = journals_folder(root) / name
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What the store remembers of a file, found by the digest of its content."""
+"""Finds the store's record of a file by the digest of its content."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from ganpress.tracking.catalogue import search_models
 from ganpress.tracking.store import Store, open_store
 
 FACTS = {"git.sha": "at commit", "process.host": "on", "recipe": "recipe", "prefect.flow_run_id": "flow run"}
-"""Tags of a model that say where it comes from, and how a sentence calls them."""
+"""Tags of a model about its origin, with their names in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class KnownModel:
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file of the store, and what it was made from."""
+    """A file in the store, and its history."""
 
     way: tuple[KnownModel, ...]
-    """The file's model, and those that it was made from, the youngest first."""
+    """The file's model and the models that it was made from, the newest first."""
     data_md5: str
-    """Of the raw data; empty where nobody noted it."""
+    """Digest of the raw data; empty if it was not recorded."""
     facts: list[str]
-    """Who made it, where and when, one sentence."""
+    """Sentence about who made it, where and when."""
 
 
 def known_file(root: Path, md5: str) -> KnownFile | None:
-    """Find a model by the md5 of its file; None where the store has none.
+    """Find a model by the md5 of its file; return None if the store has none.
 
     Raises:
         ServiceUnavailable: if the store cannot be used.
@@ -50,7 +50,7 @@ def known_file(root: Path, md5: str) -> KnownFile | None:
 
 
 def _way(store: Store, model: Any) -> tuple[KnownModel, ...]:
-    """The model and its parents, the first of each, as far as they are known."""
+    """Return the model and its chain of first parents, as far as they are known."""
     way: list[KnownModel] = []
     seen: set[str] = set()
     while model is not None and model.model_id not in seen:

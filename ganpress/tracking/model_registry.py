@@ -1,4 +1,4 @@
-"""The model registry: edge files as versions of one registered model, and the proposal of the one to ship."""
+"""The model registry: registers edge files as versions of one model, and proposes the one to ship."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ VERSIONS_TAG = "mlflow.modelVersions"
 
 
 def registered_name(recipe: str | None = None) -> str:
-    """Name of the registered model; a recipe has one of its own, so that its files do not compete with others'."""
+    """Name of the registered model; each recipe has its own, so that its files do not compete with others."""
     recipe = recipe or os.environ.get("GANPRESS_RECIPE")
     return f"ganpress-edge-{Path(recipe).stem}" if recipe else "ganpress-edge"
 
@@ -37,10 +37,10 @@ def register_edge_models(
 
     Args:
         root: the project's root.
-        metrics: of each generator by reference; those below `export/` are edge files.
-        max_bytes: the budget; None allows all.
+        metrics: metrics of each generator by reference; those below `export/` are edge files.
+        max_bytes: size limit in bytes; None sets no limit.
         store: an open store.
-        evaluated: whether these metrics are new; else nothing is proposed where the model has a champion already.
+        evaluated: whether these metrics are new; else nothing is proposed if the model already has a champion.
 
     Returns:
         The reference that was proposed; None if nothing was.
@@ -63,7 +63,7 @@ def register_edge_models(
 
 
 def register_latest_edge_models(root: Path, store: Store, evaluated: bool) -> None:
-    """Do the same from what the evaluate stage wrote last; without it there is nothing to do."""
+    """Do the same from the last results of the stage `evaluate`, if there are any."""
     if (root / METRICS).exists():
         register_edge_models(root, read_evaluated(root), byte_budget(root), store, evaluated)
 
@@ -82,7 +82,7 @@ def _to_ship(edges: Table, max_bytes: int | None) -> FileToShip | None:
 def _register(
     store: Store, name: str, root: Path, reference: str, row: Mapping[str, float], evaluated: bool
 ) -> str | None:
-    """Return the version of an edge file, made if need be; None if its file or its LoggedModel is not there."""
+    """Return the version of an edge file, created if necessary; None if its file or its LoggedModel does not exist."""
     file = find_edge_file(root / "artifacts" / reference)
     model = find_model(store, file_md5(file), reference) if file else None
     if model is None:

@@ -1,4 +1,6 @@
-"""A project that was moved or copied: the SQLite store of MLflow names artifacts by absolute paths. No MLflow here."""
+"""Handles a project that was moved or copied, because MLflow's SQLite store has absolute paths of artifacts. It does
+not import MLflow.
+"""
 
 import sqlite3
 from contextlib import closing
@@ -12,18 +14,19 @@ PLACES = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-"""Every column of MLflow's tables that holds such a path."""
+"""All columns of MLflow's tables with such paths."""
 
 
 def artifacts_of(database: Path) -> Path:
-    """Where the artifacts of a store lie: beside its file."""
+    """Return the folder of a store's artifacts, which is beside its file."""
     return (database.parent / "artifacts").resolve()
 
 
 def follow_move(database: Path) -> bool:
-    """Let the store name the artifacts beside it, where it names those of another folder; returns whether it did.
+    """Update the store's artifact paths to the folder beside it, if they point to another one; return whether they
+    changed.
 
-    A store that somebody told to keep its artifacts elsewhere, under another name than `artifacts`, is left alone.
+    A store that was configured to keep its artifacts in a folder with another name than `artifacts` is not changed.
     """
     former = _former_place(database)
     if former is None:
@@ -40,7 +43,7 @@ def follow_move(database: Path) -> bool:
 
 
 def _former_place(database: Path) -> str | None:
-    """The folder that the store names for its artifacts, if it is not the one beside it."""
+    """Return the store's artifact folder if it is not the one beside it."""
     if not database.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Plays journals into MLflow. May be stopped anywhere: it goes on where it stopped."""
+"""Plays journals into MLflow. It can be stopped at any time and continues where it stopped."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ from ganpress.tracking.store import Store
 
 STATE_FILE = "played.json"
 BATCH = 500
-"""Metrics in one request; MLflow allows 1000."""
+"""Number of metrics in one request; MLflow allows 1000."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class _State:
 
 
 class JournalPlayer:
-    """Plays one journal, live or afterwards; one player a journal, under the journal's lock."""
+    """Plays one journal, live or afterwards; each journal has one player, which holds its lock."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         self._store, self._folder = store, folder
@@ -55,27 +55,27 @@ class JournalPlayer:
 
     @property
     def ended(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run has ended."""
         return self._state.status != "RUNNING"
 
     @property
     def finished_stage(self) -> str | None:
-        """DVC's name of the stage, if it ended well."""
+        """DVC's name of the stage, if it succeeded."""
         return self._state.name if self._state.status == "FINISHED" else None
 
     @property
     def ended_stage(self) -> str | None:
-        """The same, if it came to an end of its own, well or not."""
+        """DVC's name of the stage, if it ended by itself, with or without success."""
         return self._state.name if self._state.status in ("FINISHED", "FAILED") else None
 
     def play(self) -> None:
-        """Play all that has been written; a journal whose process is gone without an end becomes a KILLED run."""
-        alive = self._writer_lives()  # before reading: what it wrote in between must not be lost
+        """Play everything that has been written; a journal whose process died without an end becomes a KILLED run."""
+        alive = self._writer_lives()  # This is checked before reading, so that events written in between are not lost.
         with (self._folder / EVENTS_FILE).open("rb") as journal:
             journal.seek(self._state.offset)
             for line in journal:
                 if not line.endswith(b"\n"):
-                    break  # half a line: its writer is at it, or died at it
+                    break  # The last line is incomplete: its writer is still writing it, or died.
                 self._play_line(line)
                 self._state.offset += len(line)
         self._flush_metrics()
@@ -110,7 +110,7 @@ class JournalPlayer:
         try:
             return EVENT.validate_json(line)
         except ValueError:
-            raise JournalDamaged(f"{self._folder / EVENTS_FILE} holds a line that is no event") from None
+            raise JournalDamaged(f"{self._folder / EVENTS_FILE} has a line that is not an event") from None
 
     def _play_line(self, line: bytes) -> None:
         event = self._read_event(line)
@@ -139,7 +139,7 @@ class JournalPlayer:
         client.log_batch(self._state.run_id, params=[Param(name, value) for name, value in event.params.items()])
 
     def _forget_former(self, event: Started) -> None:
-        """Delete the run that was begun from this journal before the note of how far it was played got lost."""
+        """Delete the run that was started from this journal before the note of its progress was lost."""
         query = f"tags.`process.pid` = '{event.pid}' AND attributes.start_time = {event.time_ms}"
         for former in self._store.client.search_runs([self._store.experiment_id], query):
             if former.info.run_name == event.name:
@@ -228,7 +228,7 @@ class JournalPlayer:
 
 
 def _read_state(path: Path) -> _State:
-    """How far a journal was played; from the start where the note is not there or damaged."""
+    """Return how far a journal was played; the start if the note is missing or damaged."""
     try:
         return _State(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -1,8 +1,9 @@
-"""Which registered edge file is in use: `candidate`, `champion` and `previous`, and the rule that moves them.
+"""Manages which registered edge file is in use: the aliases `candidate`, `champion` and `previous`, and the rule that
+moves them.
 
-The candidate is what the last evaluation calls the file to ship. It becomes the champion if it is no worse than the
-present one beyond the larger of both intervals and all gates were passed, or by `ganpress promote`; the former champion
-is then `previous`, to which `ganpress rollback` leads. A run in which nothing was evaluated moves none of them.
+The candidate is the file to ship of the last evaluation. It becomes the champion if it is not worse than the present
+one by more than the larger of both intervals and all gates passed, or by `ganpress promote`; the former champion then
+becomes `previous`, to which `ganpress rollback` returns. A run without an evaluation moves no alias.
 """
 
 import getpass
@@ -17,33 +18,33 @@ from ganpress.tracking.store import Store, in_one_line, open_store
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 VERDICT, USER = "verdict", "user"
-"""Tags of a version, beside those of its score."""
+"""Tags of a version, in addition to those of its score."""
 LOCK = "promotion.lock"
 TAG_CHARACTERS = 5000
-"""MLflow's limit of a tag's value."""
+"""MLflow's limit on the length of a tag's value."""
 
 
 def judge(candidate: Score | None, champion: Score | None) -> tuple[bool, str]:
-    """Say whether a candidate replaces the champion by the rule, and why, in a sentence."""
+    """Return whether a candidate replaces the champion by the rule, and the reason as a sentence."""
     if candidate is None:
-        return False, "stays a candidate: it bears no score"
+        return False, "stays a candidate: it has no score"
     if champion is None:
         return True, "promoted: there was no champion with a score"
     worse = candidate.is_worse_than(champion)
     if worse is None:
-        return False, f"stays a candidate: {candidate.metric} cannot be held against the champion's {champion.metric}"
+        return False, f"stays a candidate: {candidate.metric} cannot be compared with the champion's {champion.metric}"
     return not worse, f"{'stays a candidate' if worse else 'promoted'}: {candidate.against(champion)}"
 
 
 def propose(store: Store, name: str, version: str, score: Score | None, gates: GateVerdict | None) -> None:
-    """Make a version the candidate and, by the rule, the champion; the verdict stands in its tags.
+    """Make a version the candidate and, by the rule, the champion; the verdict is written to its tags.
 
     Args:
         store: the open store.
-        name: of the registered model.
-        version: of the file to ship.
-        score: how good it is; None where it was not measured.
-        gates: what the gates say of this evaluation; None while they have not judged it.
+        name: name of the registered model.
+        version: version of the file to ship.
+        score: score of the file; None if it was not measured.
+        gates: verdict of the gates on this evaluation; None before they have run.
     """
     tags = (score.tags() if score else {}) | {USER: _user()}
     store.client.set_registered_model_alias(name, CANDIDATE, version)
@@ -51,7 +52,7 @@ def propose(store: Store, name: str, version: str, score: Score | None, gates: G
     if champion is not None and str(champion.version) == version:
         promoted, words = False, champion.tags.get(VERDICT, "is the champion")
     elif gates is None:
-        promoted, words = False, "stays a candidate: the stage gates has not judged it"
+        promoted, words = False, "stays a candidate: the stage gates has not run yet"
     elif gates.failed:
         promoted, words = False, f"stays a candidate: {gates.sentence}"[:TAG_CHARACTERS]
     else:
@@ -63,7 +64,7 @@ def propose(store: Store, name: str, version: str, score: Score | None, gates: G
 
 
 def champion_of(root: Path, name: str) -> Champion | None:
-    """The edge file in use, as the registry knows it; None without one that bears a score.
+    """Return the edge file in use according to the registry; None if there is none with a score.
 
     Raises:
         ServiceUnavailable: if the store cannot be used.
@@ -80,16 +81,16 @@ def promote(store: Store, name: str, root: Path, wanted: str | None) -> tuple[st
 
     Args:
         store: the open store.
-        name: of the registered model.
-        root: of the project; one promotion at a time is made there.
-        wanted: a version's number or a generator's reference, whose newest version is meant; None: the candidate.
+        name: name of the registered model.
+        root: root of the project, where only one promotion runs at a time.
+        wanted: a version's number, or a generator's reference for its newest version; None means the candidate.
 
     Returns:
         Version and reference of the new champion.
 
     Raises:
         ConfigError: if there is no such version.
-        ServiceUnavailable: if the store refuses it.
+        ServiceUnavailable: if the store refuses the change.
     """
     with _alone(root), in_one_line():
         chosen = _find(store, name, wanted)
@@ -105,19 +106,19 @@ def roll_back(store: Store, name: str, root: Path) -> tuple[str, str]:
 
     Raises:
         ConfigError: if there is no previous one.
-        ServiceUnavailable: if the store refuses it.
+        ServiceUnavailable: if the store refuses the change.
     """
     with _alone(root), in_one_line():
         previous, champion = version_of(store, name, PREVIOUS), version_of(store, name, CHAMPION)
         if previous is None:
             raise ConfigError(f"{name} has no version '{PREVIOUS}' to go back to; `ganpress promote` makes one")
         _crown(store, name, str(previous.version), champion)
-        store.client.set_model_version_tag(name, str(previous.version), VERDICT, f"taken back by {_user()}")
+        store.client.set_model_version_tag(name, str(previous.version), VERDICT, f"rolled back by {_user()}")
         return str(previous.version), previous.tags.get("reference", "")
 
 
 def version_of(store: Store, name: str, alias: str) -> Any | None:
-    """The version that an alias points at; None without it."""
+    """Return the version that an alias points to; None if the alias does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -156,5 +157,5 @@ def _alone(root: Path) -> Any:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, in a container
+    except (KeyError, OSError):  # In a container, a user id may have no name.
         return f"user {os.getuid()}"

@@ -1,4 +1,4 @@
-"""Where a run comes from: code, data, flow, recipe; and how parameters and model files are named."""
+"""Determines the origin of a run (code, data, flow, recipe) and the names of parameters and model files."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ from ganpress.config.yaml_text import MAX_BYTES_OF_DVC, OF_DVC, parse_yaml, read
 from ganpress.errors import ConfigError
 
 PARAMETER_CHARACTERS = 6000
-"""MLflow's limit of a parameter's value."""
+"""MLflow's limit on the length of a parameter's value."""
 
 
 def flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -26,19 +26,19 @@ def flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def reference_of(path: Path, root: Path) -> str:
-    """The folder of a model file below artifacts/: `student/d2-mse`."""
+    """Return the folder of a model file below artifacts/, such as `student/d2-mse`."""
     folder = path.resolve().parent
     artifacts = (root / "artifacts").resolve()
     return folder.relative_to(artifacts).as_posix() if folder.is_relative_to(artifacts) else folder.name
 
 
 def name_of(reference: str) -> str:
-    """Name of the model of a reference: MLflow allows no slash, so it is DVC's name, `student@d2-mse`."""
+    """Return the model name of a reference; MLflow allows no slash, so it is DVC's name, `student@d2-mse`."""
     return reference.replace("/", "@", 1).replace("/", "-")
 
 
 def stage_tags(label: str, root: Path) -> dict[str, str]:
-    """The tags of every run: stage, data, code, flow, recipe."""
+    """Return the tags of every run: stage, data, code, flow, recipe."""
     tags = {
         "dvc.stage": label,
         "data.md5": data_md5(root),
@@ -50,7 +50,7 @@ def stage_tags(label: str, root: Path) -> dict[str, str]:
 
 
 def data_md5(root: Path) -> str | None:
-    """The digest of raw data that data.dvc pins; None without one."""
+    """Return the digest of the raw data in data.dvc; None if there is no data.dvc."""
     try:
         path = root / "data.dvc"
         content = parse_yaml(read_text(path, MAX_BYTES_OF_DVC), str(path), OF_DVC)
@@ -61,7 +61,7 @@ def data_md5(root: Path) -> str | None:
 
 def _git_tags(root: Path) -> dict[str, str | None]:
     named = os.environ.get("GANPRESS_GIT_SHA")
-    if named:  # a flow works in a worktree of its own, and knows the checkout that it came from
+    if named:  # The flow runs in its own worktree and knows the original checkout.
         return {"git.sha": named, "git.dirty": os.environ.get("GANPRESS_GIT_DIRTY")}
     state = git_state(root)
     return {"git.sha": state.sha, "git.dirty": str(state.dirty).lower()} if state.sha else {}

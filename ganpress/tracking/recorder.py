@@ -1,6 +1,6 @@
 """The recorder process: `python -m ganpress.tracking.recorder ROOT [--journal J | --follow | --reconcile | --prepare]`.
 
-It lives as long as its standard input is open: end of file means "record what there is, then end".
+It runs while its standard input is open; at the end of file it records the remaining events and ends.
 """
 
 import argparse
@@ -24,7 +24,9 @@ READ_BYTES = 4096
 
 
 def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool]) -> None:
-    """Play one journal until its end, while `keep_following()`; a journal that another recorder holds is left alone."""
+    """Play one journal until its end, while `keep_following()`; a journal that another recorder has locked is
+    skipped.
+    """
     from ganpress.tracking.backfill import mark_current
     from ganpress.tracking.model_registry import register_latest_edge_models
     from ganpress.tracking.player import JournalPlayer
@@ -49,7 +51,9 @@ def record_journal(root: Path, folder: Path, keep_following: Callable[[], bool])
 
 
 def record_all(root: Path) -> None:
-    """Play all journals as far as they go, parents before children; one that cannot be read is put aside."""
+    """Play all available events of all journals, parents before children; a journal that cannot be read is moved
+    aside.
+    """
     for folder in _journals(root):
         try:
             record_journal(root, folder, lambda: False)
@@ -57,7 +61,7 @@ def record_all(root: Path) -> None:
             aside = folder.parents[1] / DAMAGED / folder.name
             aside.parent.mkdir(exist_ok=True)
             folder.rename(aside)
-            logger.warning("tracking: %s; it was put aside to %s, and the outputs of its stage stay", error, aside)
+            logger.warning("tracking: %s; it was moved to %s, and the outputs of its stage are kept", error, aside)
 
 
 @contextmanager
@@ -91,16 +95,19 @@ def _follow(root: Path, closed: threading.Event) -> None:
 
 def _watch_input(closed: threading.Event) -> None:
     parent = os.getppid()
-    # Not sys.stdin: an interpreter that ends while a thread reads a buffered stream aborts, for want of its lock.
+    # sys.stdin is not used: an interpreter that exits while a thread reads a buffered stream aborts, because it cannot
+    # get the stream's lock.
     while os.read(STDIN, READ_BYTES):
         pass
     if os.getppid() != parent:
-        os._exit(0)  # the parent died: leave at once, the journals keep everything for the next recorder
+        os._exit(0)  # The parent died, so exit at once; the journals keep everything for the next recorder.
     closed.set()
 
 
 def main() -> int:
-    """Record, and return the exit code. Nothing here may fail a stage: trouble is one line, the journals stay."""
+    """Record, and return the exit code. This must never fail a stage: an error is one line, and the journals are
+    kept.
+    """
     parser = argparse.ArgumentParser(prog="ganpress.tracking.recorder")
     parser.add_argument("root", type=Path)
     parser.add_argument("--journal", type=Path)

@@ -22,13 +22,13 @@ logger = logging.getLogger("ganpress")
 
 MODES = ("direct", "deferred", "off")
 PATIENCE_SECONDS = 120.0
-"""How long a stage or flow waits for its recorder; what is left waits in the journals for the next one."""
+"""Seconds that a stage or flow waits for its recorder; the rest stays in the journals for the next one."""
 POLL_SECONDS = 0.5
 STAMP_FILE = "reconciled.json"
 
 
 def tracking_mode() -> str:
-    """How stages are recorded, from GANPRESS_TRACKING: `direct` (default) gives each stage a recorder of its own.
+    """Return the recording mode from GANPRESS_TRACKING: `direct` (default) gives each stage its own recorder.
 
     `deferred` leaves the journals to the flow's recorder; `off` keeps no record, for tests of stages.
 
@@ -43,7 +43,7 @@ def tracking_mode() -> str:
 
 @contextmanager
 def own_recorder(root: Path, journal: Path, mode: str) -> Iterator[None]:
-    """Run a recorder of one journal beside the block; in `deferred` mode none."""
+    """Run a recorder of one journal while the block runs; in `deferred` mode run none."""
     if mode != "direct":
         yield
         return
@@ -56,10 +56,10 @@ def own_recorder(root: Path, journal: Path, mode: str) -> Iterator[None]:
 
 @contextmanager
 def recording(root: Path, flow_run_id: str | None = None, recipe: str | None = None) -> Iterator[None]:
-    """Record all stages that run inside the block with one recorder process, and reconcile after it.
+    """Record all stages of the block with one recorder process, and reconcile afterwards.
 
     Stages must inherit this process's environment. The recorder starts with the first journal, so a flow in which
-    everything is up to date never pays for it; it ends with this process, however that ends.
+    everything is up to date starts none; it ends with this process in any case.
     """
     before = os.environ.get("GANPRESS_TRACKING")
     if before == "off":
@@ -91,17 +91,17 @@ def recording(root: Path, flow_run_id: str | None = None, recipe: str | None = N
 
 
 DAMAGED = "tracking-damaged"
-"""Folder below .ganpress/ for journals that nobody can read."""
+"""Folder below .ganpress/ for journals that cannot be read."""
 
 
 def has_pending(root: Path) -> bool:
-    """Whether any journal waits for a recorder."""
+    """Return whether any journal waits for a recorder."""
     folder = journals_folder(root)
     return folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir())
 
 
 def record_pending(root: Path) -> None:
-    """Record what stages left in their journals, if anything; make the store where it is a file and is not there."""
+    """Record the remaining events of the journals, if any; create the store if it is a file that does not exist."""
     database = sqlite_path(tracking_uri(root))
     if database is not None:
         follow_move(database)
@@ -110,9 +110,11 @@ def record_pending(root: Path) -> None:
 
 
 def reconcile(root: Path, flow_run_id: str | None = None, recipe: str | None = None) -> None:
-    """Make MLflow agree with dvc.lock: record what a cached stage did not, and the aliases of the edge files.
+    """Make MLflow agree with dvc.lock: record models that cached stages did not record, and set the aliases of the
+    edge files.
 
-    Does its work in a process of its own; returns at once when dvc.lock and the store are as it left them.
+    The work is done in a separate process; the function returns at once if dvc.lock and the store have not changed
+    since.
 
     Raises:
         ServiceUnavailable: if the tracking store cannot be used.
@@ -125,7 +127,7 @@ def reconcile(root: Path, flow_run_id: str | None = None, recipe: str | None = N
 
 
 def is_reconciled(root: Path) -> bool:
-    """Whether dvc.lock is the one that was last reconciled, and the store still holds the run that says so."""
+    """Return whether dvc.lock is the last reconciled one, and the store still has the run that recorded this."""
     try:
         stamp = json.loads((journals_folder(root) / STAMP_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -135,13 +137,13 @@ def is_reconciled(root: Path) -> bool:
 
 
 def reconcilable_state(root: Path) -> str:
-    """Digest of all that reconciling depends on: the locked outputs and the store's address."""
+    """Return a digest of the inputs of reconciling: the locked outputs and the store's address."""
     lock = (root / "dvc.lock").read_bytes()
     return hashlib.sha256(lock + tracking_uri(root).encode()).hexdigest()
 
 
 def write_stamp(root: Path, run_id: str) -> None:
-    """Remember that the store agrees with dvc.lock, as of the flow-level run `run_id`."""
+    """Note that the store agrees with dvc.lock as of the flow-level run `run_id`."""
     folder = journals_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     stamp = {"state": reconcilable_state(root), "run_id": run_id}
@@ -149,7 +151,7 @@ def write_stamp(root: Path, run_id: str) -> None:
 
 
 def _store_holds(uri: str, run_id: str) -> bool:
-    """Ask the store for a run without importing MLflow (seconds); any doubt is a no, which costs those seconds."""
+    """Look up a run in the store without importing MLflow, which takes seconds; in case of doubt the answer is no."""
     database = sqlite_path(uri)
     if database is None:
         return _server_holds(uri, run_id)
@@ -175,7 +177,7 @@ def _server_holds(uri: str, run_id: str) -> bool:
 def _start(
     root: Path, *arguments: str, flow_run_id: str | None = None, recipe: str | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start a recorder; it ends when the pipe to its standard input closes, so also when this process dies."""
+    """Start a recorder, which ends when the pipe to its standard input closes, and thus also when this process dies."""
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
@@ -186,7 +188,7 @@ def _start(
 
 
 def _wait(recorder: "subprocess.Popen[bytes]") -> None:
-    """Tell a recorder that no more is coming, and wait until it has recorded everything."""
+    """Tell a recorder that no more events follow, and wait until it has recorded everything."""
     if recorder.stdin is not None:
         recorder.stdin.close()
     try:

@@ -1,4 +1,4 @@
-"""What MLflow must know of an edge file to serve it: signature, example of an input, a description with its scores."""
+"""Describes an edge file for serving by MLflow: signature, example input, and a description with its scores."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +13,18 @@ from ganpress.metrics.metric_names import read_name
 from ganpress.metrics.ranking import find_metric, half_width, quality_order
 
 OPEN = -1
-"""Of a shape: any number."""
+"""Size of a dimension that may have any value."""
 OPEN_SIDE = 64
-"""Pixels of an example for a file that takes pictures of any size."""
+"""Height and width in pixels of an example for a file that accepts pictures of any size."""
 ONE_HOT = "one-hot labels"
-"""How a card calls inputs that have a channel for each label."""
+"""Kind of input on a card that has one channel for each label."""
 
 
 def signature_of(proto: Any) -> Any:
-    """The signature of an ONNX model: name, type and shape of each tensor.
+    """Return the signature of an ONNX model: name, type and shape of each tensor.
 
-    With it MLflow refuses other tensors; without it a table of numbers is taken for the tensor, and answered by one
-    number a row (mlflow/mlflow#25942).
+    With it MLflow refuses other tensors; without it MLflow accepts a table of numbers as the tensor, and answers with
+    one number per row (mlflow/mlflow#25942).
     """
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -34,7 +34,7 @@ def signature_of(proto: Any) -> Any:
 
 
 def example_of(proto: Any, card: Path | None) -> dict[str, NDArray[Any]]:
-    """Inputs that a model draws from, by name: latents (2, Z), or one source (1, C, H, W), always the same.
+    """Return example inputs of a model by name: latents (2, Z), or one source (1, C, H, W), always the same.
 
     Args:
         proto: the ONNX model.
@@ -58,11 +58,11 @@ def example_of(proto: Any, card: Path | None) -> dict[str, NDArray[Any]]:
 
 
 def description_of(reference: str, row: Mapping[str, float], serves: bool) -> str:
-    """A version's description in MLflow: what it is, how good, how large and how fast.
+    """Return a version's description in MLflow: its kind, quality, size and speed.
 
     Args:
         reference: the generator, e.g. `export/subnet-int8`.
-        row: what was measured of it.
+        row: measurements of the generator.
         serves: whether MLflow itself can load it.
     """
     facts = [f"Edge file of `{reference}`, verified against torch."]
@@ -81,11 +81,18 @@ def description_of(reference: str, row: Mapping[str, float], serves: bool) -> st
     if "latency_ms_p50" in row:
         facts.append(f"{row['latency_ms_p50']:.3g} ms a picture (median, one core).")
     how = "`mlflow.pyfunc.load_model` and `mlflow models serve` take a dictionary of the tensors of its signature."
-    return " ".join([*facts, how if serves else "Its runtime opens it: `ganpress apply`, or the card beside it."])
+    return " ".join(
+        [
+            *facts,
+            how
+            if serves
+            else "MLflow cannot open it; use `ganpress apply`, or its own runtime (see the card beside it).",
+        ]
+    )
 
 
 def _tensors(proto: Any) -> tuple[list[Any], list[Any]]:
-    """Inputs without the weights that older files list among them, and outputs."""
+    """Return the inputs, without the weights that older files list among them, and the outputs."""
     weights = {one.name for one in proto.graph.initializer}
     return [one for one in proto.graph.input if one.name not in weights], list(proto.graph.output)
 

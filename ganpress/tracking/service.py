@@ -1,4 +1,4 @@
-"""Where the tracking store is, and whether it answers. Imports no MLflow."""
+"""Finds the tracking store and checks that it answers, without importing MLflow."""
 
 import base64
 import os
@@ -12,18 +12,18 @@ ANSWER_SECONDS = 5.0
 
 
 def tracking_uri(root: Path) -> str:
-    """Address of the MLflow store: MLFLOW_TRACKING_URI, else the SQLite file `<root>/mlflow/tracking.db`."""
+    """Return the address of the MLflow store: MLFLOW_TRACKING_URI, else the SQLite file `<root>/mlflow/tracking.db`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow/tracking.db"
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file behind a `sqlite:///…` address; None for any other address."""
+    """Return the file of a `sqlite:///…` address; None for any other address."""
     prefix = "sqlite:///"
     return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
 
 
 def login_headers() -> dict[str, str]:
-    """The header by which MLflow's own clients log in; none where the environment names no login."""
+    """Return the header with which MLflow's own clients log in; empty if the environment has no login."""
     token, user = os.environ.get("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME")
     if token:
         return {"Authorization": f"Bearer {token}"}
@@ -50,7 +50,7 @@ def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ServiceUnavailable(f"the MLflow store {folder} cannot be made: {error.strerror}") from None
+        raise ServiceUnavailable(f"the MLflow store {folder} cannot be created: {error.strerror}") from None
     if not os.access(folder, os.W_OK):
         raise ServiceUnavailable(f"the MLflow store {folder} cannot be written; check its permissions")
 

@@ -1,4 +1,4 @@
-"""The MLflow store: opened once in each recorder process. Everything below here imports MLflow."""
+"""The MLflow store, opened once in each recorder process. This module imports MLflow."""
 
 import contextlib
 import functools
@@ -18,14 +18,14 @@ DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    # A server that fell silent must not hold a recorder for MLflow's default of many minutes.
+    # A server that stopped answering must not block a recorder for MLflow's default of many minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 
 
 LONGEST_REASON = 300
-"""Characters of what MLflow says."""
+"""Largest number of characters of MLflow's message."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Store:
 
 
 def open_store(root: Path) -> Store:
-    """Open the store of the project at `root`, and make its schema and experiment when they are not there.
+    """Open the store of the project at `root`, and create its schema and experiment if they do not exist.
 
     Raises:
         ServiceUnavailable: if the store cannot be used.
@@ -50,10 +50,10 @@ def open_store(root: Path) -> Store:
 
 @contextlib.contextmanager
 def in_one_line() -> Iterator[None]:
-    """Say what the store refuses, or fails at, as an error of the store.
+    """Convert errors of MLflow to errors of the store.
 
     Raises:
-        ServiceUnavailable: where MLflow raises, e.g. because the user has no right to it.
+        ServiceUnavailable: if MLflow raises, e.g. because the user lacks permission.
     """
     from mlflow.exceptions import MlflowException
 
@@ -72,7 +72,9 @@ def _open(uri: str) -> Store:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # a warning for each model that pip is absent
+    logging.getLogger("mlflow.utils.environment").setLevel(
+        logging.ERROR
+    )  # MLflow would warn for each model that pip is missing.
     database = sqlite_path(uri)
     with _creation_lock(database):
         if database is not None:
@@ -91,7 +93,7 @@ def _open(uri: str) -> Store:
 
 
 def _creation_lock(database: Path | None) -> contextlib.AbstractContextManager[object]:
-    """Let one process at a time make the schema: several at once crash on each other's half-made tables."""
+    """Let one process at a time create the schema, because several at once crash on incomplete tables."""
     if database is None:
         return contextlib.nullcontext()
     from filelock import FileLock
@@ -100,6 +102,6 @@ def _creation_lock(database: Path | None) -> contextlib.AbstractContextManager[o
 
 
 def _artifact_location(uri: str) -> str | None:
-    """Artifacts lie beside the SQLite file; a server chooses for itself."""
+    """Return the artifact location: beside the SQLite file; a server chooses its own."""
     database = sqlite_path(uri)
     return None if database is None else str(artifacts_of(database))

@@ -1,1 +1,1 @@
-"""What several stages share; each stage has one module beside this package."""
+"""Functions that several stages share; each stage is one module beside this package."""

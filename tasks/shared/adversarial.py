@@ -1,4 +1,4 @@
-"""The body of the two stages that train a generator against a discriminator on data: `candidate` and `control`."""
+"""The work of the two stages that train a generator against a discriminator on data: `candidate` and `control`."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ from tasks.shared.stage import Stage
 
 @dataclass(frozen=True)
 class Trained:
-    """A generator, the discriminator that it was trained against, and how the training went."""
+    """A generator, the discriminator that it was trained against, and the training curve."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -41,7 +41,7 @@ class Trained:
 def run_adversarial(
     stage: Stage, run: StageRun, config: GanTraining | TranslationTraining, item: GeneratorItem
 ) -> None:
-    """Train the generator of `item` with a discriminator of its own, and write its artifacts."""
+    """Train the generator of `item` with its own discriminator, and write its artifacts."""
     blueprint = generator_of(stage, item.generator_name)
     run.uses_data(prepared(stage) / "train.npy")
     training = TrackedTraining(stage, run, data_inputs(stage))
@@ -62,7 +62,7 @@ def run_adversarial(
 def _unconditional(
     stage: Stage, generator: nn.Module, blueprint: Blueprint, config: GanTraining, run: TrainingRun
 ) -> Trained:
-    """Train a W-DCGAN with a discriminator as wide as its widest layer asks for, or as configured."""
+    """Train a W-DCGAN with a discriminator whose width follows from its widest layer, or is configured."""
     images = open_split(prepared(stage), "train")
     mirror = gan_discriminator(config, images.size, images.channels, max(width_numbers(blueprint)))
     trained = train_gan(generator, fresh(stage, mirror), images, config, run)
@@ -70,7 +70,7 @@ def _unconditional(
 
 
 def gan_discriminator(config: GanTraining | JointTraining, size: int, channels: int, depth: int) -> Blueprint:
-    """The discriminator of images of latents, of the configured depth, else of `depth`."""
+    """Return the discriminator of images from latents, with the configured depth, else `depth`."""
     shape: dict[str, Argument] = {"size": size, "channels": channels}
     depth = config.discriminator_depth or depth
     return Blueprint("wdcgan_discriminator", {"depth": depth, "normalise": config.gradient_penalty is None, **shape})

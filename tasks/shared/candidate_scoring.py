@@ -1,4 +1,4 @@
-"""How stages that choose among generators score one: by the judge, against the held-out part of train."""
+"""Scores generators for the stages that select one: by the judge, against the held-out part of train."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from tasks.shared.stage import Stage, require
 
 @dataclass(frozen=True)
 class QuickScoring:
-    """What a score is made of: paths and numbers, so that it can be sent to another process."""
+    """The settings of a score, as paths and numbers, so that they can be sent to another process."""
 
     prepared: Path
     judge: Path
@@ -27,7 +27,7 @@ class QuickScoring:
     device: torch.device
 
     def open(self) -> "QuickScorer":
-        """Load judge, inputs and the real side, once for all generators."""
+        """Load the judge, the inputs and the real features once for all generators."""
         judge = load_judge(self.judge, self.device)
         inputs = open_inputs(self.prepared, "validation")
         real = real_side(self.metric, self.prepared / "validation.npy", judge)
@@ -49,21 +49,21 @@ class QuickScorer:
         """Return the score.
 
         Raises:
-            ConfigError: if the metric needs what this data or judge does not have.
-            DataError: if the generator makes NaN.
+            ConfigError: if this data or judge does not support the metric.
+            DataError: if the generator produces NaN.
         """
         of = self.of
         return quick_score(generate, self.judge, of.metric, of.images, of.seed, self.inputs, self.real, self.truth)
 
     @property
     def name(self) -> str:
-        """The metric with its protocol: `fid_500_validation_judge`."""
+        """Name of the metric with its protocol: `fid_500_validation_judge`."""
         available = len(self.inputs) if isinstance(self.inputs, SourceInputs) else self.of.images
         return METRICS[self.of.metric].full_name(min(self.of.images, available), "validation", self.judge.name)
 
 
 def quick_scoring(stage: Stage, metric: str, images: int) -> QuickScoring:
-    """The scoring of this run by `metric`."""
+    """Return the scoring of this run by `metric`."""
     judge = require(stage.artifact("judge") / "judge.safetensors", "judge")
     prepared = require(stage.artifact("prepare") / "validation.npy", "prepare").parent
     return QuickScoring(prepared, judge, metric, images, stage.seed, stage.device)

@@ -1,4 +1,4 @@
-"""A warning, while it trains, that a generator draws the same few pictures whatever it reads."""
+"""Warns during training if a generator draws the same few pictures for all inputs."""
 
 import logging
 from pathlib import Path
@@ -15,9 +15,9 @@ from tasks.shared.stage import Stage
 logger = logging.getLogger("ganpress")
 
 COLLAPSED = 0.2
-"""Share of the real pictures' variety below which a generator has collapsed.
+"""Share of the real pictures' variety below which a generator counts as collapsed.
 
-Sample grids of the default chain's trainings have at least 0.44 from their first quarter on
+Sample grids of the default chain's trainings have at least 0.44 after the first quarter
 (`python -m benchmarks.collapse`).
 """
 
@@ -26,8 +26,8 @@ class CollapseWatch:
     """Compares sample grids of a generator in training with real pictures and warns once.
 
     Args:
-        stage: in which the generator is trained.
-        prepared: the folder of the data that it learns from.
+        stage: stage that trains the generator.
+        prepared: folder of its training data.
     """
 
     def __init__(self, stage: Stage, prepared: Path) -> None:
@@ -36,7 +36,7 @@ class CollapseWatch:
         self._real: NDArray[np.uint8] | None = None
 
     def look(self, pictures: NDArray[np.uint8], images_shown: int) -> float:
-        """Return the variety of `pictures`, uint8 (N, C, H, W), relative to real ones; warn where it is too small."""
+        """Return the variety of `pictures`, uint8 (N, C, H, W), relative to real ones; warn if it is too small."""
         ratio = variety_ratio(pictures, self._reference(len(pictures)))
         if ratio < COLLAPSED and not self._warned:
             self._warned = True
@@ -44,8 +44,9 @@ class CollapseWatch:
             grid.parent.mkdir(parents=True, exist_ok=True)
             save_png(grid, image_grid(pictures))
             logger.warning(
-                "%s: after %s images the generator has collapsed: whatever it reads, it draws nearly the same pictures "
-                "(they vary by %.0f %% of what real ones do; see %s). Stop it, and try another seed, a lower "
+                "%s: after %s images the generator has collapsed: it draws nearly the same picture for every "
+                "input (their variety is %.0f %% of that of real pictures; see %s). Stop the training, and try "
+                "another seed, a lower "
                 "generator_learning_rate, objective: wgan, or augment: diffaugment",
                 *(self._stage.label, f"{images_shown:,}", 100 * ratio, grid),
             )

@@ -1,4 +1,6 @@
-"""What the stages of conditional generators share: discriminators for the data, files that a training depends on."""
+"""Functions of the stages of conditional generators: discriminators for the data, and files that a training depends
+on.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +20,14 @@ from tasks.shared.stage import Stage
 
 @dataclass(frozen=True)
 class BackBlueprints:
-    """CycleGAN's other half, target -> source."""
+    """The reverse networks of CycleGAN, target -> source."""
 
     generator: Blueprint
     discriminator: Blueprint
 
 
 def way_back(there: Canvas, generator: Blueprint, config: TranslationTraining) -> BackBlueprints:
-    """The generator of the same size from targets to sources, and the discriminator of sources."""
+    """Return the generator of the same size from targets to sources, and the discriminator of sources."""
     back = there.reversed
     reads_and_draws = {"in_channels": back.reads, "out_channels": back.channels}
     return BackBlueprints(
@@ -35,7 +37,7 @@ def way_back(there: Canvas, generator: Blueprint, config: TranslationTraining) -
 
 
 def discriminator_blueprint(there: Canvas, config: TranslationTraining) -> Blueprint:
-    """The discriminator of what a generator draws: conditional on the source, except CycleGAN's."""
+    """Return the discriminator of a generator's images, which is conditional on the source, except for CycleGAN."""
     sees = there.channels + (0 if config.framework == "cyclegan" else there.reads)
     arguments: dict[str, Argument] = {
         "in_channels": sees,
@@ -48,7 +50,7 @@ def discriminator_blueprint(there: Canvas, config: TranslationTraining) -> Bluep
 
 
 def data_inputs(stage: Stage) -> list[Path]:
-    """The files of the train split, which decide a training's result."""
+    """Return the files of the train split, which decide a training's result."""
     folder = prepared(stage)
     return [folder / "train.npy", *folder.glob("train_sources.npy")]
 
@@ -56,15 +58,15 @@ def data_inputs(stage: Stage) -> list[Path]:
 def distillation_setup(
     stage: Stage, teacher: nn.Module, config: FeatureDistillation, builder: str
 ) -> DistillationSetup:
-    """What networks of a builder are distilled from: the teacher, a discriminator and the prepared pairs."""
+    """The inputs of distillation for networks of a builder: the teacher, a discriminator and the prepared pairs."""
     data = open_pairs(prepared(stage), "train")
     return DistillationSetup(teacher, opponent_of(stage, config), data, config, distilled_taps(config, builder))
 
 
 def opponent_of(stage: Stage, config: FeatureDistillation) -> nn.Module | None:
-    """The discriminator that a student is trained against; None where there is none, or the teacher came without.
+    """Return the discriminator that a student is trained against; None if there is none, or if the teacher has none.
 
-    A fresh one is built like the teacher's.
+    A new one has the architecture of the teacher's.
     """
     path = stage.artifact("teacher") / "discriminator.safetensors"
     if not (config.needs_discriminator and path.exists()):
@@ -74,7 +76,7 @@ def opponent_of(stage: Stage, config: FeatureDistillation) -> nn.Module | None:
 
 
 def distilled_taps(config: FeatureDistillation, builder: str) -> tuple[str, ...]:
-    """The layers whose features are matched: those that the parameters name, else the published ones of the family."""
+    """Return the layers whose features are matched: those in the parameters, else the published ones of the family."""
     if config.taps is not None:
         return config.taps
     family = family_of(builder)

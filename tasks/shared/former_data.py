@@ -1,4 +1,4 @@
-"""The version of the data that passed the gate before: the manifest that dvc.lock records, out of DVC's cache."""
+"""Reads the version of the data that last passed the gate: the manifest that dvc.lock records, from DVC's cache."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -16,13 +16,13 @@ logger = logging.getLogger("ganpress")
 
 
 def former_manifest(stage: Stage, source: str) -> "pd.DataFrame | None":
-    """Return the manifest of the last version that passed; None where there is none of the same source.
+    """Return the manifest of the last version that passed; None if there is none of the same source.
 
-    It is the version of the dvc.lock that lies here, so that of the last commit in a colleague's fresh clone.
+    It is the version in the present dvc.lock, which in a fresh clone is that of the last commit.
 
     Args:
         stage: `validate`.
-        source: of the data that is judged now: those of another source are not a version of it.
+        source: source of the present data; data of another source is not a version of it.
     """
     outs = locked_outs(stage.root, stage.name)
     files = [
@@ -31,7 +31,7 @@ def former_manifest(stage: Stage, source: str) -> "pd.DataFrame | None":
         if (md5 := outs.get(f"artifacts/validate/{name}")) is not None
     ]
     if len(files) < 2 or None in files:
-        logger.info("drift: no former version of the data is at hand, so there is nothing to compare it with")
+        logger.info("drift: no previous version of the data is available, so there is nothing to compare with")
         return None
     verdict, manifest = files
     assert verdict is not None and manifest is not None  # noqa: PT018 (for the types)
@@ -39,6 +39,6 @@ def former_manifest(stage: Stage, source: str) -> "pd.DataFrame | None":
         if read_json(verdict).get("source") == source:
             return read_manifest(manifest)
     except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"DVC's copy of the former manifest is damaged ({error}); `dvc fetch validate`") from None
-    logger.info("drift: the data before was of another source, so it is not compared")
+        raise DataError(f"DVC's copy of the previous manifest is damaged ({error}); run `dvc fetch validate`") from None
+    logger.info("drift: the previous data was from another source, so it is not compared")
     return None

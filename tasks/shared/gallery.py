@@ -1,4 +1,4 @@
-"""Pictures for the report: the same inputs through every generator, `gallery.npz`."""
+"""Draws the pictures of the report, `gallery.npz`: the same inputs through every generator."""
 
 from collections.abc import Mapping
 
@@ -21,10 +21,10 @@ PURPOSE = "gallery"
 def write_gallery(
     stage: Stage, run: StageRun, runners: Mapping[str, Generate], inputs: LatentInputs | SourceInputs
 ) -> None:
-    """Write `samples/<reference>` of every generator, uint8 (n, C, H, W), with what they were drawn from.
+    """Write `samples/<reference>` of every generator, uint8 (n, C, H, W), with their inputs.
 
-    Unconditional: a walk between two latents, `interpolation/<reference>`, of the generators that are no copies or
-    controls. Conditional: `source`, uint8 images or label ids (n, …), and `truth` where each source has a target.
+    Unconditional: a walk between two latents, `interpolation/<reference>`, of the generators that are neither copies
+        nor controls. Conditional: `source`, uint8 images or label ids (n, …), and `truth` if each source has a target.
     """
     report = stage.section(ReportConfig, "report")
     count = report.sample_images
@@ -48,12 +48,12 @@ def write_gallery(
 
 
 def _shows_images(inputs: LatentInputs | SourceInputs) -> bool:
-    """Whether sources are images of one or three channels; label ids are no picture."""
+    """Return whether sources are images of one or three channels; label ids are not pictures."""
     return isinstance(inputs, SourceInputs) and inputs.sources.classes is None and inputs.sources.channels in (1, 3)
 
 
 def _given(stage: Stage, inputs: SourceInputs, count: int) -> dict[str, Uint8]:
-    """What the samples were drawn from, and should have become."""
+    """Return the inputs of the samples and their targets."""
     rows = inputs.rows(stage.seed, PURPOSE, count)
     given: dict[str, Uint8] = {"source": np.array(inputs.sources.pixels[rows.numpy()])}
     truth = open_truth(stage.artifact("prepare"), "test", inputs, stage.seed, PURPOSE, count)

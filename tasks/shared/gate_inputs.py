@@ -1,4 +1,4 @@
-"""What the gates judge, read from what stages wrote, and their verdict."""
+"""Reads the inputs of the gates from the stages' files, and writes their verdict."""
 
 import csv
 from collections import Counter
@@ -23,16 +23,16 @@ from tasks.shared.stage import Stage
 
 
 def judge_evaluation(stage: Stage, params: Params, table: Table) -> tuple[GateVerdict, list[CheckResult]]:
-    """Hold the last evaluation to the limits of `gates`, and write the verdict beside the report.
+    """Check the last evaluation against the limits of `gates`, and write the verdict beside the report.
 
     Args:
-        stage: the stage that shows it.
+        stage: stage that shows the verdict.
         params: all parameters.
         table: metrics of each generator by reference.
 
     Raises:
         DataError: if the evaluation's samples are damaged.
-        ServiceUnavailable: if the champion is asked for, and the registry cannot be used.
+        ServiceUnavailable: if the champion is needed but the registry cannot be used.
     """
     results = judge_results(params.gates, _measurements(stage, params, table)) if params.gates.has_limits else []
     warns = {CHAMPION} if params.gates.champion == "warn" else set()
@@ -47,7 +47,7 @@ def judge_evaluation(stage: Stage, params: Params, table: Table) -> tuple[GateVe
 
 
 def gate_facts(results: list[CheckResult]) -> list[Fact]:
-    """A line for each gate: its verdict, and what was allowed and found."""
+    """Return one line for each gate: its verdict, the limit and what was found."""
     return [
         Fact(
             one.name.replace("_", " "),
@@ -70,12 +70,12 @@ def _measurements(stage: Stage, params: Params, table: Table) -> Measurements:
 
 
 def _champion(root: Path) -> Champion | None:
-    """The champion at this moment: what is promoted later is another evaluation's to be measured against."""
+    """Return the present champion; one that is promoted later is compared with a later evaluation."""
     return None if tracking_mode() == "off" else champion_of(root, registered_name())
 
 
 def _classes(stage: Stage, exports: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-    """Count the pictures of each class of the data that each edge file drew."""
+    """Count the pictures of each class that each edge file drew."""
     names = read_meta(stage.artifact("prepare")).classes
     counts = {one: Counter(dict.fromkeys(names, 0)) for one in exports}
     path = stage.artifact("evaluate") / TABLE

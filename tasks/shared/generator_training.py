@@ -1,4 +1,6 @@
-"""What all stages that train a generator share: fresh weights, checkpoints, curves, sample grids, the model file."""
+"""Functions of all stages that train a generator: initial weights, checkpoints, curves, sample grids, the model
+file.
+"""
 
 import csv
 import hashlib
@@ -35,24 +37,26 @@ GRID_IMAGES = 64
 
 
 def fresh(stage: Stage, blueprint: Blueprint) -> nn.Module:
-    """Build a module with first weights that depend on the seed, the stage and the item only, on the stage's device."""
+    """Build a module on the stage's device, with initial weights that depend only on the seed, the stage and the
+    item.
+    """
     with seeded_initialisation(stage.seed, stage.label, blueprint.builder):
         network = blueprint.build()
     return network.to(stage.device)
 
 
 def canvas(stage: Stage) -> Canvas:
-    """What generators of the prepared data read and draw."""
+    """Return the input and output shapes of generators for the prepared data."""
     return canvas_of(read_meta(prepared(stage)))
 
 
 def prepared(stage: Stage) -> Path:
-    """The folder of the prepared data."""
+    """Return the folder of the prepared data."""
     return require(stage.artifact("prepare") / "train.npy", "prepare").parent
 
 
 def generator_of(stage: Stage, name: str) -> Blueprint:
-    """The generator `family:spec` for the prepared data.
+    """Return the generator `family:spec` for the prepared data.
 
     Raises:
         ConfigError: if the name is wrong, or the architecture is not for this data.
@@ -64,11 +68,11 @@ def generator_of(stage: Stage, name: str) -> Blueprint:
 
 
 def load_teacher(stage: Stage) -> tuple[nn.Module, Blueprint]:
-    """The teacher, in eval mode, on the stage's device.
+    """Return the teacher in eval mode, on the stage's device.
 
     Raises:
-        CheckpointError: if its file is damaged, or holds no generator of this kind of data.
-        DataError: if there is none yet.
+        CheckpointError: if its file is damaged, or its generator is not for this kind of data.
+        DataError: if it does not exist yet.
     """
     path = require(stage.artifact("teacher") / "generator.safetensors", "teacher")
     teacher, blueprint = load_model(path)
@@ -83,7 +87,7 @@ def load_teacher(stage: Stage) -> tuple[nn.Module, Blueprint]:
 
 
 def sized_like(stage: Stage, name: str, teacher: Blueprint) -> Blueprint:
-    """A student's generator `family:spec`; `imported:50` is the teacher's own imported network at other widths.
+    """Return a student's generator `family:spec`; `imported:50` is the teacher's own imported network at other widths.
 
     Raises:
         ConfigError: if the name is wrong, or not for this data or teacher.
@@ -97,7 +101,7 @@ def sized_like(stage: Stage, name: str, teacher: Blueprint) -> Blueprint:
 
 
 def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
-    """Name the stage's checkpoint after all that decides its result, so that it is only ever continued as itself."""
+    """Name the stage's checkpoint after everything that decides its result, so that no other training continues it."""
     digest = identity(stage, inputs)
     own = _of_ranks(stage, digest, ranks())
     if rank() == 0 and not own.path.exists():
@@ -106,19 +110,21 @@ def checkpointing(stage: Stage, inputs: list[Path]) -> Checkpointing:
 
 
 def _of_ranks(stage: Stage, digest: str, count: int) -> Checkpointing:
-    """The checkpoint of a training by so many ranks, whose dropout masks and picture pools are each one's own."""
+    """Return the checkpoint of a training with this number of ranks; each rank has its own dropout masks and picture
+    pool.
+    """
     shared = hashlib.sha256(f"{digest}, {count} ranks".encode()).hexdigest()
     return Checkpointing(stage.checkpoints / f"{stage.label}-{shared[:16]}.pt", shared)
 
 
 def _say_if_other_ranks_began(stage: Stage, digest: str) -> None:
-    """Say that another number of ranks began the same training, and could go on with it."""
+    """Log that a checkpoint of the same training exists for another number of ranks."""
     variable = GPUS if stage.device.type == "cuda" else PROCESSES
     for others in range(1, MAX_RANKS + 1):
         path = _of_ranks(stage, digest, others).path
         if path.exists():
             logger.warning(
-                "%s: starts anew, since %s is of %d ranks and not of %d; %s=%d goes on with it",
+                "%s: starts from the beginning, because %s is for %d ranks and not for %d; %s=%d would continue it",
                 *(stage.label, path, others, ranks(), variable, others),
             )
 
@@ -126,7 +132,8 @@ def _say_if_other_ranks_began(stage: Stage, digest: str) -> None:
 def identity(stage: Stage, inputs: list[Path]) -> str:
     """Digest the stage's own parameters, its input files, its code, torch's version and the kind of its device.
 
-    The number of threads moves results by rounding only and is left out: a training goes on with another `--jobs`.
+    The number of threads is left out because it changes results only by rounding: a training continues with another
+    `--jobs`.
     """
     section = stage.params[stage.name]
     own = {key: value for key, value in section.items() if key != "items"}
@@ -139,13 +146,13 @@ def identity(stage: Stage, inputs: list[Path]) -> str:
 
 
 def grid_inputs(stage: Stage) -> Tensor:
-    """The latents or held-out sources (64, …) that every sample grid of this run shows."""
+    """Return the latents or held-out sources (64, …) of all sample grids of this run."""
     return open_inputs(prepared(stage), "validation").draw(stage.seed, "samples", GRID_IMAGES)
 
 
 @torch.no_grad()
 def _samples(stage: Stage, generator: nn.Module) -> NDArray[np.uint8]:
-    """What a generator draws of `grid_inputs`, uint8 (64, C, H, W); it keeps its mode."""
+    """Return a generator's images of `grid_inputs`, uint8 (64, C, H, W); its mode is restored."""
     mode = generator.training
     images = images_to_uint8(run_where_it_is(generator.eval(), grid_inputs(stage))).cpu().numpy()
     generator.train(mode)
@@ -153,17 +160,17 @@ def _samples(stage: Stage, generator: nn.Module) -> NDArray[np.uint8]:
 
 
 SAMPLE_EVERY = 4
-"""Curve points from one tracked sample grid to the next."""
+"""Number of curve points between two tracked sample grids."""
 LOOKED_AT_FROM = 10
-"""Curve points, a quarter of a training, after which a generator's pictures have to differ."""
+"""Number of curve points, a quarter of a training, after which a generator's pictures have to differ."""
 
 
 class CurveLog:
-    """Tracks a training as it goes: losses at each curve point, now and then a sample grid of a generator.
+    """Tracks a training while it runs: losses at each curve point, and sometimes a sample grid of the generator.
 
     Args:
-        stage: where the sample latents come from.
-        run: where it is tracked.
+        stage: stage that gives the sample latents.
+        run: MLflow run to which it is logged.
         samples: whether to draw the network as a generator of images.
     """
 
@@ -173,7 +180,7 @@ class CurveLog:
         self._watch = CollapseWatch(stage, stage.artifact("prepare"))
 
     def __call__(self, point: CurvePoint, network: nn.Module) -> None:
-        """Track one point; the network keeps its mode and weights."""
+        """Track one point; the network's mode and weights are not changed."""
         self._log(point)
         if self._samples and len(self._logged) % SAMPLE_EVERY == 0:
             pictures = self._draw(network, point.images)
@@ -182,12 +189,12 @@ class CurveLog:
                 self._run.log_metrics({"variety": variety}, step=point.images)
 
     def start(self, network: nn.Module) -> nn.Module:
-        """Track the untrained network as step 0, where MLflow's slider opens; returns it."""
+        """Track the untrained network as step 0, at which MLflow's slider starts, and return the point."""
         self._draw(network, 0)
         return network
 
     def complete(self, curve: list[CurvePoint]) -> None:
-        """Track the points of a resumed training that an earlier, killed process had reached."""
+        """Track the points of a resumed training that an earlier, killed process reached."""
         for point in curve:
             if point.images not in self._logged:
                 self._log(point)
@@ -203,12 +210,12 @@ class CurveLog:
 
 
 class TrackedTraining:
-    """The training of a stage: tracked as it goes, and resumed from a checkpoint of the same training.
+    """The training of a stage: tracked while it runs, and resumed from a checkpoint of the same training.
 
     Args:
-        stage: whose seed, label and code the training depends on.
-        run: where it is tracked.
-        inputs: the files that decide its result.
+        stage: stage whose seed, label and code the training depends on.
+        run: MLflow run to which it is logged.
+        inputs: files that decide its result.
         samples: whether to track the network in training as a generator of images.
     """
 
@@ -217,7 +224,7 @@ class TrackedTraining:
         self._resume = checkpointing(stage, inputs)
         self.start = self._log.start
         self.run = TrainingRun(stage.seed, stage.label, self._resume, self._log)
-        """What trainers take."""
+        """Arguments for the trainers."""
 
     def note(self, curve: list[CurvePoint]) -> dict[str, float]:
         """Track and write the whole curve; return the images shown and the last losses."""
@@ -226,12 +233,14 @@ class TrackedTraining:
         return {"train_images": curve[-1].images} | last_losses(curve)
 
     def forget(self) -> None:
-        """Remove the checkpoint, once the stage's own files hold the result."""
+        """Remove the checkpoint after the result is in the stage's own files."""
         self._resume.forget()
 
 
 def write_curve(path: Path, curve: list[CurvePoint]) -> None:
-    """Write a loss curve as CSV: images, then one column a loss; a network that was not trained has images 0 alone."""
+    """Write a loss curve as CSV: images, then one column per loss; a network that was not trained has only the row of
+    0 images.
+    """
     points = curve or [CurvePoint(0, {})]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["images", *points[0].losses], lineterminator="\n")
@@ -241,7 +250,7 @@ def write_curve(path: Path, curve: list[CurvePoint]) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write JSON with sorted keys, so that equal content is equal bytes."""
+    """Write JSON with sorted keys, so that equal content gives equal bytes."""
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -267,10 +276,10 @@ def deliver(
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Number of weights and biases, as the papers count."""
+    """Return the number of weights and biases, as the papers count them."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def last_losses(curve: list[CurvePoint]) -> dict[str, float]:
-    """Losses of the last curve point, named as such."""
+    """Return the losses of the last curve point under their metric names."""
     return {f"{name}_last": round(value, 6) for name, value in curve[-1].losses.items()}

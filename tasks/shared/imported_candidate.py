@@ -1,4 +1,4 @@
-"""A candidate that was trained elsewhere: the imported generator is taken as it is."""
+"""Takes a generator that was trained elsewhere as a candidate, unchanged."""
 
 import torch
 from torch import nn
@@ -17,14 +17,15 @@ from tasks.shared.generator_training import canvas, deliver, fresh, write_curve
 from tasks.shared.stage import Stage
 
 DISCRIMINATOR_DEPTH = 16
-"""Of a discriminator of latents' images where the parameters name none: an imported generator has no depth."""
+"""Default depth of a discriminator for an imported generator of latents, which has no depth of its own."""
 
 
 def deliver_imported(stage: Stage, run: StageRun, config: CandidateConfig) -> None:
-    """Deliver the generator at `candidate.imported`, with an untrained discriminator for its students to train on.
+    """Write the generator at `candidate.imported` as the candidate, with an untrained discriminator for training its
+    students.
 
     Raises:
-        ConfigError: if the generator does not read what `candidate.training` is for, or does not draw this data.
+        ConfigError: if the input or output of the generator does not fit `candidate.training` or this data.
     """
     folder = stage.root / config.imported
     generator, blueprint = load_imported(stage.root, folder.name)
@@ -39,23 +40,24 @@ def deliver_imported(stage: Stage, run: StageRun, config: CandidateConfig) -> No
 
 
 def _mirror(stage: Stage, there: Canvas, training: GanTraining | TranslationTraining) -> Blueprint:
-    """The discriminator that candidates of this training have."""
+    """Return the discriminator of candidates with this training."""
     if isinstance(training, TranslationTraining):
         return discriminator_blueprint(there, training)
     if there.height != there.width:
-        raise ConfigError(f"{stage.label}: discriminators of latents' images see squares, found {there}")
+        raise ConfigError(f"{stage.label}: discriminators of images from latents need square images, found {there}")
     return gan_discriminator(training, there.height, there.channels, DISCRIMINATOR_DEPTH)
 
 
 @torch.no_grad()
 def _check_shapes(stage: Stage, generator: nn.Module, there: Canvas) -> None:
-    """Refuse data that the generator does not read or draw, before anything else fails on it."""
+    """Refuse data that does not fit the generator's input or output, before anything else fails on it."""
     wanted = (1, there.channels, there.height, there.width)
     read = (1, *there.source_shape) if there.reads else (1, there.latent)
     own = latent_of(generator)
     if not there.reads and own != there.latent:
         raise ConfigError(
-            f"{stage.label}: the imported generator reads latents of {own} numbers, the data says {there.latent}; set "
+            f"{stage.label}: the imported generator reads latents of {own} numbers, but prepare.latent is "
+            f"{there.latent}; set "
             f"prepare.latent to {own}"
         )
     try:
@@ -66,6 +68,6 @@ def _check_shapes(stage: Stage, generator: nn.Module, there: Canvas) -> None:
     if drawn != wanted:
         source = "of latents" if not there.reads else f"of a source {there.source_shape}"
         raise ConfigError(
-            f"{stage.label}: the imported generator draws {drawn} {source}, targets are "
-            f"{wanted}; set prepare.image_size and prepare.{'source_size' if there.reads else 'channels'} to its sizes"
+            f"{stage.label}: the imported generator draws {drawn} {source}, but targets are {wanted}; set "
+            f"prepare.image_size and prepare.{'source_size' if there.reads else 'channels'} to its sizes"
         )

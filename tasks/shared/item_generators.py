@@ -1,4 +1,4 @@
-"""Whether a generator that a stage reads is the one that its item in params.yaml asks for now."""
+"""Checks that a generator that a stage reads is the one that its item in params.yaml asks for."""
 
 from collections.abc import Mapping
 
@@ -17,19 +17,19 @@ TRAINED: dict[str, type[CandidateConfig] | type[StudentConfig] | type[ControlCon
     "student": StudentConfig,
     "control": ControlConfig,
 }
-"""Sections whose items say which generator each of them is."""
+"""Sections whose items specify their generators."""
 
 
 def load_generator(stage: Stage, reference: str) -> tuple[nn.Module, Blueprint]:
-    """Load the generator that `reference` means, and check that it is the one that its item asks for.
+    """Load the generator at `reference`, and check that it is the one that its item asks for.
 
     Args:
-        stage: whose parameters count.
+        stage: stage whose parameters are used.
         reference: `teacher`, `subnet`, `student/d2-mse`, `compress/subnet-int8`, …
 
     Raises:
         CheckpointError: if its file is damaged.
-        DataError: if there is none yet, or it was made as another generator than params.yaml says now.
+        DataError: if it does not exist yet, or differs from what params.yaml now asks for.
     """
     path = require(stage.artifact(reference) / "generator.safetensors", reference.replace("/", "@"))
     model, blueprint = load_model(path)
@@ -38,10 +38,11 @@ def load_generator(stage: Stage, reference: str) -> tuple[nn.Module, Blueprint]:
 
 
 def check_item(stage: Stage, reference: str, blueprint: Blueprint) -> None:
-    """Compare a trained generator with its item in params.yaml; imported networks and those without an item pass.
+    """Compare a trained generator with its item in params.yaml; imported networks and generators without an item are
+    accepted.
 
     Raises:
-        DataError: if it was made as another one.
+        DataError: if they differ.
     """
     section, _, name = reference.partition("/")
     if section not in TRAINED or section not in stage.params or blueprint.builder == "imported":

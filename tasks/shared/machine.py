@@ -1,4 +1,6 @@
-"""The machine that measured: written beside the measurements, since the report may be written elsewhere and later."""
+"""Describes the machine that measured. The description is written beside the measurements, because the report may be
+written elsewhere and later.
+"""
 
 import json
 import os
@@ -17,18 +19,18 @@ from ganpress.registries import TARGETS
 
 FILE = "machine.json"
 PACKAGES = ("onnx", "numpy")
-"""Beside the runtimes of the targets."""
+"""Packages whose versions are recorded, besides the runtimes of the targets."""
 PEAKS = "peaks"
-"""Key of what the processor reaches at most; everything else in the file is a text."""
+"""Key of the processor's peak performance; all other values in the file are texts."""
 
 
 def write_machine(folder: Path, latency_threads: int, peaks: Peaks) -> None:
-    """Write `machine.json`: processor, cores, threads, system and versions of the runtimes that made the numbers.
+    """Write `machine.json`: processor, cores, threads, system and versions of the runtimes that were measured.
 
     Args:
         folder: The stage's folder.
-        latency_threads: Threads that a timed generator had, in either runtime.
-        peaks: What the processor reaches at most.
+        latency_threads: Number of threads of a timed generator, in any runtime.
+        peaks: Peak performance of the processor.
     """
     facts: dict[str, object] = {
         "processor": processor_name(),
@@ -36,7 +38,7 @@ def write_machine(folder: Path, latency_threads: int, peaks: Peaks) -> None:
         "threads": f"{torch.get_num_threads()} for scores, {latency_threads} for latency",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "torch": str(torch.__version__),  # with its build, +cpu or +cu…, which package metadata leaves out
+        "torch": str(torch.__version__),  # The version with its build, +cpu or +cu…, which package metadata leaves out.
     }
     runtimes = [target.packages[0] for target in TARGETS.values() if target.packages]
     facts |= {name: found for name in (*runtimes, *PACKAGES) if (found := _version(name)) is not None}
@@ -46,19 +48,19 @@ def write_machine(folder: Path, latency_threads: int, peaks: Peaks) -> None:
 
 
 def read_machine(folder: Path) -> dict[str, str]:
-    """Read the texts that `write_machine` wrote, in its order; empty where there is no such file.
+    """Read the texts that `write_machine` wrote, in its order; empty if the file does not exist.
 
     Raises:
         DataError: if the file is damaged.
     """
     facts = {name: value for name, value in _read(folder).items() if name != PEAKS}
     if not all(isinstance(value, str) for value in facts.values()):
-        raise _damaged(folder / FILE, "texts by name are needed")
+        raise _damaged(folder / FILE, "a mapping of names to texts is needed")
     return facts
 
 
 def read_peaks(folder: Path) -> Peaks | None:
-    """Read the peaks that `write_machine` wrote; None where there are none.
+    """Read the peaks that `write_machine` wrote; None if there are none.
 
     Raises:
         DataError: if the file is damaged.
@@ -81,7 +83,7 @@ def _read(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise _damaged(path, shown(error)) from None
     if not isinstance(facts, dict):
-        raise _damaged(path, "texts by name are needed")
+        raise _damaged(path, "a mapping of names to texts is needed")
     return facts
 
 
@@ -90,7 +92,7 @@ def _damaged(path: Path, reason: str) -> DataError:
 
 
 def processor_name() -> str:
-    """Name of the processor as the system tells it, or `unknown`."""
+    """Return the name of the processor as reported by the system, or `unknown`."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -101,7 +103,7 @@ def processor_name() -> str:
 
 
 def _is_program(target: Target) -> bool:
-    """Whether the runtime of a target is a program, and there."""
+    """Return whether the runtime of a target is a program that is installed."""
     return not target.packages and target.missing() is None
 
 

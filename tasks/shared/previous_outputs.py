@@ -1,4 +1,4 @@
-"""What a stage made before stays where it is until the stage has made it anew, whole."""
+"""Restores a stage's previous outputs if it fails."""
 
 import functools
 import shutil
@@ -15,10 +15,10 @@ Work = Callable[[Stage, StageRun], None]
 
 
 def keeps_former(work: Work) -> Work:
-    """Let a stage begin with an empty folder, and give it its former content back where the stage fails.
+    """Start a stage with an empty folder, and restore its previous content if the stage fails.
 
-    DVC keeps what it removes before a stage in its cache; a stage that is run by hand has no other copy, and one that
-    writes several files would leave some of each run.
+    DVC caches the outputs that it removes before a stage. A stage that is run by hand has no other copy, and one that
+    writes several files would leave a mixture of two runs.
     """
 
     @functools.wraps(work)
@@ -31,21 +31,21 @@ def keeps_former(work: Work) -> Work:
 
 @contextmanager
 def _empty(folder: Path, aside: Path) -> Iterator[None]:
-    """Move what is in a folder to a new one below `aside`, and back where the block raises."""
+    """Move the content of a folder to a new one below `aside`, and back if the block raises."""
     aside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="former-", dir=aside) as former:
         _move(folder, Path(former))
         try:
             yield
-        except BaseException:  # an interruption loses nothing either
+        except BaseException:  # The content is also restored after an interruption.
             _give_back(Path(former), folder)
             raise
 
 
 def _give_back(former: Path, folder: Path) -> None:
-    """Move the former content into a folder in place of what is there, but for the files of a refused export.
+    """Replace the content of a folder by the previous one, except for the files of a refused export.
 
-    Those are what the failed stage leaves behind, and they take the place of those of an earlier refusal.
+    The failed stage leaves these files, and they replace those of an earlier refusal.
     """
     refused = [path for path in folder.iterdir() if is_refused(path)]
     for path in folder.iterdir():

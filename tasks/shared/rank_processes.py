@@ -1,7 +1,8 @@
-"""The ranks of a training stage: started together, ended together, with one line where something is wrong.
+"""Starts and stops the ranks of a training stage together, and reports an error in one line.
 
-By the inner part of `torchrun`, which starts processes, watches them and ends all when one fails. Its outer part would
-let machines find each other by a port that anyone on the network can write to; ranks of one machine meet by a file.
+It uses the inner part of `torchrun`, which starts processes, watches them and ends all when one fails. Its outer part
+would connect machines through a port that anyone on the network can write to; ranks of one machine find each other
+through a file.
 """
 
 import json
@@ -28,17 +29,17 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2
 LOST = 75
-"""Exit code of a rank that another one left alone: it is not the cause."""
+"""Exit code of a rank that lost another rank, so that it is not the cause of the failure."""
 LAST_WORDS_SECONDS = 5.0
-"""How long such a rank waits to be ended, so that the cause is seen first."""
+"""Seconds that such a rank waits to be stopped, so that the cause is reported first."""
 
 
 def training_main(name: str, work: Work, trains: Callable[[Stage], bool] = lambda _: True) -> int:
-    """Run a stage as `stage_main` does, by as many ranks as the environment asks for.
+    """Run a stage like `stage_main`, with as many ranks as the environment asks for.
 
     Args:
-        name: the stage's.
-        work: what it does; rank 0 alone leaves anything behind.
+        name: name of the stage.
+        work: work of the stage; only rank 0 writes results.
         trains: whether this item trains anything.
     """
     if MEETING in os.environ:
@@ -60,8 +61,8 @@ def check_batch(params: Mapping[str, Any], setting: str, ranks: int) -> None:
 
     Args:
         params: the content of params.yaml.
-        setting: where the size of the batch stands, e.g. `student.training.batch_size`.
-        ranks: how many there are.
+        setting: key of the batch size, e.g. `student.training.batch_size`.
+        ranks: number of ranks.
 
     Raises:
         ConfigError: if they cannot.
@@ -72,23 +73,25 @@ def check_batch(params: Mapping[str, Any], setting: str, ranks: int) -> None:
     if type(value) is int and value % ranks:
         fitting = max(value // ranks, 1) * ranks
         raise ConfigError(
-            f"{setting} is {value}, of which {ranks} ranks cannot have equal shares; set it to {fitting}, or another "
+            f"{setting} is {value}, which {ranks} ranks cannot share equally; set it to {fitting}, or another "
             f"multiple of {ranks}"
         )
 
 
 def run_ranks(name: str, ranks: int, device: torch.device, command: Sequence[str]) -> int:
-    """Run a command of Python as so many ranks to its end; return its exit code. Nothing of it is left then.
+    """Run a Python command with several ranks until it ends, and return its exit code; none of its processes remains.
 
     Args:
-        name: of the stage, for messages.
-        ranks: how many.
-        device: of the stage; of GPUs each rank gets its own.
+        name: name of the stage, for messages.
+        ranks: number of ranks.
+        device: device of the stage; each rank gets its own GPU.
         command: arguments of the interpreter.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, start_processes
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it tells in many lines
+    logging.getLogger("torch.distributed.elastic").setLevel(
+        logging.CRITICAL
+    )  # The launcher reports errors in many lines.
     with tempfile.TemporaryDirectory(prefix="ganpress-ranks-") as folder:
         environments = {rank: _environment(rank, ranks, device, Path(folder)) for rank in range(ranks)}
         commands = dict.fromkeys(environments, tuple(command))
@@ -115,7 +118,7 @@ def _environment(rank: int, ranks: int, device: torch.device, folder: Path) -> d
 
 
 def _explain(name: str, failures: "Iterable[ProcessFailure]") -> int:
-    """Say in one line why ranks failed; a rank whose error was no message has written its traceback."""
+    """Report in one line why ranks failed; a rank with an unexpected error has printed its traceback."""
     by_time = sorted(failures, key=lambda one: one.timestamp)
     said = [one.message for one in by_time if one.exitcode == 2]
     killed = [one for one in by_time if one.exitcode < 0 and one.exitcode != -signal.SIGTERM]
@@ -126,31 +129,31 @@ def _explain(name: str, failures: "Iterable[ProcessFailure]") -> int:
         first = (killed or by_time)[0]
         how = f"was killed ({first.signal_name()})" if first.exitcode < 0 else "lost the others"
         print(
-            f"{name}: rank {first.local_rank} {how}, and the others were stopped; was there enough memory? "
-            "The last checkpoint is kept: run again to go on",
+            f"{name}: rank {first.local_rank} {how}, and the others were stopped; was there enough memory? The "
+            f"last checkpoint is kept: run again to continue",
             file=sys.stderr,
         )
     return crashed[0].exitcode if crashed and not said else 2
 
 
 def _work_as_rank(stage: Stage, work: Work) -> int:
-    """Do the work with the other ranks."""
+    """Do the work together with the other ranks."""
     from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
 
-    _prctl_pr_set_pdeathsig(signal.SIGTERM)  # ends with whoever started it, however that ends
+    _prctl_pr_set_pdeathsig(signal.SIGTERM)  # The process ends with its parent, however the parent ends.
     with joined(stage.device):
         if rank() == 0:
             return work_alone(stage, work)
         logging.getLogger("ganpress").setLevel(logging.CRITICAL)
         check_inputs(stage)
-        scratch = Path(os.environ[MEETING]).with_name(f"scratch-{rank()}")  # goes with the folder
+        scratch = Path(os.environ[MEETING]).with_name(f"scratch-{rank()}")  # It is removed with the folder.
         scratch.mkdir()
         work(replace(stage, scratch=scratch), StageRun(stage.root, None, ""))
     return 0
 
 
 def _report(line: str, error: BaseException) -> int:
-    """Leave a rank's line where whoever started it looks; a rank that was left alone waits to be ended."""
+    """Write a rank's error line for its parent process; a rank that lost another one waits to be stopped."""
     if isinstance(error, WorkerDied):
         time.sleep(LAST_WORDS_SECONDS)
         return LOST

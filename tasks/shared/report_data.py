@@ -1,4 +1,4 @@
-"""Lists of facts for the report: prepared data, its validation, the judge."""
+"""Collects facts for the report: prepared data, its validation, the judge."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,11 @@ from ganpress.report.notation import parse_metric_name, write_count, write_score
 from tasks.shared.report_facts import read_optional
 
 REAL = "_real_"
-"""In the name of a score that real images reach: `is_real_360_test_judge`."""
+"""Part of the name of a score of real images, such as `is_real_360_test_judge`."""
 
 
 def data_facts(artifacts: Path) -> DataFacts:
-    """What prepare, validate and judge wrote; parts that are absent are empty.
+    """Return the results of prepare, validate and judge; missing parts are empty.
 
     Raises:
         DataError: if a file is damaged.
@@ -58,7 +58,7 @@ PAIRINGS = {
 
 
 def _sources(conditioning: Conditioning | None) -> list[Fact]:
-    """What a conditional generator reads; nothing of unconditional data."""
+    """Return facts about the input of a conditional generator; empty for unconditional data."""
     if conditioning is None:
         return []
     shape = f"{conditioning.width} × {conditioning.height}"
@@ -73,7 +73,7 @@ def _sources(conditioning: Conditioning | None) -> list[Fact]:
 
 
 def _in_order(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Counts of the splits: train, validation, test, then others."""
+    """Return the counts of the splits: train, validation, test, then others."""
     names = [*SPLITS, *(f"source_{split}" for split in SPLITS)]
     places: dict[str, int] = {split: place for place, split in enumerate(names)}
     return sorted(counts.items(), key=lambda item: places.get(item[0], len(places)))
@@ -100,12 +100,12 @@ def _passed(validation: dict[str, Any]) -> bool | None:
 
 
 def _counted(split: str) -> str:
-    """What validation counts under a split's name: `train`, or `source_train` for the sources of it."""
+    """Return the names under which validation counts a split: `train`, and `source_train` for its sources."""
     return f"{split.removeprefix('source_')} sources" if split.startswith("source_") else f"{split} images"
 
 
 def _validation(validation: dict[str, Any]) -> list[Fact]:
-    """Raw counts, and each check with what was allowed and found."""
+    """Return raw counts, and each check with its limit and what was found."""
     facts = [
         Fact(_counted(split), write_count(count), "raw") for split, count in _in_order(validation.get("counts", {}))
     ]

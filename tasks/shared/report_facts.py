@@ -1,4 +1,4 @@
-"""Lists of facts for the report: compression records, edge cards, machine."""
+"""Collects facts for the report: compression records, edge cards, the machine."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from tasks.shared.machine import read_machine
 
 
 def machine_facts(artifacts: Path) -> list[Fact]:
-    """Processor, threads and runtime versions of the machine that evaluated; none where it wrote none.
+    """Return processor, threads and runtime versions of the machine that ran the evaluation; empty if they were not
+    recorded.
 
     Raises:
         DataError: if its file is damaged.
@@ -23,10 +24,10 @@ def machine_facts(artifacts: Path) -> list[Fact]:
 
 
 def read_optional(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object that may be absent.
+    """Read a JSON object whose file may not exist.
 
     Raises:
-        DataError: if the file is no JSON.
+        DataError: if the file is not JSON.
     """
     if not path.exists():
         return None
@@ -38,7 +39,7 @@ def read_optional(path: Path) -> dict[str, Any] | None:
 
 
 def compression_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
-    """What each compression did; items without a record are left out."""
+    """Return the changes of each compression; items without a record are left out."""
     records = []
     for item in items:
         folder = artifacts / "compress" / item
@@ -69,10 +70,10 @@ def _compression(record: dict[str, Any], metrics: dict[str, Any]) -> list[Fact]:
 
 
 def card_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
-    """The card of each edge file, checked against the file; items without a card are left out.
+    """Return the card of each edge file after checking it against the file; items without a card are left out.
 
     Raises:
-        CheckpointError: if an edge file is missing, or is not the one its card describes.
+        CheckpointError: if an edge file is missing or does not match its card.
     """
     folders = {item: artifacts / "export" / item for item in items}
     cards = {item: _read_card(folder) for item, folder in folders.items() if (folder / "card.json").exists()}
@@ -82,7 +83,7 @@ def card_records(artifacts: Path, items: list[str]) -> list[ItemRecord]:
 def _read_card(folder: Path) -> Card:
     path = find_edge_file(folder)
     if path is None:
-        raise CheckpointError(f"{folder} holds a card and no edge file ({', '.join(edge_names())}); export again")
+        raise CheckpointError(f"{folder} has a card but no edge file ({', '.join(edge_names())}); export again")
     return read_card(path)
 
 
@@ -106,7 +107,9 @@ def _card(card: Card, artifacts: Path) -> list[Fact]:
             f"allowed {proof.tolerance:.2g}; images in [-1, 1], {inputs}",
         ),
         Fact("SNR", snr, f"to {card.verified_against}"),
-        Fact("verified in", card.runtime, f"not run here, but computed by {card.stand_in}" if card.stand_in else ""),
+        Fact(
+            "verified in", card.runtime, f"not run here; computed by {card.stand_in} instead" if card.stand_in else ""
+        ),
         Fact("md5", card.md5[:8], "the file has this content"),
     ]
 
@@ -119,7 +122,7 @@ def _packed_facts(card: Card) -> list[Fact]:
 
 
 def _run_facts(card: Card) -> list[Fact]:
-    """What the target's own profile and clock say; cards of earlier versions do not."""
+    """Return the facts of the target's own profile and timing, which cards of earlier versions lack."""
     facts = []
     if card.form_ms:
         times = ", ".join(f"{form} {milliseconds:.3g} ms" for form, milliseconds in card.form_ms.items())

@@ -1,4 +1,6 @@
-"""Everything below artifacts/ as the report's content. What is absent stays absent; what is damaged is named."""
+"""Reads everything below artifacts/ as the content of the report. Absent files are left out; an error names a damaged
+one.
+"""
 
 import csv
 from collections.abc import Callable, Mapping
@@ -40,7 +42,7 @@ T = TypeVar("T")
 
 
 def read_inputs(stage: Stage) -> ReportInputs:
-    """Read all that the report shows.
+    """Read everything that the report shows.
 
     Raises:
         DataError: if the evaluation is missing, or any file is damaged.
@@ -84,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        DataError: if the file holds anything else.
+        DataError: if the file contains anything else.
     """
     try:
         content = read_whole(path)
@@ -100,7 +102,7 @@ def _damaged(path: Path, reason: object) -> DataError:
 
 
 def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
-    """Read a file that may be absent."""
+    """Read a file that may not exist."""
     if not path.exists():
         return None
     try:
@@ -159,7 +161,7 @@ def _curve(path: Path, reference: str) -> Curve:
 
 
 COSTS = ("parameters", "macs_exact", "size_bytes", "latency_ms_p50")
-"""What scores.csv may say that a sub-generator costs."""
+"""Columns of scores.csv with the costs of a sub-generator."""
 
 
 def _search(folder: Path) -> SearchOutcome | None:
@@ -181,7 +183,7 @@ def _search(folder: Path) -> SearchOutcome | None:
 
 
 def _prediction(best: Mapping[str, Any]) -> LatencyPrediction | None:
-    """What the search says of latencies that it predicted."""
+    """Return the facts about latencies that the search predicted."""
     if "latency_samples" not in best:
         return None
     return LatencyPrediction(
@@ -205,7 +207,7 @@ def _subnets(path: Path) -> list[ScoredSubnet]:
 
 
 def _digests(root: Path, params: Params) -> dict[str, str]:
-    """The md5 of each stage's main file, which is also what dvc.lock says."""
+    """Return the md5 of each stage's main file, which is the one in dvc.lock."""
     artifacts = root / "artifacts"
     files: dict[str, Path] = {
         "prepare": artifacts / "prepare" / "train.npy",

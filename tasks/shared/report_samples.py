@@ -1,4 +1,4 @@
-"""What `evaluate` wrote about single samples, as the report's content."""
+"""Reads the results of `evaluate` for single samples as content of the report."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from tasks.shared.sample_files import PICTURES, TABLE
 
 
 def step_samples(evaluated: Path, seed: int) -> list[StepSamples]:
-    """Read the samples of every step; none where the evaluation wrote none.
+    """Read the samples of every step; empty if the evaluation wrote none.
 
     Args:
         evaluated: Folder of the stage `evaluate`.

@@ -1,4 +1,4 @@
-"""Scans over layers and bits, as compressions have written them down."""
+"""Reads the scans over layers and bits that compressions recorded."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from tasks.shared.report_facts import read_optional
 
 
 def sensitivities(artifacts: Path, items: Sequence[str]) -> list[Sensitivity]:
-    """The scan of each compression that made one.
+    """Return the scan of each compression that made one.
 
     Raises:
         DataError: if a record is damaged.

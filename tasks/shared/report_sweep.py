@@ -1,4 +1,4 @@
-"""What the stage `sweep` wrote, for the report."""
+"""Reads the results of the stage `sweep` for the report."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tasks.shared.report_facts import read_optional
 
 
 def sweep_levels(artifacts: Path, config: SweepConfig) -> Sweep | None:
-    """Every level of params.yaml that was measured; None where none was.
+    """Return every level of params.yaml that was measured; None if none was.
 
     Raises:
         DataError: if the file is damaged.

@@ -1,4 +1,6 @@
-"""The seam every stage shares: parameters in, artifacts folder out, one MLflow run, errors as one line."""
+"""The frame of every stage: it reads parameters, writes an artifacts folder, has one MLflow run, and reports errors in
+one line.
+"""
 
 import errno
 import hashlib
@@ -32,7 +34,7 @@ MAX_THREADS = 4096
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage, or one item of a foreach stage, as its module sees it."""
+    """One stage, or one item of a foreach stage."""
 
     name: str
     item: str | None
@@ -40,7 +42,7 @@ class Stage:
     """The project's root: holds params.yaml, data/ and artifacts/."""
     params: dict[str, Any]
     scratch: Path | None = None
-    """Where a rank above 0 writes what rank 0 writes below artifacts/, to be thrown away."""
+    """Temporary folder in which a rank above 0 writes what rank 0 writes below artifacts/."""
 
     @property
     def seed(self) -> int:
@@ -60,15 +62,15 @@ class Stage:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of training checkpoints: outside the outs, which DVC deletes before a run."""
+        """Folder of training checkpoints, which is outside the outs because DVC deletes these before a run."""
         return Path(os.environ.get("GANPRESS_CHECKPOINTS") or self.root / ".ganpress" / "checkpoints")
 
     @cached_property
     def device(self) -> "torch.device":
-        """Where this stage trains and measures networks; TF32 is off there until a training asks for it.
+        """Device on which this stage trains and measures networks; TF32 is off until a training enables it.
 
         Raises:
-            ConfigError: if `GANPRESS_DEVICE` names one that is not there.
+            ConfigError: if `GANPRESS_DEVICE` names a device that does not exist.
         """
         from ganpress.basics.device import allow_tf32, chosen_device
 
@@ -77,7 +79,7 @@ class Stage:
 
     @cached_property
     def code(self) -> str:
-        """Digest of what it executes; without a dvc.yaml, of all that its module can execute."""
+        """Digest of the code that the stage executes; without a dvc.yaml, of all code that its module can execute."""
         code = StageCode(self.root)
         path = code.path_of(self.name, self.item)
         text = code.of_module(f"tasks.{self.name}").text if path is None else code.text(path)
@@ -92,7 +94,7 @@ class Stage:
         return parse_section(self.params, name or self.name, section, "params.yaml")
 
     def chosen(self, items: dict[str, SectionT]) -> SectionT:
-        """The item of a foreach stage that this process was asked for."""
+        """The item of a foreach stage that this process runs."""
         if self.item not in items:
             raise ConfigError(f"{self.name}.items has no '{self.item}'; items: {', '.join(items) or 'none'}")
         return items[self.item]
@@ -102,7 +104,7 @@ Work = Callable[[Stage, StageRun], None]
 
 
 def work_alone(stage: Stage, work: Work) -> int:
-    """Do a stage's work in this process: tracked, guarded, with its versions noted; return the exit code."""
+    """Do a stage's work in this process, tracked, with errors caught and versions recorded; return the exit code."""
     guard = CodeGuard(stage.root, stage.name, stage.item)
     check_inputs(stage)
     stage.out.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,7 @@ def work_alone(stage: Stage, work: Work) -> int:
 
 
 def say(line: str, _error: BaseException) -> int:
-    """Say what the user can mend; return the exit code."""
+    """Print an error that the user can fix; return the exit code."""
     print(line, file=sys.stderr)
     return 2
 
@@ -130,18 +132,18 @@ def stage_main(
     Without an item on the command line, DVC_STAGE names it, which DVC sets.
 
     Args:
-        name: the stage's.
-        work: what it does.
-        do: does the work and returns the exit code.
-        refuse: passes on one line about an error that the user can mend, and returns the exit code.
+        name: name of the stage.
+        work: work of the stage.
+        do: runs the work and returns the exit code.
+        refuse: prints one line about an error that the user can fix, and returns the exit code.
 
     Returns:
-        0: done. 2: the user can mend it, one line on stderr says how.
+        0 for success; 2 for an error that the user can fix, explained in one line on stderr.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("ganpress").setLevel(logging.INFO)  # libraries report every small thing at this level
+    logging.getLogger("ganpress").setLevel(logging.INFO)  # Libraries log too many details at this level.
     try:
-        switch_off()  # `dvc repro` has not done it
+        switch_off()  # `dvc repro` has not set it.
         stage = _read_stage(name, sys.argv[1:])
         _set_threads()
         return do(stage, work)
@@ -164,23 +166,23 @@ BATCHES = {
     "subnet": "subnet.fine_tuning.batch_size",
     **{name: f"{name}.training.batch_size" for name in ("candidate", "control", "student", "supernet")},
 }
-"""The setting of each training stage that its memory grows with."""
+"""Setting of each training stage on which its memory depends."""
 
 
 def _say_memory(name: str) -> str:
     setting = BATCHES.get(name)
     if setting is None:
-        return "the memory of the device does not suffice; free some of it, or set GANPRESS_DEVICE=cpu, and run again"
-    return f"the memory of the device does not suffice; lower {setting} and run again: the last checkpoint is kept"
+        return "the device does not have enough memory; free some, or set GANPRESS_DEVICE=cpu, and run again"
+    return f"the device does not have enough memory; lower {setting} and run again: the last checkpoint is kept"
 
 
 def _read_stage(name: str, arguments: list[str]) -> Stage:
     if len(arguments) > 1:
-        raise ConfigError(f"takes at most one item, got: {quoted(' '.join(arguments))[1:-1]}")
+        raise ConfigError(f"takes at most one item, found: {quoted(' '.join(arguments))[1:-1]}")
     item = arguments[0] if arguments else _item_of_dvc(name)
     root = Path.cwd()
     if item is not None and not is_item_name(item):
-        raise ConfigError(f"there is no item {quoted(item)}; a name of an item is {ITEM_RULE}")
+        raise ConfigError(f"there is no item {quoted(item)}; an item name is {ITEM_RULE}")
     params = read_yaml(root / "params.yaml")
     parse({"seed": params.get("seed")}, _Seeded, "params.yaml")
     _check_item_names(params)
@@ -192,7 +194,7 @@ BEFORE_PREPARED = ("validate", "prepare")
 
 
 def check_inputs(stage: Stage) -> None:
-    """Refuse prepared data that was made with other parameters than this stage reads in params.yaml."""
+    """Refuse prepared data that was made with parameters other than those in params.yaml."""
     if stage.name in BEFORE_PREPARED or "prepare" not in stage.params:
         return
     from ganpress.config.data_section import PrepareConfig
@@ -202,18 +204,18 @@ def check_inputs(stage: Stage) -> None:
 
 
 class _Seeded(Section):
-    """What every stage reads."""
+    """Read the parameters of every stage."""
 
     seed: Seed
 
 
 def _check_item_names(params: Mapping[str, Any]) -> None:
-    """Refuse a wrong name of any stage's items: `dvc repro` alone makes folders of them before anybody else looks."""
+    """Refuse a wrong item name of any stage, because `dvc repro` turns them into folders before any other check."""
     for stage, section in params.items():
         items = section.get("items") if isinstance(section, dict) else None
         for name in items if isinstance(items, dict) else ():
             if not is_item_name(name):
-                raise ConfigError(f"params.yaml: {stage}.items has {quoted(name)}; a name of an item is {ITEM_RULE}")
+                raise ConfigError(f"params.yaml: {stage}.items has {quoted(name)}; an item name is {ITEM_RULE}")
 
 
 def _item_of_dvc(name: str) -> str | None:
@@ -226,7 +228,7 @@ def _item_of_dvc(name: str) -> str | None:
 
 
 def _set_threads() -> None:
-    """Use GANPRESS_THREADS cores, so that stages running side by side do not fight for them."""
+    """Use GANPRESS_THREADS cores, so that parallel stages do not compete for them."""
     threads = os.environ.get("GANPRESS_THREADS")
     if threads is None:
         return
@@ -242,18 +244,18 @@ def _set_threads() -> None:
 def _explain(error: OSError) -> str:
     where = error.filename or "the disk"
     free = shutil.disk_usage(Path.cwd()).free // 2**20
-    space = f"free some space ({free} MiB are left) or raise the limit, and run again"
+    space = f"free disk space ({free} MiB are left) or raise the limit, and run again"
     advice = {
         errno.ENOSPC: space,
         errno.EDQUOT: space,
         errno.EFBIG: space,
         errno.EACCES: "check the permissions and run again",
     }
-    return f"{where}: {error.strerror}; {advice.get(error.errno or 0, 'mend that and run again')}"
+    return f"{where}: {error.strerror}; {advice.get(error.errno or 0, 'fix that and run again')}"
 
 
 def require(path: Path, made_by: str) -> Path:
-    """Return `path`, or say which stage makes it.
+    """Return `path`; if it is missing, the error names the stage that makes it.
 
     Raises:
         DataError: if the file is absent.

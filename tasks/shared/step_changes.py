@@ -1,4 +1,4 @@
-"""What each compression and export did to single samples: `samples.csv`, and the worst of them as pictures."""
+"""Records how each compression and export changed single samples: `samples.csv`, and the worst samples as pictures."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,18 @@ from tasks.shared.sample_files import PICTURES, TABLE
 from tasks.shared.stage import Stage
 
 WORST = 12
-"""Samples shown of each step."""
+"""Number of samples shown for each step."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One compression or export: what it did to the samples of one generator."""
+    """Changes that one compression or export made to the samples of one generator."""
 
     reference: str
     source: str
     changes: SampleChanges
     realism_before: Float64
-    """(N,) likeness to real images, [0, 1] (`ganpress.metrics.neighbours.hashed_nearest.BallScores.scores`)."""
+    """(N,) realism of the samples in [0, 1] (`ganpress.metrics.neighbours.hashed_nearest.BallScores.scores`)."""
     realism_after: Float64
     worst: Mapping[str, Uint8]
     """`before` and `after`: images (n, C, H, W) of the worst samples, the worst first."""
@@ -48,7 +48,7 @@ class Step:
 
 
 def step_sources(stage: Stage) -> dict[str, str]:
-    """Return what each compressed generator and edge file was made from: `export/teacher` -> `teacher`."""
+    """Return the source of each compressed generator and edge file: `export/teacher` -> `teacher`."""
     compress, export = stage.section(CompressConfig, "compress").items, stage.section(ExportConfig, "export").items
     sources = {f"compress/{item}": one.generator for item, one in compress.items()}
     return sources | {f"export/{item}": one.generator for item, one in export.items()}
@@ -81,13 +81,14 @@ def measure_step(
 
 
 def write_steps(stage: Stage, run: StageRun, steps: Sequence[Step], names: Sequence[str]) -> None:
-    """Write `samples.csv`, one row a sample and step, and `samples.npz` with `<reference>/before` and `/after`.
+    """Write `samples.csv`, with one row for each sample and step, and `samples.npz` with `<reference>/before` and
+    `/after`.
 
     Args:
         stage: The stage that measured.
         run: Its MLflow run.
         steps: All compressions and exports.
-        names: Names of the judge's classes; empty where they have none.
+        names: Names of the judge's classes; empty if they have none.
     """
     with (stage.out / TABLE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -138,7 +139,7 @@ def _classes(changes: SampleChanges) -> tuple[Classes | None, Classes | None]:
 
 
 def _named(classes: Classes | None, names: Sequence[str], count: int) -> list[str]:
-    """Names of classes, or their numbers where they have none; nothing where the judge knows no classes."""
+    """Return the names of the classes, or their numbers if they have none; empty if the judge has no classes."""
     if classes is None:
         return [""] * count
     return [names[one] if names else str(one) for one in classes]

@@ -1,4 +1,4 @@
-"""The generators that the stage `evaluate` measures: every one that params.yaml names."""
+"""The generators under evaluation in the stage `evaluate`: all that params.yaml names."""
 
 import filecmp
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from tasks.shared.stage import Stage, require
 TEACHER = "teacher"
 SUBNET = "subnet"
 EXTRACTED = "subnet/extracted"
-"""The sub-generator as the supernet held it, before its fine-tuning."""
+"""Reference of the sub-generator as extracted from the supernet, before its fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Subject:
     reference: str
     path: Path
     base: str
-    """Reference of the plain generator that it is a compressed or exported form of; itself where it is one."""
+    """Reference of the plain generator of which it is a compressed or exported version; its own if it is plain."""
     model_path: Path
-    """Model file of its network: its own, or that of the generator that an edge file was written from."""
+    """Model file of its network; for an edge file, that of the generator from which it was written."""
     target: str = "onnx"
-    """Runtime of an edge file."""
+    """Runtime of an edge file; None for other generators."""
 
     @property
     def exported(self) -> bool:
@@ -44,23 +44,23 @@ class Subject:
 
     @property
     def size_bytes(self) -> int:
-        """On disk, of all files that it consists of."""
+        """Total size in bytes of all its files on disk."""
         return sum(one.stat().st_size for one in parts_of(self.path))
 
     @property
     def tracked(self) -> bool:
-        """Whether a stage delivered it as a model; the extracted sub-generator is a by-product."""
+        """Whether it is the model of a stage; the extracted sub-generator is only a by-product."""
         return self.reference != EXTRACTED
 
 
 def find_subjects(stage: Stage) -> list[Subject]:
     """List every generator that params.yaml names, teacher first, and check that each file is there.
 
-    Where the sub-generator was fine-tuned, the one before it comes as a row of its own.
+    If the sub-generator was fine-tuned, the one before fine-tuning has its own row.
 
     Raises:
         ConfigError: if a compress or export item names a generator that does not exist.
-        DataError: if a file is missing, naming the stage that makes it.
+        DataError: if a file is missing; the message names the stage that makes it.
     """
     compress, export = stage.section(CompressConfig, "compress").items, stage.section(ExportConfig, "export").items
     exports = {f"export/{item}": one for item, one in export.items()}
@@ -86,7 +86,9 @@ def _subject(
     while base in sources:
         base = sources[base]
     if base not in plain:
-        raise ConfigError(f"{reference} is made of '{base}', which is no generator of this chain: {', '.join(plain)}")
+        raise ConfigError(
+            f"{reference} is made from '{base}', which is not a generator of this chain: {', '.join(plain)}"
+        )
     made_by = reference.replace("/", "@")
     if export is None:
         model = require(stage.artifact(reference) / "generator.safetensors", made_by)
@@ -96,17 +98,17 @@ def _subject(
 
 
 def open_runner(stage: Stage, subject: Subject, threads: int) -> Generate:
-    """Load a generator into the runtime that it is meant for: torch eager, or its target for edge files.
+    """Load a generator into its runtime: eager torch, or the target of an edge file.
 
     Raises:
-        DataError: if a trained generator is another one than its item in params.yaml asks for.
+        DataError: if a trained generator differs from what its item in params.yaml asks for.
         MissingTarget: if the target of an edge file is not installed.
-        CheckpointError: if the file cannot be read, or an edge file is not the one that its card describes.
+        CheckpointError: if the file cannot be read, or an edge file does not match its card.
     """
     if subject.exported:
         from ganpress.edge.proof.edge_card import read_card
 
-        if subject.path.with_name("card.json").exists():  # runtimes load changed weights without a word
+        if subject.path.with_name("card.json").exists():  # Runtimes load changed weights without an error.
             read_card(subject.path)
         return TARGETS[subject.target].open(subject.path, threads)
     generator, blueprint = load_model(subject.path)
@@ -115,8 +117,9 @@ def open_runner(stage: Stage, subject: Subject, threads: int) -> Generate:
 
 
 def float_cost(subject: Subject, example: Tensor) -> Cost:
-    """Count a generator's network in floats on one input: rounding changes its numbers' width, not how many there are.
+    """Return the cost of a generator's float network on one input; quantization changes the number of bits, not the
+    number of operations.
 
-    Channels that were cut are not counted.
+    Pruned channels are not counted.
     """
     return generator_cost(in_floats(*load_model(subject.model_path)), example)

@@ -1,4 +1,4 @@
-"""How the stage `search` knows the latency of a sub-generator: timed whole, or predicted from a table of layers."""
+"""Gives the stage `search` the latency of a sub-generator: timed as a whole, or predicted from a table of layers."""
 
 import hashlib
 import itertools
@@ -32,27 +32,27 @@ from tasks.shared.machine import processor_name
 from tasks.shared.stage import Stage
 
 SAMPLE = "sample_latency_ms"
-"""Quantity of the score book: a sub-generator timed whole for the table."""
+"""Quantity of the score book: latency of a sub-generator that is timed as a whole for the table."""
 CALIBRATION_INPUTS = 2
-"""Inputs that `int8` takes its ranges from: they do not change the time."""
+"""Number of calibration inputs of `int8`, which do not affect the time."""
 TABLE_FORMAT = "2"
-"""Of the table's files; another one when the same layer would be measured otherwise."""
+"""Version of the table's files; it changes when the same layer would be measured differently."""
 
 
 def subnet_timer(
     stage: Stage, config: SearchConfig, blueprint: Blueprint, space: WidthSpace, book: ScoreBook, scratch: Path
 ) -> MeasureLatency | None:
-    """Return what tells the milliseconds of a sub-generator on one thread; None where nothing asks for them.
+    """Return a function that gives the milliseconds of a sub-generator on one thread; None if latency is not needed.
 
-    Weights do not matter to the time, so random ones are used.
+    Weights do not affect the time, so random ones are used.
 
     Args:
-        stage: the search.
+        stage: the stage `search`.
         config: its section.
-        blueprint: of the supernet.
-        space: its specs.
-        book: keeps what was timed.
-        scratch: a folder for the runtime's files.
+        blueprint: blueprint of the supernet.
+        space: specs of the supernet.
+        book: score book that keeps measured latencies.
+        scratch: folder for the runtime's files.
 
     Raises:
         ConfigError: if the runtime is unknown, not installed, or cannot run the layers.
@@ -83,29 +83,29 @@ def subnet_timer(
     with ticker("latency table", len(specs), "subnets") as progress:
         for spec in specs:
             if book.get(spec, SAMPLE) is None:
-                book.add(spec, SAMPLE, timed(spec).least_ms)  # as the table's layers
+                book.add(spec, SAMPLE, timed(spec).least_ms)  # The settings are the same as for the table's layers.
             progress.advance(1)
     return LatencyPredictor(trace, table, {spec: book.get(spec, SAMPLE) or 0.0 for spec in specs})
 
 
 def number_types(runtime: str) -> tuple[str, ...]:
-    """What a runtime can be timed in."""
+    """Return the number types in which a runtime can be timed."""
     return ("float32",) if runtime == EAGER else TARGETS[runtime].number_types
 
 
 def written_form(runtime: str, number_type: str) -> Callable[[nn.Module, Tensor], nn.Module]:
-    """Return what rewrites a network as the runtime gets it; torch gets it as it is."""
+    """Return a function that rewrites a network for the runtime; torch gets it unchanged."""
     return (lambda network, _: network) if runtime == EAGER else WrittenForm(TARGETS[runtime], number_type)
 
 
 def deployer(runtime: str, scratch: Path, number_type: str = "float32", calibration: Tensor | None = None) -> Deploy:
-    """Return what puts a network into a runtime of one thread.
+    """Return a function that loads a network into a runtime with one thread.
 
     Args:
         runtime: `torch`, or a target of `export`.
-        scratch: a folder for its files; each one is deleted when it is loaded.
-        number_type: one of the runtime's.
-        calibration: inputs (n, …) that the ranges of `int8` are taken from; those of single layers are random.
+        scratch: folder for its files; each file is deleted after it is loaded.
+        number_type: number type of the runtime.
+        calibration: calibration inputs (n, …) of `int8`; those of single layers are random.
 
     Raises:
         MissingTarget: if the runtime is not installed.
@@ -130,10 +130,10 @@ def deployer(runtime: str, scratch: Path, number_type: str = "float32", calibrat
 
 
 def table_file(stage: Stage, config: SearchConfig) -> Path:
-    """Where measured layers are kept: one file for each machine, version of the runtime, and way to measure.
+    """Return the file of measured layers: one for each machine, version of the runtime, and measuring method.
 
-    Numbers of another machine, or of another runtime, lie in another file. That a machine has become slower or faster
-    since is met by the fit to sub-generators that each search times anew, and shows in the error that it reports.
+    Measurements of another machine or runtime are in another file. If a machine has become slower or faster since, the
+    fit corrects for it with sub-generators that each search times again, and the reported error shows it.
     """
     runtime = config.latency_runtime
     version = f"torch {torch.__version__}" if runtime == EAGER else TARGETS[runtime].version()
@@ -144,7 +144,7 @@ def table_file(stage: Stage, config: SearchConfig) -> Path:
 
 
 def prediction_facts(predictor: LatencyPredictor, config: SearchConfig) -> Mapping[str, Any]:
-    """What `best.json` says of the predictor: its errors, and the samples that tell them."""
+    """Return the facts of `best.json` about the predictor: its errors, and the samples on which they were measured."""
     error, runtime, numbers = predictor.error, config.latency_runtime, config.latency_number_type
     rank = {} if error.rank_correlation is None else {"latency_rank_correlation": error.rank_correlation}
     return {

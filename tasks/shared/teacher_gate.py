@@ -1,4 +1,6 @@
-"""Whether a teacher is good enough to be compressed: its distance to real pictures and its variety, held to limits."""
+"""Checks that a teacher is good enough to be compressed, by limits on its distance to real pictures and on its
+variety.
+"""
 
 from dataclasses import dataclass
 
@@ -15,18 +17,18 @@ PURPOSE = "teacher_gate"
 
 @dataclass(frozen=True)
 class TeacherQuality:
-    """What a teacher is beside real pictures, all by the judge's features."""
+    """Quality of a teacher relative to real pictures, by the judge's features."""
 
     fid_ratio: float
-    """Its FID to the validation split, over that of the train split's real pictures to it."""
+    """FID of the teacher to the validation split, divided by the FID of the train split's real pictures to it."""
     recall: float
-    """Share of the validation pictures inside the manifold of its own."""
+    """Share of the validation pictures that are inside the manifold of the teacher's pictures."""
 
     def require(self, config: TeacherConfig) -> None:
-        """Refuse a teacher that is not worth compressing.
+        """Refuse a teacher that breaks a limit.
 
         Raises:
-            QualityGateFailed: naming the limit and what was found.
+            QualityGateFailed: if so; the message names the limit and the value found.
         """
         found = []
         if config.max_fid_ratio is not None and self.fid_ratio > config.max_fid_ratio:
@@ -46,7 +48,7 @@ def teacher_quality(scorer: QuickScorer, generate: Generate) -> TeacherQuality:
     """Measure a teacher against the validation split.
 
     Args:
-        scorer: holds the judge, the inputs and where the prepared pictures are.
+        scorer: holds the judge, the inputs and the folder of the prepared pictures.
         generate: inputs (n, …) -> images (n, C, H, W) in [-1, 1].
     """
     of = scorer.of

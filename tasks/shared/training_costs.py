@@ -1,4 +1,6 @@
-"""What the trainings of a chain would take, by its parameters alone: no data, no weights, nothing computed."""
+"""Computes the cost of the trainings of a chain from its parameters alone, without data or weights and without running
+a network.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -38,10 +40,10 @@ from tasks.shared.conditional_stages import discriminator_blueprint, distilled_t
 
 SectionT = TypeVar("SectionT", bound=Adversarial)
 SUPERNET_STEPS = 8
-"""Steps of a supernet that are averaged, since each draws other widths."""
+"""Number of supernet steps that are averaged, because each step draws different widths."""
 LABELS = {"cityscapes": len(CITYSCAPES_NAMES)}
 SEMANTIC = ("cityscapes", "semantic", "segments")
-"""Kinds of sources whose generators read label maps."""
+"""Names of data sources whose generators read label maps."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +51,31 @@ class TrainingCost:
     """One training of a chain."""
 
     name: str
-    """Stage and item: `student@d4-mse`."""
+    """Stage and item, such as `student@d4-mse`."""
     images: int
-    """Shown over the whole training."""
+    """Number of images shown over the whole training."""
     step: StepCost
 
     @property
     def flops(self) -> float:
-        """Of the whole training."""
+        """Operations of the whole training."""
         return self.images * self.step.flops_per_image
 
 
 def training_costs(params: Params, label_classes: int | None = None) -> Iterator[TrainingCost]:
-    """Count each training of a generator that a chain of these parameters does; the judge's is left out.
+    """Return the cost of each generator training of a chain with these parameters; the judge's training is left out.
 
-    Students, supernet and sub-generator are taught by the largest candidate. The sub-generator, which a search is still
-    to choose, is the supernet's largest. A supernet's operations are the mean over some draws of its widths, its memory
-    is that of its largest sub-generator.
+    The largest candidate is assumed to be the teacher of students, supernet and sub-generator. The supernet's largest
+    sub-generator stands for the one that the search will choose. A supernet's operations are the mean over several
+    draws of its widths; its memory is that of its largest sub-generator.
 
     Args:
-        params: what the chain is run with.
-        label_classes: of semantic data; None takes those of a published set.
+        params: parameters of the chain.
+        label_classes: number of classes of semantic data; None uses that of a published set.
 
     Raises:
-        ConfigError: if the classes are needed and not known, or a generator is imported: its network is not known here.
+        ConfigError: if the number of classes is needed but unknown, or a generator is imported, because its network is
+            unknown here.
     """
     chain = Chain(params, canvas_of_chain(params, label_classes))
     with chain.feature_network():
@@ -94,10 +97,11 @@ def training_costs(params: Params, label_classes: int | None = None) -> Iterator
 
 
 def canvas_of_chain(params: Params, label_classes: int | None = None) -> Canvas:
-    """What the generators of a chain read and draw, by its parameters.
+    """Return the input and output shapes of a chain's generators, by its parameters.
 
     Raises:
-        ConfigError: if they read label maps, and neither the data's name nor `label_classes` says of how many classes.
+        ConfigError: if they read label maps, and neither the name of the data nor `label_classes` gives the number of
+            classes.
     """
     prepare, source = params.prepare, params.data.source
     plain = Canvas(prepare.channels, prepare.image_size, prepare.target_width, latent=prepare.latent)
@@ -106,25 +110,27 @@ def canvas_of_chain(params: Params, label_classes: int | None = None) -> Canvas:
     if reads_labels(params):
         classes = label_classes or LABELS.get(source)
         if classes is None:
-            raise ConfigError(f"only the data of '{source}' say how many label classes it has; give --label-classes")
+            raise ConfigError(
+                f"the number of label classes of '{source}' is known only from its data; give --label-classes"
+            )
         return replace(plain, reads=classes)
     height, width = prepare.source_shape
     return replace(plain, reads=prepare.source_channels or prepare.channels, source_height=height, source_width=width)
 
 
 def reads_labels(params: Params) -> bool:
-    """Whether the generators of a chain read label maps, by the framework and the kind of its data."""
+    """Return whether the generators of a chain read label maps, by the framework and the kind of its data."""
     training = params.candidate.training
     spade = isinstance(training, TranslationTraining) and training.framework == "spade"
     return spade or params.data.source.partition(":")[0] in SEMANTIC
 
 
 class Chain:
-    """The trainings of one chain, on the device that they are counted on; their data is one picture seen many times.
+    """The trainings of one chain on the given device; their data is one picture that is repeated.
 
     Args:
-        params: what the chain is run with.
-        canvas: what its generators read and draw.
+        params: parameters of the chain.
+        canvas: input and output shapes of its generators.
         device: `meta` computes nothing.
 
     Raises:
@@ -134,12 +140,12 @@ class Chain:
     def __init__(self, params: Params, canvas: Canvas, device: torch.device = META) -> None:
         self._params, self._canvas, self._device = params, canvas, device
         if any(item.imported for item in params.candidate.items.values()):
-            raise ConfigError("candidate.items takes an imported generator; trainings of families are counted alone")
+            raise ConfigError("candidate.items has an imported generator; only trainings of families can be counted")
         self._weights: Path | None = None
 
     @contextmanager
     def feature_network(self) -> Iterator[None]:
-        """Let perceptual losses whose weights are not here read an untrained VGG19: only its shapes count."""
+        """Use an untrained VGG19 for perceptual losses whose weights are missing, because only its shapes matter."""
         from torchvision.models import vgg19
 
         with tempfile.TemporaryDirectory(prefix="ganpress-cost-") as folder:
@@ -209,7 +215,7 @@ class Chain:
 
     @cached_property
     def _teacher_name(self) -> str:
-        """The candidate of the most parameters."""
+        """Return the candidate with the most parameters."""
         sizes = {}
         for item in self._params.candidate.items.values():
             network = self._on_meta(generator_blueprint(item.generator_name, self._canvas))
@@ -229,7 +235,7 @@ class Chain:
         return DistillationSetup(self._teacher(), opponent, data, self._with_weights(config), taps)
 
     def _joint(self, item: StudentItem, width: int) -> JointTerm:
-        """The joint loss against a fresh discriminator of the student's width, or the teacher's."""
+        """Return the joint loss with a new discriminator of the student's width, or the teacher's discriminator."""
         config, training = self._params.student.adversarial, self._params.candidate.training
         assert isinstance(training, GanTraining)
         images = self._images(self._params.student.training.batch_size)
@@ -253,7 +259,7 @@ class Chain:
         return any(isinstance(one, Adversarial) and one.lambda_perceptual > 0 for one in sections)
 
     def _with_weights(self, config: SectionT) -> SectionT:
-        """The section with a feature network that can be read."""
+        """Return the section with a feature network that can be read."""
         if config.lambda_perceptual == 0 or Path(str(config.perceptual_weights)).is_file():
             return config
         return config.model_copy(update={"perceptual_weights": str(self._weights)})
@@ -274,5 +280,5 @@ class Chain:
 
 
 def _black(*shape: int) -> NDArray[np.uint8]:
-    """Black pictures (N, C, H, W) that take no memory."""
+    """Return black pictures (N, C, H, W) that take no memory."""
     return np.broadcast_to(np.zeros((1, 1, 1, 1), np.uint8), shape)

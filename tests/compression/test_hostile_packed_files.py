@@ -159,12 +159,12 @@ def _stored(content, **options):
         (_stored(bytes(10**8)), "its header says 100,000,000 bytes"),
         (_stored(bytes(6 * 10**7)) * 3, "its header says 60,000,000 bytes, 9,"),
         (_stored(b"x") * 10_001, "it has more than 10,000 frames"),
-        (_stored(b"x")[:-1], "no whole Zstandard frame"),
-        (_stored(b"x" * 99)[:-4] + b"abcd", "its checksum does not fit"),
-        (_stored(b"x") + b"noise", "no whole Zstandard frame"),
+        (_stored(b"x")[:-1], "not a complete Zstandard frame"),
+        (_stored(b"x" * 99)[:-4] + b"abcd", "its checksum does not match"),
+        (_stored(b"x") + b"noise", "not a complete Zstandard frame"),
         (zstandard.ZstdCompressor().compress(b"x"), "it has no checksum"),
-        (_stored(b"x", write_content_size=False), "does not say how large it is"),
-        (_stored(b"x" * 100), "its header is said to have"),
+        (_stored(b"x", write_content_size=False), "does not declare its size"),
+        (_stored(b"x" * 100), "its header is declared to have"),
         (_stored(b"\2" + bytes(7) + b"{}"), "it holds no generator in the format"),
     ],
 )
@@ -210,7 +210,7 @@ def test_frames_of_nothing_but_zeros(tmp_path, megabytes):
 def test_frames_without_a_size_are_refused(tmp_path):
     coder = zstandard.ZstdCompressor(write_checksum=True).compressobj()
     (tmp_path / "g.onnx.zst").write_bytes(coder.compress(b"x" * 100) + coder.flush())
-    assert "does not say how large it is" in _refusal(tmp_path / "g.onnx.zst", read_content)
+    assert "does not declare its size" in _refusal(tmp_path / "g.onnx.zst", read_content)
 
 
 def test_frames_up_to_the_free_size_are_read(tmp_path):

@@ -89,7 +89,9 @@ def test_damaged_files_are_refused(trained_like, tmp_path):
     content = path.read_bytes()
     for damaged in (content[:-40], content[:-60] + b"\x00" + content[-59:], content + b"x"):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="cannot be decoded: it is no whole Zstandard frame, or its checksum"):
+        with pytest.raises(
+            CheckpointError, match="cannot be decoded: it is not a complete Zstandard frame, or its checksum"
+        ):
             load_packed(path)
     path.write_bytes(b"PK" + content)
     with pytest.raises(CheckpointError, match="is no packed generator"):

@@ -66,7 +66,7 @@ def test_truncated_gzip_is_named(tmp_path):
     path = tmp_path / "x.gz"
     write_idx(tmp_path / "x", IMAGES)
     path.write_bytes(gzip.compress((tmp_path / "x").read_bytes())[:-5000])
-    with pytest.raises(DataError, match=r"x\.gz is truncated: expected 30016 bytes, found \d+; get it again"):
+    with pytest.raises(DataError, match=r"x\.gz is truncated: expected 30016 bytes, found \d+; download it again"):
         list(idx_chunks(path, IMAGES_MAGIC))
 
 
@@ -80,7 +80,7 @@ def test_no_gzip_behind_the_suffix(tmp_path):
 def test_wrong_magic_shows_what_was_found(tmp_path):
     path = tmp_path / "x"
     write_idx(path, IMAGES)
-    with pytest.raises(DataError, match=r"no idx file of labels: expected magic 2049, found 00 00 08 03"):
+    with pytest.raises(DataError, match=r"not an idx file of labels: expected magic 2049, found 00 00 08 03"):
         read_header(path, LABELS_MAGIC)
 
 
@@ -95,7 +95,7 @@ def test_bytes_after_the_last_image_are_refused(tmp_path):
     path = tmp_path / "x"
     write_idx(path, IMAGES)
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(DataError, match="goes on after its 30016 bytes"):
+    with pytest.raises(DataError, match="continues after the 30016 bytes"):
         list(idx_chunks(path, IMAGES_MAGIC))
 
 

@@ -76,4 +76,4 @@ def test_data_add_warns_of_them(tmp_path):
         Image.fromarray(as_jpeg(picture(seed))).save(pictures / f"again{seed}.png")
     card = import_data(f"folder:{pictures}", None, tmp_path / "data")
     found = list(warnings(survey(open_raw(tmp_path / "data"), card)))
-    assert any("66.7% of the pictures nearly equal another one, such as" in one for one in found), found
+    assert any("66.7% of the pictures are nearly equal to another one, such as" in one for one in found), found

@@ -137,7 +137,9 @@ def test_source_without_target_is_refused(make_pairs, tmp_path):
 
 def test_source_of_another_shape_is_refused(make_pairs, tmp_path):
     folder = make_pairs((16, 16), lambda target: target[:, :9])
-    with pytest.raises(DataError, match=r"is 16x9 pixels and its target 16x16; expected equal sizes, or one a whole"):
+    with pytest.raises(
+        DataError, match=r"is 16x9 pixels and its target 16x16; expected equal sizes, or one an integer"
+    ):
         prepare_data(folder, CONFIG, 1, tmp_path)
 
 

@@ -89,7 +89,7 @@ def test_two_folders_are_taken_as_they_are(data, tmp_path, write_images):
 def test_picture_without_two_halves_is_named_and_nothing_is_lost(side_by_side, data, digits):
     shutil.copytree(digits, data)
     before = sorted(path.name for path in data.iterdir())
-    with pytest.raises(DataError, match=r"train/1\.png is 15 pixels wide, which is no two halves; expected pictures"):
+    with pytest.raises(DataError, match=r"train/1\.png is 15 pixels wide, which cannot be halved; expected pictures"):
         import_data(f"pairs:{side_by_side('train/1.png', width=15)}", None, data)
     assert sorted(path.name for path in data.iterdir()) == before
 
@@ -110,7 +110,7 @@ def test_cut_off_archive_is_named(side_by_side, data, tmp_path):
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(side_by_side(*[f"train/{number}.png" for number in range(40)]), "pairs")
     archive.write_bytes(archive.read_bytes()[:-300])
-    with pytest.raises(DataError, match=r"pairs\.tar\.gz is cut off or damaged"):
+    with pytest.raises(DataError, match=r"pairs\.tar\.gz is truncated, damaged, or not"):
         import_data(f"pairs:{archive}", None, data)
 
 

@@ -153,12 +153,12 @@ def test_two_zips_are_refused(tmp_path):
 
 
 def test_images_outside_the_splits_are_named(make_tree):
-    with pytest.raises(DataError, match=r"1 of 2 images lie outside the split folders .* first stray/2\.png"):
+    with pytest.raises(DataError, match=r"1 of 2 images are outside the split folders .* first stray/2\.png"):
         open_raw(make_tree("train/1.png", "stray/2.png"))
 
 
 def test_images_outside_the_classes_are_named(make_tree):
-    with pytest.raises(DataError, match=r"1 of 2 images lie in no class folder, first train/2\.png"):
+    with pytest.raises(DataError, match=r"1 of 2 images are in no class folder, first train/2\.png"):
         open_raw(make_tree("train/a/1.png", "train/2.png"))
 
 

@@ -75,7 +75,7 @@ def test_missing_local_copy_is_named(project, tmp_path):
 
 
 def test_local_copy_without_the_files_is_refused(project, tmp_path):
-    with pytest.raises(DataError, match=r"holds no train-images-idx3-ubyte or train-images-idx3-ubyte\.gz"):
+    with pytest.raises(DataError, match=r"has no train-images-idx3-ubyte or train-images-idx3-ubyte\.gz"):
         import_data("mnist", tmp_path, project / "data")
 
 
@@ -112,7 +112,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(project, tmp_path, write_image
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # no file may grow beyond this: a real write error
     try:
-        with pytest.raises(DataError, match="no disk space for folder:.* nothing was left behind: free some space"):
+        with pytest.raises(DataError, match="no disk space for folder:.* nothing was left behind: free disk space"):
             import_data(f"folder:{tmp_path / 'faces'}", None, project / "data")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -181,7 +181,7 @@ def test_cut_off_tar_is_named_and_leaves_nothing(project, tmp_path, write_images
     folder = write_images(tmp_path / "x", [f"train/a/{number}.png" for number in range(50)], size=(32, 32))
     archive = pack_tar(folder, tmp_path / "cifar.tar.xz")
     archive.write_bytes(archive.read_bytes()[:-2000])
-    with pytest.raises(DataError, match=r"cifar\.tar\.xz is cut off or damaged"):
+    with pytest.raises(DataError, match=r"cifar\.tar\.xz is truncated, damaged, or not"):
         import_data("cifar10", archive, project / "data")
 
 

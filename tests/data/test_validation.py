@@ -156,7 +156,7 @@ def test_failed_gate_has_written_its_files_and_names_offenders(judge, folder, tm
     message = str(caught.value)
     assert "failed 1 of 11 checks: decodes" in message
     assert "found 4 of 20: train/a/0.png, train/a/1.png, train/a/2.png, …" in message
-    assert "summary.html; mend the data or the limits in params.yaml: validate" in message
+    assert "summary.html; fix the data or the limits in params.yaml: validate" in message
 
 
 def test_page_shows_offenders_and_needs_no_network(judge, folder, tmp_path):

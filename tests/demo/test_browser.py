@@ -228,7 +228,7 @@ def test_command_serves_until_it_is_interrupted(latent_exports, browser_runtime,
         rest = process.stdout.read()  # not communicate(): the reader may hold lines already
         process.wait(timeout=60)
     assert process.returncode == 0
-    assert rest.splitlines() == ["Ctrl-C ends it.", "the page ended"]
+    assert rest.splitlines() == ["Press Ctrl-C to stop the server.", "the demo server stopped"]
     assert not list(tmp_path.glob("ganpress-demo-*"))
 
 

@@ -67,7 +67,7 @@ def test_file_of_another_runtime_is_refused_with_those_that_fit(latent_exports, 
 
 
 def test_nothing_exported_says_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match=r"nothing to show: .*export holds no ONNX file; `ganpress run` exports"):
+    with pytest.raises(ConfigError, match=r"nothing to show: .*export has no ONNX file; `ganpress run` exports"):
         choose_pair(tmp_path, None, None)
 
 
@@ -168,7 +168,7 @@ def test_former_demo_is_replaced_and_other_files_are_not(latent_exports, files_o
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("thesis")
-    with pytest.raises(ConfigError, match=r"--out .*mine holds other files, which would be lost; give a new or empty"):
+    with pytest.raises(ConfigError, match=r"--out .*mine has other files, which would be lost; give a new or empty"):
         build_site(*chosen, files_of_runtime, tmp_path / "none", mine)
     with pytest.raises(ConfigError, match=r"thesis.txt is a file; give a folder"):
         build_site(*chosen, files_of_runtime, tmp_path / "none", mine / "thesis.txt")

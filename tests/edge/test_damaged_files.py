@@ -54,7 +54,7 @@ def written(request, tmp_path_factory):
 
 @pytest.fixture
 def file(written):
-    """The same, its files mended after each test."""
+    """The same, its files fixed after each test."""
     target, path, contents = written
     yield target, path
     for one, content in contents.items():

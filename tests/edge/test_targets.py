@@ -139,7 +139,7 @@ def test_a_file_that_differs_is_told_with_the_advice_of_its_own_target(tmp_path,
 
 @pytest.mark.parametrize("name", [name for name, one in TARGETS.items() if one.stand_in])
 def test_nothing_is_timed_in_a_runtime_that_does_not_run_here(name):
-    with pytest.raises(ConfigError, match=rf"the runtime of '{name}' does not run here, so that nothing can be timed"):
+    with pytest.raises(ConfigError, match=rf"the runtime of '{name}' does not run here, so nothing can be timed"):
         parse({"latency_runtime": name}, SearchConfig, "search")
 
 

@@ -193,7 +193,7 @@ def test_a_lock_without_digests_runs_once(coded):
     for stage in lock["stages"].values():
         stage["deps"] = [dep for dep in stage.get("deps", ()) if not dep["path"].startswith("artifacts/code")]
     (coded.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    assert why(coded.root) == ("run", "dvc.lock does not say with which code it ran")
+    assert why(coded.root) == ("run", "dvc.lock does not record the code it ran with")
     assert dvc(coded, "repro")[0] == 0
     assert {stage.need for stage in read_graph(coded.root).stages} == {"clean"}
 

@@ -47,7 +47,7 @@ def test_dry_run_says_why_and_executes_nothing(done):
 def test_status_of_a_recipe_that_never_ran(done):
     ended = done.call("status", "--recipe", "small")
     assert ended.returncode == 0
-    assert ended.stdout.startswith("never run with these parameters")
+    assert ended.stdout.startswith("nothing has run with these parameters")
 
 
 def test_failed_stage_is_one_line_and_exit_code_2(done, prefect_variable):
@@ -56,7 +56,7 @@ def test_failed_stage_is_one_line_and_exit_code_2(done, prefect_variable):
     assert ended.returncode == 2
     assert ended.stderr.strip() == (
         "ganpress: stage aside failed: aside: the disk is made of cheese "
-        "(the outputs of the other stages are kept; mend this and run again)"
+        "(the outputs of the other stages are kept; fix this and run again)"
     )
     assert "aside | working on aside" in ended.stdout
     assert "1 failed" in ended.stdout
@@ -121,10 +121,10 @@ def test_mlflow_address_that_does_not_answer(toy, dead_port):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], 'say when: either --cron "0 3 * * *" or --interval SECONDS'),
-        (["--cron", "* * * * *", "--interval", "5"], "say when"),
+        ([], 'give a time: either --cron "0 3 * * *" or --interval SECONDS'),
+        (["--cron", "* * * * *", "--interval", "5"], "give a time"),
         (["--interval", "0"], "--interval is 0 s; it must be at least 1 s"),
-        (["--cron", "whenever"], "--cron 'whenever' is no cron expression"),
+        (["--cron", "whenever"], "--cron 'whenever' is not a cron expression"),
     ],
 )
 def test_impossible_schedule(toy, arguments, message):

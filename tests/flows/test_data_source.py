@@ -61,11 +61,9 @@ def test_deleted_data_comes_back_from_dvcs_cache(project):
 
 def test_data_that_somebody_added_are_replaced_only_when_asked(project):
     former = (project / "data.dvc").read_text()
-    expected = (
-        r"data/ holds folder:faces, but params\.yaml asks for folder:cats; nothing was replaced\. To run on what is "
-    )
+    expected = r"data/ holds folder:faces, but params\.yaml asks for folder:cats; nothing was replaced\. To run on the "
     with pytest.raises(
-        DataError, match=expected + r"there set data\.source to folder:faces; to replace it run `ganpress "
+        DataError, match=expected + r"present data, set data\.source to folder:faces; to replace it run `ganpress "
     ):
         ensure_data(project, CATS)
     assert (project / "data.dvc").read_text() == former
@@ -158,9 +156,9 @@ def test_command_line_adds_shows_and_says_what_is_next(project, monkeypatch):
     ensure_data(project, CATS)  # what was added is what a run takes
     shown = CliRunner().invoke(app, ["data", "show"])
     assert "data.dvc pins folder:cats" in shown.output
-    assert "data/ is exactly that" in shown.output
+    assert "data/ matches" in shown.output
     (project / "data" / "extra").touch()
-    assert "data/ differs from it" in CliRunner().invoke(app, ["data", "show"]).output
+    assert "data/ differs from this" in CliRunner().invoke(app, ["data", "show"]).output
 
 
 def test_command_line_gives_one_line_for_a_bad_source(project, monkeypatch, capsys):

@@ -45,29 +45,29 @@ def test_all_is_well_with_the_packages_and_the_layout_of_this_project():
 
 
 def test_pins_that_do_not_hold_are_named(project):
-    words = _words(checkup.check_packages(project), "mend")
+    words = _words(checkup.check_packages(project), "error")
     assert "no-such-thing is not installed (needs any version)" in words
     assert "pinned <0.1; run `uv sync`" in words
     assert "numpy" not in words
 
 
 def test_missing_stores_say_how_to_make_them(project):
-    assert "run `dvc init`" in _words(checkup.check_dvc(project), "mend")
-    assert "`ganpress data add digits`" in _words(checkup.check_data(project), "mend")
+    assert "run `dvc init`" in _words(checkup.check_dvc(project), "error")
+    assert "`ganpress data add digits`" in _words(checkup.check_data(project), "error")
     (project / "data.dvc").write_text("outs: []\n")
-    assert "data/ is missing: `dvc checkout`" in _words(checkup.check_data(project), "mend")
+    assert "data/ is missing: `dvc checkout`" in _words(checkup.check_data(project), "error")
     assert "no commit" in _words(checkup.check_git(project), "warn")
 
 
 def test_a_full_disk(project, monkeypatch):
     monkeypatch.setattr(checkup.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 2**20})())
-    assert "1 MiB free; `dvc gc --workspace`" in _words(checkup.check_disk(project), "mend")
+    assert "1 MiB free; `dvc gc --workspace`" in _words(checkup.check_disk(project), "error")
 
 
 def test_a_file_that_hides_mlflow(project):
     (project / "mlflow").mkdir()
     (project / "mlflow/helper.py").write_text("")
-    assert "hides the library of that name; move mlflow/helper.py" in _words(checkup.check_shadowing(project), "mend")
+    assert "hides the library of that name; move mlflow/helper.py" in _words(checkup.check_shadowing(project), "error")
 
 
 def test_a_taken_port(project, monkeypatch):
@@ -81,7 +81,7 @@ def test_a_taken_port(project, monkeypatch):
 
 def test_a_server_that_does_not_answer(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert "does not answer" in _words(checkup.check_stores(project), "mend")
+    assert "does not answer" in _words(checkup.check_stores(project), "error")
 
 
 def test_a_check_that_breaks_down_is_a_finding(project, monkeypatch):
@@ -90,10 +90,10 @@ def test_a_check_that_breaks_down_is_a_finding(project, monkeypatch):
 
     monkeypatch.setattr(checkup.shutil, "disk_usage", breaks_down)
     found = {finding.check: finding for finding in checkup.check_everything(project)}
-    assert (found["disk"].state, found["disk"].words) == ("mend", "RuntimeError: no disk")
+    assert (found["disk"].state, found["disk"].words) == ("error", "RuntimeError: no disk")
 
 
-@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("warn", 0), ("mend", 2)])
+@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("warn", 0), ("error", 2)])
 def test_exit_code(project, monkeypatch, state, code):
     monkeypatch.setattr(checkup, "check_everything", lambda _root: [Finding("x", state, "words")])
     assert CliRunner().invoke(app, ["doctor"]).exit_code == code

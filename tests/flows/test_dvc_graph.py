@@ -19,7 +19,7 @@ def test_selection_and_order():
     assert GRAPH.select((), "b") == ("b@1", "b@2", "c")
     assert GRAPH.select((), "b@2") == ("b@2",)
     assert GRAPH.ancestors("c") == {"a", "b@1"}
-    with pytest.raises(ConfigError, match="--stage and --from exclude each other"):
+    with pytest.raises(ConfigError, match="--stage and --from cannot be used together"):
         GRAPH.select(["a"], "b")
 
 
@@ -113,7 +113,7 @@ def test_state_is_read_again_only_after_something_happened_upstream(done):
 
 
 def test_folder_without_dvc(tmp_path):
-    with pytest.raises(ConfigError, match="is no DVC project; run `dvc init` there"):
+    with pytest.raises(ConfigError, match="is not a DVC project; run `dvc init` there"):
         read_graph(tmp_path)
 
 

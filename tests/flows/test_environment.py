@@ -41,7 +41,7 @@ def test_worktree_uses_the_stores_of_its_checkout(tmp_path):
 def test_root_is_found_from_below(toy, tmp_path):
     (toy.root / "deep" / "er").mkdir(parents=True)
     assert find_root(toy.root / "deep" / "er") == toy.root
-    with pytest.raises(ConfigError, match="change into the project's folder"):
+    with pytest.raises(ConfigError, match="change to the project's folder"):
         find_root(tmp_path)
 
 

@@ -100,7 +100,7 @@ def test_every_fitting_setting_is_a_value_that_params_take():
 def test_a_person_is_warned():
     poor = faces(counts={"unsplit": 90}, unreadable=("x.png",), duplicates=0.5, leaked=0.5, flat=0.5)
     said = "\n".join(warnings(poor))
-    for words in ("the data has 90 pictures", "x.png", "equal another one", "of test also occur", "one grey level"):
+    for words in ("the data has 90 pictures", "x.png", "equal to another one", "of test also occur", "one grey level"):
         assert words in said
     assert not list(warnings(FACES))
 
@@ -128,7 +128,7 @@ def test_adding_writes_what_fits_and_keeps_what_the_user_has_set(project, monkey
     assert content["judge"]["kind"] == "rotations"
     assert content["judge"]["min_accuracy"] == 0.3
     assert content["validate"]["channels"] == [3]
-    assert "0.3 is yours, 0.5 would fit" in added.output
+    assert "0.3 is your value, 0.5 would fit" in added.output
     assert "warning: the data has 60 pictures" in added.output
     assert "# The default" in path.read_text()  # comments stay
     settings = read_pin(project).settings
@@ -156,7 +156,7 @@ def test_a_bad_range_of_values_is_one_line(values, project, monkeypatch, capsys)
 def test_the_shipped_parameters_fit_the_shipped_data_and_not_the_same_without_classes(tmp_path):
     params = parse(shipped(), Params, "x")
     check_fit(params, DIGITS, tmp_path)
-    with pytest.raises(ConfigError, match="a setting does not fit the data .*the data has no classes: 'rotations'"):
+    with pytest.raises(ConfigError, match="a setting does not fit the data .*the data has no classes: set 'rotations'"):
         check_fit(params, dataclasses.replace(DIGITS, classes=[]), tmp_path)
 
 

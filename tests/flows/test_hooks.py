@@ -115,7 +115,10 @@ def test_the_hook_of_each_ending(tmp_path, capsys):
     assert not (tmp_path / "failed").exists()
     with telling(tmp_path, None, None, "exit 4"):
         pass
-    assert capsys.readouterr().err == "ganpress: --on-success: it ended with exit code 4; the run stays as it is\n"
+    assert (
+        capsys.readouterr().err
+        == "ganpress: --on-success: it ended with exit code 4; the result of the run is not changed\n"
+    )
 
 
 def test_a_run_of_a_server_finds_its_hooks_in_the_environment(tmp_path):
@@ -141,7 +144,7 @@ def test_the_command_tells_and_its_exit_code_stays(done, tmp_path):
     done.edit("params.yaml", 'title: "ganpress: digits"', "title: other")
     ended = done.call("run", "--on-failure", f"cat > {told}; exit 9", "--on-success", "echo wrong")
     assert ended.returncode == 2
-    assert "ganpress: --on-failure: it ended with exit code 9; the run stays as it is" in ended.stderr
+    assert "ganpress: --on-failure: it ended with exit code 9; the result of the run is not changed" in ended.stderr
     assert "stage last failed: last: the disk is made of cheese" in json.loads(told.read_text())["message"]
     (done.control / "fail-last").unlink()
     ended = done.call("run", "--stage", "last", GANPRESS_ON_SUCCESS=f"cat > {told}", **dict(os.environ))

@@ -40,7 +40,7 @@ def test_other_hosts_are_refused_without_a_login(command, host, monkeypatch, cap
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 @pytest.mark.parametrize("host", ["", "a b", "http://127.0.0.1"])
 def test_what_is_no_host_is_one_line(command, host, monkeypatch, capsys):
-    assert "is no host name and no address" in refused([*command, "--host", host], monkeypatch, capsys)
+    assert "is neither a host name nor an address" in refused([*command, "--host", host], monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])

@@ -32,9 +32,9 @@ def test_import_writes_pins_and_says_what_it_found(project):
     assert lines[0] == "imported/my_module is my_module:global_residual: 1x3x16x16 in [-1, 1] -> 1x3x16x16 in [0, 1]"
     parameters = 3 * 8 * 9 + 8 + 8 * 3 * 9 + 3
     assert lines[1] == f"{parameters} parameters, {2 * 3 * 8 * 9 * 16 * 16:,} MACs, {4 * parameters:,} bytes"
-    assert lines[2] == "1 channel group; a spec is imported:50, percent of each"
+    assert lines[2] == "1 channel group; a spec is imported:50, in percent of each group"
     assert lines[3].split() == ["1", "a", "8", "units", "in", "2", "layers"]
-    assert lines[4].strip() == "not thinned: b: its channels are tied to those of the input"
+    assert lines[4].strip() == "cannot be pruned: b: its channels are tied to those of the input"
     assert lines[5] == "note: no weights were given: they are those that the function gives its network"
 
     folder = project.root / "imported" / "my_module"
@@ -68,7 +68,10 @@ def test_pin_is_for_git_and_the_folder_is_not(project):
     [
         (["my_module:lost", "--example-input", "1x3x8x8"], "has no function 'lost'"),
         (["my_module:grouped"], "my_module:grouped: a network of your own needs --example-input"),
-        (["my_module:grouped", "--example-input", "3,8,8"], "--example-input '3,8,8' is not numbers joined by 'x'"),
+        (
+            ["my_module:grouped", "--example-input", "3,8,8"],
+            "--example-input '3,8,8' is not two to six numbers joined by 'x'",
+        ),
         (["my_module:grouped", "--example-input", "1x3x8x8", "--input-range", "one"], "--input-range 'one' is not two"),
         (["my_module:grouped", "--example-input", "1x3x8x8", "--weights", "lost.pt"], "lost.pt does not exist"),
         (["resnet_9blocks", "--keys", "cyclegan"], "--keys renames the tensors of a file: give it with --weights FILE"),
@@ -88,5 +91,5 @@ def test_mistakes_are_one_line_and_write_nothing(project, monkeypatch, capsys, a
 
 
 def test_ensure_without_a_pin_says_how_to_import(project):
-    with pytest.raises(DataError, match="no imported generator at .*imported/net; bring it in with `ganpress import`"):
+    with pytest.raises(DataError, match="no imported generator at .*imported/net; import it with `ganpress import`"):
         ensure_imported(project.root, project.root, "imported/net")

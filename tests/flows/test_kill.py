@@ -61,7 +61,7 @@ def test_killed_flow_with_a_server_of_its_own_leaves_nothing_and_resumes(done, n
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
-        (signal.SIGINT, 130, "ganpress: interrupted; what is done is kept, run again to go on"),
+        (signal.SIGINT, 130, "ganpress: interrupted; finished work is kept, run again to continue"),
         (signal.SIGTERM, -signal.SIGTERM, ""),
     ],
     ids=["SIGINT", "SIGTERM"],

@@ -63,7 +63,7 @@ def test_runs_of_dead_processes_are_cancelled_and_no_others(client, tmp_path):
     assert sweep(tmp_path) == [dead.name]
     states = [client.read_flow_run(one.id).state for one in (dead, alive, ended)]
     assert [state.type.value for state in states] == ["CANCELLED", "RUNNING", "COMPLETED"]
-    assert "its process ended without a word" in states[0].message
+    assert "its process ended without reporting a result" in states[0].message
     assert [path.stem for path in (tmp_path / FOLDER).iterdir()] == [str(alive.id)]
     assert sweep(tmp_path) == []
 

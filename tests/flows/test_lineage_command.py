@@ -65,12 +65,14 @@ def test_a_file_that_its_stage_did_not_make_so_is_one_line(done, ask):
     code, _, said = ask(out)
     assert code == 2
     (line,) = said.strip().splitlines()
-    assert line.startswith("ganpress: artifacts/aside/out.txt is not as its stage made it: its md5 is ")
-    assert line.endswith("`dvc checkout artifacts/aside/out.txt` restores that")
+    assert line.startswith("ganpress: artifacts/aside/out.txt has changed since its stage wrote it: its md5 is ")
+    assert line.endswith("`dvc checkout artifacts/aside/out.txt` restores it")
     out.write_bytes((done.root / "artifacts/first/out.txt").read_bytes())
     code, printed, _ = ask(out, "--json")
     (note,) = json.loads(printed)["notes"]
-    assert note.startswith("artifacts/aside/out.txt is not what dvc.lock records of that path, but has the content of ")
+    assert note.startswith(
+        "artifacts/aside/out.txt is not the file that dvc.lock records for that path; it has the content of "
+    )
     assert note.endswith("artifacts/first/out.txt")
 
 
@@ -105,7 +107,7 @@ def test_the_card_beside_a_file_leads_to_its_generator(done, ask, tmp_path):
     path.write_bytes(b"edge 3")
     code, _, said = ask(path)
     assert code == 2
-    assert "is not the file of the card beside it: its md5 is " in said
+    assert "does not match the card beside it: its md5 is " in said
 
 
 @pytest.mark.parametrize("name", ["no/such/file", "\udcff", "x" * 5000, "", ".", "/", "/dev/zero", "raw.txt"])

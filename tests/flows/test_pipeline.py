@@ -36,7 +36,7 @@ def test_second_run_executes_nothing_and_dvc_has_nothing_to_do_either(toy):
 
 
 def test_flow_after_dvc_repro_executes_nothing_and_prefect_says_cached(done):
-    for message in ("DVC calls it unchanged", ""):  # our words the first time, Prefect's own memo from then on
+    for message in ("DVC reports it as unchanged", ""):  # our message the first time, then Prefect's cached result
         state = ganpress_pipeline(return_state=True)
         assert {result.outcome for result in state.result()} == {"Cached"}
         states = wait_for_states(state, 5)

@@ -44,7 +44,7 @@ SQUEEZENET = {"kind": "squeezenet", "weights": "absent.pth"}
         (
             {"candidate": {"imported": "imported/gone", "items": {"x": {"imported": True}}}},
             {"candidate@x"},
-            "there is no imported generator; bring it in",
+            "there is no imported generator; import it",
         ),
     ],
 )
@@ -68,7 +68,7 @@ def test_a_runtime_that_is_not_installed_is_said_before_training(project, monkey
 def test_a_batch_that_ranks_cannot_share_is_said_before_the_first_stage(project, monkeypatch):
     monkeypatch.setenv("GANPRESS_DEVICE", "cpu")
     monkeypatch.setenv("GANPRESS_RANKS", "7")
-    with pytest.raises(ConfigError, match="control.training.batch_size is 64, of which 7 ranks cannot"):
+    with pytest.raises(ConfigError, match="control.training.batch_size is 64, which 7 ranks cannot"):
         check_needs(workspace(project), {"judge", "control@d2"})
     check_needs(workspace(project), {"judge", "teacher"})  # which no ranks share
 

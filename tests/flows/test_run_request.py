@@ -24,7 +24,7 @@ WRONG = [
     ({"stages": [""]}, "stages"),
     ({"stages": ["first"] * 1001}, "stages"),
     ({"stages": {"first": 1}}, "stages"),
-    ({"stages": ["first"], "from_stage": "last"}, "exclude each other"),
+    ({"stages": ["first"], "from_stage": "last"}, "cannot be used together"),
     ({"from_stage": ["first"]}, "from_stage"),
     ({"from_stage": "x" * 10_001}, "from_stage"),
     ({"force": "yes"}, "force"),
@@ -81,7 +81,7 @@ def test_recipe_outside_of_the_project_is_the_users_own_only(toy, tmp_path, kind
         "link to a folder": "folder/mine",
     }[kind]
     assert read_request(recipe=recipe).recipe == recipe
-    with pytest.raises(ConfigError, match="lies outside of the project"):
+    with pytest.raises(ConfigError, match="is outside the project"):
         check_recipe_inside(toy.root, recipe)
 
 

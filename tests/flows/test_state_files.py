@@ -93,7 +93,7 @@ def test_what_holds_work_is_named_with_its_remedy_and_mended(whole, name, kind):
         return  # cut behind a whole entry: DVC takes the others for never run, and restores them
     assert isinstance(error, StateDamaged)
     assert str(error).startswith(f"{path} is damaged (")
-    assert "`ganpress doctor --fix` puts it aside" in str(error)
+    assert "`ganpress doctor --fix` moves it aside" in str(error)
     broken = path.read_bytes()
     for one in find_damage(whole.root):
         one.repair()
@@ -116,7 +116,7 @@ def test_prefects_history_heals(whole, kind):
     path = whole.root / ".prefect/prefect.db"
     damage(path, kind)
     (line,) = heal(whole.root)
-    assert line.endswith("held no work: it was put aside, and Prefect begins a new history of flow runs")
+    assert line.endswith("held no work: it was moved aside, and Prefect starts a new history of flow runs")
     assert not path.exists()
     assert heal(whole.root) == []
 
@@ -227,8 +227,8 @@ def test_every_command_on_every_damage(tracked, name, kind, tmp_path):
         if ended.returncode == 2 and arguments in (["status"], ["run"]):
             (line,) = [one for one in ended.stderr.splitlines() if one.strip()]
             assert Path(name).name in line, said
-    mended = tracked.call("doctor", "--fix")
-    assert "Traceback" not in mended.stdout + mended.stderr, mended.stdout + mended.stderr
+    fixed = tracked.call("doctor", "--fix")
+    assert "Traceback" not in fixed.stdout + fixed.stderr, fixed.stdout + fixed.stderr
     again = tracked.call("run")
     assert again.returncode == 0, again.stdout + again.stderr
     assert tracked.executed() == []

@@ -142,7 +142,7 @@ def test_a_failed_gate_is_the_first_line_of_the_report_and_ends_the_chain_after_
     assert code == 2
     (line,) = said.strip().splitlines()
     assert line.startswith("gates: 1 of 2 gates failed: student_share (allowed")
-    assert line.endswith("mend what made them or the limits in params.yaml: gates")
+    assert line.endswith("fix what made them or the limits in params.yaml: gates")
 
 
 def test_gates_that_are_passed_end_nothing(project, monkeypatch, capsys):

@@ -120,9 +120,7 @@ def test_packed_edge_file_is_shown_with_both_sizes(project: Path) -> None:
 
 def test_missing_edge_file_is_named(project: Path) -> None:
     (project / "artifacts" / "export" / "subnet" / "generator.onnx").unlink()
-    with pytest.raises(
-        CheckpointError, match=r"subnet holds a card and no edge file \(generator.onnx, .*; export again"
-    ):
+    with pytest.raises(CheckpointError, match=r"subnet has a card but no edge file \(generator.onnx, .*; export again"):
         read(project)
 
 

@@ -120,7 +120,7 @@ def test_changed_generator_is_refused(project, run, capsys):
     path.write_bytes(tensor_bytes(state, facts))
     assert run(compress, "int8") == 2
     refused = capsys.readouterr().err.strip()
-    assert refused.endswith("was changed after it was written: its digest does not fit; make it again")
+    assert refused.endswith("was changed after it was written: its digest does not match; create it again")
     assert "\n" not in refused
 
 

@@ -225,8 +225,8 @@ def test_a_given_segmenter_without_label_maps_is_refused(chain, tmp_path):
     torch.jit.save(torch.jit.script(network), str(tmp_path / "given.pt"))
     given = params(pairing)["judge"] | {"kind": "segmenter", "weights": str(tmp_path / "given.pt")}
     stage = stage_of(tmp_path, "judge", pairing, judge=given | {"min_accuracy": 1.0})
-    error, message = QualityGateFailed, r"labels 0\.\d+ of the real test pixels rightly, judge\.min_accuracy asks for 1"
+    error, message = QualityGateFailed, r"labels 0\.\d+ of the real test pixels correctly, but judge\.min_accuracy is 1"
     if pairing != "semantic":
-        error, message = DataError, "'segmenter' is held against label maps, which semantic data has"
+        error, message = DataError, "'segmenter' needs label maps, which only semantic data has"
     with pytest.raises(error, match=message):
         judge.work(stage, StageRun(tmp_path, None, ""))

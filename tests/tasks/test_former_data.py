@@ -72,5 +72,5 @@ def test_a_fresh_project_has_none_and_a_damaged_copy_is_said(validated, tmp_path
         copy = root / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text("{")
-    with pytest.raises(DataError, match=r"former manifest is damaged .*`dvc fetch validate`"):
+    with pytest.raises(DataError, match=r"previous manifest is damaged .*run `dvc fetch validate`"):
         former_manifest(stage_at(root), "folder:x")

@@ -172,6 +172,6 @@ def test_data_that_the_imported_network_does_not_draw(chain, tmp_path):
     meta = PreparedMeta("patches", 32, 3, [], dict.fromkeys(SPLITS, 32), "none", conditioning=conditioning)
     meta.save(root / "artifacts" / "prepare")
     with pytest.raises(
-        ConfigError, match=r"draws \(1, 3, 64, 64\) of a source \(3, 16, 16\), targets are \(1, 3, 32, 32\)"
+        ConfigError, match=r"draws \(1, 3, 64, 64\) of a source \(3, 16, 16\), but targets are \(1, 3, 32, 32\)"
     ):
         execute(root, candidate, "candidate", "srgan")

@@ -148,6 +148,6 @@ def test_latents_of_another_length_are_refused_with_the_key(tmp_path, write_prep
     write_prepared(tmp_path / "artifacts")
     bring_in(tmp_path)
     with pytest.raises(
-        ConfigError, match=f"reads latents of {LATENT} numbers, the data says 100; set prepare.latent to"
+        ConfigError, match=f"reads latents of {LATENT} numbers, but prepare.latent is 100; set prepare.latent to"
     ):
         execute(tmp_path, candidate, "candidate", "mine")

@@ -68,7 +68,7 @@ def refusal(project, run_stage, capsys):
     return run
 
 
-ADVICE = "; prepare the data that it was trained for, or train it on this"
+ADVICE = "; prepare the data that it was trained on, or train it on this data"
 
 
 @pytest.mark.parametrize(("module", "item"), [(compress, "int8"), (sweep, None)])

@@ -18,7 +18,7 @@ from tasks import compress, evaluate, export, search, sweep
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODELS = ("teacher", "student/d2", "control/d2", "subnet", "compress/pruned")
 IMAGES = 40
-ADVICE = "prepare the data that it was trained for, or train it on this"
+ADVICE = "prepare the data that it was trained on, or train it on this data"
 EXPORTED = {"onnx": {"generator": "teacher", "form": "native"}}
 WRITTEN = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 
@@ -127,7 +127,7 @@ def test_generator_that_draws_nan_later_on_is_named(artifacts, refusal, monkeypa
         return lambda z: runner(z) if len(z) == 1 else runner(z) * float("nan")
 
     monkeypatch.setattr(evaluate, "open_runner", open_runner)
-    expected = "control/d2: the generator makes NaN or infinite pixels; it has diverged or its weights are damaged"
+    expected = "control/d2: the generator produces NaN or infinite pixels; it has diverged or its weights are damaged"
     assert refusal(evaluate) == expected
 
 
@@ -170,7 +170,7 @@ def test_truncated_model_file(artifacts, refusal, module, item, reference):
 def test_generator_of_other_images_is_named_before_any_is_measured(artifacts, refusal):
     larger = Blueprint("wdcgan_generator", {"spec": "2", "size": 32, "channels": 1})
     save_model(artifacts / "subnet" / "generator.safetensors", larger.build().eval(), larger)
-    assert refusal(evaluate) == f"subnet draws images (1, 32, 32), the prepared ones are (1, 16, 16); {ADVICE}"
+    assert refusal(evaluate) == f"subnet draws images (1, 32, 32), but the prepared ones are (1, 16, 16); {ADVICE}"
 
 
 def test_generator_of_other_inputs_is_named_before_any_is_measured(artifacts, refusal):

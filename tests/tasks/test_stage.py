@@ -39,7 +39,7 @@ def test_unknown_key_in_the_own_section(root, forked):
 
 
 def test_too_many_items(root, forked):
-    assert "takes at most one item, got: d8 d16" in only_line(forked(root, "tasks.candidate", "d8", "d16"))
+    assert "takes at most one item, found: d8 d16" in only_line(forked(root, "tasks.candidate", "d8", "d16"))
 
 
 def test_bad_thread_count(root, forked):
@@ -51,8 +51,8 @@ def test_bad_thread_count(root, forked):
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
-        ({"GANPRESS_RANKS": "3"}, "candidate: candidate.training.batch_size is 64, of which 3 ranks cannot have equal "
-         "shares; set it to 63, or another multiple of 3"),
+        ({"GANPRESS_RANKS": "3"}, "candidate: candidate.training.batch_size is 64, which 3 ranks cannot share equally"
+         "; set it to 63, or another multiple of 3"),
         pytest.param(
             {"GANPRESS_RANKS": "two"}, "candidate: GANPRESS_RANKS must be a whole number between 1 and 64, found 'two'",
             marks=pytest.mark.slow,
@@ -75,7 +75,7 @@ def test_no_params(tmp_path, forked):
 def test_memory_that_does_not_suffice_is_one_line_that_names_the_setting(root, forked):
     ended = forked(root, lambda: stage_main("candidate", lambda *_: torch.empty(2**60, dtype=torch.uint8)))
     said = only_line(ended)
-    assert "the memory of the device does not suffice; lower candidate.training.batch_size and run again" in said
+    assert "the device does not have enough memory; lower candidate.training.batch_size and run again" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
@@ -91,7 +91,7 @@ def test_full_disk_is_one_line(root, forked):
         def work(stage: Stage, _: object) -> None:
             save_atomically(stage.out / "big.pt", {"weights": torch.zeros(50_000)})
 
-        assert "No space left on device; free some space" in only_line(
+        assert "No space left on device; free disk space" in only_line(
             forked(root, lambda: stage_main("teacher", work))
         )
     finally:

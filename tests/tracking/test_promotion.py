@@ -23,8 +23,8 @@ NAME, METRIC = "ganpress-edge", "is_10_judge"
         (Score("is_9_judge", 6.26, 0.26), Score("is_9_judge", 6.33, 0.26), True, "± 0.26"),
         (Score("is_9_judge", 5.0, 0.26), Score("is_9_judge", 6.33, 0.26), False, "stays a candidate: is_9_judge 5"),
         (Score("fid_9_test_judge", 43.7, 1.0), Score("fid_9_test_judge", 41.7, 1.0), False, "stays a candidate"),
-        (Score("fid_9_test_judge", 40.0, 1.0), Score("is_9_judge", 6.0, 0.1), False, "cannot be held against"),
-        (None, Score("is_9_judge", 6.0, 0.1), False, "bears no score"),
+        (Score("fid_9_test_judge", 40.0, 1.0), Score("is_9_judge", 6.0, 0.1), False, "cannot be compared with"),
+        (None, Score("is_9_judge", 6.0, 0.1), False, "has no score"),
     ],
 )
 def test_the_rule(candidate, champion, promoted, words):
@@ -85,7 +85,7 @@ def test_what_no_gate_has_judged_waits(project):
     (project.root / "artifacts/evaluate/metrics.json").write_text("{}")  # another evaluation than the verdict's
     register_edge_models(project.root, rows(7.0, 8.0), None, project.store, evaluated=True)
     assert aliases(project) == {"candidate": "export/large", "champion": "export/small"}
-    assert "the stage gates has not judged it" in version_of(project.store, NAME, "candidate").tags["verdict"]
+    assert "the stage gates has not run yet" in version_of(project.store, NAME, "candidate").tags["verdict"]
 
 
 def test_a_damaged_verdict_is_said(project):

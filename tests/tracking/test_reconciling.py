@@ -81,7 +81,7 @@ def test_a_lock_that_dvc_is_writing_is_read_when_it_is_whole(tmp_path, monkeypat
     assert read_lock(path) == yaml.safe_load(whole)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("a: [1", "cannot be read"), ("[1]", "it holds a list, not stages")])
+@pytest.mark.parametrize(("text", "reason"), [("a: [1", "cannot be read"), ("[1]", "it contains a list, not stages")])
 def test_a_damaged_lock_is_said(tmp_path, monkeypatch, text, reason):
     (tmp_path / "dvc.lock").write_text(text)
     monkeypatch.setattr(dvc_files, "LOCK_SECONDS", 0.1)

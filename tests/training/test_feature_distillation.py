@@ -159,7 +159,7 @@ def test_without_a_discriminator_its_terms_are_left_out():
     judges = bytes_of(setup.discriminator)
     assert set(step(0)) == {"recon", "distill"}
     assert not any(moved(judges, setup.discriminator))
-    with pytest.raises(ValidationError, match="reads a discriminator, and discriminator is 'none': set it to 0"):
+    with pytest.raises(ValidationError, match="needs a discriminator, but discriminator is 'none': set it to 0"):
         config(discriminator="none", lambda_feature_matching=1)
 
 

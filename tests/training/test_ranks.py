@@ -203,7 +203,7 @@ def checkpoints(root):
 
 KILLED = (
     "candidate: rank 1 was killed (SIGKILL), and the others were stopped; was there enough memory? "
-    "The last checkpoint is kept: run again to go on"
+    "The last checkpoint is kept: run again to continue"
 )
 
 
@@ -231,7 +231,10 @@ def test_the_checkpoint_of_another_number_of_ranks_is_named_and_left_alone(root,
 
 
 def anew(path):
-    return f"candidate@d2: starts anew, since {path} is of 2 ranks and not of 1; GANPRESS_RANKS=2 goes on with it"
+    return (
+        f"candidate@d2: starts from the beginning, because {path} is for 2 ranks and not for 1; "
+        "GANPRESS_RANKS=2 would continue it"
+    )
 
 
 @pytest.mark.slow
@@ -251,7 +254,7 @@ def test_after_a_kill_the_next_run_goes_on(root):
     ("what", "code", "line"),
     [
         ("nan", 2, "candidate: test: loss became nan between 200 and 212 images; lower the learning rate"),
-        ("disk", 2, "candidate: somewhere: No space left on device; free some space"),
+        ("disk", 2, "candidate: somewhere: No space left on device; free disk space"),
         ("crash", 1, "ValueError: a fault"),
     ],
 )

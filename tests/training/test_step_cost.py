@@ -179,7 +179,9 @@ def test_a_step_that_nothing_trains_is_refused():
 
 def test_label_maps_need_their_number_of_classes():
     params = params_of("smoke_semantic", {"data": {"source": "semantic:streets"}})
-    with pytest.raises(ConfigError, match=r"only the data of 'semantic:streets' say .*; give --label-classes"):
+    with pytest.raises(
+        ConfigError, match=r"the number of label classes of 'semantic:streets' is known only .*; give --label-classes"
+    ):
         next(training_costs(params))
 
 

@@ -1,1 +1,1 @@
-"""The data gate: what raw data must fulfil before anything is trained on them."""
+"""The data gate: checks that raw data must pass before anything is trained on it."""

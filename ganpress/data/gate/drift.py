@@ -1,4 +1,4 @@
-"""How far the pictures of one version of the data are from those of another, from their manifests alone."""
+"""Measures the distance between the pictures of two versions of the data, from their manifests alone."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -9,23 +9,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALIKE = ("width", "height", "mean", "std")
-"""Numbers whose distributions are compared; mean and std are brightness and contrast in grey levels."""
+"""Numeric columns whose distributions are compared; mean and std are brightness and contrast in grey levels."""
 KINDS = ("channels", "label")
-"""Kinds whose shares are compared."""
+"""Categorical columns whose shares are compared."""
 WORDS = {"mean": "brightness", "std": "contrast", "label": "classes"}
 
 
 def drift_table(manifest: "pd.DataFrame", former: "pd.DataFrame") -> "pd.DataFrame":
-    """Compare two manifests column by column, each side of conditional data by itself.
+    """Compare two manifests column by column, each side of conditional data separately.
 
     Args:
-        manifest: of this version, as `ganpress.data.gate.manifest.read_manifest` gives it.
-        former: of the former one.
+        manifest: manifest of this version, as `ganpress.data.gate.manifest.read_manifest` gives it.
+        former: manifest of the previous version.
 
     Returns:
-        A row for each thing compared: `name` with the number in words, and `found`, 0 where both versions are alike, 1
-        where they have nothing in common. It is the largest difference of the cumulative distributions
-        (Kolmogorov-Smirnov) of numbers, and half the sum of the differences of shares (total variation) of kinds.
+        A row for each compared column: `name` with the number in words, and `found`, which is 0 for equal and 1 for
+        disjoint distributions. It is the largest difference of the cumulative distributions (Kolmogorov-Smirnov) of
+        numbers, and half the sum of the differences of shares (total variation) of kinds.
     """
     import pandas as pd
 
@@ -45,7 +45,7 @@ def _rows(manifest: "pd.DataFrame", former: "pd.DataFrame") -> Iterator[tuple[st
 
 
 def _sides(manifest: "pd.DataFrame") -> "dict[str, pd.DataFrame]":
-    """The pictures of each side of conditional data, by `source ` and `target `; else all of them."""
+    """Return the pictures of each side of conditional data, by `source ` and `target `; else all of them."""
     if "highest_id" not in manifest:
         return {"": manifest}
     sides = manifest["path"].str.partition("/")[0]

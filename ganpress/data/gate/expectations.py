@@ -1,4 +1,4 @@
-"""Checks as Great Expectations: those of the data gate, and how any checks are run."""
+"""Checks with Great Expectations: the checks of the data gate, and the function that runs any checks."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MAX_OFFENDERS = 1000
 Table = str
-"""Name of a table; of the data: images, classes, source_images, source_classes, pairs, drift."""
+"""Name of a table; those of the data are images, classes, source_images, source_classes, pairs and drift."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Check:
     """Class name in `great_expectations.expectations`."""
     arguments: Mapping[str, Any]
     limit: str
-    """What is allowed, in words."""
+    """The limit in words."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What Great Expectations found."""
+    """Result of Great Expectations."""
 
     name: str
     success: bool
@@ -40,11 +40,11 @@ class CheckResult:
     examined: int
     """Rows with a value."""
     unexpected: int
-    """Rows that break the rule; some may be allowed to."""
+    """Number of rows that break the rule; some may be allowed."""
     offenders: tuple[str, ...]
-    """Their images (or classes), at most 1000."""
+    """Images (or classes) of these rows, at most 1000."""
     expectation: Mapping[str, Any]
-    """Type and arguments as Great Expectations has them."""
+    """Type and arguments of the expectation in Great Expectations."""
 
 
 def checks(config: ValidateConfig, has_test: bool, has_classes: bool) -> list[Check]:
@@ -84,13 +84,14 @@ def checks(config: ValidateConfig, has_test: bool, has_classes: bool) -> list[Ch
 
 
 OF_EVERY_SOURCE = frozenset({"image_count", "unique_paths", "decodes", "width", "height", "channels"})
-"""What sources with a target of their own must keep too: many label maps or edge maps may be equal or empty."""
+"""Checks that also apply to sources with targets; others do not, because many label maps or edge maps may be equal or
+empty."""
 
 
 def source_checks(
     config: ValidateConfig, pairing: Pairing, classes: int, has_test: bool, has_classes: bool
 ) -> list[Check]:
-    """Return the checks of the sources: all of `checks` for a domain of its own, else those of the files and ids.
+    """Return the checks of the sources: all of `checks` for a separate domain, else those of the files and ids.
 
     Args:
         config: the thresholds.
@@ -116,7 +117,7 @@ def source_checks(
 
 
 def drift_checks(max_drift: float) -> list[Check]:
-    """Return the check that a new version of the data is like the former one (table `drift`)."""
+    """Return the check that a new version of the data is similar to the previous one (table `drift`)."""
     limit = f"at most {max_drift:.4g} away from the former version of the data"
     return [
         Check("drift", "drift", "ExpectColumnValuesToBeBetween", {"column": "found", "max_value": max_drift}, limit)
@@ -134,18 +135,18 @@ def pair_checks() -> list[Check]:
 
 
 def _tolerating(fraction: float) -> dict[str, float]:
-    """Return the share that must keep the rule; a hair less than it, so that exactly the allowed share passes."""
+    """Return the share that must keep the rule, minus a tiny tolerance, so that exactly the allowed share passes."""
     return {"mostly": 1.0 if fraction == 0 else max(0.0, 1 - fraction - 1e-9)}
 
 
 def run_checks(tables: "Mapping[Table, pd.DataFrame]", planned: list[Check]) -> list[CheckResult]:
-    """Let Great Expectations judge tables (their column `name` names the rows), offline and in memory only."""
+    """Check tables, whose column `name` names the rows, with Great Expectations, offline and in memory only."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     import great_expectations.expectations as expectations
 
-    # It sets its own level to INFO when imported, and reports a folder that it does not keep.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells its own life at INFO
+    # It sets its log level to INFO when imported, and logs a folder that it then deletes.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # At INFO it logs its own progress.
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}

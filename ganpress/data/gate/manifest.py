@@ -1,4 +1,4 @@
-"""One row of facts for every raw image: what the data gate judges."""
+"""The manifest: one row of facts for every raw image, which the data gate checks."""
 
 import csv
 import hashlib
@@ -25,26 +25,26 @@ COLUMNS = (
     *("mean", "std", "min", "max", "decodes"),
 )
 PAIR_COLUMNS = (*COLUMNS, "highest_id")
-"""Of conditional data; paths open with their side, `source/` or `target/`."""
+"""Columns for conditional data; paths begin with their side, `source/` or `target/`."""
 PIXEL_DIGITS = 4
 """Decimals of mean and std, in grey levels of 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelFacts:
-    """What is known of an image once it is decoded."""
+    """Facts about a decoded image."""
 
     width: int
     height: int
     channels: int
     md5: str
-    """Of shape and pixels: equal pictures are equal in whatever file format they came."""
+    """Digest of shape and pixels, so that equal pictures are equal in any file format."""
     mean: float
     std: float
     min: int
     max: int
     highest_id: int
-    """Highest value below `IGNORED`, which is the highest class of a label map; -1 where there is none."""
+    """Highest value below `IGNORED`, which is the highest class of a label map; -1 if there is none."""
 
 
 def pixel_facts(pixels: NDArray[np.uint8]) -> PixelFacts:
@@ -70,7 +70,7 @@ _SQUARES = _LEVELS**2
 
 
 def manifest_rows(raw: RawImages, progress: Ticker | None = None) -> Iterator[tuple[object, ...]]:
-    """Yield a row in the order of `COLUMNS` for each image; an unreadable one only has `decodes` False."""
+    """Yield a row in the order of `COLUMNS` for each image; for an unreadable one only `decodes` is set, to False."""
     for image in raw:
         yield _row(image, raw.classes)[: len(COLUMNS)]
         if progress is not None:

@@ -1,8 +1,8 @@
-"""Pictures that nearly equal another one: the same one saved again, scaled, or brightened.
+"""Finds pictures that are nearly equal to another one: the same picture saved again, scaled, or brightened.
 
-A generator learns such pictures by heart, and where one of two lies in test, its scores flatter. Pictures are compared
-as grey thumbnails by their correlation, each with every other one. A copy that is moved or cropped by more than a
-thirtieth of its width is not found.
+A generator memorises such pictures, and if one of two is in the test split, its scores are too good. Pictures are
+compared as grey thumbnails by their correlation, each with every other one. A copy that is moved or cropped by more
+than a thirtieth of its width is not found.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from ganpress.data.raw.raw_images import RawImage
 from ganpress.errors import DataError
 
 SIDE = 16
-"""Pixels of a thumbnail's side."""
+"""Height and width of a thumbnail in pixels."""
 MOST_COMPARED = 10_000
-"""Pictures that are compared with each other, which takes seconds; the time grows with the square of their number."""
+"""Largest number of pictures that are compared with each other, which takes seconds; the time grows with its square."""
 NEAR = 0.99
 """Correlation of two thumbnails from which pictures count as nearly equal.
 
@@ -34,18 +34,18 @@ BLOCK = 1000
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """How many pictures nearly equal another one that is not its exact copy."""
+    """Number of pictures that are nearly equal to another one but not an exact copy."""
 
     share: float = 0.0
-    """Of the pictures that were compared."""
+    """Share of such pictures among those that were compared."""
     crossing: float = 0.0
-    """Share of pictures that nearly equal one of the other split."""
+    """Share of pictures that are nearly equal to one of the other split."""
     example: tuple[str, ...] = ()
     """Names of two such pictures."""
 
 
 def find_near_duplicates(images: Iterable[RawImage], progress: Ticker | None = None) -> NearDuplicates:
-    """Compare pictures, the first `MOST_COMPARED` of them, each with every other one; leave unreadable ones out."""
+    """Compare the first `MOST_COMPARED` pictures, each with every other one; unreadable ones are left out."""
     kept: list[RawImage] = []
     thumbnails: list[NDArray[np.float32]] = []
     contents: list[bytes] = []
@@ -81,7 +81,9 @@ def _compared(images: list[RawImage], thumbnails: NDArray[np.float32], contents:
     for start in range(0, len(images), BLOCK):
         first, second = np.nonzero(centred[start : start + BLOCK] @ centred.T >= NEAR)
         first += start
-        different = contents[first] != contents[second]  # exact copies, and a picture itself, are counted elsewhere
+        different = (
+            contents[first] != contents[second]
+        )  # Exact copies are counted elsewhere, and a picture is not compared with itself.
         first, second = first[different], second[different]
         near[first] = True
         crossing[first[splits[first] != splits[second]]] = True

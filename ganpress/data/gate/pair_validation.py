@@ -1,4 +1,4 @@
-"""The data gate of conditional data: both sides, and how they belong together."""
+"""The data gate of conditional data: checks both sides and their correspondence."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def validate_data(folder: Path, config: ValidateConfig, out: Path, former: Former = no_former) -> ValidationResult:
-    """Judge what lies below `folder`: images alone, or sources and targets; arguments as of `validate_images`."""
+    """Check the data below `folder`, either images alone or sources and targets; the arguments are those of
+    `validate_images`.
+    """
     pairs = open_raw_pairs(folder)
     if pairs is None:
         return validate_images(open_raw(folder), config, out, former)
@@ -35,7 +37,7 @@ def validate_data(folder: Path, config: ValidateConfig, out: Path, former: Forme
 
 
 def validate_pairs(raw: RawPairs, config: ValidateConfig, out: Path, former: Former = no_former) -> ValidationResult:
-    """Judge both sides; write `manifest.csv`, `validation.json` and `summary.html` below `out`, passed or failed."""
+    """Check both sides; write `manifest.csv`, `validation.json` and `summary.html` below `out`, passed or failed."""
     result = judge_pairs(build_pair_manifest(raw, out / "manifest.csv"), raw, config, former)
     result.save(out / "validation.json")
     offenders = {name for check in result.checks if not check.success for name in check.offenders}
@@ -75,7 +77,9 @@ def judge_pairs(
 
 
 def _pair_table(source: "pd.DataFrame", target: "pd.DataFrame") -> "pd.DataFrame":
-    """One row an id: `complete` (both sides have it once) and `fits` (sizes; missing where a side can't be read)."""
+    """Return one row for each id: `complete` (both sides have it once) and `fits` (sizes; missing where a side can't
+    be read).
+    """
     import pandas as pd
 
     sides = {}
@@ -91,7 +95,7 @@ def _pair_table(source: "pd.DataFrame", target: "pd.DataFrame") -> "pd.DataFrame
 
 
 def _pair_row(pair: Any) -> tuple[str, bool, bool | None]:
-    """Return (name that says what is wrong, whether both are there, whether their sizes fit)."""
+    """Return (name that says what is wrong, whether both exist, whether their sizes fit)."""
     import pandas as pd
 
     for side, count in (("source", pair.count_source), ("target", pair.count_target)):

@@ -1,4 +1,4 @@
-"""What raw pictures are like, as far as settings follow from it."""
+"""Surveys raw pictures for the facts from which settings follow."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_DECODED = 20_000
-"""Pictures that a survey opens; of more, so many are drawn by a hash of their names."""
+"""Largest number of pictures that a survey opens; from larger sets they are drawn by a hash of their names."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Survey:
     card: DatasetCard
     """Source, counts and classes."""
     decoded: int
-    """How many pictures were opened; shares below are of these."""
+    """Number of pictures that were opened; the shares below refer to these."""
     unreadable: tuple[str, ...]
     channels: tuple[int, ...]
     side: int
     """Median of the pictures' shorter sides, in pixels."""
     smallest_side: int
     smallest_class_share: float
-    """Of the smallest class, relative to an even share; 1 where there are no classes."""
+    """Share of the smallest class relative to an even share; 1 if there are no classes."""
     duplicates: float
     """Share of pictures whose pixels equal another one's."""
     leaked: float
@@ -41,11 +41,11 @@ class Survey:
     flat: float
     """Share of pictures of one grey level."""
     near: NearDuplicates = field(default_factory=NearDuplicates)
-    """Pictures that nearly equal another one."""
+    """Pictures that are nearly equal to another one."""
 
 
 def survey(raw: RawImages, card: DatasetCard) -> Survey:
-    """Open the pictures, at most `MOST_DECODED` of them, and look at what settings follow from."""
+    """Open at most `MOST_DECODED` pictures, and collect the facts from which settings follow."""
     looked_at = _sample(raw, card.images, MOST_DECODED)
     with ticker("survey", min(card.images, MOST_DECODED), "images") as progress:
         manifest = typed_manifest(manifest_rows(looked_at, progress))

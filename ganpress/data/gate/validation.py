@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 NAMED_IN_MESSAGE = 3
 Former = Callable[[str], "pd.DataFrame | None"]
-"""Source of the data -> manifest of the version that passed before."""
+"""Function that returns the manifest of the version that passed before, given the source of the data."""
 
 
 def no_former(_source: str) -> None:
-    """There is no version before."""
+    """Return None: there is no previous version."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,15 @@ class ValidationResult:
         """Stop the chain if an expectation failed.
 
         Raises:
-            QualityGateFailed: naming the failed checks and their first offending images; `where` has them all.
+            QualityGateFailed: if so; the message names the failed checks and their first offending images; `where`
+                lists all of them.
         """
         failed = [check for check in self.checks if not check.success]
         if failed:
             reasons = "; ".join(_reason(check) for check in failed)
             raise QualityGateFailed(
                 f"data of {self.source} failed {len(failed)} of {len(self.checks)} checks: {reasons}. "
-                f"See {where / 'summary.html'}; mend the data or the limits in params.yaml: validate"
+                f"See {where / 'summary.html'}; fix the data or the limits in params.yaml: validate"
             )
 
 
@@ -73,13 +74,13 @@ def _reason(check: CheckResult) -> str:
 
 
 def validate_images(raw: RawImages, config: ValidateConfig, out: Path, former: Former = no_former) -> ValidationResult:
-    """Judge raw images; write `manifest.csv`, `validation.json` and `summary.html` below `out`, passed or failed.
+    """Check raw images; write `manifest.csv`, `validation.json` and `summary.html` below `out`, passed or failed.
 
     Args:
         raw: the images.
         config: the thresholds.
         out: a folder.
-        former: gives the manifest of the version before, by the source; asked only where `max_drift` is set.
+        former: returns the manifest of the previous version of a source; called only if `max_drift` is set.
     """
     result = judge_manifest(build_manifest(raw, out / "manifest.csv"), raw.source, config, former)
     result.save(out / "validation.json")
@@ -113,7 +114,7 @@ def with_drift(
     config: ValidateConfig,
     former: Former,
 ) -> "tuple[dict[Table, pd.DataFrame], list[Check]]":
-    """Add the comparison with the version before, where there is one and somebody asks."""
+    """Add the comparison with the previous version, if there is one and `max_drift` is set."""
     before = former(source) if config.max_drift is not None else None
     if before is None or config.max_drift is None:
         return tables, planned
@@ -137,7 +138,7 @@ def class_counts(classes: "pd.DataFrame") -> dict[str, int]:
 
 
 def image_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
-    """Add what the checks look at: `flat`, and `leaked` (missing outside the test split)."""
+    """Add the columns of the checks: `flat`, and `leaked` (missing outside the test split)."""
     table = manifest.rename(columns={"path": "name"})
     table["path"] = table["name"]
     readable = table["decodes"]
@@ -152,7 +153,7 @@ def image_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def class_table(manifest: "pd.DataFrame") -> "pd.DataFrame":
-    """One row a class: its training images, and their share relative to an even one."""
+    """Return one row for each class: its training images, and their share relative to an even one."""
     import pandas as pd
 
     labels = manifest["label"].dropna()

@@ -1,4 +1,4 @@
-"""The gate's verdict as one HTML page that needs no network."""
+"""Writes the gate's verdict as one HTML page that needs no network."""
 
 import base64
 import html
@@ -53,7 +53,7 @@ def thumbnails(raw: RawImages, names: Set[str]) -> dict[str, bytes]:
 
 
 def write_page(path: Path, result: "ValidationResult", pictures: Mapping[str, bytes]) -> None:
-    """Write the page: verdict, counts, a row a check, offending images by name and picture."""
+    """Write the page: verdict, counts, one row for each check, offending images by name and picture."""
     verdict = _verdict(result.success)
     title = f"Data gate: {html.escape(result.source)}"
     parts = [

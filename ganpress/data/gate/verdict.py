@@ -1,4 +1,4 @@
-"""The data gate's verdict, apart from the gate: a change of the gate's page is no change of what follows it."""
+"""Reads the gate's verdict. It is a separate module, so that edits of the gate's page do not invalidate training."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,4 +26,6 @@ def require_passed_gate(path: Path) -> None:
         raise DataError(f"{path} is damaged ({reason}); run `dvc repro validate` again") from None
     if not passed:
         page = path.with_name("summary.html")
-        raise QualityGateFailed(f"the data gate failed ({', '.join(failed)}); see {page}, mend it, validate again")
+        raise QualityGateFailed(
+            f"the data gate failed ({', '.join(failed)}); see {page}, fix the data, and validate again"
+        )

@@ -1,4 +1,4 @@
-"""Prepared images as memory-mapped arrays: what every trainer and metric reads."""
+"""Prepared images as memory-mapped arrays, which all trainers and metrics read."""
 
 import json
 from collections.abc import Iterator
@@ -27,23 +27,23 @@ ALL_ROWS = slice(None)
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What a conditional generator reads: the `<split>_sources.npy` beside the targets `<split>.npy`."""
+    """The inputs of a conditional generator: the `<split>_sources.npy` beside the targets `<split>.npy`."""
 
     pairing: Pairing
     channels: int
-    """What the network reads: image channels, or the number of label classes (one-hot)."""
+    """Number of input channels of the network: image channels, or label classes (one-hot)."""
     height: int
-    """Of a source, in pixels; smaller than the target's for super-resolution."""
+    """Height of a source in pixels; smaller than the target's for super-resolution."""
     width: int
     label_names: list[str]
     """Names of the label ids 0, 1, …; empty unless semantic."""
     counts: dict[str, int]
-    """Sources in each split; those of the targets unless unpaired."""
+    """Number of sources in each split; equal to that of the targets unless unpaired."""
 
 
 @dataclass(frozen=True)
 class PreparedMeta:
-    """What `meta.json` beside the arrays says."""
+    """Contents of `meta.json` beside the arrays."""
 
     source: str
     """Data source: `digits`, `mnist`, …, `folder:<path>`."""
@@ -55,13 +55,13 @@ class PreparedMeta:
     counts: dict[str, int]
     """Images in each split."""
     resize: str
-    """How pixels were resampled."""
+    """Description of the resampling."""
     width: int = 0
-    """In pixels; left away, or 0, it is that of a square."""
+    """Width in pixels; if missing or 0, images are square."""
     conditioning: Conditioning | None = None
-    """What comes with the images for a conditional generator; None for unconditional data."""
+    """Inputs of a conditional generator; None for unconditional data."""
     latent: int = LATENT
-    """Numbers of a latent that generators of unconditional data read."""
+    """Length of the latent of generators of unconditional data."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", self.width or self.size)
@@ -69,7 +69,9 @@ class PreparedMeta:
     def save(self, folder: Path) -> None:
         """Write `meta.json`; equal content is equal bytes."""
         content = asdict(self)
-        if self.conditioning is None and self.width == self.size:  # as it always was: what was made of it stays valid
+        if (
+            self.conditioning is None and self.width == self.size
+        ):  # The format is unchanged, so that existing results stay valid.
             del content["conditioning"], content["width"]
         if self.latent == LATENT:
             del content["latent"]
@@ -98,8 +100,8 @@ class ImageArray:
 
     Args:
         pixels: memory-mapped or plain uint8 array (N, C, H, W).
-        labels: int64 (N,); `UNLABELLED` where there is none.
-        name: how error messages call this split.
+        labels: int64 (N,); `UNLABELLED` for images without a label.
+        name: name in error messages of this split.
     """
 
     def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], name: str = "images") -> None:
@@ -124,7 +126,7 @@ class ImageArray:
 
     @property
     def width(self) -> int:
-        """Width in pixels; that of `size` where images are square."""
+        """Return the width in pixels; equal to `size` if images are square."""
         return int(self.pixels.shape[3])
 
     def batch(self, indices: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ class ImageArray:
     ) -> Iterator[Tensor]:
         """Yield endless batches, float32 (batch_size, C, H, W) in [-1, 1].
 
-        Of each only the `rows` are read; with `ahead` the next one while this one is used.
+        Of each batch only the `rows` are read; with `ahead` the next one is read while this one is used.
 
         Images are drawn with replacement: `generator` is then the only state, so a training that saves and restores it
         continues with the very batches that an uninterrupted one sees.
@@ -160,7 +162,7 @@ def open_split(prepared_dir: Path, split: Split) -> ImageArray:
     """Open `<split>.npy` and `<split>_labels.npy` of the prepare stage without reading the images.
 
     Raises:
-        DataError: if a file is missing, truncated or no array, or images and labels do not belong together.
+        DataError: if a file is missing, truncated or not an array, or images and labels do not belong together.
     """
     pixels = load_array(prepared_dir / f"{split}.npy", memory_mapped=True)
     labels = load_array(prepared_dir / f"{split}_labels.npy", memory_mapped=False)
@@ -171,7 +173,7 @@ def load_array(path: Path, memory_mapped: bool) -> NDArray[Any]:
     """Open an array of the prepare stage.
 
     Raises:
-        DataError: if it is missing, truncated or no array of numbers.
+        DataError: if it is missing, truncated or not an array of numbers.
     """
     try:
         array = map_array(path)

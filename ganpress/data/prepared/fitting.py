@@ -1,4 +1,4 @@
-"""Bringing images and label maps of any size to one size: crop in the middle, resample, convert."""
+"""Brings images and label maps of any size to one size: central crop, resampling, conversion."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def middle_crop(shape: tuple[int, int], proportions: tuple[int, int]) -> Crop:
 
 
 def kept_part(shape: tuple[int, int], result: tuple[int, int], fit: Fit) -> Crop:
-    """Return what is kept of an image of `shape` (H, W) for a result (h, w), see `prepare.fit`."""
+    """Return the part that is kept of an image of `shape` (H, W) for a result (h, w), see `prepare.fit`."""
     if fit == "stretch":
         return Crop(0, 0, *shape)
     if fit == "cut" and shape[0] >= result[0] and shape[1] >= result[1]:

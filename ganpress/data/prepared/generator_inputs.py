@@ -1,7 +1,7 @@
-"""Where a generator's inputs come from: latents, or the prepared sources of one split.
+"""Sources of generator inputs: latents, or the prepared sources of one split.
 
-What measures, calibrates, exports or draws a generator asks for inputs by seed and purpose, and need not know which
-kind it has before it (`ganpress.metrics.scoring.Inputs` is what they have in common).
+Code that measures, calibrates, exports or draws asks for inputs by seed and purpose, without distinguishing the two
+(`ganpress.metrics.scoring.Inputs` is their common interface).
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from ganpress.data.prepared.pairs import SourceArray, open_sources
 from models.family import LATENT, Canvas
 
 BATCH = 250
-"""Inputs that a generator is given at a time."""
+"""Batch size of a generator's inputs."""
 
 
 class TrainingInputs(Protocol):
-    """A source of inputs for a training, which never runs out."""
+    """An endless source of inputs for a training."""
 
     def random(self, stream: torch.Generator, count: int) -> Tensor:
-        """The next inputs (count, …)."""
+        """Return the next inputs (count, …)."""
 
 
 class LatentInputs:
-    """z (N, Z) ~ N(0, I), as many as are asked for."""
+    """Latents z (N, Z) ~ N(0, I), in any number."""
 
     def __init__(self, latent: int = LATENT) -> None:
         self.latent = latent
@@ -50,7 +50,7 @@ class LatentInputs:
 
 
 class SourceInputs:
-    """Sources of one split: images in [-1, 1], or one-hot label maps; each at most once."""
+    """Sources of one split: images in [-1, 1], or one-hot label maps; each is drawn at most once."""
 
     def __init__(self, sources: SourceArray) -> None:
         self.sources = sources
@@ -93,7 +93,7 @@ def open_inputs(prepared_dir: Path, split: Split) -> LatentInputs | SourceInputs
 
 
 def canvas_of(meta: PreparedMeta) -> Canvas:
-    """What a generator of this data reads and draws."""
+    """Return the input and output shapes of a generator for this data."""
     source = meta.conditioning
     if source is None:
         return Canvas(meta.channels, meta.size, meta.width, latent=meta.latent)
@@ -101,5 +101,5 @@ def canvas_of(meta: PreparedMeta) -> Canvas:
 
 
 def inputs_digest(inputs: Tensor) -> str:
-    """sha256 of the float32 bytes of inputs (N, …), row by row."""
+    """Return the sha256 of the float32 bytes of inputs (N, …), row by row."""
     return hashlib.sha256(inputs.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()

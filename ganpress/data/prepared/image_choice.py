@@ -1,7 +1,7 @@
-"""Seeded, stratified choice of images that depends on nothing but their names.
+"""Seeded, stratified choice of images that depends only on their names.
 
-Images are ordered by a hash of seed and name. So the choice is the same with every version of numpy, and one image more
-or less in the data leaves all others where they were, up to rounding.
+Images are ordered by a hash of seed and name. So the choice is the same with every version of numpy, and adding or
+removing an image does not move the others, up to rounding.
 """
 
 import numpy as np
@@ -16,13 +16,13 @@ def rank(seed: int, purpose: str, name: str) -> int:
 
 
 def first_of_each_class(ranks: NDArray[np.int64], labels: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
-    """Mark `count` images (at most all): from each class its share, those of lowest rank.
+    """Mark `count` images (at most all): from each class its share, choosing those of lowest rank.
 
     Shares are rounded by largest remainder, so they sum to `count` exactly.
 
     Args:
         ranks: (N,), from `rank`.
-        labels: (N,); one value for all where unlabelled.
+        labels: (N,); a single value for all images if unlabelled.
         count: how many to mark.
     """
     marked = np.zeros(len(ranks), np.bool_)

@@ -1,4 +1,6 @@
-"""From raw images to one uint8 array per split, streamed: memory does not grow with the number of images."""
+"""Converts raw images to one uint8 array per split, streamed, so that memory does not grow with the number of
+images.
+"""
 
 import hashlib
 import os
@@ -29,14 +31,14 @@ NOT_USED = -1
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Where each raw image goes; all arrays are (N,), in the order of the raw images."""
+    """Assignment of each raw image to a split; all arrays are (N,), in the order of the raw images."""
 
     split: NDArray[np.int8]
     """Index into `SPLITS`, or `NOT_USED`."""
     position: NDArray[np.int64]
-    """Place in its split."""
+    """Position in its split."""
     labels: NDArray[np.int64]
-    """Class number, -1 where unlabelled."""
+    """Class number; -1 if unlabelled."""
 
     def count(self, split: int) -> int:
         """Number of images of one split."""
@@ -48,12 +50,12 @@ class SplitPlan:
 
 
 def plan_splits(raw: RawImages, config: PrepareConfig, seed: int) -> SplitPlan:
-    """Decide split and place of every image, stratified where there are classes, without decoding any.
+    """Decide split and position of every image, stratified if there are classes, without decoding any.
 
-    Test is the raw test split or, where there is none, 10 % of the images. Validation is `validation_fraction` of the
+    The test split is the raw one or, if there is none, 10 % of the images. Validation is `validation_fraction` of the
     rest, and train what remains, cut to `max_train_images`. Each split is in seeded random order, so that its first n
-    images are a fair sample of it although raw data lies sorted by class. Images of equal content come into one split,
-    or a test picture would have been learnt by heart; a test split that the data brings along stays as it is.
+    images are a fair sample of it although raw data is sorted by class. Images of equal content go to the same split,
+    because a test picture could otherwise be memorised; a test split of the data itself is not changed.
 
     Raises:
         DataError: if a split would be empty.
@@ -83,10 +85,10 @@ def plan_splits(raw: RawImages, config: PrepareConfig, seed: int) -> SplitPlan:
 
 
 def _index(raw: RawImages, seed: int) -> NDArray[np.void]:
-    """Read what is known of each image without decoding it, as records (N,).
+    """Read the facts about each image that need no decoding, as records (N,).
 
-    `rank` chooses the split and `order` the place in it: chosen by the same number, the first images of train would be
-    those of the classes from which validation took least.
+    `rank` chooses the split and `order` the position in it. If one number chose both, the first images of train would
+    be those of the classes from which validation took least.
     """
     fields = np.dtype(
         [("test", np.bool_), ("label", np.int64), ("rank", np.int64), ("order", np.int64), ("content", np.uint64)]
@@ -107,7 +109,7 @@ def _digest(content: bytes) -> int:
 
 
 def _first_of_equal(content: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return, for each image, the place of the first one with the same content: its own for most."""
+    """Return, for each image, the index of the first one with the same content, which is usually its own."""
     _, first, same = np.unique(content, return_index=True, return_inverse=True)
     places: NDArray[np.int64] = first[same]
     return places
@@ -122,7 +124,7 @@ def _assign(
 
 
 class _SplitWriter:
-    """A .npy file of uint8 (N, C, H, W) whose images are written at any place, in any order.
+    """A .npy file of uint8 (N, C, H, W) whose images are written at any index, in any order.
 
     Written with positioned writes, not through a memory map: a full disk is then an `OSError` with a message, where a
     memory map would end the process with a bus error; and written pages do not count as this process's memory.
@@ -146,13 +148,13 @@ class _SplitWriter:
 
 
 class SplitFiles:
-    """The `<split><suffix>.npy` of one kind of image, open for writing.
+    """The open files `<split><suffix>.npy` of one kind of image.
 
     Args:
-        out: where they lie.
-        plan: how many images each split gets, and where each goes.
+        out: folder of the files.
+        plan: number of images of each split, and the position of each image.
         shape: (C, H, W) of an image.
-        suffix: `_sources`, or nothing for targets.
+        suffix: `_sources`, or empty for targets.
     """
 
     def __init__(self, out: Path, plan: SplitPlan, shape: tuple[int, int, int], suffix: str = "") -> None:
@@ -163,11 +165,11 @@ class SplitFiles:
             self._stack.callback(self._writers[-1].close)
 
     def wants(self, number: int) -> bool:
-        """Whether raw image `number` is used at all."""
+        """Return whether raw image `number` is used."""
         return int(self.plan.split[number]) != NOT_USED
 
     def write(self, number: int, image: NDArray[np.uint8]) -> None:
-        """Write what became of raw image `number` to its place."""
+        """Write the converted raw image `number` to its position."""
         self._writers[int(self.plan.split[number])].write(int(self.plan.position[number]), image)
 
     def __enter__(self) -> "SplitFiles":

@@ -1,4 +1,4 @@
-"""From raw conditional data to arrays of sources beside arrays of targets, streamed."""
+"""Converts raw conditional data to arrays of sources and arrays of targets, streamed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from ganpress.errors import DataError
 
 
 def prepare_data(folder: Path, config: PrepareConfig, seed: int, out: Path) -> PreparedMeta:
-    """Prepare what lies below `folder`: images alone, or sources and targets.
+    """Prepare the data below `folder`: images alone, or sources and targets.
 
     Raises:
         DataError: as `prepare_images` and `prepare_pairs`.
@@ -39,8 +39,8 @@ def prepare_data(folder: Path, config: PrepareConfig, seed: int, out: Path) -> P
 def prepare_pairs(raw: RawPairs, config: PrepareConfig, seed: int, out: Path) -> PreparedMeta:
     """Write `<split>.npy`, `<split>_sources.npy`, `<split>_labels.npy` and `meta.json`; equal input gives equal bytes.
 
-    The targets decide the splits. A source takes the split, the place and the crop of its target; unpaired, each domain
-    is split on its own. Label maps are resampled by the nearest pixel, images as always.
+    The targets decide the splits. A source gets the split, the position and the crop of its target; in unpaired data
+    each domain is split separately. Label maps are resampled by the nearest pixel, images as usual.
 
     Raises:
         DataError: if an image can't be decoded, a source has no target or does not fit it, or a split would be empty.
@@ -99,10 +99,10 @@ def _same_part(
     factor = integer_scale(source, target)
     if factor is None:
         raise DataError(
-            f"source {name} is {source[0]}x{source[1]} pixels and its target {target[0]}x{target[1]}; expected equal "
-            "sizes, or one a whole number of times the other"
+            f"source {name} is {source[0]}x{source[1]} pixels and its target {target[0]}x{target[1]}; expected "
+            f"equal sizes, or one an integer multiple of the other"
         )
-    finer = factor if target > source else 1  # the part is laid on the coarser of the two
+    finer = factor if target > source else 1  # The part is chosen on the one with the lower resolution.
     part = kept_part(min(source, target), (result[0] // finer, result[1] // finer), fit)
     return part.times(factor if source > target else 1), part.times(finer)
 

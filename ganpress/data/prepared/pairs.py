@@ -1,4 +1,4 @@
-"""Prepared sources beside their targets: what the trainers of conditional generators read."""
+"""Prepared sources and targets, which the trainers of conditional generators read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +16,12 @@ from ganpress.errors import DataError
 
 
 class SourceArray:
-    """What generators of one split read; uint8 on disk, float32 when asked for.
+    """Inputs of generators for one split; uint8 on disk, converted to float32 on access.
 
     Args:
         pixels: memory-mapped or plain uint8: images (M, C, H, W), or label ids (M, 1, H, W).
         classes: number of label classes; None for images.
-        name: how error messages call these sources.
+        name: name of these sources in error messages.
     """
 
     def __init__(self, pixels: NDArray[np.uint8], classes: int | None = None, name: str = "sources") -> None:
@@ -36,7 +36,7 @@ class SourceArray:
 
     @property
     def channels(self) -> int:
-        """What the network reads: image channels, or label classes."""
+        """Number of input channels of the network: image channels, or label classes."""
         return int(self.pixels.shape[1]) if self.classes is None else self.classes
 
     @property
@@ -91,7 +91,7 @@ class PairArray:
 
     @property
     def paired(self) -> bool:
-        """Whether a source has a target of its own (`paired` and `semantic`)."""
+        """Whether each source has its own target (`paired` and `semantic`)."""
         return self.pairing != "unpaired"
 
     @property
@@ -100,7 +100,7 @@ class PairArray:
         return self.targets.labels
 
     def __len__(self) -> int:
-        """Return the number of pairs; of the smaller domain where unpaired."""
+        """Return the number of pairs; for unpaired data, the size of the smaller domain."""
         return min(len(self.sources), len(self.targets))
 
     def batch(self, source_indices: Tensor, target_indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,10 +112,10 @@ class PairArray:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield endless batches (source, target), float32; the same rows of both, or two independent draws if unpaired.
 
-        Of each batch only the `rows` are read; with `ahead` the next one while this one is used.
+        Of each batch only the `rows` are read; with `ahead` the next one is read while this one is used.
 
-        Drawn with replacement: `generator` is the only state, so a training that saves and restores it continues with
-        the very batches that an uninterrupted one sees.
+        Pairs are drawn with replacement, so `generator` is the only state: a training that saves and restores it
+        continues with the same batches as an uninterrupted one.
 
         Raises:
             DataError: if a side holds fewer images than one batch (at once, not with the first batch).
@@ -154,14 +154,14 @@ def open_pairs(prepared_dir: Path, split: Split) -> PairArray:
     """
     meta = read_meta(prepared_dir)
     sources = _open_sources(prepared_dir, split, meta)
-    assert meta.conditioning is not None  # or the sources could not have been opened
+    assert meta.conditioning is not None  # Otherwise the sources could not have been opened.
     return PairArray(sources, open_split(prepared_dir, split), meta.conditioning.pairing)
 
 
 def _open_sources(prepared_dir: Path, split: Split, meta: PreparedMeta) -> SourceArray:
     if meta.conditioning is None:
         raise DataError(
-            f"{prepared_dir} holds {meta.source} without sources, which a conditional generator reads; "
+            f"{prepared_dir} holds {meta.source} without sources, which a conditional generator needs; "
             "choose a paired, unpaired or semantic source (docs/data.md) as data.source in params.yaml"
         )
     pixels = load_array(prepared_dir / f"{split}_sources.npy", memory_mapped=True)

@@ -1,7 +1,7 @@
-"""Whether prepared arrays are what the section `prepare` asks for: a stage refuses stale ones instead of using them.
+"""Checks that prepared arrays match the section `prepare`, so that a stage refuses stale ones instead of using them.
 
-DVC compares digests of inputs and does not ask why they are what they are: `dvc repro -s judge` after an edit of
-`prepare` would train on images of the former size without a word.
+DVC only compares digests of inputs: `dvc repro -s judge` after an edit of `prepare` would train on images of the
+previous size without an error.
 """
 
 from pathlib import Path
@@ -12,10 +12,10 @@ from ganpress.errors import DataError
 
 
 def check_prepared(folder: Path, config: PrepareConfig) -> None:
-    """Compare the prepared arrays in `folder` with `config`; does nothing where there are none.
+    """Compare the prepared arrays in `folder` with `config`; do nothing if there are none.
 
     Raises:
-        DataError: if size, channels or counts differ; naming each.
+        DataError: if size, channels or counts differ; the message names each.
     """
     if not (folder / "meta.json").exists():
         return
@@ -33,7 +33,7 @@ def check_prepared(folder: Path, config: PrepareConfig) -> None:
 
 
 def _asked(meta: PreparedMeta, config: PrepareConfig) -> list[tuple[str, int, int]]:
-    """(name, as prepared, as params.yaml says) of each parameter that shows in the arrays."""
+    """Yield (name, prepared value, value in params.yaml) of each parameter that is visible in the arrays."""
     asked = [
         ("image_size", meta.size, config.image_size),
         ("width", meta.width, config.target_width),
@@ -52,7 +52,7 @@ def _asked(meta: PreparedMeta, config: PrepareConfig) -> list[tuple[str, int, in
 
 
 def _found(meta: PreparedMeta, folder: Path) -> list[tuple[str, int | tuple[int, ...], int | tuple[int, ...]]]:
-    """(name, as the arrays are, as meta.json says) of each split that is there."""
+    """Yield (name, value in the arrays, value in meta.json) of each existing split."""
     found: list[tuple[str, int | tuple[int, ...], int | tuple[int, ...]]] = []
     for split in SPLITS:
         if (folder / f"{split}.npy").exists():

@@ -1,7 +1,7 @@
-"""Reading of the next batch in a thread while a step runs, without another draw of any random number.
+"""Reads the next batch in a thread while a step runs, without changing the sequence of random numbers.
 
-Which rows come next is found by drawing from a copy of the stream. The stream itself decides: where it says otherwise,
-the batch is read again, so that a wrong guess costs time and never a result.
+The next rows are predicted by drawing from a copy of the stream. The stream itself decides: if it differs, the batch
+is read again, so that a wrong prediction costs time but never changes a result.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,16 +17,16 @@ BatchT = TypeVar("BatchT", Tensor, tuple[Tensor, Tensor])
 
 @dataclass(frozen=True)
 class Ahead:
-    """How a trainer wants its next batch read while a step runs."""
+    """Settings for reading the next batch while a step runs."""
 
     rest: Callable[[torch.Generator], object]
-    """Draws from a stream what a step draws from it between two batches."""
+    """Function that draws from a stream what a step draws from it between two batches."""
     pinned: bool = True
-    """Whether to leave the batch in pinned memory, from where a GPU fetches it while it computes."""
+    """Whether to put the batch into pinned memory, from which a GPU copies it while it computes."""
 
 
 def ahead_for(device: torch.device, rest: Callable[[torch.Generator], object]) -> Ahead | None:
-    """Read ahead for GPUs; on the processor a thread that reads takes its time from the step."""
+    """Return the settings: read ahead only for GPUs, because on the CPU a reading thread would slow the step down."""
     return Ahead(rest) if device.type == "cuda" else None
 
 

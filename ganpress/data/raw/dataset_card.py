@@ -1,4 +1,6 @@
-"""`data/dataset.json`: what lies below `data/`. Imports nothing heavy, so that asking costs no time."""
+"""Reads and writes `data/dataset.json`, the description of `data/`. It imports nothing heavy, so that reading is
+fast.
+"""
 
 import json
 from collections.abc import Callable
@@ -12,21 +14,22 @@ from ganpress.files.plain_values import dataclass_of, read_json
 CARD_NAME = "dataset.json"
 FOLDER_PREFIX = "folder:"
 PATH_KINDS = ("folder", "pairs", "unpaired", "semantic")
-"""Sources that name a place: `<kind>:<path>`, for pairs also `pairs:<path>:AB` or `:BA`."""
+"""Sources that contain a path: `<kind>:<path>`, for pairs also `pairs:<path>:AB` or `:BA`."""
 DERIVED_KINDS = ("edges", "segments", "superres", "domains")
-"""Sources that are made from another one: `<kind>:<base>`, for domains `domains:<base>:<classes>:<classes>`."""
+"""Sources that are derived from another one: `<kind>:<base>`, for domains `domains:<base>:<classes>:<classes>`."""
 BUNDLED = ("digits", "scenes")
-"""Sources that ship with a dependency: they can be made again anywhere, at any time."""
+"""Sources that ship with a dependency, so that they can be created again at any time."""
 DIRECTIONS = ("AB", "BA")
 SOURCE_FOLDER, TARGET_FOLDER = "source", "target"
-"""Below `data/`, where there is a pairing: what a conditional generator reads, and what it shall draw."""
+"""Folders below `data/` for conditional data: the inputs of a generator, and the images that it should produce."""
 IGNORED = 255
 """Label id of a pixel that belongs to no class."""
 TEST_FRACTION = 0.1
-"""Share of the images that becomes the test split where the source has none."""
+"""Share of the images that becomes the test split if the source has none."""
 Layout = Literal["idx", "zip", "folder"]
 Pairing = Literal["paired", "unpaired", "semantic"]
-"""Source images with their targets, two domains without, or label maps with their images."""
+"""Kinds of conditional data: source images with their targets, two domains without correspondence, or label maps with
+their images."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +37,20 @@ class DatasetCard:
     """Description of raw data, written by the import."""
 
     source: str
-    """As it was asked for, but a place by its own name alone: `digits`, `folder:<name>`, `edges:mnist`, …"""
+    """The source as requested, but with only the last name of a path: `digits`, `folder:<name>`, `edges:mnist`, …"""
     layout: Layout
     counts: dict[str, int]
-    """(Target) images in `train` and `test`, or in `unsplit` where the source has no split."""
+    """Number of (target) images in `train` and `test`, or in `unsplit` if the source has no split."""
     classes: list[str] = field(default_factory=list)
     """Class names; for idx files in the order of their label bytes. Empty for unlabelled data."""
     origin: str = ""
-    """Where the images come from, for people."""
+    """Origin of the images, as text for people."""
     pairing: Pairing | None = None
-    """With one, `source/` and `target/` hold a raw data set each; None: unconditional."""
+    """Kind of pairing, with a raw data set in each of `source/` and `target/`; None for unconditional data."""
     label_names: list[str] = field(default_factory=list)
     """Names of the label ids 0, 1, … of semantic data; empty otherwise."""
     notes: list[str] = field(default_factory=list)
-    """What the import has to say to a person; not saved."""
+    """Notes of the import for the user; not saved."""
 
     @property
     def images(self) -> int:
@@ -55,11 +58,11 @@ class DatasetCard:
 
     @property
     def test_images(self) -> int:
-        """Images that the test split will have."""
+        """Return the number of images that the test split will have."""
         return self.counts.get("test") or round(self.images * TEST_FRACTION)
 
     def train_images(self, validation_fraction: float) -> int:
-        """Images that remain for training."""
+        """Return the number of images that remain for training."""
         rest = self.images - self.test_images
         return rest - round(rest * validation_fraction)
 
@@ -67,7 +70,7 @@ class DatasetCard:
         """Write `dataset.json`; equal content is equal bytes."""
         content = asdict(self)
         del content["notes"]
-        if self.pairing is None:  # unconditional data keeps the bytes, and so the pins, that it always had
+        if self.pairing is None:  # The bytes of unconditional data, and so its pins, stay the same.
             del content["pairing"], content["label_names"]
         text = json.dumps(content, indent=2, sort_keys=True)
         (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
@@ -77,7 +80,7 @@ def read_card(folder: Path) -> DatasetCard | None:
     """Read `dataset.json` below `folder`; None where there is none.
 
     Raises:
-        DataError: if it is there but cannot be understood.
+        DataError: if it exists but cannot be parsed.
     """
     path = folder / CARD_NAME
     try:
@@ -89,12 +92,14 @@ def read_card(folder: Path) -> DatasetCard | None:
 
 
 def display_name(source: str) -> str:
-    """Return how `dataset.json` names a source: a place by its own name, since where it lies must not change bytes."""
+    """Return the name of a source in `dataset.json`: only the last name of a path, because its location must not
+    change the bytes.
+    """
     return with_place(source, lambda path: Path(path).expanduser().resolve().name)
 
 
 def with_place(source: str, change: Callable[[str], str]) -> str:
-    """Return `source` with the path inside it changed; sources that name no path come back as they are.
+    """Return `source` with the path inside it changed; sources without a path are returned unchanged.
 
     ``with_place("edges:folder:faces", str.upper)`` is ``"edges:folder:FACES"``.
     """
@@ -113,7 +118,7 @@ def with_place(source: str, change: Callable[[str], str]) -> str:
 
 
 def is_bundled(source: str) -> bool:
-    """Whether a source, or the one that it is derived from, ships with a dependency."""
+    """Return whether a source, or the one that it is derived from, ships with a dependency."""
     kind, colon, rest = source.partition(":")
     if colon and kind in DERIVED_KINDS:
         return is_bundled(rest.rsplit(":", 2)[0] if kind == "domains" else rest)

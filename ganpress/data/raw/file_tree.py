@@ -1,4 +1,4 @@
-"""A user's folder, zip or tar archive as one thing: names, and the bytes behind each."""
+"""A common interface to a folder, zip or tar archive: names, and the bytes of each."""
 
 import bz2
 import gzip
@@ -24,20 +24,20 @@ class FileTree:
     """Files below one root."""
 
     where: str
-    """How error messages call it."""
+    """Name in error messages."""
     names: list[str]
-    """POSIX paths relative to the root, sorted; hidden files and macOS lint left out."""
+    """POSIX paths relative to the root, sorted; without hidden files and metadata files of macOS."""
     read: Callable[[str], bytes]
-    """Returns the content of one name."""
+    """Function that returns the content of one file."""
 
     def below(self, top: str) -> "FileTree":
-        """Return the files below folder `top` alone, named from there."""
+        """Return only the files below folder `top`, with names relative to it."""
         prefix = top.rstrip("/") + "/"
         names = [name.removeprefix(prefix) for name in self.names if name.startswith(prefix)]
         return FileTree(f"{self.where}/{top}", names, lambda name: self.read(prefix + name))
 
     def spelt(self, words: Mapping[str, str]) -> "FileTree":
-        """Return the tree with every folder whose name in small letters is one of `words` called as these say."""
+        """Return the tree with folders renamed by `words`, whose keys are names in lower case."""
         stored = {}
         for name in self.names:
             *folders, leaf = name.split("/")
@@ -45,16 +45,17 @@ class FileTree:
         return FileTree(self.where, sorted(stored), lambda name: self.read(stored[name]))
 
     def rooted_above(self, folders: tuple[str, ...]) -> "FileTree":
-        """Return the tree seen from the shallowest folder that holds one of `folders`, as archives wrap theirs in one.
+        """Return the tree relative to the shallowest folder that has one of `folders`, because archives often have one
+        enclosing folder.
 
-        Without any of them, the tree comes back as it is.
+        If there is none, the tree is returned unchanged.
         """
         tops = [_above(PurePosixPath(name).parts[:-1], folders) for name in self.names]
         found = sorted({top for top in tops if top is not None}, key=lambda top: (top.count("/"), top))
         return self if not found or not found[0] else self.below(found[0])
 
     def has(self, folder: str) -> bool:
-        """Whether any file lies below `folder`."""
+        """Return whether any file is below `folder`."""
         return any(name.startswith(f"{folder}/") for name in self.names)
 
 
@@ -65,10 +66,11 @@ def _above(parents: tuple[str, ...], folders: tuple[str, ...]) -> str | None:
 
 @contextmanager
 def open_tree(path: Path, scratch: Path) -> Iterator[FileTree]:
-    """Open a folder, a zip, or a tar archive (plain, gz, xz, bz2), which is decompressed below `scratch` meanwhile.
+    """Open a folder, a zip, or a tar archive (plain, gz, xz, bz2), which is decompressed below `scratch` for the time
+    of the block.
 
     Raises:
-        DataError: if there is nothing at `path`, or an archive is cut off, damaged or of another kind.
+        DataError: if `path` does not exist, or an archive is truncated, damaged or of another kind.
     """
     if path.is_dir():
         files = (one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
@@ -93,7 +95,9 @@ def _plain(names: Iterator[str]) -> list[str]:
 
 @contextmanager
 def _open_tar(path: Path, scratch: Path) -> Iterator[FileTree]:
-    """Open a tar archive by way of one plain scratch file: a compressed one can only be read in its own order."""
+    """Open a tar archive through one uncompressed temporary file, because a compressed one can only be read in its own
+    order.
+    """
     plain = scratch / "archive.tar"
     try:
         unpack_stream(path, plain)
@@ -106,7 +110,9 @@ def _open_tar(path: Path, scratch: Path) -> Iterator[FileTree]:
                     assert content is not None  # only files are listed
                     return content.read()
                 except (OSError, EOFError, ValueError, tarfile.TarError):
-                    raise DataError(f"{shown(name)} cannot be read from {path}: it is cut off; get it again") from None
+                    raise DataError(
+                        f"{shown(name)} cannot be read from {path}: it is truncated; download it again"
+                    ) from None
 
             yield FileTree(str(path), _plain(iter(members)), read)
     finally:
@@ -124,16 +130,16 @@ def _opened_tar(plain: Path, path: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _members(tar: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]:
-    """The files of a tar archive by name; links, devices and folders are left out."""
+    """Return the files of a tar archive by name; links, devices and folders are left out."""
     members: dict[str, tarfile.TarInfo] = {}
     last = -1
     try:
         for count, one in enumerate(tar, 1):
             if one.offset <= last:
-                raise _damaged(path)  # a header that leads back would be read for ever
+                raise _damaged(path)  # A header that points backwards would be read for ever.
             last = one.offset
             if count > MOST_ENTRIES:
-                raise DataError(f"{path} holds more than {MOST_ENTRIES:,} files, which are allowed; divide it")
+                raise DataError(f"{path} has more than the {MOST_ENTRIES:,} files that are allowed; split it")
             check_entry(one.name, one.size, str(path))
             if one.isfile():
                 members[str(PurePosixPath(one.name))] = one
@@ -143,14 +149,14 @@ def _members(tar: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]:
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(f"{path} is cut off or damaged, or no tar archive (plain, gz, xz, bz2); get it again")
+    return DataError(f"{path} is truncated, damaged, or not a tar archive (plain, gz, xz, bz2); download it again")
 
 
 def unpack_stream(archive: Path, plain: Path) -> None:
     """Decompress a .gz, .xz or .bz2 file, or copy one that is none of them.
 
     Raises:
-        DataError: if it is cut off or damaged, or unpacks to more than `largest_unpacked` allows.
+        DataError: if it is truncated or damaged, or unpacks to more than `largest_unpacked` allows.
     """
     left = largest = largest_unpacked(archive.stat().st_size)
     try:
@@ -159,13 +165,13 @@ def unpack_stream(archive: Path, plain: Path) -> None:
                 left -= len(part)
                 if left < 0:
                     limit = f"the {largest:,} bytes that are allowed for its size"
-                    raise DataError(f"{archive} unpacks to more than {limit}; unpack it yourself")
+                    raise DataError(f"{archive} unpacks to more than {limit}; unpack it by hand")
                 file.write(part)
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, ValueError):
         raise _damaged(archive) from None
     except OSError as error:
         if error.errno is not None:
-            raise  # the disk's own, which has another line
+            raise  # An error of the disk is reported elsewhere.
         raise _damaged(archive) from None
 
 
@@ -192,7 +198,7 @@ def _bz2(file: IO[bytes]) -> IO[bytes]:
 
 
 def _xz_parts(file: IO[bytes]) -> Iterator[bytes]:
-    """Decompress .xz streams one after the other; `lzma.open` has no bound for what a header asks of the memory."""
+    """Decompress .xz streams one after the other; `lzma.open` cannot limit the memory that a header asks for."""
     content = file.read(PART_BYTES)
     while content:
         coder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LARGEST_DICTIONARY_BYTES)

@@ -1,7 +1,8 @@
 """The idx format of MNIST and its relatives: plain or gzipped, read image by image.
 
 Format: big-endian int32 magic (2051: uint8 images, 2049: uint8 labels), int32 sizes, then the bytes, row by row
-(http://yann.lecun.com/exdb/mnist/). By hand: torchvision's reader takes all of a file at once, and believes its header.
+(http://yann.lecun.com/exdb/mnist/). torchvision's reader is not used because it reads a whole file at once and trusts
+its header.
 """
 
 import gzip
@@ -26,7 +27,7 @@ CHUNK_IMAGES, CHUNK_BYTES = 1024, 2**26
 
 @dataclass(frozen=True)
 class IdxHeader:
-    """Magic number and sizes: (N, H, W) of images, (N,) of labels."""
+    """Magic number and sizes: (N, H, W) for images, (N,) for labels."""
 
     magic: int
     shape: tuple[int, ...]
@@ -55,7 +56,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
     except (gzip.BadGzipFile, zlib.error):
-        raise DataError(f"{path} is not a readable gzip file; get it again") from None
+        raise DataError(f"{path} is not a readable gzip file; download it again") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -77,9 +78,9 @@ def _header(file: IO[bytes], path: Path, magic: int) -> IdxHeader:
     if len(head) < 4 or (found := struct.unpack(">I", head[:4])[0]) != magic:
         kind = "images" if magic == IMAGES_MAGIC else "labels"
         start = head[:4].hex(" ") or "an empty file"
-        raise DataError(f"{path} is no idx file of {kind}: expected magic {magic}, found {start}")
+        raise DataError(f"{path} is not an idx file of {kind}: expected magic {magic}, found {start}")
     if len(head) < needed:
-        raise DataError(f"{path} is truncated: expected at least {needed} bytes, found {len(head)}; get it again")
+        raise DataError(f"{path} is truncated: expected at least {needed} bytes, found {len(head)}; download it again")
     return _checked(IdxHeader(found, struct.unpack(f">{dimensions}I", head[4:])), path)
 
 
@@ -88,14 +89,14 @@ def _checked(header: IdxHeader, path: Path) -> IdxHeader:
     if not 0 < header.item_bytes <= LARGEST_PICTURE_PIXELS:
         shape = " x ".join(f"{size:,}" for size in header.shape[1:])
         limit = f"1 to {LARGEST_PICTURE_PIXELS:,} pixels"
-        raise DataError(f"{path} says that its images have {shape} pixels; allowed are {limit}; get it again")
+        raise DataError(f"{path} declares images of {shape} pixels; allowed are {limit}; download it again")
     if len(header.shape) == 1 and header.shape[0] > MOST_LABELS:
-        raise DataError(f"{path} says that it has {header.shape[0]:,} labels; allowed are {MOST_LABELS:,}")
+        raise DataError(f"{path} declares {header.shape[0]:,} labels; allowed are {MOST_LABELS:,}")
     return header
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
-    """Read up to `size` bytes; a gzip stream that is cut off counts as its end."""
+    """Read up to `size` bytes; a truncated gzip stream counts as the end."""
     parts = []
     try:
         while size > 0 and (part := file.read(min(size, 2**16))):
@@ -111,7 +112,7 @@ def idx_chunks(path: Path, magic: int) -> Iterator[NDArray[np.uint8]]:
     file.
 
     Raises:
-        DataError: if the file is damaged, ends before its last item, or goes on after it.
+        DataError: if the file is damaged, ends before its last item, or continues after it.
     """
     with _opened(path) as file:
         header = _header(file, path, magic)
@@ -122,11 +123,13 @@ def idx_chunks(path: Path, magic: int) -> Iterator[NDArray[np.uint8]]:
             content = _read(file, count * header.item_bytes)
             if len(content) < count * header.item_bytes:
                 found = len(header.to_bytes()) + done * header.item_bytes + len(content)
-                raise DataError(f"{path} is truncated: expected {header.file_bytes} bytes, found {found}; get it again")
+                raise DataError(
+                    f"{path} is truncated: expected {header.file_bytes} bytes, found {found}; download it again"
+                )
             done += count
             yield np.frombuffer(content, np.uint8).reshape(count, *header.shape[1:])
         if _read(file, 1):
-            raise DataError(f"{path} goes on after its {header.file_bytes} bytes; it is not what its header says")
+            raise DataError(f"{path} continues after the {header.file_bytes} bytes of its header; the file is wrong")
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:

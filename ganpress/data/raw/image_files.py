@@ -20,17 +20,21 @@ IMAGE_SUFFIXES = frozenset({
     *(".ppm", ".tga", ".tif", ".tiff", ".webp"),
 })  # fmt: skip
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Of Pillow. It takes a file for what its bytes say, whatever its name, and would start Ghostscript for PostScript."""
+"""Formats that Pillow may open. It identifies a file by its bytes, not its name, and would start Ghostscript for
+PostScript."""
 DARK_16_BIT = 4096
-"""A picture of 16 bits whose values all lie below holds 12 bits or fewer; its high bytes would be nearly black."""
+"""Value below which all values of a 16-bit picture mean that it has 12 bits or fewer; its high bytes would be nearly
+black."""
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
-logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it writes about damaged files to stderr; `decode` says enough
+logging.getLogger("PIL").setLevel(
+    logging.CRITICAL
+)  # Pillow writes about damaged files to stderr; the error of `decode` is enough.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Earliest time a zip can hold; a fixed one makes equal images equal bytes."""
+"""Earliest time that a zip can store; a fixed time gives equal bytes for equal images."""
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a path, by its parts, is an image that was put there on purpose (not hidden, not macOS lint)."""
+    """Return whether a path, given by its parts, is an image and neither hidden nor a metadata file of macOS."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
@@ -43,17 +47,17 @@ def image_names(folder: Path) -> list[str]:
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip for reading; its entries are within the limits of `ganpress.data.raw.limits`, by what it says of them.
+    """Open a zip for reading; its declared entries are within the limits of `ganpress.data.raw.limits`.
 
     Raises:
-        DataError: if it is missing, cut off, no zip, or holds too much.
+        DataError: if it is missing, truncated, not a zip, or too large.
     """
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
-    except Exception:  # a damaged directory raises many types
-        raise DataError(f"{path} is not a complete zip file; get it again") from None
+    except Exception:  # A damaged directory raises many types of errors.
+        raise DataError(f"{path} is not a complete zip file; download it again") from None
     try:
         _check_entries(archive.infolist(), path)
     except DataError:
@@ -64,11 +68,13 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
     if len(entries) > MOST_ENTRIES:
-        raise DataError(f"{path} holds {len(entries):,} files, {MOST_ENTRIES:,} are allowed; divide it")
+        raise DataError(f"{path} has {len(entries):,} files, but only {MOST_ENTRIES:,} are allowed; split it")
     largest = largest_unpacked(path.stat().st_size)
     total = sum(entry.file_size for entry in entries)
     if total > largest:
-        raise DataError(f"{path} unpacks to {total:,} bytes, {largest:,} are allowed for its size; unpack it yourself")
+        raise DataError(
+            f"{path} unpacks to {total:,} bytes, but only {largest:,} are allowed for its size; unpack it by hand"
+        )
     for entry in entries:
         check_entry(entry.filename, entry.file_size, str(path))
 
@@ -77,29 +83,33 @@ def check_entry(name: str, size: int, where: str) -> None:
     """Refuse an entry of an archive that leaves its folder or is too large.
 
     Raises:
-        DataError: naming the entry.
+        DataError: if so; the message names the entry.
     """
     if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts or "\0" in name:
-        raise DataError(f"{where} holds '{shown(name)}', a path that leaves the archive; get it from somewhere else")
+        raise DataError(f"{where} contains '{shown(name)}', a path outside the archive; get it from another place")
     if not 0 <= size <= LARGEST_ENTRY_BYTES:
-        raise DataError(f"{where}: {shown(name)} has {size:,} bytes, {LARGEST_ENTRY_BYTES:,} are allowed for one file")
+        raise DataError(
+            f"{where}: {shown(name)} has {size:,} bytes, but only {LARGEST_ENTRY_BYTES:,} are allowed for one file"
+        )
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """Read one file of a zip.
 
     Raises:
-        DataError: if it is damaged, encrypted or compressed in a way that is not read.
+        DataError: if it is damaged, encrypted or compressed by an unsupported method.
     """
     try:
         if archive.getinfo(name).compress_type not in COMPRESSIONS:
-            raise DataError(f"{shown(name)} cannot be read from {archive.filename}: it is compressed in an unusual way")
+            raise DataError(
+                f"{shown(name)} cannot be read from {archive.filename}: its compression method is not supported"
+            )
         return archive.read(name)
     except DataError:
         raise
-    except Exception:  # a damaged or encrypted entry raises many types
+    except Exception:  # A damaged or encrypted entry raises many types of errors.
         reason = "it is damaged or encrypted"
-        raise DataError(f"{shown(name)} cannot be read from {archive.filename}: {reason}; get it again") from None
+        raise DataError(f"{shown(name)} cannot be read from {archive.filename}: {reason}; download it again") from None
 
 
 def read_picture_file(path: Path) -> bytes:
@@ -114,19 +124,19 @@ def read_picture_file(path: Path) -> bytes:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > LARGEST_ENTRY_BYTES:
-        raise DataError(f"{path} has more than {LARGEST_ENTRY_BYTES:,} bytes, which are allowed for one picture")
+        raise DataError(f"{path} has more than the {LARGEST_ENTRY_BYTES:,} bytes that are allowed for one picture")
     return content
 
 
 def decode(content: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode an image file into uint8 (H, W, C), C = 1 for greyscale, 3 for anything coloured.
+    """Decode an image file into uint8 (H, W, C), C = 1 for greyscale, 3 for colour.
 
-    The camera's orientation is applied, transparency is laid over white, 16-bit greyscale keeps its high byte. Of a
-    file with several pictures the first one is taken.
+    The camera's orientation is applied, transparent pictures are composited over white, and 16-bit greyscale keeps its
+    high byte. From a file with several pictures the first one is read.
 
     Raises:
-        DataError: if the bytes are no image that Pillow can read in full, it has too many pixels, or its values have
-            more than eight bits and nothing says which of them are black and white.
+        DataError: if Pillow cannot read the whole image, it has too many pixels, or its values have more than eight
+            bits and the values of black and white are not given.
     """
     with opened_picture(content, name) as opened:
         ImageOps.exif_transpose(opened, in_place=True)
@@ -136,15 +146,17 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
 
 @contextmanager
 def opened_picture(content: bytes, name: str) -> Iterator[Image.Image]:
-    """Open a picture of a known format and a bounded size; whatever fails while it is read becomes one line.
+    """Open a picture of a known format and a bounded size; any failure is reported in one line.
 
     Raises:
         DataError: if it cannot be read, or is larger than `LARGEST_PICTURE_PIXELS`.
     """
     try:
-        with warnings.catch_warnings():  # Pillow warns of large pictures and odd fields; what is refused is said here
+        with (
+            warnings.catch_warnings()
+        ):  # Pillow warns about large pictures and unusual fields; our own errors report what is refused.
             warnings.simplefilter("ignore")
-            # A TGA file has no mark of its own: any damaged file would be taken for one.
+            # A TGA file has no signature, so any damaged file would be identified as one.
             formats = ("TGA",) if name.lower().endswith(".tga") else FORMATS
             with Image.open(io.BytesIO(content), formats=formats) as opened:
                 pixels = opened.width * opened.height
@@ -159,12 +171,12 @@ def opened_picture(content: bytes, name: str) -> Iterator[Image.Image]:
         limit = f"it has more than {LARGEST_PICTURE_PIXELS:,} pixels"
         raise DataError(f"{shown(name)} cannot be decoded: {limit}, which are allowed") from None
     except Exception:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        reason = f"it is damaged, cut off, or none of {', '.join(FORMATS)}"
+        reason = f"it is damaged, truncated, or none of {', '.join(FORMATS)}"
         raise DataError(f"{shown(name)} cannot be decoded: {reason}") from None
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a picture's values have more than eight bits."""
+    """Return whether a picture's values have more than eight bits."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
@@ -176,8 +188,8 @@ def _plain(image: Image.Image, name: str) -> Image.Image:
         values = np.asarray(image)
         if image.mode in ("I", "F") or 0 < values.max(initial=0) < DARK_16_BIT:
             raise DataError(
-                f"{shown(name)} holds values from {values.min():.6g} to {values.max():.6g}, not 0 to 255; import it by "
-                "`ganpress data add folder:PATH --values LOW:HIGH`, which says what is black and what is white"
+                f"{shown(name)} has values from {values.min():.6g} to {values.max():.6g}, not 0 to 255; import "
+                f"it with `ganpress data add folder:PATH --values LOW:HIGH`, where LOW is black and HIGH is white"
             )
         return Image.fromarray((values >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -186,7 +198,7 @@ def _plain(image: Image.Image, name: str) -> Image.Image:
 
 
 def over_background(image: Image.Image, colour: str) -> Image.Image:
-    """Lay a transparent picture over one colour; the result is of mode L or RGB."""
+    """Composite a transparent picture over one colour; the result has mode L or RGB."""
     layer = image.convert("RGBA")
     below = Image.new("RGBA", layer.size, colour)
     return Image.alpha_composite(below, layer).convert("L" if image.mode == "LA" else "RGB")
@@ -202,7 +214,9 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 class ZipPacker:
-    """A new zip of image files, uncompressed as they are compressed already; equal members give equal bytes."""
+    """A new zip of image files, stored without compression because they are compressed already; equal members give
+    equal bytes.
+    """
 
     def __init__(self, path: Path) -> None:
         self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
@@ -210,7 +224,7 @@ class ZipPacker:
     def add(self, name: str, content: bytes) -> None:
         """Append one file; times and permissions are fixed."""
         entry = zipfile.ZipInfo(name, ZIP_EPOCH)
-        entry.create_system = 3  # Unix, also when packed elsewhere
+        entry.create_system = 3  # The system is always recorded as Unix.
         entry.external_attr = 0o644 << 16
         self._archive.writestr(entry, content)
 

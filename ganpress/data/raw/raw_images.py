@@ -1,4 +1,4 @@
-"""Raw images below `data/`, whatever the format, one after the other."""
+"""Iterates over raw images below `data/`, in any supported format."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ RawSplit = Literal["train", "test", "unsplit"]
 SPLIT_FOLDERS: dict[str, RawSplit] = {
     "train": "train",
     "test": "test",
-    # A validation part of its own joins train: prepare holds one out by seed.
+    # A separate validation part is added to train, because prepare holds one out by seed.
     "val": "train",
     "valid": "train",
     "validation": "train",
@@ -28,24 +28,24 @@ IDX_PREFIXES: dict[str, RawSplit] = {"train": "train", "t10k": "test", "test": "
 
 @dataclass(frozen=True, slots=True)
 class RawImage:
-    """One image, not decoded yet."""
+    """One image that is not decoded yet."""
 
     path: str
     """Name below `data/`; images inside an idx file are numbered: `train-images-idx3-ubyte#00012`."""
     split: RawSplit
     label: int
-    """Index into `RawImages.classes`; -1 where unlabelled."""
+    """Index into `RawImages.classes`; -1 if unlabelled."""
     size_bytes: int
     """Stored bytes of this image."""
     decode: Callable[[], NDArray[np.uint8]]
-    """Returns uint8 (H, W, C), C = 1 or 3; raises `DataError` for an unreadable image."""
+    """Function that returns uint8 (H, W, C), C = 1 or 3, and raises `DataError` for an unreadable image."""
     stored: Callable[[], bytes]
-    """Returns the bytes as they lie in the file, or the pixels of an idx file."""
+    """Function that returns the bytes of the file, or the pixels of an idx file."""
 
 
 @dataclass(frozen=True)
 class RawImages:
-    """A raw data set; iterate it as often as you like, always in the same order, never more than a chunk in memory."""
+    """A raw data set that can be iterated repeatedly, always in the same order, with at most one chunk in memory."""
 
     folder: Path
     source: str
@@ -66,11 +66,11 @@ class RawImages:
 
 
 def open_raw(folder: Path) -> RawImages:
-    """Look at what lies below `folder` and open it: idx files, one zip of images, or a folder tree of images.
+    """Open the data set below `folder`: idx files, one zip of images, or a folder tree of images.
 
     Raises:
-        DataError: if the folder is missing, holds no images, holds formats side by side, or mixes images inside and
-            outside its split or class folders.
+        DataError: if the folder is missing, has no images, has several formats, or has images both inside and outside
+            its split or class folders.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} does not exist; run `ganpress data add digits` (or another source) first")
@@ -122,7 +122,7 @@ def _open_idx(folder: Path, source: str, names: tuple[str, ...]) -> RawImages:
 
 
 def _idx_labels(images: Path) -> NDArray[np.uint8] | None:
-    """Labels of an idx file of images, None where it has none."""
+    """Return the labels of an idx file of images; None if it has none."""
     stem = images.name.removesuffix(".gz").replace("-images-idx3", "-labels-idx1")
     path = next((one for one in (images.with_name(stem), images.with_name(stem + ".gz")) if one.is_file()), None)
     if path is None:
@@ -186,14 +186,14 @@ def check_folders(names: list[str], where: str) -> None:
     """Refuse names of images whose folders are neither splits nor classes throughout.
 
     Raises:
-        DataError: naming the first image that does not fit.
+        DataError: if so; the message names the first such image.
     """
     _Tree.of(names, where)
 
 
 @dataclass(frozen=True)
 class _Tree:
-    """Image names of a folder tree and what their folders mean."""
+    """Image names of a folder tree and the meaning of their folders."""
 
     names: list[str]
     has_splits: bool
@@ -207,13 +207,13 @@ class _Tree:
         has_splits = len(outside) < len(names)
         if has_splits and outside:
             raise DataError(
-                f"{where}: {len(outside)} of {len(names)} images lie outside the split folders "
+                f"{where}: {len(outside)} of {len(names)} images are outside the split folders "
                 f"({', '.join(SPLIT_FOLDERS)}), first {outside[0]}; move them or rename the folders"
             )
         classless = [name for name in names if _class_of(name, has_splits) is None]
         if classless and len(classless) < len(names):
             raise DataError(
-                f"{where}: {len(classless)} of {len(names)} images lie in no class folder, first {classless[0]}; "
+                f"{where}: {len(classless)} of {len(names)} images are in no class folder, first {classless[0]}; "
                 "put all images into class folders or none"
             )
         found = {_class_of(name, has_splits) or "" for name in names}

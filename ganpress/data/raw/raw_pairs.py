@@ -1,4 +1,4 @@
-"""Raw conditional data below `data/`: a source and a target data set, and how they belong together."""
+"""Raw conditional data below `data/`: a source and a target data set, and their correspondence."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Side = Literal["source", "target"]
 
 @dataclass(frozen=True)
 class RawPairs:
-    """Two raw data sets; iterate each as often as you like."""
+    """Two raw data sets, each of which can be iterated repeatedly."""
 
     name: str
     """Data source, e.g. `edges:mnist`."""
@@ -31,7 +31,7 @@ class RawPairs:
 
     @property
     def paired(self) -> bool:
-        """Whether a source has a target of its own (`paired` and `semantic`)."""
+        """Whether each source has its own target (`paired` and `semantic`)."""
         return self.pairing != "unpaired"
 
     def matched(self) -> Iterator[tuple[int, RawImage, RawImage]]:
@@ -67,7 +67,7 @@ def pair_id(path: str) -> str:
 
 
 def open_raw_pairs(folder: Path) -> RawPairs | None:
-    """Open conditional raw data; None where `folder` holds none, or unconditional data.
+    """Open conditional raw data; return None if `folder` has none, or has unconditional data.
 
     Raises:
         DataError: if a side is missing, empty or mixes formats, or `dataset.json` is damaged.
@@ -80,7 +80,7 @@ def open_raw_pairs(folder: Path) -> RawPairs | None:
 
 
 def integer_scale(one: tuple[int, int], other: tuple[int, int]) -> int | None:
-    """Return by what whole number the larger (height, width) is the smaller; None if by none."""
+    """Return the integer factor between two sizes (height, width); None if there is none."""
     small, large = sorted((one, other))
     factor = large[0] // max(small[0], 1)
     return factor if large == (small[0] * factor, small[1] * factor) else None

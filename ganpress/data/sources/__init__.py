@@ -1,1 +1,1 @@
-"""Data sources: what they are, and how each one's raw data are acquired."""
+"""Data sources and the acquisition of their raw data."""

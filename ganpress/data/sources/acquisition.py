@@ -1,4 +1,4 @@
-"""Importing raw data: all or nothing, from a local copy or through torchvision."""
+"""Imports raw data completely or not at all, from a local copy or through torchvision."""
 
 import errno
 import shutil
@@ -29,19 +29,19 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def import_data(source: str, path: Path | None, destination: Path, style: PictureStyle = PLAIN_STYLE) -> DatasetCard:
-    """Write `source` into `destination`, replacing what is there only when all is well.
+    """Write `source` to `destination`, which is replaced only after the import has succeeded.
 
     Args:
         source: one of `ganpress.registries.SOURCES`, `<kind>:<path>` of a user's images, or `<kind>:<base>` derived
             from another source (docs/data.md).
         path: local copy: a folder that holds its files at any depth, or an archive; None downloads.
-        destination: the data folder; made in a sibling, checked there, then renamed.
-        style: how deep and transparent pictures of `folder:<path>` become plain.
+        destination: the data folder; it is created beside it, checked there, then renamed.
+        style: conversion of transparent pictures and those of more than eight bits of `folder:<path>`.
 
     Raises:
         ConfigError: if the source is unknown.
-        DataError: if the local copy is missing or damaged, the download fails or the disk is full; then nothing is left
-            behind, `destination` is as it was, and the message says how to go on.
+        DataError: if the local copy is missing or damaged, the download fails or the disk is full; then nothing is
+            left behind, `destination` is unchanged, and the message says how to continue.
     """
     check_source(source)
     if not destination.parent.is_dir():
@@ -58,13 +58,13 @@ def import_data(source: str, path: Path | None, destination: Path, style: Pictur
         free_mib = shutil.disk_usage(destination.parent).free // 2**20
         raise DataError(
             f"no disk space for {source} in {destination.parent} ({free_mib} MiB are free); nothing was left behind: "
-            "free some space and run the same command again"
+            "free disk space and run the same command again"
         ) from None
     return card
 
 
 def check_source(source: str) -> None:
-    """Refuse a source that can't be meant, before anything is read.
+    """Refuse an invalid source before anything is read.
 
     Raises:
         ConfigError: if it is unknown, or derived from one that is not plain images.
@@ -94,7 +94,7 @@ def _fill(source: str, path: Path | None, target: Path, scratch: Path, style: Pi
 
 
 def _derive(source: str, kind: str, path: Path | None, target: Path, scratch: Path, style: PictureStyle) -> DatasetCard:
-    """Bring the base source in and make the conditional data from it."""
+    """Import the base source and derive the conditional data from it."""
     base = base_of(source)
     folder = scratch / "base" if kind == "domains" else target / TARGET_FOLDER
     base_scratch = scratch / "base_scratch"
@@ -108,10 +108,10 @@ def _derive(source: str, kind: str, path: Path | None, target: Path, scratch: Pa
 
 
 def base_of(source: str) -> str:
-    """Return what a derived source is made from.
+    """Return the base of a derived source.
 
     Raises:
-        ConfigError: if it is not written as it should be.
+        ConfigError: if it is malformed.
     """
     kind, _, rest = source.partition(":")
     if kind != "domains":
@@ -127,13 +127,13 @@ def _source(source: str, path: Path | None, style: PictureStyle) -> tuple[Source
     if kind in PATH_KINDS and colon:
         return _user_source(kind, place, path, style)
     if path is not None and not path.exists():
-        advice = SOURCES[source].advice or "leave the path away"
+        advice = SOURCES[source].advice or "leave the path out"
         raise DataError(f"{path} does not exist; name the folder that holds {source}'s files ({advice})")
     return SOURCES[source], path
 
 
 def _user_source(kind: str, place: str, path: Path | None, style: PictureStyle) -> tuple[Source, Path]:
-    """Return how a user's own images come in, and where they lie."""
+    """Return the source of a user's own images, and their path."""
     direction: Direction = "AB"
     if kind == "pairs":
         place, named = split_direction(place)
@@ -155,7 +155,7 @@ def _download(name: str, source: Source, scratch: Path) -> Path:
         if error.errno in DISK_FULL:
             raise
         reason = str(error)
-    except Exception as error:  # torchvision and gdown raise many types; each means: no data
+    except Exception as error:  # torchvision and gdown raise many types of errors; each means that the download failed.
         reason = str(error) or type(error).__name__
     line = " ".join(reason.split())[:200]
     raise DataError(

@@ -1,6 +1,6 @@
 """Conditional data made from plain images, offline: edge maps, label maps, domains, patches of two photographs.
 
-The target side of `edges`, `segments` and `superres` is the base source as it came; its source side has the same layout
+The target side of `edges`, `segments` and `superres` is the unchanged base source; its source side has the same layout
 and names.
 """
 
@@ -24,12 +24,12 @@ from ganpress.data.sources.pair_sources import describe_pairs, target_folders
 from ganpress.errors import ConfigError, DataError
 
 MIN_SIDE = 28
-"""Smaller images are enlarged by a whole number before edges or ink are looked for: 8x8 digits have no edges to speak
-of, their smooth enlargement has."""
+"""Size below which images are enlarged by an integer factor before edges or ink are detected, because 8x8 digits have
+no clear edges but their smooth enlargement has."""
 PATCH = 64
 PATCH_STRIDE = 16
 TEST_COLUMNS = 128
-"""The right-hand columns of a photograph that only test patches come from."""
+"""Number of right-hand columns of a photograph from which only test patches are taken."""
 Derivation = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 """(image (H, W, C), label) -> (H', W'), both uint8."""
 
@@ -38,7 +38,7 @@ def otsu_threshold(levels: NDArray[np.uint8]) -> int:
     """Return the grey level t that maximises the variance between {<= t} and {> t} (Otsu 1979); the least such level.
 
     Args:
-        levels: uint8, any shape; of one level alone, that level is returned and nothing is above it.
+        levels: uint8, any shape; if all are equal, that level is returned and nothing is above it.
     """
     counts = np.bincount(levels.reshape(-1), minlength=256).astype(np.float64)
     below = counts.cumsum()
@@ -116,7 +116,7 @@ def _derive(raw: RawImages, folder: Path, derivation: Derivation) -> None:
 
 
 def _write_idx(path: Path, images: Iterator[RawImage], derivation: Derivation) -> None:
-    """Stream derived images, all of one size, into an idx file; its header is written once their number is known."""
+    """Stream derived images, all of one size, into an idx file; its header is written when their number is known."""
     count, shape = 0, (0, 0)
     with path.open("wb") as file:
         file.write(IdxHeader(IMAGES_MAGIC, (0, 0, 0)).to_bytes())
@@ -133,7 +133,7 @@ def write_domains(base: Path, target: Path, source: str, wanted: tuple[str, str]
 
     Args:
         base: folder of a raw data set.
-        target: where `source/` and `target/` are made.
+        target: folder in which `source/` and `target/` are created.
         source: name of the data set.
         wanted: classes of the source and of the target domain, each `name,name,…`.
 
@@ -157,7 +157,7 @@ def _classes(raw: RawImages, text: str, source: str) -> set[int]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in raw.classes:
-            known = ", ".join(raw.classes) or "none, the images are unlabelled"
+            known = ", ".join(raw.classes) or "none, because the images are unlabelled"
             raise ConfigError(f"{source}: class '{name}' is unknown; classes of {raw.source}: {known}")
     return {raw.classes.index(name) for name in names}
 

@@ -1,6 +1,6 @@
 """Sources that are image files: CIFAR-10, CelebA, a folder of your own. All are packed into one `images.zip`.
 
-DVC handles one large file in a moment, 60,000 small ones in minutes; and a zip has one order and one set of bytes.
+DVC handles one large file in a moment but 60,000 small ones in minutes, and a zip has a fixed order and fixed bytes.
 """
 
 import io
@@ -37,7 +37,7 @@ CELEBA_ADVICE = (
     "get img_align_celeba.zip and list_eval_partition.txt from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 )
 CELEBA_SPLITS = {"0": "train", "1": "train", "2": "test"}
-"""The list's own validation part joins train: prepare holds its validation images out by seed."""
+"""Splits of the list; its validation part is added to train, because prepare holds out validation images by seed."""
 
 
 def _describe(source: str, origin: str, target: Path, notes: list[str] | None = None) -> DatasetCard:
@@ -49,8 +49,8 @@ def write_folder(path: Path, target: Path, scratch: Path, style: PictureStyle) -
     """Pack a user's folder or archive of pictures; no picture is left out, so that the gate names unreadable ones.
 
     Raises:
-        DataError: if there is nothing at `path`, it holds no pictures, or they have more than eight bits and `style`
-            does not say what is black and white.
+        DataError: if `path` does not exist, has no pictures, or they have more than eight bits and `style` does not
+            give the values of black and white.
     """
     name = display_name(f"{FOLDER_PREFIX}{path}")
     with open_tree(path, scratch) as tree:
@@ -68,7 +68,7 @@ def write_cifar10(path: Path, target: Path, scratch: Path) -> DatasetCard:
     """Pack CIFAR-10 from an archive or folder of images, or from torchvision's own files below `path`.
 
     Raises:
-        DataError: if nothing of it is there, the archive is cut off, or images are missing.
+        DataError: if it is not there, the archive is truncated, or images are missing.
     """
     if (batches := _first(path, CIFAR_FOLDER)) is not None:
         write_zip(target / ARCHIVE_NAME, torchvision_members(batches.parent))
@@ -114,14 +114,14 @@ def torchvision_members(root: Path) -> Iterator[tuple[str, bytes]]:
     """
     from torchvision import datasets
 
-    # One split at a time is held in memory (150 MB): torchvision has no other way.
+    # One split at a time is in memory (150 MB), because torchvision loads it as a whole.
     for split, train in (("test", False), ("train", True)):
         try:
             images: Any = datasets.CIFAR10(str(root), train=train)
         except RuntimeError as error:
             reason = str(error).split(". ")[0]
             raise DataError(
-                f"{root / 'cifar-10-batches-py'}: torchvision refuses it ({reason}); get it again"
+                f"{root / 'cifar-10-batches-py'}: torchvision refuses it ({reason}); download it again"
             ) from None
         numbers = sorted(range(len(images)), key=lambda index: (images.classes[images.targets[index]], index))
         for index in numbers:
@@ -175,7 +175,7 @@ def _text(path: Path) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8 (byte {error.start:,}); get it again") from None
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start:,}); download it again") from None
 
 
 def _check_listed(names: list[tuple[str, str]], present: set[str], where: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the folders and tables of a user's pictures mean: wrapping folders, splits, classes, and what is left out."""
+"""Interprets the folders and tables of a user's pictures: enclosing folders, splits, classes, and skipped files."""
 
 import csv
 import io
@@ -16,28 +16,28 @@ from ganpress.data.raw.raw_images import SPLIT_FOLDERS
 from ganpress.errors import DataError, shown
 
 SPLIT_WORDS = {**{name: name for name in SPLIT_FOLDERS}, "training": "train", "testing": "test"}
-"""What people call a split's folder, in small letters, and the name that it gets."""
+"""Common names of the folders of splits, in lower case, with their names here."""
 TABLES = ("metadata.csv", "metadata.jsonl", "labels.csv", "dataset.json")
-"""Where labels stand beside the pictures: Hugging Face's image folders, plain tables, StyleGAN's `dataset.json`."""
+"""Files with labels beside the pictures: Hugging Face's image folders, plain tables, StyleGAN's `dataset.json`."""
 NAME_COLUMNS = ("file_name", "filename", "file", "image", "path", "name")
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "labels")
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A user's pictures as they are packed."""
+    """Layout of a user's pictures for packing."""
 
     members: list[tuple[str, str]]
     """(name to write, name in the tree), sorted by the former: `train/<class>/x.png`, `<class>/x.png` or `x.png`."""
     notes: list[str]
-    """What a person should know: where the classes come from, and what was left out."""
+    """Notes for the user: where the classes come from, and which files were left out."""
 
 
 def find_pictures(tree: FileTree) -> Pictures:
-    """Tell splits and classes from the folders and tables of a tree; nothing is decoded.
+    """Find splits and classes from the folders and tables of a tree, without decoding any picture.
 
     Raises:
-        DataError: if a table of labels can't be read, or labels a part of the pictures only.
+        DataError: if a table of labels can't be read, or labels only a part of the pictures.
     """
     rooted = unwrapped(tree)
     names = [name for name in rooted.names if is_image_name(name)]
@@ -49,7 +49,7 @@ def find_pictures(tree: FileTree) -> Pictures:
 
 
 def unwrapped(tree: FileTree) -> FileTree:
-    """Return the tree seen from the deepest folder that all pictures share, but above a folder of a split."""
+    """Return the tree relative to the deepest folder that all pictures share, but above a folder of a split."""
     names = [name for name in tree.names if is_image_name(name)] or tree.names
     while names and all("/" in name for name in names):
         top = names[0].split("/", 1)[0]
@@ -73,26 +73,26 @@ def _labelled(name: str, label: str | None) -> str:
 
 
 def class_folder(label: str) -> str:
-    """Return a class's name as one folder."""
+    """Return a class's name as a folder name."""
     return label.replace("/", "_").replace("\\", "_").strip(". ") or "_"
 
 
 def left_out(names: Iterable[str]) -> list[str]:
-    """Return a line that counts files by their suffix, or none where there are no files."""
+    """Return a line that counts files by their suffix; empty if there are no files."""
     kinds = Counter(PurePosixPath(name).suffix.lower() or "without suffix" for name in names)
     if not kinds:
         return []
     counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(6))
     more = f" and {len(kinds) - 6} further kinds" if len(kinds) > 6 else ""
     files = "1 file was" if kinds.total() == 1 else f"{kinds.total():,} files were"
-    return [f"{files} left out, because no reader here takes them for pictures: {counted}{more}"]
+    return [f"{files} left out, because they are not supported pictures: {counted}{more}"]
 
 
 def _labels(tree: FileTree, pictures: set[str]) -> tuple[dict[str, str], list[str]]:
     """Read the labels of every table of the tree.
 
     Returns:
-        The label of each picture by its name, empty where there is no table, and what to say of it.
+        The label of each picture by its name, empty if there is no table, and a note about it.
     """
     found: dict[str, str] = {}
     tables = [name for name in tree.names if PurePosixPath(name).name in TABLES and name.count("/") <= 1]
@@ -130,14 +130,16 @@ def _read_table(tree: FileTree, table: str) -> list[dict[str, Any]]:
         text = content.decode("utf-8-sig")
         rows = list(_json_rows(text, table)) if table.endswith(("json", "jsonl")) else _csv_rows(text)
         if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("a row is no object")
+            raise ValueError("a row is not an object")
     except (ValueError, RecursionError, csv.Error, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{where} cannot be read ({shown(error, 120)}); mend it, or take it away") from None
+        raise DataError(f"{where} cannot be read ({shown(error, 120)}); fix it or remove it") from None
     return rows
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
-    """Rows of a table whose columns are parted by commas, semicolons or tabs, whichever its first line has most of."""
+    """Return the rows of a table whose columns are separated by commas, semicolons or tabs, whichever is most frequent
+    in its first line.
+    """
     first = text.partition("\n")[0]
     return list(csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count)))
 
@@ -155,7 +157,7 @@ def _why_not(rows: list[dict[str, Any]]) -> str:
     for wanted, what in ((NAME_COLUMNS, "file names"), (LABEL_COLUMNS, "labels")):
         if not set(wanted) & set(columns):
             return f"it has no column of {what} ({', '.join(wanted)}); it has {', '.join(columns[:8]) or 'no row'}"
-    return "its file names are none of the pictures', or its labels are empty"
+    return "its file names match no picture, or its labels are empty"
 
 
 def _json_rows(text: str, table: str) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from ganpress.data.raw.idx import IMAGES_MAGIC, LABELS_MAGIC, idx_chunks, read_h
 from ganpress.errors import DataError
 
 DIGITS_SEED = 1797
-"""Fixed: the test split of the digits is part of the data set, not of a run."""
+"""Fixed seed, because the test split of the digits is part of the data set, not of a run."""
 DIGITS_TEST_IMAGES = 360
 DIGIT_NAMES = [str(digit) for digit in range(10)]
 FASHION_NAMES = [
@@ -53,7 +53,7 @@ class IdxSource:
         """Copy the four files found anywhere below `path` into `target`, decompressed and checked to the last byte.
 
         Raises:
-            DataError: if one is missing, truncated, of another kind, or holds another number of items.
+            DataError: if one is missing, truncated, of another kind, or has a wrong number of items.
         """
         for prefix, count in self.counts:
             for kind, magic in (("images-idx3", IMAGES_MAGIC), ("labels-idx1", LABELS_MAGIC)):
@@ -67,13 +67,13 @@ class IdxSource:
             [*path.rglob(f"{name}.gz"), *path.rglob(name)], key=lambda one: (str(one.parent), -len(one.name))
         )
         folders = {one.parent for one in found}
-        if len(folders) > 1:  # a torchvision root holds MNIST/raw beside FashionMNIST/raw
+        if len(folders) > 1:  # A torchvision root has both MNIST/raw and FashionMNIST/raw.
             found = [one for one in found if self.torchvision_name in one.relative_to(path).parts]
             if len({one.parent for one in found}) != 1:
                 places = ", ".join(str(one) for one in sorted(folders)[:3])
-                raise DataError(f"{path} holds {name} more than once ({places}); name one of these folders")
+                raise DataError(f"{path} has {name} more than once ({places}); name one of these folders")
         if not found:
-            raise DataError(f"{path} holds no {name} or {name}.gz")
+            raise DataError(f"{path} has no {name} or {name}.gz")
         return found[0]
 
     def _copy(self, origin: Path, target: Path, magic: int, expected: int) -> None:
@@ -81,7 +81,7 @@ class IdxSource:
         count = header.shape[0]
         if count != expected:
             kind = "images" if magic == IMAGES_MAGIC else "labels"
-            raise DataError(f"{origin} holds {count} {kind}, {self.source} has {expected}; get it again")
+            raise DataError(f"{origin} has {count} {kind}, but {self.source} has {expected}; download it again")
         with target.open("wb") as file:
             file.write(header.to_bytes())
             for chunk in idx_chunks(origin, magic):
@@ -96,7 +96,7 @@ class IdxSource:
 
     @property
     def advice(self) -> str:
-        """What to fetch by hand."""
+        """Return what to download by hand."""
         names = [f"{prefix}-{kind}-ubyte.gz" for prefix, _ in self.counts for kind in ("images-idx3", "labels-idx1")]
         return f"get the four files {', '.join(names)}"
 

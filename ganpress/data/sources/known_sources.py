@@ -1,4 +1,4 @@
-"""The built-in data sources, each one value."""
+"""The built-in data sources, each as one object."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from ganpress.data.sources.source import Source
 from ganpress.errors import DataError
 
 BERKELEY = "https://efrosgans.eecs.berkeley.edu"
-"""Where the authors of pix2pix and CycleGAN keep their data sets."""
+"""Address of the data sets of the authors of pix2pix and CycleGAN."""
 CITYSCAPES_ADVICE = (
     "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com, unpack both "
     "into one folder"

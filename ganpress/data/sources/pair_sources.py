@@ -1,6 +1,6 @@
 """Sources of two image sets, in the layouts of pix2pix and CycleGAN: paired `A|B` pictures, or two domains.
 
-pix2pix (Isola et al. 2017): one picture holds A on its left and B on its right, below `train/`, `val/`, `test/`.
+pix2pix (Isola et al. 2017): one picture has A on its left and B on its right, below `train/`, `val/`, `test/`.
 CycleGAN (Zhu et al. 2017): `trainA/`, `trainB/`, `testA/`, `testB/`.
 """
 
@@ -21,12 +21,12 @@ from ganpress.errors import DataError
 
 Direction = Literal["AB", "BA"]
 SPLIT_SEED = 2017
-"""Fixed: the test split of edges2shoes is part of the data set, not of a run."""
+"""Fixed seed, because the test split of edges2shoes is part of the data set, not of a run."""
 PAIRS_LAYOUT = "pictures of A and B side by side below train/, val/ and test/, or two folders source/ and target/"
 FOLDERS = {**SPLIT_WORDS, SOURCE_FOLDER: SOURCE_FOLDER, TARGET_FOLDER: TARGET_FOLDER}
-"""Folders of pairs, in small letters, and what they are called here."""
+"""Folder names of pairs in lower case, with their names here."""
 DOMAINS = {name.lower(): name for name in ("trainA", "trainB", "testA", "testB")}
-"""Likewise of two domains."""
+"""Folder names of two domains in lower case, with their names here."""
 UNPAIRED_LAYOUT = "images below trainA/ and trainB/ (and testA/, testB/)"
 
 
@@ -38,9 +38,9 @@ class PairSet:
     direction: Direction
     """`AB`: the left half is the source; `BA`: the right one."""
     counts: tuple[tuple[str, int], ...]
-    """Pairs of train and test."""
+    """Number of pairs in train and test."""
     test_pairs: int | None = None
-    """Draw so many test pairs from all; None: test/ is the test split, or val/ where there is no test/."""
+    """Number of test pairs to draw from all; None: test/ is the test split, or val/ if there is no test/."""
 
 
 EDGES2SHOES = PairSet("edges2shoes", "AB", (("test", 2_048), ("train", 47_977)), test_pairs=2_048)
@@ -49,7 +49,7 @@ FACADES = PairSet("facades", "BA", (("test", 106), ("train", 500)))
 
 
 def target_folders(target: Path) -> tuple[Path, Path]:
-    """Make `source/` and `target/` below `target` and return the zips that belong there."""
+    """Create `source/` and `target/` below `target` and return their zips."""
     zips = (target / SOURCE_FOLDER / ARCHIVE_NAME, target / TARGET_FOLDER / ARCHIVE_NAME)
     for one in zips:
         one.parent.mkdir()
@@ -99,7 +99,7 @@ def _published_split(one: PairSet, names: list[str]) -> list[tuple[str, str]]:
 
 
 def _val_as_test(names: list[str]) -> list[tuple[str, str]]:
-    """Return (name, name to write): where there is no test/, val/ is what everybody tests on."""
+    """Return (name, name to write); if there is no test/, val/ is the usual test split."""
     if any(name.startswith("test/") for name in names):
         return [(name, name) for name in names]
     return sorted(((name, re.sub("^val/", "test/", name)) for name in names), key=lambda pair: pair[1])
@@ -121,7 +121,7 @@ def _cut(tree: FileTree, names: Iterable[tuple[str, str]], target: Path, directi
             width = picture.shape[1]
             if width % 2:
                 raise DataError(
-                    f"{tree.where}: {name} is {width} pixels wide, which is no two halves; expected {PAIRS_LAYOUT}"
+                    f"{tree.where}: {name} is {width} pixels wide, which cannot be halved; expected {PAIRS_LAYOUT}"
                 )
             left, right = picture[:, : width // 2], picture[:, width // 2 :]
             png = str(PurePosixPath(written).with_suffix(".png"))
@@ -157,7 +157,7 @@ def write_unpaired(path: Path, target: Path, scratch: Path, source: str = "unpai
 
 
 HORSE2ZEBRA_COUNTS = ((("test", 120), ("train", 1_067)), (("test", 140), ("train", 1_334)))
-"""Horses, zebras: the 1,187 and 1,474 images of the publications."""
+"""Numbers of images of horses and zebras: the 1,187 and 1,474 of the publications."""
 
 
 def write_horse2zebra(path: Path, target: Path, scratch: Path) -> DatasetCard:
@@ -176,7 +176,7 @@ def check_counts(what: str, found: dict[str, int], expected: tuple[tuple[str, in
     """Refuse an incomplete copy.
 
     Raises:
-        DataError: with both counts.
+        DataError: if so; the message has both counts.
     """
     if found != dict(expected):
         raise DataError(f"{path} holds {found} images for {what}, expected {dict(expected)}; the copy is incomplete")

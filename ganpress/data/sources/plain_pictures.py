@@ -1,4 +1,4 @@
-"""Pictures of more than eight bits and transparent ones, made plain when they are imported."""
+"""Converts pictures of more than eight bits and transparent ones to plain pictures when they are imported."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,48 +17,48 @@ Read = Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class PictureStyle:
-    """How pictures become eight bits a channel without transparency."""
+    """Settings of the conversion to eight bits per channel without transparency."""
 
     values: tuple[float, ...] | None = None
-    """What is black and what is white in pictures of more than eight bits; None: 0 and 65,535 where values above half
-    of that occur, else such pictures are refused with the range that was found."""
+    """Values of black and white in pictures of more than eight bits; None: 0 and 65,535 if values above half of that
+    occur, else such pictures are refused with the range that was found."""
     background: Background = "white"
-    """What transparent pictures are laid over."""
+    """Background of transparent pictures."""
 
 
 @dataclass
 class _Found:
-    """What the headers of all pictures say."""
+    """Facts from the headers of all pictures."""
 
     deep: list[str] = field(default_factory=list)
     low: float = math.inf
     high: float = -math.inf
     whole_16_bit: bool = True
-    """Whether all deep pictures have 16 bits a value."""
+    """Whether all pictures of more than eight bits have 16 bits per value."""
     transparent: int = 0
 
 
 def plain_members(
     members: list[tuple[str, str]], read: Read, style: PictureStyle, where: str
 ) -> tuple[Iterator[tuple[str, bytes]], list[str]]:
-    """Return the files to write, and what to say of them; a picture that is plain already keeps its bytes.
+    """Return the files to write, and notes about them; a picture that is plain already keeps its bytes.
 
     Args:
         members: (name to write, name to read).
-        read: returns the bytes behind a name.
-        style: what to do with values and transparency.
-        where: how messages call the whole.
+        read: returns the bytes of a file.
+        style: settings for values and transparency.
+        where: name of the data in messages.
 
     Raises:
-        DataError: if pictures have more than eight bits and nothing says what is black and white.
+        DataError: if pictures have more than eight bits and the values of black and white are not given.
     """
     found = _look(members, read)
     notes = []
     if found.transparent:
         pictures = (
-            "1 transparent picture lies"
+            "1 transparent picture was composited"
             if found.transparent == 1
-            else f"{found.transparent:,} transparent pictures lie"
+            else f"{found.transparent:,} transparent pictures were composited"
         )
         notes.append(f"{pictures} over {style.background} (data.background)")
     values = style.values
@@ -83,7 +83,7 @@ def _look(members: list[tuple[str, str]], read: Read) -> _Found:
                     found.low, found.high = min(found.low, float(pixels.min())), max(found.high, float(pixels.max()))
                     found.whole_16_bit &= opened.mode.startswith("I;16")
         except DataError:
-            continue  # the gate names what cannot be read
+            continue  # The gate reports files that cannot be read.
     return found
 
 
@@ -95,7 +95,7 @@ def _values(found: _Found, style: PictureStyle, where: str) -> tuple[float, floa
     advice = f"{found.low:g}:{_white(found.high):g}"
     raise DataError(
         f"{where}: {len(found.deep):,} pictures, first {found.deep[0]}, have values from {found.low:g} to "
-        f"{found.high:g} instead of 0 to 255; say what is black and what is white, e.g. `--values {advice}` "
+        f"{found.high:g} instead of 0 to 255; give the values of black and white, e.g. `--values {advice}` "
         "(data.values)"
     )
 
@@ -110,15 +110,17 @@ def _plain(content: bytes, name: str, values: tuple[float, ...] | None, backgrou
         with opened_picture(content, name) as opened:
             if is_deep(opened) and values is not None:
                 return encode_png(scaled(np.asarray(opened), values))
-            if opened.has_transparency_data and background != "white":  # white is what every reader takes
+            if (
+                opened.has_transparency_data and background != "white"
+            ):  # This value of white is what every reader assumes.
                 return encode_png(np.asarray(over_background(opened, background), np.uint8))
     except DataError:
-        pass  # the gate names it
+        pass  # The gate reports it.
     return content
 
 
 def scaled(pixels: NDArray[np.generic], values: tuple[float, ...]) -> NDArray[np.uint8]:
-    """Bring values to 0 … 255, `values` being black and white; beyond them lies black or white, too."""
+    """Scale values to 0 … 255, where `values` are black and white; values beyond them are clipped."""
     low, high = values
     share = (pixels.astype(np.float64) - low) / (high - low)
     scaled: NDArray[np.uint8] = np.rint(np.nan_to_num(share).clip(0, 1) * 255).astype(np.uint8)

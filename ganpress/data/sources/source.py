@@ -1,4 +1,4 @@
-"""What is known of a data source."""
+"""Declaration of a data source."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from ganpress.data.raw.dataset_card import DatasetCard
 
 @dataclass(frozen=True)
 class Source:
-    """How one source comes in."""
+    """Functions and facts for the import of one source."""
 
     write: Callable[[Path, Path, Path], DatasetCard]
-    """(local copy, target, scratch folder) -> card; leaves exactly the data set in target."""
+    """Function (local copy, target, scratch folder) -> card, which writes exactly the data set to target."""
     download: Callable[[Path], Path] | None
-    """Downloads below a folder and returns where `write` finds it; None where nothing is downloaded."""
+    """Function that downloads below a folder and returns the path for `write`; None if nothing is downloaded."""
     advice: str
-    """What to fetch by hand."""
+    """Description of what to download by hand."""
     conditional: bool = False
-    """Whether it has sources and targets, so that nothing can be derived from it."""
+    """Whether it has sources and targets, so that no other source can be derived from it."""

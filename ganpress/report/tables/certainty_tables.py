@@ -1,4 +1,4 @@
-"""How sure the scores are, and which differences to the teacher are real."""
+"""Tables of the uncertainty of scores, and of the significant differences to the teacher."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

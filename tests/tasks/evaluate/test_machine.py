@@ -40,7 +40,9 @@ def test_the_report_states_the_machine_that_measured_and_not_its_own(tmp_path):
     assert machine_facts(tmp_path) == [Fact("processor", "abacus"), Fact("cores", "10")]
 
 
-@pytest.mark.parametrize(("content", "reason"), [('{"cores": ', "it is no JSON"), ('{"cores": 2}', "texts by name")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [('{"cores": ', "it is not JSON"), ('{"cores": 2}', "a mapping of names")]
+)
 def test_a_damaged_file_of_machine_facts_is_named(tmp_path, content, reason):
     (tmp_path / "machine.json").write_text(content)
     with pytest.raises(DataError, match=rf"machine\.json is damaged \({reason}.*dvc repro evaluate"):

@@ -42,6 +42,6 @@ def test_a_missing_generator_names_the_stage_that_makes_it(chain, stage_of):
 def test_an_unknown_source_is_refused(chain, stage_of):
     export = {"items": {"x": {"generator": "student/d7"}}}
     with pytest.raises(
-        ConfigError, match="export/x is made of 'student/d7', which is no generator of this chain: teach"
+        ConfigError, match="export/x is made from 'student/d7', which is not a generator of this chain: teach"
     ):
         find_subjects(stage_of(chain, export=export))
