@@ -1,4 +1,4 @@
-"""Packing the files of a generator."""
+"""Packs the files of a generator."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ganpress.files.frames import SUFFIX, frame_of
 
 
 def pack_files(files: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Put Zstandard frames in the place of files; a target opens the first one as it opened the plain one.
+    """Replace files by Zstandard frames; a target opens the first one like the plain file.
 
     Args:
         files: what `Target.write` wrote, the one that is opened first.
@@ -17,7 +17,9 @@ def pack_files(files: tuple[Path, ...]) -> tuple[Path, ...]:
         The frames, in the same order.
     """
     frames = parts_of(files[0].with_name(files[0].name + SUFFIX))
-    for plain, frame in reversed(list(zip(files, frames, strict=True))):  # the one that is opened comes last
+    for plain, frame in reversed(
+        list(zip(files, frames, strict=True))
+    ):  # The file that the runtime opens is replaced last.
         write_whole(frame, frame_of(plain.read_bytes()))
     for plain in files:
         plain.unlink()

@@ -18,7 +18,7 @@ from ganpress.files.onnx_files import read_onnx
 NO_KERNEL = re.compile(
     r"NOT_IMPLEMENTED.*|No Op registered for.*|\S+ is not a registered function/op|guarantees support for models.*"
 )
-"""What ONNX Runtime says of an operator, or an operator set, that this version of it does not know."""
+"""Messages of ONNX Runtime for an operator, or an operator set, that this version does not know."""
 
 EXACT_SUMS = "session.x64quantprecision"
 """Setting of ONNX Runtime (kOrtSessionOptionsAvx2PrecisionMode)."""
@@ -49,7 +49,7 @@ class OnnxGenerator:
             )
         self.path, self._input = path, found[0]
         self.input_shape: tuple[int, ...] = sizes_of(self._session.get_inputs()[0].shape, path)
-        """Of one input: (Z,) or (C, H, W), or (C, 0, 0) of a file that takes pictures of any size."""
+        """Shape of one input: (Z,) or (C, H, W), or (C, 0, 0) for a file that accepts pictures of any size."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Run a batch of any size.

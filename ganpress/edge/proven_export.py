@@ -1,4 +1,4 @@
-"""An edge file with its proof: written, compared with torch, profiled and timed in its own runtime."""
+"""Writes a verified edge file: compares it with torch, and profiles and times it in its own runtime."""
 
 import math
 from dataclasses import dataclass, replace
@@ -24,32 +24,33 @@ from models.quantized import CalibrationRecord
 from models.quantized_network import QuantizedNetwork
 
 ENOUGH_SNR_DB = 15.0
-"""Of a generator with floats between its integer layers, runtime against simulation; see `verify_export`.
+"""Smallest SNR between runtime and simulation of a generator with floats between its integer layers; see
+`verify_export`.
 
-Each layer alone is equal to the bit; the published horse2zebra generator, the most sensitive one seen, reaches 19 dB
+Each layer alone is bit-identical; the published horse2zebra generator, the most sensitive one seen, reaches 19 dB
 through its 41 instance normalisations. A graph that computes something else stays around 0 dB.
 """
 THREADS = 1
-"""Of the latency in the card: comparable between machines."""
+"""Number of threads of the latency on the card, which makes machines comparable."""
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How a file is written, and what proves it."""
+    """Settings of writing and verifying a file."""
 
     number_type: str = "float32"
-    """One of the target's."""
+    """Number type, one of the target's."""
     form: Form | None = None
-    """Of transposed convolutions; None times both and takes the faster."""
+    """Form of transposed convolutions; None times both and takes the faster one."""
     packed: bool = False
     """Whether each file is kept as a Zstandard frame."""
     tolerance: float = 0.001
     """Largest allowed difference of a pixel to torch, images in [-1, 1]."""
     min_snr_db: float = 15.0
-    """What proves a file of fewer bits than its generator."""
+    """Smallest allowed SNR in decibels of a file with fewer bits than its generator."""
     latency_rounds: int = 50
     any_size: bool = False
-    """Whether the file takes pictures of any height and width."""
+    """Whether the file accepts pictures of any height and width."""
 
 
 def proven_export(
@@ -61,23 +62,23 @@ def proven_export(
     calibration: Tensor | None = None,
     seed: int | None = None,
 ) -> tuple[TargetFacts, Verification]:
-    """Write a generator as a file of a target, and prove and time it there.
+    """Write a generator as a file of a target, and verify and time it there.
 
     Args:
         target: an installed one.
         model: a generator, in floats or quantized.
-        path: of the file; packed, `.zst` comes behind it.
-        inputs: (N, …) that torch and the file are compared on.
-        settings: how.
+        path: path of the file; if packed, `.zst` is appended.
+        inputs: inputs (N, …) on which torch and the file are compared.
+        settings: settings of writing and verifying.
         calibration: inputs (n, …) for the target's own quantization.
         seed: the seed that drew `calibration`, for the card.
 
     Returns:
-        What the card says of the file, the one that is opened first, and of the proof.
+        The facts for the card about the file and its verification, starting with the file that is opened.
 
     Raises:
         ExportMismatch: if it differs from torch; its files are kept under other names, so that nobody picks them up,
-            with a picture of the worst image. The next export that is good removes them.
+            with a picture of the worst image. The next successful export removes them.
         ConfigError: as `Target.write`.
     """
     facts = _write(target, model, path, inputs[:2], settings, calibration, seed)
@@ -101,7 +102,7 @@ def _write(
     calibration: Tensor | None,
     seed: int | None,
 ) -> TargetFacts:
-    """Write the files, in the form that runs faster where it is left open."""
+    """Write the files, in the faster form if none is configured."""
     number_type, form = settings.number_type, settings.form
     if form is None:
         made = write_faster_form(target, model, path, example, number_type, calibration)
@@ -141,7 +142,7 @@ def _verify(
         return verify_export(model, facts.files[0], inputs, tolerance, enough_snr_db=enough, target=target)
     except ExportMismatch as error:
         kept = keep_refused(facts.files, error.worst if isinstance(error, RefusedFile) else None)
-        raise ExportMismatch(f"{error}. The file is kept as {kept.name}, which nothing takes for an export") from None
+        raise ExportMismatch(f"{error}. The file is kept as {kept.name} and is not used as an export") from None
 
 
 def _speed(target: Target, path: Path, inputs: Tensor, settings: ExportSettings) -> SpeedCard:
@@ -157,5 +158,7 @@ def _speed(target: Target, path: Path, inputs: Tensor, settings: ExportSettings)
 
 
 def allowed_error(model: nn.Module, tolerance: float) -> float:
-    """The tolerance, and for integers at least one step of the output: a kernel may round a tie the other way."""
+    """Return the tolerance; for integers at least one step of the output, because a kernel may round a tie the other
+    way.
+    """
     return max(tolerance, model.output_step) if isinstance(model, QuantizedNetwork) else tolerance

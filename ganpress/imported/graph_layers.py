@@ -1,6 +1,6 @@
-"""Graphs of finished programs as networks of layers, which can be rounded, thinned and exported like any other.
+"""Builds networks of layers from exported programs, which can be quantized, pruned and exported like any other.
 
-A program (`torch.export`, ONNX) names functions and weights. What makes a layer of its own (convolutions, dense layers,
+A program (`torch.export`, ONNX) names functions and weights. What has its own layer (convolutions, dense layers,
 normalisations with weights, PReLU) becomes a module of torch.nn; all else stays a call.
 """
 

@@ -1,4 +1,4 @@
-"""What is known of an imported generator: `imported/<name>/import.json` beside its `generator.safetensors`."""
+"""Facts about an imported generator: `imported/<name>/import.json` beside its `generator.safetensors`."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from models.imported_generator import Range
 from models.user_modules import find_source, split_factory
 
 MODEL, FORMER_MODEL = "generator.safetensors", "generator.pt"
-"""Today, and in a folder that was imported before safetensors."""
+"""Names of the model file: the present one, and the one before safetensors."""
 
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """One place of a spec."""
+    """One position of a spec."""
 
     name: str
     """The first layer that makes these channels."""
@@ -35,23 +35,23 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class ImportCard:
-    """Where a generator comes from and what it is."""
+    """Origin and properties of a generator."""
 
     name: str
     source: str
     """`module:function`, or `family:spec` of a known architecture."""
     source_sha256: str | None
-    """Of the user's module; None for a known architecture."""
+    """Digest of the user's module; None for a known architecture."""
     weights: str | None
-    """File name; None where the user's function brings its own."""
+    """Name of the weights file; None if the user's function provides them."""
     weights_sha256: str | None
     keys: str | None
-    """The mapping from third-party tensor names, if there was one."""
+    """The mapping from third-party tensor names, if one was used."""
     input_shape: list[int]
     """Of one sample."""
     output_shape: list[int]
     input_range: Range
-    """Values of black and white that the network itself reads; inside ganpress images are [-1, 1]."""
+    """Values of black and white in the network's own input; inside ganpress images are in [-1, 1]."""
     output_range: Range
     cost: Cost
     groups: list[GroupSummary]
@@ -60,21 +60,21 @@ class ImportCard:
     modules: dict[str, str] = field(default_factory=dict)
     """Name of a module -> sha256, of every file beside the user's module that it imports; {} in cards of before."""
     notes: list[str] = field(default_factory=list)
-    """What the import has found or changed, in sentences."""
+    """Findings and changes of the import, as sentences."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "ImportCard":
-        """The inverse of `to_json`."""
+        """Build a card from JSON; the inverse of `to_json`."""
         return dataclass_of(cls, parse_json(text.encode()), CARD)
 
 
 def load_imported(root: Path, name: str) -> tuple[nn.Module, Blueprint]:
-    """Load the generator `imported/<name>` in eval mode on the CPU, with what rebuilds it.
+    """Load the generator `imported/<name>` in eval mode on the CPU, with its blueprint.
 
-    Its module, where it has one, is imported from the working directory.
+    Its module, if it has one, is imported from the working directory.
 
     Raises:
         ConfigError: if there is none of this name, or the user's module is not what it was at the import.
@@ -106,12 +106,12 @@ def read_card(root: Path, name: str) -> ImportCard:
 
 
 def imported_names(root: Path) -> Sequence[str]:
-    """Names of the generators below imported/."""
+    """Return the names of the generators below imported/."""
     return sorted(path.name for path in (root / FOLDER).glob("[!.]*") if imported_model(path).is_file())
 
 
 def imported_model(folder: Path) -> Path:
-    """The model file in the folder of an imported generator."""
+    """Return the model file in the folder of an imported generator."""
     before = folder / FORMER_MODEL
     return before if before.is_file() else folder / MODEL
 
@@ -123,7 +123,7 @@ def source_digest(factory: str) -> str | None:
 
 
 def _check_source(card: ImportCard) -> None:
-    """Pin what the card says, if the user's files still are what it says."""
+    """Pin the function on the card, if the user's files still match it."""
     sources = card_sources(card.source, card.source_sha256, card.modules)
     assert sources is not None
     reason = changed_source(card.source, sources)

@@ -1,4 +1,6 @@
-"""Bringing in a generator that was made elsewhere: checked, its channel groups found, written whole or not at all."""
+"""Imports a generator that was made elsewhere: checks it, finds its channel groups, and writes it completely or not at
+all.
+"""
 
 import contextlib
 import copy
@@ -43,38 +45,38 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What to import."""
+    """Settings of an import."""
 
     source: str
     """`module:function` or `FILE.py:function`; with `keys` the family of a known architecture, perhaps with a spec."""
     weights: Path | None
-    """What `weight_files` reads; None takes the weights that the user's function gives its network."""
+    """Path for `weight_files`; None uses the weights of the network that the user's function returns."""
     example: tuple[int, ...] | None = None
-    """Shape of an input of one sample; needed for a user's network."""
+    """Shape of an input with one sample; needed for a user's network."""
     name: str | None = None
-    """Folder below imported/; None takes the module's or the family's name."""
+    """Folder below imported/; None uses the module's or the family's name."""
     keys: str | None = None
     """Mapping from third-party tensor names, for a known architecture, see `ganpress.imported.weight_keys`."""
     input_range: Range | None = None
-    """Black and white as the network reads them; None takes [-1, 1], or what its images show."""
+    """Values of black and white in the network's input; None uses [-1, 1], or the range of its images."""
     output_range: Range | None = None
-    """As it draws them; None looks at its images."""
+    """Values of black and white in its output; None finds them from its images."""
     inputs: tuple[InputPart, ...] = ()
-    """What the network reads, where that is not one tensor; then `example` is left out."""
+    """Inputs of a network that does not read one tensor; `example` is then left out."""
     output: str = ""
-    """Which of its results is the image; empty looks for it."""
+    """Name of the result that is the image; if empty, it is found automatically."""
     layout: Layout = "NCHW"
     noise: Noise = "refused"
-    """What becomes of random numbers that the network draws itself."""
+    """How random numbers that the network draws itself are handled."""
     weights_key: str | None = None
-    """Where in the file the weights lie; None looks for them."""
+    """Key of the weights in the file; None finds them automatically."""
     trusted: bool = False
-    """Whether code in the weights file may be run: that of a whole module that was pickled."""
+    """Whether the code of a pickled module in the weights file may be run."""
 
 
 @dataclass(frozen=True)
 class Brought:
-    """A generator as an import has found it, before it is written."""
+    """A generator that an import has analysed, before it is written."""
 
     generator: nn.Module
     """In eval mode, images in [-1, 1]."""
@@ -84,15 +86,15 @@ class Brought:
     """An input of one sample."""
     found: FoundGroups
     ranges: tuple[Range, Range] = (SYMMETRIC, SYMMETRIC)
-    """Of what it reads and draws."""
+    """Shapes of its input and output."""
     notes: tuple[str, ...] = ()
-    """What was found or changed, in sentences."""
+    """Findings and changes, as sentences."""
 
 
 def import_generator(root: Path, request: ImportRequest) -> ImportCard:
-    """Import a generator into `imported/<name>` below `root`; an older one of this name is replaced.
+    """Import a generator into `imported/<name>` below `root`; an existing one of this name is replaced.
 
-    A user's module is imported from `root`, where the stages will look for it.
+    A user's module is imported from `root`, where the stages will import it.
 
     Raises:
         ConfigError: if the request is incomplete, or the user's network cannot be imported, built, run or traced.
@@ -118,11 +120,11 @@ def _checked_name(request: ImportRequest) -> str:
 
 
 def _known_architecture(request: ImportRequest) -> Brought:
-    """A generator of one of this project's families, from third-party weights."""
+    """Return a generator of one of this project's families, from third-party weights."""
     if request.weights is None or request.keys is None:
         raise ConfigError("--keys renames the tensors of a file: give it with --weights FILE")
     if {request.input_range, request.output_range} - {SYMMETRIC, None}:
-        raise ConfigError("the networks that --keys knows read and draw -1,1; leave the ranges out")
+        raise ConfigError("the networks of --keys read and draw images in -1,1; leave the ranges out")
     _, wanted, _ = find_family(request.source)
     _, _, spec = request.source.partition(":")
     generator, inferred = read_known_generator(request.weights, request.keys)
@@ -140,7 +142,7 @@ def _known_shape(family: Family, blueprint: Blueprint) -> tuple[int, ...]:
 
 
 def bring_in(request: ImportRequest, network: nn.Module | None = None) -> Brought:
-    """Look at a user's generator as an import does, and write nothing.
+    """Analyse a user's generator like an import, without writing it.
 
     Args:
         request: with or without a name.
@@ -219,7 +221,9 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
 
 @torch.no_grad()
 def in_order(made: Brought) -> Brought:
-    """The same generator, with the channels of each group in order of importance: narrow versions keep the first."""
+    """Return the same generator with the channels of each group in order of importance, because narrow versions keep
+    the first ones.
+    """
     generator = made.generator
     assert isinstance(generator, ImportedGenerator)
 
@@ -242,7 +246,7 @@ def _run(adapter: Adapter, fixed: list[Tensor], network: nn.Module, x: Tensor) -
 
 def _load_weights_(network: nn.Module, request: ImportRequest) -> list[str]:
     if request.weights is None:
-        return ["no weights were given: they are those that the function gives its network"]
+        return ["no weights were given: those of the network that the function returns are used"]
     content = read_weights_file(request.weights, request.trusted)
     return load_users_weights_(network, content, str(request.weights), request.weights_key)
 
@@ -252,7 +256,7 @@ def _example_and_adapter(request: ImportRequest) -> tuple[Tensor, Adapter]:
     adapter = Adapter(request.inputs, (), request.noise, request.output, request.layout)
     if request.inputs:
         if request.example is not None:
-            raise ConfigError("--input says what the network reads: leave --example-input out")
+            raise ConfigError("--input describes the network's inputs: leave out --example-input")
         return torch.zeros(1, *adapter.packed_shape()), adapter
     if request.example is None:
         raise ConfigError(f"{request.source}: a network of your own needs --example-input, e.g. 1x3x256x256 or 1x128")
@@ -297,7 +301,7 @@ def _check_range(option: str, values: Range | None) -> None:
 
 
 def _write(folder: Path, name: str, request: ImportRequest, made: Brought) -> ImportCard:
-    """Write both files beside the place and move them there once they are proven to load."""
+    """Write both files to a temporary folder and move them after they have been loaded successfully."""
     with whole_folder(folder / name) as partial:
         save_model(partial / MODEL, made.generator, made.blueprint)
         with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""ONNX files as networks of layers, held against ONNX Runtime."""
+"""Reads ONNX files as networks of layers, and compares them with ONNX Runtime."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ganpress.imported.onnx_operators import FLOATS, OPERATORS
 from ganpress.imported.onnx_translation import BATCH, Translation
 
 RELATIVE_TOLERANCE = 1e-3
-"""Of the largest value: how far the network may be from ONNX Runtime's results."""
+"""Largest difference from ONNX Runtime's results, as a share of the largest value."""
 
 
 def read_onnx(path: Path) -> tuple[nn.Module, tuple[int, ...] | None]:
@@ -47,7 +47,7 @@ def read_onnx(path: Path) -> tuple[nn.Module, tuple[int, ...] | None]:
 
 
 def _check(path: Path, content: bytes, network: nn.Module, shape: tuple[int, ...]) -> None:
-    """Hold the network against ONNX Runtime on one input."""
+    """Compare the network with ONNX Runtime on one input."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

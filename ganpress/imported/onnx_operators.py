@@ -1,4 +1,4 @@
-"""All ONNX operators that are understood, by name. What one means: https://onnx.ai/onnx/operators."""
+"""All supported ONNX operators, by name. Their definitions: https://onnx.ai/onnx/operators."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""ONNX operators that move numbers, or say where they stand: shapes, parts, borders, sizes, sums over axes."""
+"""Translates ONNX operators on shapes and positions: shapes, slices, borders, sizes, sums over axes."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The network that an ONNX graph becomes, operator by operator.
+"""Translates an ONNX graph into a network, operator by operator.
 
 Each value is known twice: as a node of the network that is written, and as what it is for an example of `BATCH` inputs,
 of which only shapes are computed; what does not depend on the input is computed, within `MOST_VALUES`. Shapes that the

@@ -1,7 +1,7 @@
-"""Generators that come as one finished file: programs of `torch.export` (.pt2), and ONNX.
+"""Reads generators from single files: programs of `torch.export` (.pt2), and ONNX.
 
-Nothing in such a file is run while it is read. It becomes a network of layers (`graph_layers`), whose rounding,
-export and proof are those of any other generator.
+Nothing in such a file is run while it is read. It becomes a network of layers (`graph_layers`), which is quantized,
+exported and verified like any other generator.
 """
 
 import operator
@@ -37,7 +37,7 @@ IGNORED = frozenset({"_guards_fn", "_assert_tensor_metadata", "_assert_scalar", 
 
 
 def is_program(source: object) -> bool:
-    """Whether a source is the file of a finished program."""
+    """Return whether a source is the file of an exported program."""
     return isinstance(source, str) and Path(source).suffix in PROGRAM_SUFFIXES
 
 
@@ -49,7 +49,7 @@ def read_program(path: Path) -> tuple[nn.Module, tuple[int, ...] | None]:
 
     Raises:
         CheckpointError: if the file is missing, damaged, or would run code while it is read.
-        ConfigError: naming an operation that has no counterpart here, or what else is not supported.
+        ConfigError: if an operation has no counterpart here, or something else is not supported; the message names it.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist")

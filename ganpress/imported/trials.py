@@ -1,10 +1,10 @@
-"""Proof by trial that a channel group can be removed: the thinned network against the whole one.
+"""Tests whether a channel group can be removed: compares the pruned network with the full one.
 
-A thinned network must compute what the whole one computes when every layer that reads the removed channels has zeros
-for them. That holds for any weights, so it is tried with random ones: a trained network may hide an error behind
-weights near zero; a normalisation over all channels must then count those that stay alone. It finds what no graph
-shows: sizes written into the code, channels mixed by operations without
-weights (a softmax over channels, a mean), channels in another order than was thought.
+A pruned network must compute the same as the full one when every layer that reads the removed channels gets zeros for
+them. This holds for any weights, so random ones are used: in a trained network, weights near zero may hide an error; a
+normalisation over all channels must then count those that stay alone. It finds errors that no graph shows: sizes
+written into the code, channels mixed by operations without weights (a softmax over channels, a mean), channels in
+another order than was thought.
 """
 
 import copy
@@ -28,7 +28,7 @@ RELATIVE_TOLERANCE = 1e-3
 def try_groups(
     network: nn.Module, example: Tensor, found: FoundGroups, seed: int = 0, run: Run = run_plainly
 ) -> FoundGroups:
-    """Keep the groups that can really be thinned, together with those before them; refuse the others with reasons."""
+    """Keep the groups that can be pruned together with those before them; refuse the others with reasons."""
     trial = _randomised(network, seed)
     x = torch.rand(example.shape, generator=torch_generator(seed, "import-input")) * 2 - 1
     accepted: list[ChannelGroup] = []
@@ -60,7 +60,7 @@ def _randomised(network: nn.Module, seed: int) -> nn.Module:
 
 @torch.no_grad()
 def _failure(network: nn.Module, x: Tensor, groups: Sequence[ChannelGroup], run: Run) -> str | None:
-    """Why the last of `groups` cannot be thinned together with the others; None where it can."""
+    """Return why the last of `groups` cannot be pruned together with the others; None if it can."""
     percents = [PERCENT] * len(groups)
     thin = copy.deepcopy(network)
     thin_(thin, groups, percents)

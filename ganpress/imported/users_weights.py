@@ -1,8 +1,7 @@
-"""Weights as people have them, for a network of their own: found in the file, their names made the network's.
+"""Finds the weights of a user's network in a file, and maps their names to those of the network.
 
-A training program writes its generator beside other things, below some key, each name with what it was wrapped in
-before it. Which of all the tensors in a file are meant is read off the network: those that have all its names and
-shapes.
+A training program stores its generator together with other values, below some key, with prefixes of wrappers. The
+weights are the tensors in the file that have all names and shapes of the network.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,9 +20,9 @@ PARALLEL = "module."
 COMPILED = "_orig_mod."
 """What `torch.compile` writes into names, wherever the compiled module lies."""
 AVERAGES = ("g_ema", "params_ema", "ema", "averaged", "shadow")
-"""Parts of names of averaged weights, which are those that draw pictures."""
+"""Parts of names of averaged weights, which are used for drawing pictures."""
 COUNTS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
-"""Last parts of names that decide no image."""
+"""Last parts of names that do not affect images."""
 DEEPEST = 4
 MOST_PREFIX_PARTS = 4
 MOST_CANDIDATES = 2_000
@@ -37,7 +36,7 @@ class Candidate:
     place: str
     """Keys of the file that lead to them, joined by dots; empty for the file itself."""
     prefix: str
-    """What stands before each of their names."""
+    """Prefix of each of their names."""
     state: State
     """Without the prefix."""
     folded: int = 0
@@ -45,7 +44,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """How a message calls it."""
+        """Return its name in messages."""
         return ".".join(part for part in (self.place, self.prefix.rstrip(".")) if part)
 
     @property
@@ -55,7 +54,7 @@ class Candidate:
 
 
 def load_users_weights_(network: nn.Module, content: object, origin: str, key: str | None = None) -> list[str]:
-    """Find a network's weights in what a file holds, and load them; one that is parametrised may be folded for that.
+    """Find a network's weights in the content of a file, and load them; parametrised weights may be folded.
 
     Args:
         network: changed in place.
@@ -67,7 +66,7 @@ def load_users_weights_(network: nn.Module, content: object, origin: str, key: s
         Sentences about what was found.
 
     Raises:
-        CheckpointError: if nothing in the file fits; naming the first tensor that does not, of what fits best.
+        CheckpointError: if nothing in the file fits; the message names the first mismatch of the best candidate.
     """
     places = list(_places(content))
     if not places:

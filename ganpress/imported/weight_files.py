@@ -1,7 +1,7 @@
-"""Files that people keep weights in: what each one is, by its first bytes, and what it holds.
+"""Reads files with weights: identifies each by its first bytes, and returns its content.
 
-Only tensors and plain values are read. A whole pickled module is a program; it is run where the user says that the file
-is trusted, and nowhere else.
+Only tensors and plain values are read. A whole pickled module is a program, which is run only if the user trusts the
+file.
 """
 
 import warnings
@@ -27,7 +27,7 @@ FOLDER_FILES = (
     "diffusion_pytorch_model.safetensors.index.json", "model.safetensors.index.json",
     "diffusion_pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.bin", "pytorch_model.bin",
 )  # fmt: skip
-"""What the folder of a published model holds its weights in, the first that there is."""
+"""Names of the weights file in the folder of a published model; the first that exists is used."""
 SUFFIXES = frozenset({SUFFIX, ".bin", ".ckpt", ".pt", ".pth"})
 
 SAVE = "save `model.state_dict()` with torch.save"
@@ -45,7 +45,7 @@ NPZ_WORDS = "NumPy's .npz: `torch.save({name: torch.from_numpy(a) for name, a in
 
 
 def read_weights_file(path: Path, trusted: bool = False) -> object:
-    """Read what a file, or the folder of a published model, holds.
+    """Read the content of a file, or of the folder of a published model.
 
     Args:
         path: torch's own files, safetensors whole or in shards, TorchScript, exported programs, or a folder of these.
@@ -55,7 +55,8 @@ def read_weights_file(path: Path, trusted: bool = False) -> object:
         Mappings and sequences of tensors and plain values.
 
     Raises:
-        CheckpointError: if it is missing, damaged, or something else; the message says what, and the way in.
+        CheckpointError: if it is missing, damaged, or another kind of file; the message says which, and how to convert
+            it.
     """
     if path.is_dir():
         path = _inside(path)
@@ -112,7 +113,7 @@ def _refuse_others(path: Path, head: bytes) -> None:
 
 
 def _shards(index: Path) -> dict[str, torch.Tensor]:
-    """Tensors of all files that an index names, which lie beside it."""
+    """Return the tensors of all files that an index names, which are beside it."""
     try:
         content = read_json(index, LARGEST_INDEX_BYTES)
         places = content["weight_map"]
@@ -134,12 +135,12 @@ def _shards(index: Path) -> dict[str, torch.Tensor]:
 
 
 def _archive_kind(path: Path) -> object | None:
-    """What an archive other than that of `torch.save` holds; None for that one."""
+    """Return the content of an archive that is not from `torch.save`; None for one that is."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except Exception:  # a damaged directory raises many types, names that are no UTF-8 among them
-        return None  # the reader of torch's files says what is wrong
+        return None  # The reader of torch's files reports the error.
     ends = [name.rpartition("/")[2] for name in names]
     if ends and all(name.endswith(".npy") for name in ends):
         raise CheckpointError(f"{path} is {NPZ_WORDS} makes it readable")
@@ -153,7 +154,7 @@ def _archive_kind(path: Path) -> object | None:
 
 
 def _script_state(path: Path) -> object:
-    """Weights of a TorchScript file: a program of its own language, of which nothing is run."""
+    """Return the weights of a TorchScript file, without running its program."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that TorchScript is superseded
@@ -164,7 +165,7 @@ def _script_state(path: Path) -> object:
 
 
 def _program_state(path: Path) -> object:
-    """Weights of an exported program."""
+    """Return the weights of an exported program."""
     return dict(load_exported(path).state_dict)
 
 

@@ -1,4 +1,4 @@
-"""How published code bases lay out the checkpoints of their generators: names of layers, and where widths stand.
+"""Layouts of the generator checkpoints of published code bases: names of layers, and positions of widths.
 
 Nothing of those code bases is needed: their files are state_dicts, which name a layer by its place in nested
 `nn.Sequential`s, where paddings, normalisations and activations have numbers too.
@@ -17,12 +17,12 @@ from models.unet import UnetSpec, factor
 
 State = Mapping[str, Tensor]
 Layers = dict[str, str]
-"""Our name of each layer -> theirs."""
+"""Mapping from our name of each layer to theirs."""
 
 
 @dataclass(frozen=True)
 class InferredGenerator:
-    """The generator that third-party weights fit, read off their shapes."""
+    """The generator that third-party weights fit, according to their shapes."""
 
     family: str
     spec: str
@@ -36,7 +36,7 @@ class InferredGenerator:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one code base lays out the checkpoints of one architecture."""
+    """Layout of the checkpoints of one architecture in one code base."""
 
     layers: Callable[[State], Layers]
     infer: Callable[[State, Layers], InferredGenerator]

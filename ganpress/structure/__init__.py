@@ -1,1 +1,1 @@
-"""The structure of any network: its groups of channels, and whether it reads and draws what it should."""
+"""Analyses the structure of any network: its groups of channels, and its input and output."""

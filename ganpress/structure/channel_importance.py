@@ -1,6 +1,6 @@
-"""The order of importance of a network's channels: narrow versions keep the first ones, so these should matter most.
+"""Orders a network's channels by importance, because narrow versions keep the first ones.
 
-What a channel is worth is how much the network's output would change without it, to first order: at the inputs of the
+The importance of a channel is the change of the network's output without it, to first order: at the inputs of the
 layers that read it, the sum over pixels of value times gradient (Molchanov et al. 2019, *Importance Estimation for
 Neural Network Pruning*, equation 8). A generator has no loss of its own here. The gradient is that of random
 projections of its output, whose mean square is the squared length of the change. Channels are then put in descending
@@ -23,7 +23,7 @@ MOST_INPUTS, FEWEST_INPUTS = 256, 4
 INPUT_VALUES = 2**20
 """Of all inputs together: large pictures are few, so that the measurement stays a matter of seconds."""
 SPREAD = 0.5
-"""Standard deviation of pictures in [-1, 1], about."""
+"""Approximate standard deviation of pictures in [-1, 1]."""
 RELATIVE_TOLERANCE = 1e-4
 """Of the largest value: sums in another order are rounded differently."""
 
@@ -31,7 +31,7 @@ RELATIVE_TOLERANCE = 1e-4
 def unit_scores(
     network: nn.Module, inputs: Tensor, groups: Sequence[ChannelGroup], seed: int = 0, run: Run = run_plainly
 ) -> dict[str, Tensor]:
-    """Return for each group by name how much each of its units (n,) matters; groups that no layer reads are left out.
+    """Return the importance (n,) of the units of each group, by name; groups that no layer reads are left out.
 
     Args:
         network: in eval mode; not changed.
@@ -85,7 +85,8 @@ def _changes_(values: Sequence[Tensor]) -> Tensor:
 
 
 def trial_inputs(example: Tensor, seed: int = 0) -> Tensor:
-    """Inputs (N, …) to measure on where no others are known: latents, or noise with a spectrum like a picture's.
+    """Return inputs (N, …) for the measurement if no others are known: latents, or noise with a spectrum like a
+    picture's.
 
     Args:
         example: one input (1, …).
@@ -108,7 +109,7 @@ def trial_inputs(example: Tensor, seed: int = 0) -> Tensor:
 def put_in_order_(
     network: nn.Module, inputs: Tensor, groups: Sequence[ChannelGroup], seed: int = 0, run: Run = run_plainly
 ) -> list[str]:
-    """Permute the channels of each group so that those that matter most come first; the network draws what it drew.
+    """Permute the channels of each group by descending importance; the output of the network does not change.
 
     A group whose permutation would change the output (an operation that tells its channels apart by their places) keeps
     its order.

@@ -1,4 +1,4 @@
-"""Modules of a user's that are one convolution or linear layer of their input, whatever they compute its weights from.
+"""Replaces a user's modules that compute one convolution or linear layer of their input with computed weights.
 
 Equalised learning rates scale a kernel in each call, re-parameterised branches add several into one, weight
 standardisation normalises it: none of that depends on the input. Such a module is read from the functions that it
@@ -18,14 +18,14 @@ from ganpress.structure.function_graph import Untraceable, argument, trace_funct
 from models.plain_network import plain_layer
 
 SAME_RESULT = 1e-4
-"""Of the largest value: how near a plain layer must come to the module that it replaces."""
+"""Largest difference between a plain layer and the module that it replaces, as a share of the largest value."""
 LAYERS = {"conv2d": "Conv2d", "conv_transpose2d": "ConvTranspose2d", "linear": "Linear"}
 PASSING = frozenset({"dropout", "identity", "contiguous", "clone", "to", "float", "type_as", "detach"})
 SIGNAL_KINDS = {nn.Conv1d: "Conv2d", nn.ConvTranspose1d: "ConvTranspose2d"}
 
 
 class _NotLinear(Exception):
-    """A module that is no such layer."""
+    """The module is not such a layer."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class _Layer:
 def put_constant_layers_(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> dict[str, Any]:
     """Replace every module that is one layer of its input by that layer, in place, weights included.
 
-    Where the network needs more of such a module than its call, its weight for one, all stay as they are.
+    If the network needs more of such a module than its call, for example its weight, all modules stay unchanged.
 
     Args:
         network: in eval mode.
@@ -95,7 +95,7 @@ def _same(wanted: Tensor, found: Tensor) -> bool:
 def _still_runs(network: nn.Module, run: Callable[[nn.Module], Tensor], wanted: Tensor) -> bool:
     try:
         return _same(wanted, run(network))
-    except Exception:  # of the user's code
+    except Exception:  # The user's code may raise any error.
         return False
 
 

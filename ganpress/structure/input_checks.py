@@ -1,4 +1,4 @@
-"""Whether a generator reads its inputs and draws images, said before any work is done with them."""
+"""Checks before any work that a generator accepts its inputs and draws images."""
 
 from collections.abc import Callable
 
@@ -17,9 +17,9 @@ def check_inputs(
 
     Args:
         generate: inputs (n, …) -> images (n, C, H, W).
-        inputs: (N, …) that it is to be run on.
-        role: how messages call them, e.g. `calibration inputs`.
-        name: how messages call the generator; None takes its class.
+        inputs: inputs (N, …) on which it will be run.
+        role: name of the inputs in messages, e.g. `calibration inputs`.
+        name: name of the generator in messages; None uses its class.
 
     Returns:
         The image (1, C, H, W).

@@ -1,4 +1,4 @@
-"""How far a pixel that a generator draws can see, derived from the functions that the network calls.
+"""Derives the receptive field of a generator's output pixels from the functions that the network calls.
 
 Demands are walked backwards: a pixel of the result needs an interval of rows (or columns) of what the last function
 read, that interval needs another one further back, and so on to the input. Positions are those inside a very large
@@ -25,12 +25,12 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a pixel of the result depends on, in pixels of the input."""
+    """The receptive field of an output pixel, in pixels of the input."""
 
     reach: int | None
-    """The farthest pixel that it depends on, in any direction; None where it may depend on the whole picture."""
+    """Distance of the farthest pixel on which it depends; None if it may depend on the whole picture."""
     stride: int
-    """Shifting the picture by as many pixels shifts the result, and changes nothing else."""
+    """Number of pixels by which the input can be shifted so that the result is only shifted."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class _Step:
     """One function along one axis."""
 
     factor: Fraction = Fraction(1)
-    """How many pixels of the result there are for one that it reads."""
+    """Number of output pixels for each input pixel."""
     needs: Callable[[Places, Places], tuple[Places, Places]] = lambda first, last: (first, last)
-    """From the first and last pixels that are wanted to the first and last that are read."""
+    """Function from the first and last output pixels to the first and last input pixels."""
     everywhere: bool = False
-    """Whether each pixel depends on all."""
+    """Whether each output pixel depends on all input pixels."""
 
 
 class _Unknown(Exception):
-    """A function of which it is not known what its pixels depend on."""
+    """A function whose dependencies between pixels are unknown."""
 
 
 def receptive_field(model: nn.Module, example: Tensor) -> ReceptiveField:
@@ -57,7 +57,7 @@ def receptive_field(model: nn.Module, example: Tensor) -> ReceptiveField:
         example: pictures (N, C, H, W) that it can run; their size does not matter.
 
     Returns:
-        Reach None and stride 1 where the network calls a function that is not known here, or needs more than shapes.
+        Reach None and stride 1 if the network calls an unknown function, or needs more than shapes.
     """
     try:
         if example.dim() != 4:
@@ -239,7 +239,7 @@ POINTWISE = frozenset({
     "hardswish", "hardtanh", "identity", "leaky_relu", "mish", "mul", "neg", "part", "pow", "prelu", "relu", "relu6",
     "rsub", "sigmoid", "silu", "sin", "softplus", "sqrt", "sub", "tanh", "truediv",
 })  # fmt: skip
-"""Functions whose pixels depend on the pixel at the same place."""
+"""Functions whose pixels depend only on the pixel at the same position."""
 NORMS = frozenset({"batch_norm", "instance_norm", "group_norm"})
 """Functions that keep the size; but for the first with running statistics, each pixel depends on all."""
 OF_CHANNELS = frozenset({"conv2d", "conv_transpose2d", "prelu", *NORMS})
@@ -250,4 +250,4 @@ STEPS: dict[str, Callable[[fx.Node, int], _Step]] = {
     "pixel_unshuffle": _unshuffle, "getitem": _slicing, "cat": _joining_or_parting(1),
     "chunk": _joining_or_parting(2), "split": _joining_or_parting(2),
 }  # fmt: skip
-"""What each function's pixels depend on, by the function's name."""
+"""Dependencies of each function's pixels, by the function's name."""

@@ -1,4 +1,4 @@
-"""Exact rewriting of trained layers: what follows them folded in, and transposed convolutions as plain ones.
+"""Exact rewriting of trained layers: folds the following operations, and writes transposed convolutions as plain ones.
 
 Computed in float64, so that the rewriting itself adds no rounding beyond the final float32.
 """
@@ -13,7 +13,7 @@ from models.quantized_geometry import Geometry, axes_of, geometry_of
 
 @torch.no_grad()
 def folded(layer: nn.Module, norm: nn.Module | None = None, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the layer that does what a layer and the batch normalisation and addition behind it do.
+    """Return weight and bias of one layer that equals a layer with the batch normalisation and addition after it.
 
     Args:
         layer: convolution, transposed convolution or linear layer.

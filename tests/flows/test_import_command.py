@@ -35,7 +35,7 @@ def test_import_writes_pins_and_says_what_it_found(project):
     assert lines[2] == "1 channel group; a spec is imported:50, in percent of each group"
     assert lines[3].split() == ["1", "a", "8", "units", "in", "2", "layers"]
     assert lines[4].strip() == "cannot be pruned: b: its channels are tied to those of the input"
-    assert lines[5] == "note: no weights were given: they are those that the function gives its network"
+    assert lines[5] == "note: no weights were given: those of the network that the function returns are used"
 
     folder = project.root / "imported" / "my_module"
     card = json.loads((folder / "import.json").read_text())

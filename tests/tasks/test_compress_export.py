@@ -216,7 +216,7 @@ def test_file_that_differs_ends_the_stage_and_is_kept_aside_with_a_picture(proje
         assert run_stage(project.parent, export, "d3", params) == 2
         line = capsys.readouterr().err
         assert "allowed is 1e-09 (export.tolerance" in line
-        assert "kept as generator.refused.onnx, which nothing takes for an export" in line
+        assert "kept as generator.refused.onnx and is not used as an export" in line
         assert {path.name for path in folder.iterdir()} == {"generator.refused.onnx", "generator.refused.png"}
         assert find_edge_file(folder) is None
     with Image.open(folder / "generator.refused.png") as picture:

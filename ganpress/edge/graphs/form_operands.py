@@ -13,7 +13,7 @@ END = int(np.iinfo(np.int64).max)
 
 
 class NoForm(Exception):
-    """A function, or a way to call it, that is not written here."""
+    """A function, or a way to call it, that is not supported here."""
 
 
 @dataclass(frozen=True)

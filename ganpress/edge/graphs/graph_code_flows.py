@@ -1,4 +1,5 @@
-"""Codes that flow from one integer layer to the next, where a graph decodes and encodes them in between; exact.
+"""Passes quantized values directly from one integer layer to the next, where a graph would decode and encode them;
+exact.
 
 A layer whose output has the scale and the zero point that the next one reads puts out that one's codes
 (`ganpress.compression.preparation.code_flows`). Decoding and encoding gives them back: code - zero point is at most

@@ -1,4 +1,4 @@
-"""What every change of an ONNX graph needs, on top of onnx_ir: reading, constants, exchange of a node, writing."""
+"""Common functions for changing ONNX graphs with onnx_ir: reading, constants, replacing a node, writing."""
 
 from __future__ import annotations  # onnx_ir, which takes two seconds to import, is imported where a graph is changed
 

@@ -1,4 +1,4 @@
-"""Exact rewritings of ONNX graphs, so that ONNX Runtime can load what comes out and runs it on fewer bytes.
+"""Exact rewritings of ONNX graphs, so that ONNX Runtime can load the result and runs it on fewer bytes.
 
 A generator with reflected borders pads what an instance normalisation gives, and a quantized layer then rounds it.
 Pixels are only copied, so that rounding first gives the same codes, and the border is copied as bytes.

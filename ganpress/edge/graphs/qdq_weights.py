@@ -1,4 +1,5 @@
-"""Weights of QDQ files: rounded by ganpress, where each makes up for the errors of those before, and kept as they are.
+"""Weights of QDQ files: ganpress rounds each so that it compensates the errors of those before, and they are kept
+unchanged.
 
 Where 16 bits hold the activations, the rounding of the weights is all that is lost: the published horse2zebra generator
 gains 3 to 7 dB by it (`python -m benchmarks.wide_activations`).

@@ -1,1 +1,1 @@
-"""One module for each edge target, with its facts; what works on networks stands in modules beside it."""
+"""One module for each edge target, with its facts; code that works on networks is in modules beside it."""

@@ -1,4 +1,4 @@
-"""Core ML's packages, made of traced networks by coremltools, and their weights stored smaller by it."""
+"""Converts traced networks to Core ML packages with coremltools, which also compresses their weights."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Which kernels ran, from the event trace that ExecuTorch and XNNPACK write themselves."""
+"""Reads which kernels ran from the event trace that ExecuTorch and XNNPACK write."""
 
 import tempfile
 from pathlib import Path

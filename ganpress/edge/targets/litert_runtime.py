@@ -89,7 +89,7 @@ def _is_data(operator: Any, index: int) -> bool:
 
 
 def _loaded(content: bytes, threads: int, path: Path) -> Any:
-    with quiet_descriptors():  # it tells what processor it uses, and what is wrong with a file
+    with quiet_descriptors():  # it prints which processor it uses, and errors of a file
         from ai_edge_litert.interpreter import Interpreter
 
         try:

@@ -1,4 +1,4 @@
-"""MNN's graphs, made of ONNX ones by its own converter, and quantized by its own quantizer.
+"""Converts ONNX graphs to MNN's with its own converter, and quantizes them with its own quantizer.
 
 Both tools are called through the extension module that MNN's commands call, each in a process of its own: they print,
 and they abort on what they cannot read. The commands themselves (`mnnconvert`, `mnnquant`) are not used: when started,
@@ -88,7 +88,7 @@ def _reason(said: str, model: nn.Module, example: Tensor) -> str:
 
 def _last_line(said: str) -> str:
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "its tool ended without a word"
+    return lines[-1][:300] if lines else "its tool ended without a message"
 
 
 def _quantizer_settings(folder: Path, example: Tensor, calibration: Tensor) -> Path:

@@ -1,4 +1,4 @@
-"""ncnn's files, made of traced networks by its own converter pnnx."""
+"""Converts traced networks to ncnn's files with its own converter pnnx."""
 
 import re
 import subprocess
@@ -91,7 +91,7 @@ def _read(path: Path) -> str:
 
 
 def _left_out(said: str, text: str, model: nn.Module, example: Tensor) -> str | None:
-    """What stands in the way of a conversion, in words; None where nothing does."""
+    """Return what prevents a conversion; None if nothing does."""
     unknown = unknown_operators(text)
     found = LEFT_OUT.search(said)
     if text and not unknown and found is None:
@@ -102,7 +102,7 @@ def _left_out(said: str, text: str, model: nn.Module, example: Tensor) -> str | 
         operator = f"aten::{found[1]}"
     else:
         lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
-        return found[2].strip()[:300] if found else (lines[-1][:300] if lines else "pnnx ended without a word")
+        return found[2].strip()[:300] if found else (lines[-1][:300] if lines else "pnnx ended without a message")
     return blame(model, example, operator) or f"the operator {operator.removeprefix('aten::')}"
 
 

@@ -1,6 +1,6 @@
-"""What every edge target can do: write a generator as its files, run them, and say which kernels ran.
+"""The interface of every edge target: writes a generator as its files, runs them, and reports which kernels ran.
 
-Whoever only asks for a target's facts needs no torch: what works on networks is imported where it is called.
+A target's facts need no torch: code that works on networks is imported where it is called.
 """
 
 from __future__ import annotations
@@ -36,63 +36,63 @@ class Target(ABC):
     """One runtime with its file format."""
 
     name: str
-    """As in `export.items.X.target`."""
+    """Name, as in `export.items.X.target`."""
     title: str
-    """The runtime's name as people write it."""
+    """Name of the runtime for people."""
     suffix: str
-    """Of the file that `write` writes and `open` takes; packed, `.zst` comes behind it."""
+    """Suffix of the file that `write` writes and `open` opens; if packed, `.zst` is appended."""
     beside: tuple[str, ...] = ()
     """Suffixes of further files that belong to the one that is opened."""
     number_types: tuple[str, ...]
-    """What `write` can write."""
+    """Number types that `write` supports."""
     calibrated: tuple[str, ...] = ("int8",)
-    """Those of its number types that are its own post-training quantization, with ranges of calibration inputs; names
-    that it cannot write do not matter."""
+    """Number types of the target's own post-training quantization, with ranges from calibration inputs; names that it
+    cannot write are ignored."""
     int8_scheme: str = ""
-    """How its own quantization rounds weights and activations, in words, for the card; see `scheme`."""
+    """Description for the card of how its own quantization rounds weights and activations; see `scheme`."""
     packages: tuple[str, ...] = ()
-    """Distributions that it needs, its runtime first."""
+    """Python packages that it needs, its runtime first."""
     programs: tuple[str, ...] = ()
-    """Programs that it needs on the search path, its runtime first where it has no packages."""
+    """Programs that it needs on the search path; the first is its runtime if it has no packages."""
     install: str
     """Command that installs them."""
     mismatch_advice: str = ""
-    """What to do where a file differs from torch for a reason of the runtime's own."""
+    """Advice if a file differs from torch because of the runtime."""
     is_onnx: bool = False
     """Whether its files are ONNX, which browsers run and MLflow serves."""
     opset: int | None = None
-    """Version of the operators in its files; None where the format has no operator sets."""
+    """Version of the operators in its files; None if the format has no operator sets."""
     reads_onnx: bool = False
-    """Whether it makes its files of ONNX graphs, so that a single layer can be given to it as one."""
+    """Whether its files are made from ONNX graphs, so that a single layer can be given to it as one."""
     widens: bool = True
     """Whether layers of few channels are written in blocks of pixels, see `ganpress.edge.forms.pixel_blocks`."""
     web_providers: tuple[str, ...] = ("wasm",)
-    """What runs its ONNX files in a browser, by the names of ONNX Runtime Web, the first choice first."""
+    """Execution providers of ONNX Runtime Web for its files in a browser, in order of preference."""
     any_size_types: tuple[str, ...] = ()
     """Number types whose files can leave height and width of pictures open."""
     stand_in: str = ""
-    """What computes its files here, in words, where its own runtime does not run on this system: the numbers are then
-    proven, and no time or memory is measured. Empty where its runtime does."""
+    """Description of what computes its files if its own runtime does not run on this system: results are then
+    verified, but no time or memory is measured. Empty if its runtime runs here."""
 
     def missing(self) -> str | None:
-        """Command that installs the target, or None where it is installed."""
+        """Command that installs the target; None if it is installed."""
         return self.install if self.absent() else None
 
     def absent(self) -> list[str]:
-        """Those of its packages and programs that are not installed."""
+        """Its packages and programs that are not installed."""
         packages = [name for name in self.packages if not any(importlib.metadata.distributions(name=name))]
         return packages + [name for name in self.programs if shutil.which(name) is None]
 
     def quantizes(self, number_type: str) -> bool:
-        """Whether a number type is its own quantization, which takes calibration inputs."""
+        """Return whether a number type is its own quantization, which needs calibration inputs."""
         return number_type in self.calibrated and number_type in self.number_types
 
     def bits(self, number_type: str) -> tuple[int, int]:  # noqa: ARG002 - most quantize to 8 bits alone
-        """Bits of weights and of activations of a number type of `calibrated`."""
+        """Return the bits of weights and of activations of a number type of `calibrated`."""
         return 8, 8
 
     def scheme(self, number_type: str) -> str:  # noqa: ARG002 - most have one scheme
-        """How a number type of `calibrated` rounds weights and activations, in words."""
+        """Return a description of how a number type of `calibrated` rounds weights and activations."""
         return self.int8_scheme
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Target(ABC):
         """Form of transposed convolutions that ran faster where it was measured; see `ganpress.edge.forms.choice`."""
 
     def can_keep(self, model: nn.Module) -> bool:  # noqa: ARG002 - of one that keeps no integers, nothing matters
-        """Whether a generator that ganpress quantized is written in the integers that it has."""
+        """Return whether a generator that ganpress quantized is written with its own integers."""
         return False
 
     def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:
@@ -118,10 +118,10 @@ class Target(ABC):
         calibration: Tensor | None = None,
         form: Form | None = None,
     ) -> tuple[Path, ...]:
-        """Write a generator, whole or not at all.
+        """Write a generator, completely or not at all.
 
         Args:
-            model: its eval behaviour is written; it is left as it is.
+            model: generator whose eval behaviour is written; it is not changed.
             path: the file that `open` takes; its folder is made.
             example: inputs (N, …) in [-1, 1] or latents; their shape but for N is the file's.
             number_type: one of `number_types`.
@@ -153,7 +153,7 @@ class Target(ABC):
                 own = " or ".join(name for name in self.number_types if self.quantizes(name))
                 raise ConfigError(
                     f"the target '{self.name}' writes float generators{' and quantizes by itself' if own else ''}; "
-                    f"name the float generator{f' and number_type {own}' if own else ''}, or take the target {others}"
+                    f"name the float generator{f' and number_type {own}' if own else ''}, or use the target {others}"
                 )
             return self._write(model, path, example, number_type, None)
         if ranges is not None:
@@ -184,13 +184,13 @@ class Target(ABC):
 
         Raises:
             MissingTarget: if the target is not installed.
-            CheckpointError: if the file is missing, damaged or no generator.
+            CheckpointError: if the file is missing, damaged or not a generator.
         """
         require_installed(self)
         return self._open(path, threads)
 
     def kernels(self, path: Path, example: Tensor) -> KernelProfile:
-        """Run a written file once on one thread and tell which kernels ran, from the runtime's own profile."""
+        """Run a written file once on one thread and return which kernels ran, from the runtime's own profile."""
         require_installed(self)
         return self._kernels(path, example)
 
@@ -199,7 +199,7 @@ class Target(ABC):
         return None
 
     def version(self) -> str:
-        """Name and version of the runtime.
+        """Return the name and version of the runtime.
 
         Raises:
             MissingTarget: if the target is not installed.
@@ -230,10 +230,10 @@ def program_version(program: str) -> str:
 
 
 def require_installed(target: Target) -> None:
-    """End with the install command where a target's packages are absent.
+    """Raise an error with the install command if a target's packages are missing.
 
     Raises:
-        MissingTarget: if they are.
+        MissingTarget: if packages are missing.
     """
     command = target.missing()
     if command is not None:

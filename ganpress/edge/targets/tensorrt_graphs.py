@@ -1,4 +1,4 @@
-"""ONNX graphs as TensorRT takes them: checked against its list of operators, and quantized explicitly.
+"""Prepares ONNX graphs for TensorRT: checks them against its list of operators, and quantizes them explicitly.
 
 TensorRT's rules for explicit quantization: codes are int8, zero points are 0, one scale a tensor for activations and
 one a channel for weights. Its list of operators: `docs/operators.md` of github.com/onnx/onnx-tensorrt, for TensorRT
@@ -86,7 +86,7 @@ def tensorrt_content(model: nn.Module, example: Tensor, calibration: Tensor | No
 
 
 def _lacking(proto: Any) -> Iterator[str]:
-    """Operators, or ways to call one, that TensorRT has not."""
+    """Operators, or ways to call one, that TensorRT does not support."""
     for node in proto.graph.node:
         if node.op_type not in KNOWN or node.domain not in ("", "ai.onnx"):
             yield node.op_type
