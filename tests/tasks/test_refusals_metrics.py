@@ -173,6 +173,7 @@ def test_generator_of_other_images_is_named_before_any_is_measured(artifacts, re
     assert refusal(evaluate) == f"subnet draws images (1, 32, 32), but the prepared ones are (1, 16, 16); {ADVICE}"
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_generator_of_other_inputs_is_named_before_any_is_measured(artifacts, refusal):
     pictures = generator_blueprint("mobile_resnet_9blocks:ngf=2", Canvas(1, 16, 16, 1, 16, 16))
     save_model(artifacts / "subnet" / "generator.safetensors", pictures.build().eval(), pictures)
