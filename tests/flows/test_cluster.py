@@ -395,7 +395,7 @@ def test_resources_of_a_stage(tmp_path):
     with pytest.raises(ConfigError, match="asks for 2 cores, 1 GPUs and 0 GiB, and no node of the cluster has all"):
         _check_fits("prepare", StageResources(cpus=2, gpus=1), nodes)
     odd = params.model_copy(update={"resources": {"student": StageResources(gpus=3)}})
-    with pytest.raises(ConfigError, match="student.training.batch_size is 64, of which 3 ranks cannot have equal"):
+    with pytest.raises(ConfigError, match="student.training.batch_size is 64, which 3 ranks cannot share equally"):
         check_ranks(odd, {"student@d2-mse"})
     check_ranks(odd, {"search"})
 
