@@ -54,7 +54,7 @@ def test_missing_and_surplus_weights_are_named():
     with pytest.raises(CheckpointError, match=r"file lacks 'bias' \(1,\)"):
         load_weights_(layer, {"weight": torch.zeros(1, 2)}, "file")
     state = layer.state_dict() | {"scale": torch.zeros(1)}
-    with pytest.raises(CheckpointError, match="file holds 'scale', which this architecture does not have"):
+    with pytest.raises(CheckpointError, match="file has 'scale', which this architecture does not have"):
         load_weights_(layer, state, "file")
 
 

@@ -111,7 +111,7 @@ def test_a_frame_inside_that_is_larger_than_its_tensor(tmp_path, parts):
     row = header["tensors"][0]
     bomb = _compressed(bytes(10**8))
     header["tensors"][0] = [*row[:4], True, len(bomb)]
-    assert "its header says 100,000,000 bytes" in _refusal(_write(tmp_path / "f", header, bomb + rest[row[5] :]))
+    assert "its header declares 100,000,000 bytes" in _refusal(_write(tmp_path / "f", header, bomb + rest[row[5] :]))
 
 
 def _frames(path, state, facts):
@@ -156,8 +156,8 @@ def _stored(content, **options):
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        (_stored(bytes(10**8)), "its header says 100,000,000 bytes"),
-        (_stored(bytes(6 * 10**7)) * 3, "its header says 60,000,000 bytes, 9,"),
+        (_stored(bytes(10**8)), "its header declares 100,000,000 bytes"),
+        (_stored(bytes(6 * 10**7)) * 3, "its header declares 60,000,000 bytes, but only 9,"),
         (_stored(b"x") * 10_001, "it has more than 10,000 frames"),
         (_stored(b"x")[:-1], "not a complete Zstandard frame"),
         (_stored(b"x" * 99)[:-4] + b"abcd", "its checksum does not match"),

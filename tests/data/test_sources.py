@@ -81,7 +81,7 @@ def test_local_copy_without_the_files_is_refused(project, tmp_path):
 
 def test_incomplete_mnist_gives_both_counts(project, tmp_path):
     write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((5, 28, 28), np.uint8))
-    with pytest.raises(DataError, match="train-images-idx3-ubyte holds 5 images, mnist has 60000"):
+    with pytest.raises(DataError, match="train-images-idx3-ubyte has 5 images, but mnist has 60000"):
         import_data("mnist", tmp_path, project / "data")
 
 
