@@ -68,7 +68,7 @@ def test_damaged_frames_are_refused_in_one_line(frame, damage):
 
 def test_a_header_that_claims_more_than_a_file_may_hold_is_refused(frame, monkeypatch):
     monkeypatch.setattr(frames, "LARGEST_CONTENT_BYTES", len(CONTENT) - 1)
-    with pytest.raises(CheckpointError, match=r"is truncated or damaged: its header says 2,055 bytes"):
+    with pytest.raises(CheckpointError, match=r"is truncated or damaged: its header declares 2,055 bytes"):
         read_content(frame)
 
 

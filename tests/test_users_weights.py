@@ -156,7 +156,7 @@ def test_programs_are_read_for_their_weights(tmp_path):
 def test_a_pickled_module_is_run_only_where_it_is_trusted(tmp_path):
     torch.save(network(seed=1), tmp_path / "w.pth")
     with pytest.raises(
-        CheckpointError, match=r"it holds .*test_users_weights.Net.*add --trust, which runs its code"
+        CheckpointError, match=r"it contains .*test_users_weights.Net.*add --trust, which runs its code"
     ) as caught:
         loaded(tmp_path / "w.pth")
     assert "weights_only" not in str(caught.value)

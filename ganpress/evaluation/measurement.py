@@ -22,7 +22,7 @@ from ganpress.metrics.distributions.kernel import kernel_distance
 from ganpress.metrics.distributions.kernel_error import kernel_terms
 from ganpress.metrics.feature_inputs import Float64, as_tensor
 from ganpress.metrics.images.sharpness import variance_of_laplacian
-from ganpress.metrics.intervals.random_parts import RandomParts
+from ganpress.metrics.intervals.random_parts import SMALLEST, RandomParts
 from ganpress.metrics.judges.feature_networks import Judge
 from ganpress.metrics.judges.judge_output import JudgeOutput
 from ganpress.metrics.neighbours.hashed import HashedReference, hash_reference, score_hashed
@@ -120,7 +120,13 @@ def reference_features(
         hash_reference(features, seed),
         hashed_neighbourhood(features, seed, settings),
         RandomParts(features, seed, lambda part: hash_reference(part, seed), score_hashed),
-        RandomParts(features, seed, lambda part: hashed_neighbourhood(part, seed, settings), score_hashed_neighbours),
+        RandomParts(
+            features,
+            seed,
+            lambda part: hashed_neighbourhood(part, seed, settings),
+            score_hashed_neighbours,
+            max(SMALLEST, neighbours + 1),
+        ),
         truth,
         lpips,
     )

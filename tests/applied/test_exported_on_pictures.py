@@ -67,10 +67,10 @@ def test_pictures_of_any_size_are_drawn_as_the_network_draws_them(exported, pict
     assert run(monkeypatch, exported, pictures, "-o", tmp_path / "out") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[1] for line in lines] == [
-        "140x100 pixels, 6 tiles, as the generator draws the whole picture",
-        "64x64 pixels, 1 tile, as the generator draws the whole picture",
-        "66x82 pixels, 4 tiles, as the generator draws the whole picture",
-        "80x180 pixels, 8 tiles, as the generator draws the whole picture",
+        "140x100 pixels, 6 tiles, with the same result as one pass over the whole picture",
+        "64x64 pixels, 1 tile, with the same result as one pass over the whole picture",
+        "66x82 pixels, 4 tiles, with the same result as one pass over the whole picture",
+        "80x180 pixels, 8 tiles, with the same result as one pass over the whole picture",
     ]
     for path in sorted(pictures.glob("*.png")):
         pixels = torch.from_numpy(np.asarray(Image.open(path)).transpose(2, 0, 1).copy())[None]
@@ -132,4 +132,4 @@ def test_a_file_of_any_size_gets_the_whole_picture(pictures, tmp_path, monkeypat
     monkeypatch.setattr("ganpress.edge.proven_export.peak_memory", lambda *_: None)
     compress(Sharper(), tmp_path / "any", example=(1, 3, 32, 32), data=pictures, method="float", any_size=True)
     assert run(monkeypatch, tmp_path / "any", pictures / "3.png", "-o", tmp_path / "out") == 0
-    assert "80x180 pixels, 1 tile, as the generator draws the whole picture" in capsys.readouterr().out
+    assert "80x180 pixels, 1 tile, with the same result as one pass over the whole picture" in capsys.readouterr().out

@@ -153,5 +153,5 @@ def test_it_stands_in_an_item_and_comes_last():
     prune, qad = {"name": "prune", "sparsity": 0.1}, {"name": "qad", "weight_bits": 3}
     item = CompressItem(generator="subnet", method=[prune, qad])
     assert [one.name for one, _ in item.algorithms()] == ["prune", "qad"]
-    with pytest.raises(ValueError, match="comes last"):
+    with pytest.raises(ValueError, match="put it last"):
         CompressItem(generator="subnet", method=[qad, prune])

@@ -97,7 +97,7 @@ def test_folder_of_another_version_is_refused(tmp_path):
 
 def test_folder_without_it_is_refused(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"holds no ort.wasm.bundle.min.mjs and ort-wasm-.* and ort-.*asyncify.wasm; give"
+        ConfigError, match=r"has no ort.wasm.bundle.min.mjs and ort-wasm-.* and ort-.*asyncify.wasm; give"
     ):
         find_runtime(tmp_path / "cache", tmp_path)
 

@@ -203,7 +203,7 @@ def test_what_is_not_written_is_said_in_a_line_with_its_layer(tmp_path):
     with pytest.raises(UnsupportedGenerator, match=r"cannot be written as C: the function max_pool2d in layer 'head'$"):
         TARGET.write(model, tmp_path / "generator.c", pictures(2))
     quantized = quantize(nn.Sequential(nn.Conv2d(3, 3, 3)), pictures(2), QuantizationConfig(8, None))
-    with pytest.raises(ConfigError, match="the target 'c' writes float generators; name the float generator, or take"):
+    with pytest.raises(ConfigError, match="the target 'c' writes float generators; name the float generator, or use"):
         TARGET.write(quantized, tmp_path / "generator.c", pictures(2))
     assert not list(tmp_path.iterdir())
 

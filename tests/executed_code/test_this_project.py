@@ -55,7 +55,7 @@ def _identity(root):
 
 def test_a_half_done_training_resumes_after_an_edit_of_words_only(copy):
     before = _identity(copy.root)
-    copy.edit("ganpress/errors.py", "Every error that", "Each error which")
+    copy.edit("ganpress/errors.py", "All errors that", "Each error which")
     copy.edit("models/wdcgan.py", '"""', '"""Another word. ')
     assert _identity(copy.root) == before
     copy.edit("ganpress/training/losses.py", "functional.mse_loss(student_images", "functional.l1_loss(student_images")

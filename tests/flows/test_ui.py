@@ -54,7 +54,7 @@ def test_an_unreadable_budget_is_said_before_anything_starts(project):
     process = _start(project, "--budget", "much")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "'much' is no size" in output
+    assert "'much' is not a size" in output
 
 
 def _free_port():

@@ -85,7 +85,7 @@ def test_parts_are_bounded_and_too_small_ones_say_nothing():
         parts.scores(np.zeros((2500, 2), np.float32))
     assert set(seen) == {(LARGEST, LARGEST // 2)}
     assert len(seen) == PARTS
-    assert parts.scores(np.zeros((30, 2), np.float32)) is None
+    assert parts.scores(np.zeros((20, 2), np.float32)) is None
 
 
 def test_an_interval_of_a_share_stays_inside_it(scored):

@@ -110,11 +110,11 @@ def test_higher_is_better_turns_the_search_round():
 @pytest.mark.parametrize(
     ("limits", "found"),
     [
-        ({"max_parameters": 10}, "budget of 10 parameters: the cheapest, 2, has 600 parameters; raise"),
-        ({"max_macs": 40, "max_parameters": None}, "budget of 40 MACs: the cheapest, 2, has 62 MACs; raise"),
-        ({"max_bytes": 3, "max_macs": 70}, r"70 MACs and .* and 3 bytes: the cheapest, 2, has 14 bytes; raise"),
-        ({"max_macs": 9, "max_bytes": 3}, "the cheapest, 2, has 62 MACs and 14 bytes; raise the budget or add"),
-        ({"max_latency_ms": 0.25}, r"and 0\.25 ms: the cheapest, 2, has 6 ms; raise the budget"),
+        ({"max_parameters": 10}, "budget of 10 parameters: the cheapest one, 2, has 600 parameters; raise"),
+        ({"max_macs": 40, "max_parameters": None}, "budget of 40 MACs: the cheapest one, 2, has 62 MACs; raise"),
+        ({"max_bytes": 3, "max_macs": 70}, r"70 MACs and .* and 3 bytes: the cheapest one, 2, has 14 bytes; raise"),
+        ({"max_macs": 9, "max_bytes": 3}, "the cheapest one, 2, has 62 MACs and 14 bytes; raise the budget or add"),
+        ({"max_latency_ms": 0.25}, r"and 0\.25 ms: the cheapest one, 2, has 6 ms; raise the budget"),
     ],
 )
 @pytest.mark.parametrize("exhaustive_limit", [1, 1000])

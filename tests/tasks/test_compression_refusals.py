@@ -192,10 +192,10 @@ def test_an_item_s_own_options_are_short_for_its_algorithms(long, short):
     [
         ({}, "needs weight_bits, activation_bits or sparsity, or a width below 1, or a method"),
         ({"weight_bits": 8, "colour": 1}, "colour"),
-        ({"method": [{"name": "quantize", "weight_bits": 8}, {"name": "prune", "sparsity": 0.5}]}, "it comes last"),
+        ({"method": [{"name": "quantize", "weight_bits": 8}, {"name": "prune", "sparsity": 0.5}]}, "put it last"),
         ({"method": [{"weight_bits": 8}]}, "unknown compressor ''; known: prune, prune_channels, qad, quantize"),
         ({"method": []}, "needs weight_bits"),
-        ({"method": {"name": "quantize", "weight_bits": 8}, "activation_bits": 8}, "it comes last"),
+        ({"method": {"name": "quantize", "weight_bits": 8}, "activation_bits": 8}, "put it last"),
     ],
 )
 def test_what_is_no_compression_is_refused(item, message):

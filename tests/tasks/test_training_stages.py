@@ -171,7 +171,7 @@ def test_checkpoint_is_named_after_all_that_decides(chain, monkeypatch):
 
 
 def test_impossible_budget(copied):
-    with pytest.raises(BudgetError, match=r"budget of 100 parameters: the cheapest, 1, has 3,252 parameters; raise"):
+    with pytest.raises(BudgetError, match=r"budget of 100 parameters: the cheapest one, 1, has 3,252 parameters"):
         execute(copied, search, "search", search={"max_parameters": 100})
 
 

@@ -63,7 +63,7 @@ def test_reconciling_nothing_costs_nothing(chain, tmp_path, monkeypatch):
 def test_a_store_that_cannot_be_made_is_said(project, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/tracking.db")
-    with pytest.raises(ServiceUnavailable, match="the MLflow store .*file cannot be made"):
+    with pytest.raises(ServiceUnavailable, match="the MLflow store .*file cannot be created"):
         reconcile_store(project.root)
 
 

@@ -107,4 +107,4 @@ def test_a_recorder_that_fails_early_ends_in_one_line_while_its_input_is_open(tm
         recorder.kill()
     assert code == 2, lines
     assert len(lines) == 1
-    assert "cannot be made" in lines[0]
+    assert "cannot be created" in lines[0]

@@ -187,5 +187,5 @@ def test_label_maps_need_their_number_of_classes():
 
 def test_imported_generators_are_not_counted():
     params = params_of(None, {"candidate": {"items": {"mine": {"imported": True}}}})
-    with pytest.raises(ConfigError, match="takes an imported generator"):
+    with pytest.raises(ConfigError, match="has an imported generator"):
         next(training_costs(params))

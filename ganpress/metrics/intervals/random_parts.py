@@ -23,7 +23,7 @@ SHARE = 1 / 3
 buckets are whole numbers: intervals from halves were a third too wide (`python -m benchmarks.interval_coverage`)."""
 LARGEST = 1000
 """Samples of a part, at most."""
-SMALLEST = 8
+SMALLEST = 6
 """Samples below which a part has no neighbourhoods."""
 
 Table = TypeVar("Table")
@@ -65,6 +65,7 @@ class RandomParts(Generic[Table]):
         seed: which parts.
         prepare: makes of a part (b, F) what `score` takes.
         score: scores generated features (b', F) against that.
+        smallest: samples that a part needs.
     """
 
     def __init__(
@@ -73,15 +74,17 @@ class RandomParts(Generic[Table]):
         seed: int,
         prepare: Callable[[Floats], Table],
         score: Callable[[Table, Floats], TwoSided],
+        smallest: int = SMALLEST,
     ) -> None:
         self._reference, self._seed, self._prepare, self._score = reference, seed, prepare, score
+        self._smallest = smallest
         self._prepared: dict[float, list[Table]] = {}
 
     def scores(self, generated: Float[Floats, "m f"]) -> PartScores | None:
         """Score the parts of generated features; None where parts would be too small to say anything."""
         sizes = len(self._reference), len(generated)
         share = min(SHARE, LARGEST / max(sizes))
-        if share * min(sizes) < SMALLEST:
+        if int(share * min(sizes)) < self._smallest:
             return None
         if share not in self._prepared:
             self._prepared[share] = [
