@@ -213,7 +213,7 @@ class Elastic(nn.Module):
         return _Skeleton.of(network, self.widest, kept)
 
 
-def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Int64[Tensor, " kept"] | None, ...] | None) -> Tensor:
+def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Int64[Tensor, " _"] | None, ...] | None) -> Tensor:
     """The first entries of `tensor` in every dimension, or the kept ones; contiguous like an extracted network's."""
     indices = kept or (None,) * len(shape)
     for dimension, (length, index) in enumerate(zip(shape, indices, strict=True)):

@@ -169,7 +169,7 @@ class Adapter:
             return (numbers + 1) / 2 if drawn.uniform else numbers
         return numbers.expand(batch, *drawn.shape) if drawn.batched else numbers
 
-    def _named(self, values: Sequence[Shaped[Tensor, "n ..."]]) -> dict[str, Any]:
+    def _named(self, values: Sequence[Shaped[Tensor, "_ ..."]]) -> dict[str, Any]:
         """Arguments by name."""
         named: dict[str, Any] = {}
         for part, value in zip(self.inputs, values, strict=True):

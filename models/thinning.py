@@ -117,7 +117,7 @@ def count_channels(layer: nn.Module, side: Side) -> int:
 
 def kept_channels(
     network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence[int]
-) -> dict[tuple[str, Side], Int64[Tensor, " kept"]]:
+) -> dict[tuple[str, Side], Int64[Tensor, " _"]]:
     """The channels that stay, for each side of each layer that a group touches.
 
     Args:
@@ -226,7 +226,7 @@ def _set_channels_(layer: nn.Module, side: Side, count: int) -> None:
 
 def kept_indices(
     network: nn.Module, groups: Sequence[ChannelGroup], narrow: Sequence[int], wide: Sequence[int]
-) -> dict[str, tuple[Int64[Tensor, " kept"] | None, ...]]:
+) -> dict[str, tuple[Int64[Tensor, " _"] | None, ...]]:
     """Which indices of a wide network's tensors a narrow one keeps, where these are not the first ones.
 
     Args:

@@ -177,7 +177,7 @@ def unet_generator(
     return UnetGenerator(UnetSpec.parse(spec, downs), in_channels, out_channels, norm, dropout_rate)
 
 
-def unet_kept(narrow: UnetSpec, wide: UnetSpec) -> dict[str, tuple[Int64[Tensor, " kept"] | None, ...]]:
+def unet_kept(narrow: UnetSpec, wide: UnetSpec) -> dict[str, tuple[Int64[Tensor, " _"] | None, ...]]:
     """Which input channels of a wide generator's layers a narrow one keeps, where these are not the first ones.
 
     The layer that leaves a level reads a concatenation, and keeps the first channels of both halves.

@@ -54,7 +54,7 @@ def input_batches(inputs: Inputs, seed: int, purpose: str, count: int) -> Iterat
 
 @torch.no_grad()
 def generated_batches(
-    generate: Generate, batches: Iterator[Float[Tensor, "n ..."]] | Sequence[Float[Tensor, "n ..."]]
+    generate: Generate, batches: Iterator[Float[Tensor, "_ ..."]] | Sequence[Float[Tensor, "_ ..."]]
 ) -> Iterator[Float[Tensor, "n c h w"]]:
     """Yield the images of each batch of inputs, on the device of the generator."""
     for batch in batches:

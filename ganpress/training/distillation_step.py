@@ -202,7 +202,7 @@ class _StudentLosses:
         return {term: torch.stack(values).mean() for term, values in self.terms.items()} | self.totals
 
 
-def in_turn(batches: list[Shaped[Tensor, "n ..."]], turn: int) -> Shaped[Tensor, "n ..."]:
+def in_turn(batches: list[Shaped[Tensor, "_ ..."]], turn: int) -> Shaped[Tensor, "_ ..."]:
     """Return a batch whose row i is row i of batch `(i + turn) % len(batches)`.
 
     Rows count over all ranks, of which each has N.

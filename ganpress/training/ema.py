@@ -49,7 +49,7 @@ class WeightAverage:
 
 @torch.no_grad()
 def recalibrate_batch_norm_(
-    generator: nn.Module, inputs: Float[Tensor, "n ..."] | Iterable[Float[Tensor, "n ..."]], batch_size: int = 250
+    generator: nn.Module, inputs: Float[Tensor, "n ..."] | Iterable[Float[Tensor, "_ ..."]], batch_size: int = 250
 ) -> nn.Module:
     """Replace every batch norm's running statistics by those measured on `inputs`; leaves eval mode on.
 

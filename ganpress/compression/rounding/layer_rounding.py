@@ -125,7 +125,7 @@ def _set_input_(source: InputQuantizer, ranges: LayerRanges, pads_zeros: bool) -
 
 def _moments(
     prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, QuantizedConv]
-) -> dict[str, Float64[Tensor, "2 g k k"]]:
+) -> dict[str, Float64[Tensor, "2 _ _ _"]]:
     """Second moments of what each layer's rounded weights will be multiplied with, on the calibration inputs.
 
     Returns:
