@@ -68,7 +68,7 @@ def intervals(real: Float32, made: Float32, compressed: Float32) -> dict[str, In
     if terms[0] is not None and terms[1] is not None:
         found["FID"] = distance_interval(distances[0], terms[0])
         found["FID difference"] = compare_distances(distances[0], terms[0], distances[1], terms[1])
-    kernels = [kernel_distance(real, one, KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, SEED).mean for one in made_of]
+    kernels = [kernel_distance(real, one, KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, SEED) for one in made_of]
     first, second = (kernel_terms(real, one, KERNEL_SUBSETS, KERNEL_SUBSET_SIZE, SEED) for one in made_of)
     found["KID"] = distance_interval(kernels[0], first)
     found["KID difference"] = compare_distances(kernels[0], first, kernels[1], second)

@@ -27,6 +27,8 @@ class Finding:
     check: str
     state: State
     words: str
+    command: str = ""
+    """Command that fixes it, where there is one; empty for `ok`."""
 
 
 def check_everything(root: Path) -> list[Finding]:

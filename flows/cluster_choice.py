@@ -1,4 +1,4 @@
-"""Which cluster runs the stages: settled before the first of them starts, and without importing Ray."""
+"""Chooses the cluster that runs the stages, before the first of them starts and without importing Ray."""
 
 import os
 
@@ -7,13 +7,13 @@ from ganpress.errors import ConfigError
 
 
 def settle_cluster(option: str | None = None) -> str | None:
-    """Return the address of the cluster of a run, and hand it to the flow as `GANPRESS_CLUSTER`; None: this machine.
+    """Return the address of a run's cluster and set `GANPRESS_CLUSTER` for the flow; None means this machine.
 
     Args:
-        option: what `--cluster` says; None leaves it to the environment.
+        option: value of `--cluster`; None takes the environment's.
 
     Raises:
-        ConfigError: if it is no address, or Ray is not installed.
+        ConfigError: if the value is not an address, or Ray is not installed.
     """
     asked = option or os.environ.get(ENVIRONMENT)
     if not asked:
@@ -26,14 +26,14 @@ def settle_cluster(option: str | None = None) -> str | None:
 
 
 def refuse_devices(device: str | None, gpus: int | None) -> None:
-    """Refuse options that are about this machine, where a cluster runs the stages.
+    """Refuse options about this machine if a cluster runs the stages.
 
     Raises:
-        ConfigError: naming the option.
+        ConfigError: if one is given; the message names it.
     """
     for name, value in (("--device", device), ("--gpus", gpus)):
         if value is not None:
             raise ConfigError(
-                f"{name} is about this machine, and a cluster runs the stages; say what each needs in params.yaml, "
+                f"{name} applies to this machine, but a cluster runs the stages; set what each needs in params.yaml, "
                 "for example --set resources.candidate.gpus=1"
             )

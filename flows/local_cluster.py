@@ -14,42 +14,42 @@ from pathlib import Path
 import psutil
 
 from flows.environment import cores, reuse_bytecode
-from flows.stage_process import SupervisedProcess
+from flows.stage_process import Command, SupervisedProcess
 from ganpress.basics.ray_cluster import prepare_environment, require_ray
 from ganpress.errors import ServiceUnavailable
 
 HOST = "127.0.0.1"
 START_S = 90.0
 ATTEMPTS = 3
-"""A raylet gives up where its Python agent takes more than 15 s to start, as on a loaded machine (ray#65983)."""
+"""Number of starts. A raylet gives up if its Python agent takes more than 15 s, as on a loaded machine (ray#65983)."""
 OBJECT_STORE_BYTES = 100 * 2**20
-"""Nothing large goes through it: stages leave their results in the project's folder."""
+"""No large object goes through it, because stages leave their results in the project's folder."""
 POLL_S = 0.1
 FOLDERS = "ganpress-ray-"
-"""Beginning of the names of the folders of sockets and logs; the number of the process follows."""
+"""Prefix of the folders for sockets and logs; the process number follows."""
 TOKEN = "RAY_AUTH_TOKEN"
 SECURED = {"RAY_AUTH_MODE": "token"}
-"""Whoever reaches a cluster executes code as its user, so that even the loopback interface asks for a secret."""
+"""A client of a cluster runs code as the cluster's user, so even the loopback interface requires a secret."""
 
 
 class LocalNode:
-    """A head, or a further node of a cluster of this machine; ends with this process."""
+    """The head or another node of a cluster of this machine; it ends with this process."""
 
     def __init__(self, folder: Path, env: Mapping[str, str], *options: str) -> None:
-        """Start it.
+        """Start the node.
 
         Args:
-            folder: where its sockets and logs are; a short path, because sockets have short names.
+            folder: folder of its sockets and logs; the path must be short, because names of sockets are limited.
             env: its environment.
-            options: further ones of `ray start`.
+            options: further options of `ray start`.
         """
         self._lines: deque[str] = deque(maxlen=50)
         fixed = ["--block", "--object-store-memory", str(OBJECT_STORE_BYTES)]
         command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", *fixed, *options]
-        self.process = SupervisedProcess(command, folder, env, self._lines.append)
+        self.process = SupervisedProcess(Command(command, folder, env, self._lines.append))
 
     def wait_until_ready(self) -> bool:
-        """Return whether it started."""
+        """Wait until the node runs; return whether it started."""
         deadline = time.monotonic() + START_S
         while not any("Ray runtime started" in line for line in self._lines):
             if not self.process.alive or time.monotonic() > deadline:
@@ -62,18 +62,18 @@ class LocalNode:
         return next((line for line in reversed(self._lines) if line.strip()), "no output")
 
     def stop(self) -> None:
-        """End it and all that it started."""
+        """End the node and every process that it started."""
         self.process.stop()
 
 
 def head_options(folder: Path, cpus: int) -> list[str]:
-    """Options of `ray start` for a head that nobody else uses."""
+    """Return the options of `ray start` for a head that no other run uses."""
     shared = ["--port", "0", "--num-cpus", str(cpus), "--temp-dir", str(folder)]
     return ["--head", *shared, "--include-dashboard", "false", "--include-log-monitor", "false"]
 
 
 def head_address(folder: Path, host: str = HOST) -> str:
-    """The address of a head that has started."""
+    """Return the address of a head that has started."""
     (port,) = folder.glob("session_latest/gcs_server_port*")
     return f"{host}:{port.read_text().strip()}"
 
@@ -83,12 +83,12 @@ def local_cluster(root: Path, cpus: int | None = None) -> Iterator[str]:
     """Start a cluster of this machine, give its address to the block, and leave nothing of it behind.
 
     Args:
-        root: the project's; compiled Python is kept there where it would be kept nowhere.
-        cpus: how many it has; None: as many as this process may use.
+        root: the project's folder, where compiled Python is kept if the environment keeps none.
+        cpus: number of cores of the cluster; None takes all that this process may use.
 
     Raises:
         ConfigError: if Ray is not installed.
-        ServiceUnavailable: if it does not start.
+        ServiceUnavailable: if the cluster does not start.
     """
     require_ray()
     reuse_bytecode(root)

@@ -3,24 +3,26 @@
 import os
 from collections.abc import Iterator
 
+from ganpress.basics.ray_cluster import ENVIRONMENT
 from ganpress.config.params import Params
 from ganpress.errors import ConfigError
 
 LARGE_BATCH = 2**20
-"""Number of values in the pictures of a batch above which the memory of trainings is computed, which imports torch;
-below it, a training step needs a few hundred MiB."""
+"""Number of values in a batch of pictures above which trainings are counted, which imports torch and takes seconds."""
 SPARE = 2**30
 """Bytes for Python, torch and the overhead of the allocator."""
 
 
 def check_memory(params: Params, families: set[str], label_classes: int | None = None) -> Iterator[str]:
-    """Return the trainings that need more memory than the device has, with the setting to lower.
+    """Yield a sentence for each training that needs more memory than the device has, with the setting to lower.
 
     Args:
         params: parameters of the run.
         families: stages that will run, without items.
         label_classes: number of label classes of semantic data.
     """
+    if os.environ.get(ENVIRONMENT):  # the nodes' memory is not known here; `resources` reserves it
+        return
     from tasks.shared.stage import BATCHES
 
     if not any(_batch_numbers(params, BATCHES[stage]) > LARGE_BATCH for stage in families & BATCHES.keys()):

@@ -11,7 +11,7 @@ from pathlib import Path
 from flows.guarded_app import guard_variables
 from flows.mlflow_app import NAME
 from flows.ports import HOST, answers, require_free_port
-from flows.stage_process import SupervisedProcess
+from flows.stage_process import Command, SupervisedProcess
 from ganpress.basics.request_guard import authority, check_host, configured_login, is_loopback
 from ganpress.errors import ServiceUnavailable
 from ganpress.tracking.service import sqlite_path
@@ -45,7 +45,7 @@ class MlflowServer:
         command += ["server", "--workers", "1", "--app-name", NAME]
         command += ["--host", host, "--port", str(port), "--backend-store-uri", uri]
         command += ["--artifacts-destination", str(_artifacts(root, uri))]
-        self._process = SupervisedProcess(command, root, environment, self._last_lines.append)
+        self._process = SupervisedProcess(Command(command, root, environment, self._last_lines.append))
 
     def wait_until_ready(self) -> None:
         """Wait until the server answers.

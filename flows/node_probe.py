@@ -1,12 +1,12 @@
-"""What a node is asked before the first stage. Sent as it is, so it may import nothing but the standard library."""
+"""Reports what a node has of the project. Ray sends this module itself, so it may import only the standard library."""
 
 
 def probe(root: str, mark: str) -> dict[str, str]:
-    """Return what this node has of the project: the mark in its folder, its code, its torch; empty where it has none.
+    """Return what this node has: the mark in its folder, its code, its torch; empty texts if it lacks them.
 
     Args:
         root: the project's folder.
-        mark: path of a file that whoever asks has just written.
+        mark: path of a file that the asking process has just written.
     """
     import hashlib
     import importlib.machinery
@@ -24,7 +24,7 @@ def probe(root: str, mark: str) -> dict[str, str]:
     def digest() -> str:
         found = hashlib.sha256()
         for package in ("flows", "ganpress", "models", "tasks"):
-            # As a stage would find it, whatever this process has imported already.
+            # The package is found as a stage would find it, whatever this process has imported already.
             spec = importlib.machinery.PathFinder.find_spec(package, [root, *sys.path])
             if spec is None or spec.origin is None:
                 return ""

@@ -14,23 +14,22 @@ from flows.environment import environment
 from flows.local_cluster import TOKEN, local_cluster
 from flows.options import MAX_JOBS
 from flows.stage_on_node import OF_THE_RUN, run_on_node
-from flows.stage_process import Watchdog
+from flows.stage_process import Command, Watchdog
 from flows.worktree import Workspace
 from ganpress.basics.ray_cluster import ENVIRONMENT, LOCAL, TASK, check_stands, connected, explained
 from ganpress.basics.telemetry import SWITCHED_OFF
-from ganpress.config.params import Params
 from ganpress.config.resources_section import StageResources
 from ganpress.errors import ConfigError, ServiceUnavailable
 
 POLL_S = 0.2
 LOST_S = 3.0
-"""Within this time a head whose own node was lost has ended."""
+"""Seconds after which the head has ended, if the lost node was its own."""
 PROBE_S = 120.0
-"""The first task on a node starts a worker there."""
+"""Seconds that a node may take to answer; its first task must start a worker."""
 KEEPS_NO_CORE = ("search",)
-"""Stages that wait for tasks of their own, which take the resources."""
+"""Stages that only wait for their own tasks, which take the resources instead."""
 CARRIED = ("GANPRESS_", "MLFLOW_", "DVC_", "AWS_", "OMP_NUM_THREADS", "PYTHONUNBUFFERED")
-"""Beginnings of the variables that a stage gets from the machine that started the run."""
+"""Prefixes of the environment variables that a stage takes over from the machine that started the run."""
 GIB = 2**30
 
 
@@ -43,16 +42,16 @@ class Placement:
 
     @property
     def jobs(self) -> int:
-        """How many stages it can run side by side."""
+        """Number of stages that it can run in parallel."""
         return max(1, min(int(self._ray.cluster_resources().get("CPU", 1)), MAX_JOBS))
 
     def for_stage(self, stage: str) -> "StageOnCluster":
-        """Return what runs the commands of this stage."""
+        """Return the object that runs the commands of this stage."""
         family = stage.partition("@")[0]
         return StageOnCluster(self._ray, self.address, self._watchdog, stage, needs_of(self._resources, family))
 
     def check(self, to_run: Collection[str]) -> None:
-        """Check that nodes are there for the stages that will run, and that they have the project and its code.
+        """Check that there are nodes for the stages that will run, and that they have the project and its code.
 
         Raises:
             ConfigError: if a stage asks for more than any node has.
@@ -78,7 +77,7 @@ class Placement:
         import ray.cloudpickle
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        # A node without ganpress could not look the function up by its name.
+        # A node without ganpress could not find the function by its name.
         ray.cloudpickle.register_pickle_by_value(node_probe)
         try:
             asking = self._ray.remote(node_probe.probe)
@@ -97,36 +96,18 @@ class Placement:
 
 
 class StageOnCluster:
-    """Runs the commands of one stage as Ray tasks; stands where a `Watchdog` runs them here."""
+    """Runs the commands of one stage as Ray tasks, in place of `Watchdog.run`."""
 
     def __init__(self, ray: Any, address: str, watchdog: Watchdog, stage: str, needs: StageResources) -> None:
         self._ray, self._address, self._watchdog = ray, address, watchdog
         self._stage, self._needs = stage, needs
 
-    def check(self) -> None:
-        """Raise `InterruptedError` if the run is being stopped."""
-        self._watchdog.check()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than until the run is being stopped."""
-        self._watchdog.sleep(seconds)
-
-    def run(
-        self,
-        command: Sequence[str],
-        cwd: Path,
-        env: Mapping[str, str],
-        on_line: Callable[[str], None],
-        timeout_s: float | None = None,
-    ) -> int:
-        """Run a command on some node to its end and return its exit code; again elsewhere if the node is lost.
+    def run(self, command: Command) -> int:
+        """Run a command on a node to its end and return its exit code; run it again elsewhere if the node is lost.
 
         Args:
-            command: of this machine's interpreter; the node takes its own.
-            cwd: the project's folder.
-            env: the stage's environment here, of which the run's own variables are carried over.
-            on_line: called with each line of the output.
-            timeout_s: limit of the wall time of an attempt.
+            command: a command of this machine's interpreter, for which the node takes its own. Only the variables of
+                the run are carried over. The time limit is that of one attempt.
 
         Raises:
             InterruptedError: if the run is being stopped.
@@ -134,31 +115,33 @@ class StageOnCluster:
         """
         errors = self._ray.exceptions
         while True:
-            log = _scratch(cwd) / f"{uuid.uuid4().hex}.log"
+            log = _scratch(command.cwd) / f"{uuid.uuid4().hex}.log"
             try:
-                task = self._ray.remote(run_on_node).options(**self._options())
-                given = self._gpus()
-                started = task.remote(list(command[1:]), str(cwd), self._carried(env), given, str(log), timeout_s)
-                return self._followed(started, log, on_line)
+                return self._followed(self._submitted(command, log), log, command.on_line)
             except (errors.WorkerCrashedError, errors.NodeDiedError):
                 self._watchdog.sleep(LOST_S)
                 check_stands(self._address)
-                on_line(f"the node of {self._stage} was lost; it is started again")
+                command.on_line(f"the node of {self._stage} was lost; the stage is started again")
             except errors.OutOfMemoryError:
-                # In DVC's words, by which the end of a stage is read.
-                on_line("ERROR: failed to run: the node's memory did not suffice, exited with 137")
+                # The line has DVC's form, from which the end of a stage is read.
+                command.on_line("ERROR: failed to run: the node's memory did not suffice, exited with 137")
                 return 1
             except errors.RayError as error:
                 raise explained(error, self._address) from None
             finally:
                 log.unlink(missing_ok=True)
 
+    def _submitted(self, command: Command, log: Path) -> Any:
+        task = self._ray.remote(run_on_node).options(**self._options())
+        arguments, carried = list(command.arguments[1:]), self._carried(command.env)
+        return task.remote(arguments, str(command.cwd), carried, self._gpus(), str(log), command.timeout_s)
+
     def _gpus(self) -> int:
         return 0 if self._stage in KEEPS_NO_CORE else self._needs.gpus
 
     def _options(self) -> dict[str, Any]:
         of_stage = {"num_cpus": 0} if self._stage in KEEPS_NO_CORE else ray_options(self._needs)
-        # Ray would begin again itself, and nobody would be told.
+        # Ray would retry by itself, without any message.
         return {**of_stage, "max_retries": 0, "name": f"ganpress {self._stage}"}
 
     def _carried(self, env: Mapping[str, str]) -> dict[str, str]:
@@ -171,7 +154,7 @@ class StageOnCluster:
         return values
 
     def _followed(self, started: Any, log: Path, on_line: Callable[[str], None]) -> int:
-        """Pass on a task's lines until it ends, or end it with the run."""
+        """Pass on the lines of a task until it ends; cancel it if the run is stopped."""
         lines = _Tail(log)
         while True:
             try:
@@ -209,7 +192,7 @@ class _Tail:
             yield line.decode("utf-8", "replace")
 
     def rest(self, patience_s: float = 5.0) -> Iterator[str]:
-        """Yield what is left; a file system of the network shows it a little later."""
+        """Yield the remaining lines; a network file system may show them a little later."""
         deadline = time.monotonic() + patience_s
         while not self._path.exists() and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -228,7 +211,6 @@ def placed(workspace: Workspace, watchdog: Watchdog, to_run: Collection[str]) ->
     if not asked or not to_run:
         yield None
         return
-    check_ranks(workspace.params, to_run)
     with _address(asked, workspace.main) as address, connected(address) as ray:
         placement = Placement(ray, address, workspace, watchdog)
         placement.check(to_run)
@@ -245,35 +227,18 @@ def _address(asked: str, main: Path) -> Iterator[str]:
 
 
 def needs_of(resources: Mapping[str, StageResources], family: str) -> StageResources:
-    """What a stage needs; one core where nobody said."""
+    """Return what a stage needs; one core if params.yaml does not say."""
     return resources.get(family, StageResources())
 
 
 def ray_options(needs: StageResources) -> dict[str, Any]:
-    """The same as Ray's options of a task; memory in bytes."""
+    """Return the same as Ray's options of a task, with memory in bytes."""
     memory = {} if needs.memory_gib is None else {"memory": int(needs.memory_gib * GIB)}
     return {"num_cpus": needs.cpus, "num_gpus": needs.gpus, **memory}
 
 
-def check_ranks(params: Params, to_run: Collection[str]) -> None:
-    """Check that trainings that are given several GPUs can share their batches.
-
-    Raises:
-        ConfigError: if one cannot.
-    """
-    several = {stage: needs.gpus for stage, needs in params.resources.items() if needs.gpus > 1}
-    families = {name.partition("@")[0] for name in to_run}
-    if not several.keys() & families:
-        return
-    from tasks.shared.rank_processes import check_batch
-    from tasks.shared.stage import BATCHES
-
-    for stage in sorted(several.keys() & families & (BATCHES.keys() - {"judge"})):
-        check_batch(params.model_dump(), BATCHES[stage], several[stage])
-
-
 def _check_fits(family: str, needs: StageResources, nodes: Sequence[Mapping[str, Any]]) -> None:
-    """Check that some node has all that a stage asks for; Ray would let it wait for ever."""
+    """Check that some node has all that a stage asks for; otherwise Ray would let it wait for ever."""
     wanted = {"cpus": ("CPU", needs.cpus), "gpus": ("GPU", needs.gpus)}
     if needs.memory_gib is not None:
         wanted["memory_gib"] = ("memory", int(needs.memory_gib * GIB))
@@ -294,7 +259,7 @@ def _check_fits(family: str, needs: StageResources, nodes: Sequence[Mapping[str,
 
 
 def _check_same(ours: Mapping[str, str], theirs: Mapping[str, str], root: Path) -> None:
-    """Check what a node answered."""
+    """Compare the answers of a node with those of this machine."""
     host = theirs["host"]
     if theirs["mark"] != ours["mark"]:
         raise ServiceUnavailable(

@@ -22,7 +22,7 @@ from flows.guarded_app import guard_variables
 from flows.ports import HOST, answers, require_free_port
 from flows.prefect_app import DOOR, TICKET_VARIABLE
 from flows.prefect_secret import NAME, SERVER_VARIABLE, VARIABLE, secret_of
-from flows.stage_process import SupervisedProcess
+from flows.stage_process import Command, SupervisedProcess
 from ganpress.basics.request_guard import authority, check_host, configured_login, is_loopback
 from ganpress.errors import ServiceUnavailable
 from ganpress.files.sqlite_files import mark_made, remove_half_made
@@ -81,11 +81,9 @@ class PrefectServer:
         self._starting.acquire()
         remove_half_made(home / "prefect.db", "flow_run")
         self._database = home / "prefect.db"
+        environment = _server_environment(page_asks, standing) | variables
         self._process = SupervisedProcess(
-            _server_command(host, port),
-            home,
-            _server_environment(page_asks, standing) | variables,
-            self._last_lines.append,
+            Command(_server_command(host, port), home, environment, self._last_lines.append)
         )
 
     def link(self, page: str) -> str:

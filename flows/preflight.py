@@ -135,15 +135,19 @@ def _weights(params: Params) -> Iterator[tuple[str, str, str]]:
 
 def _check_batches(params: Params, families: set[str]) -> None:
     """Check that the ranks of each training can have equal shares of its batch."""
-    ranks = 1 if settle_cluster() else settle_ranks()  # a cluster's are in `resources`
-    if ranks == 1:
+    if settle_cluster():  # `resources` says how many GPUs a stage gets there
+        ranks = {str(stage): needs.gpus for stage, needs in params.resources.items() if needs.gpus > 1}
+    else:
+        everywhere = settle_ranks()
+        ranks = dict.fromkeys(families, everywhere) if everywhere > 1 else {}
+    if not ranks:
         return
     from tasks.shared.rank_processes import check_batch
     from tasks.shared.stage import BATCHES
 
-    for stage in sorted(families & (BATCHES.keys() - {"judge"})):  # one process trains the judge
+    for stage in sorted(families & ranks.keys() & (BATCHES.keys() - {"judge"})):  # one process trains the judge
         if stage != "candidate" or not all(item.imported for item in params.candidate.items.values()):
-            check_batch(params.model_dump(), BATCHES[stage], ranks)
+            check_batch(params.model_dump(), BATCHES[stage], ranks[stage])
 
 
 def _targets(params: Params, to_run: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -1,19 +1,19 @@
-"""A stage's command on the node that was chosen for it, in the project's folder, which all nodes share."""
+"""Runs a stage's command on the node that Ray chose for it, in the project's folder, which all nodes share."""
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flows.stage_process import SupervisedProcess
+from flows.stage_process import Command, SupervisedProcess
 
 RAYS_OWN = ("RAY_JOB_ID", "RAY_RAYLET_PID", "RAY_CLIENT_MODE", "RAY_JOB_CONFIG_JSON_ENV_VAR")
-"""Variables of a worker that a process of its own must not take for its own."""
+"""Ray's variables of a worker, which a stage's process must not inherit."""
 BETWEEN = ("/bin/sh", "-c", 'exec 3<&0; "$@" <&3 3<&- & wait $!', "sh")
-"""Starts the supervisor. A worker that Ray ends kills its direct children with -9, and a supervisor that was killed so
-could not end what is below it."""
+"""Shell command that starts the supervisor. A worker that Ray ends kills its direct children with SIGKILL, and a killed
+supervisor could not end the processes below it."""
 OF_THE_RUN = ("GANPRESS_GPUS", "GANPRESS_RANKS", "GANPRESS_DEVICE", "GANPRESS_CLUSTER", "GANPRESS_CLUSTER_TASK")
-"""Variables of the machine that started the run, which mean nothing elsewhere."""
+"""Variables that describe the machine that started the run and mean nothing on a node."""
 
 
 def run_on_node(
@@ -24,24 +24,20 @@ def run_on_node(
     log: str,
     timeout_s: float | None,
 ) -> int:
-    """Run a command of Python to its end and return its exit code; it ends with this worker, however that ends.
+    """Run a Python command to its end and return its exit code; the command ends with this worker, however that ends.
 
     Args:
-        arguments: of this node's interpreter.
+        arguments: arguments for this node's interpreter.
         root: the project's folder.
-        carried: variables of the run, laid over the node's own.
-        gpus: how many GPUs the stage was given; without any it sees none.
-        log: file that gets each line of the output, for whoever started the run.
+        carried: variables of the run, which override the node's own.
+        gpus: number of GPUs that Ray assigned to the stage; with 0 it sees none.
+        log: file to which each line of the output is written, for the process that started the run.
         timeout_s: limit of the wall time.
     """
     with Path(log).open("w", encoding="utf-8", buffering=1) as file:
-        process = SupervisedProcess(
-            [sys.executable, *arguments],
-            Path(root),
-            node_environment(os.environ, carried, gpus),
-            lambda line: print(line, file=file),
-            BETWEEN,
-        )
+        env = node_environment(os.environ, carried, gpus)
+        command = Command([sys.executable, *arguments], Path(root), env, lambda line: print(line, file=file))
+        process = SupervisedProcess(command, BETWEEN)
         try:
             return process.wait(timeout_s)
         finally:

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -32,30 +33,36 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-class SupervisedProcess:
-    """A command under its own supervisor; its output is passed line by line to `on_line`, in another thread."""
+@dataclass(frozen=True)
+class Command:
+    """A command with everything that it runs with."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        cwd: Path,
-        env: Mapping[str, str],
-        on_line: Callable[[str], None],
-        between: Sequence[str] = (),
-    ) -> None:
-        """Start it.
+    arguments: Sequence[str]
+    """The program and its arguments."""
+    cwd: Path
+    """Working directory."""
+    env: Mapping[str, str]
+    """Complete environment."""
+    on_line: Callable[[str], None]
+    """Called with each line of the output."""
+    timeout_s: float | None = None
+    """Limit of the wall time; None sets none."""
+
+
+class SupervisedProcess:
+    """A command under its own supervisor; its output is passed on line by line, in another thread."""
+
+    def __init__(self, command: Command, between: Sequence[str] = ()) -> None:
+        """Start the command.
 
         Args:
-            command: with its arguments.
-            cwd: its working directory.
-            env: its whole environment.
-            on_line: called with each line of its output.
-            between: a command that starts the supervisor, and hands its standard input on.
+            command: the command.
+            between: a command that starts the supervisor and passes its standard input on.
         """
         self._process = subprocess.Popen(
-            [*between, sys.executable, "-P", str(Path(__file__).resolve()), *command],
-            cwd=cwd,
-            env=dict(env),
+            [*between, sys.executable, "-P", str(Path(__file__).resolve()), *command.arguments],
+            cwd=command.cwd,
+            env=dict(command.env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -64,7 +71,7 @@ class SupervisedProcess:
             errors="replace",
             start_new_session=True,
         )
-        self._pump = threading.Thread(target=self._pump_lines, args=(on_line,), daemon=True)
+        self._pump = threading.Thread(target=self._pump_lines, args=(command.on_line,), daemon=True)
         self._pump.start()
 
     def _pump_lines(self, on_line: Callable[[str], None]) -> None:
@@ -132,25 +139,18 @@ class Watchdog:
         self._stopping.wait(seconds)
         self.check()
 
-    def run(
-        self,
-        command: Sequence[str],
-        cwd: Path,
-        env: Mapping[str, str],
-        on_line: Callable[[str], None],
-        timeout_s: float | None = None,
-    ) -> int:
-        """Run `command` to its end and return its exit code; an exception in this thread stops the command first.
+    def run(self, command: Command) -> int:
+        """Run a command to its end and return its exit code; an exception in this thread stops the command first.
 
         Raises:
             InterruptedError: if the watchdog was stopped before the command could start.
         """
         with self._lock:
             self.check()
-            process = SupervisedProcess(command, cwd, env, on_line)
+            process = SupervisedProcess(command)
             self._running.add(process)
         try:
-            return process.wait(timeout_s)
+            return process.wait(command.timeout_s)
         finally:
             if process.alive:
                 process.stop()

@@ -2,15 +2,15 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from flows.stage_process import TIMED_OUT
+from flows.stage_process import TIMED_OUT, Command, Watchdog
 from flows.state_files import heal_locks
 
 Action = Literal["ran", "restored", "skipped"]
@@ -50,26 +50,6 @@ class StageEnd:
     """Whether a signal ended its process, so that the cause is the machine and not the data or parameters."""
 
 
-class Runner(Protocol):
-    """Runs commands: a `Watchdog` here, a `StageOnCluster` on another machine."""
-
-    def check(self) -> None:
-        """Raise `InterruptedError` if the run is being stopped."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than until the run is being stopped."""
-
-    def run(
-        self,
-        command: Sequence[str],
-        cwd: Path,
-        env: Mapping[str, str],
-        on_line: Callable[[str], None],
-        timeout_s: float | None = None,
-    ) -> int:
-        """Run a command to its end and return its exit code."""
-
-
 @dataclass
 class _Transcript:
     """Separates the log of `dvc repro` into DVC's messages and the stage's output."""
@@ -96,12 +76,13 @@ def run_stage(
     stage: str,
     root: Path,
     env: Mapping[str, str],
-    runner: Runner,
+    watchdog: Watchdog,
     on_line: Callable[[str], None],
     is_clean: Callable[[], bool],
     write_code: Callable[[], bool],
     force: bool = False,
     timeout_s: float | None = None,
+    run: Callable[[Command], int] | None = None,
 ) -> StageEnd:
     """Bring one stage up to date with DVC, and nothing upstream of it.
 
@@ -111,23 +92,25 @@ def run_stage(
         stage: DVC's name of the stage.
         root: the folder of dvc.yaml.
         env: complete environment of its process.
-        runner: runs the process, and ends it if this flow ends first.
+        watchdog: ends the process if this flow ends first.
         on_line: called with each line that the stage writes.
         is_clean: returns whether DVC has nothing to do; called only if DVC cannot lock the outputs.
         write_code: writes the digest of its code; returns False while that is not possible.
         force: run the stage even if nothing changed.
         timeout_s: limit of the stage's wall time; None sets none.
+        run: runs the process and returns its exit code; None runs it on this machine.
     """
+    run = run or watchdog.run
     options = ["--force"] if force else []
     command = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, stage]
     locks = root / ".dvc" / "tmp"
     locks.mkdir(parents=True, exist_ok=True)
-    with _held(FileLock(locks / f"ganpress-{stage.replace('/', '-')}.lock"), runner):
+    with _held(FileLock(locks / f"ganpress-{stage.replace('/', '-')}.lock"), watchdog):
         while True:
             heal_locks(root)  # Another DVC process may have been killed while it wrote its table of locks.
             if write_code():
                 transcript = _Transcript(on_line)
-                code = runner.run(command, root, env, transcript.add, timeout_s)
+                code = run(Command(command, root, env, transcript.add, timeout_s))
                 if code == 0:
                     return StageEnd(transcript.action, None)
                 if heal_locks(root):
@@ -138,14 +121,14 @@ def run_stage(
             # Another flow runs a stage that reads this stage's outputs: they exist already, or the stage will end soon.
             if not force and is_clean():
                 return StageEnd("skipped", None)
-            runner.sleep(BUSY_RETRY_S)
+            watchdog.sleep(BUSY_RETRY_S)
 
 
 @contextmanager
-def _held(lock: BaseFileLock, runner: Runner) -> Iterator[None]:
+def _held(lock: BaseFileLock, watchdog: Watchdog) -> Iterator[None]:
     """Wait for the lock in steps, because another flow may hold it for hours while this one is being stopped."""
     while True:
-        runner.check()
+        watchdog.check()
         try:
             lock.acquire(timeout=0.5)
         except Timeout:

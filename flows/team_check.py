@@ -1,38 +1,26 @@
-"""What `ganpress remote check` looks at: whether a colleague's clone would find everything. It changes nothing."""
+"""The checks of `ganpress remote check`: whether a colleague's clone finds everything. They change nothing."""
 
 import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
+from flows.checkup import Finding
 from ganpress.basics.git import GitFailed, git
 from ganpress.errors import GanpressError, shown
 
-State = Literal["ok", "missing"]
 PLUGINS = {
     "s3": "dvc-s3", "gs": "dvc-gs", "azure": "dvc-azure", "ssh": "dvc-ssh", "webdav": "dvc-webdav",
     "webdavs": "dvc-webdav", "gdrive": "dvc-gdrive", "hdfs": "dvc-hdfs", "oss": "dvc-oss",
 }  # fmt: skip
-"""Package of DVC for each kind of remote that it does not bring along."""
+"""DVC's plugin package for each kind of remote that DVC does not support by itself."""
 COMMITTED = ("dvc.lock", "data.dvc", "params.yaml", ".dvc/config", "team.yaml")
 """Files by which a clone knows which outputs belong to it; those that are there must be committed."""
 SET_UP = "ganpress remote init s3://BUCKET/FOLDER"
 MAX_REASON = 160
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table."""
-
-    what: str
-    state: State
-    words: str
-    command: str = ""
-    """What mends it; empty where it is in order."""
 
 
 def missing_plugin(url: str) -> str | None:
@@ -41,56 +29,56 @@ def missing_plugin(url: str) -> str | None:
     return package if package and importlib.util.find_spec(package.replace("-", "_")) is None else None
 
 
-def check_team(root: Path) -> list[Line]:
-    """Return the whole table, in the order in which things are set up."""
+def check_team(root: Path) -> list[Finding]:
+    """Return all findings, in the order in which a team sets things up."""
     lines = [*_check_git(root), *_check_remote(root)]
     return [*lines, _check_mlflow(), _check_checkpoints()]
 
 
-def _check_git(root: Path) -> Iterator[Line]:
+def _check_git(root: Path) -> Iterator[Finding]:
     try:
         remotes = git(root, "remote").decode().split()
         changed = git(root, "status", "--porcelain", "--", *COMMITTED).decode().splitlines()
         known = git(root, "ls-files", "--", "dvc.lock").decode().strip()
     except GitFailed as error:
-        yield Line("git", "missing", shown(error, MAX_REASON), "git init && git add --all && git commit -m begin")
+        yield Finding("git", "error", shown(error, MAX_REASON), "git init && git add --all && git commit -m begin")
         return
     if remotes:
-        yield Line("git", "ok", f"remote {remotes[0]}")
+        yield Finding("git", "ok", f"remote {remotes[0]}")
     else:
-        yield Line(
-            "git", "missing", "no remote: nobody can clone", "git remote add origin URL && git push -u origin HEAD"
+        yield Finding(
+            "git", "error", "no remote: nobody can clone", "git remote add origin URL && git push -u origin HEAD"
         )
     names = sorted(line[3:] for line in changed)
     if names or not known:
         words = f"not committed: {', '.join(names)}" if names else "no dvc.lock: nothing has run yet"
         command = f"git add {' '.join(names)} && git commit -m results && git push" if names else "ganpress run"
-        yield Line("commit", "missing", words, command)
+        yield Finding("commit", "error", words, command)
     else:
-        yield Line("commit", "ok", "dvc.lock, data.dvc and parameters are committed")
+        yield Finding("commit", "ok", "dvc.lock, data.dvc and parameters are committed")
 
 
-def _check_remote(root: Path) -> Iterator[Line]:
+def _check_remote(root: Path) -> Iterator[Finding]:
     from dvc.repo import Repo
 
     with closing(Repo(str(root))) as repo:
         name = repo.config["core"].get("remote")
         if not name:
-            yield Line("DVC remote", "missing", "none is the default", SET_UP)
+            yield Finding("DVC remote", "error", "none is the default", SET_UP)
             return
         url = repo.config["remote"].get(name, {}).get("url", "")
         if package := missing_plugin(url):
-            yield Line("DVC remote", "missing", f"{url} needs {package}", f"uv pip install {package}")
+            yield Finding("DVC remote", "error", f"{url} needs {package}", f"uv pip install {package}")
             return
         try:
             differences = _differences(repo)
         except Exception as error:  # each kind of store has its own errors
             reason = shown(f"{type(error).__name__}: {error}", MAX_REASON)
-            yield Line(
-                "DVC remote", "missing", f"{url} does not answer: {reason}", f"dvc remote modify --local {name} …"
+            yield Finding(
+                "DVC remote", "error", f"{url} does not answer: {reason}", f"dvc remote modify --local {name} …"
             )
             return
-        yield Line("DVC remote", "ok", f"{name}: {url}")
+        yield Finding("DVC remote", "ok", f"{name}: {url}")
         yield from _results(differences)
 
 
@@ -104,37 +92,37 @@ def _differences(repo: Any) -> dict[str, list[str]]:
     return found
 
 
-def _results(differences: dict[str, list[str]]) -> Iterator[Line]:
+def _results(differences: dict[str, list[str]]) -> Iterator[Finding]:
     if here := differences.get("new"):
-        yield Line("results", "missing", f"{len(here)} outputs are not in the remote", "dvc push --run-cache")
+        yield Finding("results", "error", f"{len(here)} outputs are not in the remote", "dvc push --run-cache")
     if there := differences.get("deleted"):
         pull = "dvc fetch --run-cache && dvc repro --pull --allow-missing"
-        yield Line("results", "missing", f"{len(there)} outputs are only in the remote", pull)
+        yield Finding("results", "error", f"{len(there)} outputs are only in the remote", pull)
     if nowhere := differences.get("missing"):
-        yield Line("results", "missing", f"{len(nowhere)} outputs are nowhere", "ganpress run")
+        yield Finding("results", "error", f"{len(nowhere)} outputs are nowhere", "ganpress run")
     if not any(differences.values()):
-        yield Line("results", "ok", "all are in the remote")
+        yield Finding("results", "ok", "all are in the remote")
 
 
-def _check_mlflow() -> Line:
+def _check_mlflow() -> Finding:
     from ganpress.tracking.service import check_service
 
     address = os.environ.get("MLFLOW_TRACKING_URI", "")
-    mend = "ganpress remote init --mlflow http://HOST:5000"
+    command = "ganpress remote init --mlflow http://HOST:5000"
     if not address.startswith(("http://", "https://")):
-        return Line("MLflow", "missing", "runs are recorded on this machine alone", mend)
+        return Finding("MLflow", "error", "runs are recorded on this machine alone", command)
     try:
         check_service(address)
     except GanpressError as error:
-        return Line("MLflow", "missing", str(error).partition(";")[0], mend)
-    return Line("MLflow", "ok", address)
+        return Finding("MLflow", "error", str(error).partition(";")[0], command)
+    return Finding("MLflow", "ok", address)
 
 
-def _check_checkpoints() -> Line:
+def _check_checkpoints() -> Finding:
     folder = Path(os.environ.get("GANPRESS_CHECKPOINTS", ""))
     if folder.name == "checkpoints" and folder.parent.name == ".ganpress":
-        words, mend = "half-done trainings stay on this machine", "ganpress remote init --checkpoints /mnt/FOLDER"
-        return Line("checkpoints", "missing", words, mend)
+        words, command = "half-done trainings stay on this machine", "ganpress remote init --checkpoints /mnt/FOLDER"
+        return Finding("checkpoints", "error", words, command)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        return Line("checkpoints", "missing", f"{folder} is no folder that you may write", f"mkdir -p {folder}")
-    return Line("checkpoints", "ok", str(folder))
+        return Finding("checkpoints", "error", f"{folder} is no folder that you may write", f"mkdir -p {folder}")
+    return Finding("checkpoints", "ok", str(folder))

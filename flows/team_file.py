@@ -1,4 +1,4 @@
-"""`team.yaml`: where a team's MLflow server and shared checkpoints are. It is committed, so a clone knows them."""
+"""`team.yaml` says where a team's MLflow server and shared checkpoints are; it is committed, so each clone has it."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,11 @@ from ganpress.errors import ConfigError
 
 NAME = "team.yaml"
 SERVER = r"^https?://[^\s/@]+(?:/[^\s@]*)?$"
-"""Without a login, which does not belong into a file that is committed."""
+"""The address has no login, which does not belong in a committed file."""
 
 
 class Team(Section):
-    """What a team shares beside git and DVC's remote; a variable of the environment wins."""
+    """What a team shares besides git and DVC's remote; environment variables take precedence."""
 
     mlflow: Annotated[str, Field(max_length=2048, pattern=LINE)] | None = None
     """Address of the MLflow server, as `MLFLOW_TRACKING_URI`."""
@@ -30,21 +30,21 @@ def read_team(root: Path) -> Team:
     """Return what the project's team.yaml says; nothing where there is none.
 
     Raises:
-        ConfigError: if it is damaged, or says something wrong.
+        ConfigError: if the file is damaged or a value is wrong.
     """
     path = root / NAME
     return check_team(parse(read_yaml(path), Team, str(path)), str(path)) if path.is_file() else Team()
 
 
 def check_team(team: Team, origin: str) -> Team:
-    """Return it if both of its addresses can be used.
+    """Return the settings if both can be used.
 
     Raises:
-        ConfigError: if one cannot.
+        ConfigError: if one of them cannot be used.
     """
     if team.mlflow is not None and not re.match(SERVER, team.mlflow):
         raise ConfigError(
-            f"{origin}: mlflow must be http://HOST:PORT or https://HOST, without a login, which belongs into "
+            f"{origin}: mlflow must be http://HOST:PORT or https://HOST, without a login, which belongs in "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if team.checkpoints is not None and not Path(team.checkpoints).is_absolute():
@@ -59,7 +59,7 @@ def write_team(root: Path, team: Team) -> None:
 
 
 def team_environment(root: Path) -> dict[str, str]:
-    """Return the variables of a run that team.yaml says."""
+    """Return the environment variables that team.yaml sets."""
     team = read_team(root)
     named = {"MLFLOW_TRACKING_URI": team.mlflow, "GANPRESS_CHECKPOINTS": team.checkpoints}
     return {name: value for name, value in named.items() if value is not None}

@@ -1,11 +1,11 @@
-"""What `ganpress remote init` writes."""
+"""Writes the files of `ganpress remote init`."""
 
-import os
 import re
 from pathlib import Path
 
 from flows.team_check import missing_plugin
 from flows.team_file import NAME, Team, check_team, read_team, write_team
+from ganpress.basics.folders import fault_of_folder
 from ganpress.config.base import parse
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
@@ -22,7 +22,7 @@ def set_up(
     mlflow: str | None = None,
     checkpoints: str | None = None,
 ) -> list[str]:
-    """Write the addresses that are given, and leave the others as they are.
+    """Write the given addresses and leave the others as they are.
 
     Args:
         root: the main checkout.
@@ -47,8 +47,8 @@ def set_up(
     given = {key: value for key, value in given.items() if value is not None}
     team = parse({**read_team(root).model_dump(), **given}, Team, "remote init")
     check_team(team, "remote init")
-    if checkpoints is not None:
-        _check_folder(Path(checkpoints))
+    if checkpoints is not None and (fault := fault_of_folder(Path(checkpoints))):
+        raise ConfigError(f"--checkpoints {quoted(checkpoints)} {fault}")
     if url is not None:
         _check_remote(root, url, name)
         _add_remote(root, url, name, endpoint)
@@ -57,27 +57,18 @@ def set_up(
     return [*([CONFIG] if url is not None else []), *([NAME] if given else [])]
 
 
-def _check_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--checkpoints {quoted(str(folder))} cannot be made: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(f"--checkpoints {quoted(str(folder))} cannot be written; check its permissions")
-
-
 def _check_remote(root: Path, url: str, name: str) -> None:
     if not re.fullmatch(REMOTE_NAME, name):
         raise ConfigError(f"--name {quoted(name)} must be letters, digits, '-' and '_'")
     if re.match(r"[a-z0-9+]+://[^/]*@", url) and not url.startswith("ssh://"):
         raise ConfigError(
-            "the remote's address holds a login, and it is written into a file that is committed; leave it out, and "
-            f"give the login by `dvc remote modify --local {name} …`"
+            "the remote's address has a login, but it is written to a committed file; leave the login out, and "
+            f"set it by `dvc remote modify --local {name} …`"
         )
     if package := missing_plugin(url):
         raise ConfigError(f"{quoted(url)} needs DVC's plugin {package}; run `uv pip install {package}`")
     if not (root / ".dvc").is_dir():
-        raise ConfigError(f"{root} is no project of DVC's; run `dvc init` there")
+        raise ConfigError(f"{root} is not a DVC project; run `dvc init` there")
 
 
 def _add_remote(root: Path, url: str, name: str, endpoint: str | None) -> None:

@@ -86,10 +86,10 @@ class Registry(Mapping[str, T]):
             found: T = entry.load()
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise self._refusal(entry, f"{entry.value} cannot be imported ({reason}); mend or uninstall it") from error
+            raise self._refusal(entry, f"{entry.value} cannot be imported ({reason}); fix or uninstall it") from error
         if not isinstance(found, _resolve(self._base)) or getattr(found, "name", entry.name) != entry.name:
             wanted = self._base.partition(":")[2]
-            raise self._refusal(entry, f"{entry.value} is no {wanted} of that name; mend or uninstall it")
+            raise self._refusal(entry, f"{entry.value} is no {wanted} of that name; fix or uninstall it")
         return found
 
     def _refusal(self, entry: EntryPoint, reason: str) -> Exception:

@@ -46,7 +46,7 @@ OF_TEACHERS = ("mae_teacher", "lpips_teacher")
 
 @dataclass(frozen=True)
 class Protocol:
-    """Return the settings of the measurement: those of `evaluate`, with the sweep's own number of images."""
+    """How each form of the generator is measured: as in `evaluate`, with the sweep's own number of images."""
 
     judge: Judge
     reference: Reference

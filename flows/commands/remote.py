@@ -7,7 +7,6 @@ import typer
 from flows.options import one_line
 
 remote = typer.Typer(name="remote", help="What a team shares: results, runs, checkpoints.", no_args_is_help=True)
-STYLES = {"ok": "green", "missing": "bold red"}
 MAX_NAME = 64
 
 
@@ -29,38 +28,22 @@ def init(
         typer.Option(help="Folder of the network for half-done trainings.", metavar="DIR", callback=one_line()),
     ] = None,
 ) -> None:
-    """Say where the team's stores are, in .dvc/config and team.yaml, which belong into git."""
+    """Write where the team's stores are into .dvc/config and team.yaml, which belong in git."""
     from flows.environment import find_root, main_root
     from flows.team_setup import set_up
 
     written = set_up(main_root(find_root()), url, name, endpoint, mlflow, checkpoints)
-    typer.echo(
-        f"written: {', '.join(written)}; share it: git add {' '.join(written)} && git commit -m team && git push"
-    )
-    typer.echo("what is missing still: ganpress remote check")
+    typer.echo(f"wrote {', '.join(written)}; share them: git add {' '.join(written)} && git commit -m team && git push")
+    typer.echo("then see what else must be set up: ganpress remote check")
 
 
 @remote.command()
 def check() -> None:
-    """Say in one table whether a colleague's clone would find everything; exit code 2 if something is missing."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from flows.console import make_console
+    """Check whether a colleague's clone finds everything, and say what to fix; exit code 2 if anything must be."""
+    from flows.commands.findings import print_findings
     from flows.environment import export_environment, find_root
     from flows.team_check import check_team
 
     root = find_root()
     export_environment(root)
-    lines = check_team(root)
-    table = Table("what", "state", "", "command that mends it", box=box.SIMPLE_HEAD)
-    for line in lines:
-        words = [Text(text, overflow="fold") for text in (line.words, line.command)]
-        table.add_row(line.what, Text(line.state, STYLES[line.state]), *words)
-    make_console().print(table)
-    missing = sum(line.state == "missing" for line in lines)
-    if missing:
-        typer.echo(f"{missing} missing")
-        raise typer.Exit(2)
-    typer.echo("nothing is missing")
+    print_findings(check_team(root))

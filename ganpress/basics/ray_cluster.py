@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster, made only where `GANPRESS_CLUSTER` names one. Cannot change an output."""
+"""Connects to a Ray cluster if `GANPRESS_CLUSTER` names one. The cluster cannot change an output."""
 
 import importlib.util
 import logging
@@ -16,15 +16,15 @@ from typing import Any
 from ganpress.errors import ConfigError, GanpressError, ServiceUnavailable, shown
 
 ENVIRONMENT = "GANPRESS_CLUSTER"
-"""Environment variable with the cluster's address; absent or empty: there is none."""
+"""Environment variable with the cluster's address; without it there is no cluster."""
 TASK = "GANPRESS_CLUSTER_TASK"
-"""Environment variable by which a stage is told what each of its own tasks takes, as JSON of Ray's options."""
+"""Environment variable that tells a stage the resources of each of its tasks, as JSON of Ray's options."""
 LOCAL = "local"
-"""Stands for a cluster of this machine alone, which lives as long as a run."""
+"""Names a cluster of this machine alone, which exists as long as the run."""
 INSTALL = "uv pip install 'ray>=2.60,<3'"
 ANSWER_S = 3.0
 HEALTH_S = 30.0
-"""A node that is at work answers within a second; the import of Ray is what takes time."""
+"""A working node answers within a second; importing Ray takes most of this time."""
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[1-9][0-9]{0,4})")
 LOOPBACK = ("127.", "localhost", "[::1]")
 
@@ -43,7 +43,7 @@ def check_address(address: str, origin: str = ENVIRONMENT) -> tuple[str, int]:
     """Return host and port of an address.
 
     Raises:
-        ConfigError: if it is none.
+        ConfigError: if it is not an address.
     """
     match = _ADDRESS.fullmatch(address)
     if match is None or int(match["port"]) > 65535:
@@ -56,10 +56,10 @@ def check_address(address: str, origin: str = ENVIRONMENT) -> tuple[str, int]:
 
 @contextmanager
 def connected(address: str, origin: str = ENVIRONMENT) -> Iterator[Any]:
-    """Connect this process to a cluster, and give the module `ray` to the block.
+    """Connect this process to a cluster and yield the module `ray`.
 
     Raises:
-        ConfigError: if Ray is not installed, or the address is none.
+        ConfigError: if Ray is not installed, or the address is not one.
         ServiceUnavailable: if the address does not answer, or has another version of Ray or Python.
     """
     require_ray()
@@ -74,14 +74,14 @@ def connected(address: str, origin: str = ENVIRONMENT) -> Iterator[Any]:
 
 
 def prepare_environment(address: str) -> None:
-    """Set what Ray reads when it is imported."""
+    """Set the variables that Ray reads when it is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address.startswith(LOOPBACK):  # Ray would replace the loopback's address by that of the network
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 def _check_answers(host: str, port: int, address: str, origin: str) -> None:
-    """Ask before `ray.init` does, which would try for ever."""
+    """Check that the cluster answers, because `ray.init` would try for ever."""
     advice = f"start the cluster (`ray start --head`), correct the address, or leave {origin} out to run here"
     try:
         socket.create_connection((host, port), ANSWER_S).close()
@@ -102,7 +102,7 @@ def _check_answers(host: str, port: int, address: str, origin: str) -> None:
 def _imported(address: str) -> Any:
     import ray
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # it tells of each lost worker in pages
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # it logs pages for each lost worker
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.CRITICAL)
@@ -112,36 +112,36 @@ def _imported(address: str) -> Any:
             f"nodes (`ray start --address {address} --num-cpus 0`), with the same versions of Python and Ray"
         ) from None
     finally:
-        if threading.current_thread() is threading.main_thread():  # Ray has put its own there, which exits with 15
+        if threading.current_thread() is threading.main_thread():  # Ray replaced the handler by one that exits
             signal.signal(signal.SIGTERM, before)
     return ray
 
 
 def check_stands(address: str) -> None:
-    """Check that a cluster that has lost something is there still; Ray itself would wait a minute, and end the process.
+    """Check that a cluster that lost a worker still exists; Ray itself would wait a minute and then end the process.
 
     Raises:
-        ServiceUnavailable: if it is not.
+        ServiceUnavailable: if it has ended.
     """
     try:
         socket.create_connection(check_address(address), ANSWER_S).close()
     except OSError:
         raise ServiceUnavailable(
-            f"the cluster at {address} has ended; start it again and run again: what is done is kept"
+            f"the cluster at {address} has ended; start it again and run again: finished work is kept"
         ) from None
 
 
 def explained(error: BaseException, address: str) -> GanpressError:
-    """Return in one line what went wrong in a cluster."""
+    """Return an error that says in one line what went wrong in a cluster."""
     name = type(error).__name__
     if name in ("ObjectStoreFullError", "OutOfDiskError"):
         return ServiceUnavailable(
             f"the cluster at {address} has no room for another object ({name}); end what fills it, then run again: "
-            "what is done is kept"
+            "finished work is kept"
         )
     return ServiceUnavailable(
         f"the cluster at {address} failed ({name}: {_last_words(str(error))}); look at `ray status`, then run again: "
-        "what is done is kept"
+        "finished work is kept"
     )
 
 

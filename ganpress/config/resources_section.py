@@ -1,4 +1,4 @@
-"""Section about what stages need of a machine: it places them on a cluster, and makes nothing out of date."""
+"""The section about what stages need of a machine. It places them on a cluster and makes no result outdated."""
 
 from typing import Annotated, Literal, get_args
 
@@ -15,15 +15,15 @@ PLACED: tuple[str, ...] = get_args(Placed)
 
 
 class StageResources(Section):
-    """What one stage, or each item of a stage with variants, takes of a node; of `search` each score."""
+    """What a stage, or each item of a stage with variants, needs of a node. For `search`, each score needs it."""
 
     cpus: int = Field(default=1, ge=1, le=1024)
-    """Cores, and threads that it uses."""
+    """Number of cores, which is also the number of threads."""
     gpus: int = Field(default=0, ge=0, le=64)
-    """NVIDIA GPUs of one node; a training uses several together, as with `--gpus`. 0 hides all of them."""
+    """Number of NVIDIA GPUs of one node; a training uses them together, as with `--gpus`. 0 hides all GPUs."""
     memory_gib: float | None = Field(default=None, gt=0, le=1_000_000)
-    """Memory that is kept for it; null does not count it."""
+    """GiB of memory that are reserved; null reserves none."""
 
 
 Resources = Annotated[dict[Placed, StageResources], Field(max_length=len(PLACED))]
-"""By stage, without items: `candidate` is for each candidate."""
+"""Needs by stage, without items: `candidate` applies to each candidate."""

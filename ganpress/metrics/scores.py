@@ -6,7 +6,6 @@ from functools import cached_property
 
 from ganpress.metrics.distributions.first_order import DistanceTerms
 from ganpress.metrics.distributions.inception_score import InceptionScore
-from ganpress.metrics.distributions.kernel import KernelDistance
 from ganpress.metrics.feature_inputs import Float64
 from ganpress.metrics.intervals.lsh_intervals import LshIntervals, compare_lsh, lsh_intervals
 from ganpress.metrics.intervals.random_parts import PartScores
@@ -29,7 +28,7 @@ class Scores:
     """Real images that sets are compared with: `test`, or `all` of an unpaired data set."""
     judge: str
     fid: float
-    kid: KernelDistance
+    kid: float
     neighbours: NeighbourScores | None
     """By exact neighbours; None of too many images."""
     lsh: LshScores

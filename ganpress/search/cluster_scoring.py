@@ -1,6 +1,7 @@
-"""Scoring on a Ray cluster: each score is a task of its own, on whichever node has room.
+"""Scores on a Ray cluster: each score is a separate task, on any node that has room.
 
-Tasks, not actors: an actor of a lost node would wait for room for ever, while a task starts again elsewhere.
+Scores are tasks and not actors, because an actor of a lost node would wait for room for ever, while a task starts again
+elsewhere.
 """
 
 import json
@@ -17,10 +18,11 @@ from ganpress.search.workers import Scorer, ScorerFactory, ScoringPool, finite, 
 from models.elastic import Spec
 
 QUEUED_EACH = 2
-"""Specs for each place: one at work and one that waits."""
+"""Number of specs that are queued for each place: one that is scored and one that waits."""
 MOST_QUEUED = 4096
+"""Limit of all queued specs, so that the memory of a large search does not grow with it."""
 CRASHES = 3
-"""Workers that a spec may lose, after which it is the cause; a lost node is never counted."""
+"""Number of workers that a spec may end before it counts as the cause; lost nodes are not counted."""
 
 
 class Scoring(Protocol):
@@ -30,21 +32,21 @@ class Scoring(Protocol):
     seconds: float
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start scoring."""
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """End all that scores."""
+        """End every process that scores."""
 
     @property
     def processes(self) -> int:
-        """How many processes score now."""
+        """Number of processes that score now."""
 
     def score(self, specs: Sequence[Spec]) -> Iterator[tuple[Spec, float]]:
         """Yield each spec with its score, in the order in which they are ready."""
 
 
 def open_scoring(factory: ScorerFactory, workers: int | None, expected: int) -> Scoring:
-    """Return what scores: the cluster that `GANPRESS_CLUSTER` names to this stage, or processes of this machine."""
+    """Return the scorer of this stage: the cluster that `GANPRESS_CLUSTER` names, or processes of this machine."""
     address = os.environ.get(ENVIRONMENT)
     if address and TASK in os.environ:
         return ClusterScoring(factory, workers, address, json.loads(os.environ[TASK]))
@@ -56,9 +58,9 @@ class ClusterScoring:
 
     Args:
         factory: builds the scorer, once in each worker of the cluster.
-        workers: tasks at a time; None: as many as the cluster has room for.
-        address: of the cluster.
-        options: Ray's options of each task, `num_cpus` above all.
+        workers: number of tasks at a time; None takes as many as the cluster has room for.
+        address: address of the cluster.
+        options: Ray's options of each task, such as `num_cpus`.
     """
 
     def __init__(self, factory: ScorerFactory, workers: int | None, address: str, options: dict[str, Any]) -> None:
@@ -78,7 +80,7 @@ class ClusterScoring:
 
     @property
     def processes(self) -> int:
-        """How many tasks the cluster has room for now, and may have."""
+        """Number of tasks that the cluster can run at the same time now, at most `workers`."""
         total = self._ray.cluster_resources()
         wanted = {"CPU": self._options.get("num_cpus", 0), "GPU": self._options.get("num_gpus", 0)}
         room = min(int(total.get(key, 0) // least) for key, least in wanted.items() if least)
@@ -91,7 +93,7 @@ class ClusterScoring:
             TrainingDiverged: if a score is NaN or infinite.
             WorkerDied: if a spec kills each worker that scores it.
             ServiceUnavailable: if the cluster fails.
-            GanpressError: whatever a scorer raises, as it is.
+            GanpressError: any error of a scorer, unchanged.
         """
         waiting, running, crashes = deque(specs), dict[Any, Spec](), Counter[Spec]()
         began = time.monotonic()
@@ -116,7 +118,7 @@ class ClusterScoring:
         return self._ray.remote(score_on_node).options(**self._options, max_retries=0).remote(self._packed, spec)
 
     def _result(self, done: Any, spec: Spec, crashes: Counter[Spec]) -> float | None:
-        """Return a task's score, or None where it must be started again."""
+        """Return a task's score, or None if the task must be started again."""
         errors = self._ray.exceptions
         try:
             return float(self._ray.get(done))
@@ -128,7 +130,7 @@ class ClusterScoring:
                 return None
             raise WorkerDied(
                 f"sub-generator {spec} ended {CRASHES} workers of the cluster, most likely for lack of memory; set "
-                "resources.search.memory_gib and run again: what was scored is kept"
+                "resources.search.memory_gib and run again: finished scores are kept"
             ) from None
         except errors.RayTaskError as error:
             if isinstance(error.cause, GanpressError):
@@ -142,11 +144,11 @@ _built: tuple[bytes, Scorer] | None = None
 
 
 def score_on_node(packed: bytes, spec: Spec) -> float:
-    """Score in a worker of the cluster, on one thread; the scorer stays for the next call.
+    """Score in a worker of the cluster, on one thread; the worker keeps the scorer for the next call.
 
     Args:
-        packed: the pickled factory of the scorer.
-        spec: what to score.
+        packed: pickled factory of the scorer.
+        spec: sub-generator to score.
     """
     global _built
     import ray
@@ -154,7 +156,7 @@ def score_on_node(packed: bytes, spec: Spec) -> float:
     with_gpu = bool(ray.get_gpu_ids())
     os.environ["GANPRESS_DEVICE"] = "cuda" if with_gpu else "cpu"
     if not with_gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves what the node's own environment says
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # without GPUs, Ray keeps the value of the node's environment
     with one_thread():
         if _built is None or _built[0] != packed:
             _built = (packed, ray.cloudpickle.loads(packed)())

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from ganpress.basics.folders import fault_of_folder
 from ganpress.errors import ServiceUnavailable
 
 ANSWER_SECONDS = 5.0
@@ -41,18 +42,10 @@ def check_service(uri: str) -> None:
     """
     database = sqlite_path(uri)
     if database is not None:
-        _check_folder(database.parent)
+        if fault := fault_of_folder(database.parent):
+            raise ServiceUnavailable(f"the MLflow store {database.parent} {fault}")
     elif uri.startswith(("http://", "https://")):
         _check_server(uri)
-
-
-def _check_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ServiceUnavailable(f"the MLflow store {folder} cannot be created: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise ServiceUnavailable(f"the MLflow store {folder} cannot be written; check its permissions")
 
 
 def _check_server(uri: str) -> None:

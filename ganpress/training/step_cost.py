@@ -1,4 +1,4 @@
-"""What one step of a training takes, counted and not computed: operations, and the most memory that its tensors hold.
+"""Counts what one training step needs, without computing it: operations, and the peak memory of its tensors.
 
 The real trainers run, on torch's `meta` device, whose tensors have shapes and no values. So what is counted is what
 trains: forward and backward passes of generators, discriminators and teacher, optimizers, averages.

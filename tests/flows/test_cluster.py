@@ -20,7 +20,8 @@ import pytest
 from flows.cluster_choice import refuse_devices, settle_cluster
 from flows.local_cluster import SECURED, TOKEN, LocalNode, head_address, head_options
 from flows.node_probe import probe
-from flows.placement import _check_fits, _check_same, check_ranks, needs_of, ray_options
+from flows.placement import _check_fits, _check_same, needs_of, ray_options
+from flows.preflight import _check_batches
 from flows.stage_on_node import node_environment
 from ganpress.basics.ray_cluster import ENVIRONMENT, INSTALL, connected
 from ganpress.config.params import load_params
@@ -394,10 +395,15 @@ def test_resources_of_a_stage(tmp_path):
         _check_fits("prepare", StageResources(memory_gib=1025.0), nodes)
     with pytest.raises(ConfigError, match="asks for 2 cores, 1 GPUs and 0 GiB, and no node of the cluster has all"):
         _check_fits("prepare", StageResources(cpus=2, gpus=1), nodes)
+
+
+def test_gpus_that_cannot_share_a_batch_are_refused_before_the_first_stage(monkeypatch):
+    monkeypatch.setattr("flows.preflight.settle_cluster", lambda: "127.0.0.1:6379")
+    params = load_params(CHECKOUT / "params.yaml")
     odd = params.model_copy(update={"resources": {"student": StageResources(gpus=3)}})
     with pytest.raises(ConfigError, match="student.training.batch_size is 64, which 3 ranks cannot share equally"):
-        check_ranks(odd, {"student@d2-mse"})
-    check_ranks(odd, {"search"})
+        _check_batches(odd, {"student", "judge"})
+    _check_batches(odd, {"search", "candidate"})
 
 
 def test_a_stage_sees_its_gpus_or_none():

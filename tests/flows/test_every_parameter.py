@@ -246,7 +246,7 @@ def test_a_parameter_with_a_name_that_dvc_leaves_out_would_be_restored_for_anoth
         for value in (32, 64):
             (root / "params.yaml").write_text(f"p: {{{name}: {value}}}\n")
             subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=root, check=True)
-        # If this fails for `size`, DVC has mended it and the guard on names can go.
+        # If this fails for `size`, DVC has fixed it and the guard on names can go.
         assert (root / "out.txt").read_text() == f"p: {{{name}: {32 if name == 'size' else 64}}}\n"
         shutil.rmtree(root / ".dvc")
         (root / "dvc.lock").unlink()

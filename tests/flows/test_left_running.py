@@ -85,7 +85,7 @@ def test_a_note_lasts_as_long_as_its_run(tmp_path):
 
 @pytest.mark.usefixtures("prefect_api")
 def test_a_stage_that_the_machine_killed_is_started_again_and_one_that_failed_is_not(toy, monkeypatch):
-    monkeypatch.setattr("flows.pipeline.RETRY_WAIT_S", 0.1)
+    monkeypatch.setattr("flows.stage_scheduling.RETRY_WAIT_S", 0.1)
     toy.edit("step.py", "while (control", f"{KILLED_ONCE}while (control")
     assert toy.run(retries=1)["aside"] == "ran"
     assert toy.executed().count("aside") == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.stage_process import TIMED_OUT, Watchdog
+from flows.stage_process import TIMED_OUT, Command, Watchdog
 
 MARK = "GANPRESS_TEST_MARK"
 
@@ -30,8 +30,8 @@ time.sleep(600)
 FLOW = """\
 import os, sys
 from pathlib import Path
-from flows.stage_process import Watchdog
-Watchdog().run([sys.executable, sys.argv[1]], Path.cwd(), os.environ, lambda line: print(line, flush=True))
+from flows.stage_process import Command, Watchdog
+Watchdog().run(Command([sys.executable, sys.argv[1]], Path.cwd(), os.environ, lambda line: print(line, flush=True)))
 """
 
 
@@ -82,37 +82,39 @@ def test_end_of_the_flow_leaves_nothing_behind(stubborn, tmp_path, number):
 def test_output_and_exit_code_come_through(tmp_path):
     lines: list[str] = []
     code = "import sys; print('out'); print('wörld', file=sys.stderr); sys.exit(7)"
-    assert Watchdog().run([sys.executable, "-uc", code], tmp_path, os.environ, lines.append) == 7
+    assert Watchdog().run(Command([sys.executable, "-uc", code], tmp_path, os.environ, lines.append)) == 7
     assert lines == ["out", "wörld"]
 
 
 def test_signal_of_the_command_is_its_exit_code(tmp_path):
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    assert Watchdog().run([sys.executable, "-c", code], tmp_path, os.environ, print) == 128 + 9
+    assert Watchdog().run(Command([sys.executable, "-c", code], tmp_path, os.environ, print)) == 128 + 9
 
 
 def test_missing_command_is_127(tmp_path):
     lines: list[str] = []
-    assert Watchdog().run(["no-such-command"], tmp_path, os.environ, lines.append) == 127
+    assert Watchdog().run(Command(["no-such-command"], tmp_path, os.environ, lines.append)) == 127
     assert lines == ["no-such-command: No such file or directory"]
 
 
 def test_background_process_of_a_finished_command_ends_too(tmp_path):
     env = {**os.environ, MARK: str(tmp_path)}
-    assert Watchdog().run(["sh", "-c", "sleep 600 & exit 0"], tmp_path, env, print) == 0
+    assert Watchdog().run(Command(["sh", "-c", "sleep 600 & exit 0"], tmp_path, env, print)) == 0
     assert wait_until(lambda: not marked(str(tmp_path)))
 
 
 def test_time_limit_stops_the_whole_tree(stubborn, tmp_path):
     env = {**os.environ, MARK: str(tmp_path)}
-    assert Watchdog().run([sys.executable, str(stubborn)], tmp_path, env, print, timeout_s=1.0) == TIMED_OUT
+    assert Watchdog().run(Command([sys.executable, str(stubborn)], tmp_path, env, print, timeout_s=1.0)) == TIMED_OUT
     assert not marked(str(tmp_path))
 
 
 def test_stop_from_another_thread_and_no_start_after_it(tmp_path):
     watchdog, codes = Watchdog(), []
     env = {**os.environ, MARK: str(tmp_path)}
-    runner = threading.Thread(target=lambda: codes.append(watchdog.run(["sleep", "600"], tmp_path, env, print)))
+    runner = threading.Thread(
+        target=lambda: codes.append(watchdog.run(Command(["sleep", "600"], tmp_path, env, print)))
+    )
     runner.start()
     assert wait_until(lambda: len(marked(str(tmp_path))) == 2)
     watchdog.stop()
@@ -120,7 +122,7 @@ def test_stop_from_another_thread_and_no_start_after_it(tmp_path):
     assert codes == [128 + signal.SIGTERM]
     assert not marked(str(tmp_path))
     with pytest.raises(InterruptedError, match="the run is being stopped"):
-        watchdog.run(["true"], tmp_path, os.environ, print)
+        watchdog.run(Command(["true"], tmp_path, os.environ, print))
     with pytest.raises(InterruptedError):
         watchdog.sleep(600)
 
@@ -128,7 +130,9 @@ def test_stop_from_another_thread_and_no_start_after_it(tmp_path):
 def test_killed_supervisor_takes_its_command_with_it(tmp_path):
     watchdog, codes = Watchdog(), []
     env = {**os.environ, MARK: str(tmp_path)}
-    runner = threading.Thread(target=lambda: codes.append(watchdog.run(["sleep", "600"], tmp_path, env, print)))
+    runner = threading.Thread(
+        target=lambda: codes.append(watchdog.run(Command(["sleep", "600"], tmp_path, env, print)))
+    )
     runner.start()
     assert wait_until(lambda: len(marked(str(tmp_path))) == 2)
     supervisor = next(one for one in marked(str(tmp_path)) if one.name() != "sleep")

@@ -173,7 +173,7 @@ def test_two_clones_share_results_runs_and_what_nobody_committed(coded, store, t
 def commands_of(project):
     """What is missing -> the command that the table shows."""
     done = project.call("remote", "check", COLUMNS="400")
-    rows = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines() if "  missing  " in line]
+    rows = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines() if "  error  " in line]
     assert done.returncode == (2 if rows else 0), done.stdout + done.stderr
     return {row[0]: row[-1] for row in rows}
 
@@ -236,13 +236,13 @@ def test_a_remote_without_its_plugin_names_the_package(monkeypatch):
 
 
 def test_the_table_of_a_project_that_shares_nothing(done):
-    found = {line.what: line for line in check_team(done.root)}
+    found = {line.check: line for line in check_team(done.root)}
     assert {name: (line.state, line.command) for name, line in found.items()} == {
-        "git": ("missing", "git remote add origin URL && git push -u origin HEAD"),
-        "commit": ("missing", "git add dvc.lock && git commit -m results && git push"),
-        "DVC remote": ("missing", "ganpress remote init s3://BUCKET/FOLDER"),
-        "MLflow": ("missing", "ganpress remote init --mlflow http://HOST:5000"),
-        "checkpoints": ("missing", "ganpress remote init --checkpoints /mnt/FOLDER"),
+        "git": ("error", "git remote add origin URL && git push -u origin HEAD"),
+        "commit": ("error", "git add dvc.lock && git commit -m results && git push"),
+        "DVC remote": ("error", "ganpress remote init s3://BUCKET/FOLDER"),
+        "MLflow": ("error", "ganpress remote init --mlflow http://HOST:5000"),
+        "checkpoints": ("error", "ganpress remote init --checkpoints /mnt/FOLDER"),
     }
 
 

@@ -21,7 +21,7 @@ def read_graph(content: bytes) -> onnx_ir.Model:
 
 
 def graph_bytes(model: onnx_ir.Model) -> bytes:
-    """Serialise a model without what nothing reads and no runtime needs; the same model gives the same bytes."""
+    """Serialise a model without anything unused or unneeded by runtimes; equal models give equal bytes."""
     import onnx_ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -35,14 +35,14 @@ def graph_bytes(model: onnx_ir.Model) -> bytes:
 
 
 def array_of(value: onnx_ir.Value | None) -> NDArray[Any] | None:
-    """The array of a constant that stands in the file; None for anything else."""
+    """Return the array of a constant that the file stores; None for any other value."""
     if value is None or value.const_value is None or not value.is_initializer():
         return None
     return value.const_value.numpy()
 
 
 def constant(graph: onnx_ir.Graph, array: NDArray[Any]) -> onnx_ir.Value:
-    """Store an array in the graph, under a name that nothing else has."""
+    """Store an array in the graph under an unused name."""
     import onnx_ir
 
     taken, place = graph.initializers, len(graph.initializers)
@@ -55,7 +55,7 @@ def constant(graph: onnx_ir.Graph, array: NDArray[Any]) -> onnx_ir.Value:
 
 
 def insert(before: onnx_ir.Node, operator: str, *inputs: onnx_ir.Value | None, attributes: Any = None) -> onnx_ir.Value:
-    """Insert a node of one result in front of another one; returns the result."""
+    """Insert a node with one result before another node; return the result."""
     import onnx_ir
 
     node = onnx_ir.node(operator, inputs, attributes)
@@ -65,7 +65,7 @@ def insert(before: onnx_ir.Node, operator: str, *inputs: onnx_ir.Value | None, a
 
 
 def replace(value: onnx_ir.Value, by: onnx_ir.Value) -> None:
-    """Let every reader of a value read another one; what nothing reads any more goes when the graph is written."""
+    """Let every reader of a value read another value; unused nodes are removed when the graph is written."""
     import onnx_ir
 
     onnx_ir.convenience.replace_all_uses_with(value, by, replace_graph_outputs=True)

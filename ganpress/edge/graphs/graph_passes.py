@@ -29,7 +29,7 @@ FUSED = frozenset(
 
 
 def rewritten(content: bytes) -> bytes:
-    """Let codes flow in a serialised graph, and write what ONNX Runtime would not load in a form that it loads."""
+    """Apply all rewritings to a serialised graph."""
     model = read_graph(content)
     for rewrite_ in REWRITINGS:
         rewrite_(model)

@@ -24,11 +24,11 @@ def _frechet_difference(pair: "Comparison") -> "Interval | None":
 
 
 def _kernel_interval(own: "Scores") -> "Interval | None":
-    return _interval(own.kid.mean, own.kid_terms)
+    return _interval(own.kid, own.kid_terms)
 
 
 def _kernel_difference(pair: "Comparison") -> "Interval | None":
-    return _difference(pair.own.kid.mean, pair.own.kid_terms, pair.other.kid.mean, pair.other.kid_terms)
+    return _difference(pair.own.kid, pair.own.kid_terms, pair.other.kid, pair.other.kid_terms)
 
 
 def _interval(distance: float, terms: "DistanceTerms | None") -> "Interval | None":
@@ -66,7 +66,7 @@ def _quick_kernel(sample: "QuickSample") -> float:
     assert not isinstance(sample.real, FeatureStatistics)
     features = sample.seen().features
     size = min(KID_SUBSET_SIZE, len(sample.real), len(features))
-    return kernel_distance(sample.real, features, KID_SUBSETS, size, sample.seed).mean
+    return kernel_distance(sample.real, features, KID_SUBSETS, size, sample.seed)
 
 
 FID = Metric(
@@ -92,7 +92,7 @@ KID = Metric(
     "lower",
     (-math.inf, math.inf),
     needs=("judge", "real"),
-    read=lambda own, _: own.kid.mean,
+    read=lambda own, _: own.kid,
     spreads={"error": lambda own: _error(own.kid_terms)},
     interval=_kernel_interval,
     difference=_kernel_difference,

@@ -1,7 +1,5 @@
 """Kernel distance between two sets of features (KID; Binkowski et al. 2018): unbiased where FID is not."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 
@@ -10,17 +8,7 @@ from ganpress.errors import DataError
 from ganpress.metrics.feature_inputs import Float64, Floats, Matrix, as_matrix, same_columns
 
 
-@dataclass(frozen=True)
-class KernelDistance:
-    """Squared maximum mean discrepancy; unbiased, so values around zero may be negative."""
-
-    mean: float
-    subset_std: float
-    """Spread over subsets. It is *not* the uncertainty of `mean`: it depends on the subset size, and overlapping
-    subsets are not independent."""
-
-
-def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> KernelDistance:
+def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> float:
     """Return the mean over subsets of the unbiased MMD^2 with k(x, y) = (x . y / F + 1)^3.
 
     The kernel is not scale-invariant and was made for Inception features. Here both sets are divided by one number
@@ -38,8 +26,7 @@ def kernel_distance(reference: Matrix, generated: Matrix, subsets: int, subset_s
     """
     values = _distances(reference, generated, subsets, subset_size, seed)
     blocks = min(len(reference), len(generated)) // subset_size
-    kept = values[: max(subsets, blocks)]
-    return KernelDistance(float(np.mean(kept)), float(np.std(kept)))
+    return float(np.mean(values[: max(subsets, blocks)]))
 
 
 def _distances(reference: Matrix, generated: Matrix, subsets: int, subset_size: int, seed: int) -> list[float]:

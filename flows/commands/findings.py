@@ -1,0 +1,37 @@
+"""Findings of a check, printed as a table."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from flows.checkup import Finding
+
+STYLES = {"ok": "green", "warn": "yellow", "error": "bold red"}
+
+
+def print_findings(findings: "Sequence[Finding]") -> None:
+    """Print a table with the commands that fix errors, if there are any, and how many errors there are.
+
+    Raises:
+        typer.Exit: with code 2 if there are errors.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from flows.console import make_console
+
+    with_commands = any(one.command for one in findings)
+    table = Table("check", "", "finding", *(["command that fixes it"] if with_commands else []), box=box.SIMPLE_HEAD)
+    for one in findings:
+        texts = (one.words, one.command) if with_commands else (one.words,)
+        cells = [Text(text, overflow="fold") for text in texts]
+        table.add_row(one.check, Text(one.state, STYLES[one.state]), *cells)
+    make_console().print(table)
+    to_fix = sum(one.state == "error" for one in findings)
+    if to_fix:
+        typer.echo(f"{to_fix} to fix")
+        raise typer.Exit(2)
+    typer.echo("nothing to fix")
