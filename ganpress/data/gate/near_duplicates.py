@@ -59,27 +59,34 @@ def find_near_duplicates(images: Iterable[RawImage], progress: Ticker | None = N
         finally:
             if progress is not None:
                 progress.advance(1)
-        thumbnail = _thumbnail(pixels)
-        if thumbnail.std() >= PLAIN_LEVELS:
+        small = thumbnail(pixels)
+        if small.std() >= PLAIN_LEVELS:
             kept.append(image)
-            thumbnails.append(thumbnail)
+            thumbnails.append(small)
             contents.append(hashlib.md5(pixels.tobytes(), usedforsecurity=False).digest())
     return _compared(kept, np.stack(thumbnails), np.array(contents)) if len(kept) > 1 else NearDuplicates()
 
 
-def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the grey levels (SIDE * SIDE,) of a small version of a picture (H, W, C)."""
     grey = Image.fromarray(pixels.mean(axis=2).round().astype(np.uint8))
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32).reshape(-1)
 
 
+def centred(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return thumbnails (N, SIDE * SIDE) without their mean and of length 1, so that products are correlations."""
+    differences: NDArray[np.float32] = thumbnails - thumbnails.mean(axis=1, keepdims=True)
+    differences /= np.linalg.norm(differences, axis=1, keepdims=True)
+    return differences
+
+
 def _compared(images: list[RawImage], thumbnails: NDArray[np.float32], contents: NDArray[np.bytes_]) -> NearDuplicates:
     splits = np.array([image.split for image in images])
-    centred = thumbnails - thumbnails.mean(axis=1, keepdims=True)
-    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    shown = centred(thumbnails)
     near, crossing = np.zeros(len(images), bool), np.zeros(len(images), bool)
     example: tuple[str, ...] = ()
     for start in range(0, len(images), BLOCK):
-        first, second = np.nonzero(centred[start : start + BLOCK] @ centred.T >= NEAR)
+        first, second = np.nonzero(shown[start : start + BLOCK] @ shown.T >= NEAR)
         first += start
         different = (
             contents[first] != contents[second]
