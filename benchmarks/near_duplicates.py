@@ -35,11 +35,10 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         import_data(given.source, given.path, Path(folder) / "data")
-        raw = list(islice(open_raw(Path(folder) / "data"), given.pictures))
-        began = time.process_time()
-        found = find_near_duplicates(raw)
-        print(f"{len(raw):,} pictures in {time.process_time() - began:.1f} CPU s: {found.share:.2%} near duplicates")
-        pictures = [one.decode() for one in raw]
+        raw, began = open_raw(Path(folder) / "data"), time.process_time()
+        found, seconds = find_near_duplicates(islice(raw, given.pictures)), time.process_time() - began
+        pictures = [one.decode() for one in islice(raw, given.pictures)]
+        print(f"{len(pictures):,} pictures in {seconds:.1f} CPU s: {found.share:.2%} near duplicates")
     thumbnails = np.stack([thumbnail(one) for one in pictures])
     shown = centred(thumbnails[thumbnails.std(axis=1) >= PLAIN_LEVELS])
     likeness = shown @ shown.T

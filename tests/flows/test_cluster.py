@@ -347,7 +347,7 @@ def test_nothing_imports_ray_without_a_cluster():
 
 
 def test_options_about_this_machine_are_refused():
-    with pytest.raises(ConfigError, match="^--gpus is about this machine, and a cluster runs the stages"):
+    with pytest.raises(ConfigError, match="^--gpus applies to this machine, but a cluster runs the stages"):
         refuse_devices(None, 2)
     refuse_devices(None, None)
 

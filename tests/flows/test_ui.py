@@ -94,7 +94,7 @@ def test_both_servers_answer_and_nothing_is_left_behind(project, number):
 
 def test_the_server_is_given_its_settings_where_there_are_some(project, monkeypatch):
     started = []
-    monkeypatch.setattr(mlflow_server, "SupervisedProcess", lambda command, *_: started.append(command))
+    monkeypatch.setattr(mlflow_server, "SupervisedProcess", lambda command: started.append(command.arguments))
     mlflow_server.MlflowServer(project, 5000, "sqlite:///tracking.db")
     (project / "mlflow/server.env").unlink()
     mlflow_server.MlflowServer(project, 5000, "sqlite:///tracking.db")
@@ -151,9 +151,7 @@ def test_prefects_page_is_told_the_port_of_its_server(tmp_path, monkeypatch, own
         monkeypatch.setenv("PREFECT_SERVER_UI_API_URL", own)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     started = []
-    monkeypatch.setattr(
-        prefect_server, "SupervisedProcess", lambda _c, _f, environment, _o: started.append(environment)
-    )
+    monkeypatch.setattr(prefect_server, "SupervisedProcess", lambda command, *_: started.append(command.env))
     server = prefect_server.PrefectServer(4711, standing=True)
     server._starting.release()
     assert started[0]["PREFECT_SERVER_UI_API_URL"] == (expected or own)
