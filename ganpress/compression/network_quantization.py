@@ -46,7 +46,7 @@ def quantize_network(
     layer_bits = widths_of_mean(prepared, config) if config.mean_weight_bits is not None else None
     if config.min_snr_db is None:
         return assemble(prepared, round_layers(prepared, config, layer_bits), config, seed, layer_bits)
-    seen, unseen = _parted(inputs)
+    seen, unseen = hold_out(inputs)
     layers = round_layers(replace(prepared, inputs=seen), config, layer_bits)
     some = batches_of(unseen)[0]
     scan = scan_layers(prepared.plain, layers, some)
@@ -58,8 +58,8 @@ def quantize_network(
     return assemble(prepared, layers, config, seed, layer_bits)
 
 
-def _parted(inputs: Float[Tensor, "n ..."]) -> tuple[Float[Tensor, "n_ranges ..."], Float[Tensor, "n_held_out ..."]]:
-    """The inputs that ranges are measured on, and the last quarter, which the fidelity is measured on.
+def hold_out(inputs: Float[Tensor, "n ..."]) -> tuple[Float[Tensor, "n_ranges ..."], Float[Tensor, "n_held_out ..."]]:
+    """Part the inputs that ranges are measured on from the last quarter, which the fidelity is measured on.
 
     On the inputs that gave the ranges nothing lies outside of these: their images come out several decibels nearer than
     those of other inputs. One input is both.

@@ -30,6 +30,7 @@ MORE = {
     "corrected_bias": "biases corrected",
     "mean_weight_bits": "widths of layers' own",
     "max_bytes": "widths of layers' own",
+    "target_psnr": "cheapest widths for a PSNR",
 }
 """Options beside bits and bounds, in words."""
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from models.builders import Blueprint
 
 
+GOALS = ("mean_weight_bits", "max_bytes", "min_snr_db", "target_psnr")
+"""Options by which layers get a width of their own or stay in floats."""
+
+
 class LinearQuantization(Section):
     """Options of `quantize`."""
 
@@ -53,6 +57,9 @@ class LinearQuantization(Section):
     """Most bytes of the packed file; layers get the widths, 2 to `weight_bits`, that harm least within them."""
     min_snr_db: Decibels | None = None
     """Layers stay in floats until the images of the calibration inputs are that near."""
+    target_psnr: Decibels | None = None
+    """Least PSNR of the images, in decibels to the float generator's; layers get the widths, 2 to `weight_bits`, that
+    take the fewest bytes and keep it, and stay in floats where even `weight_bits` do not."""
     scan: bool = False
     """Whether to measure what each width does to each layer alone, for the record and the report."""
 
@@ -60,9 +67,14 @@ class LinearQuantization(Section):
     def _rounds_something(self) -> "LinearQuantization":
         if self.weight_bits is None and self.max_bytes is not None:
             raise ValueError("max_bytes needs weight_bits, the widest that a layer may have")
+        if self.weight_bits is None and self.target_psnr is not None:
+            raise ValueError("target_psnr needs weight_bits, the widest that a layer may have")
         if self.weight_bits is None and self.activation_bits is None:
             of_rounding = " and equalized changes nothing but what rounding does" if self.equalized else ""
             raise ValueError(f"quantize needs weight_bits or activation_bits: both are null{of_rounding}")
+        goals = [name for name in GOALS if getattr(self, name) is not None]
+        if len(goals) > 1 and not (self.max_bytes is None and self.target_psnr is None):
+            raise ValueError(f"{' and '.join(goals)} each choose how layers are rounded; keep one of them")
         return self
 
 
@@ -79,16 +91,19 @@ def _quantize(
     model: "nn.Module", blueprint: "Blueprint", options: LinearQuantization, data: CompressionData
 ) -> "tuple[nn.Module, Blueprint]":
     from ganpress.compression.preparation.cross_layer import equalize_layers
+    from ganpress.compression.psnr_target import quantize_to_psnr
     from ganpress.compression.quantization import quantize, quantized_blueprint
     from ganpress.compression.widths.mixed_precision import quantize_within
 
     if options.equalized:
         model = equalize_layers(model, data.calibration[:1])
     config = rounding_of(options)
-    if options.max_bytes is None:
-        quantized = quantize(model, data.calibration, config, data.seed)
-    else:
+    if options.target_psnr is not None:
+        quantized = quantize_to_psnr(model, data.calibration, config, options.target_psnr, data.seed)
+    elif options.max_bytes is not None:
         quantized = quantize_within(model, blueprint, data.calibration, config, options.max_bytes, data.seed)
+    else:
+        quantized = quantize(model, data.calibration, config, data.seed)
     return quantized, quantized_blueprint(quantized, blueprint)
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ganpress.metrics.fidelity import Fidelity, compare_outputs
+from ganpress.metrics.fidelity import compare_outputs
 from models.quantized_layers import QuantizedConv
 from models.quantized_network import QuantizedNetwork
 
@@ -55,7 +55,7 @@ def scan_layers(
     macs = _count_macs(plain, inputs[:1])
     images = plain(inputs)
     return tuple(
-        LayerSensitivity(name, macs[name], _noise(_with(plain, {name: layer}, inputs, images)))
+        LayerSensitivity(name, macs[name], noise_with(plain, {name: layer}, inputs, images))
         for name, layer in rounded.items()
     )
 
@@ -82,7 +82,7 @@ def choose_float_layers(
         chosen.append(rest.pop(0).layer)
     while rest:
         kept = {one.layer: rounded[one.layer] for one in rest}
-        noise = _noise(_with(plain, kept, inputs, images))
+        noise = noise_with(plain, kept, inputs, images)
         logger.info("%d layers in floats: noise %.2g of %.2g allowed", len(chosen), noise, goal)
         if noise <= goal:
             break
@@ -130,25 +130,32 @@ def choose_bits(
     return {name: chosen[name] for name in noise}
 
 
-def _with(
+def noise_with(
     plain: QuantizedNetwork,
     layers: Mapping[str, QuantizedConv],
     inputs: Float[Tensor, "n ..."],
     images: Float[Tensor, "n c h w"],
-) -> Fidelity:
-    """Images of the generator with some layers exchanged against its own."""
+) -> float:
+    """Measure what some rounded layers together do to the images.
+
+    Args:
+        plain: the generator with layers of floats; it is left as it is.
+        layers: rounded form by name; the other layers stay in floats.
+        inputs: what the generator runs on.
+        images: its images of these inputs in floats.
+
+    Returns:
+        Power of the images' change as a share of their power.
+    """
     own = {name: plain.quantized_layer(name) for name in layers}
     try:
         for name, layer in layers.items():
             plain.put(name, layer)
-        return compare_outputs(lambda _: images, lambda _: plain(inputs), inputs[:1])
+        snr_db = compare_outputs(lambda _: images, lambda _: plain(inputs), inputs[:1]).snr_db
     finally:
         for name, layer in own.items():
             plain.put(name, layer)
-
-
-def _noise(found: Fidelity) -> float:
-    return 0.0 if found.snr_db is None else float(10 ** (-found.snr_db / 10))
+    return 0.0 if snr_db is None else float(10 ** (-snr_db / 10))
 
 
 def _count_macs(plain: QuantizedNetwork, example: Float[Tensor, "n ..."]) -> dict[str, int]:
