@@ -39,7 +39,7 @@ class Row:
     macs: int
     """Of one image."""
     latency_ms: float | None
-    """Median of a call; None where there is no such file, `note` says why."""
+    """Median of a call; None where `note` says why there is no such file, or where its runtime does not run here."""
     speed_up: float | None = None
     """Over eager torch, same generator and batch."""
     size_bytes: int | None = None
@@ -70,6 +70,8 @@ class Form:
     size_bytes: int
     packed_bytes: int | None
     integer_layers: str
+    timed: bool = True
+    """Whether its own runtime computes it, and no stand-in."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,10 @@ def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterato
     values = [None if subject.metric is None else subject.metric.of(form.generate) for form in forms]
     for batch in subject.batches[: plan.batches]:
         inputs = _repeated(subject.calibration, batch)
-        runners = {str(place): form.generate for place, form in enumerate(forms)}
-        latencies = list(time_in_turn(runners, inputs, plan.rounds, peaks.threads).values())
-        for form, latency, likeness, value in zip(forms, latencies, likenesses, values, strict=True):
+        runners = {str(place): form.generate for place, form in enumerate(forms) if form.timed}
+        latencies = time_in_turn(runners, inputs, plan.rounds, peaks.threads)
+        for place, (form, likeness, value) in enumerate(zip(forms, likenesses, values, strict=True)):
+            latency = latencies.get(str(place))
             yield Row(
                 subject.name,
                 form.runtime,
@@ -116,14 +119,14 @@ def measure(subject: Subject, folder: Path, peaks: Peaks, plan: Plan) -> Iterato
                 batch,
                 macs,
                 latency,
-                latencies[0] / latency,
+                latencies["0"] / latency if latency is not None else None,
                 form.size_bytes,
                 parameter_bytes / form.size_bytes,
                 form.packed_bytes,
                 parameter_bytes / form.packed_bytes if form.packed_bytes is not None else None,
                 likeness.snr_db,
                 likeness.psnr_db,
-                macs * batch / latency / 1e6 / peaks.gmacs(form.number_type),
+                macs * batch / latency / 1e6 / peaks.gmacs(form.number_type) if latency is not None else None,
                 value,
                 value / values[0] if value is not None and values[0] is not None else None,
                 form.integer_layers,
@@ -185,12 +188,14 @@ def _write(target: Target, number_type: str, model: nn.Module, subject: Subject,
     path = folder / f"{subject.name}-{target.name}-{number_type}{target.suffix}".replace(" ", "_")
     example = subject.calibration[:2]
     own = "float32" if number_type == OWN else number_type
-    files = target.write(model, path, example, own, subject.calibration if own == "int8" else None)
-    profile = target.kernels(path, example[:1])
-    layers = f"{profile.integer_layers} of {profile.layers}" if number_type != "float32" else ""
+    files = target.write(model, path, example, own, subject.calibration if target.quantizes(own) else None)
+    layers = ""
+    if number_type != "float32" and not target.stand_in:
+        profile = target.kernels(path, example[:1])
+        layers = f"{profile.integer_layers} of {profile.layers}"
     size = sum(file.stat().st_size for file in files)
     packed = sum(len(frame_of(file.read_bytes())) for file in files) if number_type != "float32" else None
-    return Form(target.name, number_type, target.open(path, threads), size, packed, layers)
+    return Form(target.name, number_type, target.open(path, threads), size, packed, layers, not target.stand_in)
 
 
 def _repeated(inputs: Tensor, count: int) -> Tensor:

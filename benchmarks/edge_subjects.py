@@ -152,10 +152,12 @@ def _resnet(name: str, generator: str, sources: Sources, batches: tuple[int, ...
     pictures = _pictures(sources)
     if any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()):
         _measure_statistics_(model, pictures)
-    return Subject(name, model.eval(), pictures[:2], pictures[2:], "random", batches, quantization=_careful())
+    return Subject(
+        name, model.eval(), pictures[:2], pictures[2:], "random", batches, quantization=careful_quantization()
+    )
 
 
-def _careful() -> QuantizationConfig:
+def careful_quantization() -> QuantizationConfig:
     """Every layer in integers, so that speed and noise are those of integers throughout."""
     return QuantizationConfig(8, 8, max_crest=math.inf)
 

@@ -13,6 +13,7 @@ def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
     rows = {
         name: {
             "file": target.suffix,
+            "devices": target.devices,
             "number_types": list(target.number_types),
             "runtime": None if target.missing() else target.version(),
             "install": target.missing(),

@@ -24,6 +24,7 @@ class CTarget(Target):
 
     name = "c"
     title = "C99"
+    devices = "microcontrollers without an operating system, and anything with a C compiler"
     suffix = ".c"
     beside = (".h",)
     number_types = ("float32",)

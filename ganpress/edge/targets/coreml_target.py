@@ -25,6 +25,7 @@ class CoreMlTarget(Target):
 
     name = "coreml"
     title = "Core ML"
+    devices = "iPhone, iPad and Mac"
     suffix = ".mlpackage.zip"
     number_types = ("float32", "float16", "int8_weights", "palette6")
     widens = False

@@ -21,6 +21,7 @@ class ExecuTorchTarget(Target):
 
     name = "executorch"
     title = "ExecuTorch"
+    devices = "Android and iOS apps on the CPU (XNNPACK)"
     suffix = ".pte"
     number_types = ("float32", "int8")
     widens = False

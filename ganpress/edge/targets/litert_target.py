@@ -26,6 +26,7 @@ class LiteRtTarget(Target):
 
     name = "litert"
     title = "LiteRT"
+    devices = "Android, and boards with Linux on the CPU (XNNPACK)"
     suffix = ".tflite"
     number_types = ("float32", "int8_dynamic", "int8")
     widens = False

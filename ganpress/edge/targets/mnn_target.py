@@ -27,6 +27,7 @@ class MnnTarget(Target):
 
     name = "mnn"
     title = "MNN"
+    devices = "Android and iOS, ARM and x86 CPUs"
     suffix = ".mnn"
     number_types = ("float32", "float16", "int8_weights", "int8")
     int8_scheme = "MNN, static: weights symmetric per channel by MAX_ABS, activations symmetric per tensor by KL"

@@ -25,6 +25,7 @@ class NcnnTarget(Target):
 
     name = "ncnn"
     title = "ncnn"
+    devices = "Android and iOS, boards with ARM CPUs, without further libraries"
     suffix = ".param"
     beside = (".bin",)
     number_types = ("float32", "float16")

@@ -24,6 +24,7 @@ class OnnxTarget(OnnxFilesTarget):
 
     name = "onnx"
     title = "ONNX Runtime"
+    devices = "servers, desktops, Android and iOS on the CPU, browsers by WebAssembly"
     suffix = ".onnx"
     number_types = ("float32", "float16", "int8")
     int8_scheme = (

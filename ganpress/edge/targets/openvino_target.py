@@ -26,6 +26,7 @@ class OpenVinoTarget(Target):
 
     name = "openvino"
     title = "OpenVINO"
+    devices = "Intel CPUs"
     suffix = ".xml"
     beside = (".bin",)
     number_types = ("float32", "bfloat16", "int8")

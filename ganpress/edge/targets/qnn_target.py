@@ -25,6 +25,7 @@ class QnnTarget(OnnxFilesTarget):
 
     name = "qnn"
     title = "QDQ for NPUs"
+    devices = "NPUs whose toolchain takes QDQ graphs, such as Qualcomm Hexagon"
     suffix = ".qdq.onnx"
     number_types = ("float32", "a16w8", "a8w8")
     calibrated = tuple(ACTIVATION_BITS)

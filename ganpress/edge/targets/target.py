@@ -39,6 +39,8 @@ class Target(ABC):
     """Name, as in `export.items.X.target`."""
     title: str
     """Name of the runtime for people."""
+    devices: str = ""
+    """Devices that its files are for."""
     suffix: str
     """Suffix of the file that `write` writes and `open` opens; if packed, `.zst` is appended."""
     beside: tuple[str, ...] = ()

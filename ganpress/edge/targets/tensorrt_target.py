@@ -23,6 +23,7 @@ class TensorRtTarget(OnnxFilesTarget):
 
     name = "tensorrt"
     title = "TensorRT"
+    devices = "NVIDIA GPUs and Jetson boards"
     suffix = ".trt.onnx"
     number_types = ("float32", "int8")
     int8_scheme = (

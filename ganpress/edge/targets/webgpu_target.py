@@ -20,6 +20,7 @@ class WebGpuTarget(OnnxFilesTarget):
 
     name = "webgpu"
     title = "ONNX Runtime Web on WebGPU"
+    devices = "browsers on their GPU"
     suffix = ".web.onnx"
     number_types = ("float32", "float16")
     calibrated = ()
