@@ -70,6 +70,8 @@ TARGETS: Registry["Target"] = Registry(
         "onnx": "ganpress.edge.targets.onnx_target:TARGET",
         "openvino": "ganpress.edge.targets.openvino_target:TARGET",
         "executorch": "ganpress.edge.targets.executorch_target:TARGET",
+        "executorch_vulkan": "ganpress.edge.targets.executorch_vulkan_target:TARGET",
+        "executorch_coreml": "ganpress.edge.targets.executorch_coreml_target:TARGET",
         "c": "ganpress.edge.targets.c_target:TARGET",
         "qnn": "ganpress.edge.targets.qnn_target:TARGET",
         "mnn": "ganpress.edge.targets.mnn_target:TARGET",

@@ -8,7 +8,7 @@ from benchmarks.fuzz.running import run_target
 from benchmarks.fuzz.targets import TARGETS_BY_NAME
 from ganpress.errors import DataError
 
-LONG = ("openvino", "executorch", "mnn", "ncnn", "coreml")
+LONG = ("openvino", "executorch", "executorch_vulkan", "executorch_coreml", "mnn", "ncnn", "coreml")
 """Their packages may be absent, and writing the first file takes seconds; `python -m benchmarks.fuzz` runs them."""
 
 

@@ -343,6 +343,12 @@ TARGETS_BY_NAME: dict[str, Target] = {
     "onnx": Target("generator.onnx", _onnx, _open_edge("onnx")),
     "openvino": Target("generator.xml", _exported("openvino"), _open_edge("openvino")),
     "executorch": Target("generator.pte", _exported("executorch"), _open_edge("executorch")),
+    "executorch_vulkan": Target(
+        "generator.vulkan.pte", _exported("executorch_vulkan"), _open_edge("executorch_vulkan")
+    ),
+    "executorch_coreml": Target(
+        "generator.coreml.pte", _exported("executorch_coreml"), _open_edge("executorch_coreml")
+    ),
     "mnn": Target("generator.mnn", _exported("mnn"), _open_edge("mnn")),
     "ncnn": Target("generator.param", _exported("ncnn"), _open_edge("ncnn")),
     "coreml": Target("generator.mlpackage.zip", _exported("coreml"), _open_edge("coreml")),

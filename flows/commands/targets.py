@@ -31,4 +31,4 @@ def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
             if row["runtime"] and row["stand_in"]
             else ""
         )
-        typer.echo(f"{name:<12}{row['file']:<16}{', '.join(TARGETS[name].number_types):<44}{state}{instead}")
+        typer.echo(f"{name:<19}{row['file']:<16}{', '.join(TARGETS[name].number_types):<44}{state}{instead}")

@@ -23,7 +23,7 @@ def latents(images, seed=0):
     return torch.randn(images, 100, generator=torch.Generator().manual_seed(seed))
 
 
-LONG = [pytest.param(name, marks=SLOW) for name in ("executorch", "coreml")]
+LONG = [pytest.param(name, marks=SLOW) for name in ("executorch", "coreml", "executorch_vulkan", "executorch_coreml")]
 
 
 @pytest.fixture(scope="module", params=["onnx", "openvino", "mnn", "ncnn", *LONG])

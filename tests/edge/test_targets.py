@@ -37,6 +37,8 @@ def installed(name, *marks):
 
 LOWERING_IS_SLOW = {
     "executorch": [pytest.mark.slow],
+    "executorch_vulkan": [pytest.mark.slow],
+    "executorch_coreml": [pytest.mark.slow],
     "coreml": [pytest.mark.slow],
     "litert": [pytest.mark.slow],
 }  # half a minute

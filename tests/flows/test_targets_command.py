@@ -13,6 +13,8 @@ NOTHING_INSTALLED = {
     "onnx": "uv sync",
     "openvino": "uv sync --extra openvino",
     "executorch": "uv sync --extra executorch",
+    "executorch_vulkan": "uv sync --extra executorch",
+    "executorch_coreml": "uv sync --extra executorch --extra coreml",
     "c": "apt-get install gcc",
     "qnn": "uv sync",
     "mnn": "uv sync --extra mnn",

@@ -27,7 +27,7 @@ def write_executorch(model: nn.Module, path: Path, example: Tensor, calibration:
     Raises:
         UnsupportedGenerator: if ExecuTorch cannot run an operator.
     """
-    rewritten = _lowerable(model)
+    rewritten = lowerable(model)
     try:
         with quiet():
             content = _lower(_rewritten(rewritten, example, calibration))
@@ -41,7 +41,7 @@ def write_executorch(model: nn.Module, path: Path, example: Tensor, calibration:
     return (path,)
 
 
-def _lowerable(model: nn.Module) -> nn.Module:
+def lowerable(model: nn.Module) -> nn.Module:
     """Give batch normalisations that were not folded weights of one: the lowering fails on those without any."""
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for norm in model.modules():

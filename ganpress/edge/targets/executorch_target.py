@@ -23,13 +23,13 @@ class ExecuTorchTarget(Target):
     title = "ExecuTorch"
     devices = "Android and iOS apps on the CPU (XNNPACK)"
     suffix = ".pte"
-    number_types = ("float32", "int8")
+    number_types: tuple[str, ...] = ("float32", "int8")
     widens = False
     int8_scheme = (
         "torchao PT2E: weights symmetric per channel, activations asymmetric per tensor, ranges static; "
         "of each image where instance normalisations stand between the layers"
     )
-    packages = ("executorch", "torchao")
+    packages: tuple[str, ...] = ("executorch", "torchao")
     install = "uv sync --extra executorch"
 
     def default_form(self, number_type: str) -> Form:

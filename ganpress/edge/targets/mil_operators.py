@@ -34,6 +34,15 @@ def _pads(axes: int, pad_type: str, pad: Any) -> list[int]:
     raise NoOperator(f"padding '{pad_type}'")
 
 
+def _same_pads(x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> list[int]:
+    """Pixels before and after each axis by which a convolution's result has its input's size over the stride."""
+    pads = []
+    for size, length, stride, step in zip(x.shape[2:], kernel, strides, dilations, strict=True):
+        both = max(0, (-(-size // stride) - 1) * stride + step * (length - 1) + 1 - size)
+        pads += [both // 2, both - both // 2]
+    return pads
+
+
 def _as_torch_pads(pads: Sequence[int]) -> list[int]:
     """Reorder borders for torch, which counts from the last axis."""
     pairs = [pads[place : place + 2] for place in range(0, len(pads), 2)]
@@ -47,11 +56,11 @@ def conv(
     """Convolution of 1, 2 or 3 spatial axes; weight (O, I / groups, …)."""
     axes = weight.dim() - 2
     steps = [1] * axes if dilations is None else _ints(dilations)
-    pads = _pads(axes, pad_type, pad)
+    strided = [1] * axes if strides is None else _ints(strides)
+    pads = _same_pads(x, weight.shape[2:], strided, steps) if pad_type == "same" else _pads(axes, pad_type, pad)
     convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[axes - 1]
     even = pads[::2] == pads[1::2]
     padded = x if even else functional.pad(x, _as_torch_pads(pads))
-    strided = [1] * axes if strides is None else _ints(strides)
     result: Tensor = convolve(padded, weight, bias, strided, pads[::2] if even else 0, steps, int(groups))
     return result
 
