@@ -1,8 +1,10 @@
 """What 16-bit activations are worth on the published horse2zebra generator, and what of a16w8 files gains it.
 
     python -m benchmarks.wide_activations --generators <folder of the weights and horse_0.png, horse_1.png, …>
+        [--more <folder of further pictures>]
 
-Crops of 128x128 pixels; the first two photographs and their mirror images are the calibration. SNR in decibels over the
+Crops of 128x128 pixels; the first two photographs and their mirror images are the calibration; `--more` adds 32
+pictures of another kind. SNR in decibels over the
 images of torch, for each photograph. Each row writes a file anew, which takes a minute or two.
 """
 
@@ -26,6 +28,7 @@ from ganpress.registries import TARGETS
 WEIGHTS = "gan_compression_horse2zebra.pth"
 SEEN = 2
 CROP = slice(48, 176)
+FURTHER = 32
 
 
 def crops(folder: Path) -> Tensor:
@@ -44,9 +47,17 @@ def without(headroom: bool = False, compensation: bool = False) -> Iterator[None
         yield
 
 
-def decibels(model: nn.Module, pictures: Tensor, number_type: str) -> list[float | None]:
+def further(folder: Path) -> Tensor:
+    """Every so many-th picture below a folder, as pictures (32, 3, 128, 128) in [-1, 1]."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
+    chosen = paths[:: max(1, len(paths) // FURTHER)][:FURTHER]
+    pixels = [np.array(Image.open(path).convert("RGB").resize((128, 128))) for path in chosen]
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def decibels(model: nn.Module, pictures: Tensor, number_type: str, more: Tensor) -> list[float | None]:
     """Of each picture."""
-    seen = torch.cat([pictures[:SEEN], pictures[:SEEN].flip(-1)])
+    seen = torch.cat([pictures[:SEEN], pictures[:SEEN].flip(-1), more])
     with tempfile.TemporaryDirectory(prefix="ganpress-wide-") as folder:
         path = Path(folder) / "generator.qdq.onnx"
         TARGETS["qnn"].write(model, path, pictures[:1], number_type, seen)
@@ -58,8 +69,11 @@ def main() -> None:
     """Write, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--generators", type=Path, required=True)
-    folder = parser.parse_args().generators
+    parser.add_argument("--more", type=Path)
+    given = parser.parse_args()
+    folder = given.generators
     model, pictures = import_generator(folder / WEIGHTS, "gan_compression")[0], crops(folder)
+    none = pictures[:0]
     rows = {
         "a16w8": ("a16w8", {}),
         "a16w8, the runtime's rounding of weights": ("a16w8", {"compensation": True}),
@@ -68,7 +82,10 @@ def main() -> None:
     }
     for name, (number_type, left_out) in rows.items():
         with without(**left_out):
-            print(f"{name:<44}", [f"{one:.1f}" for one in decibels(model, pictures, number_type)], flush=True)
+            print(f"{name:<44}", [f"{one:.1f}" for one in decibels(model, pictures, number_type, none)], flush=True)
+    for number_type in ("a16w8", "a8w8") if given.more else ():
+        found = decibels(model, pictures, number_type, further(given.more))
+        print(f"{f'{number_type}, with further pictures':<44}", [f"{one:.1f}" for one in found], flush=True)
 
 
 if __name__ == "__main__":
