@@ -1,4 +1,4 @@
-"""Packs the files of a generator."""
+"""Compresses the files of a generator with Zstandard."""
 
 from pathlib import Path
 

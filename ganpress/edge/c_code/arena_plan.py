@@ -1,4 +1,4 @@
-"""Where buffers lie in the arena: two that are needed at the same time never overlap, others may."""
+"""Places buffers in the arena: two buffers that are needed at the same time never overlap, others may."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class _Life:
 
 
 def plan_arena(steps: list[Step]) -> int:
-    """Give each buffer of the arena its offset, the largest first, each as low as it can lie.
+    """Set the offset of each buffer in the arena: the largest buffer first, each at the lowest free offset.
 
-    What a step writes takes the place of what it reads where the step allows it and nobody reads that again.
+    A step's output takes the place of its input where the step allows this and no later step reads the input.
 
     Args:
         steps: calls in order; the offsets of their buffers are set.
@@ -48,7 +48,7 @@ def _lives(steps: list[Step]) -> dict[Buffer, _Life]:
 
 
 def _shared(steps: list[Step], lives: dict[Buffer, _Life]) -> dict[Buffer, Buffer]:
-    """The buffer whose place each one takes: its own, or that of what its step reads."""
+    """Map each buffer to the buffer whose place it takes: itself, or the input of the step that writes it."""
     owners = {one: one for one in lives}
     for number, step in enumerate(steps):
         if not step.in_place or step.writes not in lives or step.reads[0] not in lives:

@@ -17,24 +17,24 @@ from models.quantized_geometry import Geometry
 from models.quantized_layers import QuantizedConv
 
 MANTISSA_BITS = 24
-"""Of float32."""
+"""Bits of a float32 mantissa."""
 SHIFTS = range(17, 64)
-"""What `code_of` in C can shift products by."""
+"""Shifts that the C function `code_of` supports."""
 LAYER_FIELDS = ("layer", "weights", "starts", "mantissas", "shifts", "table", "weight_bits", "zero", "low", "high")
-"""Of `integer_layer_t`."""
+"""Fields of the C type `integer_layer_t`, in order."""
 STORED_BITS = (2, 4, 8)
-"""Widths that weights are stored in; those between take the next larger one."""
+"""Bit widths in which weights are stored; a width between two of them takes the larger one."""
 
 
 def integer_convolution(program: Program, x: Values, layer: QuantizedConv, rank: int) -> Values:
-    """Write a layer of integers: codes of its input, one call, codes of its output.
+    """Write an integer layer: quantize its input where needed, call one C function, and return its quantized output.
 
     Raises:
-        NoForm: if the layer keeps floats, or its numbers do not fit the C arithmetic.
+        NoForm: if the layer has float weights or activations, or its numbers do not fit the C arithmetic.
     """
     source, target = layer.source, layer.target
     if source is None or target is None:
-        raise NoForm("a layer with weights or activations in floats; integers on both sides have a form")
+        raise NoForm("a layer with float weights or activations; layers with integers for both are supported")
     if layer.geometry.border is not None:
         mode, widths = layer.geometry.border
         x = pad_map(program, x, widths, mode)
@@ -61,7 +61,7 @@ def _codes_of(target: ChannelQuantizer, shape: Shape, rank: int) -> Values:
 def float_convolution(
     program: Program, x: Values, weight: Tensor, bias: Tensor | None, geometry: Geometry, rank: int
 ) -> Values:
-    """Write a convolution of floats; `weight` is (r r O, I / groups, kh, kw)."""
+    """Write a float convolution; `weight` is (r r O, I / groups, kh, kw)."""
     if geometry.border is not None:
         mode, widths = geometry.border
         x = pad_map(program, x, widths, mode)
@@ -99,7 +99,7 @@ def _places(geometry: Geometry, shape: Shape) -> tuple[int, int]:
 
 
 def _geometry_fields(geometry: Geometry, shape: Shape, out: Shape, weight: Tensor) -> str:
-    """The fields of `layer_t`."""
+    """Return the values of the C type `layer_t`."""
     taps = int(np.prod(weight.shape[1:]))
     numbers = [
         *(shape[1], shape[2], shape[0]), geometry.groups, *geometry.kernel, *geometry.stride, *geometry.dilation,
@@ -107,7 +107,7 @@ def _geometry_fields(geometry: Geometry, shape: Shape, out: Shape, weight: Tenso
         *geometry.crop[:2], taps,
     ]  # fmt: skip
     if max(numbers) >= 2**16:
-        raise NoForm(f"a layer with a size of {max(numbers):,}; below 65,536 have a form")
+        raise NoForm(f"a layer with a size of {max(numbers):,}; sizes below 65,536 are supported")
     return "{" + ", ".join(map(str, numbers)) + "}"
 
 
@@ -140,38 +140,38 @@ def _integer_layer(
 def _arithmetic(
     program: Program, layer: QuantizedConv, source: ActivationQuantizer | InputQuantizer, target: ChannelQuantizer
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Multiplier of each row, as the simulation has it, and what each row's sum begins with."""
+    """Return the multiplier of each row, as in the simulation, and the initial value of each row's sum."""
     multiplier = source.kernel_scale * layer.code_scale(target)
     bias = torch.round(layer.code_bias(target) / multiplier).to(torch.int64)
     weight = layer.weight.to(torch.int64)
     starts = bias - int(source.kernel_zero) * weight.sum((1, 2, 3))
     largest = weight.abs().sum((1, 2, 3)) * source.highest_code + starts.abs()
     if int(largest.max()) >= 2**31:
-        raise NoForm("a layer whose sums may pass 32 bits")
+        raise NoForm("a layer whose sums may exceed 32 bits")
     program.large_totals |= int(largest.max()) >= FLOAT32_EXACT
     return multiplier.numpy(), starts.numpy()
 
 
 def _parted(multipliers: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each float32 as mantissa / 2^shift, exactly."""
+    """Split each float32 into a mantissa and a shift; it equals mantissa / 2^shift exactly."""
     fractions, exponents = np.frexp(multipliers.astype(np.float64))
     mantissas, shifts = np.ldexp(fractions, MANTISSA_BITS).astype(np.int64), MANTISSA_BITS - exponents.astype(np.int64)
     if not (multipliers > 0).all() or shifts.min() < SHIFTS.start or shifts.max() >= SHIFTS.stop:
         raise NoForm(
             f"a layer that multiplies its sums by {float(multipliers.min()):.3g} to {float(multipliers.max()):.3g}; "
-            f"2^{MANTISSA_BITS - SHIFTS.stop} to 2^{MANTISSA_BITS - SHIFTS.start} have a form"
+            f"2^{MANTISSA_BITS - SHIFTS.stop} to 2^{MANTISSA_BITS - SHIFTS.start} are supported"
         )
     return mantissas, shifts
 
 
 def stored_bits(rows: NDArray[np.int8]) -> int:
-    """The smallest of `STORED_BITS` in whose two's complement all weights fit."""
+    """Return the smallest of `STORED_BITS` that holds all weights in two's complement."""
     lowest, highest = int(rows.min()), int(rows.max())
     return next(bits for bits in STORED_BITS if -(2 ** (bits - 1)) <= lowest and highest < 2 ** (bits - 1))
 
 
 def pack_rows(rows: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
-    """Weights (rows, taps) in two's complement of so many bits, the first one lowest, each row from a whole byte on."""
+    """Pack weights (rows, taps) in two's complement of `bits` bits, lowest bits first; each row starts a new byte."""
     each = 8 // bits
     padded = np.pad(rows.astype(np.int64), ((0, 0), (0, -rows.shape[1] % each))) & (2**bits - 1)
     parts = padded.reshape(rows.shape[0], -1, each) << (bits * np.arange(each))
@@ -180,7 +180,7 @@ def pack_rows(rows: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
 
 
 def _codes(program: Program, x: Values, source: ActivationQuantizer | InputQuantizer) -> Values:
-    """What the layer reads: codes of another coding are looked up, floats are rounded."""
+    """Return the quantized input of a layer: codes of another scale are looked up in a table, floats are rounded."""
     if x.reals is None:
         return _rounded(program, x, source)
     levels = x.reals.shape[1]
@@ -212,5 +212,5 @@ def _rounded(program: Program, x: Values, source: ActivationQuantizer | InputQua
 
 
 def _differ(values: Tensor) -> bool:
-    """Whether there are several, and they differ."""
+    """Whether there are several values that are not all equal."""
     return bool((values != values[:1]).any())

@@ -1,7 +1,7 @@
-"""Functions of torch as steps of a C program; each takes its arguments as torch's does.
+"""Writes torch functions as steps of a C program; each writer takes the arguments of its torch function.
 
-A function of single codes takes no step: what the codes stand for becomes what it makes of that, computed by torch
-itself. Between floats it is a loop.
+A pointwise function of quantized values takes no step: torch computes its result for each code, and these results
+become the reals that the codes stand for. Of floats it is a loop.
 """
 
 import inspect
@@ -24,13 +24,13 @@ POINTWISE = frozenset({
     "relu", "leaky_relu", "tanh", "sigmoid", "clamp", "hardtanh", "relu6", "silu", "gelu", "elu", "prelu", "hardswish",
     "hardsigmoid", "softplus", "mish", "add", "sub", "rsub", "mul", "div", "truediv", "neg", "abs", "batch_norm",
 })  # fmt: skip
-"""Functions whose results depend on one value each, where their other operands are constants."""
+"""Functions that compute each result from one value, if their other operands are constants."""
 LARGEST = float(np.finfo(np.float32).max)
 Form = Callable[..., Values]
 
 
 def of_codes(function: Callable[..., Any], x: Values, arguments: Sequence[Any], named: dict[str, Any]) -> Values:
-    """The same codes, which stand for what a function makes of each.
+    """Apply a pointwise function to the reals that the codes stand for; the codes stay the same.
 
     Raises:
         NoForm: if the function's constants differ between pixels.
@@ -53,22 +53,22 @@ def of_codes(function: Callable[..., Any], x: Values, arguments: Sequence[Any], 
 
 
 def write_call(program: Program, name: str, arguments: Sequence[Any], named: dict[str, Any]) -> Values:
-    """Write a function of floats, or one that moves values.
+    """Write a function of floats, or a function that only moves values.
 
     Raises:
-        NoForm: if it is not written here, or not with these arguments.
+        NoForm: if the function is not supported, or not with these arguments.
     """
     if name not in FORMS:
         raise NoForm(f"the function {name}")
     try:
         inspect.signature(FORMS[name]).bind(program, *arguments, **named)
-    except TypeError as error:  # an argument that the form does not know
+    except TypeError as error:  # the writer has no such argument
         raise NoForm(f"the function {name}: {error}") from None
     return FORMS[name](program, *arguments, **named)
 
 
 def _loop(program: Program, function: str, x: Values, *before: str, channels: bool = False) -> Values:
-    """A function over floats, value by value, or with a constant for each channel."""
+    """Write a loop over floats that applies a C function to each value, possibly with a constant for each channel."""
     x = as_floats(program, x)
     result = floats_like(x)
     sizes = (str(x.pixels), str(x.channels)) if channels else (str(x.buffer.count),)
@@ -102,14 +102,14 @@ def _sigmoid(program: Program, input: Values) -> Values:
 
 
 def _of_channels(constant: Any, x: Values) -> Tensor:
-    """A constant operand as a value for each channel (C,)."""
+    """Return a constant operand as one value for each channel (C,)."""
     values = torch.as_tensor(constant, dtype=torch.float32).detach()
     if values.numel() == 1:
         return values.reshape(1).expand(x.channels).contiguous()
     shaped = values.reshape((1,) * (x.rank - values.dim()) + tuple(values.shape)) if values.dim() <= x.rank else values
     if shaped.dim() == x.rank and tuple(shaped.shape) == (1, x.channels, *(1,) * (x.rank - 2)):
         return values.flatten().contiguous()
-    raise NoForm(f"a constant of shape {tuple(values.shape)} beside values of shape {x.shape}")
+    raise NoForm(f"a constant of shape {tuple(values.shape)} with values of shape {x.shape}")
 
 
 def _sum(program: Program, x: Values, constant: Tensor) -> Values:
@@ -199,7 +199,7 @@ def _conv2d(
 
 def _linear(program: Program, input: Values, weight: Tensor, bias: Tensor | None = None) -> Values:
     if input.rank != 2:
-        raise NoForm("a linear layer of maps")
+        raise NoForm("a linear layer on feature maps")
     return float_convolution(program, input, weight[:, :, None, None], bias, Geometry((1, 1)), 2)
 
 
@@ -238,7 +238,7 @@ def _getitem(program: Program, input: Values, index: Any) -> Values:
         or not all(isinstance(one, slice) for one in parts)
         or any(one != slice(None) for one in parts[:2])
     ):
-        raise NoForm(f"the index {index}; rows and columns of maps can be chosen")
+        raise NoForm(f"the index {index}; rows and columns of feature maps can be indexed")
     rows, columns = (
         np.arange(length)[part].astype(np.int16) for length, part in zip(input.shape[1:], parts[2:], strict=True)
     )
@@ -261,4 +261,4 @@ FORMS: dict[str, Form] = {
     "conv2d": _conv2d, "linear": _linear, "pad": _pad, "interpolate": _interpolate, "pixel_shuffle": _pixel_shuffle,
     "getitem": _getitem, "cat": _cat,
 }  # fmt: skip
-"""By the name of the function."""
+"""The writer of each function, by the function's name."""

@@ -1,4 +1,4 @@
-"""A whole generator as a C program, function by function as it runs."""
+"""Writes a whole generator as a C program, function by function in the order in which they run."""
 
 import copy
 from dataclasses import replace
@@ -22,7 +22,7 @@ from models.quantized_layers import QuantizedConv
 
 
 class UnwrittenLayer(Exception):
-    """A function without a form in C, by its name and with the reason."""
+    """A function cannot be written in C; the error has its name and the reason."""
 
     def __init__(self, function: str, reason: str) -> None:
         super().__init__(reason)
@@ -30,7 +30,7 @@ class UnwrittenLayer(Exception):
 
 
 class _Whole(nn.Module):
-    """A layer that a trace sees as one call instead of the functions inside."""
+    """A layer that a trace records as one call, and not as the functions inside."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _Whole(nn.Module):
 
 
 def whole_layer(x: Tensor, layer: nn.Module) -> Tensor:
-    """Run a layer; a mode that writes down what is called sees this call alone."""
+    """Run a layer; a torch function mode that records calls sees this call alone."""
     if has_torch_function((x,)):
         result: Tensor = handle_torch_function(whole_layer, (x,), x, layer)
         return result
@@ -57,11 +57,11 @@ def lower(model: nn.Module, example: Tensor) -> tuple[Program, Values, Values]:
         example: inputs (N, …).
 
     Returns:
-        The program, its input and its output, each as codes or as floats; the input's codes are those of
-        `encode_floats`, the first step, which is no part of the program then, see `Program.encoding`.
+        The program, its input and its output, each in codes or in floats. If the input is in codes, `Program.encoding`
+        holds the step that computes them, which is not one of the program's own steps.
 
     Raises:
-        UnwrittenLayer: if a function has no form in C.
+        UnwrittenLayer: if a function cannot be written in C.
         Untraceable: if the functions may depend on the input.
     """
     model = _with_whole_layers(copy.deepcopy(model).eval())
@@ -78,7 +78,7 @@ def lower(model: nn.Module, example: Tensor) -> tuple[Program, Values, Values]:
             raise UnwrittenLayer(str(node.target), str(error)) from None
     result = values[node.args[0]]
     if not isinstance(result, Values) or result.buffer is source.buffer or result.rank != 4:
-        raise UnwrittenLayer("forward", "a network that draws no map (N, C, H, W)")
+        raise UnwrittenLayer("forward", "a network whose output is not a feature map (N, C, H, W)")
     result.buffer.place = "output"
     fuse_tables(program)
     return program, _take_codes(program, source), result
@@ -99,7 +99,7 @@ def _value(program: Program, node: fx.Node, values: dict[fx.Node, Any], source: 
         return source
     if not node.meta["computed"]:
         return node.meta["value"].detach()
-    replace_node: Any = values.__getitem__  # fx takes it for granted that nodes are replaced by nodes
+    replace_node: Any = values.__getitem__  # fx's annotation allows only nodes as results
     mapped: Any = fx.node.map_arg((node.args, node.kwargs), replace_node)
     arguments, named = mapped
     name, first = str(node.target), arguments[0]
@@ -119,13 +119,13 @@ def _value(program: Program, node: fx.Node, values: dict[fx.Node, Any], source: 
 def _layer(program: Program, x: Values, layer: nn.Module) -> Values:
     if isinstance(layer, QuantizedConv):
         return integer_convolution(program, x, layer, 2 if layer.linear else 4)
-    assert isinstance(layer, SubpixelConv)  # nothing else is wrapped
+    assert isinstance(layer, SubpixelConv)  # only layers are wrapped
     result = float_convolution(program, x, layer.weight.detach(), layer.bias.detach(), layer.geometry, 4)
     return write_call(program, "relu", [result], {}) if layer.relu else result
 
 
 def fuse_tables(program: Program) -> None:
-    """Let layers put out the codes that tables behind them make; one that only bounds codes becomes their bounds."""
+    """Merge lookup tables into the layers before them; a table that only clips becomes the layer's bounds."""
     for step in list(program.steps):
         if step.function != "map_codes" or step.arguments[1] != "0":
             continue
@@ -151,7 +151,7 @@ def _fuse(program: Program, maker: Step, step: Step) -> None:
 
 
 def _take_codes(program: Program, source: Values) -> Values:
-    """The input as the program reads it: codes, where all that reads the floats rounds them once."""
+    """Return the input that the program reads: codes, if the only reader of the floats is the step that rounds them."""
     readers = [step for step in program.steps if source.buffer in step.reads]
     if len(readers) != 1 or readers[0].function != "encode_floats":
         return source
@@ -159,5 +159,5 @@ def _take_codes(program: Program, source: Values) -> Values:
     program.steps.remove(readers[0])
     codes = readers[0].writes
     codes.place = "input"
-    levels = torch.zeros(source.channels, 1)  # nobody asks what they stand for
+    levels = torch.zeros(source.channels, 1)  # no step needs the reals
     return replace(source, buffer=codes, reals=levels)

@@ -1,4 +1,4 @@
-"""Functions that move values, as steps of a C program; codes stay codes."""
+"""Writes functions that only move values as steps of a C program; quantized values stay quantized."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,13 +14,13 @@ from ganpress.edge.c_code.c_values import Shape, Values, as_floats
 from ganpress.edge.graphs.form_operands import NoForm
 
 PADDING = -1
-"""In place of the number of a row or column."""
+"""Stands in place of the number of a row or column that is padding."""
 BORDERS: dict[str, str] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-"""Names of torch -> those of numpy."""
+"""Names of padding modes in torch -> in NumPy."""
 
 
 def _places(length: int, before: int, after: int, mode: str) -> NDArray[np.int16]:
-    """Numbers of the rows, or columns, that a padded map has; negative widths crop."""
+    """Return the number of the source row, or column, for each one of a padded map; negative widths crop."""
     numbers = np.arange(length)[max(-before, 0) : length - max(-after, 0)]
     widths = (max(before, 0), max(after, 0))
     if mode == "constant":
@@ -29,10 +29,10 @@ def _places(length: int, before: int, after: int, mode: str) -> NDArray[np.int16
 
 
 def pad_map(program: Program, x: Values, widths: Sequence[int], mode: str, value: float = 0.0) -> Values:
-    """Pad height and width; `widths` are left, right, top, bottom as torch takes them.
+    """Pad height and width; `widths` are left, right, top, bottom, as in torch.
 
     Raises:
-        NoForm: if other axes are padded, or the mode has no form.
+        NoForm: if other axes are padded, or the mode is not supported.
     """
     if (len(widths) > 4 and any(widths[4:])) or mode not in ("constant", *BORDERS):
         raise NoForm(f"padding {tuple(widths)} by '{mode}'")
@@ -52,7 +52,7 @@ def pad_map(program: Program, x: Values, widths: Sequence[int], mode: str, value
 def picked(
     program: Program, x: Values, rows: NDArray[np.int16], columns: NDArray[np.int16], filling: Tensor | None = None
 ) -> Values:
-    """A map of these rows and columns of another one; `filling` is the pixel (C,) of padding."""
+    """Select rows and columns of a map; `filling` is the pixel (C,) of padding."""
     result = x.elsewhere((x.channels, len(rows), len(columns)))
     names = [program.constant(one) for one in (rows, columns)]
     fill = "NULL" if filling is None else program.constant(filling.numpy())
@@ -63,7 +63,7 @@ def picked(
 
 
 def resize_nearest(program: Program, x: Values, height: int, width: int) -> Values:
-    """Resize to the nearest, as torch does by default."""
+    """Resize to the nearest pixel, by torch's default rule."""
 
     def numbers(old: int, new: int) -> NDArray[np.int16]:
         values = torch.nn.functional.interpolate(torch.arange(old).float()[None, None], size=new, mode="nearest")
@@ -73,7 +73,7 @@ def resize_nearest(program: Program, x: Values, height: int, width: int) -> Valu
 
 
 def shuffle(program: Program, x: Values, factor: int) -> Values:
-    """Pixel shuffle; codes that differ in what they stand for between the phases of a channel become floats."""
+    """Shuffle pixels; codes become floats if their reals differ between the phases of a channel."""
     channels, height, width = x.shape
     shape = (channels // factor**2, factor * height, factor * width)
     x, kept = _merged(program, x, lambda facts: facts.reshape(shape[0], factor**2, -1))
@@ -86,7 +86,9 @@ def shuffle(program: Program, x: Values, factor: int) -> Values:
 def _merged(
     program: Program, x: Values, grouped: Callable[[Tensor], Tensor]
 ) -> tuple[Values, Callable[[Values], Values]]:
-    """Codes whose channels are to be merged in groups, and what keeps one channel's facts of each group."""
+    """Return values that can be merged in groups of channels, and a function that keeps one channel's scale of each
+    group.
+    """
     if x.reals is None:
         return x, lambda result: result
     groups = grouped(x.reals)  # (channels, merged, levels)
@@ -102,7 +104,7 @@ def _merged(
 
 
 def pick_channels(program: Program, x: Values, channels: Sequence[int]) -> Values:
-    """A map of these channels of another one, in this order."""
+    """Select channels of a map, in the given order."""
     chosen = [None if one is None else one[list(channels)] for one in (x.reals, x.scales, x.zeros)]
     facts: dict[str, Any] = dict(zip(("reals", "scales", "zeros"), chosen, strict=True))
     result = x.elsewhere((len(channels), *x.shape[1:]), **facts)
@@ -113,7 +115,7 @@ def pick_channels(program: Program, x: Values, channels: Sequence[int]) -> Value
 
 
 def joined(program: Program, parts: Sequence[Values]) -> Values:
-    """Channels of several maps of one size, one after another."""
+    """Concatenate maps of one size along their channels."""
     codes = all(one.reals is not None and one.reals.shape[1] == _levels(parts[0]) for one in parts)
     parts = parts if codes else [as_floats(program, one) for one in parts]
     total = sum(one.channels for one in parts)
@@ -143,17 +145,17 @@ def _levels(value: Values) -> int:
 
 
 def viewed(program: Program, x: Values, shape: Shape, rank: int) -> Values:
-    """The same values in torch's order, channel by channel, under another shape.
+    """Reshape values in torch's order, channel by channel.
 
     Raises:
-        NoForm: if channels are neither kept, nor merged with all their pixels, nor parted into such.
+        NoForm: unless channels are kept, flattened with all their pixels, or restored from such a flat axis.
     """
     if x.shape == shape or (x.pixels == 1 and shape[1] * shape[2] == 1):
         return replace(x, shape=shape, rank=rank)
     pixels = shape[1] * shape[2]
     if x.channels == shape[0]:
         return replace(x, shape=shape, rank=rank)
-    if pixels == 1:  # a map becomes a vector: channel by channel
+    if pixels == 1:  # a map is flattened channel by channel
         facts = _spread(x, x.pixels)
         result = x.elsewhere(shape, rank, **facts)
         return _turned(program, x, result, x.pixels, x.channels)

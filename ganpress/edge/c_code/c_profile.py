@@ -1,4 +1,4 @@
-"""Which functions the C source of a generator calls, and how long each took."""
+"""Lists the functions that the C source of a generator calls, and the time of each."""
 
 import re
 from pathlib import Path
@@ -11,17 +11,17 @@ from ganpress.edge.proof.kernels import KernelProfile, profile_of
 
 CALL = re.compile(r"^    \w+_STEP\(\d+\);\n    (\w+)\(.*\);$", re.MULTILINE)
 MULTIPLYING = {"convolve_codes": "int8", "convolve_floats": "float32"}
-"""Functions that multiply -> the numbers that they multiply."""
+"""Functions that multiply -> their number type."""
 WARM_UP_CALLS = 2
 OF_FLOATS = re.compile(r"float|scale_|shift_|tanh|relu|normalise|decode")
-"""Names of other functions that compute in floats."""
+"""Pattern of the names of other functions that compute in floats."""
 OF_CODES = ("map_codes",)
 MOVED = "bytes"
-"""What functions move that compute nothing."""
+"""Number type of functions that only move bytes."""
 
 
 def profile_c(path: Path, example: Tensor) -> KernelProfile:
-    """Compile a file with a clock between its steps, run it, and tell the steps of its last run.
+    """Compile a file with a clock between its steps, run it, and return the steps of its last run.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or cannot be compiled.

@@ -1,6 +1,6 @@
-"""A generator as a list of calls of C functions over buffers, and the constants that they read.
+"""A program: a list of calls of C functions over buffers, and the constants that they read.
 
-Maps lie in memory with their channels last: (height, width, channels).
+Feature maps are stored with channels last: (height, width, channels).
 """
 
 import re
@@ -13,44 +13,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNITS = Path(__file__).parent / "units"
-"""Folder of the C functions that programs call, a file each."""
+"""Folder of the C functions that programs call, one file for each."""
 UNITS_DIGEST = "d88cd13b0560"
-"""Beginning of the sha256 of all of them, in the order of their names: a stage knows by it that one has changed, since
-only changes of Python make it run again; a test holds it to the files.
+"""Beginning of the sha256 of all these files in the order of their names. Stages depend on Python code alone, so a
+changed C file makes a stage run again through this constant; a test compares it with the files.
 """
 NEEDS: dict[str, tuple[str, ...]] = {
     "convolve_codes": ("layer", "integer_layer", "gather_codes", "sums_codes", "weights", "total", "round_total"),
     "convolve_floats": ("layer", "gather_floats"),
     "encode_floats": ("nearest_code",),
 }
-"""What stands before a function in the file. `weights` and `total` are chosen by what the program's layers hold."""
+"""Functions that each function needs before it in the file. The program's layers decide which variant `weights` and
+`total` stand for."""
 C_TYPES = {"float32": "float", "uint8": "uint8_t", "uint16": "uint16_t", "int16": "int16_t", "int32": "int32_t",
            "uint32": "uint32_t"}  # fmt: skip
 ALIGNMENT = 8
-"""Bytes; of the arena and of each buffer in it."""
+"""Alignment in bytes of the arena and of each buffer in it."""
 
 Place = Literal["arena", "input", "output"]
 
 
 @dataclass(eq=False)
 class Buffer:
-    """Memory of one map."""
+    """Memory of one feature map."""
 
     count: int
-    """Values in it."""
+    """Number of values."""
     size: int
-    """Bytes of a value: 1 of codes, 4 of floats."""
+    """Bytes of a value: 1 for a code, 4 for a float."""
     place: Place = "arena"
     offset: int = 0
-    """In the arena, set by `ganpress.edge.c_code.arena_plan`."""
+    """Offset in the arena, set by `ganpress.edge.c_code.arena_plan`."""
 
     @property
     def bytes(self) -> int:
-        """Bytes of all its values."""
+        """Bytes of all values."""
         return self.count * self.size
 
     def pointer(self) -> str:
-        """The C expression for its beginning."""
+        """The C expression for its address."""
         if self.place != "arena":
             return str(self.place)
         start = f"memory + {self.offset}"
@@ -66,7 +67,7 @@ class Structure:
     fields: dict[str, str]
     """Values by name, in the order of the type."""
     name: str = ""
-    """Set when it is written."""
+    """Name of the C constant, set when it is written."""
 
     def pointer(self) -> str:
         """The C expression for its address."""
@@ -78,7 +79,7 @@ Argument = str | Buffer | Structure
 
 @dataclass(eq=False)
 class Step:
-    """One call: what it reads, what it writes, and room that it needs meanwhile."""
+    """One call: the buffers that it reads and writes, and its scratch memory."""
 
     function: str
     arguments: tuple[Argument, ...]
@@ -86,7 +87,7 @@ class Step:
     writes: Buffer
     scratch: Buffer | None = None
     in_place: bool = False
-    """Whether what it writes may lie where the first thing that it reads lies."""
+    """Whether its output may overwrite its first input."""
 
     def call(self) -> str:
         """The C statement."""
@@ -96,20 +97,20 @@ class Step:
 
 @dataclass
 class Program:
-    """Calls in the order in which they run."""
+    """Calls in the order in which they run, with their constants."""
 
     steps: list[Step] = field(default_factory=list)
     constants: dict[str, str] = field(default_factory=dict)
-    """Declarations without their names -> names; equal constants are stored once."""
+    """Declarations without the name -> name; equal constants are stored once."""
     declarations: list[str] = field(default_factory=list)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    """Constant numbers by name."""
+    """Constant arrays by name."""
     encoding: Step | None = None
-    """How the input becomes the codes that the first step reads; None where the program reads floats."""
+    """The step that quantizes the input for the first step; None if the program reads floats."""
     packed_weights: bool = False
-    """Whether weights of any layer have fewer than 8 bits."""
+    """Whether a layer has weights of fewer than 8 bits."""
     large_totals: bool = False
-    """Whether a sum of any layer may have more than 24 bits."""
+    """Whether a sum in a layer may have more than 24 bits."""
 
     def add(
         self,
@@ -120,11 +121,11 @@ class Program:
         scratch: Buffer | None = None,
         in_place: bool = False,
     ) -> None:
-        """Call a function."""
+        """Append a call of a C function."""
         self.steps.append(Step(function, tuple(arguments), tuple(reads), writes, scratch, in_place))
 
     def constant(self, array: NDArray[Any]) -> str:
-        """Store numbers in flash and return their name."""
+        """Store an array as a constant (in flash) and return its name."""
         kind = C_TYPES[str(array.dtype)]
         values = array.ravel()
         numbers = map(float_literal, values) if array.dtype == np.float32 else map(integer_literal, values)
@@ -133,7 +134,7 @@ class Program:
         return name
 
     def write_structures(self) -> None:
-        """Store the structures of all steps in flash; called once, when nothing changes any more."""
+        """Store the structures of all steps as constants; call it once, when the program is complete."""
         for step in (*self.steps, *([self.encoding] if self.encoding else [])):
             for one in step.arguments:
                 if isinstance(one, Structure):
@@ -148,7 +149,7 @@ class Program:
         return self.constants[key]
 
     def units(self, functions: Iterable[str]) -> list[str]:
-        """Texts of the C functions that are called, each once, in an order that compiles."""
+        """Return the text of each C function that is called, once, in an order that compiles."""
         chosen = {
             "weights": "unpack_weights" if self.packed_weights else "plain_weights",
             "total": "large_total" if self.large_totals else "small_total",
@@ -162,7 +163,7 @@ class Program:
 
 
 def float_literal(value: float) -> str:
-    """A number as C reads it back to the bit of its float32."""
+    """Return a C literal that has exactly the number's float32 value."""
     if not np.isfinite(value):
         raise ValueError("a constant is not finite")
     text = f"{float(value):.9g}"
@@ -170,7 +171,7 @@ def float_literal(value: float) -> str:
 
 
 def integer_literal(value: int) -> str:
-    """A whole number as C reads it in any integer type of up to 32 bits."""
+    """Return a C literal of a whole number that is valid for any integer type of up to 32 bits."""
     number = int(value)
     if number == -(2**31):
         return "(-2147483647 - 1)"

@@ -1,4 +1,4 @@
-"""A generator's C source, compiled by the system's compiler and called in this process."""
+"""Compiles a generator's C source with the system's compiler and calls it in this process."""
 
 import ctypes
 import functools
@@ -22,7 +22,7 @@ from ganpress.files.frames import is_frame, read_content
 
 COMPILER = "cc"
 FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC")
-"""ISO C, in which no compiler merges a product and a sum into one rounding."""
+"""Compiler options. In ISO C mode, compilers do not fuse a product and a sum into one rounding."""
 COMPILE_SECONDS = 300
 LARGEST_SIZE = 2**31 - 1
 MACRO = re.compile(r"^#define (\w+)_ARENA_BYTES \d+$", re.MULTILINE)
@@ -42,12 +42,13 @@ static void mark(int number)
 double *{name}_marks(void);
 double *{name}_marks(void) {{ return marks; }}
 """
-"""Source that is put before a generator's own: `marks` gives nanoseconds before each step and after the last one."""
+"""Source that is put before a generator's own; `marks` holds the time in nanoseconds before each step and after the
+last."""
 
 
 @dataclass(frozen=True)
 class CTexts:
-    """The two files, and what the header says."""
+    """The texts of the two files, and the values in the header."""
 
     name: str
     source: str
@@ -56,9 +57,9 @@ class CTexts:
 
 
 class CGenerator:
-    """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by compiled C, one by one.
+    """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32; compiled C computes one image at a time.
 
-    Opening a file compiles and runs its code: as with any program, it takes trust in where it comes from.
+    Opening a file compiles and runs its code, so open only files from a source that you trust.
     """
 
     def __init__(self, path: Path, timed: bool = False) -> None:
@@ -66,7 +67,7 @@ class CGenerator:
 
         Args:
             path: a source `.c`, plain or packed, with its header beside it.
-            timed: whether `marks` can be read.
+            timed: whether steps are timed, so that `marks` can be read.
 
         Raises:
             CheckpointError: if a file is missing or damaged, or cannot be compiled.
@@ -78,7 +79,7 @@ class CGenerator:
         self._library = _compiled(path, self.texts.header, before + self.texts.source, name)
         spatial = (sizes["INPUT_HEIGHT"], sizes["INPUT_WIDTH"])
         self.input_shape: tuple[int, ...] = (sizes["INPUT_CHANNELS"], *(spatial if sizes["INPUT_AXES"] == 3 else ()))
-        """Of one input: (Z,) or (C, H, W)."""
+        """Shape of one input: (Z,) or (C, H, W)."""
         self._shape = (sizes["OUTPUT_HEIGHT"], sizes["OUTPUT_WIDTH"], sizes["OUTPUT_CHANNELS"])
         self._arena = np.zeros(sizes["ARENA_BYTES"] // 8 + 1, np.int64)
 
@@ -93,15 +94,17 @@ class CGenerator:
         return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
     def input_codes(self, inputs: Tensor) -> NDArray[np.generic]:
-        """What `run` takes for float inputs (N, …): codes, or floats where it reads these; channels last."""
+        """Convert float inputs (N, …) to the arguments of `run`: codes, or floats if it reads floats; channels last."""
         return np.stack([self._taken(one) for one in as_float32(inputs, self.input_shape, f"{self.path.name} takes")])
 
     def output_codes(self, inputs: Tensor) -> NDArray[np.generic]:
-        """What `run` puts out for float inputs (N, …): codes, or floats where it ends with these; channels last."""
+        """Return the raw output of `run` for float inputs (N, …): codes, or floats if it ends in floats; channels
+        last.
+        """
         return np.stack([self._run(self._taken(one)) for one in as_float32(inputs, self.input_shape, "it takes")])
 
     def marks(self) -> NDArray[np.float64]:
-        """Nanoseconds before each step of the last run and after the last one, where steps are timed."""
+        """Return the time in nanoseconds before each step of the last run and after the last step; needs `timed`."""
         function = self._function("marks")
         function.restype = ctypes.POINTER(ctypes.c_double)
         return np.ctypeslib.as_array(function(), (self._marks,))
@@ -141,7 +144,7 @@ def read_texts(path: Path) -> CTexts:
     """Read a source file and the header beside it.
 
     Raises:
-        CheckpointError: if one is missing, or they are no generator.
+        CheckpointError: if one is missing, or they are not a generator.
     """
     texts = []
     for part in parts_of(path):
@@ -150,13 +153,13 @@ def read_texts(path: Path) -> CTexts:
         try:
             texts.append((read_content(part) if is_frame(part) else part.read_bytes()).decode("ascii"))
         except UnicodeDecodeError:
-            raise CheckpointError(f"{part} is no source of C; export it again") from None
+            raise CheckpointError(f"{part} is not C source text; export it again") from None
     source, header = texts
     found = MACRO.search(header)
     lines = dict(re.findall(rf"^#define {found[1]}_(\w+) (\d+)$", header, re.MULTILINE)) if found else {}
     sizes = {name: int(lines[name]) for name in SIZES if name in lines}
     if found is None or len(sizes) < len(SIZES) or max(sizes.values()) > LARGEST_SIZE:
-        raise CheckpointError(f"{parts_of(path)[1]} has no sizes of a generator; export it again")
+        raise CheckpointError(f"{parts_of(path)[1]} does not define the sizes of a generator; export it again")
     return CTexts(found[1].lower(), source, header, sizes)
 
 
@@ -173,7 +176,7 @@ def _compiled(path: Path, header: str, source: str, name: str) -> ctypes.CDLL:
 
 @functools.lru_cache(maxsize=8)
 def _library(header: str, source: str, name: str) -> tuple[ctypes.CDLL | None, str]:
-    """Compile the texts into a library of this process; None and the compiler's words where that fails."""
+    """Compile the texts and load the library; return None and the compiler's message if that fails."""
     compiler = shutil.which(COMPILER) or COMPILER
     with tempfile.TemporaryDirectory(prefix="ganpress-c-") as folder:
         place, result = Path(folder) / f"{name}.c", Path(folder) / "library.so"

@@ -1,4 +1,4 @@
-"""The text of a C program: one source file and one header."""
+"""Writes the text of a C program: one source file and one header."""
 
 import re
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from ganpress.edge.c_code.c_program import ALIGNMENT, UNITS_DIGEST, Program
 from ganpress.edge.c_code.c_values import Values, per_channel
 
 MATHEMATICS = ("tanhf(", "expf(", "sqrtf(")
-"""Calls that need libm, which programs of integers alone do without."""
+"""Calls that need libm; programs of integers alone do not need it."""
 
 
 @dataclass(frozen=True)
 class CFiles:
-    """Texts of the two files."""
+    """The texts of the two files."""
 
     source: str
     header: str
@@ -30,10 +30,10 @@ def c_files(model: nn.Module, example: Tensor, name: str) -> CFiles:
     Args:
         model: a generator in eval mode; it is left as it is.
         example: inputs (N, …).
-        name: beginning of all public names, an identifier; the header is `<name>.h`.
+        name: prefix of all public names, an identifier; the header is `<name>.h`.
 
     Raises:
-        ganpress.edge.c_code.c_lowering.UnwrittenLayer: if a function has no form in C.
+        ganpress.edge.c_code.c_lowering.UnwrittenLayer: if a function cannot be written in C.
         ganpress.structure.function_graph.Untraceable: if the functions may depend on the input.
     """
     program, source, result = lower(model, example)
@@ -44,7 +44,7 @@ def c_files(model: nn.Module, example: Tensor, name: str) -> CFiles:
 
 
 def identifier(path: Path) -> str:
-    """The name of a file as an identifier of C."""
+    """Turn the name of a file into a C identifier."""
     stem = re.sub(r"\W", "_", path.name.partition(".")[0], flags=re.ASCII).lower()
     return stem if re.match(r"[a-z]", stem) else f"generator_{stem}"
 
@@ -59,7 +59,7 @@ class _Texts:
         )
 
     def header(self) -> str:
-        """Sizes and declarations."""
+        """Return the header: sizes and declarations."""
         sizes = {
             **_sizes("INPUT", self.source_values, self.codes_in),
             "INPUT_AXES": 1 if self.source_values.rank == 2 else 3,
@@ -89,7 +89,7 @@ class _Texts:
         return "\n\n".join([*parts, "#endif"]) + "\n"
 
     def source(self) -> str:
-        """Functions, constants, and the calls in order."""
+        """Return the source: functions, constants, and the calls in order."""
         bodies = [self._run()]
         functions = [step.function for step in self.program.steps]
         if self.program.encoding is not None:
@@ -148,7 +148,9 @@ class _Texts:
         return f"{self.result.pixels}, {self.result.channels}"
 
     def _table(self, values: Tensor | None) -> tuple[str, str]:
-        """A table of all channels, with how far the channels' parts are apart; 0 where they are the same."""
+        """Return a table of all channels and the distance between the channels' parts in it; 0 if all channels share
+        one.
+        """
         assert values is not None  # of codes
         each = per_channel(values)
         name = self.program.constant((values if each else values[0]).numpy())
@@ -175,7 +177,7 @@ def _noun(codes: bool) -> str:
 
 
 def _used(declarations: list[str], text: str) -> list[str]:
-    """Declarations that the text, or a declaration that it uses, mentions."""
+    """Keep the declarations that the text uses, directly or through another declaration."""
     kept: list[str] = []
     for one in reversed(declarations):
         found = re.match(r"static const \w+ (\w+)", one)

@@ -1,4 +1,7 @@
-"""What a program of C has computed: maps of codes, whose reals are known, or of floats."""
+"""Values that a C program has computed: feature maps of quantized values, or of floats.
+
+A quantized value is called a code, and the number that it stands for its real.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,23 +13,23 @@ from ganpress.edge.c_code.c_program import Buffer, Program
 from ganpress.edge.graphs.form_operands import NoForm
 
 Shape = tuple[int, int, int]
-"""Channels, height, width; a vector has single pixels."""
+"""Channels, height, width; a vector has height and width 1."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """One map."""
+    """One feature map or vector."""
 
     buffer: Buffer
     shape: Shape
     rank: int
-    """2 for vectors (N, F), 4 for maps (N, C, H, W): how torch sees them."""
+    """Number of axes in torch: 2 for vectors (N, F), 4 for maps (N, C, H, W)."""
     reals: Tensor | None = None
-    """What codes stand for, float32 (C, number of codes); None of floats."""
+    """The real of each code, float32 (C, number of codes); None for floats."""
     scales: Tensor | None = None
-    """Of codes as a layer puts them out, float32 (C,): real = scale * (code - zero); None of others."""
+    """Scales of a layer's quantized output, float32 (C,): real = scale * (code - zero); None for other values."""
     zeros: Tensor | None = None
-    """The zero points then, uint8 (C,)."""
+    """Zero points that go with `scales`, uint8 (C,)."""
 
     @property
     def channels(self) -> int:
@@ -34,22 +37,22 @@ class Values:
 
     @property
     def pixels(self) -> int:
-        """Pixels of a channel."""
+        """Pixels in a channel."""
         return self.shape[1] * self.shape[2]
 
     @property
     def size(self) -> int:
-        """Bytes of a value."""
+        """Bytes for each value."""
         return self.buffer.size
 
     def elsewhere(self, shape: Shape, rank: int | None = None, **changes: Any) -> "Values":
-        """Values of the same kind in a buffer of their own."""
+        """Make values of the same kind in a new buffer."""
         buffer = Buffer(int(np.prod(shape)), self.size)
         return replace(self, buffer=buffer, shape=shape, rank=rank or self.rank, **changes)
 
 
 def shape_of_value(shape: tuple[int, ...]) -> Shape:
-    """Of one sample, (1, F) or (1, C, H, W).
+    """Return the shape of one sample, (1, F) or (1, C, H, W), as channels, height and width.
 
     Raises:
         NoForm: if it is neither.
@@ -58,21 +61,21 @@ def shape_of_value(shape: tuple[int, ...]) -> Shape:
         return shape[1], 1, 1
     if len(shape) == 4:
         return shape[1], shape[2], shape[3]
-    raise NoForm(f"values of {len(shape)} axes; vectors (N, F) and maps (N, C, H, W) have a form")
+    raise NoForm(f"values of {len(shape)} axes; vectors (N, F) and maps (N, C, H, W) are supported")
 
 
 def floats_like(value: Values) -> Values:
-    """Floats of a value's shape in a buffer of their own."""
+    """Make floats of a value's shape in a new buffer."""
     return Values(Buffer(int(np.prod(value.shape)), 4), value.shape, value.rank)
 
 
 def per_channel(reals: Tensor) -> bool:
-    """Whether codes stand for other reals in other channels."""
+    """Whether a code stands for different reals in different channels."""
     return bool((reals != reals[:1]).any())
 
 
 def as_floats(program: Program, value: Values) -> Values:
-    """The reals themselves, decoded where they are codes."""
+    """Return the reals as floats; codes are decoded."""
     if value.reals is None:
         return value
     result = floats_like(value)
