@@ -24,7 +24,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "encode_floats": ("nearest_code",),
 }
 """Functions that each function needs before it in the file. The program's layers decide which variant `weights` and
-`total` stand for."""
+`total` stand for.
+"""
 C_TYPES = {"float32": "float", "uint8": "uint8_t", "uint16": "uint16_t", "int16": "int16_t", "int32": "int32_t",
            "uint32": "uint32_t"}  # fmt: skip
 ALIGNMENT = 8
