@@ -117,7 +117,9 @@ class Spectrum(nn.Module):
 @pytest.mark.slow  # torch's exporter takes seconds to import
 def test_operator_that_tensorrt_has_not_is_named(tmp_path):
     model = nn.Sequential(nn.Conv2d(3, 3, 1), Spectrum())
-    with pytest.raises(UnsupportedGenerator, match=r"^TensorRT cannot run Sequential: it does not support the operator DFT$"):
+    with pytest.raises(
+        UnsupportedGenerator, match=r"^TensorRT cannot run Sequential: it does not support the operator DFT$"
+    ):
         TARGET.write(model, tmp_path / "x.trt.onnx", pictures(2))
     assert not list(tmp_path.iterdir())
 

@@ -20,8 +20,8 @@ class LiteRtTarget(Target):
     """Files `.tflite`, which take one input per call.
 
     LiteRT does not support some transposed convolutions, and none in integers with one scale per channel, so all are
-    written in their sub-pixel form. The runtime is a package in ganpress's environment; the converter gets its own environment, see
-    `ganpress.edge.targets.litert_environment`.
+    written in their sub-pixel form. The runtime is a package in ganpress's environment; the converter gets
+    its own, see `ganpress.edge.targets.litert_environment`.
     """
 
     name = "litert"
