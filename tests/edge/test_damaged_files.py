@@ -1,4 +1,4 @@
-"""Edge files that were cut off, changed, or need what the installed runtime does not have: one line, for each target."""
+"""Edge files that were cut or changed, or need a kernel that the installed runtime does not have: one line for each."""
 
 import re
 

@@ -259,8 +259,8 @@ def test_code_that_is_no_python_is_named(coded):
     (coded.root / "tasks/parts.py").write_text("def (\n")
     done = coded.call("status")
     assert done.returncode == 2
-    assert "tasks/parts.py: it is not Python" in " ".join(done.stderr.split())
+    assert "tasks/parts.py is not valid Python" in " ".join(done.stderr.split())
     code, printed = dvc(coded, "repro", "validate")
     assert code != 0
     assert "code: " in printed
-    assert "tasks/parts.py: it is not Python" in printed
+    assert "tasks/parts.py is not valid Python" in printed
