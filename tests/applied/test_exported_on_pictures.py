@@ -1,4 +1,4 @@
-"""`ganpress apply`: files that were exported, on pictures of other sizes."""
+"""`ganpress apply`: exported files on pictures of other sizes."""
 
 import json
 

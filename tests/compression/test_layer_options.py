@@ -1,4 +1,4 @@
-"""Scales per input channel, compensated rounding, sensitivity and widths of a layer's own."""
+"""Scales per input channel, compensated rounding, sensitivity and individual bit widths of layers."""
 
 import itertools
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Channels cut off without fine-tuning: a smaller network of the same architecture that draws nearly the same."""
+"""Channels pruned without fine-tuning: a smaller network of the same architecture with nearly the same images."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Generators as C: the integers of the simulation to the bit, compiled here and run on a Cortex-M3 in QEMU."""
+"""Generators as C: the integers of the simulation bit for bit, compiled here and run on a Cortex-M3 in QEMU."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Edge targets: each number type is what its kernels are, and what cannot be done is said in one line."""
+"""Edge targets: each number type runs in its kernels, and errors are reported in one line."""
 
 from pathlib import Path
 

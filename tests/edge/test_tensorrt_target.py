@@ -1,4 +1,4 @@
-"""Files for TensorRT: what stands in them is what TensorRT takes, and what it lacks is named."""
+"""Files for TensorRT: they contain only what TensorRT supports, and unsupported operators are named."""
 
 import struct
 

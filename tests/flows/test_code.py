@@ -1,4 +1,4 @@
-"""What is up to date by its code: a project whose stages depend on digests, by DVC, by the flow, in a worktree."""
+"""Stages that depend on digests of their code: by DVC, by the flow, and in a worktree."""
 
 import json
 import subprocess

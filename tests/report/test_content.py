@@ -1,4 +1,4 @@
-"""Which edge file is best, what is retained, what is refused."""
+"""The best edge file, retained shares, and refused inputs."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Samples before and after compression, and how sure the numbers are."""
+"""Samples before and after compression, and the uncertainty of scores."""
 
 import shutil
 from pathlib import Path
