@@ -1,4 +1,4 @@
-"""What an item of `compress` asks for, done to a generator; and how many inputs its difference is measured on."""
+"""Applies an item of `compress` to a generator, and sets the number of inputs on which the difference is measured."""
 
 import copy
 

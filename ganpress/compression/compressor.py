@@ -1,4 +1,4 @@
-"""What is known of a compression algorithm, in one value."""
+"""The definition of a compression algorithm in one value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompressionData:
-    """What an algorithm has beside the generator."""
+    """The data that an algorithm gets in addition to the generator."""
 
     calibration: "Tensor"
     """Inputs (N, …), the same for every algorithm of an item."""
     seed: int
     """Drew them."""
     inputs: "TrainingInputs"
-    """Where more of them come from, for algorithms that train."""
+    """Source of further inputs, for algorithms that train."""
     run: "TrainingRun"
     """Random streams and checkpoint of such a training."""
     device: "torch.device"
-    """Where it runs; generators come and go on the processor."""
+    """Device on which it runs; generators are passed in and returned on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Compressor:
     """One algorithm: its options, and the function that takes them."""
 
     name: str
-    """As in `name` of `compress.items.X.method`."""
+    """Name of the algorithm, as in `compress.items.X.method`."""
     options: type[Section]
-    """What stands beside the name; frozen, every option bounded and declared."""
+    """Class of its options, which is frozen and declares and bounds every option."""
     compress: "Callable[[nn.Module, Blueprint, Any, CompressionData], tuple[nn.Module, Blueprint]]"
     """(generator, its blueprint, options, data) -> a compressed one and what rebuilds it.
 

@@ -27,7 +27,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class FoundGroups:
-    """What a trace has found, in order of execution."""
+    """Channel groups found by a trace, in order of execution."""
 
     groups: tuple[ChannelGroup, ...]
     refused: tuple[Refusal, ...]
@@ -191,7 +191,7 @@ def _slots(layer: str, side: Side, pairs: list[tuple[int, int]], units: int) -> 
 
 
 def _parameter_slots(name: str, network: nn.Module, pairs: list[tuple[int, int]], units: int) -> Iterator[Slot]:
-    """As `_slots`, of a parameter that belongs to no standard layer.
+    """As `_slots`, for a parameter outside standard layers.
 
     Raises:
         Untraceable: if it has not one value for each channel along the axis where channels lie.

@@ -22,9 +22,9 @@ SAME = {
 SHAPED = frozenset(f"{kind}_like" for kind in ("zeros", "ones", "full", "empty")) | frozenset(
     f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")
 )
-"""What takes nothing but shape and number type of what it reads."""
+"""Functions that use only the shape and number type of their input."""
 DECIDING = frozenset({"bool", "float", "int", "item", "tolist", "numpy"})
-"""What hands numbers of a tensor to Python, where they could decide what runs next."""
+"""Functions that return values of a tensor to Python, where they could influence control flow."""
 
 
 class Untraceable(Exception):
@@ -75,7 +75,7 @@ class _Tracer(TorchFunctionMode):
             self._keep(tensor, self.graph.create_node("get_attr", name), computed=False)
 
     def node(self, tensor: Tensor) -> fx.Node:
-        """What computes a tensor; constants that nothing is known of get a node now."""
+        """Return the node that computes a tensor; unknown constants get a new node."""
         if id(tensor) not in self._nodes:
             self._keep(tensor, self.graph.create_node("get_attr", ""), computed=False)
         return self._nodes[id(tensor)]

@@ -24,9 +24,9 @@ class LinearQuantization(Section):
     activation_bits: Bits | None = None
     """Bits of activations, asymmetric per tensor, calibrated; None leaves them in float."""
     clipping: Clipping = "none"
-    """Of weights: what the largest code stands for."""
+    """Clipping method of weights, which chooses the largest representable value."""
     activation_clipping: Clipping | None = None
-    """Of activations; None takes `mse`."""
+    """Clipping method of activations; None takes `mse`."""
     percentile: Percentile = 99.99
     """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
     symmetric: bool = False
@@ -67,7 +67,7 @@ class LinearQuantization(Section):
 
 
 def rounding_of(options: Section) -> "QuantizationConfig":
-    """What of an algorithm's options says how values are rounded; the others are the defaults."""
+    """Return the quantization settings from an algorithm's options; missing ones take their defaults."""
     from dataclasses import fields
 
     from ganpress.compression.rounding.weight_codes import QuantizationConfig
@@ -93,7 +93,7 @@ def _quantize(
 
 
 def _scan(original: "nn.Module", options: LinearQuantization, calibration: "Tensor") -> Any:
-    """What each width does to each layer alone, where the options ask for it."""
+    """Scan every layer alone at each bit width, if the options request it."""
     if not options.scan:
         return None
     from ganpress.compression.preparation.plain_layers import prepare

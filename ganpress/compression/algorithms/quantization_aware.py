@@ -31,9 +31,9 @@ class QuantizationAware(Section):
     activation_bits: Bits | None = 8
     """Bits of activations; None leaves them in float."""
     clipping: Clipping = "mse"
-    """Of weights, where training begins."""
+    """Clipping method of weights at the start of training."""
     activation_clipping: Clipping | None = None
-    """Of activations, where training begins; None takes `mse`."""
+    """Clipping method of activations at the start of training; None takes `mse`."""
     percentile: Percentile = 99.99
     """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
     train_images: ImagesShown = 100_000

@@ -32,9 +32,9 @@ class Entry:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    """Of numpy: `float32`, `int8`, `uint8`, `int64`."""
+    """NumPy's name of the number type: `float32`, `int8`, `uint8`, `int64`."""
     bits: int | None
-    """Of each code where they are packed, else None."""
+    """Bits of each packed value; None if values are not packed."""
     entropy_coded: bool
     length: int
     """Bytes in the file."""

@@ -1,4 +1,4 @@
-"""Where the output of a layer goes, as far as codes can go with it.
+"""Finds the layers to which a layer's quantized output can be passed.
 
 Between two quantized layers there is often nothing but operators that move values, or bound them below by zero.
 Rounding commutes with these: the first layer can put out the codes that the second reads, and rounds once instead of

@@ -24,7 +24,7 @@ HOMOGENEOUS = (*PASSING, "relu", "leaky_relu", "avg_pool2d", "max_pool2d")
 PASSES = 20
 """Over all pairs: a layer in the middle belongs to two. Factors change by less than a percent from then on."""
 LARGEST_FACTOR = 100.0
-"""Of one channel in one pass; one that is next to nothing is not blown up."""
+"""Largest factor of a channel in one pass, so that a nearly empty channel is not blown up."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _channels(layer: nn.Module) -> int:
 
 
 def _gain(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Float[Tensor, " channels"]:
-    """What a normalisation multiplies each channel by."""
+    """Return the factor by which a normalisation multiplies each channel."""
     assert norm.running_var is not None  # `_pair` found its running mean in the graph
     gain = (norm.running_var + norm.eps).rsqrt()
     return gain * norm.weight if norm.affine else gain

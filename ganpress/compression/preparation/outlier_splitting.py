@@ -16,7 +16,7 @@ from torch import Tensor
 from ganpress.errors import ConfigError
 
 ROUNDING = 1e-9
-"""Of a share times a number of channels, which may lie above the whole number that is meant."""
+"""Tolerance for the float error of a share times a number of channels."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ class Prepared:
     """A generator ready to be rounded."""
 
     model: nn.Module
-    """In eval mode, as it was trained."""
+    """The generator as it was trained, in eval mode."""
     plain: QuantizedNetwork
-    """The same in floats: batch normalisations folded, every layer a plain convolution."""
+    """The same generator in floats, with folded batch normalisations and every layer a plain convolution."""
     sites: tuple[Site, ...]
     inputs: Tensor
     """Calibration inputs (N, …)."""

@@ -1,4 +1,4 @@
-"""Where a generator can be quantized: its convolutions and linear layers, and what each one's output goes into.
+"""Finds where a generator can be quantized: its convolutions and linear layers, and the readers of their outputs.
 
 Read from the functions that one forward pass calls, so that no architecture has to describe itself.
 """
@@ -37,7 +37,9 @@ class Site:
     shift: str | None = None
     """Parameter of one value a channel that is added next, and nowhere else, so that it can be folded, too."""
     follower: Follower | None = None
-    """What alone reads the layer's output, behind `norm` and `shift`; None where it is something else, or several."""
+    """The only reader of the layer's output after `norm` and `shift`; None if it is of another kind, or there are
+    several.
+    """
     readers: tuple[str, ...] = ()
     """Layers that alone read the output, behind both, with nothing between that does not commute with rounding; empty
     where anything else reads it.

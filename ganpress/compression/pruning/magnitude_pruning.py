@@ -10,7 +10,7 @@ from ganpress.errors import ConfigError
 
 @dataclass(frozen=True)
 class LayerSparsity:
-    """How many weights of one layer are zero."""
+    """Number of zero weights of one layer."""
 
     layer: str
     """Dotted name of the weight tensor."""

@@ -33,7 +33,7 @@ with one scale. And ONNX Runtime decodes one scale 13 times as fast as many, whe
 SATURATION = math.atanh(1 - 1 / 255)
 """Beyond this, tanh rounds to pixel 0 or 255: the head needs no codes there."""
 PICTURE_TOLERANCE = 1e-3
-"""Of a code: how far from a picture's 256 values is still one of them."""
+"""Largest distance, in quantization steps, at which a value counts as one of a picture's 256 values."""
 
 
 Batches = Callable[[], Iterator[Tensor]]
@@ -188,6 +188,6 @@ def _hooked(model: nn.Module, sites: tuple[Site, ...], look: Look) -> Iterator[N
 
 
 def _as_maps(layer: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Tensor, "maps c h w"]:
-    """What a linear layer sees, (…, C), as maps of one pixel; maps of a convolution stay."""
+    """Reshape the input (…, C) of a linear layer to maps of one pixel; the input of a convolution is unchanged."""
     linear = isinstance(layer, nn.Linear) or (isinstance(layer, QuantizedConv) and layer.linear)
     return x.reshape(-1, x.shape[-1], 1, 1) if linear else x

@@ -1,4 +1,4 @@
-"""Where to clip before rounding: five ways to choose the bounds of a code book from a histogram (Mordido et al.).
+"""Chooses the bounds for clipping before rounding, by five methods on a histogram (Mordido et al.).
 
 - `none`: smallest and largest value.
 - `mse`: least sum of squared clipping and rounding error.
@@ -25,7 +25,7 @@ from ganpress.errors import ConfigError
 CLIPPINGS: tuple[Clipping, ...] = get_args(Clipping)
 BITS = range(2, 9)
 PERCENTILE = 99.99
-"""Of activations calibrated in a few hundred thousand values: a handful is clipped."""
+"""Default percentile of activations; among a few hundred thousand calibration values it clips a handful."""
 
 # Both solve "clipping error of the tails + rounding error = least", where the rounding error is that of m - 1 steps of
 # 2 alpha / m with m = 2^(bits - 1): a sign and bits - 1 binary digits. Banner's own table counts 2^bits steps and is

@@ -53,7 +53,7 @@ def affine(ranges: Ranges, bits: int) -> tuple[Float32[Tensor, " c"], Float32[Te
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often values fall into each of B equal bins between a channel's bounds."""
+    """Counts of values in each of B equal bins between a channel's bounds."""
 
     ranges: Ranges
     counts: Tensor
@@ -98,7 +98,7 @@ class Histogram:
 
     @property
     def mean(self) -> Float64[Tensor, " c"]:
-        """Of the values of each channel."""
+        """Mean of the values of each channel."""
         return (self.counts * self.centres).sum(1) / self.total
 
     def moment(self, order: int) -> Float64[Tensor, " c"]:

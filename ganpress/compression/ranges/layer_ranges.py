@@ -1,4 +1,6 @@
-"""What is to be rounded of a layer, and ranges that layers share so that codes pass from one to the next."""
+"""The tensors of a layer that are quantized, and ranges that layers share so that quantized values pass between
+them.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -11,14 +13,16 @@ from ganpress.compression.ranges.histograms import Ranges
 
 @dataclass(frozen=True)
 class LayerRanges:
-    """What is to be rounded of one layer."""
+    """Ranges of the tensors of one layer that are quantized."""
 
     source: Ranges
-    """Of the input, (1,) for the tensor or (I,) for its channels."""
+    """Ranges of the input, (1,) for the tensor or (I,) for its channels."""
     target: Ranges
-    """Of the output, (1,) for the tensor or (O,) for its channels, as far as what follows can tell values apart."""
+    """Ranges of the output, (1,) for the tensor or (O,) for its channels, within which the next operator is not
+    saturated.
+    """
     centre: Tensor
-    """What is taken off each channel first, (O,); not zero only where an instance normalisation takes it off anyway."""
+    """Offset subtracted from each channel first, (O,); nonzero only if an instance normalisation removes it anyway."""
     deviation: Tensor
     """Standard deviation of each output channel within an image, (O,); zero for layers of single pixels."""
     picture: bool = False

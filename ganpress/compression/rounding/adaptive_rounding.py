@@ -17,7 +17,7 @@ from torch import Tensor
 from ganpress.compression.rounding.weight_codes import CodeBook
 
 STEPS = 400
-"""Of the descent; more bring less than a tenth of a decibel."""
+"""Steps of gradient descent; more steps gain less than a tenth of a decibel."""
 RATE = 0.05
 STRETCH = (-0.1, 1.1)
 """Range of the sigmoid before it is clipped, so that 0 and 1 are reached (equation 23)."""

@@ -1,4 +1,4 @@
-"""What to round and how, and weights as codes."""
+"""The settings of quantization, and the quantization of weights."""
 
 from dataclasses import dataclass
 
@@ -28,9 +28,9 @@ class QuantizationConfig:
     activation_bits: int | None
     """Ranges from calibration; None leaves floats."""
     clipping: Clipping = "none"
-    """Of weights, see `ganpress.compression.ranges.clipping`."""
+    """Clipping method of weights, see `ganpress.compression.ranges.clipping`."""
     activation_clipping: Clipping | None = None
-    """Of activations; None takes the default, `mse`."""
+    """Clipping method of activations; None takes the default, `mse`."""
     percentile: float = PERCENTILE
     """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
     symmetric: bool = False

@@ -1,4 +1,4 @@
-"""How much of a quantized generator's work is left to floats."""
+"""The share of a quantized generator's work that is computed in floats."""
 
 import torch
 from jaxtyping import Float

@@ -31,7 +31,7 @@ TRIES = 8
 
 @dataclass(frozen=True)
 class WidthScan:
-    """What each width does to each layer, the others in floats."""
+    """The sensitivity of each layer at each bit width, with the other layers in floats."""
 
     noise: Mapping[str, Mapping[int, float]]
     """layer -> bits -> power of the images' change as a share of their power."""

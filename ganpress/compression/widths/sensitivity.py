@@ -1,4 +1,4 @@
-"""How much each layer's rounding harms the images, and what to do about it.
+"""Measures how much the quantization of each layer changes the images, and which layers should stay in floats.
 
 One layer at a time is exchanged for its rounded form in a generator of floats. The noise of several layers is about
 the sum of their own, because rounding errors of different layers are nearly independent; `choose_float_layers` takes
@@ -23,12 +23,12 @@ from models.quantized_network import QuantizedNetwork
 logger = logging.getLogger(__name__)
 
 STEPS = 20_000
-"""Of a budget: the part of it that rounding costs up can lose is a layer's share of this."""
+"""Resolution of the knapsack problem: rounding costs up wastes at most layers / STEPS of the budget."""
 
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """What rounding one layer alone does to the images."""
+    """Change of the images if only one layer is quantized."""
 
     layer: str
     macs: int

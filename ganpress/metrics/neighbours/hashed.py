@@ -27,7 +27,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LshSettings:
-    """What LSH-only scores depend on beside the features and the seed."""
+    """Settings of LSH-only scores."""
 
     tables: int = 32
     """Independent hash tables."""
@@ -39,7 +39,8 @@ class LshSettings:
     """Share of one half of the reference whose buckets count in tables of the other half: this sets the width."""
     calibration_tables: int = 4
     """Tables on which the width is found. With few another seed moves all scores alike, ceilings too: by 0.018 with 4,
-    by 0.005 with 32, which cost more time. Relative scores move by 0.004 to 0.007 either way."""
+    by 0.005 with 32, which cost more time. Relative scores move by 0.004 to 0.007 either way.
+    """
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,17 @@ class LshScores:
     recall: float
     """Mean of `reference_scores`, [0, 1]."""
     precision_ceiling: float
-    """What the reference itself would score: each of its samples in tables of the others."""
+    """Score of the reference itself: each of its samples in tables of the others."""
     recall_ceiling: float
-    """The same in tables of as many reference samples as there are generated ones, or in all where they are fewer."""
+    """The same score in tables of as many reference samples as there are generated ones, or of all if there are
+    fewer.
+    """
     generated_scores: Float64
     """(M,) share of tables in which the sample's bucket holds reference samples, [0, 1]."""
     reference_scores: Float64
     """(N,) share of tables in which the sample's bucket holds generated samples, [0, 1]."""
     width: float
-    """Of the hashes, in units of the features."""
+    """Width of the hashes, in units of the features."""
     settings: LshSettings
     seed: int
 
@@ -156,7 +159,7 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
 
 
 def _hits(table: Occupancy, mates: int) -> tuple[Bool[Tensor, " m"], Bool[Tensor, " n"]]:
-    """Which generated and which reference samples share a bucket with enough samples of the other set."""
+    """Return which generated and which reference samples share a bucket with enough samples of the other set."""
     return (
         (table.reference_counts >= mates)[table.generated_places],
         (table.generated_counts >= mates)[table.reference_places],
@@ -164,7 +167,7 @@ def _hits(table: Occupancy, mates: int) -> tuple[Bool[Tensor, " m"], Bool[Tensor
 
 
 class _Tally:
-    """In how many tables each sample (N,) counts."""
+    """Number of tables in which each sample (N,) is a hit."""
 
     def __init__(self, samples: int) -> None:
         self._counts: Counts = np.zeros(samples, np.int64)
@@ -182,7 +185,7 @@ class _Tally:
 
 
 class _Sizes:
-    """How many reference samples have how many others in their bucket, over all tables."""
+    """Distribution, over all tables, of the number of other reference samples in a sample's bucket."""
 
     def __init__(self) -> None:
         self._samples: Counter[int] = Counter()

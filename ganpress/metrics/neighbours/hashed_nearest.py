@@ -26,7 +26,7 @@ from ganpress.metrics.neighbours.hashing import HashFamily, enough, fit_family, 
 
 @dataclass(frozen=True)
 class LshNeighbourSettings:
-    """What LSH + KNN scores depend on beside the features and the seed."""
+    """Settings of LSH + KNN scores."""
 
     neighbours: int = 3
     """k: a ball reaches to the k-th nearest mate."""
@@ -36,7 +36,8 @@ class LshNeighbourSettings:
     """Mean bucket of a reference sample, divided by log2 N: this sets the width."""
     longest_radius: float = 2.0
     """Longer radii are cut to this multiple of the median of their set. That hardly moves a clean set's scores, but
-    balls of outliers, which lie far from their own mates too, reach nobody else."""
+    balls of outliers, which lie far from their own mates too, reach nobody else.
+    """
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class BallScores:
     """(N,) balls that the sample lies in, divided by k: the summands of density (Naeem et al. 2020)."""
     scores: Float64
     """(N,) radius / (radius + distance) for the ball where that is largest: 1 at a centre, 0.5 on a surface, 0 far off.
-    The ratio radius / distance is the realism of Kynkäänniemi et al. (2019)."""
+    The ratio radius / distance is the realism of Kynkäänniemi et al. (2019).
+    """
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class LshNeighbourScores:
     """Share of reference samples with fewer than k mates in every table."""
     generated_without_ball: float
     width: float
-    """Of the hashes, in units of the features."""
+    """Width of the hashes, in units of the features."""
     settings: LshNeighbourSettings
     seed: int
 
@@ -175,7 +177,7 @@ def _squared_radii(
 
 
 class _Side:
-    """What is found out about the samples of one set; the last row is for samples that are not there."""
+    """Results for the samples of one set; the last row stands for missing samples."""
 
     def __init__(self, radii: Float[Tensor, " n"]) -> None:
         self.radii = torch.cat([radii, radii.new_full((1,), -1.0)])
