@@ -30,11 +30,12 @@ Statistics = Mapping[str, Tensor]
 """Running statistics of one sub-generator's batch normalisations, by buffer name; empty where it has none."""
 
 Kept = Mapping[str, tuple[Tensor | None, ...]]
-"""For a parameter or constant buffer, the indices (n,) kept in each dimension; None keeps the first ones."""
+"""Indices (n,) kept in each dimension, by parameter or constant buffer; None keeps the first ones."""
 
 SKELETONS = 16
 """Built networks that each thread remembers, the last used ones: the largest, the smallest and the step's random ones.
-More would not be met again, and Python's garbage collector walks through every one."""
+More would not be met again, and Python's garbage collector walks through every one.
+"""
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Int64[Tensor, " 
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where a tensor of a skeleton comes from: the corner of that shape of a tensor of the widest network."""
+    """Source of a sub-network's tensor: the leading corner of its shape in a tensor of the widest network."""
 
     owner: nn.Module
     own_name: str
@@ -246,7 +247,7 @@ class _Skeleton:
 
     network: nn.Module
     slots: Mapping[str, _Slot]
-    """Of the parameters, and of the buffers that are no statistics, by name."""
+    """Sources of parameters, and of buffers that are not statistics, by name."""
     norms: tuple[_BatchNorm, ...]
     statistics: tuple[str, ...]
     """Names of the batch normalisations' buffers."""

@@ -21,7 +21,7 @@ class CalibrationRecord:
 
     count: int
     sha256: str
-    """Of the latents' float32 bytes."""
+    """Digest of the latents' float32 bytes."""
     seed: int | None = None
     """Seed that drew them, where known."""
 
@@ -50,7 +50,7 @@ class ActivationQuantizer(nn.Module):
 
     @property
     def kernel_scale(self) -> Float[Tensor, ""]:
-        """What an integer kernel takes a step for."""
+        """Scale passed to the integer kernel."""
         return self.scale
 
     @property

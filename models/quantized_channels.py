@@ -67,7 +67,7 @@ class InputQuantizer(nn.Module):
 
     @property
     def kernel_scale(self) -> Float[Tensor, ""]:
-        """What the kernel takes a step for: the real one is part of the weights."""
+        """Scale passed to the kernel; the real scales are part of the weights."""
         return torch.ones(())
 
     @property

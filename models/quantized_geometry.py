@@ -26,7 +26,7 @@ class Axis:
     """
 
     taps: int
-    """Of the plain convolution."""
+    """Number of taps of the plain convolution."""
     last: int
     """Largest d; the kernel runs from here down to last - taps + 1."""
     shift: int

@@ -66,7 +66,9 @@ class QuantizedNetwork(nn.Module):
 
     @property
     def activation_ranges(self) -> tuple[tuple[float, float], ...]:
-        """Of each layer's input and output, in the order in which they run; the smallest and largest of all codes."""
+        """Ranges of each layer's input and output in the order of execution: the reals of the smallest and largest
+        code.
+        """
         rounded = [one for layer in self.quantized_layers() for one in (layer.source, layer.target) if one is not None]
         return tuple(one.range for one in rounded)
 

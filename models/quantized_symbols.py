@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Quantizer = ActivationQuantizer | ChannelQuantizer | InputQuantizer
 END = 2**63 - 1
-"""Of a slice that runs to the end of its axis."""
+"""End of a slice that runs to the end of its axis."""
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 

@@ -20,10 +20,10 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 Side = Literal["in", "out"]
-"""Of a layer: what it reads or what it puts out. Layers where these are the same channels only have `out`."""
+"""Input or output channels of a layer. Layers in which these are the same channels only have `out`."""
 
 Axes = Mapping[str, tuple[Side | None, ...]]
-"""For each tensor of a layer, which side's channels each of its leading dimensions counts; None: none of them."""
+"""Side whose channels each leading dimension of a layer's tensors counts, by tensor; None for no side."""
 
 NORMS = (_BatchNorm, _InstanceNorm)
 KINDS = (_ConvNd, nn.Linear, *NORMS, nn.GroupNorm, nn.PReLU)
@@ -84,7 +84,7 @@ def _filter_axes(layer: _ConvNd) -> tuple[Side | None, ...]:
 
 
 def channel_axis(dimensions: int) -> int | None:
-    """Where a bare parameter of so many dimensions has its channels, laid beside maps (N, C, H, W) from the right."""
+    """Return the channel axis of a bare parameter that is broadcast against maps (N, C, H, W)."""
     return {1: 0, 2: 1, 3: 0, 4: 1}.get(dimensions)
 
 
@@ -227,7 +227,7 @@ def _set_channels_(layer: nn.Module, side: Side, count: int) -> None:
 def kept_indices(
     network: nn.Module, groups: Sequence[ChannelGroup], narrow: Sequence[int], wide: Sequence[int]
 ) -> dict[str, tuple[Int64[Tensor, " _"] | None, ...]]:
-    """Which indices of a wide network's tensors a narrow one keeps, where these are not the first ones.
+    """Return the indices of a wide network's tensors that a narrow one keeps, if they are not the first ones.
 
     Args:
         network: the network at full width, also on the meta device.

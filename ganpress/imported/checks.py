@@ -22,7 +22,7 @@ BYTES: Range = (0.0, 255.0)
 WITHIN = 1e-3
 """Distance beyond a range, relative to it, within which a value still belongs to it."""
 BEYOND = 8.0
-"""Smallest largest value from which pixels without negative values count as bytes."""
+"""Values above it are not in [0, 1]; without negative values they are taken for bytes."""
 
 
 def several_inputs(example: Tensor) -> Tensor:

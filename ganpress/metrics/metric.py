@@ -95,7 +95,7 @@ class Metric:
         return self.read(own, teacher) if self.read is not None else own.others.get(self.name)
 
     def share(self, own: float, teacher: float) -> float | None:
-        """How much of the teacher's number is kept: own / teacher where higher is better, else teacher / own.
+        """Return the share of the teacher's number that is kept: own / teacher if higher is better, else teacher / own.
 
         1 is as good as the teacher, above it better. None where the share would divide by zero.
         """

@@ -35,7 +35,7 @@ def higher_is_better(name: str) -> bool:
 
 
 def direction(name: str) -> str:
-    """What is better of the metric, in words: `higher`, `lower` or `nearer to 1`.
+    """Return which values of the metric are better, in words: `higher`, `lower` or `nearer to 1`.
 
     Raises:
         ConfigError: if nothing is known of the metric.

@@ -64,12 +64,12 @@ class Call:
 
     @property
     def operands(self) -> list[Operand]:
-        """Its tensors, in order."""
+        """Tensors among the arguments, in order."""
         leaves = pytree.tree_leaves((self.arguments, self.named))
         return [leaf for leaf in leaves if isinstance(leaf, Operand)]
 
     def filled(self, values: Iterator[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Its arguments, by place and by name, with the next of `values` in each operand's place."""
+        """Return positional and named arguments, with the next of `values` in the place of each operand."""
         filled: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(
             lambda leaf: next(values) if isinstance(leaf, Operand) else leaf, (self.arguments, self.named)
         )

@@ -204,7 +204,7 @@ def _parameter_slots(name: str, network: nn.Module, pairs: list[tuple[int, int]]
 
 
 def _merge_factor(network: nn.Module, slots: list[Slot], units: int) -> int:
-    """How many units must go together, so that grouped convolutions and group normalisations keep whole groups.
+    """Return how many units must be removed together to keep whole groups in grouped convolutions and normalisations.
 
     Raises:
         Untraceable: if the groups of channels cut through units.

@@ -41,7 +41,7 @@ class DistillationSetup:
     """
 
     teacher: nn.Module
-    """Left as it is, but frozen and in eval mode; on the device of the student."""
+    """Teacher on the student's device; its weights are not changed, but it is frozen and set to eval mode."""
     discriminator: nn.Module | None
     """Discriminator against which the student is trained, see `FeatureDistillation.discriminator`.
     It is conditional for paired data; None trains without one.

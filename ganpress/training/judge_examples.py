@@ -171,7 +171,7 @@ def turned(images: Float[Tensor, "n c s s"], turns: Int64[Tensor, " n"]) -> Floa
 
 
 def labelled_examples(config: JudgeConfig, *splits: ImageArray) -> "list[Examples]":
-    """What a judge learns from splits of unconditional data; the first one tells how many classes there are.
+    """Return a judge's training data from splits of unconditional data; the first split determines the classes.
 
     Raises:
         DataError: as `examples_for`.

@@ -27,7 +27,7 @@ DTYPES = frozenset({"float32", "float16", "float64", "int8", "uint8", "int16", "
 
 @dataclass(frozen=True)
 class Entry:
-    """How one tensor is stored."""
+    """Storage of one tensor."""
 
     name: str
     shape: tuple[int, ...]
