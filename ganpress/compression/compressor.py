@@ -20,9 +20,9 @@ class CompressionData:
     """The data that an algorithm gets in addition to the generator."""
 
     calibration: "Tensor"
-    """Inputs (N, …), the same for every algorithm of an item."""
+    """Calibration inputs (N, …), the same for every algorithm of an item."""
     seed: int
-    """Drew them."""
+    """Seed that drew them."""
     inputs: "TrainingInputs"
     """Source of further inputs, for algorithms that train."""
     run: "TrainingRun"
@@ -40,11 +40,11 @@ class Compressor:
     options: type[Section]
     """Class of its options, which is frozen and declares and bounds every option."""
     compress: "Callable[[nn.Module, Blueprint, Any, CompressionData], tuple[nn.Module, Blueprint]]"
-    """(generator, its blueprint, options, data) -> a compressed one and what rebuilds it.
+    """(generator, its blueprint, options, data) -> the compressed generator and its blueprint.
 
-    The given generator may be changed: it is a copy. What comes out goes to the next algorithm of the item.
+    The given generator is a copy and may be changed. The result goes to the next algorithm of the item.
     """
     comes_last: bool = False
-    """Whether it makes what no other algorithm can take, integers for example."""
+    """Whether no other algorithm can follow, e.g. because the result is in integers."""
     scan: "Callable[[nn.Module, Any, Tensor], Any] | None" = None
-    """(original, options, calibration inputs) -> what else the record says of the original; or None."""
+    """(original, options, calibration inputs) -> further content of the record about the original; or None."""

@@ -21,17 +21,17 @@ BOUNDS = {
     "kl": "least divergence",
     "percentile": "share of values",
 }
-"""Ways of clipping, in words."""
+"""Descriptions of clipping methods."""
 MORE = {
     "equalized": "equalized across layers",
     "compensated": "compensated",
     "adaptive": "adaptive",
     "split_share": "outliers split",
     "corrected_bias": "biases corrected",
-    "mean_weight_bits": "widths of layers' own",
-    "max_bytes": "widths of layers' own",
+    "mean_weight_bits": "individual widths of layers",
+    "max_bytes": "individual widths of layers",
 }
-"""Options beside bits and bounds, in words."""
+"""Descriptions of options other than bits and bounds."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ def quantized_blueprint(generator: QuantizedNetwork, base: Blueprint) -> Bluepri
 
     Args:
         generator: a quantized generator.
-        base: what rebuilds the float generator that it was made of.
+        base: the blueprint of the float generator.
     """
     arguments: dict[str, Argument] = {
         "base": {"builder": base.builder, "arguments": base.arguments},

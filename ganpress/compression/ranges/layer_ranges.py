@@ -30,10 +30,10 @@ class LayerRanges:
 
     @property
     def crest(self) -> float:
-        """Width of the output's range in standard deviations, median over channels; 0 where there is none.
+        """Width of the output's range in standard deviations, median over channels; 0 if there is none.
 
-        Rounding to b bits leaves a signal-to-noise ratio of 2^b sqrt(12) / crest. What follows is judged by its
-        deviation where that is an instance normalisation, so that a few outliers take the precision of all else.
+        Rounding to b bits gives a signal-to-noise ratio of 2^b sqrt(12) / crest. Before an instance normalisation the
+        deviation matters, so a few outliers reduce the precision of all other values.
         """
         ratio = (self.target.high - self.target.low) / self.deviation
         finite = ratio[torch.isfinite(ratio)]
@@ -41,9 +41,9 @@ class LayerRanges:
 
 
 def with_shared_codes(ranges: dict[str, LayerRanges], sites: tuple[Site, ...]) -> dict[str, LayerRanges]:
-    """Let layers put out the codes that the only layers behind them read, where these read the same ones.
+    """Give a layer's output the range of its readers' inputs, if all readers are layers with the same range.
 
-    Codes of one scale for each input channel stay apart: what moves values between two layers moves channels, too.
+    Ranges for each input channel are not shared, because operators between two layers may move channels.
     """
     shared = dict(ranges)
     for site in sites:
