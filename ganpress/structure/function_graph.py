@@ -101,9 +101,8 @@ class _Tracer(TorchFunctionMode):
         computed = name not in SHAPED and any(one.meta["computed"] for one in known)
         if computed and name in DECIDING:
             raise Untraceable(f"it reads numbers of what it computes ({name})")
-        arguments, named = pytree.tree_map_only(
-            Tensor, self.node, (args, kwargs)
-        )  # before the call, which may work in place
+        # The nodes are looked up before the call, which may work in place.
+        arguments, named = pytree.tree_map_only(Tensor, self.node, (args, kwargs))
         result = func(*args, **kwargs)
         made = [one for one in pytree.tree_leaves(result) if isinstance(one, Tensor)]
         if made:
