@@ -1,7 +1,7 @@
-"""Distillation and supernet steps in bare PyTorch, as one would write them by hand: what ganpress is timed against.
+"""Distillation and supernet steps in bare PyTorch, written by hand, as the reference for ganpress's timing.
 
 The same operations as `ganpress.training.feature_distillation` on the same networks: no checkpoint, no curve, no finite
-check, no weight average, no hooks, no skeletons; batches lie ready in memory.
+check, no weight average, no hooks, no networks on the meta device; batches are ready in memory.
 """
 
 from collections.abc import Callable

@@ -1,11 +1,11 @@
-"""Generators in a real headless Chromium beside the native runtime: milliseconds an image, bytes of the site.
+"""Compares generators in a real headless Chromium with the native runtime: milliseconds per image, bytes of the site.
 
     python -m benchmarks.browser_latency [--depths 16 4] [--size 64] [--runs 60] [--rounds 5] [--runtime PATH]
     python -m benchmarks.browser_latency --artifacts artifacts [--original REF] [--compressed REF]
 
 The page of `ganpress demo` is served to Chromium, and its own measurement is used: one image, one thread, in a worker.
-Native and browser take turns in each round; the figures are the fastest round's medians, because load on the machine
-only ever adds time. Without --artifacts the weights are random with the statistics of trained ones.
+Native runtime and browser take turns in each round; the figures are the fastest round's medians, because other load can
+only add time. Without --artifacts the weights are random with the statistics of trained ones.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Which channels an import keeps: the first ones, or those that matter, on generators that are trained.
+"""Compares keeping the first channels with keeping the most important ones, on trained generators.
 
     python -m benchmarks.channel_importance --latents artifacts/teacher/generator.safetensors \
         --keys gan_compression=horse2zebra.pth --module tests/foreign/srgan.py:build=srgan_x4.pth --pictures FOLDER
 
-Each generator is cut to a share of its channels twice, and distilled for a while from its own pictures, from the same
-seed. Prints decibels to the whole generator's pictures, before and after that training.
+Each generator is reduced to a share of its channels in both ways, and distilled briefly from its own pictures with the
+same seed. Prints the SNR to the whole generator's pictures in decibels, before and after that training.
 """
 
 import argparse

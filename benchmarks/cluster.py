@@ -1,11 +1,11 @@
-"""What a Ray cluster of one machine costs, and what it gives the search: against the pool of processes.
+"""Measures the cost of a Ray cluster on one machine, and the speed of the search on it, against the process pool.
 
     python -m benchmarks.cluster [--specs 12] [--rounds 5] [--idle 20]
 
 The same supernet of random weights as in `benchmarks.search_scaling`, scored by one and two processes of the pool, and
 by one and two tasks at a time of `--cluster local`. All take turns in each round; quote the medians. CPU time is that
-of this process and all below it, so of the pool's workers, or of Ray's servers and workers, too. Memory is the
-proportional set size (PSS), which counts a page that several processes share once. The values of all four must be
+of this process and its descendants, including the pool's workers, or Ray's servers and workers. Memory is the
+proportional set size (PSS), which counts pages that several processes share only once. The values of all four must be
 the same.
 """
 

@@ -1,10 +1,10 @@
-"""Post-training compression of one generator: bits by way of rounding, and widths of layers' own at equal bytes.
+"""Post-training compression of one generator: bits by rounding method, and individual bit widths at equal bytes.
 
     python -m benchmarks.compression_sweep artifacts/teacher/generator.safetensors --prepared artifacts/prepare
 
-Weights alone are rounded, layer by layer. SNR is of the images against the float generator's on held-out inputs; bytes
-are those of the packed file (`ganpress.compression.packed.packing`). The last row of each width has the bytes of the
-best row above it as its budget, and layers of widths of their own.
+Only weights are rounded, layer by layer. The SNR is that of the images to the float generator's on held-out inputs;
+bytes are those of the packed file (`ganpress.compression.packed.packing`). The last row of each width has individual
+bit widths, with the bytes of the best row above as the budget.
 """
 
 import argparse

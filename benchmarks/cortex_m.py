@@ -1,6 +1,6 @@
-"""Generators in C on a Cortex-M3: built for one, sized, and run by QEMU, which counts instructions.
+"""Builds generators in C for a Cortex-M3, measures their size, and runs them in QEMU, which counts instructions.
 
-It takes `arm-none-eabi-gcc`, `arm-none-eabi-size` and `qemu-system-arm`
+It needs `arm-none-eabi-gcc`, `arm-none-eabi-size` and `qemu-system-arm`
 (`apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm`).
 """
 

@@ -1,15 +1,15 @@
-"""Images per second of conditional distillation and supernet steps against the same steps in bare PyTorch.
+"""Compares images per second of conditional distillation and supernet steps with the same steps in bare PyTorch.
 
 `python -m benchmarks.distillation_throughput [--size 64] [--batch-size 4] [--ngf 16] [--device cpu]
  [--bf16] [--channels-last]`
 
 Teacher: plain ResNet of twice the student's `ngf`; student: mobile ResNet; supernet: mobile ResNet by the sandwich
 rule: largest, smallest and one random width. ganpress and the bare loop (`benchmarks.bare_distillation`) take turns in
-one process on the same batches and widths; quote the ratio of the least times of each step, which load on the machine
-moves less than the median round. On the CPU a second is one of processor
-time. ganpress is timed between its first and last curve point, with weight average, curve and finite checks, and with a
-curve point after every step; the checkpoint, 40 in a training of any length, falls before. With `--bf16` or
-`--channels-last` it alone changes, so that the ratio says what they bring.
+one process on the same batches and widths; quote the ratio of the shortest times of each step, which other load changes
+less than the median round. On the CPU, seconds are processor time. ganpress is timed between its first and last curve
+point, with weight average, curve and finite checks, and with a curve point after every step; the checkpoint, 40 in a
+training of any length, is before that. `--bf16` and `--channels-last` change only ganpress, so the ratio shows their
+gain.
 """
 
 import argparse

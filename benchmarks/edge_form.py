@@ -1,12 +1,12 @@
-"""What the edge form of the ResNet generator costs in quality and gains in speed, beside the published form.
+"""Measures the loss of quality and the gain in speed of the ResNet generator's edge form over the published form.
 
     python -m benchmarks.edge_form [--train-images 16000] [--seeds 1 2] [--ngf 16] [--latency-size 256]
 
 Both forms are trained by pix2pix as recipes/edges2digits.yaml does, on the same pairs in the same order from the same
 seeds, and judged on all test pairs. Then each is written for every edge target that is installed, as floats and as
-integers, and timed on one thread at the size that it was trained at and, with the same weights, at a larger one: there
-the arithmetic counts and not the calls. All files of one size are timed in turns. SNR is that of the integer file to
-the float generator, on test inputs that it was not calibrated on.
+integers, and timed on one thread at the training size and, with the same weights, at a larger size, where arithmetic
+matters more than calls. All files of one size are timed in turn. The SNR is that of the integer file to the float
+generator, on test inputs that were not used for calibration.
 """
 
 import argparse

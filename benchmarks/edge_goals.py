@@ -1,4 +1,4 @@
-"""What the edge benchmark has to show, and how far a run is from it."""
+"""The goals of the edge benchmark, and the distance of a run to them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,10 +4,10 @@
         [--runtimes onnx openvino]
 
 All rows of a generator are timed in one process, in turn, in each round. On one thread, the default, the figures are
-medians of process CPU time, which other load on the machine moves little; with more threads they are wall time. `w8a8`
-are integers that ganpress chose, `int8` those of the runtime's own quantizer; `packed` are the bytes of integer files
-that are kept packed (`export.items.X.packed`). Weights called random carry speed and bytes over to trained generators;
-their SNR they do not, and their packed bytes depend on how weights are spread.
+medians of process CPU time, which other load on the machine changes little; with more threads they are wall time.
+`w8a8` are ganpress's own integers, `int8` those of the runtime's quantizer; `packed` are the bytes of packed integer
+files (`export.items.X.packed`). Speed and bytes with random weights are the same as with trained ones; SNR is not, and
+packed bytes depend on the distribution of the weights.
 
 The goals are those of the project's third system (docs/compression.md); each is printed with its distance.
 """

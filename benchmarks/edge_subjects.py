@@ -1,4 +1,4 @@
-"""Generators that the edge benchmark measures, with their inputs and, where there is one, a metric of their images."""
+"""Generators that the edge benchmark measures, with their inputs and, if there is one, a metric of their images."""
 
 import importlib.util
 import math

@@ -1,4 +1,4 @@
-"""Time of several runners of one generator, in turn, so that the ratios hold where the times do not."""
+"""Times several runners of one generator in turn, so that ratios hold even if other load changes the times."""
 
 import statistics
 import time

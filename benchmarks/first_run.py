@@ -1,10 +1,10 @@
-"""Time of `ganpress run` in a fresh clone: from nothing to the report, then again with nothing to do.
+"""Measures `ganpress run` in a new clone: from nothing to the report, then again with nothing to do.
 
     python -m benchmarks.first_run [--data SOURCE] [arguments of ganpress run …]
 
-Clones HEAD into an empty folder with caches of its own. With `--data` the clone runs on that source, e.g.
-`folder:/data/faces`, after `ganpress data add` and with no other setting. The environment is the one that runs this
-command, so installing is not in the time. Quote it for a quiet machine, and say how many cores it has.
+It clones HEAD into an empty folder with its own caches. With `--data` the clone runs on that source, e.g.
+`folder:/data/faces`, after `ganpress data add` and without other settings. The environment is the one that runs this
+command, so the time does not include installing. Quote it for a quiet machine, with the number of cores.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""What layers that stay in floats cost an integer file in time, and what they gain in fidelity.
+"""Measures the cost in time and the gain in fidelity of layers that stay in floats in an integer file.
 
     python -m benchmarks.float_layers [--only "wdcgan d=64" …] [--shares 0 0.2 0.4 0.6 0.8 1] [--runtimes onnx openvino]
 
-One generator is rounded layer by layer, and is written with more and more of its layers in floats, in the order in
-which `min_snr_db` gives them up: the most harmful for their work first. The last row is the file of the float
-generator. All files of a generator are timed in turn, one input on one thread, in process CPU time
-(`benchmarks.edge_timing`). SNR is of the file's images to eager torch's on inputs that ranges were not measured on;
-that of random weights does not carry over.
+One generator is quantized layer by layer, and is written with more and more of its layers in floats, in the order in
+which `min_snr_db` chooses them: the largest error per MAC first. The last row is the file of the float generator. All
+files of a generator are timed in turn, one input on one thread, in process CPU time (`benchmarks.edge_timing`). The SNR
+is that of the file's images to eager torch's on inputs that were not used for the ranges; with random weights it is not
+representative.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""A student of pairs that somebody has drawn, beside a student of the teacher itself.
+"""Compares a student of given pairs with a student of the teacher itself.
 
     python -m benchmarks.given_pairs [--project DIR] [--pairs 2000 20000] [--images N] [--seeds 3] [--student wdcgan:4]
 
-Takes data, judge and teacher of a chain that has run. The teacher draws each number of pairs once, and is then not
-asked again; its pictures are kept as eight bits, as files of pictures hold them. All students begin with the same
-weights in each seed and see as many images. FID to the test split and IS, 5,000 images; mean and spread.
+It uses data, judge and teacher of a finished chain. The teacher generates each number of pairs once, and is not used
+again; its pictures are stored with eight bits, as in picture files. In each seed all students start with the same
+weights and see the same number of images. FID to the test split and IS, 5,000 images; mean and spread.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Integers that ganpress chooses for W-DCGAN generators, beside ONNX Runtime's own quantizer and eager torch.
+"""Compares ganpress's own integers for W-DCGAN generators with ONNX Runtime's quantizer and eager torch.
 
     python -m benchmarks.integer_stacks [--depths 4 16 64] [--rounds 9] [--beside FOLDER]
 
 Each generator has weights like trained ones. Its files are written and timed in one process, in turn, on one thread;
-milliseconds are medians of process CPU time, which other load on the machine moves little. SNR is that of the images
-over those of eager torch, on latents that no range was measured on. FOLDER may hold files of another version,
-`own4.onnx` and so on, written from the same generators; they are timed in turn with the rest.
+milliseconds are medians of process CPU time, which other load on the machine changes little. The SNR is that of the
+images to those of eager torch, on latents that were not used for the ranges. FOLDER may contain files from another
+version, `own4.onnx` and so on, written from the same generators; they are timed in turn with the others.
 """
 
 import argparse

@@ -1,8 +1,10 @@
-"""How often 95 % intervals hold the truth: `python -m benchmarks.interval_coverage --samples 360 2000 10000`.
+"""Measures how often 95 % intervals contain the true value.
 
-Two generators and real data are mixtures whose distributions are known; everything is drawn anew `--draws` times. The
-truth is the mean of a score over all draws: what the score is at this number of samples, its bias included. A row says
-how many intervals held it, and how wide they were relative to intervals of the true spread.
+    python -m benchmarks.interval_coverage --samples 360 2000 10000
+
+Two generators and real data are mixtures with known distributions; everything is drawn again `--draws` times. The true
+value is the mean of a score over all draws, i.e. its value at this number of samples, including its bias. A row says
+how many intervals contained it, and how wide they were relative to intervals of the true spread.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Kills at random moments over a whole chain: the same bytes in the end, nothing left running, no repair by hand.
+"""Kills processes of a chain at random moments: the final bytes must be the same, without leftovers or manual repair.
 
     python -m benchmarks.kills --kills 200
 
 In a clone of this checkout `ganpress run` and `ganpress status` are started again and again. At random moments one of
 their processes gets a signal: the command itself, DVC, a stage, the recorder or the server; KILL, TERM, HUP, or STOP
-with CONT a second later. What counts: that nothing of a command is left 30 s after its end, that a command that nobody
-touched never fails, and that in the end every output has the bytes of an uninterrupted run. Outputs that hold measured
-times differ from run to run, and are left out by name.
+with CONT a second later. The test passes if no process of a command is left 30 s after its end, an undisturbed command
+never fails, and in the end every output has the bytes of an uninterrupted run. Outputs with measured times differ from
+run to run, and are excluded by name.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""How well a table of timed layers predicts the latency of sub-generators, and what it costs, on every runtime.
+"""Measures how well a table of timed layers predicts the latency of sub-generators, and its cost, for every runtime.
 
     python -m benchmarks.latency_table [--runtimes onnx openvino] [--number-types float32 int8] [--spaces unet wdcgan]
 
-As the stage `search` does with `latency: table`: some sub-generators are put into the runtime whole and timed in turns,
-each distinct layer of theirs is timed alone, and each sub-generator is predicted by a fit that leaves it out. Then new
-sub-generators are predicted, which costs a trace and the layers not met yet, instead of a file and a timing of its own.
-`spread` is the slowest sample over the fastest one: what there is to rank.
+As the stage `search` does with `latency: table`: some whole sub-generators are timed in turn in the runtime, each of
+their distinct layers is timed alone, and each sub-generator is predicted by a fit that excludes it. Then new
+sub-generators are predicted, which costs a trace and the timing of new layers, instead of a file and its timing.
+`spread` is the latency of the slowest sample divided by that of the fastest.
 """
 
 import argparse

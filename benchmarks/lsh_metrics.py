@@ -1,4 +1,4 @@
-"""What hashing gains over k nearest neighbours in precision and recall: robustness, cost, agreement, other domains.
+"""Compares precision and recall by hashing with k nearest neighbours: robustness, cost, agreement, other domains.
 
     python -m benchmarks.lsh_metrics [outliers] [cost] [agreement] [sounds] [texts] [--samples 10000 --features 512]
     python -m benchmarks.lsh_metrics --full

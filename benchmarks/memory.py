@@ -1,21 +1,23 @@
-"""Peak memory of the stages that see every image, at N images and at 4 N: it must stay flat in the number of images.
+"""Measures the peak memory of the stages that read every image, at N and at 4 N images; it must not grow with N.
 
 `python -m benchmarks.memory [--images 5000] [--factor 4] [--size 32]` (Linux: reads /proc)
-`python -m benchmarks.memory --sets 62500 250000 1000000 --features 512`: metrics of so many features on each side
+`python -m benchmarks.memory --sets 62500 250000 1000000 --features 512`: metrics with these numbers of features on each
+side
 
-Each measurement is a process of its own, on real digits repeated with noise. Growth is what one more image adds to the
-peak; a stage that held the images would grow by an image's bytes. What grows by design is far smaller: labels and
+Each measurement is a separate process, on real digits repeated with noise. Growth is the peak memory added by one more
+image; a stage that kept the images would grow by an image's bytes. Only far smaller data grows by design: labels and
 places of the raw images (`prepare`, `judge`), and in `scores` the latent, features, probabilities, sharpness and
-neighbours of each *generated* image, whose number `evaluate.images` is the user's choice; no image is kept.
+neighbours of each *generated* image, whose number `evaluate.images` the user chooses; no image is kept.
 
-Pages of a memory-mapped array count as resident although they are the system's file cache, which it takes back when it
-needs them. So growth is that of anonymous memory (RssAnon), and the peak RSS of getrusage stands beside it.
+Pages of a memory-mapped array count as resident although they are the system's file cache, which it frees when
+necessary. So growth is that of anonymous memory (RssAnon), and the peak RSS of getrusage is printed as well.
 
-With `--sets` features are drawn from N(0, I) and collected as those of a judge are, twice: a reference and a generated
-set. What grows are a few numbers a sample (scores, hits, keys of hashes), not the features.
+With `--sets`, a reference and a generated set of features are drawn from N(0, I) and collected like those of a judge.
+Only a few numbers per sample grow (scores, hits, hash keys), not the features.
 
-Features of a batch outlive its activations, and glibc's heap cannot give back what lies below them. With
-MALLOC_MMAP_THRESHOLD_=262144 in the environment large blocks lie outside the heap, and growth is what is really held.
+Features of a batch outlive its activations, and glibc's heap cannot return memory below them to the system. With
+MALLOC_MMAP_THRESHOLD_=262144 in the environment large blocks are outside the heap, and growth is the memory really in
+use.
 """
 
 import argparse

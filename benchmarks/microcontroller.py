@@ -1,12 +1,13 @@
-"""What W-DCGAN generators take on a Cortex-M3: flash, RAM, instructions a picture, and whether each bit is right.
+"""Measures W-DCGAN generators on a Cortex-M3: flash, RAM, instructions per picture, and bit-exactness.
 
     python -m benchmarks.microcontroller [--depths 2 4] [--size 32] [--bits 8,8 4,8 2,4]
         [--pictures 3] [--level O2]
 
 Each generator has weights like trained ones and is quantized by ganpress. QEMU runs it as a Cortex-M3 of the machine
-mps2-an385 and counts instructions, not cycles: a device waits for its flash. Flash is code, constants and table of
-interrupts of a device that does nothing else, compiled with -O2 or what --level says; RAM is arena, input and output,
-beside which the stack is measured. Outputs are compared with the integer simulation code by code.
+mps2-an385 and counts instructions, not cycles, which also depend on how long a device waits for its flash. Flash
+contains code, constants and interrupt table of a program that does nothing else, compiled with -O2 or the given
+--level; RAM is arena, input and output; the stack is measured separately. Outputs are compared exactly with the integer
+simulation.
 """
 
 import argparse

@@ -1,7 +1,9 @@
-"""What the limit of near duplicates tells apart: `python -m benchmarks.near_duplicates SOURCE [--path FOLDER]`.
+"""Measures what the limit of near duplicates separates.
 
-Prints how like the nearest other picture is, by the correlation of thumbnails, and how like copies are that were saved
-again, halved, brightened or moved. SOURCE is one that `ganpress data add` takes, such as `mnist` or `folder:PICTURES`.
+    python -m benchmarks.near_duplicates SOURCE [--path FOLDER]
+
+Prints the similarity (correlation of thumbnails) of the most similar other picture, and that of copies that were saved
+again, halved, brightened or moved. SOURCE is a source of `ganpress data add`, such as `mnist` or `folder:PICTURES`.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Objectives of teachers beside each other: same data, same images shown, several seeds.
+"""Compares objectives of teachers on the same data, with the same number of images shown and several seeds.
 
     python -m benchmarks.objectives [--project DIR] [--depth 8] [--images 60000] [--seeds 3] [--gamma 0.1 1 10]
     python -m benchmarks.objectives --augment --few 300 1000 [--project DIR] …
 
-The second form trains by `gan` on the first so many pictures alone, with and without DiffAugment.
-Takes the prepared pictures and the judge of a chain that has run. FID, IS where the judge knows classes, and recall of
-5,000 pictures of the averaged generator.
+The second form trains with `gan` on only the first `--few` pictures, with and without DiffAugment. Both use the
+prepared pictures and the judge of a finished chain. Prints FID, IS if the judge has classes, and recall of 5,000
+pictures of the averaged generator.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""What a student is trained against: the teacher's discriminator, the same slowed down, a fresh one, or none.
+"""Compares discriminators for students: the teacher's, the teacher's with a lower learning rate, a fresh one, or none.
 
     python -m benchmarks.opponents [--project DIR] [--seeds 3] [--item NAME] [--images N] [--ways NAME …]
 
-Takes data, judge, teacher and the sections `student` and `evaluate` of a chain that has run. All ways begin with the
-same first weights in each seed and see the same batches. FID, IS where the judge knows classes, PSNR where sources have
-targets, and mean IoU where they are label maps, of the test split; mean and spread over the seeds.
+It uses data, judge, teacher and the sections `student` and `evaluate` of a finished chain. In each seed all students
+have the same initial weights and see the same batches. Prints FID, IS if the judge has classes, PSNR if sources have
+targets, and mean IoU for label maps, on the test split; mean and spread over the seeds.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""CPU seconds of a run, split into the stages' own work and everything around it.
+"""Splits the CPU seconds of a run into the stages' own work and the orchestration.
 
 `python -m benchmarks.orchestration -- --recipe mnist` runs `ganpress run --recipe mnist` and watches its process tree;
-`--pid N` watches a run that has begun elsewhere. A process counts as work when it is a stage (`python -m tasks.…`), its
+`--pid N` watches a run that was started elsewhere. A process counts as work if it is a stage (`python -m tasks.…`), its
 import of torch included; the flow, Prefect's server, DVC, the watchdogs and the MLflow recorder are orchestration.
 """
 

@@ -1,10 +1,10 @@
-"""Files of ganpress beside those that a user of MNN and ncnn makes with their own tools, in the same runtimes.
+"""Compares ganpress's files for MNN and ncnn with those of the runtimes' own tools.
 
     python -m benchmarks.phone_tools [--rounds 15]
 
-The tools are called as their own guides say: `mnnconvert` on the ONNX file of `torch.onnx.export`, and `pnnx.export` on
-the network; ncnn is run with the options that it has by default, which compute in halves, and with floats. All files of
-one generator are timed in turn on one thread, in process CPU time, and compared with torch.
+The tools are called as in their own guides: `mnnconvert` on the ONNX file of `torch.onnx.export`, and `pnnx.export` on
+the network; ncnn is run with its default options, which compute in float16, and with float32. All files of one
+generator are timed in turn on one thread, in process CPU time, and compared with torch.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""CPU seconds of a step that two ranks share against those of the same step in one process.
+"""Compares the CPU seconds of a step with two ranks with those of the same step in one process.
 
 `python -m benchmarks.ranks [--size 256] [--batch-size 8] [--ngf 16] [--rounds 5] [--steps 5]`
 
-pix2pix with a U-Net and batch norm, one thread a process. One process and two ranks take turns, so that a busy machine
-slows both alike. The first ratio is the CPU time of both ranks together over that of one process for the same whole
-batch. Part of it is that half a batch costs more than half: the second ratio is over twice that of one process for half
-the batch, and leaves averaging gradients and the statistics of all rows. Neither says anything of a GPU's links.
+It trains pix2pix with a U-Net and batch norm, one thread per process. One process and two ranks take turns, so that
+other load slows both equally. The first ratio is the CPU time of both ranks divided by that of one process for the same
+whole batch. Half a batch costs more than half, so the second ratio divides by twice the time of one process for half
+the batch; it shows the cost of averaging gradients and statistics. Neither says anything about a GPU's interconnect.
 """
 
 import argparse

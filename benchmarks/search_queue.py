@@ -1,11 +1,11 @@
-"""Memory and time of a search over many candidates, all but the scoring itself: `python -m benchmarks.search_queue`.
+"""Measures memory and time of a search over many candidates, without the scoring itself.
 
     python -m benchmarks.search_queue --candidates 1000 10000 100000 [--workers 2]
 
 The search is the real one: every spec of a space is counted, queued to worker processes, scored, written to a score
-book and compared with all others. Only the scorer is cheap, a number made of the spec, and the cost is a formula, so
-that what is seen is the search's own. Each size is a process of its own. `queued` is the most specs that waited in
-worker processes at once; own memory is that of the searching process beyond what its imports take.
+book and compared with all others. Only the scorer (a number computed from the spec) and the cost (a formula) are cheap,
+so that the search itself is measured. Each size runs in a separate process. `queued` is the largest number of specs
+that waited in worker processes at one time; own memory is that of the searching process minus its imports.
 """
 
 import argparse

@@ -1,13 +1,13 @@
-"""Sub-generators scored per second on one core and on several: how the search of a supernet grows with cores.
+"""Measures sub-generators scored per second on one core and on several, i.e. how the search scales with cores.
 
     python -m benchmarks.search_scaling [--family wdcgan] [--size 32] [--widths 8 16 24] [--specs 12] [--workers 1 2]
 
 A real supernet of random weights is scored as the stage `search` does: statistics calibrated for each sub-generator,
-images generated, seen by a classifier, Fréchet distance to a real side that each worker computes once. The numbers of
-workers take turns in each round, so that a busy machine slows all alike; quote the median of the ratios. Beside them
-stands the CPU time of a score, which other load moves little: if it stays the same with more workers, then they lose
-nothing to each other, and the rate grows with the cores that are free. Workers are started and warmed up before the
-clock runs, and their start is told apart: it is paid once a search.
+images generated, classified, and compared by Fréchet distance with real images, which each worker processes once. The
+numbers of workers take turns in each round, so that other load slows all equally; quote the median of the ratios. The
+CPU time per score is also printed, which other load changes little: if it stays the same with more workers, they do not
+slow each other down, and the rate grows with the free cores. Workers are started and warmed up before the measurement;
+their start is reported separately, because a search pays it once.
 """
 
 import argparse

@@ -1,11 +1,10 @@
-"""CPU seconds that DVC and the check of code cost around a sweep of so many levels, and for `status`.
+"""Measures the CPU seconds of DVC and of the code check for a sweep of many levels, and for `status`.
 
     python -m benchmarks.stage_cost --levels 25 100 500
 
-Two forms of the same project stand beside each other: `stages`, where each level is a stage of a DVC matrix, as the
-sweep once was, and `one`, the stage that measures all levels. All levels are in dvc.lock. For `stages` the cost is that
-of one executed level, which is paid for each. Both write their outputs and hold themselves to their code, and compute
-nothing else.
+Two forms of the same project are compared: `stages`, in which each level is a stage of a DVC matrix, as in earlier
+versions, and `one`, a single stage that measures all levels. All levels are in dvc.lock. For `stages` the cost is that
+of one executed level. Both forms write their outputs and check their code, and compute nothing else.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Peak memory of one 256x256 step of a supernet's distillation, beside that of its widest network alone.
+"""Measures the peak memory of one 256x256 step of a supernet's distillation, and of its widest network alone.
 
 `python -m benchmarks.supernet_memory [--size 256] [--batch-size 1] [--ngf 32] [--device cpu] [--bf16]`
 
 Published networks: the teacher is a plain ResNet of twice `ngf`, the supernet a mobile ResNet that runs its largest,
-smallest and one random width. A step holds the activations of one sub-generator at a time, so that a supernet's peak is
-that of its widest network. On the CPU the peak is anonymous memory (RssAnon) above that before the first step; on a GPU
-it is what torch allocated. Each measurement is a process of its own.
+smallest and one random width. A step keeps the activations of one sub-generator at a time, so a supernet's peak is that
+of its widest network. On the CPU the peak is the anonymous memory (RssAnon) added since before the first step; on a GPU
+it is the memory that torch allocated. Each measurement runs in a separate process.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Ways to train a supernet, compared: which widths a step draws, and what the weights start from.
+"""Compares ways to train a supernet: the sampling of widths in a step, and the initial weights.
 
 `python -m benchmarks.supernet_options [--steps 100] [--teacher-steps 250] [--ngf 8] [--seeds 2]`
 
-On real scans (scikit-learn's digits, 32x32): source = their edges (Sobel), target = the digit. The teacher is a mobile
-ResNet trained by pix2pix, so that a supernet of its family can start from it. Both samplings train three widths a step:
-`uniform` three random ones, `sandwich` the largest, the smallest and a random one. For the largest, the middle and the
-smallest width: L1 to the truth on the held-out fifth of the scans, and the Fréchet distance of 8x8 pixels, the scans'
-own resolution, to the truth (64 features).
+The data is real scans (scikit-learn's digits, 32x32): source = their edges (Sobel), target = the digit. The teacher is
+a mobile ResNet trained by pix2pix, so that a supernet of its family can start from it. Both samplings train three
+widths per step: `uniform` three random ones, `sandwich` the largest, the smallest and a random one. For the largest,
+the middle and the smallest width: L1 to the truth on the held-out fifth of the scans, and the Fréchet distance of 8x8
+pixels, the scans' own resolution, to the truth (64 features).
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What few bits cost with and without training: rounding alone beside quantization-aware distillation, one run.
+"""Compares post-training rounding to few bits with quantization-aware distillation, in one run.
 
     python -m benchmarks.trained_bits [--project DIR] [--images 100000] [--bits 4 3 2] [--seeds 3]
 
-Takes the sub-generator and the judge of a chain that has run (`ganpress run`). Every generator draws the same latents.
+It uses the sub-generator and the judge of a finished chain (`ganpress run`). Every generator reads the same latents.
 """
 
 import argparse

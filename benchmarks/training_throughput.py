@@ -1,10 +1,10 @@
-"""Images per second of one GAN training step against the same step in a bare loop on pre-loaded tensors.
+"""Compares images per second of one GAN training step with the same step in a bare loop on pre-loaded tensors.
 
 `python -m benchmarks.training_throughput [--depth 16] [--size 32] [--rounds 5] [--steps 500]`
 
-The two take turns in one process, so that a busy machine slows both alike; quote the median of the ratios. The bare
-loop is what a fast script would hold: tensors in memory, no checkpoint, no average, no curve, no finite check.
-Distillation and supernets of conditional generators: `benchmarks.distillation_throughput`.
+The two take turns in one process, so that other load slows both equally; quote the median of the ratios. The bare loop
+is a fast script: tensors in memory, no checkpoint, no average, no curve, no finite check. Distillation and supernets of
+conditional generators: `benchmarks.distillation_throughput`.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What 16-bit activations are worth on the published horse2zebra generator, and what of a16w8 files gains it.
+"""Measures the gain by 16-bit activations on the published horse2zebra generator, and by each part of a16w8 files.
 
     python -m benchmarks.wide_activations --generators <folder of the weights and horse_0.png, horse_1.png, …>
         [--more <folder of further pictures>]
 
-Crops of 128x128 pixels; the first two photographs and their mirror images are the calibration; `--more` adds 32
-pictures of another kind. SNR in decibels over the
-images of torch, for each photograph. Each row writes a file anew, which takes a minute or two.
+Inputs are crops of 128x128 pixels; the first two photographs and their mirror images are the calibration, to which
+`--more` adds 32 pictures of another kind. Prints the SNR to torch's images in decibels for each photograph. Each row
+writes a new file, which takes a minute or two.
 """
 
 import argparse

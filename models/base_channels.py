@@ -19,7 +19,7 @@ class ParsedText:
 
     base_channels: tuple[int, ...]
     options: dict[str, str]
-    """What follows the base channels, by name; `ngf` is not among them."""
+    """Options after the base channels, by name; `ngf` is not among them."""
 
 
 def parse_text(text: str, known_options: tuple[str, ...] = (), count: int = COUNT) -> ParsedText:

@@ -17,7 +17,7 @@ from models.registry import Registry
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What rebuilds a module: the name of its builder and plain arguments."""
+    """Recipe from which a module is rebuilt: the name of its builder and plain arguments."""
 
     builder: str
     arguments: dict[str, Argument] = field(default_factory=dict)
@@ -77,7 +77,7 @@ def elastic_generator(base: dict[str, Argument], widths: list[list[int]]) -> Ela
 
 
 def with_spec(blueprint: Blueprint, spec: Spec) -> Blueprint:
-    """The same architecture at other widths; the options of its spec text stay."""
+    """Return the blueprint of the same architecture with other widths; the options in its spec text are kept."""
     words = str(blueprint.arguments["spec"]).split()
     options = [word for word in words if "=" in word and not word.startswith("ngf=")]
     return replace(blueprint, arguments=blueprint.arguments | {"spec": " ".join([spec.text, *options])})
@@ -152,7 +152,7 @@ def _elastic(blueprint: Blueprint, choices: tuple[tuple[int, ...], ...]) -> Blue
 
 
 def subnet_blueprint(elastic: Blueprint, spec: Spec) -> Blueprint:
-    """What rebuilds the sub-generator `spec` of a supernet."""
+    """Return the blueprint of the sub-generator `spec` of a supernet."""
     base = elastic.arguments["base"]
     assert isinstance(base, dict)
     assert isinstance(base["arguments"], dict)
@@ -218,4 +218,4 @@ BUILDERS: Registry[Callable[..., nn.Module]] = Registry(
         "wdcgan_generator": "models.wdcgan:wdcgan_generator",
     },
 )
-"""What model files name: functions of plain arguments. A family of another package brings its own, under its name."""
+"""Functions of plain arguments that model files name. A family of another package brings its own, under its name."""

@@ -22,7 +22,7 @@ Norm = Literal["instance", "batch", "spectral", "spectral_instance"]
 """`spectral` normalises the weights of every convolution instead of features, `spectral_instance` both."""
 KERNEL = 4
 SLOPE = 0.2
-"""Of leaky ReLU below zero."""
+"""Slope of leaky ReLU below zero."""
 MOST_HALVINGS = 16
 """Layers of stride 2, or scales: beyond these no image has a pixel left."""
 MOST_FACTOR = 8
@@ -101,7 +101,7 @@ class MultiscaleDiscriminator(nn.Module):
         return self.features(images)
 
     def features(self, images: Float[Tensor, "n c h w"]) -> list[list[Float[Tensor, "n _ _ _"]]]:
-        """For each scale, each layer's output after its activation, the logits last."""
+        """Return for each scale the layers' outputs after their activations, the logits last."""
         outputs: list[list[Tensor]] = []
         for scale, discriminator in enumerate(self.scales):
             if scale > 0:

@@ -1,13 +1,13 @@
 """Once-for-all generators of any architecture: one set of weights that runs at any width (Li et al. 2020, section 3.3).
 
-A sub-generator uses the first channels of every layer. So the weights of a narrow network are the leading corner of
-the widest one's, and nothing about elasticity is particular to an architecture: the supernet builds the static network
-of a spec without weights (a *skeleton*, on the meta device), cuts the widest network's parameters to the skeleton's
-shapes, and runs the skeleton with them. The extracted network is the same skeleton with the same numbers, hence the
-same images to the bit.
+A sub-generator uses the first channels of every layer. So the weights of a narrow network are the leading corner of the
+widest one's, and elasticity does not depend on the architecture: the supernet builds the static network of a spec
+without weights (a *skeleton*, on the meta device), cuts the widest network's parameters to the skeleton's shapes, and
+runs the skeleton with them. The extracted network is the same skeleton with the same weights, so its images are
+bit-identical.
 
 The supernet has no hidden state: the spec, and the normalisation statistics that belong to it, are arguments; each
-thread has skeletons of its own. Sub-generators can be evaluated in parallel and in any order.
+thread has its own skeletons. Sub-generators can be evaluated in parallel and in any order.
 """
 
 import math
@@ -27,21 +27,22 @@ from torch.overrides import TorchFunctionMode
 from models.taps import tapped
 
 Statistics = Mapping[str, Tensor]
-"""Running statistics of one sub-generator's batch normalisations, by buffer name; empty where it has none."""
+"""Running statistics of one sub-generator's batch normalisations, by buffer name; empty if it has none."""
 
 Kept = Mapping[str, tuple[Tensor | None, ...]]
-"""For a parameter or constant buffer, the indices (n,) kept in each dimension; None keeps the first ones."""
+"""Indices (n,) kept in each dimension, by parameter or constant buffer; None keeps the first ones."""
 
 SKELETONS = 16
 """Built networks that each thread remembers, the last used ones: the largest, the smallest and the step's random ones.
-More would not be met again, and Python's garbage collector walks through every one."""
+More would not be used again, and Python's garbage collector visits every one.
+"""
 
 
 @dataclass(frozen=True)
 class Spec:
     """The width numbers that name a (sub-)generator, in its family's order.
 
-    Text form: ``16`` where all are equal, else ``16_8_16_4``.
+    Text form: ``16`` if all are equal, else ``16_8_16_4``.
     """
 
     numbers: tuple[int, ...]
@@ -51,7 +52,7 @@ class Spec:
 
     @property
     def text(self) -> str:
-        """All numbers, also where they are equal."""
+        """Text form, with all numbers even if they are equal."""
         return "_".join(map(str, self.numbers))
 
     @classmethod
@@ -84,7 +85,7 @@ class WidthSpace:
 
     @property
     def places(self) -> int:
-        """Numbers in a spec."""
+        """Number of numbers in a spec."""
         return len(self.choices)
 
     @property
@@ -194,7 +195,7 @@ class Elastic(nn.Module):
 
     @torch.no_grad()
     def extract(self, spec: Spec, statistics: Statistics) -> nn.Module:
-        """Mint the independent static network of `spec`; its eval output equals the supernet's bit for bit."""
+        """Build the independent static network of `spec`; its eval output equals the supernet's bit for bit."""
         skeleton = self._skeleton(spec)
         cut = {name: tensor.detach().clone() for name, tensor in skeleton.cut().items()}
         subnet = self._build(spec).to(next(self.parameters()).device)
@@ -226,7 +227,7 @@ def _corner(tensor: Tensor, shape: tuple[int, ...], kept: tuple[Int64[Tensor, " 
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where a tensor of a skeleton comes from: the corner of that shape of a tensor of the widest network."""
+    """Source of a sub-network's tensor: the leading corner of its shape in a tensor of the widest network."""
 
     owner: nn.Module
     own_name: str
@@ -241,12 +242,12 @@ class _Slot:
 class _Skeleton:
     """A static network without weights, and how they are cut for it.
 
-    What a step asks of it is looked up once, here: walking through the modules for it costs as much as a small layer.
+    Facts that each step needs are looked up once, because walking through the modules costs as much as a small layer.
     """
 
     network: nn.Module
     slots: Mapping[str, _Slot]
-    """Of the parameters, and of the buffers that are no statistics, by name."""
+    """Sources of parameters, and of buffers that are not statistics, by name."""
     norms: tuple[_BatchNorm, ...]
     statistics: tuple[str, ...]
     """Names of the batch normalisations' buffers."""
@@ -255,7 +256,7 @@ class _Skeleton:
 
     @classmethod
     def of(cls, network: nn.Module, widest: nn.Module, kept: Kept) -> "_Skeleton":
-        """Look at a network of meta tensors."""
+        """Examine a network of meta tensors."""
         norms = [(name, module) for name, module in network.named_modules() if isinstance(module, _BatchNorm)]
         statistics = tuple(f"{name}.{own}".lstrip(".") for name, norm in norms for own, _ in norm.named_buffers())
         tensors = dict(network.named_parameters()) | dict(network.named_buffers())
@@ -315,9 +316,9 @@ class _Skeletons(threading.local):
 
 
 class NoInitialisation(TorchFunctionMode):
-    """Leaves new weights undrawn.
+    """Skips the initialisation of new weights.
 
-    On the meta device there are none, and torch would draw them by Python code that imports its compiler.
+    On the meta device they have no values, and torch would draw them by Python code that imports its compiler.
     """
 
     def __torch_function__(

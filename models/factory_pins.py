@@ -1,4 +1,4 @@
-"""Which functions of a user's a model file may name: those whose sources are pinned, compared before any is imported.
+"""Checks that a model file names only functions with pinned sources, which are compared before any is imported.
 
 A model file of an imported generator holds the text `module:function`. Importing a module runs its code, and that of
 the packages that it lies in, so a file of a stranger's must not choose what is imported. A *pin* is the digest of
@@ -60,7 +60,7 @@ def _beside(module: str) -> Path | None:
 
 
 def _neighbourhood(module: str, path: Path) -> str | Path:
-    """What counts as beside a module: its own package where it is installed, else the folder that it is found in."""
+    """Return where a module's neighbours are: its own package if it is installed, otherwise its folder."""
     if is_path(module):
         return path.parent
     top = module.partition(".")[0]
@@ -106,7 +106,7 @@ def _imports(name: str, path: Path, content: bytes) -> list[str]:
 
 
 def changed_source(factory: str, sources: Sources) -> str | None:
-    """What differs from a pin, in words; None where every file that an import runs is the pinned one.
+    """Return the difference to a pin in words; None if every file that an import runs is the pinned one.
 
     Raises:
         ValueError: if `factory` is malformed.

@@ -30,7 +30,7 @@ FAMILIES: Registry[Family] = Registry(
     },
 )
 IMPORTED = "imported"
-"""In place of a family: the user's own network, at other widths."""
+"""Name that stands for the user's own network, at other widths, in place of a family."""
 
 
 def find_family(name: str) -> tuple[str, Family, str]:

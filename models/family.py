@@ -1,4 +1,4 @@
-"""What is known of a generator family, in one value, and what its generators read and draw."""
+"""The definition of a generator family in one value, and the input and output of its generators."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from models.elastic import Kept, Spec
 
 Argument = int | float | str | bool | None | list["Argument"] | dict[str, "Argument"]
-"""What a builder takes: anything that JSON holds."""
+"""Argument of a builder: any JSON value."""
 
 
 LATENT = 100
@@ -19,10 +19,10 @@ LATENT = 100
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a generator reads and draws."""
+    """Input and output of a generator."""
 
     channels: int
-    """Of the images that it draws."""
+    """Channels of its images."""
     height: int
     width: int
     reads: int = 0
@@ -54,7 +54,7 @@ class Family:
     """One architecture, of any width."""
 
     builder: str
-    """Its name in `models.builders.BUILDERS`; the family's own where `build` is given."""
+    """Name of the builder in `models.builders.BUILDERS`, or the family's name if `build` is given."""
     arguments: Callable[[str, Canvas], dict[str, Argument]]
     """(spec text, canvas) -> arguments of the builder, the spec under `spec`; ValueError where they do not fit."""
     places: Callable[[Canvas], int]
@@ -65,7 +65,7 @@ class Family:
     """Whether it reads a source; else latents."""
     default_spec: str
     default_canvas: Canvas
-    """What the published tables use."""
+    """Input and output in the published tables."""
     taps: tuple[str, ...] = ()
     """Layers whose features are distilled (Li et al. 2020); none for an unconditional generator."""
     kept: "Callable[[dict[str, Argument], Spec, Spec], Kept] | None" = None

@@ -3,9 +3,9 @@
 import re
 
 MAX_CHARACTERS = 4096
-"""Of a generator's name: a number for each channel group of a very large imported network."""
+"""Largest length of a generator's name, enough for a number for each channel group of a very large imported network."""
 MAX_NUMBER = 4096
-"""In a spec: channels before a layer's own factor, or percent."""
+"""Largest number in a spec: channels before a layer's own factor, or percent."""
 
 
 def check_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""How a user's network is spoken to: what it reads, which of its results is the image, and how that lies in memory.
+"""Describes how a user's network is called: its inputs, the result that is the image, and the memory layout.
 
 Inside ganpress a generator reads one tensor and draws images (N, C, H, W). A user's network may read several tensors,
 lists, class numbers, or a signal of one axis; it may draw several things, channels last, or numbers at random. An
@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 Noise = Literal["refused", "fixed", "input"]
 Layout = Literal["NCHW", "NHWC"]
 LISTED = "[]"
-"""Behind the name of an input that is one entry of a list."""
+"""Suffix of the name of an input that is one entry of a list."""
 RANDOM = frozenset({"randn", "rand", "randn_like", "rand_like", "normal_", "uniform_"})
 """Functions whose numbers can be given from outside."""
 UNIFORM = frozenset({"rand", "rand_like", "uniform_"})
@@ -36,7 +36,7 @@ class Drawn:
     """Random numbers that a network draws."""
 
     uniform: bool
-    """In [0, 1]; else standard normal."""
+    """Whether the numbers are uniform in [0, 1]; otherwise they are standard normal."""
     batched: bool
     """Whether each sample has its own; else all have the same."""
     shape: tuple[int, ...]
@@ -48,13 +48,13 @@ class InputPart:
     """One thing that a network reads."""
 
     name: str
-    """Of the parameter of its `forward`; behind it `[]` for an entry of a list."""
+    """Name of the parameter of `forward`, with the suffix `[]` for an entry of a list."""
     shape: tuple[int, ...]
-    """Of one sample, without the batch."""
+    """Shape of one sample, without the batch."""
     dtype: str = "float32"
     """`float32`, or `int64` for class numbers."""
     classes: int = 2
-    """How many class numbers there are."""
+    """Number of classes."""
 
     @property
     def is_map(self) -> bool:
@@ -69,25 +69,25 @@ class InputPart:
 
 @dataclass(frozen=True)
 class Adapter:
-    """How one network is spoken to; the default is a network as ganpress's own are."""
+    """How one network is called; the default fits ganpress's own networks."""
 
     inputs: tuple[InputPart, ...] = ()
     """() for one tensor as it comes."""
     noises: tuple[Drawn, ...] = ()
     """The random numbers that it draws, in order, where they are fixed or inputs."""
     noise: Noise = "refused"
-    """What becomes of random numbers: nothing, the same ones each time, or inputs."""
+    """Handling of random numbers: refused, the same ones each time, or read as inputs."""
     output: str = ""
-    """Which result is the image: indices and names joined by dots; empty takes the first tensor."""
+    """Path of the result that is the image: indices and names joined by dots; empty takes the first tensor."""
     layout: Layout = "NCHW"
-    """Of maps that the network reads and draws."""
+    """Memory layout of the network's input and output maps."""
     signal: bool = False
     """Whether it reads and draws (N, C, L), which here is (N, C, 1, L)."""
     pixel: bool = False
     """Whether it reads latents (N, Z) as maps of one pixel, (N, Z, 1, 1)."""
 
     def to_arguments(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the adapter as plain values."""
         plain = asdict(self)
         plain["inputs"] = [[one.name, list(one.shape), one.dtype, one.classes] for one in self.inputs]
         return plain | {"noises": [[one.uniform, one.batched, list(one.shape)] for one in self.noises]}

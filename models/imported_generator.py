@@ -28,7 +28,7 @@ Range = tuple[float, float]
 SYMMETRIC: Range = (-1.0, 1.0)
 """Values of images inside ganpress."""
 PREFIX = "network."
-"""Where the user's parameters are in an `ImportedGenerator`."""
+"""Prefix of the user's parameters in an `ImportedGenerator`."""
 
 
 class ImportedGenerator(nn.Module):
@@ -214,7 +214,7 @@ def imported_generator(
 
 
 def imported_kept(arguments: Mapping[str, Argument], narrow: Spec, wide: Spec) -> Kept:
-    """Which indices of the wide generator's tensors the narrow one keeps, where these are not the first ones."""
+    """Return the indices of the wide generator's tensors that the narrow one keeps, if they are not the first ones."""
     groups = groups_from_arguments(arguments["groups"])
     template = _template(str(arguments["factory"]), json.dumps(arguments.get("plain")))
     kept = kept_indices(template, groups, narrow.numbers, wide.numbers)
@@ -261,5 +261,5 @@ def _as_range(values: Sequence[float]) -> Range:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, its kind first, without line breaks."""
+    """Return an error's type and message without line breaks."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,8 +1,8 @@
-"""Codes of a tensor with one scale, and what their ranges were measured on.
+"""Quantization of a tensor with one scale, and the record of its calibration.
 
-Codes are integers, reals are what they stand for. An activation is real = scale * (code - zero_point), per tensor; a
-weight is real = scale * code, per output channel, codes stored as int8. A layer with both quantized multiplies and adds
-integers and rounds once, half to even, as QLinearConv of the ONNX standard does.
+Codes are integers, reals the numbers that they represent. An activation is real = scale * (code - zero_point), per
+tensor; a weight is real = scale * code, per output channel, codes stored as int8. A layer with both quantized
+multiplies and adds integers and rounds once, half to even, as QLinearConv of the ONNX standard does.
 """
 
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 
 FLOAT32_EXACT = 2**24
-"""Integers up to here are exact in float32."""
+"""Largest integer up to which all integers are exact in float32."""
 
 
 @dataclass(frozen=True)
 class CalibrationRecord:
-    """The latents that the activation ranges were measured on."""
+    """The latents on which the activation ranges were measured."""
 
     count: int
     sha256: str
-    """Of the latents' float32 bytes."""
+    """Digest of the latents' float32 bytes."""
     seed: int | None = None
-    """Seed that drew them, where known."""
+    """Seed that drew them, if known."""
 
 
 class ActivationQuantizer(nn.Module):
@@ -44,28 +44,28 @@ class ActivationQuantizer(nn.Module):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest real that a code stands for."""
+        """The reals of the smallest and the largest code."""
         zero_point, scale = int(self.zero_point), float(self.scale)
         return -zero_point * scale, (self.highest_code - zero_point) * scale
 
     @property
     def kernel_scale(self) -> Float[Tensor, ""]:
-        """What an integer kernel takes a step for."""
+        """Scale passed to the integer kernel."""
         return self.scale
 
     @property
     def kernel_zero(self) -> UInt8[Tensor, ""]:
-        """The code that an integer kernel takes for zero."""
+        """Zero point passed to the integer kernel."""
         return self.zero_point
 
     def encode(self, real: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Reals -> codes, as whole numbers in float32."""
+        """Convert reals to codes, as whole numbers in float32."""
         return self.clamp(torch.round(real / self.scale))
 
     def clamp(self, steps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Whole steps away from zero -> codes."""
+        """Convert whole steps from zero to codes."""
         return (steps + self.zero_point).clamp(0, self.highest_code)
 
     def decode(self, codes: Real[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Codes -> reals."""
+        """Convert codes to reals."""
         return (codes - self.zero_point) * self.scale

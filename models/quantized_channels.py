@@ -1,4 +1,4 @@
-"""Codes with a scale for each channel: of a layer's output, and of its input.
+"""Quantization of a layer's output and input with a scale for each channel.
 
 Shapes: N batch, I and O channels of input and output.
 """
@@ -39,10 +39,10 @@ class ChannelQuantizer(nn.Module):
 class InputQuantizer(nn.Module):
     """Affine codes 0 … 2^bits - 1 of a layer's input, with a scale, a zero point and an offset for each channel.
 
-    real = offset + scale * (code - zero_point). The kernel is told `kernel_zero` for all channels: the difference is
-    part of the layer's bias, which is exact as long as the layer pads with no zeros; where it does, all zero points are
-    `kernel_zero` and all offsets zero. An offset puts the codes where the values lie: the 256 values of a picture are
-    odd multiples of 1 / 255, which no code book that holds zero meets.
+    real = offset + scale * (code - zero_point). The kernel gets `kernel_zero` for all channels; the difference is part
+    of the layer's bias, which is exact unless the layer pads with zeros. If it does, all zero points are `kernel_zero`
+    and all offsets zero. An offset aligns the codes with the values: the 256 values of a picture are odd multiples of 1
+    / 255, which codes that include zero cannot represent exactly.
     """
 
     scale: Tensor
@@ -58,7 +58,9 @@ class InputQuantizer(nn.Module):
         self.register_buffer("offset", torch.zeros(channels))
         self.register_buffer("kernel_zero", torch.zeros((), dtype=torch.uint8))
         self.shifted = False
-        """Whether there is an offset, as of the last loaded state: values are not known while a graph is traced."""
+        """Whether there is an offset, by the last loaded state, because values are not known while a graph is
+        traced.
+        """
         self.register_load_state_dict_post_hook(_note_offset)  # type: ignore[no-untyped-call]
 
     @property
@@ -67,7 +69,7 @@ class InputQuantizer(nn.Module):
 
     @property
     def kernel_scale(self) -> Float[Tensor, ""]:
-        """What the kernel takes a step for: the real one is part of the weights."""
+        """Scale passed to the kernel; the real scales are part of the weights."""
         return torch.ones(())
 
     @property
@@ -79,11 +81,11 @@ class InputQuantizer(nn.Module):
 
     @property
     def shift(self) -> Float[Tensor, " i"]:
-        """Real that `kernel_zero` stands for in each channel."""
+        """The real of `kernel_zero` in each channel."""
         return self.offset + self.scale * (self.kernel_zero.float() - self.zero_point)
 
     def encode(self, real: Float[Tensor, "n i h w"]) -> Float[Tensor, "n i h w"]:
-        """Reals -> codes, as whole numbers in float32."""
+        """Convert reals to codes, as whole numbers in float32."""
         steps = torch.round((real - self.offset[:, None, None]) / self.scale[:, None, None])
         return (steps + self.zero_point[:, None, None]).clamp(0, self.highest_code)
 

@@ -1,10 +1,10 @@
-"""Shape of a layer as one plain convolution, whatever kind of layer it was trained as.
+"""Describes any convolution or linear layer as one plain convolution.
 
-Runtimes multiply plain convolutions in integers, transposed ones not. A transposed convolution of stride s equals a
-plain one to s * s times the channels whose result is rearranged to s times the size (Shi et al. 2016, "Is the
-deconvolution layer the same as a convolutional layer?"); a linear layer is a convolution of a single pixel. Where a
-transposed convolution reads single pixels, as the first layer of a generator from latents does, each pixel that it
-draws is a linear map of its own: a convolution of kernel 1, whatever the stride.
+Runtimes compute plain convolutions in integers, but not transposed ones. A transposed convolution of stride s equals a
+plain one to s * s times the channels, whose result is shuffled to s times the size (Shi et al. 2016, "Is the
+deconvolution layer the same as a convolutional layer?"); a linear layer is a convolution of a single pixel. If a
+transposed convolution reads single pixels, like the first layer of a generator from latents, each of its output pixels
+is a separate linear map, so it is a convolution of kernel 1 with any stride.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Axis:
-    """A transposed convolution along one axis, as a plain one and a rearrangement.
+    """A transposed convolution along one axis, as a plain one and a pixel shuffle.
 
     Tap k of a transposed convolution (stride s, padding p) adds w[k] x[i] to y[o] where o = s i - p + k. Writing
     o + crop = s j + r, with the phase r in 0 … s - 1, leaves the taps k = s d + r + p - crop from i = j - d: a plain
@@ -26,7 +26,7 @@ class Axis:
     """
 
     taps: int
-    """Of the plain convolution."""
+    """Number of taps of the plain convolution."""
     last: int
     """Largest d; the kernel runs from here down to last - taps + 1."""
     shift: int
@@ -34,11 +34,11 @@ class Axis:
     pad: Pair
     """Zeros before and after."""
     crop: Pair
-    """Pixels to cut off after the rearrangement, at the start and at the end."""
+    """Pixels to crop after the shuffle, at the start and at the end."""
 
     @classmethod
     def of(cls, kernel: int, stride: int, padding: int, output_padding: int) -> "Axis":
-        """The form with the fewest taps, and among those the one with the smallest crop."""
+        """Return the form with the fewest taps and, among those, the smallest crop."""
         return min((cls._with_crop(kernel, stride, padding, output_padding, crop) for crop in range(stride)), key=_size)
 
     @classmethod
@@ -57,7 +57,7 @@ def _size(axis: Axis) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A layer as pad, convolution, rearrangement, crop."""
+    """A layer as padding, convolution, pixel shuffle and crop."""
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -66,14 +66,14 @@ class Geometry:
     pad: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Zeros at the top, left, bottom, right: the order of ONNX."""
     border: tuple[str, tuple[int, int, int, int]] | None = None
-    """Padding that is not zeros: mode and widths as `torch.nn.functional.pad` takes them; comes before everything."""
+    """Padding other than zeros, which comes first: mode and widths as in `torch.nn.functional.pad`."""
     factor: int = 1
-    """r: the convolution puts out r * r channels for each one of the layer."""
+    """r: the convolution has r * r output channels for each one of the layer."""
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """Pixels at the top, left, bottom, right that are cut off after the rearrangement."""
+    """Pixels at the top, left, bottom, right that are cropped after the shuffle."""
 
     def extend(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n i h_padded w_padded"]:
-        """Pad with anything but zeros, where the layer does."""
+        """Apply padding other than zeros, if the layer has any."""
         return x if self.border is None else functional.pad(x, self.border[1], self.border[0])
 
     def convolve(
@@ -99,7 +99,7 @@ class Geometry:
 
 
 def geometry_of(layer: nn.Module, pixel: bool = False) -> Geometry:
-    """Find the plain convolution that a layer is.
+    """Find the plain convolution that equals a layer.
 
     Args:
         layer: any module.
@@ -118,11 +118,11 @@ def geometry_of(layer: nn.Module, pixel: bool = False) -> Geometry:
 
 
 def draws_one_pixel(layer: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Whether a layer is a transposed convolution that draws a square from each input of one pixel.
+    """Whether a layer is a transposed convolution whose input is single pixels.
 
     Args:
         layer: any module.
-        shape: of what it reads, (N, I, H, W).
+        shape: shape of its input, (N, I, H, W).
     """
     if not isinstance(layer, nn.ConvTranspose2d) or shape[2:] != (1, 1):
         return False
@@ -131,7 +131,7 @@ def draws_one_pixel(layer: nn.Module, shape: tuple[int, ...]) -> bool:
 
 
 def _drawn(layer: nn.ConvTranspose2d) -> Pair:
-    """Height and width of what is drawn from one pixel: the kernel less its padding."""
+    """Return height and width of the output for one pixel: the kernel minus its padding."""
     kernel, padding = _pair(layer.kernel_size), _pair(layer.padding)
     return kernel[0] - 2 * padding[0], kernel[1] - 2 * padding[1]
 
@@ -162,7 +162,7 @@ def _transposed(layer: nn.ConvTranspose2d) -> Geometry:
 
 
 def axes_of(layer: nn.ConvTranspose2d) -> tuple[Axis, Axis]:
-    """The two axes of a transposed convolution: height, width."""
+    """Return the two axes of a transposed convolution: height and width."""
     sizes = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding)
     rows, columns = (tuple(_pair(size)[axis] for size in sizes) for axis in (0, 1))
     return Axis.of(*rows), Axis.of(*columns)

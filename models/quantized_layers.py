@@ -1,14 +1,14 @@
-"""Any convolution or linear layer in integers, simulated exactly: it gives what a runtime's integer kernels give.
+"""An exact simulation of any convolution or linear layer in a runtime's integer kernels.
 
-A layer takes and gives reals, so that it fits where the float layer was. Inside, its weights are codes of one scale for
-each output channel, its output has a scale and a zero point for *each channel*, and so may its input have. Integer
-kernels take one scale for a whole tensor; that the others are many costs them nothing. A channel's output scale and
-zero point are moved into its weight scale and bias, so that the kernel's own result is the code (Krishnamoorthi 2018,
+A layer reads and returns reals, so that it can replace the float layer. Inside, its weights are codes with one scale
+for each output channel, and its output, and possibly its input, has a scale and a zero point for *each channel*.
+Integer kernels have one scale for a whole tensor, but more scales cost them nothing: a channel's output scale and zero
+point are moved into its weight scale and bias, so that the kernel's own result is the code (Krishnamoorthi 2018,
 section 2, describes the affine form; `models.quantized` explains the arithmetic). A channel's input scale is moved into
 the weights that read it before these are rounded, its zero point into the bias.
 
 A layer may read some input channels twice, each time with a part of the weights, so that outliers among these do not
-set the step of all (Zhao et al. 2019, see `ganpress.compression.preparation.outlier_splitting`).
+determine the step of all (Zhao et al. 2019, see `ganpress.compression.preparation.outlier_splitting`).
 
 Shapes: N batch, I and O channels, J >= I channels after repetition, r sub-pixel factor, rro = r r O channels of the
 convolution, j_group = J / groups; see `models.quantized_geometry`.
@@ -29,15 +29,15 @@ __all__ = ["ChannelQuantizer", "InputQuantizer", "QuantizedConv", "empty_layer"]
 class QuantizedConv(nn.Module):
     """A convolution, transposed convolution or linear layer whose weights are codes, or floats.
 
-    With weights and activations of codes it multiplies and adds integers and rounds once. With weights alone it is a
-    float layer of the reals that the codes stand for; with activations alone it rounds its input.
+    With quantized weights and activations it multiplies and adds integers and rounds once. With only weights quantized
+    it is a float layer with the decoded weights; with only activations it rounds its input.
     """
 
     weight: Tensor
     weight_scale: Tensor | None
     bias: Tensor
     channels: Tensor | None
-    """Input channel that each channel of the weights reads, int64 (J,); None where each reads its own."""
+    """Input channel that each channel of the weights reads, int64 (J,); None if each reads its own."""
 
     def __init__(
         self,
@@ -52,12 +52,13 @@ class QuantizedConv(nn.Module):
         """Make a layer of zeros.
 
         Args:
-            geometry: the plain convolution that it is.
+            geometry: the plain convolution that equals the layer.
             weight_shape: (r r O, I / groups, kh, kw), without repeated channels.
             weight_bits: 2 to 8, or None for floats.
             activation_bits: 2 to 8, or None for floats.
             linear: whether it stands for a linear layer, (…, I) -> (…, O).
-            channel_inputs: whether each channel of its input has a scale of its own; only where both are codes.
+            channel_inputs: whether each channel of its input has its own scale; only if weights and activations are
+                quantized.
             repeated: J - I, input channels that are read once more; only without groups.
         """
         super().__init__()
@@ -80,11 +81,11 @@ class QuantizedConv(nn.Module):
 
     @property
     def repeated(self) -> int:
-        """Input channels that are read once more."""
+        """Number of input channels that are read twice."""
         return 0 if self.channels is None else len(self.channels) - len(set(self.channels.tolist()))
 
     def real_weight(self) -> Float[Tensor, "rro j_group kh kw"]:
-        """The weights that the codes stand for."""
+        """Return the decoded weights."""
         if self.weight_scale is None:
             return self.weight
         weight = self.weight * self.weight_scale[:, None, None, None]
@@ -97,7 +98,7 @@ class QuantizedConv(nn.Module):
         return read.reshape(groups, -1).repeat_interleave(self.weight.shape[0] // groups, 0)[:, :, None, None]
 
     def repeat(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n j h w"]:
-        """Lay the channels of a layer's input as the weights read them."""
+        """Repeat the channels of a layer's input as the weights read them."""
         return x if self.channels is None else x.index_select(1, self.channels)
 
     def phases(self, channels: Real[Tensor, " o"]) -> Real[Tensor, " rro"]:
@@ -105,8 +106,8 @@ class QuantizedConv(nn.Module):
         return channels.repeat_interleave(self.geometry.factor**2)
 
     def code_scale(self, target: ChannelQuantizer) -> Float[Tensor, " rro"]:
-        """Weight scale of a convolution whose result is the code itself."""
-        assert self.weight_scale is not None  # there is no target without
+        """Return the weight scale of a convolution whose result is the code itself."""
+        assert self.weight_scale is not None  # a target needs quantized weights
         return self.weight_scale / self.phases(target.scale)
 
     def code_bias(self, target: ChannelQuantizer) -> Float[Tensor, " rro"]:
@@ -142,7 +143,7 @@ class QuantizedConv(nn.Module):
         return target.decode(self.geometry.rearrange(codes))
 
     def _exact_dtype(self, bias: Float[Tensor, " rro"], highest_code: int) -> torch.dtype:
-        """float32 where no sum of this layer can leave its exact integers, else float64."""
+        """Return float32 if all sums of this layer are exact in it, else float64."""
         magnitudes = self.weight.to(torch.int64).abs()  # -128 has no magnitude in int8
         largest = magnitudes.sum((1, 2, 3)) * highest_code + bias.abs()
         return torch.float32 if float(largest.max()) < FLOAT32_EXACT else torch.float64

@@ -1,4 +1,4 @@
-"""Any generator with its convolutions and linear layers in integers; the rest of it stays as it was, in floats."""
+"""A generator with its convolutions and linear layers in integers and everything else in floats."""
 
 from typing import cast
 
@@ -19,13 +19,13 @@ class QuantizedNetwork(nn.Module):
     Args:
         network: the float generator; it is changed and kept.
         layers: dotted names of the layers to replace.
-        folded: dotted names of what those layers contain from now on: batch normalisations, and added parameters.
+        folded: dotted names of batch normalisations and added parameters that are folded into those layers.
         weight_bits: 2 to 8, or None for floats.
         activation_bits: 2 to 8, or None for floats.
-        calibration: what the activation ranges were measured on.
+        calibration: record of the inputs on which the activation ranges were measured.
         channel_inputs: whether each channel of a layer's input has a scale of its own.
-        layer_bits: width of the weights of layers for which it is not `weight_bits`.
-        repeated: number of input channels that layers read twice, by layer; those that are not named read none.
+        layer_bits: weight bits of layers that differ from `weight_bits`.
+        repeated: number of input channels that a layer reads twice, by layer; 0 for other layers.
         pixels: those of `layers` that are transposed convolutions of single pixels.
 
     Raises:
@@ -60,28 +60,30 @@ class QuantizedNetwork(nn.Module):
 
     @property
     def output_step(self) -> float:
-        """Largest change of a pixel when a code of the last layer changes by one; 0 where activations are floats."""
+        """Largest change of a pixel if a code of the last layer changes by one; 0 for float activations."""
         target = self.quantized_layer(self.layers[-1]).target
         return 0.0 if target is None else float(target.scale.max())
 
     @property
     def activation_ranges(self) -> tuple[tuple[float, float], ...]:
-        """Of each layer's input and output, in the order in which they run; the smallest and largest of all codes."""
+        """Ranges of each layer's input and output in the order of execution: the reals of the smallest and largest
+        code.
+        """
         rounded = [one for layer in self.quantized_layers() for one in (layer.source, layer.target) if one is not None]
         return tuple(one.range for one in rounded)
 
     def quantized_layer(self, name: str) -> QuantizedConv:
-        """The layer that took the place of the one of this name."""
+        """Return the quantized layer of this name."""
         layer = self.network.get_submodule(name)
         assert isinstance(layer, QuantizedConv)  # what __init__ put there
         return layer
 
     def quantized_layers(self) -> list[QuantizedConv]:
-        """All of them, in the order in which they run."""
+        """Return all quantized layers in the order in which they run."""
         return [self.quantized_layer(name) for name in self.layers]
 
     def put(self, name: str, layer: nn.Module) -> None:
-        """Exchange the quantized layer of this name, by another one or by what trains it."""
+        """Replace the quantized layer of this name by another one, or by its trainable form."""
         self.network = _replaced(self.network, name, layer)
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
@@ -90,12 +92,14 @@ class QuantizedNetwork(nn.Module):
 
 
 def float_layers(network: nn.Module) -> tuple[str, ...]:
-    """Dotted names of a quantized generator's layers of a quantizable kind that stayed in floats."""
+    """Return the dotted names of a quantized generator's layers that stayed in floats although their kind can be
+    quantized.
+    """
     return tuple(name for name, module in network.named_modules() if isinstance(module, QUANTIZABLE))
 
 
 def take_out_(network: nn.Module, name: str) -> None:
-    """Let a batch normalisation, or a parameter that is added, do nothing any more: a layer before it contains it."""
+    """Make a batch normalisation, or an added parameter, have no effect, because it is folded into the layer before."""
     owner, _, leaf = name.rpartition(".")
     module = _layer(network, owner)
     if isinstance(getattr(module, leaf, None), nn.Parameter):
@@ -115,7 +119,7 @@ def _layer(network: nn.Module, name: str) -> nn.Module:
 
 
 def _replaced(network: nn.Module, name: str, layer: nn.Module) -> nn.Module:
-    """`network` with another layer at `name`, or the layer itself where the network is that layer."""
+    """Return `network` with another layer at `name`, or the layer itself if the network is that layer."""
     if not name:
         return layer
     network.set_submodule(name, layer)

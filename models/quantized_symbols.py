@@ -1,9 +1,9 @@
-"""A quantized layer as operators of ONNX.
+"""Writes a quantized layer as ONNX operators.
 
-The runtime finds quantize and dequantize pairs around a convolution and runs one integer kernel (QLinearConv) for all
-of them. What lies between the kernel and the next float operator (sub-pixel rearrangement, crop) moves codes, in
-channels-last order, so that the runtime's channels-last convolutions need no transposition: on W-DCGAN 1.3 times faster
-than DepthToSpace.
+The runtime fuses a convolution with the quantize and dequantize pairs around it into one integer kernel (QLinearConv).
+The operators between the kernel and the next float operator (pixel shuffle, crop) move codes in channels-last order, so
+that the runtime's channels-last convolutions need no transposition: on W-DCGAN this is 1.3 times faster than
+DepthToSpace.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 Quantizer = ActivationQuantizer | ChannelQuantizer | InputQuantizer
 END = 2**63 - 1
-"""Of a slice that runs to the end of its axis."""
+"""End of a slice that runs to the end of its axis."""
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
 def emit(layer: "QuantizedConv", x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h_out w_out"]:
-    """Write the layer into the graph that is being made; see `node`."""
+    """Write the layer into the current graph; see `node`."""
     source, target, geometry = layer.source, layer.target, layer.geometry
     if isinstance(source, InputQuantizer) and source.shifted:
         x = x - source.offset[:, None, None]
@@ -56,7 +56,7 @@ def node(
     attributes: dict[str, Any] | None = None,
     kind: torch.dtype = torch.float32,
 ) -> Tensor:
-    """One operator: for torch's exporter where that is at work, else for a mode that writes down what is called."""
+    """Write one operator, for torch's exporter if it is active, else for a mode that records calls."""
     tensors = tuple(one for one in inputs if one is not None)
     if torch.onnx.is_in_onnx_export():
         result: Tensor = torch.onnx.ops.symbolic(operator, inputs, attributes or {}, dtype=kind, shape=shape)
@@ -68,7 +68,7 @@ def node(
 
 
 def _repeat(layer: "QuantizedConv", x: Real[Tensor, "n i h w"]) -> Real[Tensor, "n j h w"]:
-    """Read some channels twice; of codes, which are a quarter of the bytes."""
+    """Read some channels of the codes twice; codes take a quarter of the bytes of floats."""
     if layer.channels is None:
         return x
     shape = (x.shape[0], len(layer.channels), *x.shape[2:])
@@ -105,7 +105,7 @@ def _convolve(
     width = (x.shape[3] + left + right - reach[1] - 1) // geometry.stride[1] + 1
     attributes = {"kernel_shape": list(geometry.kernel), "pads": list(geometry.pad)}
     others = {"strides": list(geometry.stride), "dilations": list(geometry.dilation)}
-    attributes |= {name: value for name, value in others.items() if value != [1, 1]}  # 1 is what is taken anyway
+    attributes |= {name: value for name, value in others.items() if value != [1, 1]}  # 1 is the default
     grouped = {"group": geometry.groups} if geometry.groups > 1 else {}
     return node("Conv", (x, weight, bias), (x.shape[0], weight.shape[0], height, width), {**attributes, **grouped})
 

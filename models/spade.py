@@ -25,7 +25,7 @@ Upsampling = Literal["normal", "more"]
 DOUBLINGS: dict[Upsampling, int] = {"normal": 5, "more": 6}
 """Doublings between the first feature map and the image; `more` has one between the two middle blocks."""
 SLOPE = 0.2
-"""Of leaky ReLU below zero."""
+"""Slope of leaky ReLU below zero."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Structural thinning of any network by channel groups: fewer channels in the layers that must have equally many.
+"""Structural pruning of any network by channel groups, i.e. channels that can only be removed together.
 
-A *channel group* is a set of channels, all over a network, that can only be removed together: those that one
-convolution puts out, that a normalisation scales, that the next layers read, that a residual sum ties to other layers
-(Fang et al. 2023, DepGraph). It is counted in *units*, the least that can be removed: mostly one channel of each layer,
-r^2 channels of the layer before a pixel shuffle of factor r. A *spec* says for each group how many percent of its units
-stay; the first ones stay, so that a narrow network's weights are part of a wider one's. An import puts those that
-matter first (`ganpress.structure.channel_importance`).
+A *channel group* is a set of channels, all over a network, that can only be removed together: output channels of a
+convolution, the normalisation that scales them, the next layers that read them, and other layers that a residual sum
+ties to them (Fang et al. 2023, DepGraph). It is counted in *units*, the least that can be removed: mostly one channel
+of each layer, r^2 channels of the layer before a pixel shuffle of factor r. A *spec* gives for each group the
+percentage of units to keep; the first ones are kept, so that a narrow network's weights are part of a wider one's. An
+import sorts units by importance (`ganpress.structure.channel_importance`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,19 +20,19 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 Side = Literal["in", "out"]
-"""Of a layer: what it reads or what it puts out. Layers where these are the same channels only have `out`."""
+"""Input or output channels of a layer. Layers in which these are the same channels only have `out`."""
 
 Axes = Mapping[str, tuple[Side | None, ...]]
-"""For each tensor of a layer, which side's channels each of its leading dimensions counts; None: none of them."""
+"""Side whose channels each leading dimension of a layer's tensors counts, by tensor; None for no side."""
 
 NORMS = (_BatchNorm, _InstanceNorm)
 KINDS = (_ConvNd, nn.Linear, *NORMS, nn.GroupNorm, nn.PReLU)
-"""Layers that can be made narrower."""
+"""Kinds of layers that can be made narrower."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a group's channels lie in one layer, or in a parameter that belongs to none.
+    """Position of a group's channels in one layer, or in a parameter outside layers.
 
     Unit u has the channels offset + u block … offset + (u + 1) block - 1.
 
@@ -47,14 +47,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that can only be removed together, named by the first layer that makes them."""
+    """Channels that can only be removed together, named by the first layer that computes them."""
 
     name: str
     units: int
     slots: tuple[Slot, ...]
 
     def kept_units(self, percent: int) -> int:
-        """Units that stay: the nearest whole number, at least 1.
+        """Return the number of units to keep: the nearest whole number, at least 1.
 
         Raises:
             ValueError: if `percent` is outside 1 … 100.
@@ -84,7 +84,7 @@ def _filter_axes(layer: _ConvNd) -> tuple[Side | None, ...]:
 
 
 def channel_axis(dimensions: int) -> int | None:
-    """Where a bare parameter of so many dimensions has its channels, laid beside maps (N, C, H, W) from the right."""
+    """Return the channel axis of a bare parameter that is broadcast against maps (N, C, H, W)."""
     return {1: 0, 2: 1, 3: 0, 4: 1}.get(dimensions)
 
 
@@ -118,7 +118,7 @@ def count_channels(layer: nn.Module, side: Side) -> int:
 def kept_channels(
     network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence[int]
 ) -> dict[tuple[str, Side], Int64[Tensor, " _"]]:
-    """The channels that stay, for each side of each layer that a group touches.
+    """Return the channels to keep, for each side of each layer with channels of a group.
 
     Args:
         network: the network at full width.
@@ -165,12 +165,12 @@ def thin_(network: nn.Module, groups: Sequence[ChannelGroup], percents: Sequence
 
 @torch.no_grad()
 def permute_(network: nn.Module, group: ChannelGroup, order: Int64[Tensor, " units"]) -> None:
-    """Put the units of a group into another order, in place, in every layer that they lie in.
+    """Put the units of a group into another order, in place, in every layer with channels of the group.
 
     Args:
         network: the network at full width.
         group: one of its channel groups.
-        order: which unit comes to each place.
+        order: the unit for each place.
     """
     for slot in group.slots:
         is_layer = _is_layer(network, slot.layer)
@@ -215,7 +215,7 @@ def _set_channels_(layer: nn.Module, side: Side, count: int) -> None:
         else:
             layer.out_features = count
     elif isinstance(layer, nn.GroupNorm):
-        if layer.num_groups > 1:  # one group is all that there is
+        if layer.num_groups > 1:  # there is only one group
             layer.num_groups = count // (layer.num_channels // layer.num_groups)
         layer.num_channels = count
     elif isinstance(layer, nn.PReLU):
@@ -227,7 +227,7 @@ def _set_channels_(layer: nn.Module, side: Side, count: int) -> None:
 def kept_indices(
     network: nn.Module, groups: Sequence[ChannelGroup], narrow: Sequence[int], wide: Sequence[int]
 ) -> dict[str, tuple[Int64[Tensor, " _"] | None, ...]]:
-    """Which indices of a wide network's tensors a narrow one keeps, where these are not the first ones.
+    """Return the indices of a wide network's tensors that a narrow one keeps, if they are not the first ones.
 
     Args:
         network: the network at full width, also on the meta device.

@@ -22,7 +22,7 @@ FEWEST_DOWNS = 2
 MOST_FACTOR = 8
 """Channels double from level to level up to this many times the base channels."""
 SLOPE = 0.2
-"""Of leaky ReLU below zero, on the way down."""
+"""Slope of leaky ReLU below zero, on the way down."""
 PLAIN_LEVELS = 4
 """Levels 0 … 3 leave without dropout, as does the innermost one."""
 
@@ -178,7 +178,7 @@ def unet_generator(
 
 
 def unet_kept(narrow: UnetSpec, wide: UnetSpec) -> dict[str, tuple[Int64[Tensor, " _"] | None, ...]]:
-    """Which input channels of a wide generator's layers a narrow one keeps, where these are not the first ones.
+    """Return the input channels of a wide generator's layers that a narrow one keeps, if they are not the first ones.
 
     The layer that leaves a level reads a concatenation, and keeps the first channels of both halves.
 

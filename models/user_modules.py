@@ -21,7 +21,7 @@ HOME = Path(__file__).resolve().parents[1]
 SUFFIX = ".py"
 LONGEST_PATH = 1_024
 WORKTREES = (".ganpress", "worktrees")
-"""Below a project's root: copies of it that runs with other parameters work in."""
+"""Folder below a project's root with the copies in which runs with other parameters work."""
 
 _theirs: dict[Path, dict[str, ModuleType]] = {}
 """Folder of a user's file -> the modules that were imported from there."""
@@ -64,7 +64,9 @@ def file_of(module: str) -> Path:
 
 
 def search_folders() -> list[Path]:
-    """Where a user's modules are looked for: the working directory, and the project whose worktree it is."""
+    """Return the folders with a user's modules: the working directory, and the project if that is one of its
+    worktrees.
+    """
     here = Path.cwd()
     root = next((folder for folder in (here, *here.parents) if folder.parent.parts[-2:] == WORKTREES), None)
     return [here] if root is None else [here, root.parents[2]]

@@ -1,4 +1,4 @@
-"""One construct of a foreign generator through import, thinning, a training step, integers and an edge file."""
+"""Takes one construct of an imported generator through pruning, a training step, integers and an edge file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

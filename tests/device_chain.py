@@ -1,4 +1,4 @@
-"""Runs every stage of a smoke recipe in one process on one device, shortened to a few steps a training.
+"""Runs every stage of a smoke recipe in one process on one device, shortened to a few steps per training.
 
 Usage: python tests/device_chain.py RECIPE FOLDER DEVICE. The twin of `tests/twin.py` is a device, too.
 """

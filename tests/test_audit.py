@@ -1,4 +1,4 @@
-"""Known holes in the packages that this project hires, as the public database of them says."""
+"""Known vulnerabilities of installed packages, from the public database."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Channels in order of importance: what the order is, that pictures stay, and what is worth keeping stays."""
+"""Channels in order of importance: the order itself, unchanged pictures, and that important channels are kept."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""`ganpress compress` and its function: one call from a generator to a folder with a proven file."""
+"""`ganpress compress` and its function: one call from a generator to a folder with a verified file."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The files by which ganpress runs in containers and as a service, held by their linters; none is built here."""
+"""The files by which ganpress runs in containers and as a service, checked by linters; none is built here."""
 
 import json
 import os

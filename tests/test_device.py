@@ -1,4 +1,4 @@
-"""Which device is used, what is said of one that is not there, and that every stage runs on another one.
+"""The choice of the device, the message for a missing one, and a run of every stage on another device.
 
 The twin (`tests/twin.py`) is a device for machines that have none: its results must equal the processor's bit for bit.
 It changes torch for the rest of a process, so whatever uses it runs in a process of its own.

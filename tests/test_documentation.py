@@ -1,4 +1,4 @@
-"""The pages of the documentation: they build, their links lead somewhere, and what is made from code is as the code."""
+"""The pages of the documentation: they build, their links are valid, and pages made from code are up to date."""
 
 import os
 import re

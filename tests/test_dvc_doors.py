@@ -1,4 +1,4 @@
-"""The chain by DVC's own commands: `dvc repro`, `dvc exp run` and the diffs work on the stages that the flow runs."""
+"""The chain by DVC's commands: `dvc repro`, `dvc exp run` and the diffs work on the stages that the flow runs."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Names of edge files: one is found in a folder, with all that belongs to it."""
+"""Names of edge files: an edge file is found in a folder with all files that belong to it."""
 
 from pathlib import Path
 

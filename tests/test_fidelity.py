@@ -1,4 +1,4 @@
-"""How far two generators are apart."""
+"""The distance between two generators."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A model file names the function that builds it; nothing of a stranger's is imported, what the user pinned is."""
+"""A model file names the function that builds it; a stranger's is not imported, a pinned one is."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Frames: the same bytes back, or one line that says why not."""
+"""Frames: the same bytes after decoding, or a one-line error."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The functions that a network calls, written down."""
+"""Recording the functions that a network calls."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A short run of the kept fuzzer: the same inputs each time, so that a test that passes says something."""
+"""A short run of the fuzzer with the same inputs each time, so that a result can be reproduced."""
 
 import zipfile
 

@@ -1,4 +1,4 @@
-"""Three networks that nobody wrote for this project: imported, thinned, run as a supernet, extracted, exported."""
+"""Three networks that were not written for this project: imported, pruned, run as a supernet, extracted, exported."""
 
 import sys
 import warnings

@@ -1,4 +1,4 @@
-"""What a generator does not read or draw is said in one line."""
+"""Inputs and outputs that do not fit a generator are reported in one line."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The shape of the project: the core needs no orchestration, imports go one way, one name is for one file."""
+"""The shape of the project: the core needs no orchestration, imports go in one direction, file names are unique."""
 
 import subprocess
 import sys

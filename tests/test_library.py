@@ -1,4 +1,4 @@
-"""The library's surface: every example in its docstrings runs, and what is wrong is said in one line."""
+"""The library's surface: every example in its docstrings runs, and errors are reported in one line."""
 
 import doctest
 import math

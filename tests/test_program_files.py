@@ -1,4 +1,4 @@
-"""Generators that come as one file, .pt2 or ONNX: the same pictures, any batch, layers that can be rounded."""
+"""Generators that come as one file, .pt2 or ONNX: the same pictures, any batch size, layers that can be quantized."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every recipe parses and builds its networks, and those of conditional data take a step of each of their trainings."""
+"""Every recipe parses and builds its networks, and each training of the conditional recipes runs one step."""
 
 import math
 from dataclasses import replace

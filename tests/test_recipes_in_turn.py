@@ -1,4 +1,4 @@
-"""The README's recipes after each other in one clone, in both orders: each makes its own images and numbers.
+"""The README's recipes, one after another in one clone, in both orders: each has its own images and numbers.
 
 The recipes are shortened; data, image sizes, families and stages stay. They once shared the key `prepare.size`,
 which DVC's run cache leaves out: the second one was given the images of the first.

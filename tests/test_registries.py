@@ -1,4 +1,4 @@
-"""The tables of what there is several of: each entry is what it says, and nothing asks for one by its name."""
+"""The registries: each entry is valid, and no code compares with a name."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The rules of every server: who may ask it, by Host, origin, kind of request and login."""
+"""The rules of every server: which requests it accepts, by Host, origin, kind of request and login."""
 
 import pytest
 

@@ -37,7 +37,7 @@ def test_a_number_type_without_a_peak_is_refused():
 
 
 def test_no_threads_are_refused():
-    with pytest.raises(ConfigError, match="that of at least one thread, found 0"):
+    with pytest.raises(ConfigError, match="threads must be at least 1, found 0"):
         measure_peaks(0)
 
 

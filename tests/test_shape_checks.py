@@ -1,4 +1,4 @@
-"""Wrong shapes are refused while the tests run, in every module whose signatures say them."""
+"""Wrong shapes are refused while the tests run, in every module with shapes in its signatures."""
 
 import sys
 

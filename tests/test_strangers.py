@@ -1,4 +1,4 @@
-"""Another package adds one of each kind, and everything takes it up; what is wrong with one is said in one line."""
+"""Another package adds an object of each kind, which works everywhere; errors are reported in one line."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""No library reports to its makers: not in a flow, and not in a stage that `dvc repro` runs by itself."""
+"""No library sends telemetry: not in a flow, and not in a stage that `dvc repro` runs by itself."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Safetensors that somebody else may have made: refused in one line, whatever their header says."""
+"""Hostile safetensors files are refused in one line, whatever their header says."""
 
 import json
 

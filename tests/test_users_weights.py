@@ -1,4 +1,4 @@
-"""Weights as people save them: wrapped, prefixed, halved, parametrised, in shards; and what is no weights at all."""
+"""Weights as people save them: wrapped, prefixed, halved, parametrised, in shards; and files without weights."""
 
 import argparse
 import json

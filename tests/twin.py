@@ -1,7 +1,7 @@
 """A second device for machines that have none: `twin` computes on the processor and refuses what a GPU would refuse.
 
 torch lets a package fill the slot PrivateUse1 by a device written in Python (an experimental interface:
-`tests/test_twin.py` holds it to what is used here). A tensor of `twin` wraps one of the processor. Every operator is
+`tests/test_device.py` tests what is used here). A tensor of `twin` wraps one of the processor. Every operator is
 unwrapped, computed there and wrapped again, so results equal the processor's bit for bit; operands on two devices, a
 generator of the processor that draws on the device, and `.numpy()` without `.cpu()` are errors. It checks where things
 are, not speed and not a GPU's rounding.

@@ -1,7 +1,7 @@
 """Fuzzing of every reader of files: `python -m benchmarks.fuzz --minutes 60`, on one core.
 
-Each reader gets real files with random changes. It must take them or end with one of this project's errors, in one line
-without control characters, in bounded time and memory. What does not is written to `.ganpress/fuzz/` and printed.
+Each reader gets real files with random changes. It must accept them or end with one of this project's errors, in one
+line without control characters, in bounded time and memory. Other cases are written to `.ganpress/fuzz/` and printed.
 """
 
 import argparse

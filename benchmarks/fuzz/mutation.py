@@ -1,4 +1,4 @@
-"""Changes of files and values that tend to break readers."""
+"""Random changes of files and values that are likely to break readers."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""One target, input after input."""
+"""Runs one fuzz target with one input after another."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""Every reader of a file that somebody else may have made: real files to start from, and how each is read."""
+"""Fuzz targets: every reader of files from others, with real files to start from."""
 
 import gzip
 import hashlib

@@ -1,1 +1,1 @@
-"""Exported files on pictures of any size."""
+"""Runs exported files on pictures of any size."""

@@ -1,4 +1,4 @@
-"""An exported generator on pictures of any size: files in, files out."""
+"""Runs an exported generator on picture files of any size and writes the results as files."""
 
 import os
 from collections import Counter
@@ -28,35 +28,35 @@ from ganpress.structure.receptive_field import ReceptiveField
 
 SUFFIX = ".png"
 LARGEST_SIDE = 1024
-"""Pixels of a tile's side, where the file takes pictures of any size; it bounds the memory."""
+"""Largest side of a tile, in pixels, for a file that accepts pictures of any size; it limits the memory."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """One picture that was drawn."""
+    """One processed picture."""
 
     picture: Path
     file: Path
     size: tuple[int, int]
-    """Height and width of what was drawn."""
+    """Height and width of the result."""
     plan: Plan
     seam_db: float | None
-    """See `ganpress.applied.picture_tiles.Drawn`."""
+    """Signal-to-noise ratio at the seams, see `ganpress.applied.picture_tiles.Drawn`."""
 
 
 class ExportedGenerator:
-    """A file that was exported, with what its card says of pictures."""
+    """An exported file, with its card's description of pictures."""
 
     def __init__(self, file: Path, threads: int | None = None) -> None:
         """Open a file.
 
         Args:
-            file: the file that a runtime opens, or its folder; its card lies beside it.
-            threads: cores to use; None takes all.
+            file: the file that a runtime opens, or its folder; the card must be beside it.
+            threads: number of threads; None takes all cores.
 
         Raises:
             CheckpointError: if it is missing or damaged, or has no card.
-            ConfigError: if it draws from latents, or from something else that is no picture.
+            ConfigError: if it reads latents, or anything else that is not a picture.
         """
         found = find_edge_file(file) if file.is_dir() else file
         if found is None:
@@ -66,7 +66,7 @@ class ExportedGenerator:
         (self.reads,) = self.card.inputs
         sizes = self.reads.shape[1:]
         if len(sizes) != 3:
-            raise ConfigError(f"{found} draws from latents, not from pictures; `ganpress demo` draws with it")
+            raise ConfigError(f"{found} reads latents, not pictures; use `ganpress demo` for it")
         self.channels, *self.tile = (int(size) for size in sizes)
         labels = self.reads.label_names
         if labels is None and self.channels not in (1, 3):
@@ -76,12 +76,12 @@ class ExportedGenerator:
 
     @property
     def field(self) -> ReceptiveField:
-        """How far a pixel of the result sees, as the card has it; unknown where the card says nothing."""
+        """The receptive field from the card; unknown if the card has none."""
         known = self.card.receptive_field
         return ReceptiveField(None, 1) if known is None else ReceptiveField(known.reach, known.stride)
 
     def plan(self, picture: Pixels, overlap: int | None = None) -> Plan:
-        """The tiles for a picture (C, H, W); see `plan_tiles`."""
+        """Plan the tiles for a picture (C, H, W); see `plan_tiles`."""
         height, width = picture.shape[1:]
         tile = self.tile[0], self.tile[1]
         if self.card.any_size:
@@ -89,10 +89,10 @@ class ExportedGenerator:
         return plan_tiles((height, width), tile, self.field, overlap)
 
     def read(self, path: Path) -> Pixels:
-        """Read a picture, (C, H, W): in the colours that the file reads, or label ids.
+        """Read a picture (C, H, W) in the file's colours, or a label map.
 
         Raises:
-            DataError: if it cannot be decoded, or label ids are beyond the labels that the file knows.
+            DataError: if it cannot be decoded, or has label ids that the file does not know.
         """
         if self.reads.label_names is not None:
             return _read_ids(path, self.channels)
@@ -107,7 +107,7 @@ class ExportedGenerator:
 
 
 def whole_or_part(length: int, stride: int) -> int:
-    """Side of a tile of a file that takes any: all of the picture, unless memory would grow beyond bounds."""
+    """Return the side of a tile for a file of any size: the whole picture, up to `LARGEST_SIDE`."""
     return min(-(-length // stride), LARGEST_SIDE // stride) * stride
 
 
@@ -116,7 +116,7 @@ def _read_ids(path: Path, classes: int) -> Pixels:
     ids = pixels[:, :, :1].transpose(2, 0, 1)
     if pixels.shape[2] != 1 or (ids[ids != IGNORED] >= classes).any():
         raise DataError(
-            f"{path} is no label map: the file reads one channel of ids from 0 to {classes - 1}, or {IGNORED} for none"
+            f"{path} is not a label map: it needs one channel of ids from 0 to {classes - 1}, or {IGNORED} for none"
         )
     return np.ascontiguousarray(ids)
 
@@ -125,23 +125,24 @@ def apply_to_pictures(
     generator: ExportedGenerator, pictures: Sequence[Path], out: Path, overlap: int | None = None,
     overwrite: bool = False,
 ) -> Iterator[Applied]:  # fmt: skip
-    """Draw each picture and write it below `out` as PNG, whole or not at all.
+    """Process each picture and write the result below `out` as PNG, completely or not at all.
 
     Args:
         generator: an opened file.
-        pictures: files, or folders whose pictures are taken with their sub-folders.
-        out: a folder, which is made.
+        pictures: files, or folders, which are searched with their sub-folders.
+        out: a folder, which is created.
         overlap: see `plan_tiles`.
-        overwrite: whether files that are there already are replaced.
+        overwrite: whether existing files are replaced.
 
     Raises:
-        DataError: if there is no picture, two would get one name, or a file is there already; nothing is drawn then.
+        DataError: if there is no picture, two results would get one name, or a file exists already; nothing is written
+            then.
         ConfigError: if the tiles do not fit.
     """
     places = _places(pictures, out)
     there = next((file for file in places.values() if file.exists()), None)
     if there is not None and not overwrite:
-        raise DataError(f"{there} is there already; name another folder, or add --overwrite")
+        raise DataError(f"{there} exists already; name another folder, or add --overwrite")
     for path, file in places.items():
         picture = generator.read(path)
         plan = generator.plan(picture, overlap)
@@ -154,17 +155,17 @@ def apply_to_pictures(
 
 
 def _places(pictures: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where each picture's result goes."""
+    """Return the path of each picture's result."""
     named: list[tuple[Path, Path]] = []
     for one in pictures:
         inside = [Path(name) for name in image_names(one)] if one.is_dir() else [Path(one.name)]
         named += [(one / name if one.is_dir() else one, out / name.with_suffix(SUFFIX)) for name in inside]
     if not named:
-        raise DataError("there are no pictures to draw; name files, or folders that hold some")
+        raise DataError("there are no pictures; name files, or folders with pictures")
     missing = next((path for path, _ in named if not path.is_file()), None)
     if missing is not None:
         raise DataError(f"{missing} does not exist")
     ((file, uses),) = Counter(file for _, file in named).most_common(1)
     if uses > 1:
-        raise DataError(f"{uses} pictures would be written as {file}; draw them into different folders")
+        raise DataError(f"{uses} pictures would be written as {file}; process them into different folders")
     return dict(named)

@@ -1,10 +1,9 @@
-"""A picture of any size through a generator of one size: in tiles that overlap.
+"""Processes a picture of any size with a generator of one size, in overlapping tiles.
 
-A tile's pixels near its border see the network's own padding where the picture goes on. How far that reaches is the
-receptive field. Where it is known and smaller than half a tile, what the padding has touched is cut off, and the tiles
-draw what the network draws of the whole picture. Where each pixel depends on all of the picture, by instance
-normalisation, say, each tile is normalised by itself; neighbours are then blended over their overlap, and how much they
-differ there is measured.
+Near a tile's border, the network's padding takes the place of the rest of the picture. It influences pixels within the
+receptive field. If that is known and smaller than half a tile, these pixels are cut off, and the result equals that of
+the network on the whole picture. If each pixel depends on the whole picture, e.g. by instance normalisation, each tile
+is normalised by itself; neighbours are then blended over their overlap, and their difference there is measured.
 """
 
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from ganpress.structure.receptive_field import ReceptiveField
 Pixels = NDArray[np.uint8]
 AsInput = Callable[[Pixels], Tensor]
 BLENDED_PART = 4
-"""A blended overlap is as wide as a tile divided by this."""
+"""A blended overlap has the width of a tile divided by this number."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +31,17 @@ class Span:
     """The tiles along one axis."""
 
     tile: int
-    """Pixels of a tile."""
+    """Size of a tile in pixels."""
     padded: int
-    """Pixels of the picture after it was enlarged to what tiles can cover."""
+    """Size of the picture in pixels after it was padded so that tiles cover it."""
     places: tuple[int, ...]
     """First pixel of each tile."""
     margin: int
-    """Pixels that neighbours share on each side, at least: cut off, or blended."""
+    """Smallest number of pixels that neighbours share on each side, which are cut off or blended."""
     blended: bool
 
     def weights(self, number: int) -> NDArray[np.float64]:
-        """How much each pixel of a tile counts: 0 or 1 where it is cut, a slope where it is blended."""
+        """Return the weight of each pixel of a tile: 0 or 1 if margins are cut, a slope if they are blended."""
         weights = np.ones(self.tile)
         slope = (np.arange(2 * self.margin) + 0.5) / (2 * self.margin) if self.blended else np.zeros(self.margin)
         if number > 0:
@@ -59,27 +58,28 @@ class Plan:
     rows: Span
     columns: Span
     exact: bool
-    """Whether the tiles draw what the network would draw of the whole picture."""
+    """Whether the result equals that of the network on the whole picture."""
 
     @property
     def tiles(self) -> int:
-        """How many tiles there are."""
+        """Number of tiles."""
         return len(self.rows.places) * len(self.columns.places)
 
 
 def plan_tiles(
     picture: tuple[int, int], tile: tuple[int, int], field: ReceptiveField, overlap: int | None = None
 ) -> Plan:
-    """Lay tiles (h, w) over a picture (H, W).
+    """Plan tiles (h, w) for a picture (H, W).
 
     Args:
-        picture: its size.
+        picture: the picture's size.
         tile: the size that the file takes.
-        field: of the network.
-        overlap: pixels that neighbours share at least; None takes what exact tiles need, else a quarter of a tile.
+        field: the network's receptive field.
+        overlap: smallest number of pixels that neighbours share; None takes what exact tiles need, or a quarter of a
+            tile.
 
     Raises:
-        ConfigError: if so wide an overlap leaves a tile nothing of its own.
+        ConfigError: if the overlap is so wide that nothing of a tile is left.
     """
     rows, columns = (_span(length, size, field, overlap) for length, size in zip(picture, tile, strict=True))
     alone = all(len(span.places) == 1 for span in (rows, columns))
@@ -114,28 +114,28 @@ def _up(value: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the tiles drew."""
+    """The result of all tiles."""
 
     pixels: Pixels
-    """(H', W', C), uint8."""
+    """The result, (H', W', C), uint8."""
     seam_db: float | None
-    """Signal-to-noise ratio of a tile to what its neighbours had drawn where they are blended; None without any."""
+    """Signal-to-noise ratio between neighbouring tiles where they are blended; None without blending."""
 
 
 def draw_tiles(
     generate: Generate, picture: Pixels, plan: Plan, as_input: AsInput, done: Callable[[int], None]
 ) -> Drawn:
-    """Draw a picture tile by tile; beside the picture and the result, memory holds one row of tiles.
+    """Process a picture tile by tile; besides the picture and the result, only one row of tiles is in memory.
 
     Args:
         generate: (1, C', h, w) -> (1, C", h', w'), images in [-1, 1].
         picture: (C, H, W) pixels.
-        plan: for its size.
-        as_input: pixels (C, h, w) -> what the generator reads, (1, C', h, w).
-        done: is told of each tile.
+        plan: the plan for the picture's size.
+        as_input: pixels (C, h, w) -> the generator's input (1, C', h, w).
+        done: function that is called with 1 after each tile.
 
     Raises:
-        ConfigError: if results are no whole number of pixels at the tiles' places.
+        ConfigError: if the results' size does not give whole pixels at the tiles' places.
         DataError: if a pixel is NaN or infinite.
     """
     height, width = picture.shape[1:]
@@ -148,14 +148,14 @@ def draw_tiles(
             canvas = canvas or _Canvas(images.shape, plan)
             canvas.lay(images, row, column)
             done(1)
-        assert canvas is not None  # a row has a tile
+        assert canvas is not None  # each row has at least one tile
         canvas.finish_row(row)
     assert canvas is not None
     return Drawn(canvas.result[: round(height * canvas.scale), : round(width * canvas.scale)], canvas.seam_db())
 
 
 def _enlarged(picture: Pixels, plan: Plan) -> Pixels:
-    """Mirror the picture at its lower and right borders until tiles cover it."""
+    """Pad the picture by reflection at its lower and right borders until tiles cover it."""
     more = [span.padded - size for span, size in zip((plan.rows, plan.columns), picture.shape[1:], strict=True)]
     if not any(more):
         return picture
@@ -163,7 +163,7 @@ def _enlarged(picture: Pixels, plan: Plan) -> Pixels:
 
 
 class _Canvas:
-    """The result, and weighted sums of the row of tiles that is being drawn."""
+    """The result, and the weighted sums of the current row of tiles."""
 
     def __init__(self, drawn: tuple[int, ...], plan: Plan) -> None:
         channels, *size = drawn
@@ -172,8 +172,8 @@ class _Canvas:
         places = (*plan.rows.places, *plan.columns.places, plan.rows.padded, plan.columns.padded)
         if others or any((place * self.scale).denominator != 1 for place in places):
             raise ConfigError(
-                f"the file draws {size[0]}x{size[1]} of {plan.rows.tile}x{plan.columns.tile}, which cannot be tiled; "
-                "give it pictures of the size that it takes"
+                f"the file turns {plan.rows.tile}x{plan.columns.tile} into {size[0]}x{size[1]}, which cannot be tiled; "
+                "give it pictures of its own size"
             )
         self.plan = plan
         width = self._scaled(plan.columns.padded)
@@ -212,7 +212,7 @@ class _Canvas:
         self._noise += float(np.square(images[:, both] - drawn, dtype=np.float64).sum())
 
     def finish_row(self, row: int) -> None:
-        """Round what no further tile changes, and keep the rest for the next row of tiles."""
+        """Round the rows that no further tile changes, and keep the rest for the next row of tiles."""
         places = (*self.plan.rows.places, self.plan.rows.padded)
         top, following = self._scaled(places[row]), self._scaled(places[row + 1])
         final = following - top

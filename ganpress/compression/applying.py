@@ -1,4 +1,4 @@
-"""What an item of `compress` asks for, done to a generator; and how many inputs its difference is measured on."""
+"""Applies an item of `compress` to a generator, and sets the number of inputs on which the difference is measured."""
 
 import copy
 
@@ -10,16 +10,17 @@ from ganpress.config.edge_section import CompressItem
 from models.builders import Blueprint
 
 HELD_OUT_IMAGES = 256
-"""Inputs, never calibrated on, that the difference to the original is measured on."""
+"""Number of inputs on which the difference to the original is measured; they are not used for calibration."""
 HELD_OUT_VALUES = 2**22
-"""Large inputs are fewer, so that the measurement stays a matter of seconds: 21 pictures of 3x256x256."""
+"""Largest number of values in these inputs, so that the measurement takes seconds: 21 pictures of 3x256x256."""
 FEWEST_HELD_OUT = 8
 
 
 def apply_item(
     original: nn.Module, blueprint: Blueprint, item: CompressItem, data: CompressionData
 ) -> tuple[nn.Module, Blueprint]:
-    """Do an item's algorithms to a copy of `original`, in order; one that is only pruned keeps its architecture.
+    """Apply an item's algorithms in order to a copy of `original`; a generator that is only pruned keeps its
+    architecture.
 
     Raises:
         ConfigError: if an option does not fit the generator, or the calibration inputs do not.
@@ -31,5 +32,5 @@ def apply_item(
 
 
 def held_out_count(example: Float[Tensor, "1 ..."]) -> int:
-    """Inputs that the difference is measured on, for inputs of the size of `example`."""
+    """Return the number of inputs on which the difference is measured, for inputs of the size of `example`."""
     return max(FEWEST_HELD_OUT, min(HELD_OUT_IMAGES, HELD_OUT_VALUES // example.numel()))

@@ -1,4 +1,4 @@
-"""What is known of a compression algorithm, in one value."""
+"""The definition of a compression algorithm in one value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompressionData:
-    """What an algorithm has beside the generator."""
+    """The data that an algorithm gets in addition to the generator."""
 
     calibration: "Tensor"
-    """Inputs (N, …), the same for every algorithm of an item."""
+    """Calibration inputs (N, …), the same for every algorithm of an item."""
     seed: int
-    """Drew them."""
+    """Seed that drew them."""
     inputs: "TrainingInputs"
-    """Where more of them come from, for algorithms that train."""
+    """Source of further inputs, for algorithms that train."""
     run: "TrainingRun"
     """Random streams and checkpoint of such a training."""
     device: "torch.device"
-    """Where it runs; generators come and go on the processor."""
+    """Device on which it runs; generators are passed in and returned on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Compressor:
     """One algorithm: its options, and the function that takes them."""
 
     name: str
-    """As in `name` of `compress.items.X.method`."""
+    """Name of the algorithm, as in `compress.items.X.method`."""
     options: type[Section]
-    """What stands beside the name; frozen, every option bounded and declared."""
+    """Class of its options, which is frozen and declares and bounds every option."""
     compress: "Callable[[nn.Module, Blueprint, Any, CompressionData], tuple[nn.Module, Blueprint]]"
-    """(generator, its blueprint, options, data) -> a compressed one and what rebuilds it.
+    """(generator, its blueprint, options, data) -> the compressed generator and its blueprint.
 
-    The given generator may be changed: it is a copy. What comes out goes to the next algorithm of the item.
+    The given generator is a copy and may be changed. The result goes to the next algorithm of the item.
     """
     comes_last: bool = False
-    """Whether it makes what no other algorithm can take, integers for example."""
+    """Whether no other algorithm can follow, e.g. because the result is in integers."""
     scan: "Callable[[nn.Module, Any, Tensor], Any] | None" = None
-    """(original, options, calibration inputs) -> what else the record says of the original; or None."""
+    """(original, options, calibration inputs) -> further content of the record about the original; or None."""

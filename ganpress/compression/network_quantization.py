@@ -20,7 +20,7 @@ from models.quantized_network import QuantizedNetwork
 logger = logging.getLogger(__name__)
 
 SHARE_UNSEEN = 4
-"""One in so many calibration inputs is kept from the ranges where a fidelity is asked for."""
+"""One in this number of calibration inputs is not used for ranges if a fidelity is required."""
 
 
 @torch.no_grad()
@@ -29,13 +29,13 @@ def quantize_network(
 ) -> QuantizedNetwork:
     """Quantize a trained generator of any architecture after training.
 
-    Batch normalisations that follow a layer are folded into it, transposed convolutions become plain ones, and the
-    layers' ranges are measured on `inputs`.
+    Batch normalisations after a layer are folded into it, transposed convolutions become plain ones, and the layers'
+    ranges are measured on `inputs`.
 
     Args:
-        model: a trained generator of one tensor; it is left as it is.
+        model: a trained generator of one tensor; it is not changed.
         inputs: calibration inputs, at least one.
-        config: bit widths and how codes are chosen.
+        config: bit widths and settings of rounding.
         seed: the seed that drew `inputs`, kept in the record.
 
     Raises:
@@ -59,10 +59,10 @@ def quantize_network(
 
 
 def hold_out(inputs: Float[Tensor, "n ..."]) -> tuple[Float[Tensor, "n_ranges ..."], Float[Tensor, "n_held_out ..."]]:
-    """Part the inputs that ranges are measured on from the last quarter, which the fidelity is measured on.
+    """Split inputs into those for the ranges, and the last quarter for the fidelity.
 
-    On the inputs that gave the ranges nothing lies outside of these: their images come out several decibels nearer than
-    those of other inputs. One input is both.
+    Inputs that were used for the ranges are never clipped, so their images are several decibels nearer than those of
+    other inputs. A single input is used for both.
     """
     count = len(inputs) // SHARE_UNSEEN
     return (inputs[:-count], inputs[-count:]) if count else (inputs, inputs)

@@ -21,7 +21,7 @@ def quantize(
         A generator in eval mode that computes in integers; `quantized_blueprint` names it for a model file.
 
     Raises:
-        ConfigError: if it is quantized already, the architecture cannot be quantized, or the inputs do not fit it.
+        ConfigError: if it is already quantized, the architecture cannot be quantized, or the inputs do not fit it.
     """
     if isinstance(model, QuantizedNetwork):
         raise ConfigError("the generator is quantized already; quantize the one that it was made of")

@@ -1,4 +1,4 @@
-"""What was done to a compressed generator, for the file beside it."""
+"""The record of a generator's compression, which is written beside its file."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -21,23 +21,23 @@ BOUNDS = {
     "kl": "least divergence",
     "percentile": "share of values",
 }
-"""Ways of clipping, in words."""
+"""Descriptions of clipping methods."""
 MORE = {
     "equalized": "equalized across layers",
     "compensated": "compensated",
     "adaptive": "adaptive",
     "split_share": "outliers split",
     "corrected_bias": "biases corrected",
-    "mean_weight_bits": "widths of layers' own",
-    "max_bytes": "widths of layers' own",
+    "mean_weight_bits": "individual widths of layers",
+    "max_bytes": "individual widths of layers",
     "target_psnr": "cheapest widths for a PSNR",
 }
-"""Options beside bits and bounds, in words."""
+"""Descriptions of options other than bits and bounds."""
 
 
 @dataclass(frozen=True)
 class ActivationRecord:
-    """How one tensor is rounded."""
+    """Quantization of one tensor."""
 
     tensor: str
     low: float
@@ -45,7 +45,7 @@ class ActivationRecord:
     scale: float
     """The largest, where each channel has its own."""
     zero_point: int | None
-    """None where each channel has its own."""
+    """Zero point; None if each channel has its own."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class CompressionRecord:
     options: dict[str, Any] = field(default_factory=dict)
     """All that was chosen beside bits and sparsity, defaults included: these may change."""
     scan: dict[str, Any] = field(default_factory=dict)
-    """What each width does to each layer alone, as `scan_content` writes it; empty where it was not asked for."""
+    """Sensitivity of each layer at each bit width, as written by `scan_content`; empty if it was not requested."""
 
     @property
     def zero_share(self) -> float:
@@ -80,7 +80,7 @@ class CompressionRecord:
 
     @property
     def activation_scheme(self) -> str | None:
-        """How activations are rounded, in words; None for floats."""
+        """Description of how activations are quantized; None for floats."""
         if self.activation_bits is None:
             return None
         bounds = BOUNDS[self.options.get("activation_clipping") or "mse"]
@@ -91,7 +91,7 @@ class CompressionRecord:
 
     @property
     def weight_scheme(self) -> str | None:
-        """How weights are rounded, in words; None for floats."""
+        """Description of how weights are quantized; None for floats."""
         if self.weight_bits is None:
             return None
         each = "per output channel" if self.options.get("per_channel", True) else "per tensor"

@@ -50,7 +50,7 @@ class Params(Section):
     report: ReportConfig
     gates: GatesConfig
     resources: Resources = Field(default_factory=dict)
-    """What stages need of a cluster's node; read where one is named."""
+    """Resources of a cluster's node for stages; used only with a cluster."""
 
     @model_validator(mode="after")
     def _sections_fit(self) -> "Params":

@@ -15,7 +15,7 @@ PLACED: tuple[str, ...] = get_args(Placed)
 
 
 class StageResources(Section):
-    """What a stage, or each item of a stage with variants, needs of a node. For `search`, each score needs it."""
+    """Resources of a node for a stage, or for each item of a stage with variants; for `search`, for each score."""
 
     cpus: int = Field(default=1, ge=1, le=1024)
     """Number of cores, which is also the number of threads."""

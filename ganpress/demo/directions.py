@@ -15,7 +15,7 @@ from ganpress.metrics.scoring import Generate
 ANCHORS = 6
 """Latents at which the change is measured."""
 STEP = 0.25
-"""Of a finite difference, in standard deviations: visible above the rounding of an integer generator."""
+"""Step of a finite difference in standard deviations, large enough to exceed the rounding of an integer generator."""
 SEED = 0
 
 

@@ -18,7 +18,7 @@ class EdgeGenerator:
     """An exported ONNX file, plain or packed, that is the one its card describes."""
 
     reference: str
-    """As in the report, `export/teacher`; a path where it was given by path."""
+    """Reference as in the report, e.g. `export/teacher`, or the given path."""
     path: Path
     card: Card
 
@@ -32,17 +32,17 @@ class EdgeGenerator:
 
 @dataclass(frozen=True)
 class Surface:
-    """What the two generators have in common: their input and their output."""
+    """The common input and output of both generators."""
 
     kind: InputKind
     input_name: str
     input_shape: tuple[int, ...]
-    """Of one input: (Z,), or (C, H, W)."""
+    """Shape of one input: (Z,), or (C, H, W)."""
     output_name: str
     output_shape: tuple[int, ...]
     """(C, H, W)."""
     input_range: tuple[float, float]
-    """What black and white are to the generator; (0, 1) for labels, (-inf, inf) for latents."""
+    """The generator's values of black and white; (0, 1) for labels, (-inf, inf) for latents."""
     output_range: tuple[float, float]
     labels: tuple[str, ...] = ()
     """Names of the label classes, one a channel."""

@@ -27,7 +27,7 @@ class GeneratorEntry:
     bytes: int
     sha256: str
     packed_bytes: int | None
-    """On disk where the file came from; None where it is not packed there."""
+    """Size of the packed original file on disk; None if it is not packed."""
     number_type: str
     builder: str
     parameters: int
@@ -35,12 +35,12 @@ class GeneratorEntry:
     settings: dict[str, dict[str, str]]
     """Session settings of the runtime, by group and name."""
     providers: tuple[str, ...]
-    """What runs it in a browser, the first choice first; see `Target.web_providers`."""
+    """Execution providers in a browser in order of preference; see `Target.web_providers`."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What the page offers to start from, in files beside it."""
+    """Sample inputs of the page, in files beside it."""
 
     file: str
     count: int
@@ -93,7 +93,7 @@ def generator_entry(role: str, generator: EdgeGenerator, file: str) -> Generator
 
 
 def session_settings(path: Path) -> dict[str, dict[str, str]]:
-    """What the runtime must be told to compute the file's numbers, as `edge.onnx_runtime` tells it natively."""
+    """Return the session settings with which the runtime computes the same as natively in `edge.onnx_runtime`."""
     content = read_content(path)
     if only_weights_are_integers(content):
         return {"session": {"disable_quant_qdq": "1"}}

@@ -19,16 +19,16 @@ logger = logging.getLogger(__name__)
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 TARBALL = f"{PACKAGE}-{VERSION}.tgz"
 TARBALL_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-"""As npm publishes it (`npm view onnxruntime-web@1.30.0 dist.integrity`): base64 of the tarball's SHA-512."""
+"""Digest from npm (`npm view onnxruntime-web@1.30.0 dist.integrity`): base64 of the tarball's SHA-512."""
 FILES_SHA256 = {
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
     "ort.webgpu.bundle.min.mjs": "0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2",
     "ort-wasm-simd-threaded.asyncify.wasm": "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
 }
-"""What pages need of the package's `dist/`: JavaScript and kernels for CPUs (14 MB), and those with WebGPU (27 MB)."""
+"""Files of the package's `dist/` that pages need: JavaScript and kernels for CPUs (14 MB), and with WebGPU (27 MB)."""
 OF_WEBGPU = ("ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm")
-"""Those that only pages with generators for WebGPU hold."""
+"""Files that only pages with generators for WebGPU contain."""
 NPM_TIMEOUT_S = 300
 
 
@@ -39,7 +39,7 @@ class BrowserRuntime:
     folder: Path
 
     def files(self, webgpu: bool = False) -> tuple[Path, ...]:
-        """Those of a page, which runs on WebGPU or on WebAssembly alone."""
+        """Return the files of a page that runs on WebGPU, or only on WebAssembly."""
         return tuple(self.folder / name for name in FILES_SHA256 if webgpu or name not in OF_WEBGPU)
 
 

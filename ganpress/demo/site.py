@@ -31,7 +31,7 @@ class DemoSite:
 
     folder: Path
     size_bytes: int
-    """Of all files, uncompressed."""
+    """Size of all files, uncompressed."""
 
 
 def build_site(

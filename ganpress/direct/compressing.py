@@ -46,8 +46,9 @@ METHODS = (
 )
 LATENT_LESSONS = {"train_images": 50_000, "batch_size": 64}
 PICTURE_LESSONS = {"train_images": 2_000, "batch_size": 4}
-"""Training length of `qad`, which takes minutes for a generator of small pictures; `compress.items` of a project has
-its own."""
+"""Training length of `qad`, which takes minutes for a generator of small pictures; a project sets it in
+`compress.items`.
+"""
 
 
 def compress(
@@ -114,7 +115,7 @@ def compress(
 def round_generator(
     original: nn.Module, blueprint: Blueprint, source: str, method: str, calibration: Tensor, seed: int
 ) -> tuple[nn.Module, Blueprint, CompressionRecord | None]:
-    """Quantize a generator after training or by training; `float` and a runtime's own quantizer change nothing here.
+    """Quantize a generator after or during training; `float` and a runtime's own quantizer change nothing here.
 
     Args:
         original: generator in floats; not changed.

@@ -48,14 +48,16 @@ class Compressed:
     card: Card
     decibels: dict[str, float | None]
     """Signal-to-noise ratio of the file's image to that of the float generator, by the name of each held-out input;
-    None if the images are equal."""
+    None if the images are equal.
+    """
     size_bytes: int
     """Size in bytes of the file and of those that belong to it."""
     size_bytes_before: int
     """Size in bytes of the float weights."""
     milliseconds: float | None
     """Median milliseconds of one image on one thread, in the file's runtime; None if that does not run on this
-    system."""
+    system.
+    """
     milliseconds_before: float
     """Median milliseconds of one image on one thread in eager torch."""
     notes: tuple[str, ...]
@@ -67,7 +69,7 @@ class EdgeGenerator:
     """A generator to write as a file, with the one that the file is compared with."""
 
     original: nn.Module
-    """In floats."""
+    """The generator in floats."""
     model: nn.Module
     """The same generator, or its quantized version."""
     source: str

@@ -1,4 +1,4 @@
-"""Which layer of a generator an operator belongs to, for messages."""
+"""Finds the layer of a generator that an operator belongs to, for messages."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def blame(model: nn.Module, example: Tensor, message: str) -> str | None:
     Args:
         model: a generator.
         example: an input that it can run.
-        message: what a tool said, e.g. `aten.special_bessel_j0.default is not supported`.
+        message: the tool's message, e.g. `aten.special_bessel_j0.default is not supported`.
 
     Returns:
         E.g. `the operator special_bessel_j0 of layer 'head'`; None where the message names no operator of the model.
@@ -27,18 +27,18 @@ def blame(model: nn.Module, example: Tensor, message: str) -> str | None:
     named = set(NAMED_OPERATOR.findall(message))
     layers = layers_by_operator(model, example) if named else {}
     for operator, layer in layers.items():
-        if operator in named or any(operator.endswith(f"_{name}") for name in named):  # prims have shorter names
+        if operator in named or any(operator.endswith(f"_{name}") for name in named):  # names of prims are shorter
             return f"the operator {operator} of layer '{layer}'"
     return None
 
 
 def layer_calling(model: nn.Module, example: Tensor, function: str) -> str | None:
-    """Dotted name of the first layer that calls a function of torch; None where none does.
+    """Return the dotted name of the first layer that calls a torch function; None if no layer calls it.
 
     Args:
         model: a generator.
         example: an input that it can run.
-        function: its name in `ganpress.structure.function_graph`, e.g. `max_pool2d`.
+        function: the function's name in `ganpress.structure.function_graph`, e.g. `max_pool2d`.
     """
     running: list[str] = []
 
@@ -66,7 +66,7 @@ def _left(running: list[str]) -> None:
 
 
 class _Finder(TorchFunctionMode):
-    """Notes which layer runs while a function is called for the first time."""
+    """Records which layer is running when a function is called for the first time."""
 
     def __init__(self, function: str, running: list[str]) -> None:
         super().__init__()
@@ -83,14 +83,14 @@ class _Finder(TorchFunctionMode):
 
 
 def layers_by_operator(model: nn.Module, example: Tensor) -> dict[str, str]:
-    """Dotted name of the first layer that runs each operator, by the operator's name, e.g. `conv2d`.
+    """Return the dotted name of the first layer that runs each operator, by the operator's name, e.g. `conv2d`.
 
-    Empty where the model cannot be traced.
+    The result is empty if the model cannot be traced.
     """
     try:
         with torch.no_grad():
             program = torch.export.export(model, (example,))
-    except Exception:  # the tracer raises many types; the caller has a message of its own
+    except Exception:  # the tracer raises many types; the caller has its own message
         return {}
     layers: dict[str, str] = {}
     for graph in (program.graph, program.run_decompositions().graph):

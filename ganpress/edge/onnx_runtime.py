@@ -1,4 +1,4 @@
-"""Exported generators in ONNX Runtime, called like torch ones."""
+"""Runs exported generators in ONNX Runtime; they are called like torch modules."""
 
 import re
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from ganpress.files.onnx_files import read_onnx
 NO_KERNEL = re.compile(
     r"NOT_IMPLEMENTED.*|No Op registered for.*|\S+ is not a registered function/op|guarantees support for models.*"
 )
-"""Messages of ONNX Runtime for an operator, or an operator set, that this version does not know."""
+"""Messages of ONNX Runtime about an operator, or an operator set, that this version does not support."""
 
 EXACT_SUMS = "session.x64quantprecision"
-"""Setting of ONNX Runtime (kOrtSessionOptionsAvx2PrecisionMode)."""
+"""Session option of ONNX Runtime (kOrtSessionOptionsAvx2PrecisionMode)."""
 
 WEIGHT_ROUNDING = "WeightBiasQuantization"
-"""Optimization of ONNX Runtime that rounds the weights of layers whose activations are integers."""
+"""Graph optimization of ONNX Runtime that rounds the weights of layers with integer activations."""
 
 
 class OnnxGenerator:
@@ -35,8 +35,8 @@ class OnnxGenerator:
 
         Args:
             path: an ONNX file, plain or packed, with the input `z` or `source` and the output `images`.
-            threads: cores to use; None leaves the choice to the runtime.
-            profile: beginning of the name of a file that every kernel's time is written to; None writes none.
+            threads: number of threads; None leaves the choice to the runtime.
+            profile: beginning of the name of the file to which every kernel's time is written; None writes no file.
 
         Raises:
             CheckpointError: if the file is missing, damaged, or not a generator.
@@ -56,12 +56,12 @@ class OnnxGenerator:
 
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
-            CheckpointError: if the runtime cannot compute it, as with a size that the network does not take.
+            CheckpointError: if the runtime cannot compute it, e.g. for a size that the network does not accept.
         """
         values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
         try:
             (images,) = self._session.run([OUTPUT], {self._input: values})
-        except Exception as error:  # the runtime raises many types for graphs that do not compute
+        except Exception as error:  # the runtime raises many types for graphs that it cannot compute
             reason = shown(" ".join(str(error).split()), 200)
             raise CheckpointError(f"{self.path} cannot be run by ONNX Runtime: {reason}; export it again") from None
         return torch.from_numpy(images)
@@ -72,7 +72,7 @@ class OnnxGenerator:
 
 
 def fixed_sizes(shape: Sequence[object], path: Path) -> tuple[int, ...]:
-    """Sizes of one input, those behind the batch.
+    """Return the sizes of one input: all axes after the batch.
 
     Raises:
         CheckpointError: if there are none, or one is not fixed.
@@ -85,22 +85,22 @@ def fixed_sizes(shape: Sequence[object], path: Path) -> tuple[int, ...]:
 
 
 def sizes_of(shape: Sequence[object], path: Path) -> tuple[int, ...]:
-    """As `fixed_sizes`, but height and width of pictures may be open, and are 0 then."""
+    """As `fixed_sizes`, but height and width of pictures may be open; they are 0 then."""
     if len(shape) == 4 and all(isinstance(one, str) for one in shape[2:]):
         return (*fixed_sizes(shape[:2], path), 0, 0)
     return fixed_sizes(shape, path)
 
 
 def as_float32(inputs: Tensor, input_shape: tuple[int, ...], taker: str) -> NDArray[np.float32]:
-    """Inputs (N, *input_shape), N >= 1, for a runtime.
+    """Check inputs (N, *input_shape), N >= 1, and convert them for a runtime.
 
     Args:
         inputs: of any number type, on any device.
-        input_shape: what the file takes; 0 stands for any size.
+        input_shape: shape of one input of the file; 0 stands for any size.
         taker: beginning of the message, e.g. `generator.onnx takes z`.
 
     Raises:
-        ConfigError: if they are anything else.
+        ConfigError: if the inputs have another shape.
     """
     given = tuple(inputs.shape[1:])
     fits = len(given) == len(input_shape) and all(
@@ -113,7 +113,7 @@ def as_float32(inputs: Tensor, input_shape: tuple[int, ...], taker: str) -> NDAr
 
 
 def runtime_version() -> str:
-    """Version of ONNX Runtime."""
+    """Return the version of ONNX Runtime."""
     switch_off()
     import onnxruntime
 
@@ -121,10 +121,10 @@ def runtime_version() -> str:
 
 
 def session_options(threads: int | None = None) -> Any:
-    """Options (`onnxruntime.SessionOptions`) that every session shares: nothing is logged, 8-bit sums are exact.
+    """Return the options (`onnxruntime.SessionOptions`) of every session: nothing is logged, 8-bit sums are exact.
 
-    x86 processors without VNNI sum products of 8-bit codes in 16 bits, which overflow and clip without a word;
-    `EXACT_SUMS` takes kernels that do not. Where there is VNNI, or no x86, it changes nothing.
+    x86 processors without VNNI sum products of 8-bit values in 16 bits, which may clip silently; `EXACT_SUMS` selects
+    kernels that do not. On processors with VNNI, or other than x86, it changes nothing.
 
     Args:
         threads: cores to use; None leaves the choice to the runtime.
@@ -133,7 +133,7 @@ def session_options(threads: int | None = None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised, too, and said once
+    options.log_severity_level = 4  # an error is also raised, so it is not logged as well
     options.add_session_config_entry(EXACT_SUMS, "1")
     if threads is not None:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
@@ -158,7 +158,7 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
         reason = " ".join(str(error).split())
         if lacking := NO_KERNEL.search(reason):
             raise CheckpointError(
-                f"{path} needs a kernel that onnxruntime {runtime_version()} has not: {shown(lacking[0], 200)}; "
+                f"{path} needs a kernel that onnxruntime {runtime_version()} does not have: {shown(lacking[0], 200)}; "
                 "`uv sync --upgrade-package onnxruntime`, or export it again"
             ) from None
         line = f"{path} cannot be loaded by ONNX Runtime: {shown(reason, 200)}; export it again"
@@ -166,17 +166,19 @@ def _open_session(path: Path, threads: int | None, profile: Path | None) -> Any:
 
 
 def only_weights_are_integers(content: bytes) -> bool:
-    """Whether a serialised graph decodes tensors and encodes none: the runtime should decode them once, at load."""
+    """Whether a serialised graph decodes tensors but encodes none; the runtime should then decode them once, at
+    load.
+    """
     encoded, decoded = (_count_operator(content, name) for name in ("QuantizeLinear", "DequantizeLinear"))
     return decoded > 0 and encoded == 0
 
 
 def only_activations_are_integers(content: bytes) -> bool:
-    """Whether every decoded tensor of a serialised graph was encoded in it: decoded weights come in addition."""
+    """Whether a serialised graph decodes only tensors that it encoded, so no weights."""
     encoded, decoded = (_count_operator(content, name) for name in ("QuantizeLinear", "DequantizeLinear"))
     return decoded > 0 and encoded == decoded
 
 
 def _count_operator(content: bytes, operator: str) -> int:
-    """Nodes of this type in a serialised graph: field 4 of NodeProto, a string of that length."""
+    """Count the nodes of a type in a serialised graph by field 4 of NodeProto, a string of that length."""
     return content.count(bytes([0x22, len(operator)]) + operator.encode())

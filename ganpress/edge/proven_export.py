@@ -158,7 +158,5 @@ def _speed(target: Target, path: Path, inputs: Tensor, settings: ExportSettings)
 
 
 def allowed_error(model: nn.Module, tolerance: float) -> float:
-    """Return the tolerance; for integers at least one step of the output, because a kernel may round a tie the other
-    way.
-    """
+    """Return the tolerance; for integers at least one step of the output, since kernels may round ties differently."""
     return max(tolerance, model.output_step) if isinstance(model, QuantizedNetwork) else tolerance

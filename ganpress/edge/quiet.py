@@ -1,4 +1,4 @@
-"""Silence for tools that print and log their progress."""
+"""Silences tools that print and log their progress."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet(level: int = logging.WARNING) -> Iterator[None]:
-    """Drop standard output, Python warnings, and log records up to `level`; errors stay exceptions."""
+    """Discard standard output, Python warnings, and log records up to `level`; exceptions are raised as usual."""
     before = logging.root.manager.disable
     logging.disable(level)
     try:
@@ -24,9 +24,9 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_descriptors() -> Iterator[None]:
-    """Drop what C libraries write to the standard output and the standard error of this process.
+    """Discard what C libraries write to the standard output and the standard error of this process.
 
-    They write past `sys.stdout`, so that the two descriptors themselves lead nowhere meanwhile.
+    They bypass `sys.stdout`, so the two file descriptors themselves are redirected to the null device.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

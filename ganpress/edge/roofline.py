@@ -1,9 +1,9 @@
-"""What a machine can reach at most: multiply-accumulates per second of a matrix product, by number type.
+"""Measures a machine's peak: multiply-accumulates per second of a matrix product, by number type.
 
-A generator's own rate beside this peak says how much of the processor it uses (Williams et al. 2009, "Roofline"; the
-compute roof alone, since the weights of a generator are small beside what it computes with them). The peak is measured,
-not read from a data sheet: the best rate of a square matrix product that stays in the cache, by the best library at
-hand. That is torch for floats, and ONNX Runtime's unsigned activations by signed weights for integers.
+A generator's rate relative to this peak says how much of the processor it uses (Williams et al. 2009, "Roofline"). Only
+the compute roof is measured, because a generator computes much with few weights. The peak is not read from a data
+sheet: it is the best rate of a square matrix product that stays in the cache, in torch for floats, and in ONNX Runtime
+with unsigned activations and signed weights for integers.
 """
 
 import time
@@ -22,13 +22,13 @@ from ganpress.errors import ConfigError
 from ganpress.performance.latency import torch_threads
 
 SIZES = (256, 384, 512)
-"""Rows and columns of the matrices, for each thread's share: small enough for a cache, large enough for full speed."""
+"""Rows and columns of each thread's matrices: small enough for the cache, large enough for full speed."""
 SECONDS = 0.25
-"""Of repeated products for each size and number type; the fastest one counts."""
+"""Duration of the repeated products for each size and number type; the fastest product counts."""
 FLOATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 INTEGERS = "int8"
 COMPUTED_AS = {"float16": "float32", "int8_weights": "float32", "palette6": "float32", "int8_dynamic": "int8"}
-"""Number types that runtimes on the CPU store and do not compute in."""
+"""Number types that CPU runtimes only store -> the number type in which they compute."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Peaks:
     """10^9 multiply-accumulates per second by number type: `float32`, `bfloat16`, `int8`."""
 
     def gmacs(self, number_type: str) -> float:
-        """Peak in 10^9 multiply-accumulates per second.
+        """Return the peak in 10^9 multiply-accumulates per second.
 
         Args:
             number_type: `float32`, `bfloat16`, `int8`, or a name of `computed_in`.
@@ -56,10 +56,10 @@ class Peaks:
 
 
 def computed_in(number_type: str) -> str:
-    """The number type that an edge file multiplies in, from the one on its card.
+    """Return the number type in which an edge file multiplies, from the one on its card.
 
-    `w8a8` and `w4a8` multiply bytes; where only weights (`w8`) or only activations (`a8`) are integers, floats are
-    multiplied, as with `float16`, which is decoded before it is computed with.
+    `w8a8` and `w4a8` multiply 8-bit integers. If only weights (`w8`) or only activations (`a8`) are integers, floats
+    are multiplied, as with `float16`, which is decoded first.
     """
     if number_type.startswith(("w", "a")):
         return INTEGERS if number_type.startswith("w") and "a" in number_type else "float32"
@@ -67,15 +67,14 @@ def computed_in(number_type: str) -> str:
 
 
 def roofline_metrics(macs: float, latency_ms: float, number_type: str, peaks: Peaks) -> dict[str, float]:
-    """Rate of a generator and its share of the peak, as metrics.
+    """Return the rate of a generator and its share of the peak, as metrics.
 
     Args:
-        macs: multiply-accumulates that one image needs, `ganpress.performance.generator_cost.Cost.macs_exact`: what a
-        runtime computes beyond
-            them, to pad a kernel say, is no use to anyone and does not count.
-        latency_ms: wall time of one image on as many threads as the peaks were measured with.
-        number_type: what it multiplies in, or a number type of an edge file's card.
-        peaks: of the same machine.
+        macs: multiply-accumulates that one image needs, `ganpress.performance.generator_cost.Cost.macs_exact`; what a
+            runtime computes in addition, e.g. to pad a kernel, does not count.
+        latency_ms: wall time of one image with the number of threads with which the peaks were measured.
+        number_type: number type in which it multiplies, or the one on an edge file's card.
+        peaks: the peaks of the same machine.
     """
     rate = macs / latency_ms / 1e6
     return {"gmacs_per_s": rate, "share_of_peak": rate / peaks.gmacs(number_type)}
@@ -85,13 +84,13 @@ def measure_peaks(threads: int = 1) -> Peaks:
     """Measure this machine; takes about two seconds.
 
     Args:
-        threads: cores that the products may use.
+        threads: number of threads that the products may use.
 
     Raises:
         ConfigError: if there is not at least one thread.
     """
     if threads < 1:
-        raise ConfigError(f"a peak is that of at least one thread, found {threads}")
+        raise ConfigError(f"threads must be at least 1, found {threads}")
     sizes = [int(size * threads**0.5) for size in SIZES]
     peaks = {name: max(_float_rate(size, kind, threads) for size in sizes) for name, kind in FLOATS.items()}
     peaks[INTEGERS] = max(_integer_rate(size, threads) for size in sizes)
@@ -112,7 +111,7 @@ def _integer_rate(size: int, threads: int) -> float:
 
 
 def _integer_product(weights: NDArray[np.int8], threads: int) -> Any:
-    """Product of uint8 (n, n) and constant int8 weights (n, n), which the runtime packs once."""
+    """Return a product of uint8 (n, n) and constant int8 weights (n, n), which the runtime packs once."""
     switch_off()
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
@@ -132,7 +131,7 @@ def _integer_product(weights: NDArray[np.int8], threads: int) -> Any:
 
 
 def _fastest_nanoseconds(run: Callable[[], object]) -> float:
-    """Least wall time of a call: whatever else the machine does can only make it longer."""
+    """Return the shortest wall time of a call, because other load on the machine can only make it longer."""
     run()
     fastest, end = float("inf"), time.perf_counter() + SECONDS
     while True:

@@ -1,5 +1,6 @@
-"""What Python executes in a stage, as one digest: the definitions that its module reaches, without words and positions.
+"""Computes one digest of the code that a stage executes: the definitions that its module reaches.
 
-`dvc.yaml` lets each stage depend on the file of its digest below artifacts/code and on no source file. The stage `code`
-writes all of them, a flow writes a stage's before it, and the stage itself writes its own when it starts.
+Comments, docstrings and positions are not part of it. In `dvc.yaml` each stage depends on the file of its digest below
+artifacts/code and on no source file. The stage `code` writes all digests, a flow writes a stage's digest before it
+runs, and the stage itself writes its own when it starts.
 """

@@ -1,4 +1,4 @@
-"""The digests of all stages of a project, and their files below artifacts/code."""
+"""Computes the digests of all stages of a project and writes their files below artifacts/code."""
 
 import contextlib
 import copy
@@ -15,18 +15,19 @@ from ganpress.executed_code.stages import CODE_FOLDER, CodeStage, read_stages, s
 
 DIGESTS = Path(".ganpress") / "executed-digests.json"
 _FOLLOWING = threading.RLock()
-"""Held while code is followed: until then what was found of stages upstream is incomplete, and CPython counts the depth
-of all trees that are parsed at once by one number."""
+"""Lock for following code. It keeps incomplete results of upstream stages from other threads, and CPython has only one
+counter for the depth of all syntax trees that are parsed at the same time.
+"""
 
 
 class StageCode:
-    """What the stages of one project execute, as its files say when each is first asked for.
+    """The code that the stages of one project execute; each file is read when it is first needed.
 
     Args:
         root: the folder of dvc.yaml and params.yaml.
 
     Raises:
-        ConfigError: if one of these cannot be read.
+        ConfigError: if dvc.yaml or params.yaml cannot be read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,7 +36,7 @@ class StageCode:
         self._look()
 
     def _look(self) -> None:
-        """Begin with the modules as they are now."""
+        """Start with the current state of the modules."""
         self.modules = Modules(source_root(self._root), _folder(self._root) / CACHE)
         self._reach = Reach(self.modules)
         self._words: dict[str, frozenset[str]] = {}
@@ -45,16 +46,17 @@ class StageCode:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files of digests that dvc.yaml names."""
+        """The digest files that dvc.yaml names."""
         return tuple(self._stages)
 
     def path_of(self, stage: str, item: str | None) -> str | None:
-        """The file of a stage's digest; None where dvc.yaml names none."""
+        """Return the file of a stage's digest; None if dvc.yaml names none."""
         paths = (f"{CODE_FOLDER}/{stage}/{item}", f"{CODE_FOLDER}/{stage}")
         return next((path for path in paths if path in self._stages), None)
 
     def text(self, path: str) -> str:
-        """What belongs in the file `path`: a line for each file of which the stage can execute anything.
+        """Return the content of the digest file `path`: a line for each source file with code that the stage can
+        execute.
 
         Raises:
             ConfigError: if a file is not Python.
@@ -66,26 +68,26 @@ class StageCode:
             return self._texts[path]
 
     def reached(self, path: str) -> Reached:
-        """What the stage can execute whose digest belongs in `path`; as `text`."""
+        """Return the code that the stage with the digest file `path` can execute; raises as `text`."""
         with _FOLLOWING:
             return self._reach.of(self._stages[path].module, self._words_of(self._stages[path]))
 
     def of_module(self, module: str) -> Reached:
-        """What a module can execute as a program that may be given any name; as `text`."""
+        """Return the code that a module can execute as a program with any parameters; raises as `text`."""
         with _FOLLOWING:
             return self._reach.of(module, None)
 
     def is_written(self, path: str) -> bool:
-        """Whether the file says what belongs in it; as `text`."""
+        """Return whether the digest file is up to date; raises as `text`."""
         return read_digests(self._root / path) == self.text(path)
 
     def write(self, path: str) -> None:
-        """Write a digest to its file, unless it is there; as `text`."""
+        """Write a digest to its file, unless the file is up to date; raises as `text`."""
         if not self.is_written(path):
             write_whole(self._root / path, self.text(path))
 
     def write_all(self) -> None:
-        """Write every digest that dvc.yaml names, and remove those that it names no longer; as `text`."""
+        """Write every digest that dvc.yaml names, and remove all other digest files; raises as `text`."""
         for path in self._stages:
             self.write(path)
         for file in (self._root / CODE_FOLDER).rglob("*"):
@@ -93,30 +95,32 @@ class StageCode:
                 file.unlink(missing_ok=True)
 
     def save(self) -> None:
-        """Keep what was found for the next process. A folder that cannot be written costs time and nothing else."""
+        """Store the results for the next process; a folder that cannot be written only costs time."""
         self.modules.save()
-        if not self._is_new or self.state != self.modules.state():  # an edit came while modules were read
+        if not self._is_new or self.state != self.modules.state():  # a file was edited while modules were read
             return
         with contextlib.suppress(OSError):
             content = {"key": self._key(), "texts": self._texts}
             write_whole(_folder(self._root) / DIGESTS, json.dumps(content))
 
     def again(self) -> "StageCode":
-        """The same stages with their parameters, and modules as they are by now."""
+        """Return the same stages and parameters with the current modules."""
         new = copy.copy(self)
         new._look()
         return new
 
     def _key(self) -> str:
-        """Digest of all that decides digests."""
+        """Return a digest of everything that the digests depend on."""
         stages = [(one.digest_path, one.module, sorted(one.words), one.reads) for one in self._stages.values()]
         return md5_of(json.dumps([self.state, stages]))
 
     def _words_of(self, stage: CodeStage) -> frozenset[str]:
-        """Texts that a stage can meet: in parameters, or in what a stage upstream wrote, which met them likewise."""
+        """Return the texts that a stage can read: from its parameters, or from files of upstream stages, by the same
+        rule.
+        """
         path = stage.digest_path
         if path not in self._words:
-            self._words[path] = stage.words  # ends a circle, which DVC refuses
+            self._words[path] = stage.words  # ends a cycle, which DVC refuses
             words = set(stage.words)
             for other in self._stages.values():
                 if other is not stage and other.is_upstream_of(stage):
@@ -126,7 +130,7 @@ class StageCode:
 
 
 class CurrentCode:
-    """The code of a project's stages at each moment, read again after an edit only; threads may share it."""
+    """The current code of a project's stages, read again only after an edit; threads may share it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -134,7 +138,7 @@ class CurrentCode:
         self._read: tuple[StageCode, list[bytes]] | None = None
 
     def __call__(self) -> StageCode:
-        """Return it as of now.
+        """Return the current code.
 
         Raises:
             ConfigError: if dvc.yaml or params.yaml cannot be read.
@@ -149,7 +153,7 @@ class CurrentCode:
 
 
 def read_digests(file: Path) -> str:
-    """The content of a file of digests; empty where there is none."""
+    """Return the content of a digest file; empty if there is none."""
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -157,34 +161,35 @@ def read_digests(file: Path) -> str:
 
 
 def md5_of(text: str) -> str:
-    """What DVC knows a file of that text by."""
+    """Return the md5 by which DVC identifies a file with that text."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def changed_files(before: str, after: str) -> list[str]:
-    """Files in which two contents differ."""
+    """Return the source files in which two digest files differ."""
     old, new = (dict(line.rpartition(" ")[::2] for line in text.splitlines()) for text in (before, after))
     return sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
 
 
 def source_root(root: Path) -> Path:
-    """The folder whose code a stage executes at `root`: its own, or where this package is installed.
+    """Return the folder whose code a stage executes at `root`: `root` itself, or the folder where this package is
+    installed.
 
-    `python -m tasks.X` finds the package of the working directory first. `python -P`, which starts the stages of a
-    user's project, does not look there, so that a package `tasks` of the user's own is nobody's code.
+    `python -m tasks.X` finds the package in the working directory first. `python -P`, which starts the stages of a
+    user's project, does not look there, so a user's own package `tasks` does not count.
     """
     own = (root / "tasks" / "__init__.py").is_file() and not starts_installed(root)
     return root if own else Path(__file__).resolve().parents[2]
 
 
 def _folder(root: Path) -> Path:
-    """Where to keep what was found: beside a clone's modules, or at `root` where packages are installed."""
+    """Return the folder of stored results: beside a clone's modules, or at `root` for installed packages."""
     sources = source_root(root)
     return sources if (sources / "dvc.yaml").is_file() and os.access(sources, os.W_OK) else root
 
 
 def _load(file: Path, key: str) -> dict[str, str]:
-    """The texts of digests that were kept under a key; none where others were, or the file is absent or damaged."""
+    """Return the digests stored under a key; none if the key differs, or the file is missing or damaged."""
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError):

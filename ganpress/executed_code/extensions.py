@@ -1,4 +1,4 @@
-"""Other packages that add to ganpress by entry points: their files, and what of ganpress these import."""
+"""Packages that extend ganpress by entry points: their files, and their imports from ganpress."""
 
 import ast
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from ganpress.executed_code.statements import parse_source
 
 GROUP = "ganpress."
-"""What the names of the groups begin with."""
+"""Prefix of the entry point groups."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Extension:
     """One object that an installed package adds."""
 
     group: str
-    """Of its entry point: `ganpress.metrics`."""
+    """Group of its entry point, e.g. `ganpress.metrics`."""
     name: str
     package: str
-    """The top-level package that holds it, which counts whole."""
+    """Its top-level package, which counts completely."""
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
-        """The modules of the package; none where it is not found, as its use then says."""
+        """Return the modules of the package; none if it is not found, which its use reports."""
         spec = find_spec(self.package)
         if spec is None:
             return ()
@@ -36,17 +36,17 @@ class Extension:
         return tuple(sorted([*single, *(path for folder in folders for path in folder.rglob("*.py"))]))
 
     def digest(self) -> str:
-        """Of the bytes of its modules, wherever they are installed."""
+        """Return a digest of the bytes of its modules, independent of where they are installed."""
         parts = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in self.files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def imports(self) -> Iterator[tuple[str, str]]:
-        """(module, name in it, if any) of everything that it imports by name."""
+        """Yield (module, name in it, if any) for every import by name."""
         for path in self.files:
             try:
                 tree = parse_source(path.read_bytes())
             except (SyntaxError, ValueError):
-                continue  # its import fails, and says so
+                continue  # its import reports the error
             for node in ast.walk(tree):
                 if isinstance(node, ast.Import):
                     yield from ((alias.name, "") for alias in node.names)
@@ -56,7 +56,7 @@ class Extension:
 
 @cache
 def installed() -> tuple[Extension, ...]:
-    """Everything that other packages add, as it was when this process first asked; nothing is imported."""
+    """Return all extensions at the time of the first call; nothing is imported."""
     found = entry_points()
     groups = [group for group in sorted(found.groups) if group.startswith(GROUP)]
     return tuple(
@@ -67,5 +67,5 @@ def installed() -> tuple[Extension, ...]:
 
 
 def extensions_of(groups: Collection[str]) -> list[Extension]:
-    """What is added to these groups."""
+    """Return the extensions of these groups."""
     return [extension for extension in installed() if extension.group in groups]

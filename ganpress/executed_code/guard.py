@@ -1,7 +1,7 @@
-"""Holds a stage to the code that it started with, so that no result is ever locked as another code's.
+"""Checks that a stage's code did not change while it ran, so that DVC never records a result under other code.
 
-DVC reads a stage's dependencies after its command. So the stage writes the digest of its own code when it starts, and
-fails at its end where the code is another by then.
+DVC reads a stage's dependencies after its command. Therefore the stage writes the digest of its own code when it
+starts, and fails at its end if the code has changed.
 """
 
 import os
@@ -15,18 +15,18 @@ from ganpress.executed_code.digests import StageCode, changed_files
 from ganpress.executed_code.reach import EXTENSION
 
 CLOCK_SECONDS = 0.1
-"""How far the kernel's clocks of processes and of files can be apart: both move in ticks."""
+"""Largest difference in seconds between the kernel's clocks of processes and of files; both advance in ticks."""
 SHOWN = 3
-"""Files that a message names."""
+"""Largest number of files that a message names."""
 
 
 class CodeGuard:
-    """Made when a stage starts, asked when it ends. Without a digest in dvc.yaml there is nothing to guard.
+    """Created when a stage starts and checked when it ends; a stage without a digest in dvc.yaml is not checked.
 
     Args:
         root: the folder of dvc.yaml.
         stage: the stage's name.
-        item: of a foreach stage.
+        item: the item of a foreach stage.
 
     Raises:
         ConfigError: if a file is not Python.
@@ -40,15 +40,16 @@ class CodeGuard:
             return
         self._text = self._code.text(self._path)
         self._code.save()
-        if not self._code.is_written(self._path):  # an edit came after whoever wrote it, perhaps after our imports
+        if not self._code.is_written(self._path):
+            # A file was edited after the digest was written, perhaps after this process imported it.
             self._refuse_late_edits()
             self._code.write(self._path)
 
     def check(self) -> None:
-        """Compare the code with that of the start.
+        """Compare the code with that at the start.
 
         Raises:
-            CodeChanged: if it is another.
+            CodeChanged: if the code has changed.
         """
         if self._path is None or self._code.state == self._code.modules.state():
             return
@@ -66,10 +67,10 @@ class CodeGuard:
 
 
 def start_of_this_process() -> float:
-    """When this process began, in seconds of `time.time`.
+    """Return the time at which this process began, in seconds of `time.time`.
 
-    Linux counts it from the boot, in ticks. psutil adds the time of boot, which `/proc/stat` cuts to a whole second, so
-    that an edit of a second before would count as one of now.
+    Linux counts it from the boot, in ticks. psutil adds the time of boot, which `/proc/stat` truncates to a whole
+    second; an edit up to a second before the start would then count as later.
     """
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # field 22 of proc(5)

@@ -1,4 +1,4 @@
-"""The modules of a project, each read once; what was read before comes from a file below .ganpress/, by content."""
+"""Reads the modules of a project, each once; results are cached by content in a file below .ganpress/."""
 
 import contextlib
 import hashlib
@@ -18,14 +18,15 @@ from ganpress.executed_code.statements import Statement, read_statements, statem
 
 PACKAGES = ("ganpress", "models", "tasks")
 OBSERVERS = ("ganpress.executed_code", "ganpress.basics.progress", "ganpress.basics.telemetry", "ganpress.tracking")
-"""Watch a stage or keep watchers from it, and cannot change its outputs (docs/design.md, section 3); they count for
-nobody, and neither does what only they import."""
+"""Modules that observe a stage, or run observers, and cannot change its outputs (docs/design.md, section 3). They are
+not part of any digest, and neither are modules that only they import.
+"""
 CACHE = Path(".ganpress") / "executed-code.json"
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module, read."""
+    """The content of a module."""
 
     name: str
     path: Path
@@ -33,12 +34,12 @@ class Module:
 
     @property
     def package(self) -> str:
-        """The package that it stands in; itself where it is one."""
+        """Its package; the module itself if it is one."""
         return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
 
     @cached_property
     def bound(self) -> dict[str, list[int]]:
-        """Name -> numbers of the statements that bind it."""
+        """Each name -> the numbers of the statements that bind it."""
         found: dict[str, list[int]] = defaultdict(list)
         for number, statement in enumerate(self.statements):
             for name in statement.binds:
@@ -47,11 +48,11 @@ class Module:
 
 
 class Modules:
-    """The first-party modules below a root, without observers; each is read when it is first asked for.
+    """The project's own modules below a root, without observers; each is read when it is first needed.
 
     Args:
         root: the folder of the packages.
-        cache: the file that keeps what was read; None keeps nothing.
+        cache: the file with cached results; None caches nothing.
     """
 
     def __init__(self, root: Path, cache: Path | None = None) -> None:
@@ -62,7 +63,7 @@ class Modules:
 
     @cached_property
     def paths(self) -> dict[str, Path]:
-        """Name of each module -> its file."""
+        """Return the file of each module by the module's name."""
         return dict(_module_paths(self.root))
 
     @cached_property
@@ -84,20 +85,22 @@ class Modules:
         return self._read[name]
 
     def below(self, package: str) -> list[str]:
-        """Names of all modules of a package, itself included."""
+        """Return the names of all modules of a package, including the package."""
         return [name for name in self.paths if name == package or name.startswith(f"{package}.")]
 
     @staticmethod
     def is_observer(name: str) -> bool:
-        """Whether a dotted name stands for an observer, or for something in one."""
+        """Return whether a dotted name stands for an observer, or for a name in one."""
         return any(name == observer or name.startswith(f"{observer}.") for observer in OBSERVERS)
 
     def path_of(self, name: str) -> str:
-        """The file of a module, below the root."""
+        """Return the file of a module, relative to the root."""
         return self.paths[name].relative_to(self.root).as_posix()
 
     def data_of(self, package: str) -> Mapping[str, str]:
-        """Path and digest of each file that is no module, in the folder of a package or in a folder of its own."""
+        """Return path and digest of each data file in a package's folder, or in its sub-folders that are not
+        packages.
+        """
         if package not in self._data:
             folder = self.root.joinpath(*package.split("."))
             files = sorted(_data_files(folder)) if folder.is_dir() else []
@@ -107,14 +110,14 @@ class Modules:
         return self._data[package]
 
     def state(self) -> str:
-        """Digest of every file, of packages that add to ganpress, and of the code that reads them, as they are now."""
+        """Return a digest of every current file, of extensions, and of the code that reads them."""
         files = [path for package in PACKAGES for path in (self.root / package).rglob("*") if path.suffix != ".pyc"]
         lines = [f"{path} {_digest(path.read_bytes())}" for path in sorted(files) if path.is_file()]
         lines += [f"{one.group} {one.name} {one.package} {one.digest()}" for one in installed()]
         return _digest("\n".join([_reader_version(), *lines]).encode())
 
     def save(self) -> None:
-        """Keep what was read, if any of it is new. A folder that cannot be written costs time and nothing else."""
+        """Store the cache if it has changed; a folder that cannot be written only costs time."""
         if self.cache is None or not self._is_new:
             return
         with contextlib.suppress(OSError):
@@ -129,7 +132,7 @@ class Modules:
             text = source.decode("utf-8")
             found = read_statements(text, name, path.name == "__init__.py", registries_of(name))
         except (SyntaxError, ValueError) as error:
-            raise ConfigError(f"{path}: it is not Python ({error}); correct it and run again") from None
+            raise ConfigError(f"{path} is not valid Python ({error}); correct it and run again") from None
         self._kept[name] = {"digest": digest, "statements": list(map(asdict, found))}
         self._is_new = True
         return found
@@ -145,7 +148,7 @@ def _module_paths(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
-    """Files of a package's own, looking into folders that are no packages themselves."""
+    """Yield the files of a package, including those in sub-folders that are not packages."""
     for path in folder.iterdir():
         if path.is_dir():
             if path.name != "__pycache__" and not (path / "__init__.py").exists():
@@ -155,7 +158,7 @@ def _data_files(folder: Path) -> Iterator[Path]:
 
 
 def _load(cache: Path | None) -> dict[str, Any]:
-    """What was read before; nothing where the file is absent, damaged or another reader's."""
+    """Return the cached results; none if the file is missing, damaged, or from another version of this package."""
     try:
         content = json.loads(cache.read_bytes()) if cache is not None else {}
     except (OSError, ValueError):
@@ -166,7 +169,7 @@ def _load(cache: Path | None) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _reader_version() -> str:
-    """Digest of this package, whose every change may read modules in another way."""
+    """Return a digest of this package, because any change of it may change how modules are read."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return _digest(b"".join(path.read_bytes() for path in files))
 

@@ -1,8 +1,9 @@
-"""Which definitions a program can execute, followed from its module by the names that each refers to.
+"""Finds the definitions that a program can execute, by following the names to which each definition refers.
 
-A definition counts when one that counts refers to its name: directly, through an import, or as an attribute of an
-imported module. A class counts whole. A statement that does more than bind names counts once its module is imported.
-What cannot be followed (a module as a value, `import_module`, `exec`) counts whole: where in doubt, code counts.
+A definition is part of the digest ("counts") if a definition that counts refers to its name: directly, through an
+import, or as an attribute of an imported module. A class counts completely. A statement that does more than bind names
+counts if its module is imported. Code that cannot be followed (a module as a value, `import_module`, `exec`) counts
+completely: in case of doubt, code counts.
 """
 
 import hashlib
@@ -18,51 +19,53 @@ from ganpress.executed_code.registry_cuts import CUTS, Cut
 from ganpress.executed_code.statements import Entry, Import, Statement, is_dynamic, root_of
 
 FOREIGN_IMPORTS = ("models.registry", "models.user_modules")
-"""Modules that import what they are told: a function of a user's own, whose sources its pin and the card of its import
-hold; what a registry names, which is followed from its text; what another package adds (`extensions`)."""
+"""Modules that import code by a name given at run time: a user's function, whose sources are recorded in its pin and on
+the card of its import; an entry of a registry, which is followed from its text; or an extension (`extensions`).
+"""
 EXTENSION = "installed"
-"""Stands before the name of another package where a digest lists files."""
+"""Prefix of an extension's package among the files of a digest."""
 LOOKUPS = ("[]", "find", "get", "listing", "unknown")
-"""What is done with a registry that only looks names up, or lists them in a message."""
+"""Operations on a registry that only look a name up, or list names in a message."""
 STATEMENT, ENTRY, LOOKED_UP = "statement", "entry", "looked up"
 IMPORTED, WHOLE, PROGRAM = "imported", "whole", "program"
 
 
 class Node(NamedTuple):
-    """Something that counts."""
+    """A piece of code that counts."""
 
     module: str
     kind: str
-    """A `statement`, an `entry` of a registry, a registry where names are only `looked up`, or a module: `imported`,
-    `whole` without what it does as a program, or as a `program`."""
+    """Kind of the node: a `statement`, an `entry` of a registry, a registry in which names are only `looked up`, or a
+    module that is `imported`, counts as a `whole` except its code as a program, or is a `program`.
+    """
     statement: int = -1
     entry: int = -1
 
 
 @dataclass(frozen=True)
 class Reached:
-    """All that one program can execute."""
+    """All code that one program can execute."""
 
     parts: Mapping[str, str]
-    """File, below the root -> digest of what counts of it."""
+    """File, relative to the root -> digest of its code that counts."""
     names: frozenset[str]
-    """Names of the entries of registries that count, which programs downstream can meet in its files."""
+    """Names of the registry entries that count; downstream programs can read them from the program's files."""
     nodes: frozenset[Node]
     """Statements and entries that count."""
 
     @property
     def text(self) -> str:
-        """One line for each file: its path and digest."""
+        """Return one line for each file with its path and digest."""
         return "".join(f"{path} {digest}\n" for path, digest in sorted(self.parts.items()))
 
     @property
     def digest(self) -> str:
-        """One digest of it all."""
+        """Return one digest of all files."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 class Reach:
-    """Follows names through the modules of a project; what was followed once serves all programs."""
+    """Follows names through the modules of a project; results are shared by all programs."""
 
     def __init__(self, modules: Modules) -> None:
         self.modules = modules
@@ -71,7 +74,7 @@ class Reach:
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
-        """The names of all entries of all registries."""
+        """Return the names of all entries of all registries."""
         places = [place.partition(":")[::2] for place in CUTS]
         nodes = [
             Node(module, STATEMENT, number)
@@ -87,8 +90,8 @@ class Reach:
         """Follow one program.
 
         Args:
-            module: its module, which counts whole.
-            words: texts that it is given, some of them names; None where nobody knows them, so that all entries count.
+            module: the program's module, which counts completely.
+            words: texts that it can read, some of them names; None if they are unknown, so that all entries count.
 
         Raises:
             ConfigError: if a file is not Python.
@@ -103,17 +106,17 @@ class Reach:
         return self._found[module, named]
 
     def statement(self, node: Node) -> Statement:
-        """The statement of a node that is none of a module."""
+        """Return the statement of a node that is not a module."""
         return self.modules[node.module].statements[node.statement]
 
     def edges(self, node: Node) -> frozenset[Node]:
-        """What counts because `node` does, entries of registries apart."""
+        """Return the nodes that count because `node` does, except entries of registries."""
         if node not in self._edges:
             self._edges[node] = frozenset(self._follow(node))
         return self._edges[node]
 
     def key(self, node: Node, entry: Entry) -> str:
-        """Name of an entry of the registry `node`; empty where it cannot be read off."""
+        """Return the name of an entry of the registry `node`; empty if the code does not show it."""
         if entry.key:
             return entry.key
         found = [one for name in entry.names for one in self._resolve(node.module, name, ())]
@@ -121,7 +124,7 @@ class Reach:
         return next(filter(None, names), "")
 
     def texts_behind(self, node: Node, entry: Entry) -> frozenset[str]:
-        """Texts in an entry and in what it refers to, in its own module and in that which it names."""
+        """Return the texts in an entry and in its references, in its own module and in the module that it names."""
         texts, seen = set(entry.texts), set[Node]()
         places = list(self._places(entry.texts))
         waiting = [*places, *(one for name in entry.names for one in self._resolve(node.module, name, ()))]
@@ -136,7 +139,7 @@ class Reach:
         return frozenset(texts)
 
     def imported_by(self, extension: Extension) -> Iterator[Node]:
-        """The modules that another package imports; each counts whole."""
+        """Yield the modules that an extension imports; each counts completely."""
         for module, name in extension.imports():
             inner = f"{module}.{name}"
             if inner in self.modules or module in self.modules:
@@ -160,7 +163,7 @@ class Reach:
             yield from self._of_names(module, statement.names, statement.texts, statement.imports)
 
     def _imported(self, module: Module) -> Iterator[Node]:
-        """What the import of a module executes: imports of its own, and statements that do more than bind names."""
+        """Yield what the import of a module executes: its own imports, and statements that do more than bind names."""
         yield from self._executed([Import("", module.name, "")])
         for number, statement in enumerate(module.statements):
             if statement.runs:
@@ -169,7 +172,7 @@ class Reach:
                 yield from self._executed(statement.imports)
 
     def _executed(self, imports: Iterable[Import]) -> Iterator[Node]:
-        """The modules that imports run, with the packages above them."""
+        """Yield the modules that imports run, with the packages above them."""
         for one in imports:
             parts = [*one.module.split("."), one.attribute]
             names = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
@@ -180,26 +183,26 @@ class Reach:
     ) -> Iterator[Node]:
         for name in names:
             yield from self._unnamed(module, name) if is_dynamic(name) else self._resolve(module.name, name, imports)
-        # A text may be the module of a process: `python -m ganpress.edge.proof.peak_memory`.
+        # A text may name the module of a child process: `python -m ganpress.edge.proof.peak_memory`.
         yield from (Node(text, PROGRAM) for text in texts if "." in text and text in self.modules)
         yield from self._places(texts)
 
     def _places(self, texts: Iterable[str]) -> Iterator[Node]:
-        """What texts of the form `package.module:OBJECT` name, as the entries of a registry do."""
+        """Yield the objects that texts of the form `package.module:OBJECT` name, as entries of registries do."""
         for text in texts:
             module, _, name = text.partition(":")
             if name and module in self.modules:
                 yield from self._in_module(module, name)
 
     def _unnamed(self, module: Module, word: str) -> Iterator[Node]:
-        """What code can reach that does not say what it reaches."""
+        """Yield everything that dynamic code can reach, because it does not name its target."""
         if word == "__name__":
             yield Node(module.name, WHOLE)
         elif module.name not in FOREIGN_IMPORTS:
             yield from (Node(name, WHOLE) for name in self.modules.paths)
 
     def _resolve(self, module: str, name: str, imports: tuple[Import, ...]) -> Iterator[Node]:
-        """Find what a dotted name means in a module; `imports` are those of the function that uses it."""
+        """Yield the nodes behind a dotted name in a module; `imports` are those of the function that uses it."""
         root = root_of(name)
         rest = "[]" if name.endswith("[]") else name.partition(".")[2]
         for one in imports:
@@ -208,7 +211,7 @@ class Reach:
         yield from self._bound(module, root, rest)
 
     def _bound(self, name: str, word: str, rest: str) -> Iterator[Node]:
-        """What a word that a module binds leads to; `rest` is what is taken from it."""
+        """Yield the nodes behind a word that a module binds; `rest` is the path of attributes taken from it."""
         module = self.modules[name]
         for number in module.bound.get(word, ()):
             statement = module.statements[number]
@@ -222,7 +225,7 @@ class Reach:
                 yield from self._in_module(module.statements[number].imports[0].module, "")
 
     def _taken(self, one: Import, rest: str) -> Iterator[Node]:
-        """What an imported name leads to; `import a.b` binds a, `import a.b as c` binds a.b."""
+        """Yield the nodes behind an imported name; `import a.b` binds a, `import a.b as c` binds a.b."""
         if one.attribute:
             yield from self._in_module(one.module, f"{one.attribute}.{rest}" if rest else one.attribute)
         else:
@@ -230,7 +233,7 @@ class Reach:
             yield from self._in_module(top if one.local == top else one.module, rest)
 
     def _in_module(self, name: str, path: str) -> Iterator[Node]:
-        """What a dotted path means in a module, or in a package and the modules below it."""
+        """Yield the nodes behind a dotted path in a module, or in a package and the modules below it."""
         if name.partition(".")[0] not in PACKAGES:
             return
         word, _, rest = path.partition(".")
@@ -245,22 +248,22 @@ class Reach:
 
 
 class _Search:
-    """One program's way through the graph."""
+    """The search of one program through the graph."""
 
     def __init__(self, reach: Reach, named: frozenset[str] | None) -> None:
         self._reach = reach
         self._seen: set[Node] = set()
         self._named = None if named is None else set[str]()
         self._keys: dict[str, set[str]] = {}
-        """Registry -> names of its entries that count."""
+        """Each registry -> names of its entries that count."""
         self._registries: dict[Node, tuple[str, Cut]] = {}
         self._added: dict[str, str] = {}
-        """Package that adds an entry that counts -> its digest."""
+        """Each extension package with an entry that counts -> its digest."""
         if self._named is not None:
             self._named.update(named or ())
 
     def visit(self, start: Node) -> None:
-        """Let a node and all that it leads to count."""
+        """Mark a node, and all nodes reached from it, as counting."""
         waiting = [start]
         while waiting:
             node = waiting.pop()
@@ -275,7 +278,7 @@ class _Search:
             waiting += self._reach.edges(node)
 
     def visit_named_entries(self) -> bool:
-        """Let entries count whose names are known by now; tells whether there were new ones."""
+        """Mark entries with known names as counting; return whether there were new ones."""
         before = len(self._seen)
         for node, (registry, cut) in list(self._registries.items()):
             goes_through_all = self._named is None or (node.kind == STATEMENT and not cut.only_named)
@@ -295,14 +298,14 @@ class _Search:
         return len(self._seen) > before
 
     def _add(self, extension: Extension) -> None:
-        """Let another package count, and what it imports of this one."""
+        """Mark an extension, and what it imports from this project, as counting."""
         if extension.package not in self._added:
             self._added[extension.package] = extension.digest()
             for node in self._reach.imported_by(extension):
                 self.visit(node)
 
     def result(self) -> Reached:
-        """What was found."""
+        """Return the result of the search."""
         counted = [node for node in self._seen if node.kind in (STATEMENT, LOOKED_UP, ENTRY)]
         lines: dict[str, list[str]] = defaultdict(list)
         for place in sorted({(node.module, node.statement, node.entry) for node in counted}):
@@ -331,7 +334,7 @@ class _Search:
 
 
 def _name_in(text: str) -> str:
-    """The name that a text may hold: `onnx`, or `wdcgan` of `wdcgan:16`."""
+    """Return the name in a text: `onnx`, or `wdcgan` from `wdcgan:16`."""
     return text.partition(":")[0]
 
 
@@ -340,6 +343,6 @@ def _short_digest(text: str) -> str:
 
 
 def _cut_of(node: Node, statement: Statement) -> tuple[str, Cut] | None:
-    """Name and cut of a registry; None for any other statement."""
+    """Return name and cut of a registry; None for any other statement."""
     places = (f"{node.module}:{name}" for name in statement.binds)
     return next(((place, CUTS[place]) for place in places if place in CUTS), None)

@@ -1,8 +1,8 @@
-"""Registries whose entries count one by one: what is registered under a name that nobody names is not executed.
+"""Registries whose entries count one by one: an entry whose name a stage cannot meet is not executed by it.
 
-A name is met by a stage in its own parameters, in the code that it reaches, or in a file that a stage upstream wrote,
-which met it in one of these ways. Where code goes through all entries of a registry, all of them count, unless
-the table says that the others cannot matter.
+A stage can meet a name in its own parameters, in the code that it reaches, or in a file from an upstream stage, which
+met it in one of these ways. If code iterates over all entries of a registry, all of them count, unless the table says
+that the others do not matter.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cut:
-    """How the entries of one registry count."""
+    """The rule by which the entries of one registry count."""
 
     only_named: bool = False
-    """Whether entries that nobody names cannot matter even where code goes through all of them: it then compares names,
-    or lists them in a message."""
+    """Whether entries with other names never matter, because code that iterates over all of them only compares names or
+    lists them in a message.
+    """
     found_by: str = ""
-    """Another registry by whose names code looks entries of this one up: an entry that holds one of them counts."""
+    """Another registry by whose names code looks up entries of this one; an entry that contains one of them counts."""
 
 
 CUTS: dict[str, Cut] = {
@@ -27,9 +28,11 @@ CUTS: dict[str, Cut] = {
     "models.builders:BUILDERS": Cut(only_named=True),
     "models.families:FAMILIES": Cut(only_named=True, found_by="models.builders:BUILDERS"),
 }
-"""`module:name` of each registry. One that is absent, or of a form whose entries cannot be told apart, counts whole."""
+"""Rules by `module:name` of each registry. Any other registry counts completely, and so does one whose entries cannot
+be distinguished.
+"""
 
 
 def registries_of(module: str) -> frozenset[str]:
-    """Names in a module whose entries count one by one."""
+    """Return the registries in a module whose entries count one by one."""
     return frozenset(place.partition(":")[2] for place in CUTS if place.partition(":")[0] == module)

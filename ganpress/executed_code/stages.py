@@ -1,6 +1,6 @@
-"""The stages of dvc.yaml as their code sees them: its module, the names that parameters give it, what is upstream.
+"""Reads what the digests need from dvc.yaml: each stage's module, the names in its parameters, and upstream stages.
 
-Only as much of DVC's templates is filled in as says which digest, parameters and folders of others a stage names.
+DVC's templates are resolved only as far as needed to find a stage's digest, parameters and input folders.
 """
 
 import re
@@ -20,35 +20,35 @@ _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
 @dataclass(frozen=True)
 class CodeStage:
-    """One digest that dvc.yaml names, and what decides it."""
+    """One stage whose digest dvc.yaml names, with what the digest depends on."""
 
     digest_path: str
-    """Of its file, below the root."""
+    """Path of the digest file, relative to the root."""
     module: str
     words: frozenset[str]
-    """Texts among its own parameters."""
+    """Texts in its own parameters."""
     reads: tuple[str, ...]
-    """Files and folders below artifacts/ that it reads, without that name: `teacher/generator.safetensors`."""
+    """Files and folders that it reads, relative to artifacts/: `teacher/generator.safetensors`."""
 
     @property
     def folder(self) -> str:
-        """Where its outputs are, below artifacts/: `candidate/d8`."""
+        """The folder of its outputs, relative to artifacts/: `candidate/d8`."""
         return self.digest_path.removeprefix(f"{CODE_FOLDER}/")
 
     def is_upstream_of(self, other: "CodeStage") -> bool:
-        """Whether the other one reads anything that this one writes."""
+        """Return whether the other stage reads anything that this one writes."""
         own = f"{self.folder}/"
         return any(own.startswith(f"{path}/") or path.startswith(own) for path in other.reads)
 
 
 def starts_installed(root: Path) -> bool:
-    """Whether the commands of dvc.yaml start the installed package whatever the working directory holds."""
+    """Return whether the commands of dvc.yaml start the installed package, whatever the working directory contains."""
     path = root / "dvc.yaml"
     return path.is_file() and _INSTALLED.search(read_text(path, MAX_BYTES_OF_DVC)) is not None
 
 
 def read_stages(root: Path) -> list[CodeStage]:
-    """Read the stages of dvc.yaml that depend on a digest of their code; none where the project has none.
+    """Read the stages of dvc.yaml that depend on a digest of their code; none if the project has no dvc.yaml.
 
     Raises:
         ConfigError: if dvc.yaml or params.yaml cannot be read.
@@ -82,7 +82,7 @@ def _stages_of(entry: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[
 
 
 def _scopes(entry: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What templates of each item of a stage see."""
+    """Yield the values of the template variables for each item of a stage."""
     if "foreach" not in entry:
         yield dict(params)
         return
@@ -94,7 +94,7 @@ def _scopes(entry: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[dic
 
 
 def _filled(text: Any, scope: Mapping[str, Any]) -> str:
-    """A text of dvc.yaml with its templates filled in."""
+    """Resolve the templates in a text of dvc.yaml."""
     first = text if isinstance(text, str) else next(iter(text), "")
     return _TEMPLATE.sub(lambda found: str(_lookup(scope, found[1])), first)
 
@@ -106,7 +106,7 @@ def _lookup(scope: Any, dotted: str) -> Any:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a parameter, keys included."""
+    """Yield all texts in a parameter, including keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -1,9 +1,9 @@
-"""A module as its top-level statements: what each binds, what it refers to, and a digest of what it does.
+"""Splits a module into its top-level statements: what each binds, what it refers to, and a digest of what it does.
 
-Docstrings, comments, positions and annotations of functions and variables are no part of a digest. Annotations of
-classes are: pydantic and dataclasses read them. A function under a decorator that is not known to leave annotations
-alone keeps its own, too. The digest is of a form of the syntax tree written here and not of `ast.dump` or
-`ast.unparse`, which change with the version of Python; fields that are empty are left out, because versions add some.
+Docstrings, comments, positions and annotations of functions and variables are not part of a digest. Annotations in
+classes are, because pydantic and dataclasses read them, and so are those of a function with a decorator that may read
+them. The digest uses its own form of the syntax tree, because `ast.dump` and `ast.unparse` change with the version of
+Python. Empty fields are left out, because new versions add some.
 """
 
 import ast
@@ -22,24 +22,24 @@ PURE_DECORATORS = frozenset(
         "staticmethod", "total_ordering", "wraps",
     }
 )  # fmt: skip
-"""Last words of decorators that change nothing but the function itself and read none of its annotations."""
+"""Last words of decorators that only change the function itself and do not read its annotations."""
 DYNAMIC = frozenset({"__import__", "__name__", "eval", "exec", "globals", "sys.modules"})
 DYNAMIC_ATTRIBUTES = frozenset({"__subclasses__", "import_module"})
-"""Names by which code reaches code that it does not name."""
+"""Names through which code reaches other code without naming it."""
 NAME = re.compile(r"[\w.:-]{1,120}")
-"""A text that could name a module or an entry of a registry."""
+"""Pattern of a text that can name a module or an entry of a registry."""
 PARSINGS = 5
 SILENT_FIELDS = frozenset({"ctx", "kind", "type_comment"})
 
 
 @dataclass(frozen=True)
 class Import:
-    """One name that an import binds."""
+    """One name that an import statement binds."""
 
     local: str
     module: str
     attribute: str
-    """What is taken from the module; empty where the module itself is bound."""
+    """Name taken from the module; empty if the module itself is bound."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Entry:
     """One element of a registry."""
 
     key: str
-    """Its name where it is written as text; empty where another object holds it."""
+    """Its name if it is written as text; empty if another object holds it."""
     names: tuple[str, ...]
     texts: tuple[str, ...]
     digest: str
@@ -55,37 +55,37 @@ class Entry:
 
 @dataclass(frozen=True)
 class Statement:
-    """One top-level statement of a module, or one name of an import."""
+    """One top-level statement of a module, or one name of an import statement."""
 
     binds: tuple[str, ...]
     names: tuple[str, ...]
-    """Dotted names that it refers to: `nn.Module`, `TARGETS`, and `TARGETS[]` where it only looks a name up."""
+    """Dotted names that it refers to: `nn.Module`, `TARGETS`, and `TARGETS[]` if it only looks a name up."""
     texts: tuple[str, ...]
     imports: tuple[Import, ...]
     runs: bool
-    """Whether it does more than bind names, so that it counts as soon as its module is imported."""
+    """Whether it does more than bind names, so that it counts if its module is imported."""
     main: bool
-    """Whether it runs only where its module is the program."""
+    """Whether it runs only if its module is the program."""
     digest: str
     own_name: str = ""
-    """The text under `name` of a class or of the object that it makes: what it is registered as."""
+    """Name of a class, or of the created object, in registries, i.e. the text of its attribute `name`."""
     entries: tuple[Entry, ...] = ()
-    """Of a registry: its elements, which its own digest, names and texts leave out."""
+    """Elements of a registry, which its own digest, names and texts leave out."""
 
     @property
     def is_import(self) -> bool:
-        """Whether it is a name of an import and nothing else."""
+        """Whether it is only a name of an import."""
         return not self.names and len(self.imports) == 1 and self.binds == (self.imports[0].local,)
 
 
 def read_statements(source: str, module: str, is_package: bool, registries: frozenset[str]) -> tuple[Statement, ...]:
-    """Take a module apart.
+    """Split a module into statements.
 
     Args:
-        source: its text.
-        module: its dotted name.
-        is_package: whether it is an `__init__.py`.
-        registries: names in it whose elements count one by one.
+        source: text of the module.
+        module: dotted name of the module.
+        is_package: whether the module is an `__init__.py`.
+        registries: registries in the module whose elements count one by one.
 
     Raises:
         SyntaxError: if it is not Python.
@@ -98,7 +98,8 @@ def read_statements(source: str, module: str, is_package: bool, registries: froz
 
 
 def parse_source(source: str | bytes) -> ast.Module:
-    """`ast.parse`, repeated where another thread parsed meanwhile, as Prefect may: CPython then miscounts the depth.
+    """Run `ast.parse`, again if another thread (of Prefect, say) parsed meanwhile, because CPython then miscounts the
+    depth.
 
     Raises:
         SyntaxError: if it is not Python.
@@ -110,12 +111,12 @@ def parse_source(source: str | bytes) -> ast.Module:
 
 
 def root_of(name: str) -> str:
-    """The first word of a dotted name."""
+    """Return the first word of a dotted name."""
     return name.partition(".")[0].removesuffix("[]")
 
 
 def statement_of(content: dict[str, Any]) -> Statement:
-    """The inverse of `dataclasses.asdict`, for what comes out of a JSON file."""
+    """Convert the content of a JSON file to a statement; the inverse of `dataclasses.asdict`."""
     entries = tuple(
         Entry(one["key"], tuple(one["names"]), tuple(one["texts"]), one["digest"]) for one in content["entries"]
     )
@@ -125,7 +126,7 @@ def statement_of(content: dict[str, Any]) -> Statement:
 
 
 def _of_this_project(statement: Statement, bound: set[str]) -> Statement:
-    """Leave out local names and those of Python itself, of which nothing has to be found."""
+    """Remove local names and names of Python itself, which need not be followed."""
     known = bound | {one.local for one in statement.imports}
     if "*" in bound:
         return statement
@@ -134,19 +135,19 @@ def _of_this_project(statement: Statement, bound: set[str]) -> Statement:
 
 
 def is_dynamic(name: str) -> bool:
-    """Whether a dotted name stands for code that is not named."""
+    """Return whether a dotted name reaches code that is not named."""
     return name in DYNAMIC or name.rpartition(".")[2] in DYNAMIC_ATTRIBUTES
 
 
 def _for_its_effect(statement: Statement, used: set[str]) -> Statement:
-    """An imported name that its module never uses is there for what the import does."""
+    """Mark an imported name that its module never uses as running, because the import has an effect of its own."""
     if not statement.is_import or statement.runs or used.intersection(statement.binds):
         return statement
     return replace(statement, runs=True)
 
 
 def _used_words(tree: ast.Module) -> Iterator[str]:
-    """Names that a module uses anywhere, also in annotations that are written as text."""
+    """Yield the names that a module uses anywhere, also in annotations written as text."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             yield node.id
@@ -209,7 +210,7 @@ def _imports(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[Import
 
 
 def _bound(node: ast.stmt) -> list[str]:
-    """Names that a top-level statement binds in its module."""
+    """Return the names that a top-level statement binds in its module."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -228,7 +229,7 @@ def _bound(node: ast.stmt) -> list[str]:
 
 
 def _only_binds(node: ast.stmt) -> bool:
-    """Whether a statement is a definition, of which nothing is seen until its name is used."""
+    """Return whether a statement is a definition, which has no effect until its name is used."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return all(_last_word(one) in PURE_DECORATORS for one in node.decorator_list)
     if isinstance(node, ast.Assign):
@@ -243,7 +244,7 @@ def _is_plain_target(node: ast.expr) -> bool:
 
 
 def _own_name(node: ast.stmt) -> str:
-    """The text that a class binds to `name`, or that an object is made with."""
+    """Return the text that a class binds to `name`, or with which an object is created."""
     if isinstance(node, ast.ClassDef):
         for one in node.body:
             value = getattr(one, "value", None) if isinstance(one, ast.Assign | ast.AnnAssign) else None
@@ -255,7 +256,7 @@ def _own_name(node: ast.stmt) -> str:
 
 
 def _text(node: ast.expr) -> str:
-    """The text that a constant holds; empty for anything else."""
+    """Return the text of a constant; empty for anything else."""
     value = node.value if isinstance(node, ast.Constant) else None
     return value if isinstance(value, str) else ""
 
@@ -267,7 +268,7 @@ def _last_word(node: ast.expr) -> str:
 
 
 def _elements(node: ast.stmt) -> list[tuple[str, ast.expr]] | None:
-    """(key, element) of the registry that is assigned; None where it has no form whose elements can be told apart."""
+    """Return (key, element) of an assigned registry; None if its elements cannot be distinguished."""
     value = _table(node)
     if isinstance(value, ast.Dict):
         keys = [_text(key) if key is not None else "" for key in value.keys]
@@ -282,13 +283,13 @@ def _elements(node: ast.stmt) -> list[tuple[str, ast.expr]] | None:
 
 
 def _keys(node: ast.stmt) -> set[int]:
-    """Identities of the keys of a dict that is assigned."""
+    """Return the identities of the keys of an assigned dict."""
     value = _table(node)
     return set(map(id, value.keys)) if isinstance(value, ast.Dict) else set()
 
 
 def _table(node: ast.stmt) -> ast.expr | None:
-    """What is assigned; of a call, such as `Registry("metric", …, {…})`, its last argument."""
+    """Return the assigned value; for a call such as `Registry("metric", …, {…})` its last argument."""
     value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
     return value.args[-1] if isinstance(value, ast.Call) and value.args else value
 
@@ -304,7 +305,7 @@ def _hash(text: str) -> str:
 
 
 class _Reader:
-    """Writes a tree in a stable form, and notes on its way which names, texts and imports are in it."""
+    """Writes a syntax tree in a stable form, and collects the names, texts and imports in it."""
 
     def __init__(self, package: str) -> None:
         self._package = package
@@ -326,7 +327,7 @@ class _Reader:
 
         Args:
             node: any node.
-            in_class: whether it stands in a class body, where annotations are read when the program runs.
+            in_class: whether it is in a class body, where annotations are read when the program runs.
         """
         if self._is_left_out(node):
             return
@@ -334,7 +335,7 @@ class _Reader:
             self.names.add(node.attr)
         if isinstance(node, ast.If) and _last_word(node.test) == "TYPE_CHECKING":
             self._read_list(node.orelse, in_class)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):  # a name is bound here, not referred to
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):  # the name is bound here, not referred to
             self._parts.append(f"<{node.id}>")
         elif isinstance(node, ast.Name | ast.Attribute) and (dotted := _dotted(node)):
             self._refer(dotted)
@@ -349,7 +350,7 @@ class _Reader:
             self._read_compound(node, in_class)
 
     def _read_compound(self, node: ast.AST, in_class: bool) -> None:
-        """Read a node that has more below it."""
+        """Read a node with child nodes."""
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             seen = all(_last_word(one) in PURE_DECORATORS for one in node.decorator_list)
             self._read_fields(node, not seen, without=("returns",) if seen else ())
@@ -367,7 +368,7 @@ class _Reader:
             self._read_fields(node, in_class)
 
     def _read_membership(self, node: ast.Compare, in_class: bool) -> None:
-        """`name in REGISTRY` only looks a name up."""
+        """Read a comparison; `name in REGISTRY` only looks a name up."""
         self._parts.append("(Compare")
         self.read(node.left, in_class)
         for operator, one in zip(node.ops, node.comparators, strict=True):
@@ -402,7 +403,7 @@ class _Reader:
                 self._parts.append(",")
 
     def _is_empty(self, value: object) -> bool:
-        """Whether a field is a list of which nothing counts, e.g. the entries of a registry that nobody names."""
+        """Return whether a field is a list without counting elements, e.g. the entries of a registry."""
         return isinstance(value, list) and all(isinstance(one, ast.AST) and self._is_left_out(one) for one in value)
 
     def _is_left_out(self, node: ast.AST) -> bool:
@@ -414,7 +415,7 @@ class _Reader:
 
 
 def _dotted(node: ast.expr) -> str:
-    """`a.b.c` of an attribute of a name; empty for an attribute of anything else."""
+    """Return `a.b.c` for an attribute of a name; empty for an attribute of anything else."""
     if isinstance(node, ast.Name):
         return node.id
     base = _dotted(node.value) if isinstance(node, ast.Attribute) else ""

@@ -1,4 +1,4 @@
-"""Versions of torch and of the runtimes, recorded with each result and compared with those that are installed."""
+"""Records the versions of torch and of the runtimes with each result, and compares them with the installed ones."""
 
 import json
 import sys
@@ -10,23 +10,23 @@ from ganpress.basics.whole_files import write_whole
 RECORDED = (
     "torch", "torchvision", "onnxruntime", "openvino", "nncf", "executorch", "torchao", "MNN", "ncnn", "coremltools",
 )  # fmt: skip
-"""Packages, by the name of their module."""
+"""Recorded packages, by the name of their module."""
 FOLDER = "artifacts/versions"
 
 
 def record_versions(root: Path, stage: str, item: str | None) -> None:
-    """Write which of these packages, in which versions, this process has loaded for a stage."""
+    """Write the versions of the recorded packages that this process has loaded for a stage."""
     loaded = {name: installed for name in RECORDED if name in sys.modules and (installed := _installed(name))}
     write_whole(root / path_of(stage, item), json.dumps(loaded, indent=2, sort_keys=True) + "\n")
 
 
 def path_of(stage: str, item: str | None) -> str:
-    """The file of a stage's versions, below the root."""
+    """Return the file of a stage's versions, relative to the root."""
     return f"{FOLDER}/{stage}.json" if item is None else f"{FOLDER}/{stage}/{item}.json"
 
 
 def version_changes(file: Path) -> list[str]:
-    """Say in which packages a result was made with another version than is installed."""
+    """Return in which packages a result was made with a version other than the installed one."""
     try:
         recorded = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a foreign network must do before anything is built on it: inputs in, images out, for static shapes."""
+"""Checks an imported network before it is used: it must turn inputs into images, with static shapes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, one_l
 
 BATCH = 3
 TOLERANCE = 1e-4
-"""Of the largest value: a batch may be computed in another order than a single sample."""
+"""Tolerance relative to the largest value, because a batch may be computed in another order than a single sample."""
 PICTURE_CHANNELS = (1, 3)
 MOST_PICTURE_CHANNELS = 4
 UNIT: Range = (0.0, 1.0)
 BYTES: Range = (0.0, 255.0)
 WITHIN = 1e-3
-"""Of a range: how far beyond it a value may lie that belongs to it."""
+"""Distance beyond a range, relative to it, within which a value still belongs to it."""
 BEYOND = 8.0
-"""From here on values of pixels that are never negative are those of bytes."""
+"""Values above it are not in [0, 1]; without negative values they are taken for bytes."""
 
 
 def several_inputs(example: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def _image(result: Any, adapter: Adapter) -> Tensor:
 
 
 def _chosen_output(result: Any, adapter: Adapter, x: Tensor) -> tuple[Adapter, list[str]]:
-    """Which of several results is the image: the first picture, or the largest of pictures that grow."""
+    """Choose the image among several results: the first picture, or the largest of pictures of growing size."""
     if isinstance(result, Tensor):
         return adapter, []
     found = list(_tensors(result))

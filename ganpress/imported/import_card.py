@@ -48,7 +48,7 @@ class ImportCard:
     keys: str | None
     """The mapping from third-party tensor names, if one was used."""
     input_shape: list[int]
-    """Of one sample."""
+    """Shape of one input sample."""
     output_shape: list[int]
     input_range: Range
     """Values of black and white in the network's own input; inside ganpress images are in [-1, 1]."""

@@ -79,7 +79,7 @@ class Brought:
     """A generator that an import has analysed, before it is written."""
 
     generator: nn.Module
-    """In eval mode, images in [-1, 1]."""
+    """The generator in eval mode, with images in [-1, 1]."""
     blueprint: Blueprint
     source: str
     example: Tensor

@@ -30,9 +30,9 @@ class Value:
     """A result of the graph."""
 
     example: Tensor
-    """On the meta device where it depends on the input."""
+    """An example of the value; it is on the meta device if the value depends on the input."""
     node: fx.Node | None = None
-    """None where it does not depend on the input."""
+    """Node that computes the value; None if it does not depend on the input."""
     name: str = ""
     is_size: bool = False
     """Whether it is the number of inputs, which torch takes as a number and not as a tensor."""
@@ -160,7 +160,7 @@ def _flat(values: list[Any]) -> list[Any]:
 
 
 def _shape_alone(value: Any) -> Any:
-    """What a function is told where only shapes are computed."""
+    """Convert an argument for a call that only computes shapes."""
     if isinstance(value, list | tuple):
         return [_shape_alone(one) for one in value]
     made = _example(value)

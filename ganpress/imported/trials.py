@@ -22,7 +22,7 @@ from models.thinning import ChannelGroup, axes, count_channels, kept_channels, t
 
 PERCENT = 50
 RELATIVE_TOLERANCE = 1e-3
-"""Of the largest value: sums over fewer channels are rounded differently."""
+"""Tolerance relative to the largest value, because sums over fewer channels are rounded differently."""
 
 
 def try_groups(

@@ -18,7 +18,7 @@ from models.plain_network import fold_
 State = Mapping[str, Tensor]
 PARALLEL = "module."
 COMPILED = "_orig_mod."
-"""What `torch.compile` writes into names, wherever the compiled module lies."""
+"""Part of names that `torch.compile` adds for a compiled module."""
 AVERAGES = ("g_ema", "params_ema", "ema", "averaged", "shadow")
 """Parts of names of averaged weights, which are used for drawing pictures."""
 COUNTS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
@@ -40,7 +40,7 @@ class Candidate:
     state: State
     """Without the prefix."""
     folded: int = 0
-    """How many layers had a parametrised weight, which is a plain one here."""
+    """Number of layers whose parametrised weight was folded into a plain one."""
 
     @property
     def name(self) -> str:
@@ -173,7 +173,7 @@ def _fits(state: State, needed: Mapping[str, tuple[int, ...]]) -> bool:
 
 
 def _overlap(network: nn.Module, candidate: Candidate) -> tuple[int, int]:
-    """How many names fit in shape, and in name alone."""
+    """Return how many names match with their shape, and how many match only by name."""
     own = network.state_dict()
     named = [name for name in candidate.state if name in own]
     return sum(candidate.state[name].shape == own[name].shape for name in named), len(named)
@@ -193,12 +193,12 @@ def _listing(places: list[tuple[str, State]]) -> str:
 
 
 def described(value: object) -> str:
-    """What a file holds, for a message."""
+    """Describe a file's content for a message."""
     return "nothing" if isinstance(value, dict) and not value else f"a {type(value).__name__}"
 
 
 def _folded(candidate: Candidate) -> Candidate:
-    """The same with parametrised weights as plain ones, whichever way torch has written them."""
+    """Replace parametrised weights by plain ones, for torch's old and new form of parametrisation."""
     state: dict[str, Any] = dict(candidate.state)
     count = 0
     for name in candidate.state:

@@ -1,4 +1,4 @@
-"""What the stage `evaluate` wrote last, and which of its edge files to ship."""
+"""Reads the last results of the stage `evaluate`, and chooses the edge file to ship."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from ganpress.errors import ConfigError, DataError
 from ganpress.metrics.ranking import FileToShip, Table, file_to_ship, find_metric
 
 METRICS = Path("artifacts/evaluate/metrics.json")
-"""Below the project's root."""
+"""Path of the metrics, relative to the project's root."""
 
 
 def read_evaluated(root: Path) -> Table:

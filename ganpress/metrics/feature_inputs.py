@@ -1,4 +1,4 @@
-"""What every metric accepts: a matrix of finite numbers, as a torch tensor or an array."""
+"""Checks the input of metrics: a matrix of finite numbers, as a torch tensor or an array."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How far a compressed or exported generator's images are from the original's, on the same inputs."""
+"""Measures the distance of a compressed or exported generator's images to the original's on the same inputs."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""What the gates say of the last evaluation: written with the report, enforced by the stage `gates`."""
+"""The verdict of the gates on the last evaluation, which is written with the report and enforced by the stage
+`gates`.
+"""
 
 import hashlib
 import json
@@ -12,7 +14,7 @@ from ganpress.files.plain_values import read_json
 from ganpress.metrics.evaluated import METRICS
 
 VERDICT = Path("artifacts/report/verdict.json")
-"""Below the project's root."""
+"""Path of the verdict, relative to the project's root."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class GateVerdict:
 
     @property
     def sentence(self) -> str | None:
-        """What failed, in one line; None where nothing did."""
+        """The failures in one line; None if nothing failed."""
         if not self.failed:
             return None
         return f"{len(self.failed)} of {self.judged} gates failed: {'; '.join(self.failed)}"

@@ -1,4 +1,4 @@
-"""What is known of a metric, in one value: names, ranking, report and intervals follow from it.
+"""The definition of a metric in one value: names, ranking, report and intervals follow from it.
 
 A metric's full name carries its protocol: `fid_1000_test_judge`, `is_1000_judge_std`, `fid_difference_1000_test_judge`.
 Importing this module, or the definition of a built-in metric, imports no numerical library.
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from ganpress.metrics.scores import Comparison, Scores
 
 Direction = Literal["higher", "lower", "equal", "none"]
-"""Which value is better: a larger or a smaller one, the one nearer to 1, or neither."""
+"""Direction in which values are better: larger, smaller, nearer to 1, or none."""
 Need = Literal["judge", "classes", "real", "truth", "label_maps", "teacher", "weights"]
 """Features or classes of a judge; real images; the true image or label map of each input; the teacher's images; weights
-that the user gives."""
+that the user gives.
+"""
 Shown = Literal["measured", "decides"]
 
 
@@ -29,15 +30,15 @@ class Metric:
     """One number that says something of a generator."""
 
     name: str
-    """As in metrics.json, without the protocol."""
+    """Name in metrics.json without the protocol."""
     title: str
     meaning: str
-    """What it measures, for a reader of the report."""
+    """Explanation of what it measures, for the report."""
     direction: Direction
     range: tuple[float, float] = (0.0, math.inf)
     unit: str = ""
     needs: tuple[Need, ...] = ()
-    """What it is measured with; `real` and `truth` put the split into its name, `judge` the judge."""
+    """Inputs of the measurement; `real` and `truth` add the split to its name, `judge` adds the judge."""
     is_cost: bool = False
     """Whether it is one of size or speed, which holds on any data."""
     measure: "Callable[[Sample], float] | None" = None
@@ -51,17 +52,17 @@ class Metric:
     has_share: bool = False
     """Whether the share of the teacher's number that a generator keeps is a number of its own: `fid_retained`."""
     interval: "Callable[[Scores], Interval | None] | None" = None
-    """How sure the number is."""
+    """Computes the confidence interval."""
     difference: "Callable[[Comparison], Interval | None] | None" = None
     """A generator's number less that of another on the same inputs, with its interval."""
     quick: "Callable[[QuickSample], float] | None" = None
-    """How generators that are chosen among are scored; where there is none, `measure` does it."""
+    """Scores generators for a selection; if it is None, `measure` is used."""
     real_side: Literal["features", "statistics"] = "features"
-    """What `quick` needs of real images."""
+    """The data of real images that `quick` needs."""
     start: tuple[float, str] | None = None
     """The worst number, and what scores it, where the way from there says how good a generator is."""
     beware: str = ""
-    """What the number does not say, as a sentence of the report; {title}, {images} and {real} are filled in."""
+    """Limit of the number, as a sentence of the report, in which {title}, {images} and {real} are filled in."""
     beware_where: Shown = "measured"
     """Whether the sentence is for every report that shows the metric, or where it decides."""
 
@@ -94,7 +95,7 @@ class Metric:
         return self.read(own, teacher) if self.read is not None else own.others.get(self.name)
 
     def share(self, own: float, teacher: float) -> float | None:
-        """How much of the teacher's number is kept: own / teacher where higher is better, else teacher / own.
+        """Return the share of the teacher's number that is kept: own / teacher if higher is better, else teacher / own.
 
         1 is as good as the teacher, above it better. None where the share would divide by zero.
         """
@@ -110,4 +111,4 @@ def badness(value: float, direction: Direction) -> float:
 
 
 ENDINGS = ("std", "error", "low", "high", "difference", "ceiling", "retained", "real")
-"""What names of further numbers of a metric end with."""
+"""Endings of the names of a metric's further numbers."""

@@ -30,7 +30,7 @@ class ReadName:
 
     @property
     def direction(self) -> Direction:
-        """Which value is better: of a share of the teacher's the larger, of an error the smaller."""
+        """Direction in which values are better: larger for a share of the teacher's, smaller for an error."""
         if self.spread in ("std", "error"):
             return "lower"
         return "higher" if self.aspect == "retained" else self.metric.direction

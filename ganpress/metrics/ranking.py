@@ -1,4 +1,4 @@
-"""Which generator is best under a budget. Plain numbers; nothing imported here costs time."""
+"""Chooses the best generator under a budget, from plain numbers and without slow imports."""
 
 import math
 import re
@@ -15,9 +15,9 @@ Table = Mapping[str, Mapping[str, float]]
 QUALITY_ORDER = ("is", "fid", "kid")
 """The metric that decides, in this order of preference, when none is named."""
 CONDITIONAL_ORDER = ("miou", "fid", "kid", "psnr")
-"""The same of conditional generators: what they draw is asked for, so sure and varied classes (IS) are no merit."""
+"""The same order for conditional generators; their inputs determine the classes, so IS is not meaningful."""
 ALL_TARGETS = re.compile(r"_\d+_all(_|$)")
-"""In the name of a metric against the real images of unpaired data: `fid_120_all_judge`."""
+"""Pattern in the name of a metric against all real images of unpaired data: `fid_120_all_judge`."""
 
 
 def metric_family(name: str) -> str:
@@ -35,7 +35,7 @@ def higher_is_better(name: str) -> bool:
 
 
 def direction(name: str) -> str:
-    """What is better of the metric, in words: `higher`, `lower` or `nearer to 1`.
+    """Return which values of the metric are better, in words: `higher`, `lower` or `nearer to 1`.
 
     Raises:
         ConfigError: if nothing is known of the metric.
@@ -174,7 +174,7 @@ def file_to_ship(table: Table, metric: str, max_bytes: int | None) -> FileToShip
 
 
 def half_width(row: Mapping[str, float], metric: str) -> float:
-    """How far a value may lie from the truth, as far as it was measured: half of its interval, else its spread."""
+    """Return the measured uncertainty of a value: half of its interval, else its spread."""
     low, high = row.get(f"{metric}_low"), row.get(f"{metric}_high")
     if low is not None and high is not None and math.isfinite(high - low):
         return abs(high - low) / 2

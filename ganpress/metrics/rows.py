@@ -8,7 +8,9 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 MOST_BYTES = 2**28
-"""Of rows in memory, 256 MiB: 32,768 images' features of 2048 numbers in float32. More of them lie in a file."""
+"""Largest size of rows in memory, 256 MiB (features of 32,768 images with 2048 float32 values); more are kept in a
+file.
+"""
 READ_ROWS = 4096
 """Rows of many that are worked on at a time."""
 

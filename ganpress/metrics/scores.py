@@ -30,21 +30,21 @@ class Scores:
     fid: float
     kid: float
     neighbours: NeighbourScores | None
-    """By exact neighbours; None of too many images."""
+    """Scores by exact neighbours; None for too many images."""
     lsh: LshScores
     lsh_neighbours: LshNeighbourScores
     vol: Float64
     """Variance of the Laplacian of each image (N,)."""
     fid_terms: DistanceTerms | None = None
-    """None below one sample a feature, where the error of FID is not known."""
+    """First-order terms of FID; None for fewer samples than features, when its error is not known."""
     kid_terms: DistanceTerms | None = None
     lsh_parts: PartScores | None = None
     """Scores of random parts of both sets; None of too few images."""
     lsh_neighbour_parts: PartScores | None = None
     inception: InceptionScore | None = None
-    """None where the judge knows no classes."""
+    """Inception Score; None if the judge has no classes."""
     segmentation: SegmentationScores | None = None
-    """None without label maps, or where the judge reads none."""
+    """Segmentation scores; None without label maps, or if the judge is not a segmenter."""
     pairs: PairScores | None = None
     """Similarity to the real targets; None unless inputs have a target of their own."""
     to_teacher: TeacherDistance | None = None
@@ -72,7 +72,7 @@ class Scores:
         return metric.full_name(self.images, self.split, self.judge, aspect)
 
     def _shares(self, teacher: "Scores") -> dict[str, float | None]:
-        """What is kept of the teacher's numbers, by metric."""
+        """Return the shares of the teacher's numbers that are kept, by metric."""
         found: dict[str, float | None] = {}
         for name, metric in METRICS.items():
             if metric.has_share:
@@ -82,12 +82,12 @@ class Scores:
 
     @cached_property
     def lsh_intervals(self) -> LshIntervals | None:
-        """Of precision and recall by hashing."""
+        """Intervals of precision and recall by hashing."""
         return None if self.lsh_parts is None else lsh_intervals(self.lsh, self.lsh_parts)
 
     @cached_property
     def lsh_neighbour_intervals(self) -> LshIntervals | None:
-        """Of precision and recall by hashing and neighbours."""
+        """Intervals of precision and recall by hashing and neighbours."""
         parts = self.lsh_neighbour_parts
         return None if parts is None else lsh_intervals(self.lsh_neighbours, parts)
 

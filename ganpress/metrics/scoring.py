@@ -1,4 +1,4 @@
-"""From images to what a judge sees in them, batch by batch, and one quick score for choosing among generators."""
+"""Computes a judge's output for images batch by batch, and a quick score for choosing among generators."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -35,7 +35,7 @@ Generate = Callable[[Tensor], Tensor]
 
 
 class Inputs(Protocol):
-    """Where a generator's inputs come from (`generator_inputs`); the same seed and purpose give the same ones."""
+    """Source of a generator's inputs (`generator_inputs`); the same seed and purpose give the same inputs."""
 
     def example(self) -> Float[Tensor, "1 ..."]:
         """Zeros in the shape of one input."""
@@ -44,7 +44,7 @@ class Inputs(Protocol):
         """`count` inputs, or all where there are fewer."""
 
     def batches(self, seed: int, purpose: str, count: int, batch_size: int = ...) -> Iterator[Float[Tensor, "n ..."]]:
-        """What `draw` returns, `batch_size` at a time."""
+        """Yield the inputs of `draw`, `batch_size` at a time."""
 
 
 def input_batches(inputs: Inputs, seed: int, purpose: str, count: int) -> Iterator[Float[Tensor, "n ..."]]:

@@ -1,4 +1,4 @@
-"""How good a registered edge file is, and the rule by which one takes the place of another. Plain numbers."""
+"""The score of a registered edge file, and the rule by which one replaces another. Plain numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SCORE, METRIC, WIDTH = "score", "score.metric", "score.half_width"
 
 @dataclass(frozen=True)
 class Score:
-    """How good a version is, as its tags say."""
+    """Score of a version, as stored in its tags."""
 
     metric: str
     value: float
@@ -32,7 +32,7 @@ class Score:
         return cls(tags[METRIC], float(tags[SCORE]), float(tags.get(WIDTH, "0")))
 
     def tags(self) -> dict[str, str]:
-        """The same as tags."""
+        """Return the score as tags."""
         return {METRIC: self.metric, SCORE: repr(self.value), WIDTH: repr(self.half_width)}
 
     def against(self, champion: "Score") -> str:

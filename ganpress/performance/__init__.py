@@ -1,1 +1,1 @@
-"""What a generator costs on any machine, and how long it takes on this one."""
+"""The cost of a generator on any machine, and its latency on this one."""

@@ -1,4 +1,4 @@
-"""What a generator costs to store and to run: parameters, multiply-accumulates, bytes."""
+"""Counts the cost of storing and running a generator: parameters, multiply-accumulates, bytes."""
 
 import math
 from collections.abc import Iterator
@@ -29,19 +29,19 @@ class Cost:
 
     parameters: int
     macs_exact: int
-    """Half of what torch.utils.flop_counter counts: convolutions and matrix products."""
+    """MACs of convolutions and matrix products, half of the count of torch.utils.flop_counter."""
     macs_torchprofile: int
-    """By the rule behind the published tables, see `OperatorCount`; comparable with papers, above the truth."""
+    """MACs by the rule of published tables, see `OperatorCount`; comparable with papers, but too high."""
     size_bytes: int
-    """The parameters as float32, without any container."""
+    """Size of the parameters as float32, without a file format's overhead."""
 
 
 class OperatorCount(TorchDispatchMode):
-    """Counts the operators that run inside it, by the exact rule and by the one behind the published tables.
+    """Counts the operators that run inside it, by the exact rule and by the rule of published tables.
 
-    Exact is what `torch.utils.flop_counter` counts, by its own formulas. The published rule (GAN Compression, 2020)
-    differs in two things: a transposed convolution is counted at its *output* resolution times the full kernel,
-    stride^2 too many; and every output element of an instance normalisation, a multiplication and an average pooling
+    The exact rule uses the formulas of `torch.utils.flop_counter`. The published rule (GAN Compression, 2020) differs
+    in two points: a transposed convolution is counted at its *output* resolution times the full kernel, a factor of
+    stride^2 too high; and every output element of an instance normalisation, a multiplication and an average pooling
     counts 1, while batch normalisation (folded at inference), activations and upsampling count nothing.
     """
 
@@ -58,7 +58,7 @@ class OperatorCount(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run one operator and add what it counts."""
+        """Run one operator and add its count."""
         operator = func.overloadpacket
         result = func(*args, **(kwargs or {}))
         flops = flop_registry[operator](*args, **(kwargs or {}), out_val=result) if operator in flop_registry else 0
@@ -94,7 +94,7 @@ class InstanceNorms(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call one function and add what it counts."""
+        """Call one function and add its count."""
         result = func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") == "instance_norm":
             self.elements += result.numel()
@@ -103,7 +103,7 @@ class InstanceNorms(TorchFunctionMode):
 
 @torch.no_grad()
 def generator_cost(generator: nn.Module, example: Tensor) -> Cost:
-    """Count a generator by running it once, on the device that it is on (`meta` computes nothing).
+    """Count a generator by running it once on its own device (`meta` computes nothing).
 
     Args:
         generator: Any module of one tensor; it is counted in eval mode.
@@ -127,7 +127,7 @@ def generator_cost(generator: nn.Module, example: Tensor) -> Cost:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Put every part of `module` in eval mode, and back as it was."""
+    """Put every part of `module` in eval mode, and restore the modes afterwards."""
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:
@@ -138,7 +138,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 MOST_MACS_ON_CPU = 3 * 10**10
-"""Above this, counting without computing is the faster way, though its first use costs 3.4 CPU seconds of imports."""
+"""Above this number, counting without computing is faster, although its first use costs 3.4 CPU seconds of imports."""
 
 
 def named_cost(name: str, size: str | None = None, channels: int | None = None) -> Cost:
@@ -165,12 +165,12 @@ def named_cost(name: str, size: str | None = None, channels: int | None = None) 
         return _counted(name, family, Canvas(drawn, height, width, _reads(name, family, drawn)))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
-    except (RuntimeError, TypeError) as error:  # how torch refuses shapes beyond 64 bits
+    except (RuntimeError, TypeError) as error:  # torch raises it for shapes beyond 64 bits
         raise ConfigError(f"{name}: torch cannot hold a generator of these numbers: {_first_line(error)}") from None
 
 
 def _reads(name: str, family: Family, channels: int) -> int:
-    """Channels of the source where only a name is given: a label map's from the spec, else those of the image."""
+    """Return the input channels of a named generator: a label map's from the spec, otherwise those of the image."""
     if family.source_channels is not None:
         return family.source_channels(find_family(name)[2])
     return channels if family.conditional else 0
@@ -181,14 +181,14 @@ def _first_line(error: Exception) -> str:
 
 
 def _counted(name: str, family: Family, canvas: Canvas) -> Cost:
-    """Count a generator on the CPU where it surely runs there in a second, else on the meta device."""
+    """Count a generator on the CPU if it surely runs there within a second, otherwise on the meta device."""
     blueprint = generator_blueprint(name, canvas)
     with torch.device("meta"), NoInitialisation():
         generator = blueprint.build()
     parameters = sum(parameter.numel() for parameter in generator.parameters())
     most_macs = parameters * canvas.height * canvas.width  # no weight is used more than once for each pixel
     device = "cpu" if most_macs <= MOST_MACS_ON_CPU else "meta"
-    if device == "cpu":  # built anew: moving off the meta device imports as much as counting there
+    if device == "cpu":  # built again, because moving off the meta device needs the same imports as counting there
         with NoInitialisation():
             generator = blueprint.build()
     return generator_cost(generator, torch.zeros(family.input_shape(canvas), device=device))

@@ -1,6 +1,7 @@
-"""Latency of generators, side by side in one process.
+"""Measures the latency of generators in turn in one process.
 
-By hand: `timeit` and `torch.utils.benchmark` time one candidate after the other, so that a busy minute falls on one.
+`timeit` and `torch.utils.benchmark` are not used, because they time one candidate after the other, so that a busy
+minute of the machine affects only one of them.
 """
 
 import time
@@ -23,7 +24,7 @@ class Latency:
     p50_ms: float
     p95_ms: float
     least_ms: float
-    """What other load on the machine moves least."""
+    """Shortest time; other load on the machine changes it least."""
     batch_size: int
     rounds: int
     threads: int
@@ -34,14 +35,14 @@ def measure_latency(
 ) -> dict[str, Latency]:
     """Time all generators in turn, round after round, in this process.
 
-    Interleaving spreads whatever else the machine does over all of them alike, so the ratios hold even where the times
-    do not; each round starts with another runner. One thread is the default, because the thread pools of two runtimes
-    that spin for work in one process slow each other down.
+    Interleaving spreads other load on the machine evenly over all generators, so ratios hold even if times do not; each
+    round starts with another runner. One thread is the default, because thread pools of two runtimes in one process
+    slow each other down when they spin for work.
 
     Args:
         runners: inputs (n, …) -> images, by reference. Runners with pools of their own must be made with `threads`
             threads.
-        inputs: What every call gets (n, …).
+        inputs: Inputs of every call (n, …).
         rounds: Timed calls of each runner.
         threads: Threads that torch uses meanwhile.
         warm_up: Calls of each runner before the first timed one.
@@ -73,7 +74,7 @@ def _latency(milliseconds: list[float], batch_size: int, threads: int) -> Latenc
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Let torch use this many threads inside the block."""
+    """Let torch use the given number of threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

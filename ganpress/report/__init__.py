@@ -1,1 +1,1 @@
-"""The report: one offline page, its Markdown twin, and the headline numbers."""
+"""The report: one offline HTML page, the same content in Markdown, and the headline numbers."""

@@ -1,4 +1,4 @@
-"""What the numbers do not say, as sentences about this very run."""
+"""Writes the limits of a run's numbers as sentences."""
 
 from ganpress.registries import METRICS
 from ganpress.report.content import ReportInputs
@@ -6,7 +6,7 @@ from ganpress.report.notation import MetricName, write_count
 
 
 def caveats(inputs: ReportInputs) -> list[str]:
-    """Return the limits of this run's numbers, the gravest first."""
+    """Return the limits of this run's numbers, the most serious first."""
     names = [name for base in METRICS if (name := inputs.metric(base)) is not None]
     against_real = [_of_metric(inputs, name) for name in names if name.split and "real" in _needs(name)]
     of_images = [_of_metric(inputs, name) for name in names if _needs(name) and "real" not in _needs(name)]
@@ -20,7 +20,7 @@ def _needs(name: MetricName) -> tuple[str, ...]:
 
 
 def _of_metric(inputs: ReportInputs, name: MetricName) -> str:
-    """What a metric's number does not say."""
+    """Return the limit of a metric, in a sentence."""
     metric = name.metric
     if metric is None or (metric.beware_where == "decides" and name != inputs.main_metric):
         return ""
@@ -32,15 +32,15 @@ def _one_seed(inputs: ReportInputs) -> str:
     read = inputs.inputs_noun
     return (
         f"One seed ({inputs.params.seed}): every generator was trained once and measured on one set of {read}. The "
-        f"{read} are the same for all, which makes differences between generators sharper than the numbers themselves, "
-        "but differences between trainings were not measured."
+        f"{read} are the same for all, so differences between generators are more precise than the numbers themselves, "
+        "but the variation between trainings was not measured."
     )
 
 
 JUDGES = {
     "classifier": "a small classifier trained on this data set",
-    "domains": "a small network that tells this data set's two domains apart",
-    "rotations": "a small network that tells how far an image of this data set was turned",
+    "domains": "a small network that distinguishes this data set's two domains",
+    "rotations": "a small network that predicts the rotation of this data set's images",
     "segmenter": "a segmentation network of this data set's label classes",
 }
 
@@ -50,11 +50,11 @@ def _judge(inputs: ReportInputs) -> str:
     if kind == "inception":
         return "Scores are those of Inception features: ImageNet's idea of an image, which suits photographs best."
     if kind == "squeezenet":
-        return "Scores are those of SqueezeNet features, not of Inception: they mean nothing beside published FIDs."
+        return "Scores are those of SqueezeNet features, not of Inception: they cannot be compared with published FIDs."
     judge = inputs.main_metric.judge or kind
     return (
         f"Scores are those of {JUDGES[kind]} (“{judge}”), not of Inception: they rank generators of this data set and "
-        "mean nothing beside scores of another judge."
+        "cannot be compared with scores of another judge."
     )
 
 
@@ -66,7 +66,7 @@ def _latency(inputs: ReportInputs) -> str:
     runtimes = " and ".join(titles) or "their runtimes"
     sentence = (
         "Latency is wall time on one machine, generators timed in turn in one process: trust the ratios. The teacher "
-        f"runs in torch, edge files in {runtimes}, so their ratio holds the change of runtime too"
+        f"runs in torch, edge files in {runtimes}, so their ratio includes the change of runtime"
     )
     own = inputs.generator("export/teacher")
     if own is not None and own.metrics.get("latency_ratio"):
@@ -89,7 +89,7 @@ def _compressed(inputs: ReportInputs) -> str:
     if not inputs.in_group("compress"):
         return ""
     return (
-        "Compressed generators run in torch as a simulation of integer arithmetic: their latency says nothing. "
+        "Compressed generators run in torch as a simulation of integer arithmetic: their latency is meaningless. "
         "Parameters and MACs are those of the plain generator; pruned weights are zero, but still counted and stored."
     )
 

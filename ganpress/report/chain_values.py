@@ -1,4 +1,4 @@
-"""What the stages before the evaluation left for the report: loss curves, the selection, the search."""
+"""Results of the stages before the evaluation, as the report shows them: loss curves, selection and search."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ganpress.report.notation import MetricName
 
 @dataclass(frozen=True)
 class Curve:
-    """Losses of one training over the images shown; without losses it was imported, not trained."""
+    """Losses of one training by number of training images; empty for an imported network."""
 
     reference: str
     images: Sequence[float]
@@ -21,17 +21,17 @@ class Curve:
 
     @property
     def item(self) -> str:
-        """Name inside its stage."""
+        """Its name within the stage."""
         return self.reference.partition("/")[2] or self.reference
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One member of the teacher family, as it was scored for the selection."""
+    """One candidate for the teacher, with its score in the selection."""
 
     item: str
     network: str
-    """`family:spec`, or `imported`."""
+    """Its network: `family:spec`, or `imported`."""
     parameters: int
     score: float
     selected: bool
@@ -39,7 +39,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which candidate became the teacher, and by which metric."""
+    """The selection of the teacher: the candidates, the metric, and the selected one."""
 
     metric: MetricName
     candidates: Sequence[Candidate]
@@ -56,13 +56,13 @@ class ScoredSubnet:
 
     spec: str
     costs: Mapping[str, float]
-    """By metric name: `parameters`, `macs_exact`, `size_bytes`, and `latency_ms_p50` where it was measured."""
+    """Costs by metric name: `parameters`, `macs_exact`, `size_bytes`, and `latency_ms_p50` if it was measured."""
     score: float
 
 
 @dataclass(frozen=True)
 class PredictedLatency:
-    """A sub-generator that was timed whole, and what a fit that had not seen it predicted from its layers."""
+    """The measured latency of a whole sub-generator, and its prediction by a fit that did not include it."""
 
     spec: str
     measured_ms: float
@@ -71,13 +71,13 @@ class PredictedLatency:
 
 @dataclass(frozen=True)
 class LatencyPrediction:
-    """How far the search's latencies are off, where they were predicted."""
+    """Error of the search's latencies, if they were predicted."""
 
     runtime: str
     layers: int
-    """Distinct layers that were timed."""
+    """Number of distinct layers that were timed."""
     median_error: float
-    """Of |predicted - measured| / measured."""
+    """Median of |predicted - measured| / measured."""
     p90_error: float
     rank_correlation: float | None
     samples: Sequence[PredictedLatency]
@@ -85,18 +85,18 @@ class LatencyPrediction:
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """All scored sub-generators, those that no other beats on every objective, and the chosen one."""
+    """All scored sub-generators, the Pareto front over all objectives, and the chosen one."""
 
     metric: MetricName
     scored: Sequence[ScoredSubnet]
     front: Sequence[ScoredSubnet]
     best: ScoredSubnet
     per_second: float | None = None
-    """Sub-generators scored in a second."""
+    """Number of sub-generators scored per second."""
     workers: int | None = None
-    """Processes that scored them."""
+    """Number of processes that scored them."""
     prediction: LatencyPrediction | None = None
-    """None where latencies were measured, or none were needed."""
+    """Error of predicted latencies; None if latencies were measured or not needed."""
 
     @property
     def measures_latency(self) -> bool:

@@ -1,4 +1,4 @@
-"""The content of a report as values, which `tasks/shared/report_inputs.py` reads from files."""
+"""The inputs of a report as values; `tasks/shared/report_inputs.py` reads them from files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Measured:
 
     @property
     def group(self) -> Group:
-        """The stage that made it."""
+        """The stage that produced it."""
         head = self.reference.partition("/")[0]
         for group in GROUPS:
             if group == head:
@@ -47,31 +47,31 @@ class Measured:
 
     @property
     def item(self) -> str:
-        """Name inside its stage."""
+        """Its name within the stage."""
         return self.reference.partition("/")[2] or self.reference
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of a list of facts."""
+    """One row of a list of facts."""
 
     name: str
     value: str
     note: str = ""
-    """Protocol, meaning, or what was allowed."""
+    """Protocol, meaning or limit."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of the same latents or sources through several generators, uint8 (n, C, H, W) by reference."""
+    """Images of several generators for the same latents or sources, uint8 (n, C, H, W) by reference."""
 
     samples: Mapping[str, NDArray[np.uint8]]
     interpolation: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    """Empty for conditional generators."""
+    """Images along a walk between two latents; empty for conditional generators."""
     source: NDArray[np.uint8] | None = None
     """Inputs of the samples, (n, C, h, w) images or (n, 1, h, w) label ids; None for latents."""
     truth: NDArray[np.uint8] | None = None
-    """Target of each source; None if there are none."""
+    """Target image of each source; None if there are none."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class DataFacts:
     """Scores of real images, by metric name with the protocol: `is_360_test_judge`."""
 
     def real_score(self, base: str) -> tuple[MetricName, float] | None:
-        """The score of real images by one metric, e.g. `is`; None where it was not measured."""
+        """Return the score of real images by one metric, e.g. `is`; None if it was not measured."""
         named = [(parse_metric_name(raw), value) for raw, value in self.real_scores.items()]
         return next((one for one in named if one[0].base == base), None)
 
@@ -100,10 +100,10 @@ class ItemRecord:
     item: str
     facts: Sequence[Fact]
     target: str = ""
-    """Target on the card of an edge file."""
+    """Target on the card of an edge file; empty for a compressed generator."""
 
     def fact(self, name: str) -> Fact | None:
-        """The fact of that name, or None."""
+        """Return the fact of that name, or None."""
         return next((fact for fact in self.facts if fact.name == name), None)
 
 
@@ -114,7 +114,7 @@ def record_columns(records: Sequence[ItemRecord]) -> list[str]:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Everything the report shows. Absent parts are None or empty, and their section says so."""
+    """All inputs of the report. Missing parts are None or empty, and their section says so."""
 
     params: Params
     params_text: str
@@ -128,17 +128,17 @@ class ReportInputs:
     data: DataFacts = field(default_factory=DataFacts)
     compressions: Sequence[ItemRecord] = ()
     sensitivities: Sequence[Sensitivity] = ()
-    """Scans over layers and bits of the compressions that made one."""
+    """Sensitivity scans over layers and bits, of the compressions that made one."""
     cards: Sequence[ItemRecord] = ()
     networks: Mapping[str, str] = field(default_factory=dict)
-    """`family:spec` of the network behind each reference, where known."""
+    """Network of each reference as `family:spec`, if known."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """md5 of the main file of a reference: `data`, `prepare`, `teacher`, `export/subnet-int8`, …"""
     edge_files: Mapping[str, str] = field(default_factory=dict)
     """Path of the file of each export, relative to the report's folder."""
     machine: Sequence[Fact] = ()
     peaks: Peaks | None = None
-    """Peak performance of that machine."""
+    """Peak performance of the machine."""
     steps: Sequence[StepSamples] = ()
     """Changes of single samples by each compression and export."""
     verdict: GateVerdict | None = None
@@ -146,12 +146,12 @@ class ReportInputs:
     gates: Sequence[Fact] = ()
 
     def generator(self, reference: str) -> Measured | None:
-        """The generator of that reference, or None."""
+        """Return the generator of that reference, or None."""
         return next((one for one in self.generators if one.reference == reference), None)
 
     @property
     def teacher(self) -> Measured:
-        """The teacher.
+        """The teacher's numbers.
 
         Raises:
             DataError: if it was not measured.
@@ -162,26 +162,26 @@ class ReportInputs:
         return teacher
 
     def target(self, edge: Measured) -> Target | None:
-        """The target that the card of an edge file names; None where it has no card."""
+        """Return the target on the card of an edge file; None if it has no card."""
         return next((TARGETS[card.target] for card in self.cards if card.item == edge.item), None)
 
     def in_group(self, group: Group) -> list[Measured]:
-        """The generators of one stage, in their order."""
+        """Return the generators of one stage, in their order."""
         return [one for one in self.generators if one.group == group]
 
     def metric_names(self) -> list[MetricName]:
-        """Every metric that some generator has, in order of appearance."""
+        """Return all metrics that any generator has, in order of appearance."""
         return [
             parse_metric_name(raw) for raw in dict.fromkeys(name for one in self.generators for name in one.metrics)
         ]
 
     def metric(self, base: str) -> MetricName | None:
-        """The full name of a quality metric, e.g. of `fid`; None if nothing has it."""
+        """Return the full name of a quality metric, e.g. of `fid`; None if it was not measured."""
         return next((name for name in self.metric_names() if name.base == base and name.is_measurement), None)
 
     @property
     def main_metric(self) -> MetricName:
-        """The deciding metric, by which also `ganpress compare` ranks.
+        """The main metric, by which `ganpress compare` ranks as well.
 
         Raises:
             DataError: if none was measured.
@@ -198,7 +198,7 @@ class ReportInputs:
 
     @property
     def inputs_noun(self) -> str:
-        """What the generators read, in the plural: `latents`, `sources` or `label maps`."""
+        """The generators' inputs, in the plural: `latents`, `sources` or `label maps`."""
         conditioning = self.data.conditioning
         if conditioning is None:
             return "sources" if self.gallery.source is not None else "latents"
@@ -220,6 +220,6 @@ class ReportInputs:
         return self.generator(found.reference) if found is not None else None
 
     def to_ship(self) -> FileToShip | None:
-        """The choice of `best_edge_file`, and how it was made."""
+        """Return the choice of `best_edge_file` and how it was made."""
         table = {one.reference: one.metrics for one in self.in_group("export")}
         return file_to_ship(table, self.main_metric.raw, self.params.evaluate.max_bytes)

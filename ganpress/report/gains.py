@@ -1,4 +1,4 @@
-"""What each step of the chain gains or costs: two generators of one size side by side, by the metric that decides."""
+"""Computes what each step of the chain gains: the main metric of two generators that differ in this step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from ganpress.report.notation import MetricName
 
 Step = Literal["distillation", "once for all", "fine-tuning", "compression"]
 BESIDE: dict[Step, str] = {
-    "distillation": "a generator of the same size that had no teacher",
+    "distillation": "a generator of the same size, trained without a teacher",
     "once for all": "a generator of the same size, trained alone",
     "fine-tuning": "the sub-generator as it was extracted",
     "compression": "its source",
 }
-"""What the other generator of a comparison is."""
+"""Description of the other generator in each step's comparison."""
 SIZE_TOLERANCE = 0.1
-"""Largest relative difference in parameters and in MACs of two generators that count as equally large."""
+"""Largest relative difference in parameters and in MACs of two generators that count as the same size."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """One generator beside the one that lacks the step."""
+    """One generator compared with the one that lacks the step."""
 
     step: Step
     one: Measured
@@ -31,30 +31,31 @@ class Gain:
 
     @property
     def value(self) -> float:
-        """Score of the generator that took the step."""
+        """Score of the generator with the step."""
         return self.one.metrics[self.metric.raw]
 
     @property
     def value_beside(self) -> float:
-        """Score of the other."""
+        """Score of the other generator."""
         return self.beside.metrics[self.metric.raw]
 
     @property
     def difference(self) -> float:
-        """Own score minus the other's."""
+        """Score with the step minus score without it."""
         return self.value - self.value_beside
 
     @property
     def better(self) -> bool:
-        """Whether the step made it better."""
+        """Whether the step improved the score."""
         return self.metric.better(self.value, self.value_beside)
 
 
 def gains(inputs: ReportInputs) -> list[Gain]:
-    """Every comparison that this run allows, in the order of the chain.
+    """Return every comparison that this run allows, in the order of the chain.
 
-    Distillation: each student, and once for all: the sub-generator as extracted, beside the control of the same size;
-    fine-tuning: the sub-generator beside the extracted one; compression: each compressed generator beside its source.
+    Distillation compares each student with the control of the same size, and "once for all" the extracted sub-generator
+    with it; fine-tuning compares the sub-generator with the extracted one, and compression each compressed generator
+    with its source.
     """
     controls = inputs.in_group("control")
     subnet, extracted = inputs.generator("subnet"), inputs.generator(EXTRACTED)
@@ -69,7 +70,7 @@ def gains(inputs: ReportInputs) -> list[Gain]:
 
 
 def _gain(inputs: ReportInputs, step: Step, one: Measured | None, beside: Measured | None) -> Gain | None:
-    """Put two generators side by side; None where one is absent or has no score."""
+    """Compare two generators; None if one is missing or has no score."""
     metric = inputs.main_metric
     if one is None or beside is None or not all(metric.raw in both.metrics for both in (one, beside)):
         return None
@@ -77,7 +78,7 @@ def _gain(inputs: ReportInputs, step: Step, one: Measured | None, beside: Measur
 
 
 def _same_size(one: Measured | None, others: Sequence[Measured]) -> Measured | None:
-    """The other generator that is nearest in parameters and MACs; None where none is within `SIZE_TOLERANCE`."""
+    """Return the other generator nearest in parameters and MACs; None if none is within `SIZE_TOLERANCE`."""
     if one is None:
         return None
     apart = {other.reference: _apart(one, other) for other in others}
@@ -86,7 +87,7 @@ def _same_size(one: Measured | None, others: Sequence[Measured]) -> Measured | N
 
 
 def _apart(one: Measured, other: Measured) -> float:
-    """The larger relative difference of parameters and MACs."""
+    """Return the larger of the relative differences in parameters and MACs."""
     ratios = [
         abs(one.metrics[name] / other.metrics[name] - 1) if other.metrics.get(name) and name in one.metrics else 1.0
         for name in ("parameters", "macs_exact")

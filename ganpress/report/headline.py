@@ -1,4 +1,4 @@
-"""The headline: from the teacher to the best edge file, in ratios."""
+"""The headline: ratios of the best edge file to the teacher."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ from ganpress.report.notation import (
 )
 
 POOR_TEACHER = 0.5
-"""Below this share of the way from noise to real images, the report warns."""
+"""The report warns if the teacher's score is below this share of the way from noise to real images."""
 POOR_FID_RATIO = 20
-"""Above so many times the FID of real images, the report warns."""
+"""The report warns if the teacher's FID is above this multiple of the FID of real images."""
 POOR_RECALL = 0.02
-"""Below it a teacher has hardly anything of what real images vary in."""
+"""The report warns if the teacher's recall is below this value, i.e. it has little of the real images' variety."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One large number with what it compares and how it was measured."""
+    """One large number, with the values that it compares and the protocol."""
 
     number: str
     label: str
@@ -34,7 +34,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Headline:
-    """What the reader should know first."""
+    """The first lines of the report."""
 
     reference: str | None
     """The best edge file; None if there is none within the budget."""
@@ -42,9 +42,9 @@ class Headline:
     tiles: list[Tile]
     warning: str | None = None
     file: str | None = None
-    """Where the file lies, seen from the report's folder."""
+    """Path of the file, relative to the report's folder."""
     sure: str | None = None
-    """How sure the choice is, in a sentence."""
+    """The significance of the difference to the teacher, in a sentence."""
 
 
 def headline(inputs: ReportInputs) -> Headline:
@@ -69,7 +69,7 @@ def headline(inputs: ReportInputs) -> Headline:
 
 
 def _how_sure(inputs: ReportInputs, best: Measured) -> str | None:
-    """Whether the difference to the teacher is more than the draw of images; None where no interval was measured."""
+    """Return whether the difference to the teacher exceeds the draw of images; None if no interval was measured."""
     metrics = (inputs.main_metric, inputs.metric("fid"))
     found = ((one, gap) for one in metrics if one is not None and (gap := difference_of(best, one)) is not None)
     metric, gap = next(found, (None, None))
@@ -79,20 +79,20 @@ def _how_sure(inputs: ReportInputs, best: Measured) -> str | None:
     ends = f"95 % interval {write_score(low)} to {write_score(high)}".replace("-", "−")
     distance = f"Its {metric.title} differs from the teacher's by {value:+.3f} ({ends})".replace("-", "−", 1)
     if low <= 0 <= high:
-        return f"{distance}: over draws of images, the two can't be told apart."
+        return f"{distance}: over draws of images, the difference is not significant."
     better = (value > 0) == (metric.direction == "higher")
     return f"{distance}: over draws of images, it is {'better' if better else 'worse'}."
 
 
 def _why(inputs: ReportInputs) -> str:
-    """How the file was chosen."""
+    """Return how the file was chosen."""
     found, budget = inputs.to_ship(), inputs.params.evaluate.max_bytes
     within = f" within {write_bytes(budget)}" if budget else ""
     if found is None or found.best == found.reference:
         return f"it has the best {inputs.main_metric.title} of the edge files{within}"
     return (
-        f"of the edge files{within} whose {inputs.main_metric.title} can't be told from the best one's ({found.best}), "
-        "it is the smallest"
+        f"of the edge files{within} whose {inputs.main_metric.title} does not differ significantly "
+        f"from the best ({found.best}), it is the smallest"
     )
 
 
@@ -110,7 +110,7 @@ def _why_none(inputs: ReportInputs) -> str:
     if size is None or budget is None:
         return f"No edge file has a measured {inputs.main_metric.heading}."
     return (
-        f"No edge file keeps the budget of {write_bytes(budget)} (evaluate.max_bytes): "
+        f"No edge file is within the budget of {write_bytes(budget)} (evaluate.max_bytes): "
         f"the smallest is {smallest.reference} with {write_bytes(size)}."
     )
 
@@ -149,9 +149,9 @@ def _quality_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
 
 
 def warning(inputs: ReportInputs) -> str | None:
-    """Say so when the teacher is too poor for shares of its score to mean anything; None when it is not.
+    """Return a warning if the teacher is so poor that shares of its score mean little; None otherwise.
 
-    The Inception Score of noise is 1, so what counts is the way from there to real images; mIoU starts at 0.
+    The Inception Score of noise is 1, so the way from there to real images counts; mIoU starts at 0.
     """
     found = [sentence for sentence in (_short_way(inputs), _far_away(inputs), _collapsed(inputs)) if sentence]
     if not found:
@@ -162,7 +162,7 @@ def warning(inputs: ReportInputs) -> str | None:
 
 
 def _short_way(inputs: ReportInputs) -> str | None:
-    """Say so if the main metric went less than half of the way from the worst to real images."""
+    """Return the reason if the main metric covers less than half of the way from the worst score to real images."""
     metric, teacher = inputs.main_metric, inputs.teacher.metrics.get(inputs.main_metric.raw)
     real = inputs.data.real_score(metric.base)
     start = metric.metric.start if metric.metric else None
@@ -178,7 +178,7 @@ def _short_way(inputs: ReportInputs) -> str | None:
 
 
 def _far_away(inputs: ReportInputs) -> str | None:
-    """Say so if the teacher's FID is many times that of real images."""
+    """Return the reason if the teacher's FID is many times that of real images."""
     metric, real = inputs.metric("fid"), inputs.data.real_score("fid")
     teacher = inputs.teacher.metrics.get(metric.raw) if metric else None
     if metric is None or real is None or teacher is None or teacher <= POOR_FID_RATIO * real[1]:
@@ -187,16 +187,16 @@ def _far_away(inputs: ReportInputs) -> str | None:
 
 
 def _collapsed(inputs: ReportInputs) -> str | None:
-    """Say so if next to no real image lies near one of the teacher's."""
+    """Return the reason if hardly any real image is near one of the teacher's."""
     metric = inputs.metric("recall")
     teacher = inputs.teacher.metrics.get(metric.raw) if metric else None
     if metric is None or teacher is None or teacher >= POOR_RECALL:
         return None
-    return f"its {metric.title.lower()} of {write_score(teacher)} says that it draws next to nothing of their variety"
+    return f"its {metric.title.lower()} of {write_score(teacher)} shows that it has almost none of their variety"
 
 
 def summary(inputs: ReportInputs) -> dict[str, float | str | None]:
-    """The same as plain values, for `summary.json` and `dvc metrics`."""
+    """Return the headline as plain values, for `summary.json` and `dvc metrics`."""
     best, teacher, metric = inputs.best_edge_file(), inputs.teacher, inputs.main_metric
     values: dict[str, float | str | None] = {
         "best_edge_file": best.reference if best else None,

@@ -1,16 +1,16 @@
-"""What each width does to each layer of a generator, as a compression has measured it."""
+"""The sensitivity of a generator's layers to their bits, as a compression measured it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 Noise = Mapping[int, float]
-"""bits -> power of the images' change as a share of their power."""
+"""Bits -> power of the images' change as a share of the images' power."""
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The scan of one compression: each layer alone rounded, all others in floats."""
+    """The scan of one compression, in which only one layer at a time is quantized."""
 
     item: str
     weights: Mapping[str, Noise]
@@ -22,7 +22,7 @@ class Sensitivity:
 
         Raises:
             KeyError: if a part is missing.
-            ValueError: if a width is no number.
+            ValueError: if a number of bits is not a number.
         """
         kinds = [
             {name: {int(bits): float(noise) for bits, noise in layer[kind].items()} for name, layer in content.items()}

@@ -21,7 +21,7 @@ class MetricName:
 
     raw: str
     base: str
-    """`is`, `fid`, …; the raw name itself where it is not a quality metric."""
+    """Short name: `is`, `fid`, …; the raw name itself if it is not a quality metric."""
     title: str
     direction: Direction
     meaning: str
@@ -29,13 +29,13 @@ class MetricName:
     split: str | None = None
     judge: str | None = None
     is_spread: bool = False
-    """Whether this is the spread of a metric, or an end of its interval, and not the metric."""
+    """Whether this is the spread of a metric or an end of its interval, and not the metric itself."""
     is_bound: bool = False
     """Whether this is an end of an interval."""
     aspect: str = ""
-    """`difference` to the teacher, or `ceiling`: what real images score; empty of the metric itself."""
+    """`difference` for the difference to the teacher, `ceiling` for the score of real images, or empty."""
     metric: Metric | None = None
-    """What is known of it; None where it is not a quality metric."""
+    """The metric's definition; None if it is not a quality metric."""
 
     @property
     def is_measurement(self) -> bool:
@@ -44,12 +44,12 @@ class MetricName:
 
     @property
     def compares(self) -> bool:
-        """Whether generated images are compared with others, rather than measured alone."""
+        """Whether generated images are compared with other images and not measured alone."""
         return self.metric is not None and bool({"real", "truth", "teacher"} & set(self.metric.needs))
 
     @property
     def arrow(self) -> str:
-        """`↑` where higher is better, `↓` where lower is better."""
+        """`↑` if higher is better, `↓` if lower is better."""
         return {"higher": "↑", "lower": "↓"}.get(self.direction, "")
 
     @property
@@ -65,12 +65,12 @@ class MetricName:
         return f"{title} ({self.protocol})" if self.protocol else title
 
     def better(self, value: float, than: float) -> bool:
-        """Whether `value` is better than `than`; False where neither is better."""
+        """Return whether `value` is better than `than`; False if neither is."""
         return self.direction != "none" and badness(value, self.direction) < badness(than, self.direction)
 
 
 def parse_metric_name(raw: str) -> MetricName:
-    """Read a metric's protocol from its name; a name that is not a quality metric's stays as it is."""
+    """Read a metric's protocol from its name; the name of any other number is kept as it is."""
     name = read_name(raw)
     if name is None or name.aspect == "retained" or not name.metric.is_quality:
         return MetricName(raw, raw, raw, "none", "")
@@ -128,7 +128,7 @@ def write_milliseconds(value: float) -> str:
 
 
 def write_score(value: float) -> str:
-    """Write a quality metric: three decimals, more only where they would all be zero."""
+    """Write a quality metric with three decimals, or with more if they would all be zero."""
     if value == 0 or abs(value) >= 0.0995:
         return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
     return f"{value:.4f}" if abs(value) >= 0.00095 else f"{value:.5f}" if abs(value) >= 0.000095 else f"{value:.1e}"
@@ -138,6 +138,6 @@ def _figures(value: float) -> str:
     """Write three significant figures without an exponent."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    value = float(f"{value:.2e}")  # rounding first: 9.996 has as many decimals as 10.0
+    value = float(f"{value:.2e}")  # round first: 9.996 is written like 10.0
     decimals = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{decimals}f}" if decimals <= 6 else f"{value:.2e}"

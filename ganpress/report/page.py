@@ -1,4 +1,4 @@
-"""The report as an HTML page and as Markdown, from typed content through two templates."""
+"""Builds the report as an HTML page and as Markdown, from typed content and two templates."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,12 +36,12 @@ from ganpress.report.tradeoff import answer
 
 TEMPLATES = Path(__file__).parent / "templates"
 MORE = ("is", "fid", "psnr")
-"""The first of these that is not the main metric gets its charts too, folded."""
+"""The first of these that is not the main metric gets charts as well, in a folded section."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """Everything drawn and written, ready for either template."""
+    """All drawings, tables and texts for the templates."""
 
     inputs: ReportInputs
     headline: Headline
@@ -53,7 +53,7 @@ class Content:
     gain_table: Table | None
     samples: Sequence[Strip]
     legend: Sequence[LabelColour]
-    """Of label maps; empty where none are shown."""
+    """Legend of label maps; empty if none are shown."""
     interpolation: Sequence[Strip]
     selection: Sequence[Drawing]
     curves: Sequence[Drawing]
@@ -74,13 +74,13 @@ class Content:
 
     @property
     def metrics(self) -> list[MetricName]:
-        """The quality metrics of the page, each once."""
+        """Return the quality metrics of the page, each once."""
         found = {name.title: name for name in self.inputs.metric_names() if name.is_measurement}
         return list(found.values())
 
     @property
     def drawings(self) -> list[Drawing]:
-        """All charts."""
+        """Return all charts."""
         quality = [*self.pareto, *self.pareto_more, *self.gains, *self.size]
         return [
             *quality,
@@ -95,7 +95,7 @@ class Content:
 
     @property
     def strips(self) -> list[Strip]:
-        """All rows of pictures."""
+        """Return all rows of pictures."""
         return [*self.samples, *self.interpolation, *self.changed]
 
 
@@ -106,14 +106,14 @@ class Report:
     html: str
     markdown: str
     pictures: Mapping[str, bytes]
-    """PNG bytes by file name; the Markdown shows them, the page holds its own."""
+    """PNG bytes by file name, for the Markdown; the page embeds its pictures."""
 
 
 def build_report(inputs: ReportInputs) -> Report:
-    """Draw and write the whole report. Equal inputs give equal bytes.
+    """Build the whole report. Equal inputs give equal bytes.
 
     Raises:
-        DataError: if the teacher, or every metric that could decide, was not measured.
+        DataError: if the teacher was not measured, or no metric that can be the main one.
     """
     content = _content(inputs)
     pictures = {f"{drawing.name}.png": drawing.png for drawing in content.drawings}

@@ -1,4 +1,4 @@
-"""Quality against diversity over compression levels, as values (Mordido et al. 2021)."""
+"""Values of quality against diversity over compression levels (Mordido et al. 2021)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ganpress.report.notation import MISSING, write_share
 
 TESTS = {"lsh": "LSH", "lshknn": "LSH + KNN", "knn": "KNN"}
-"""Tests of membership behind precision and recall, the paper's own first."""
+"""Membership tests behind precision and recall, the paper's own first."""
 _PROTOCOL = r"_(?P<images>\d+)_(?P<rest>[a-z]+_[a-z]+)"
 
 
@@ -17,25 +17,25 @@ class Level:
 
     clipping: str
     bits: int
-    """Of weights and activations."""
+    """Bits of weights and activations."""
     metrics: Mapping[str, float]
 
     @property
     def name(self) -> str:
-        """For a table's first column and a hover text."""
+        """Name for a table's first column and hover texts."""
         return f"{self.clipping}, {self.bits} bits"
 
 
 @dataclass(frozen=True)
 class Test:
-    """One pair of precision and recall, by the names that metrics.json gives them."""
+    """One pair of precision and recall, with their names in metrics.json."""
 
     key: str
-    """`lsh`, `lshknn` or `knn`."""
+    """Name of the test: `lsh`, `lshknn` or `knn`."""
     precision: str
     recall: str
     protocol: str
-    """`1,000 images · test · judge`."""
+    """Protocol, e.g. `1,000 images · test · judge`."""
 
     @property
     def title(self) -> str:
@@ -44,12 +44,12 @@ class Test:
 
 @dataclass(frozen=True)
 class Sweep:
-    """All levels of one generator that were measured, and itself in floats."""
+    """All measured levels of one generator, and the float generator itself."""
 
     generator: str
-    """Its reference."""
+    """Reference of the generator."""
     levels: Sequence[Level]
-    """Of one clipping method after the other, bits ascending."""
+    """Levels grouped by clipping method, bits ascending."""
     in_floats: Mapping[str, float]
 
     @property
@@ -61,7 +61,7 @@ class Sweep:
         return tuple(sorted({level.bits for level in self.levels}))
 
     def by_clipping(self, clipping: str) -> list[Level]:
-        """The levels of one method."""
+        """Return the levels of one method."""
         return [level for level in self.levels if level.clipping == clipping]
 
     def tests(self) -> list[Test]:
@@ -79,37 +79,38 @@ class Sweep:
         return None
 
     def metric(self, base: str) -> str | None:
-        """Full name of a metric, e.g. of `fid`; None if it was not measured."""
+        """Return the full name of a metric, e.g. of `fid`; None if it was not measured."""
         return next((name for name in self.in_floats if re.fullmatch(base + _PROTOCOL, name)), None)
 
 
 def interval(metrics: Mapping[str, float], name: str) -> tuple[float, float]:
-    """The 95 % interval of a number; the number itself, twice, where none was measured."""
+    """Return the 95 % interval of a number; if none was measured, the number itself twice."""
     return metrics.get(f"{name}_low", metrics[name]), metrics.get(f"{name}_high", metrics[name])
 
 
 def differs(metrics: Mapping[str, float], name: str) -> bool:
-    """Whether a level's score is really another than the float generator's: the interval of the difference says so.
+    """Return whether a level's score differs significantly from the float generator's, by the interval of the
+    difference.
 
-    True where that was not measured.
+    Return True if that interval was not measured.
     """
     difference = re.sub(r"_(?=\d)", "_difference_", name, count=1)
     return metrics.get(f"{difference}_low", 1.0) > 0 or metrics.get(f"{difference}_high", -1.0) < 0
 
 
 def ceiling(sweep: Sweep, name: str) -> float | None:
-    """What real images score; None of tests for which it is not measured."""
+    """Return the score of real images; None if it was not measured for the test."""
     base, _, protocol = name.partition("_lsh_")
     return sweep.in_floats.get(f"{base}_lsh_ceiling_{protocol}")
 
 
 def kept(metrics: Mapping[str, float], sweep: Sweep, name: str) -> float | None:
-    """What a level keeps of the float generator's score; None where that is 0."""
+    """Return the share of the float generator's score that a level keeps; None if that score is 0."""
     return metrics[name] / sweep.in_floats[name] if sweep.in_floats[name] > 0 else None
 
 
 def answer(sweep: Sweep, test: Test) -> str:
-    """What is left of quality and of diversity at each width, by the method that keeps most of both.
+    """Return in words how much quality and diversity remain at each width, for the method that keeps most of both.
 
     That method has the largest harmonic mean of precision and recall.
     """
@@ -120,7 +121,7 @@ def answer(sweep: Sweep, test: Test) -> str:
         shares = [kept(best.metrics, sweep, name) for name in (test.precision, test.recall)]
         quality, diversity = (MISSING if share is None else write_share(share) for share in shares)
         parts.append(f"{bits} bits ({best.clipping}) {quality} and {diversity}")
-    return f"Of the float generator's precision and recall, by {test.title}, are left: with {'; '.join(parts)}."
+    return f"Of the float generator's precision and recall, by {test.title}, these remain: with {'; '.join(parts)}."
 
 
 def _harmonic(one: float, other: float) -> float:

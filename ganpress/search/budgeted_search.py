@@ -24,7 +24,7 @@ MeasureLatency = Callable[[Spec], float]
 
 @dataclass(frozen=True)
 class ScoringSpeed:
-    """How fast sub-generators were scored; those that an earlier, killed search had scored are not counted."""
+    """Rate of scoring, without sub-generators that an earlier, killed search had scored."""
 
     scored: int
     seconds: float

@@ -39,7 +39,7 @@ class PredictionError:
 
     samples: tuple[PredictedSample, ...]
     median: float
-    """Of the relative errors."""
+    """Median of the relative errors."""
     p90: float
     rank_correlation: float | None
     """Spearman's, of measured and predicted; None where all are equal."""

@@ -24,14 +24,14 @@ MULTIPLYING = frozenset({
     "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention",
 })  # fmt: skip
 FUSED = frozenset({"batch_norm", "relu", "relu_", "leaky_relu", "leaky_relu_", "tanh", "sigmoid", "clamp", "hardtanh"})
-"""What runs as part of the product before it."""
+"""Functions that run as part of the convolution or product before them."""
 AFFINE = frozenset({"add", "add_", "mul", "mul_", "sub", "sub_"})
 """Part of the product before it, too, where the other operand is constant."""
 FREE = frozenset({
     "dropout", "dropout_", "feature_dropout", "contiguous", "detach", "reshape", "view", "flatten", "unflatten",
     "squeeze", "unsqueeze", "identity", "to", "type_as", "expand_as", "part",
 })  # fmt: skip
-"""What runs as nothing at all: another view of the same numbers."""
+"""Functions without cost, which only give another view of the same values."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Call:
 
     @property
     def operands(self) -> list[Operand]:
-        """Its tensors, in order."""
+        """Tensors among the arguments, in order."""
         leaves = pytree.tree_leaves((self.arguments, self.named))
         return [leaf for leaf in leaves if isinstance(leaf, Operand)]
 
     def filled(self, values: Iterator[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Its arguments, by place and by name, with the next of `values` in each operand's place."""
+        """Return positional and named arguments, with the next of `values` in the place of each operand."""
         filled: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(
             lambda leaf: next(values) if isinstance(leaf, Operand) else leaf, (self.arguments, self.named)
         )
@@ -107,7 +107,7 @@ class Layer:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of what it computes from; the larger one of several."""
+        """Shape of its input; the largest of several."""
         if not self.calls:
             return (1, 1, 1, 1)
         return max((one.shape for one in self.calls[0].operands if one.computed), key=math.prod)
@@ -257,7 +257,9 @@ class LayerNetwork(nn.Module):
 
 
 def _viewed(x: Tensor, operand: Operand) -> Tensor:
-    """What was computed, in the shape in which it is read: views between calls are no calls."""
+    """Reshape a computed tensor to the shape in which it is read, because views between calls are not recorded as
+    calls.
+    """
     return x if x.shape[1:] == operand.shape[1:] else x.reshape(len(x), *operand.shape[1:])
 
 

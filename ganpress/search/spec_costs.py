@@ -34,7 +34,7 @@ class SpecCosts:
     macs_exact: int
     size_bytes: int
     latency_ms: float | None = None
-    """None where it was not measured."""
+    """Latency in milliseconds; None if it was not measured."""
 
     def of(self, objective: Objective) -> float | None:
         """The cost by the name of its objective."""

@@ -1,7 +1,7 @@
 """Channel groups of any network: which channels must be kept, removed or put in another order together.
 
-Read from the dependency graph of its layers (`ganpress.structure.dependency_graph`). What cannot be followed is refused
-by the name of the layer that makes the channels.
+They are read from the dependency graph of its layers (`ganpress.structure.dependency_graph`). Channels that cannot be
+followed are refused with the name of the layer that computes them.
 """
 
 import math
@@ -19,7 +19,7 @@ from models.thinning import KINDS, ChannelGroup, Side, Slot, channel_axis
 
 @dataclass(frozen=True)
 class Refusal:
-    """A layer whose channels cannot be thinned."""
+    """A layer whose channels cannot be removed."""
 
     layer: str
     reason: str
@@ -27,14 +27,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class FoundGroups:
-    """What a trace has found, in order of execution."""
+    """Channel groups found by a trace, in order of execution."""
 
     groups: tuple[ChannelGroup, ...]
     refused: tuple[Refusal, ...]
 
 
 class Untraceable(Exception):
-    """A group that cannot be thinned, with its reason."""
+    """A group of channels cannot be removed; the error has the reason."""
 
 
 def find_groups(network: nn.Module, example: Tensor, parameters: bool = False, run: Run = run_plainly) -> FoundGroups:
@@ -49,7 +49,7 @@ def find_groups(network: nn.Module, example: Tensor, parameters: bool = False, r
     """
     try:
         traced = trace_channels(network, example, run)
-    except Exception as error:  # of the network, and many of the library that follows its channels
+    except Exception as error:  # the network, and the library that follows its channels, raise many types
         reason = f"channels cannot be followed in this network ({one_line(error)})"
         return FoundGroups((), (Refusal(_first_root(network), reason),))
     groups: list[ChannelGroup] = []
@@ -75,9 +75,9 @@ def _first_root(network: nn.Module) -> str:
 
 
 def _members(traced: TracedChannels, layer: nn.Module) -> list[tuple[Any, list[tuple[int, int]]]]:
-    """Everything that must lose channels with the outputs of `layer`: dependency and pairs (channel, unit).
+    """Return everything that must lose channels with the outputs of `layer`: dependency and pairs (channel, unit).
 
-    Units are counted at the member with the fewest channels: seen from there, no two units share a channel.
+    Units are counted at the member with the fewest channels, where no two units share a channel.
     """
     graph = traced.graph
     if layer not in graph.module2node:
@@ -96,7 +96,7 @@ def _members(traced: TracedChannels, layer: nn.Module) -> list[tuple[Any, list[t
 
 
 def _counted(group: Any) -> int:
-    """Channels of all layers that a group reaches."""
+    """Return the number of channels of all layers that a group reaches."""
     return sum(len(set(item.idxs)) for item in group)
 
 
@@ -110,7 +110,7 @@ def _channel_group(
     """Describe a group by slots.
 
     Raises:
-        Untraceable: if it cannot be thinned.
+        Untraceable: if its channels cannot be removed.
     """
     if not members:
         raise Untraceable("no gradient reaches it from the output, so its use could not be traced")
@@ -169,10 +169,10 @@ def _check_layer(name: str, network: nn.Module) -> None:
 
 
 def _slots(layer: str, side: Side, pairs: list[tuple[int, int]], units: int) -> Iterator[Slot]:
-    """Read runs of consecutive channels that hold all units in order, each as often.
+    """Yield runs of consecutive channels that contain all units in order, each equally often.
 
     Raises:
-        Untraceable: if the channels lie in any other way.
+        Untraceable: if the channels are arranged in another way.
     """
     start = 0
     while start < len(pairs):
@@ -191,10 +191,10 @@ def _slots(layer: str, side: Side, pairs: list[tuple[int, int]], units: int) -> 
 
 
 def _parameter_slots(name: str, network: nn.Module, pairs: list[tuple[int, int]], units: int) -> Iterator[Slot]:
-    """As `_slots`, of a parameter that belongs to no standard layer.
+    """As `_slots`, for a parameter outside standard layers.
 
     Raises:
-        Untraceable: if it has not one value for each channel along the axis where channels lie.
+        Untraceable: if it does not have one value for each channel along the channel axis.
     """
     parameter = network.get_parameter(name)
     axis = channel_axis(parameter.dim())
@@ -204,10 +204,10 @@ def _parameter_slots(name: str, network: nn.Module, pairs: list[tuple[int, int]]
 
 
 def _merge_factor(network: nn.Module, slots: list[Slot], units: int) -> int:
-    """How many units must go together, so that grouped convolutions and group normalisations keep whole groups.
+    """Return how many units must be removed together to keep whole groups in grouped convolutions and normalisations.
 
     Raises:
-        Untraceable: if the groups of channels cut through units.
+        Untraceable: if groups of channels split units.
     """
     factor = 1
     for slot in slots:

@@ -21,11 +21,11 @@ from models.thinning import ChannelGroup, permute_
 
 MOST_INPUTS, FEWEST_INPUTS = 256, 4
 INPUT_VALUES = 2**20
-"""Of all inputs together: large pictures are few, so that the measurement stays a matter of seconds."""
+"""Largest number of values in all inputs, so that the measurement takes seconds even for large pictures."""
 SPREAD = 0.5
 """Approximate standard deviation of pictures in [-1, 1]."""
 RELATIVE_TOLERANCE = 1e-4
-"""Of the largest value: sums in another order are rounded differently."""
+"""Tolerance relative to the largest value, because sums in another order are rounded differently."""
 
 
 def unit_scores(

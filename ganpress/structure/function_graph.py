@@ -1,8 +1,8 @@
-"""The functions of tensors that a network calls in one forward pass, as a graph.
+"""Records the tensor functions that a network calls in one forward pass, as a graph.
 
-`torch.export` makes such graphs, too, but brings the compiler along, whose import takes longer than everything else
-that is done to a small generator. Functions are those of Python's level, where a convolution, a normalisation or a
-resizing is one call, whether a module or the network itself makes it.
+`torch.export` makes such graphs as well, but imports the compiler, which takes longer than everything else for a small
+generator. Functions are recorded at Python's level, where a convolution, a normalisation or a resizing is one call,
+whether a module or the network itself calls it.
 """
 
 import copy
@@ -22,20 +22,20 @@ SAME = {
 SHAPED = frozenset(f"{kind}_like" for kind in ("zeros", "ones", "full", "empty")) | frozenset(
     f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")
 )
-"""What takes nothing but shape and number type of what it reads."""
+"""Functions that use only the shape and number type of their input."""
 DECIDING = frozenset({"bool", "float", "int", "item", "tolist", "numpy"})
-"""What hands numbers of a tensor to Python, where they could decide what runs next."""
+"""Functions that return values of a tensor to Python, where they could influence control flow."""
 
 
 class Untraceable(Exception):
-    """A network whose functions may depend on the numbers of its input."""
+    """The functions of a network may depend on the values of its input."""
 
 
 def trace_functions(network: nn.Module, example: Tensor) -> fx.Graph:
-    """Run a network once in eval mode and write down what it calls.
+    """Run a network once in eval mode and record its calls.
 
     Args:
-        network: of one tensor; it is left as it is.
+        network: a network of one tensor; it is not changed.
         example: an input that it can run; on the meta device nothing is computed.
 
     Returns:
@@ -44,7 +44,7 @@ def trace_functions(network: nn.Module, example: Tensor) -> fx.Graph:
         `meta` has its tensor as `value`, whether it depends on the input as `computed`, and a call's `function`.
 
     Raises:
-        Untraceable: if the network reads numbers of what it computes.
+        Untraceable: if the network reads values of computed tensors.
     """
     network = copy.deepcopy(network).eval()
     tracer = _Tracer(network, example)
@@ -55,12 +55,12 @@ def trace_functions(network: nn.Module, example: Tensor) -> fx.Graph:
 
 
 def argument(node: fx.Node, place: int, name: str, default: Any = None) -> Any:
-    """An argument of a call, given by place or by name."""
+    """Return an argument of a call, given by position or by name."""
     return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Shape of what a node computes."""
+    """Return the shape of a node's result."""
     return tuple(node.meta["value"].shape)
 
 
@@ -69,13 +69,13 @@ class _Tracer(TorchFunctionMode):
         super().__init__()
         self.graph = fx.Graph()
         self._nodes: dict[int, fx.Node] = {}
-        self._alive: list[Tensor] = []  # else an id could be given to another tensor
+        self._alive: list[Tensor] = []  # otherwise an id could be reused for another tensor
         self._keep(example, self.graph.placeholder("input"), computed=True)
         for name, tensor in (*network.named_parameters(), *network.named_buffers()):
             self._keep(tensor, self.graph.create_node("get_attr", name), computed=False)
 
     def node(self, tensor: Tensor) -> fx.Node:
-        """What computes a tensor; constants that nothing is known of get a node now."""
+        """Return the node that computes a tensor; unknown constants get a new node."""
         if id(tensor) not in self._nodes:
             self._keep(tensor, self.graph.create_node("get_attr", ""), computed=False)
         return self._nodes[id(tensor)]
@@ -92,7 +92,7 @@ class _Tracer(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call one function and write it down."""
+        """Call one function and record it."""
         kwargs = kwargs or {}
         known = [self._nodes[id(one)] for one in pytree.tree_leaves((args, kwargs)) if id(one) in self._nodes]
         if not known:
@@ -101,7 +101,8 @@ class _Tracer(TorchFunctionMode):
         computed = name not in SHAPED and any(one.meta["computed"] for one in known)
         if computed and name in DECIDING:
             raise Untraceable(f"it reads numbers of what it computes ({name})")
-        arguments, named = pytree.tree_map_only(Tensor, self.node, (args, kwargs))  # before: it may work in place
+        # The nodes are looked up before the call, which may work in place.
+        arguments, named = pytree.tree_map_only(Tensor, self.node, (args, kwargs))
         result = func(*args, **kwargs)
         made = [one for one in pytree.tree_leaves(result) if isinstance(one, Tensor)]
         if made:

@@ -44,7 +44,7 @@ def check_inputs(
 def check_generator(
     generate: Callable[[Tensor], Tensor], inputs: Tensor, role: str = "inputs", name: str | None = None
 ) -> Tensor:
-    """As `check_inputs`, and the image is finite.
+    """Check inputs as `check_inputs`, and that the images are finite.
 
     Raises:
         ConfigError: as `check_inputs`, or if the generator draws NaN or infinity.

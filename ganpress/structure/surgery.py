@@ -18,7 +18,7 @@ def folded(layer: nn.Module, norm: nn.Module | None = None, shift: Tensor | None
     Args:
         layer: convolution, transposed convolution or linear layer.
         norm: batch normalisation that reads the layer's output, or None.
-        shift: what is added to each channel then, (O,) in any shape, or None.
+        shift: values added to each channel afterwards, (O,) in any shape, or None.
 
     Returns:
         In the shape of the layer's own weight, and (O,), float64.
@@ -42,7 +42,7 @@ def folded(layer: nn.Module, norm: nn.Module | None = None, shift: Tensor | None
 def plain_convolution(
     layer: nn.Module, norm: nn.Module | None = None, shift: Tensor | None = None, pixel: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the plain convolution that equals a layer and what follows it, see `folded`.
+    """Return weight and bias of the plain convolution that equals a layer and the following operations, see `folded`.
 
     The convolution is that of `models.quantized_geometry.geometry_of`, `pixel` as there.
 
@@ -69,7 +69,7 @@ def scale_of_outputs(layer: nn.Module, channels: Tensor) -> Tensor:
 
 
 def _pixel_weight(layer: nn.ConvTranspose2d, geometry: Geometry, weight: Tensor) -> Tensor:
-    """Each pixel that is drawn has weights of its own: (I, O / g, k, k) -> (r r O, I / g, 1, 1)."""
+    """Give each output pixel its own weights: (I, O / g, k, k) -> (r r O, I / g, 1, 1)."""
     top, left = (int(size) for size in layer.padding)
     size, inputs = geometry.factor, layer.in_channels // layer.groups
     drawn = weight[:, :, top : top + size, left : left + size]
@@ -100,7 +100,7 @@ def transposed_weight(layer: nn.ConvTranspose2d, weight: Tensor) -> Tensor:
 
 
 def _normalisation(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and offset (C,) that a batch normalisation is in eval mode, float64."""
+    """Return the scale and offset (C,) of a batch normalisation in eval mode, float64."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise ConfigError("a batch normalisation without running statistics cannot be folded; train it with them")

@@ -29,7 +29,7 @@ class FeatureDiscriminator(Protocol):
     """Judges images at one or several scales."""
 
     def features(self, x: Float[Tensor, "n c h w"], /) -> list[list[Float[Tensor, "n _ _ _"]]]:
-        """For each scale its layers' outputs, logits last."""
+        """Return the layers' outputs for each scale, logits last."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ _OBJECTIVES: dict[Objective, _ObjectiveLosses] = {
 
 @dataclass(frozen=True)
 class GeneratorTerms:
-    """What the adversary says about one batch of fakes; gradients reach the generator only."""
+    """Loss terms of one batch of generated images; gradients reach only the generator."""
 
     adversarial: Tensor
-    """How far the fakes are from passing as real."""
+    """Adversarial loss of the generated images."""
     feature_matching: Tensor
-    """How far their features are from those of the real images."""
+    """Distance of their features to those of the real images."""
 
 
 class TranslationAdversary:
@@ -98,7 +98,7 @@ class TranslationAdversary:
     def generator_loss(
         self, source: Float[Tensor, "n c_s h_s w_s"], fake: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, ""]:
-        """How far `fake` is from passing as real; gradients reach the generator only."""
+        """Return the adversarial loss of `fake`; gradients reach only the generator."""
         self.discriminator.requires_grad_(False)
         return self._adversarial(self._features(source, fake))
 

@@ -1,4 +1,4 @@
-"""How a training computes its networks: precision and memory layout. Both move results by rounding only."""
+"""Precision and memory layout of a training's networks; both change results only by rounding."""
 
 from typing import Protocol
 

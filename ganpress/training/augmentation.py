@@ -15,7 +15,7 @@ from ganpress.basics.ranks import own_rows, ranks
 NUMBERS = 7
 """Drawn for each image: brightness, saturation, contrast, shift and place of the cut-out, both in two directions."""
 LARGEST_SHIFT = 1 / 8
-"""Of the side."""
+"""Largest shift, as a share of the picture's side."""
 CUT_OUT = 1 / 2
 """Side of the square that is blanked, of the image's."""
 

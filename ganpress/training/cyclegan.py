@@ -30,7 +30,7 @@ class WayBack:
     generator: nn.Module
     """b -> a."""
     discriminator: nn.Module
-    """Of source images."""
+    """Discriminator of source images."""
 
 
 class CycleStep:

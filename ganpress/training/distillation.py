@@ -22,12 +22,12 @@ from ganpress.training.teacher_images import TeacherImages
 from models.family import latent_of
 
 CALIBRATION_NUMBERS = 2**24
-"""In all inputs together that batch normalisations are measured on: 85 pictures of 256 x 256."""
+"""Largest number of values in all inputs for batch normalisation statistics: 85 pictures of 256 x 256."""
 
 
 @dataclass(frozen=True)
 class JointTerm:
-    """What the joint loss adds to the MSE: a discriminator, real images and the weight alpha."""
+    """The part of the joint loss beyond the MSE: a discriminator, real images and the weight alpha."""
 
     discriminator: nn.Module
     """The teacher's own, trained on with the student, or a fresh one."""

@@ -29,29 +29,33 @@ class Student:
     """A network that a step trains."""
 
     name: str
-    """Of its loss in the curve; empty where it is the only one."""
+    """Name of its loss in the curve; empty if it is the only student."""
     run: Callable[[Tensor, Sequence[str]], tuple[Tensor, Features]]
     """(sources (N, Cs, h, w), taps) -> (images (N, C, H, W), features at the taps)."""
 
 
 @dataclass(frozen=True)
 class DistillationSetup:
-    """What a conditional generator is distilled from, and how; the same for a student and for a supernet."""
+    """The networks and settings with which a conditional generator is distilled, the same for a student and a
+    supernet.
+    """
 
     teacher: nn.Module
-    """Left as it is, but frozen and in eval mode; on the device of the student."""
+    """Teacher on the student's device; its weights are not changed, but it is frozen and set to eval mode."""
     discriminator: nn.Module | None
-    """What the student is trained against, and what is trained against it; see `FeatureDistillation.discriminator`.
-    Conditional where the data is paired. None where there is none."""
+    """Discriminator against which the student is trained, see `FeatureDistillation.discriminator`.
+    It is conditional for paired data; None trains without one.
+    """
     data: PairArray
     """Sources with their targets, or two domains. L_recon compares with the target where there is one, else with the
-    teacher's image; the discriminator's real images are targets in both cases."""
+    teacher's image; the discriminator's real images are targets in both cases.
+    """
     config: FeatureDistillation
     """Weights of the terms, length and rates; its `taps` are not read."""
     taps: tuple[str, ...]
     """Layers of both networks whose features are matched; () leaves L_distill out."""
     memory_format: torch.memory_format | None = None
-    """Of activations and weights; None takes the one that suits the student."""
+    """Memory format of activations and weights; None takes the one that suits the student."""
 
     @property
     def matched_taps(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a generator without code has drawn (a service, a diffusion model, a program): a teacher for students."""
+"""Pairs from a generator without code (a service, a diffusion model, a program), as a teacher for students."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from ganpress.errors import DataError
 from ganpress.files.array_files import map_array
 
 INPUTS = "inputs.npy"
-"""Of a folder of pairs."""
+"""File of the inputs in a folder of pairs."""
 
 
 @dataclass(frozen=True)

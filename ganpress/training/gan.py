@@ -89,7 +89,7 @@ class Adversary:
         return gradient_penalty(self.discriminator, real, fake, self._noise)
 
     def generator_loss(self, fake: Float[Tensor, "n c h w"], real: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
-        """How far `fake` is from passing as real, or as `real`; gradients reach the generator only."""
+        """Return the adversarial loss of `fake`, possibly relative to `real`; gradients reach only the generator."""
         self.discriminator.requires_grad_(False)
         fake = self._shown(fake)
         if self.config.objective == "r3gan":

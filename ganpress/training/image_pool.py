@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class PoolState(TypedDict):
-    """What a checkpoint holds of a pool."""
+    """State of a pool in a checkpoint."""
 
     images: list[Tensor]
     random: Tensor

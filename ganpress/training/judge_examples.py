@@ -1,4 +1,4 @@
-"""What judges learn from: images with the answers that each kind of judge is taught to give.
+"""Training data of judges: images with the answers for each kind of judge.
 
 Real classes where there are some; else a pretext whose answers come for free, so that features of the data's own domain
 are learnt without a label (domains; rotations, Gidaris et al. 2018); label maps for a segmenter.
@@ -25,7 +25,7 @@ class Examples(Protocol):
     """Images of one split with their answers, a class or a label map each."""
 
     builder: Builder
-    """Of the network that learns them."""
+    """Builder of the network that learns them."""
 
     @property
     def channels(self) -> int: ...
@@ -171,7 +171,7 @@ def turned(images: Float[Tensor, "n c s s"], turns: Int64[Tensor, " n"]) -> Floa
 
 
 def labelled_examples(config: JudgeConfig, *splits: ImageArray) -> "list[Examples]":
-    """What a judge learns from splits of unconditional data; the first one tells how many classes there are.
+    """Return a judge's training data from splits of unconditional data; the first split determines the classes.
 
     Raises:
         DataError: as `examples_for`.

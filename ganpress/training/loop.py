@@ -63,7 +63,7 @@ class OfEachRank:
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where a training keeps its state, and what it is a training of."""
+    """Where a training stores its state, and the digest that identifies the training."""
 
     path: Path
     identity: str
@@ -86,7 +86,7 @@ class CurvePoint:
 
 
 class Length(Protocol):
-    """What the section of every training says."""
+    """Settings that the section of every training has."""
 
     @property
     def train_images(self) -> int: ...
@@ -104,13 +104,13 @@ OnSamples = Callable[[CurvePoint, nn.Module], None]
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a trainer is told of its run: where random draws come from, its name, and where its state is kept."""
+    """Settings of a trainer's run: the source of random draws, its name, and where its state is stored."""
 
     seed: int
     label: str
     """Names the training in progress, curve and random streams."""
     checkpointing: Checkpointing | None = None
-    """Where to save and resume; None does neither."""
+    """Settings of saving and resuming; None does neither."""
     on_samples: OnSamples | None = None
     """Shown each curve point with the network in training."""
 

@@ -24,7 +24,7 @@ _CAFFE_MEAN_BGR = (104.0, 117.0, 123.0)
 @dataclass(frozen=True)
 class _FeatureNetwork:
     name: str
-    """Of the constructor in `torchvision.models`."""
+    """Name of the constructor in `torchvision.models`."""
     taps: dict[int, float]
     """Index into its `features` -> weight of the distance there."""
     smallest: int

@@ -1,4 +1,4 @@
-"""What a student learns from: the teacher's images of given inputs, fresh for every step or drawn once."""
+"""Training data of a student: the teacher's images of given inputs, new for every step or generated once."""
 
 import torch
 from jaxtyping import Float, Float16, Float32, Int64

@@ -21,14 +21,14 @@ from ganpress.training.perceptual import PerceptualLoss
 
 @dataclass(frozen=True)
 class Batch:
-    """What all students of one step are shown: one batch, and what the teacher makes of it."""
+    """The data of one step for all students: one batch, and the teacher's results for it."""
 
     source: Tensor
     """(N, Cs, h, w)."""
     real: Tensor
     """Target images (N, C, H, W); of the same rows as the source only if the data is paired."""
     truth: Tensor
-    """What the student's images are compared with (N, C, H, W): `real` if paired, else the teacher's images."""
+    """Targets of the student's images (N, C, H, W): `real` if paired, else the teacher's images."""
     features: Features
     """The teacher's, at the taps."""
 

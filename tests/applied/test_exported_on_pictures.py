@@ -1,4 +1,4 @@
-"""`ganpress apply`: files that were exported, on pictures of other sizes."""
+"""`ganpress apply`: exported files on pictures of other sizes."""
 
 import json
 
@@ -92,7 +92,7 @@ def test_colours_and_grey_are_brought_to_what_the_file_reads(exported, tmp_path,
 def test_files_that_are_there_are_kept(exported, pictures, tmp_path, monkeypatch, capsys):
     (tmp_path / "1.png").write_bytes(b"mine")
     assert run(monkeypatch, exported, pictures / "0.png", pictures / "1.png", "-o", tmp_path) == 2
-    assert "1.png is there already; name another folder, or add --overwrite" in capsys.readouterr().err
+    assert "1.png exists already; name another folder, or add --overwrite" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png"]
     assert run(monkeypatch, exported, pictures / "1.png", "-o", tmp_path, "--overwrite") == 0
     assert Image.open(tmp_path / "1.png").size == (64, 64)
@@ -102,7 +102,7 @@ def test_files_that_are_there_are_kept(exported, pictures, tmp_path, monkeypatch
     ("names", "message"),
     [
         (["absent.png"], "absent.png does not exist"),
-        (["empty"], "there are no pictures to draw"),
+        (["empty"], "there are no pictures; name files"),
         (["text.png"], "text.png cannot be decoded"),
         (["a.png", "sub/a.png"], "2 pictures would be written as"),
     ],
@@ -123,7 +123,7 @@ def test_a_generator_of_latents_and_a_folder_without_a_file_are_refused(pictures
     latent = nn.Sequential(nn.Linear(4, 3 * 8 * 8), nn.Unflatten(1, (3, 8, 8)), nn.Tanh())
     export(latent, torch.randn(2, 4), tmp_path / "latent")
     assert run(monkeypatch, tmp_path / "latent", pictures, "-o", tmp_path / "out") == 2
-    assert "draws from latents, not from pictures; `ganpress demo` draws with it" in capsys.readouterr().err
+    assert "reads latents, not pictures; use `ganpress demo` for it" in capsys.readouterr().err
     assert run(monkeypatch, pictures, pictures, "-o", tmp_path / "out") == 2
     assert "holds no exported generator" in capsys.readouterr().err
 

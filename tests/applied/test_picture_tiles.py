@@ -1,4 +1,4 @@
-"""Tiles against the whole picture."""
+"""Results of tiles compared with those of the whole picture."""
 
 import numpy as np
 import pytest

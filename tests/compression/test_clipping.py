@@ -184,5 +184,5 @@ def test_what_is_not_allowed_is_refused():
         clip(histogram, 9, "mse")
     with pytest.raises(ConfigError, match="clipping must be one of none, mse, aciq, kl, percentile, found 'max'"):
         clip(histogram, 8, "max")
-    with pytest.raises(ConfigError, match="percentile is a share of values in percent, above 50 and at most 100"):
+    with pytest.raises(ConfigError, match="percentile must be above 50 and at most 100"):
         clip(histogram, 8, "percentile", percentile=0.99)

@@ -1,4 +1,4 @@
-"""Cross-layer equalization: the same generator, its channels of one reach on both sides."""
+"""Cross-layer equalization: the same generator, with equal ranges of each channel on both sides."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Codes that pass from layer to layer: which layers can share them, and that they do."""
+"""Quantized values that pass from layer to layer: which layers can share them, and that they do."""
 
 import pytest
 import torch

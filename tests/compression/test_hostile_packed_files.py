@@ -1,4 +1,4 @@
-"""Packed files and frames with a digest that fits and content that does not; their memory is bounded by their size."""
+"""Packed files and frames with a valid digest and invalid content; memory is bounded by their size."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Scales per input channel, compensated rounding, sensitivity and widths of a layer's own."""
+"""Scales per input channel, compensated rounding, sensitivity and individual bit widths of layers."""
 
 import itertools
 from dataclasses import replace
@@ -213,7 +213,7 @@ def test_options_that_do_not_fit_are_refused():
         QuantizationConfig(4, 8, clipping="best")
     with pytest.raises(ConfigError, match="rounded compensated or adaptive, not both; leave one out"):
         QuantizationConfig(4, 8, compensated=True, adaptive=True)
-    with pytest.raises(ConfigError, match="split_share is at least 0 and below 1, found 1"):
+    with pytest.raises(ConfigError, match="split_share must be at least 0 and below 1, found 1"):
         QuantizationConfig(4, 8, split_share=1)
     with pytest.raises(ConfigError, match="asymmetric_weights, split_share need weight_bits, which is null"):
         QuantizationConfig(None, 8, asymmetric_weights=True, split_share=0.1)

@@ -1,4 +1,4 @@
-"""Packed model files: as small as claimed, and the same generator to the bit."""
+"""Packed model files: as small as stated, and the same generator bit for bit."""
 
 import hashlib
 import io

@@ -44,7 +44,7 @@ def test_images_keep_their_shape(trained_like):
 
 @pytest.mark.parametrize("sparsity", [-0.1, 1.0, float("nan")])
 def test_impossible_share_is_refused(sparsity):
-    with pytest.raises(ConfigError, match="sparsity is a share of weights, at least 0 and below 1, found"):
+    with pytest.raises(ConfigError, match="sparsity must be at least 0 and below 1, found"):
         prune_(nn.Linear(2, 2), sparsity)
 
 

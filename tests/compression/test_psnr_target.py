@@ -58,7 +58,7 @@ def test_layers_stay_in_floats_where_the_widest_are_not_enough(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation_bits": 8, "target_psnr": 30}, "target_psnr needs weight_bits, the widest"),
+        ({"activation_bits": 8, "target_psnr": 30}, "target_psnr needs weight_bits, the largest width"),
         ({"weight_bits": 8, "target_psnr": 30, "max_bytes": 9000}, "max_bytes and target_psnr each choose how layers"),
         ({"weight_bits": 8, "target_psnr": 30, "min_snr_db": 20}, "min_snr_db and target_psnr each choose how layers"),
     ],

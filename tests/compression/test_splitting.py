@@ -1,4 +1,4 @@
-"""Outlier channel splitting: the same layer in floats, a smaller step in codes."""
+"""Outlier channel splitting: the same layer in floats, a smaller quantization step."""
 
 import pytest
 import torch

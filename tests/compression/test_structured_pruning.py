@@ -1,4 +1,4 @@
-"""Channels cut off without fine-tuning: a smaller network of the same architecture that draws nearly the same."""
+"""Channels pruned without fine-tuning: a smaller network of the same architecture with nearly the same images."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_pruned_networks_can_be_quantized():
 
 def test_what_cannot_be_cut_is_refused():
     model, blueprint, z = built("wdcgan:8", *NETWORKS["wdcgan:8"])
-    with pytest.raises(ConfigError, match="width is a share of channels above 0 and at most 1, found 0"):
+    with pytest.raises(ConfigError, match="width must be above 0 and at most 1, found 0"):
         prune_channels(model, blueprint, 0, z)
     with pytest.raises(ConfigError, match="a 'quantized' has no widths that could be cut: no family"):
         prune_channels(model, Blueprint("quantized", {}), 0.5, z)

@@ -1,4 +1,4 @@
-"""Every field of every section has both bounds, and no name that DVC leaves out of what it compares."""
+"""Every field of every section has both bounds, and no name that DVC ignores in comparisons."""
 
 import types
 import typing

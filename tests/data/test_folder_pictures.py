@@ -1,4 +1,4 @@
-"""Folders of pictures as people have them: each kind comes in right, or is refused with what to do."""
+"""Real-world folders of pictures: each kind is read correctly, or refused with advice."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Pictures, archives, idx files and arrays of strangers: one line, in bounded memory and time."""
+"""Hostile pictures, archives, idx files and arrays: one line, in bounded memory and time."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Paired, unpaired and semantic data in the layouts that their users have on disk."""
+"""Paired, unpaired and semantic data in the layouts that users have on disk."""
 
 import shutil
 import tarfile

@@ -1,4 +1,4 @@
-"""CIFAR-10 and Fashion-MNIST as they lie in the shared data: import, gate, prepare."""
+"""Real CIFAR-10 and Fashion-MNIST: import, gate, prepare."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Generators for the page, and a real browser to look at it."""
+"""Generators for the page, and a real browser."""
 
 import os
 import threading

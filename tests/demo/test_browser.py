@@ -1,4 +1,4 @@
-"""The page in a real browser: it runs both generators, and what it draws is what the native runtime computes."""
+"""The page in a real browser: it runs both generators, and its images equal those of the native runtime."""
 
 import json
 import os

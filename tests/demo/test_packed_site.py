@@ -1,4 +1,4 @@
-"""The page of packed generators: what it loads is decoded, what it says has both sizes."""
+"""The page of packed generators: it loads decoded files and shows both sizes."""
 
 import hashlib
 import json

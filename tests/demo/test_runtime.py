@@ -1,4 +1,4 @@
-"""Where the page's runtime is from: npm, a tarball, a folder, the cache; and that nothing else is taken for it."""
+"""Sources of the page's runtime: npm, a tarball, a folder, the cache; and nothing else is accepted."""
 
 import base64
 import hashlib

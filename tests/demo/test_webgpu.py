@@ -1,4 +1,4 @@
-"""Files for WebGPU in a real browser, whose graphics processor is computed on the CPU: what it draws, not how fast."""
+"""Files for WebGPU in a real browser, whose GPU is emulated on the CPU: the images, not the speed."""
 
 import threading
 

@@ -92,7 +92,7 @@ def test_a_graph_that_depends_on_the_size_is_refused(tmp_path):
 
 
 def test_latents_and_other_number_types_are_refused(tmp_path, trained_like):
-    with pytest.raises(ConfigError, match="draws from latents of one length"):
+    with pytest.raises(ConfigError, match="this one reads latents"):
         export(trained_like("2", 16, 1), torch.randn(3, 100), tmp_path / "g.onnx")
     settings = ExportSettings("int8", "native", latency_rounds=2, any_size=True)
     with pytest.raises(UnsupportedGenerator, match="'onnx' writes int8 files of one size"):

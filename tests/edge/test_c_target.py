@@ -1,4 +1,4 @@
-"""Generators as C: the integers of the simulation to the bit, compiled here and run on a Cortex-M3 in QEMU."""
+"""Generators as C: the integers of the simulation bit for bit, compiled here and run on a Cortex-M3 in QEMU."""
 
 import hashlib
 import re
@@ -214,8 +214,8 @@ def test_damaged_sources_are_refused_in_a_line(trained_like, tmp_path):
     for file, content, message in (
         (path, contents[0][:-200], r"generator\.c cannot be compiled by cc: .*error.*; export it again"),
         (path, b"int x;", r"generator\.c is no generator: it has no function generator_run; export it again"),
-        (path, b"\xff", r"generator\.c is no source of C; export it again"),
-        (header, contents[1][:100], r"generator\.h has no sizes of a generator; export it again"),
+        (path, b"\xff", r"generator\.c is not C source text; export it again"),
+        (header, contents[1][:100], r"generator\.h does not define the sizes of a generator; export it again"),
     ):
         file.write_bytes(content)
         with pytest.raises(CheckpointError, match=message) as refused:

@@ -1,4 +1,4 @@
-"""Graphs whose codes have one scale a channel: rewritten so that ONNX Runtime runs them, with the same result."""
+"""Graphs with one scale per channel: rewritten so that ONNX Runtime runs them, with the same result."""
 
 import numpy as np
 import onnx

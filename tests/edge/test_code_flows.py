@@ -1,4 +1,4 @@
-"""Graphs whose codes flow from layer to layer give the same images, without floats between."""
+"""Graphs in which quantized values pass from layer to layer give the same images, without floats in between."""
 
 from collections import Counter
 

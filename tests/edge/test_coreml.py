@@ -122,7 +122,7 @@ class Sums(nn.Module):
     ("layer", "words"),
     [
         (Bessel(), r"^Core ML cannot run Sequential: the operator special_bessel_j0 of layer 'head'$"),
-        (Sums(), r"^ganpress cannot prove Sequential for Core ML.*: the operator cumsum of layer 'head' has no"),
+        (Sums(), r"^ganpress cannot verify Sequential for Core ML.*: the operator cumsum of layer 'head' has no"),
     ],
 )
 def test_operator_that_is_not_converted_or_not_proven_is_named_with_its_layer(tmp_path, layer, words):
@@ -139,7 +139,7 @@ def test_truncated_file_is_refused(trained_like, tmp_path, share):
     path = write(trained_like("2", 16, 1), tmp_path, example=torch.zeros(2, 100))
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(CheckpointError, match=r"generator\.mlpackage\.zip cannot be loaded: it is no whole ZIP"):
+    with pytest.raises(CheckpointError, match=r"generator\.mlpackage\.zip cannot be loaded: it is not a complete ZIP"):
         TARGET.open(path)
 
 

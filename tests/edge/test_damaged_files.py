@@ -1,4 +1,4 @@
-"""Edge files that were cut off, changed, or need what the installed runtime has not: one line, for each target."""
+"""Edge files that were cut or changed, or need a kernel that the installed runtime does not have: one line for each."""
 
 import re
 
@@ -100,7 +100,7 @@ def test_operator_that_the_installed_runtime_has_not_is_named(file):
     with pytest.raises(CheckpointError) as refused:
         target.open(path)
     message = str(refused.value)
-    assert re.search(r"needs a kernel that (onnxruntime|openvino|executorch) [\d.]+ has not: ", message)
+    assert re.search(r"needs a kernel that (onnxruntime|openvino|executorch) [\d.]+ does not have: ", message)
     assert unknown.decode() in message
     assert "`uv sync --upgrade-package " in message
     assert "\n" not in message

@@ -1,4 +1,4 @@
-"""Operators in XNNPACK's terms are the operators themselves, to the last bits of float64."""
+"""Operators rewritten for XNNPACK equal the original ones to the last bits of float64."""
 
 import pytest
 import torch

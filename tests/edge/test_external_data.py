@@ -1,4 +1,4 @@
-"""ONNX files whose tensors lie in other files are refused, wherever in them, by everything that opens one."""
+"""ONNX files with tensors in other files are refused, wherever these are, by everything that opens one."""
 
 import onnx
 import pytest

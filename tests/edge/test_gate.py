@@ -1,4 +1,4 @@
-"""The proof of an edge file refuses each known fault of a converter or runtime, and names it.
+"""The verification of an edge file refuses each known fault of a converter or runtime, and names it.
 
 A fault is a target whose file is broken in one way: what it opens is the generator itself with something done to it.
 """

@@ -1,4 +1,4 @@
-"""Layers that draw blocks of pixels: the same images, the same codes, fewer empty lanes."""
+"""Layers that compute blocks of pixels: the same images and quantized values, and fewer empty lanes."""
 
 import math
 

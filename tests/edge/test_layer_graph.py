@@ -1,4 +1,4 @@
-"""Layers that are drawn node by node compute in ONNX Runtime what they compute in torch."""
+"""Layers that are written node by node compute the same in ONNX Runtime and in torch."""
 
 from functools import partial
 

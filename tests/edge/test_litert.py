@@ -1,4 +1,4 @@
-"""LiteRT: its converter in an environment of its own, its numbers in its own interpreter, and what is refused."""
+"""LiteRT: its converter in a separate environment, its results in its own interpreter, and what is refused."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""MNN: files that are the same twice, what its own tools would do, and a fault of it that the proof finds."""
+"""MNN: reproducible files, the behaviour of its own tools, and a fault that the verification finds."""
 
 import subprocess
 import sys

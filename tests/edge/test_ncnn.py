@@ -1,4 +1,4 @@
-"""ncnn: the two traps of its Python packages, and what pnnx leaves out without an error."""
+"""ncnn: the two pitfalls of its Python packages, and operators that pnnx omits without an error."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""Edge files: what is in them, that they compute what torch computes, and that integers are really used."""
+"""ONNX files: their content, their agreement with torch, and the real use of integers."""
 
 from collections import Counter
 

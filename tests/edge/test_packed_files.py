@@ -1,4 +1,4 @@
-"""Packed edge files: the same images to the bit, of fewer bytes; what is wrong with one is said in a line."""
+"""Packed edge files: the same images bit for bit from fewer bytes; errors are reported in one line."""
 
 import hashlib
 import json

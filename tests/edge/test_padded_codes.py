@@ -1,4 +1,4 @@
-"""Graphs that move codes instead of reals give the same images."""
+"""Graphs that move quantized values instead of floats give the same images."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""QDQ files for neural processing units: what stands in them, and what 16-bit activations are worth."""
+"""QDQ files for neural processing units: their content, and the gain by 16-bit activations."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""Edge targets: each number type is what its kernels are, and what cannot be done is said in one line."""
+"""Edge targets: each number type runs in its kernels, and errors are reported in one line."""
 
 from pathlib import Path
 
@@ -279,7 +279,7 @@ def test_kernel_that_the_installed_runtime_has_not_is_named(tmp_path):
     values = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["n", 2]) for name in ("z", "images")]
     graph = helper.make_graph([helper.make_node("Tanh", ["z"], ["images"])], "g", values[:1], values[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "g.onnx")
-    with pytest.raises(CheckpointError, match=r"needs a kernel that onnxruntime [\d.]+ has not: .*Tanh"):
+    with pytest.raises(CheckpointError, match=r"needs a kernel that onnxruntime [\d.]+ does not have: .*Tanh"):
         TARGETS["onnx"].open(tmp_path / "g.onnx")
 
 

@@ -1,4 +1,4 @@
-"""Files for TensorRT: what stands in them is what TensorRT takes, and what it lacks is named."""
+"""Files for TensorRT: they contain only what TensorRT supports, and unsupported operators are named."""
 
 import struct
 
@@ -117,7 +117,9 @@ class Spectrum(nn.Module):
 @pytest.mark.slow  # torch's exporter takes seconds to import
 def test_operator_that_tensorrt_has_not_is_named(tmp_path):
     model = nn.Sequential(nn.Conv2d(3, 3, 1), Spectrum())
-    with pytest.raises(UnsupportedGenerator, match=r"^TensorRT cannot run Sequential: it has not the operator DFT$"):
+    with pytest.raises(
+        UnsupportedGenerator, match=r"^TensorRT cannot run Sequential: it does not support the operator DFT$"
+    ):
         TARGET.write(model, tmp_path / "x.trt.onnx", pictures(2))
     assert not list(tmp_path.iterdir())
 
@@ -127,7 +129,7 @@ def test_operator_that_tensorrt_has_not_is_named_with_its_layer(tmp_path):
     model = nn.Sequential()
     model.add_module("body", nn.Conv2d(3, 3, 1))
     model.add_module("head", Determinant())
-    with pytest.raises(UnsupportedGenerator, match=r"it has not the operator \w*det\w* of layer 'head'$"):
+    with pytest.raises(UnsupportedGenerator, match=r"it does not support the operator \w*det\w* of layer 'head'$"):
         TARGET.write(model, tmp_path / "x.trt.onnx", pictures(2))
 
 

@@ -1,4 +1,4 @@
-"""Copies of this project's code, and small projects, whose digests are asked for after an edit."""
+"""Copies of this project's code, and small projects, whose digests are computed after an edit."""
 
 import shutil
 from collections.abc import Callable, Mapping

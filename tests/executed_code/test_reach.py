@@ -117,7 +117,7 @@ def test_data_files_count_with_the_package_that_they_stand_in(write):
 
 def test_a_file_that_is_no_python_is_named(write):
     root = write({**BASE, "ganpress/helpers.py": "def inner(:\n"})
-    with pytest.raises(ConfigError, match=r"helpers\.py: it is not Python"):
+    with pytest.raises(ConfigError, match=r"helpers\.py is not valid Python"):
         reached(root)
 
 

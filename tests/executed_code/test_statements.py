@@ -1,4 +1,4 @@
-"""What of a module's text counts as code, and what as words."""
+"""Which parts of a module's text count as code, and which do not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Stages on a Ray cluster: two nodes of this machine, each with GPUs that are only claimed."""
+"""Stages on a Ray cluster: two nodes of this machine, each with simulated GPUs."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""What is up to date by its code: a project whose stages depend on digests, by DVC, by the flow, in a worktree."""
+"""Stages that depend on digests of their code: by DVC, by the flow, and in a worktree."""
 
 import json
 import subprocess
@@ -259,8 +259,8 @@ def test_code_that_is_no_python_is_named(coded):
     (coded.root / "tasks/parts.py").write_text("def (\n")
     done = coded.call("status")
     assert done.returncode == 2
-    assert "tasks/parts.py: it is not Python" in " ".join(done.stderr.split())
+    assert "tasks/parts.py is not valid Python" in " ".join(done.stderr.split())
     code, printed = dvc(coded, "repro", "validate")
     assert code != 0
     assert "code: " in printed
-    assert "tasks/parts.py: it is not Python" in printed
+    assert "tasks/parts.py is not valid Python" in printed

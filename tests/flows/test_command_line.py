@@ -1,4 +1,4 @@
-"""What a user meets at the command line: one clear line for each mistake, and help without heavy imports."""
+"""The command line: one clear line for each mistake, and help without heavy imports."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""`ganpress demo` as a user meets it."""
+"""The command `ganpress demo`."""
 
 import sys
 

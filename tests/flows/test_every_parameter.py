@@ -1,4 +1,4 @@
-"""Every parameter, changed alone: DVC runs exactly the stages that declare it, and restores what no other value made.
+"""Every parameter, changed alone: DVC runs exactly the stages that declare it, and restores no result of another value.
 
 The graph is the real dvc.yaml and the values are the real params.yaml. The commands are replaced by one that writes
 down the parameters of its stage, so that each output says which values it was made with.

@@ -1,4 +1,4 @@
-"""Settings that follow from the pictures, and conflicts that are said before the first stage."""
+"""Settings that follow from the pictures, and conflicts that are reported before the first stage."""
 
 import dataclasses
 import shutil

@@ -1,4 +1,4 @@
-"""Who is told when a run ends: commands and addresses, within a limit, and nothing of the run in a shell's line."""
+"""Notifications at the end of a run: commands and addresses, with a time limit, and no text of the run in a shell."""
 
 import json
 import os

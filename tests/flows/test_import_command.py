@@ -1,4 +1,4 @@
-"""`ganpress import` as a user meets it."""
+"""The command `ganpress import`."""
 
 import json
 import shutil

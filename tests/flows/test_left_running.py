@@ -1,4 +1,4 @@
-"""Flow runs whose process is gone are ended as cancelled; those at work, and those that ended, are left alone."""
+"""Flow runs whose process is gone are ended as cancelled; active and ended ones are not changed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`ganpress lineage`: the way from the data to a file, wherever it lies, and one line where nothing knows it."""
+"""`ganpress lineage`: the way from the data to a file, wherever it is, and one line for an unknown file."""
 
 import json
 import shutil

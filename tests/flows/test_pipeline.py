@@ -1,4 +1,4 @@
-"""The flow against DVC: what runs, what is cached, and that neither door makes work for the other."""
+"""The flow compared with DVC: what runs, what is cached, and that neither makes work for the other."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The file that opens Prefect's API: private, whole, kept, and made anew where it is none of that."""
+"""The file with the secret of Prefect's API: private, complete, kept, and otherwise replaced."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Schedules that really fire. These guard the pins of fastapi and sqlalchemy: newer ones break Prefect in silence."""
+"""Schedules that fire. They guard the pins of fastapi and sqlalchemy: newer ones break Prefect without an error."""
 
 import json
 import signal

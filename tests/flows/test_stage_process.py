@@ -1,4 +1,4 @@
-"""Whatever ends a flow ends all that it started."""
+"""When a flow ends in any way, all its processes end."""
 
 import os
 import signal

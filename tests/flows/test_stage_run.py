@@ -1,4 +1,4 @@
-"""One stage through DVC: what it did, read from DVC's own words, and why it failed."""
+"""One stage through DVC: its result, read from DVC's messages, and the cause of a failure."""
 
 import os
 import threading

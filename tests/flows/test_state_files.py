@@ -1,4 +1,4 @@
-"""State files that are empty, cut off or noise: they heal, or one line names the file and what mends it."""
+"""State files that are empty, cut off or noise: they are repaired, or one line names the file and the remedy."""
 
 import json
 import shutil

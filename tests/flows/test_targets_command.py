@@ -1,4 +1,4 @@
-"""`ganpress targets`: what is installed, and how to get what is not."""
+"""`ganpress targets`: which targets are installed, and how to install the others."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A team's stores for real: two clones, DVC's remote in an S3-compatible server, MLflow on PostgreSQL."""
+"""Real stores of a team: two clones, DVC's remote in an S3-compatible server, MLflow on PostgreSQL."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Small networks that are spoken to in other ways than ganpress's own."""
+"""Small networks that are called in other ways than ganpress's own."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Functions that do not give a usable generator."""
+"""Functions that do not return a usable generator."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Scores do not depend on the device; skipped where there is one only."""
+"""Scores do not depend on the device; skipped with only one device."""
 
 import numpy as np
 import pytest

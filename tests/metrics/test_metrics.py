@@ -1,4 +1,4 @@
-"""What holds of every metric, built in or installed."""
+"""Properties of every metric, built in or installed."""
 
 import math
 import re

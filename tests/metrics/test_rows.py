@@ -1,4 +1,4 @@
-"""Rows of many images lie in a file, and metrics of them are those of rows in memory."""
+"""Rows of many images are kept in a file, and give the same metrics as rows in memory."""
 
 import numpy as np
 import pytest

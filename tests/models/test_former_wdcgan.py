@@ -1,4 +1,4 @@
-"""Files of quantized W-DCGAN generators that earlier versions have made still open, and give the same images."""
+"""Files of quantized W-DCGAN generators of earlier versions still open, and give the same images."""
 
 import pytest
 import torch

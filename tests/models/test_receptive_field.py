@@ -1,4 +1,4 @@
-"""Derived receptive fields against what changes when one pixel does."""
+"""Derived receptive fields compared with the effect of changing one pixel."""
 
 import pytest
 import torch

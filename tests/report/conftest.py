@@ -1,4 +1,4 @@
-"""An artifacts tree as the stages write it, with numbers that are plainly made up but hang together."""
+"""An artifacts tree as the stages write it, with invented but consistent numbers."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""The report of conditional chains: what decides, what is shown beside it, what is left out."""
+"""The report of conditional chains: the main metric, other metrics, and omitted parts."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Which edge file is best, what is retained, what is refused."""
+"""The best edge file, retained shares, and refused inputs."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ def test_impossible_budget_names_the_smallest(inputs: ReportInputs) -> None:
     assert poor.best_edge_file() is None
     first = headline(poor)
     assert first.tiles == []
-    assert "No edge file keeps the budget of 1.00 kB" in first.sentence
+    assert "No edge file is within the budget of 1.00 kB" in first.sentence
     assert "export/subnet-int8 with 49.5 kB" in first.sentence
     assert summary(poor)["best_edge_file"] is None
 
@@ -59,7 +59,7 @@ def test_headline_says_how_sure_the_choice_is(inputs: ReportInputs) -> None:
     best = inputs.best_edge_file()
     name = "fid_difference_1000_test_judge"
     for low, high, words in (
-        (-1.0, 2.0, "can't be told apart"),
+        (-1.0, 2.0, "the difference is not significant"),
         (0.2, 2.0, "it is worse"),
         (-2.0, -0.1, "it is better"),
     ):

@@ -1,4 +1,4 @@
-"""One drawing in two media."""
+"""Drawings as SVG and PNG."""
 
 import re
 

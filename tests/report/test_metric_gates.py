@@ -1,4 +1,4 @@
-"""Limits on measured results: what each lets through and refuses, where a failed one shows, and what it ends."""
+"""Limits on measured results: what each one accepts and refuses, where a failure is shown, and what it stops."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Reading artifacts: what is absent is tolerated, what is damaged is named."""
+"""Reading artifacts: missing ones are tolerated, damaged ones are named."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Samples before and after compression, and how sure the numbers are."""
+"""Samples before and after compression, and the uncertainty of scores."""
 
 import shutil
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_both_documents_hold_both_parts(inputs: ReportInputs) -> None:
     report = build_report(inputs)
     for text in (report.html, report.markdown):
         assert "What compression changed, image by image" in text
-        assert "How sure the numbers are" in text
+        assert "Uncertainty of the scores" in text
     assert "changed-compress-subnet-pruned-after.png" in report.pictures
 
 

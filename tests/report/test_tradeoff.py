@@ -89,7 +89,7 @@ def test_intervals_and_real_differences(sweep):
 
 def test_the_answer_names_the_best_method_at_each_width(sweep):
     assert answer(sweep, sweep.tests()[0]) == (
-        "Of the float generator's precision and recall, by LSH, are left: with 2 bits (mse) 97.5 % and 50.0 %; "
+        "Of the float generator's precision and recall, by LSH, these remain: with 2 bits (mse) 97.5 % and 50.0 %; "
         "3 bits (mse) 98.3 % and 75.0 %; 6 bits (mse) 99.2 % and 96.9 %."
     )
 

@@ -1,4 +1,4 @@
-"""Scoring as tasks of a Ray cluster: the values, errors and deaths of the pool of this machine."""
+"""Scoring as tasks of a Ray cluster: the same values, errors and crashes as with the process pool."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Latency of sub-generators in the runtimes that they are exported to: what is timed is what runs there."""
+"""Latency of sub-generators in the runtimes that they are exported to: the timed network is the exported one."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""One stage run in this process, and what stages read that measure generators: prepared data, and a judge of it."""
+"""Runs a stage in this process, and prepares data and a judge for stages that measure generators."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A generator that draws the same few pictures is named while it trains; a varied one is not."""
+"""A generator with only a few different pictures is reported while it trains; a varied one is not."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Bad input of the stages compress and export: one line, exit code 2, and what was there before is still there."""
+"""Bad input of the stages compress and export: one line, exit code 2, and previous outputs are kept."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""What a stage made before is there again where the stage fails, and gone where it does not."""
+"""Previous outputs of a stage are restored if the stage fails, and replaced otherwise."""
 
 import pytest
 

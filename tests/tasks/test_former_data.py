@@ -1,4 +1,4 @@
-"""The version of the data that passed before: what dvc.lock records of `validate`, out of DVC's own cache."""
+"""The version of the data that passed before: the record of `validate` in dvc.lock, read from DVC's cache."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The stages evaluate and sweep on what cannot be measured: one line, exit code 2, the former measurements kept."""
+"""The stages evaluate and sweep with inputs that cannot be measured: one line, exit code 2, previous results kept."""
 
 import hashlib
 import json

@@ -78,7 +78,7 @@ MESSAGES = {
     "onnx": (
         "bessel",
         "ImportedGenerator cannot be written as ONNX: "
-        "the operator special_bessel_j0 of layer 'network.head' has no form there",
+        "the operator special_bessel_j0 of layer 'network.head' is not supported there",
     ),
     "openvino": (
         "determinant",

@@ -1,4 +1,4 @@
-"""The seam of all stages, run as the process that DVC starts."""
+"""The common frame of all stages, run as the process that DVC starts."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Inputs that were made with other parameters than params.yaml says now are refused by every stage that reads them."""
+"""Every stage refuses inputs that were made with parameters other than those in params.yaml."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A project whose stages record themselves, and a chain of models that a recorder has played into MLflow."""
+"""A project whose stages record themselves, and a chain of models that a recorder has written into MLflow."""
 
 import contextlib
 import json

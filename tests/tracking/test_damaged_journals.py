@@ -1,4 +1,4 @@
-"""Journals that a kill or a full disk left: played again from the start, ended, or put aside; never in the way."""
+"""Journals after a kill or a full disk: they are recorded again, ended, or moved aside, and never block a run."""
 
 import pytest
 

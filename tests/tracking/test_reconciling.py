@@ -1,4 +1,4 @@
-"""dvc.lock and the store: what the lock holds and the store lacks is recorded, and only then."""
+"""dvc.lock and the store: results in the lock that the store lacks are recorded, and no others."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""Recorder processes: beside a stage, once for a flow, switched off, and where MLflow is not to be had."""
+"""Recorder processes: beside a stage, once for a flow, switched off, and without MLflow."""
 
 import os
 import socket

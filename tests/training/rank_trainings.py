@@ -1,6 +1,6 @@
 """Every trainer at a few steps, as one process or as a rank: `python rank_trainings.py FOLDER NAME …`.
 
-Leaves in the folder what each trained generator draws, by rank. The networks are those of the tests of the trainers.
+It writes the images of each trained generator by rank. The networks are those of the tests of the trainers.
 """
 
 import itertools

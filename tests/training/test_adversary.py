@@ -1,4 +1,4 @@
-"""The adversary of conditional generators: who learns from what."""
+"""The adversary of conditional generators: which network learns from which loss."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Distillation of conditional generators: which term reaches what, paired or not; resume; it learns."""
+"""Distillation of conditional generators: the effect of each loss term, paired and unpaired; resuming; progress."""
 
 import copy
 from functools import partial

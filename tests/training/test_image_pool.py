@@ -1,4 +1,4 @@
-"""The history of generated images: what comes out, how often, and what a checkpoint keeps."""
+"""The history of generated images: which images it returns, how often, and the state in a checkpoint."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Two ranks train what one process trains; what goes wrong on one of them ends both with one line."""
+"""Two ranks train like one process; an error on one of them ends both with one line."""
 
 import os
 import subprocess

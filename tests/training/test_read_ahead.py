@@ -1,4 +1,4 @@
-"""Reading the next batch while a step runs changes no draw; each trainer knows what it draws in between."""
+"""Reading the next batch while a step runs changes no random draw."""
 
 import itertools
 import sys

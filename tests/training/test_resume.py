@@ -1,4 +1,4 @@
-"""Resuming equals not stopping, to the bit, for every trainer."""
+"""Resuming gives the same result as not stopping, bit for bit, for every trainer."""
 
 import numpy as np
 import pytest

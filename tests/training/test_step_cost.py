@@ -1,4 +1,4 @@
-"""Costs of training steps that were counted without computing, against steps that were computed."""
+"""Costs of training steps that were counted without computing, compared with real steps."""
 
 import gc
 from functools import partial

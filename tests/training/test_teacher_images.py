@@ -1,4 +1,4 @@
-"""Where a student's lessons come from, and what precision leaves alone."""
+"""The sources of a student's training batches, and what the precision does not change."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What training does: losses fall, statistics fit, divergence is told."""
+"""What training does: losses fall, statistics agree, divergence is reported."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Training of conditional generators: what each term reaches, that they learn, that resuming equals not stopping."""
+"""Training of conditional generators: the effect of each loss term, progress, and resuming without a difference."""
 
 import itertools
 import logging

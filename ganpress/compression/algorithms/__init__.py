@@ -1,1 +1,3 @@
-"""The built-in compression algorithms, each one value; what computes them is imported when it is called."""
+"""The built-in compression algorithms, one value for each; the code that computes them is imported when it is
+called.
+"""

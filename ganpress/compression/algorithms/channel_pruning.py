@@ -1,4 +1,4 @@
-"""Structured pruning as an algorithm of `compress.items`: whole channels are cut off, the least important ones."""
+"""Structured pruning as an algorithm of `compress.items`: the least important channels are removed."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ class ChannelPruning(Section):
     """Options of `prune_channels`."""
 
     width: PositiveShare
-    """Share of each layer's channels that stays, the most important ones."""
+    """Share of each layer's channels that are kept, the most important ones."""
 
 
 def _prune_channels(

@@ -1,4 +1,4 @@
-"""Post-training quantization as an algorithm of `compress.items`: weights and activations as linear codes."""
+"""Post-training quantization as an algorithm of `compress.items`: linear quantization of weights and activations."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,53 +24,53 @@ class LinearQuantization(Section):
     """Options of `quantize`."""
 
     weight_bits: Bits | None = None
-    """Bits of weights; None leaves them in float."""
+    """Bits of weights; None keeps floats."""
     activation_bits: Bits | None = None
-    """Bits of activations, asymmetric per tensor, calibrated; None leaves them in float."""
+    """Bits of activations, asymmetric per tensor, calibrated; None keeps floats."""
     clipping: Clipping = "none"
-    """Of weights: what the largest code stands for."""
+    """Clipping method of weights, which chooses the largest representable value."""
     activation_clipping: Clipping | None = None
-    """Of activations; None takes `mse`."""
+    """Clipping method of activations; None takes `mse`."""
     percentile: Percentile = 99.99
-    """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
+    """Share of values inside the bounds, in percent, for the clipping method `percentile`."""
     symmetric: bool = False
-    """Whether activations are bounded as far below zero as above it."""
+    """Whether activations have the same bound below and above zero."""
     per_channel: bool = True
-    """Whether each channel of weights, and of outputs that an instance normalisation reads, has a scale of its own."""
+    """Whether each channel of weights, and of outputs that an instance normalisation reads, has its own scale."""
     channel_inputs: bool = False
-    """Whether each channel of a layer's input has one, too."""
+    """Whether each channel of a layer's input also has its own scale."""
     asymmetric_weights: bool = False
-    """Whether codes of weights reach as far as the weights do on either side of zero; else as far on both."""
+    """Whether the range of weights is from the smallest to the largest one, and not symmetric around zero."""
     compensated: bool = False
-    """Whether each rounded weight makes up for the errors of those before."""
+    """Whether each rounded weight compensates the errors of the ones before."""
     adaptive: bool = False
-    """Whether a descent finds which weights are rounded up and which down (AdaRound); not with `compensated`."""
+    """Whether gradient descent decides which weights are rounded up or down (AdaRound); not with `compensated`."""
     split_share: PartialShare = 0.0
-    """Share of each layer's input channels that are read twice at half their weights: those with the outliers."""
+    """Share of each layer's input channels, those with outliers, that are read twice with half of their weights."""
     equalized: bool = False
-    """Whether channels between two layers are rescaled before rounding so that both layers' weights reach alike."""
+    """Whether channels between two layers are rescaled before rounding to equal ranges of both layers' weights."""
     corrected_bias: bool = False
-    """Whether biases take the mean rounding error of each output channel off."""
+    """Whether the mean rounding error of each output channel is subtracted from its bias."""
     mean_weight_bits: MeanBits | None = None
-    """Mean over all weights where layers get widths of their own, 2 to `weight_bits`."""
+    """Mean bits over all weights if layers get individual widths, 2 to `weight_bits`."""
     max_bytes: Bytes | None = None
-    """Most bytes of the packed file; layers get the widths, 2 to `weight_bits`, that harm least within them."""
+    """Largest size of the packed file in bytes; layers get the best widths, 2 to `weight_bits`, within it."""
     min_snr_db: Decibels | None = None
-    """Layers stay in floats until the images of the calibration inputs are that near."""
+    """Layers stay in floats until the images of the calibration inputs reach this SNR."""
     target_psnr: Decibels | None = None
     """Least PSNR of the images, in decibels to the float generator's; layers get the widths, 2 to `weight_bits`, that
-    take the fewest bytes and keep it, and stay in floats where even `weight_bits` do not."""
+    take the fewest bytes and keep it, and stay in floats if even `weight_bits` do not."""
     scan: bool = False
-    """Whether to measure what each width does to each layer alone, for the record and the report."""
+    """Whether to measure the sensitivity of each layer at each width, for the record and the report."""
 
     @model_validator(mode="after")
     def _rounds_something(self) -> "LinearQuantization":
         if self.weight_bits is None and self.max_bytes is not None:
-            raise ValueError("max_bytes needs weight_bits, the widest that a layer may have")
+            raise ValueError("max_bytes needs weight_bits, the largest width of a layer")
         if self.weight_bits is None and self.target_psnr is not None:
-            raise ValueError("target_psnr needs weight_bits, the widest that a layer may have")
+            raise ValueError("target_psnr needs weight_bits, the largest width of a layer")
         if self.weight_bits is None and self.activation_bits is None:
-            of_rounding = " and equalized changes nothing but what rounding does" if self.equalized else ""
+            of_rounding = " and equalized only affects rounding" if self.equalized else ""
             raise ValueError(f"quantize needs weight_bits or activation_bits: both are null{of_rounding}")
         goals = [name for name in GOALS if getattr(self, name) is not None]
         if len(goals) > 1 and not (self.max_bytes is None and self.target_psnr is None):
@@ -79,7 +79,7 @@ class LinearQuantization(Section):
 
 
 def rounding_of(options: Section) -> "QuantizationConfig":
-    """What of an algorithm's options says how values are rounded; the others are the defaults."""
+    """Return the quantization settings from an algorithm's options; missing ones take their defaults."""
     from dataclasses import fields
 
     from ganpress.compression.rounding.weight_codes import QuantizationConfig
@@ -108,7 +108,7 @@ def _quantize(
 
 
 def _scan(original: "nn.Module", options: LinearQuantization, calibration: "Tensor") -> Any:
-    """What each width does to each layer alone, where the options ask for it."""
+    """Scan every layer alone at each bit width, if the options request it."""
     if not options.scan:
         return None
     from ganpress.compression.preparation.plain_layers import prepare

@@ -1,9 +1,9 @@
-"""Quantization-aware distillation as an algorithm of `compress.items`: integers trained to draw the float pictures.
+"""Quantization-aware distillation as an algorithm of `compress.items`: integers trained on the float pictures.
 
-The network of integers that post-training quantization makes is trained on: forward it computes exactly what the edge
-file computes, backward the roundings count as the identity. It learns from the float generator's pictures of the same
-inputs alone (Andreev et al. 2021, "Quantization of generative adversarial networks for efficient inference", train the
-student of a GAN so), without a discriminator and without data beside the inputs.
+The training continues from the integer network of post-training quantization: the forward pass computes exactly what
+the edge file computes, the backward pass treats rounding as the identity. The network learns only from the float
+generator's pictures of the same inputs (as the students in Andreev et al. 2021, "Quantization of generative adversarial
+networks for efficient inference"), without a discriminator and without other data.
 """
 
 import copy
@@ -27,22 +27,24 @@ class QuantizationAware(Section):
     """Options of `qad`."""
 
     weight_bits: Bits
-    """Bits of weights, symmetric, one step for each output channel."""
+    """Bits of weights, symmetric, with one step size for each output channel."""
     activation_bits: Bits | None = 8
-    """Bits of activations; None leaves them in float."""
+    """Bits of activations; None keeps floats."""
     clipping: Clipping = "mse"
-    """Of weights, where training begins."""
+    """Clipping method of weights at the start of training."""
     activation_clipping: Clipping | None = None
-    """Of activations, where training begins; None takes `mse`."""
+    """Clipping method of activations at the start of training; None takes `mse`."""
     percentile: Percentile = 99.99
-    """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
+    """Share of values inside the bounds, in percent, for the clipping method `percentile`."""
     train_images: ImagesShown = 100_000
-    """Training length in inputs shown."""
+    """Training length as a number of inputs."""
     batch_size: BatchSize = 64
     learning_rate: LearningRate = 0.05
-    """Peak rate of weights and biases, in standard deviations of each layer's weights; falls to zero along a cosine."""
+    """Learning rate of weights and biases, in standard deviations of each layer's weights; it decays to 0 along a
+    cosine.
+    """
     step_learning_rate: LearningRate = 0.02
-    """Peak rate of the steps' logarithms."""
+    """Learning rate of the step sizes' logarithms."""
 
 
 def _distil(
@@ -66,7 +68,7 @@ class _Length:
     train_images: int
     batch_size: int
     tf32: bool = False
-    """Never: sums of integers would no longer be exact."""
+    """TF32 is never used, because sums of integers would no longer be exact."""
 
 
 def _train(

@@ -1,1 +1,1 @@
-"""The packed file: b bits a weight, entropy coded."""
+"""The packed file: b bits per weight, entropy coded."""

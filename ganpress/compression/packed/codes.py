@@ -1,4 +1,4 @@
-"""Codes of b bits, packed. By hand: numpy packs single bits, and no library writes codes of 3 or 5 of them."""
+"""Packs integers of b bits; NumPy packs only single bits, and no library packs integers of 3 or 5 bits."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ganpress.errors import ConfigError
 def pack_codes(codes: Int8[Tensor, "o ..."], bits: int) -> bytes:
     """Write codes with `bits` bits each, most significant first, padded with zeros to whole bytes.
 
-    Before them stands the smallest code of each output channel, one byte each, unless all codes are symmetric ones.
+    They are preceded by the smallest code of each output channel, one byte each, unless all codes are symmetric.
 
     Args:
         codes: int8, at most 2^bits - 1 from the smallest to the largest of an output channel.
@@ -41,15 +41,15 @@ def pack_codes(codes: Int8[Tensor, "o ..."], bits: int) -> bytes:
 
 
 def unpack_codes(content: bytes, bits: int, shape: Sequence[int], name: str = "codes") -> Int8[Tensor, "..."]:
-    """Read what `pack_codes` wrote: int8, shaped.
+    """Read the output of `pack_codes` as int8 of the given shape.
 
     Raises:
-        ValueError: if that many codes have not that many bytes.
+        ValueError: if the number of bytes does not match the number of codes.
     """
     count = math.prod(shape)
     length = math.ceil(count * bits / 8)
     if len(content) - length not in (0, shape[0] if shape else 0):
-        raise ValueError(f"'{name}' has not the bytes of its codes")
+        raise ValueError(f"'{name}' does not have the bytes of its codes")
     lowest = np.frombuffer(content[:-length], np.int8).astype(np.int16) if count else np.zeros(0, np.int16)
     if not lowest.size:
         lowest = np.full(shape[0], -(2 ** (bits - 1) - 1), np.int16)
@@ -61,5 +61,5 @@ def unpack_codes(content: bytes, bits: int, shape: Sequence[int], name: str = "c
 
 
 def is_symmetric(codes: Int8[Tensor, "o ..."], bits: int) -> bool:
-    """Whether codes int8 lie within -(2^(bits-1) - 1) … 2^(bits-1) - 1."""
+    """Whether int8 codes are within -(2^(bits-1) - 1) … 2^(bits-1) - 1."""
     return not codes.numel() or int(codes.to(torch.int16).abs().max()) <= 2 ** (bits - 1) - 1

@@ -1,9 +1,9 @@
-"""Packed model files as they were before safetensors; they are read, and not written any more.
+"""Reads packed model files of the format before safetensors, which is no longer written.
 
     b"GANPACK2" | length of the header, 4 bytes | header | tensors, one after the other | sha256 of all before
 
-The header is compressed JSON: blueprint, and of each tensor its name, shape and coding. It is checked before any tensor
-is decoded. Weights whose codes have b bits are stored in the shortest of two ways: b bits each, or a Zstandard frame.
+The header is compressed JSON with the blueprint, and name, shape and coding of each tensor. It is checked before any
+tensor is decoded. Weights of b bits are stored in the shorter of two forms: b bits each, or a Zstandard frame.
 """
 
 import hashlib
@@ -27,25 +27,25 @@ DTYPES = frozenset({"float32", "float16", "float64", "int8", "uint8", "int16", "
 
 @dataclass(frozen=True)
 class Entry:
-    """How one tensor is stored."""
+    """Storage of one tensor."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    """Of numpy: `float32`, `int8`, `uint8`, `int64`."""
+    """NumPy's name of the number type: `float32`, `int8`, `uint8`, `int64`."""
     bits: int | None
-    """Of each code where they are packed, else None."""
+    """Bits of each packed value; None if values are not packed."""
     entropy_coded: bool
     length: int
-    """Bytes in the file."""
+    """Number of bytes in the file."""
 
     @property
     def plain_bytes(self) -> int:
-        """Bytes of the decoded tensor."""
+        """Number of bytes of the decoded tensor."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def check(self) -> None:
-        """Refuse fields that no packed tensor has.
+        """Refuse fields that are not valid for a packed tensor.
 
         Raises:
             ValueError: naming the tensor.
@@ -65,7 +65,7 @@ def read_ganpack2(whole: bytes) -> tuple[object, object, dict[str, Tensor]]:
     """Read builder, arguments and tensors by name.
 
     Raises:
-        ValueError: if the file is truncated, changed, or larger inside than `largest_content` allows.
+        ValueError: if the file is truncated, changed, or its content is larger than `largest_content` allows.
     """
     content = whole[:-DIGEST_BYTES]
     if hashlib.sha256(content).digest() != whole[-DIGEST_BYTES:]:
@@ -82,7 +82,7 @@ def read_ganpack2(whole: bytes) -> tuple[object, object, dict[str, Tensor]]:
 
 
 def _header(content: bytes) -> tuple[object, object, list[Entry], int]:
-    """Builder, arguments, entries, and where the tensors begin; every number is within bounds."""
+    """Read builder, arguments, entries, and the offset of the tensors; all numbers are checked."""
     start = len(MAGIC) + 4
     end = start + int.from_bytes(content[len(MAGIC) : start], "little")
     described = parse_json(decode_frame(content[start:end], LARGEST_HEADER_BYTES))

@@ -1,10 +1,10 @@
-"""Packed model files of quantized generators: safetensors of codes with b bits each, in Zstandard frames.
+"""Packed model files of quantized generators: safetensors of b-bit integers in Zstandard frames.
 
-`zstd -d` makes the plain safetensors file of it. Its metadata has one entry, `ganpress`, which is JSON: format,
-blueprint, and for each tensor whose codes are packed its bits and shape (see `codes`; the tensor is then uint8).
-Codes that Zstandard (RFC 8878) brings below their b bits are plain int8; its Huffman codes come within a few percent of
-their order-0 entropy; docs/compression.md compares it with LZMA. Header, floats and codes have frames of their
-own, because one's statistics are not the other's: in a common frame, codes of 4 bits take a tenth more.
+`zstd -d` restores the plain safetensors file. Its metadata has one entry, `ganpress`, which is JSON: format, blueprint,
+and bits and shape of each packed tensor (see `codes`; such a tensor is uint8). Integers that Zstandard (RFC 8878)
+compresses below b bits are stored as plain int8. Its Huffman coding is within a few percent of the order-0 entropy;
+docs/compression.md compares it with LZMA. Header, floats and integers have separate frames, because their statistics
+differ: in a common frame, 4-bit integers take a tenth more.
 """
 
 import math
@@ -33,10 +33,10 @@ FORMAT, FORMAT_VERSION = "ganpress-packed", 3
 
 
 def check_levels(model: nn.Module) -> None:
-    """Check that a result of b bits is one: that each output channel of each layer has at most 2^b different weights.
+    """Check that each output channel of each layer with b bits has at most 2^b different weights.
 
     Raises:
-        ConfigError: naming the first layer and channel that has more.
+        ConfigError: if a channel has more; the message names the first one and its layer.
     """
     state = model.state_dict()
     for name, bits in code_bits(model).items():
@@ -49,7 +49,7 @@ def check_levels(model: nn.Module) -> None:
 
 
 def save_packed(path: Path, model: nn.Module, blueprint: Blueprint) -> None:
-    """Write a generator, whole or not at all.
+    """Write a generator, completely or not at all.
 
     Raises:
         ConfigError: if a layer's codes have more levels than its bits allow.
@@ -58,7 +58,7 @@ def save_packed(path: Path, model: nn.Module, blueprint: Blueprint) -> None:
 
 
 def packed(model: nn.Module, blueprint: Blueprint) -> bytes:
-    """The content of a packed file.
+    """Return the content of a packed file.
 
     Raises:
         ConfigError: if a layer's codes have more levels than its bits allow.
@@ -76,12 +76,12 @@ def packed(model: nn.Module, blueprint: Blueprint) -> bytes:
 
 
 def _framed(tensors: list[bytes]) -> bytes:
-    """All in one frame, or each in its own, whichever is shorter: codes of different widths share no statistics."""
+    """Compress all tensors in one frame, or each in its own, whichever is shorter."""
     return min(frame_of(b"".join(tensors)), b"".join(map(frame_of, tensors)), key=len)
 
 
 def coded_bytes(codes: Int8[Tensor, "o ..."], bits: int) -> int:
-    """Bytes that codes take in a packed file."""
+    """Return the number of bytes of codes in a packed file."""
     return min(map(len, _both_codings(codes, bits)))
 
 
@@ -94,8 +94,8 @@ def load_packed(path: Path) -> tuple[nn.Module, Blueprint]:
     """Read a packed generator, in eval mode; every tensor is the one that was saved.
 
     Raises:
-        CheckpointError: if the file is missing, truncated, changed, no packed generator, or larger inside than
-            `ganpress.files.frames.largest_content` allows a file of its size.
+        CheckpointError: if the file is missing, truncated, changed or not a packed generator, or its content is larger
+            than `ganpress.files.frames.largest_content` allows for a file of its size.
     """
     try:
         stored = path.read_bytes()
@@ -132,7 +132,7 @@ def _decoded(stored: bytes, origin: str) -> tuple[nn.Module, Blueprint]:
 
 
 def _checked_codes(facts: dict[str, object], state: dict[str, Tensor], largest: int) -> dict[str, tuple[int, ...]]:
-    """Bits and shape of each tensor that is packed codes."""
+    """Return the shape of each packed tensor, after a check of its bits and size."""
     codes: dict[str, tuple[int, ...]] = fit(facts.get("codes"), dict[str, tuple[int, ...]], "'codes'")
     for name, described in codes.items():
         if name not in state or state[name].dtype != torch.uint8 or not _may_be_codes(*described):
@@ -148,7 +148,7 @@ def _may_be_codes(bits: int = 0, *shape: int) -> bool:
 
 
 def code_bits(model: nn.Module) -> dict[str, int]:
-    """Bits of each weight tensor that holds codes, by its name in the state."""
+    """Return the bits of each quantized weight tensor, by its name in the state."""
     return {
         f"{name}.weight" if name else "weight": layer.weight_bits
         for name, layer in model.named_modules()

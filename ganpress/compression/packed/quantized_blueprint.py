@@ -1,4 +1,4 @@
-"""What rebuilds a quantized generator."""
+"""Makes the blueprint of a quantized generator."""
 
 from dataclasses import asdict
 
@@ -8,11 +8,11 @@ from models.quantized_network import QuantizedNetwork
 
 
 def quantized_blueprint(generator: QuantizedNetwork, base: Blueprint) -> Blueprint:
-    """What rebuilds `generator`, its calibration record included.
+    """Return the blueprint of `generator`, including its calibration record.
 
     Args:
         generator: a quantized generator.
-        base: what rebuilds the float generator that it was made of.
+        base: the blueprint of the float generator.
     """
     arguments: dict[str, Argument] = {
         "base": {"builder": base.builder, "arguments": base.arguments},

@@ -1,1 +1,1 @@
-"""Networks made ready to be rounded: their layers found, folded and equalized."""
+"""Prepares networks for quantization: finds, folds and equalizes their layers."""

@@ -1,8 +1,8 @@
-"""Where the output of a layer goes, as far as codes can go with it.
+"""Finds the layers to which a layer's quantized output can be passed.
 
-Between two quantized layers there is often nothing but operators that move values, or bound them below by zero.
-Rounding commutes with these: the first layer can put out the codes that the second reads, and rounds once instead of
-twice.
+Between two quantized layers there are often only operators that move values, or bound them below by zero. Rounding
+commutes with these, so the first layer's output can be quantized for the second layer's input, and is rounded once
+instead of twice.
 """
 
 from collections.abc import Mapping
@@ -16,18 +16,19 @@ MOVING = frozenset({
     "interpolate", "view", "reshape", "flatten", "unflatten", "permute", "transpose", "unsqueeze", "squeeze",
     "contiguous", "clone", "identity",
 })  # fmt: skip
-"""Functions in eval mode whose results are values that they read, or zero."""
+"""Functions whose results in eval mode are values of their input, or zero."""
 
 
 def readers_of(value: fx.Node, layers: Mapping[fx.Node, str]) -> tuple[str, ...]:
-    """Names of the layers that alone read a value, through nothing but operators that commute with rounding.
+    """Return the names of the layers that read a value, if they are its only readers, behind operators that commute
+    with rounding.
 
     Args:
-        value: in a graph of `ganpress.structure.function_graph`.
+        value: a node in a graph of `ganpress.structure.function_graph`.
         layers: names of the layers, by their nodes.
 
     Returns:
-        Each once, in order; empty where anything else reads the value, too.
+        Each name once, in order; empty if anything else reads the value.
     """
     found: dict[str, None] = {}
     for user in value.users:
@@ -42,7 +43,7 @@ def readers_of(value: fx.Node, layers: Mapping[fx.Node, str]) -> tuple[str, ...]
 
 
 def _moves(node: fx.Node) -> bool:
-    if node.target == "pad":  # constants other than zero may be none of the codes
+    if node.target == "pad":  # a constant other than zero may not be representable
         return argument(node, 2, "mode", "constant") != "constant" or not argument(node, 3, "value")
     if node.target == "interpolate":
         return bool(argument(node, 3, "mode", "nearest") == "nearest")

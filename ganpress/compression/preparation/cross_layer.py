@@ -1,10 +1,10 @@
-"""Cross-layer equalization: channels between two layers are rescaled so that both layers' weights reach alike.
+"""Cross-layer equalization: channels between two layers are rescaled to equal ranges of both layers' weights.
 
-A positive factor passes through whatever lies between two layers if that is positively homogeneous for each channel, as
-a (leaky) ReLU is: one layer's output channel may be divided by it when the next layer's input channel is multiplied.
-The factor that gives both the same reach is sqrt(r1 / r2), with r the largest magnitude of the channel's weights (Nagel
+A positive factor passes through the functions between two layers if these are positively homogeneous for each channel,
+like a (leaky) ReLU: one layer's output channel may be divided by it if the next layer's input channel is multiplied by
+it. The factor that equalizes the ranges is sqrt(r1 / r2), with r the largest magnitude of the channel's weights (Nagel
 et al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.1, equation 11).
-Channels of one reach lose less to a scale that they share.
+Channels with equal ranges lose less with a common scale.
 """
 
 import copy
@@ -20,37 +20,39 @@ from ganpress.structure.function_graph import argument
 from models.quantized_network import QUANTIZABLE
 
 HOMOGENEOUS = (*PASSING, "relu", "leaky_relu", "avg_pool2d", "max_pool2d")
-"""Functions that give a multiple of their result for that multiple of their input, each channel by itself."""
+"""Positively homogeneous functions that compute each channel by itself."""
 PASSES = 20
-"""Over all pairs: a layer in the middle belongs to two. Factors change by less than a percent from then on."""
+"""Number of passes over all pairs, because a layer may belong to two; further passes change factors by less than 1
+%.
+"""
 LARGEST_FACTOR = 100.0
-"""Of one channel in one pass; one that is next to nothing is not blown up."""
+"""Largest factor of a channel in one pass, so that a nearly empty channel is not blown up."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two layers with nothing between them that a factor for each channel could not pass."""
+    """Two layers with only positively homogeneous functions between them."""
 
     first: nn.Module
     norm: nn.BatchNorm1d | nn.BatchNorm2d | None
-    """Between them."""
+    """Normalisation between them."""
     shifts: tuple[nn.Parameter, ...]
-    """Added to the channels between them, one value each."""
+    """Parameters added to the channels between them, one value for each channel."""
     second: nn.Module
 
 
 @torch.no_grad()
 def equalize_layers(model: nn.Module, example: Float[Tensor, "1 ..."]) -> nn.Module:
-    """Return an equal generator whose weights reach alike on both sides of each channel between two layers.
+    """Return an equivalent generator with equal weight ranges on both sides of each channel between two layers.
 
-    Layers in groups, and those whose output goes to more than one place, stay as they are.
+    Grouped layers, and layers whose output has several readers, are not changed.
 
     Args:
-        model: a generator of one tensor; it is left as it is.
+        model: a generator of one tensor; it is not changed.
         example: an input that it can run.
 
     Raises:
-        ConfigError: if the generator cannot be traced, or no two of its layers follow each other so.
+        ConfigError: if the generator cannot be traced, or it has no such pair of layers.
     """
     rewritten = copy.deepcopy(model).eval()
     pairs = _find_pairs(rewritten, example)
@@ -72,7 +74,7 @@ def _find_pairs(model: nn.Module, example: Float[Tensor, "1 ..."]) -> list[Pair]
 
 
 def _pair(model: nn.Module, node: fx.Node) -> Pair | None:
-    """The pair whose first layer a node is; None where a factor does not pass to a second one."""
+    """Return the pair whose first layer is a node; None if a factor does not pass to a second layer."""
     first, norm = _layer(model, node), None
     shifts: list[nn.Parameter] = []
     while first is not None and len(node.users) == 1:
@@ -97,7 +99,7 @@ def _pair(model: nn.Module, node: fx.Node) -> Pair | None:
 
 
 def _layer(model: nn.Module, node: fx.Node) -> nn.Module | None:
-    """The layer behind a node; None where it has groups, is used again, or is no module of a known kind."""
+    """Return the layer of a node; None if it has groups, is used several times, or is not a module of a known kind."""
     weight = argument(node, 1, "weight")
     name = owner_of(weight)
     layer = None if name is None or not _once(weight) else model.get_submodule(name)
@@ -109,8 +111,8 @@ def _once(node: object) -> bool:
 
 
 def _homogeneous(node: fx.Node) -> bool:
-    """Whether a function gives a multiple of its result for that multiple of its input."""
-    if node.target == "pad":  # with what is there, or with zeros
+    """Whether a function is positively homogeneous."""
+    if node.target == "pad":  # pads with pixels of the input, or with zeros
         return argument(node, 2, "mode", "constant") != "constant" or not argument(node, 3, "value")
     if node.target == "interpolate":
         return argument(node, 3, "mode", "nearest") in ("nearest", "bilinear")
@@ -143,7 +145,7 @@ def _scale_(layer: nn.Module, factors: Float[Tensor, " channels"], outputs: bool
 
 
 def _by_channel(layer: nn.Module, outputs: bool) -> Float[Tensor, "channels ..."]:
-    """A view of the layer's weights whose first dimension is that of its outputs, or inputs."""
+    """Return a view of the layer's weights whose first dimension is that of its outputs, or of its inputs."""
     weight = layer.get_parameter("weight")
     outputs_first = not isinstance(layer, nn.ConvTranspose2d)
     return weight if outputs == outputs_first else weight.transpose(0, 1)
@@ -154,14 +156,14 @@ def _channels(layer: nn.Module) -> int:
 
 
 def _gain(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Float[Tensor, " channels"]:
-    """What a normalisation multiplies each channel by."""
+    """Return the factor by which a normalisation multiplies each channel."""
     assert norm.running_var is not None  # `_pair` found its running mean in the graph
     gain = (norm.running_var + norm.eps).rsqrt()
     return gain * norm.weight if norm.affine else gain
 
 
 def _divide_norm_(norm: nn.BatchNorm1d | nn.BatchNorm2d, factors: Float[Tensor, " channels"]) -> None:
-    """Divide what a normalisation puts out: by its own weight and bias, or else by its statistics."""
+    """Divide a normalisation's output, by changing its weight and bias, or otherwise its statistics."""
     if norm.affine:
         norm.weight.div_(factors)
         norm.bias.div_(factors)

@@ -1,4 +1,4 @@
-"""Outlier channel splitting: input channels with the largest weights are read twice, at half the weight.
+"""Outlier channel splitting: input channels with the largest weights are read twice with half the weight.
 
 The layer computes the same, but its largest weight, which sets the step of all codes, is halved (Zhao et al. 2019,
 "Improving neural network quantization without retraining using outlier channel splitting", section 3).
@@ -16,7 +16,7 @@ from torch import Tensor
 from ganpress.errors import ConfigError
 
 ROUNDING = 1e-9
-"""Of a share times a number of channels, which may lie above the whole number that is meant."""
+"""Tolerance for the float error of a share times a number of channels."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,27 @@ class SplitWeight:
     """A weight that reads some channels twice: conv(x, weight) = conv(x[:, channels], split weight)."""
 
     weight: Tensor
-    """(O, J, …)."""
+    """Split weight (O, J, …)."""
     channels: Tensor
-    """Input channel that each of J is, int64 (J,)."""
+    """Input channel of each of the J channels, int64 (J,)."""
 
 
 def split_outliers(
     weight: Float[Tensor, "o i ..."], share: float, step: Float[Tensor, " o"] | float = 0.0, per_channel: bool = False
 ) -> SplitWeight:
-    """Split the channel that most widens the steps of all codes, again and again.
+    """Repeatedly split the channel that increases the quantization steps most.
 
-    With one scale for all weights that is the channel of the largest weight, as published. Where each output channel
-    has a scale of its own, it is the channel whose splitting takes most off the sum of squared scales, to which the
-    power of the rounding errors is in proportion.
+    With one scale for all weights that is the channel of the largest weight, as published. With a scale for each output
+    channel, it is the channel whose splitting reduces the sum of squared scales most, to which the power of the
+    rounding errors is proportional.
 
     Args:
-        weight: of a layer without groups.
-        share: of input channels; ceil(share I) splits are made, and a channel may be split several times.
-        step: of the codes that the weight will be rounded to, or one for all; halves are moved apart by half a
-            step, so that the two round to codes whose sum is the nearest to the whole weight ("quantization-aware"
-            splitting, equation 5 of the paper). 0 gives exact halves.
-        per_channel: whether each output channel will have a scale of its own.
+        weight: weight of a layer without groups.
+        share: share of input channels; ceil(share I) splits are made, and a channel may be split several times.
+        step: quantization step of each output's weights, or one for all; halves are moved apart by half a step, so that
+            the sum of the rounded halves is nearest to the whole weight ("quantization-aware" splitting, equation 5 of
+            the paper). 0 gives exact halves.
+        per_channel: whether each output channel will have its own scale.
 
     Raises:
         ConfigError: if the share is not at least 0 and below 1.
@@ -65,7 +65,7 @@ def split_outliers(
 
 
 def _widest(weight: Float[Tensor, "o j ..."], per_channel: bool) -> int:
-    """The column to split next."""
+    """Return the column to split next."""
     reach = weight.abs().flatten(2).amax(2) if weight.dim() > 2 else weight.abs()  # (O, J)
     if not per_channel or reach.shape[1] == 1:
         return int(reach.amax(0).argmax())

@@ -1,4 +1,4 @@
-"""A generator made ready to be rounded: its layers found, as plain convolutions, batch normalisations folded."""
+"""Prepares a generator for quantization: its layers as plain convolutions, with folded batch normalisations."""
 
 import copy
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from models.quantized_network import QuantizedNetwork
 
 @dataclass(frozen=True)
 class Prepared:
-    """A generator ready to be rounded."""
+    """A generator prepared for quantization."""
 
     model: nn.Module
-    """In eval mode, as it was trained."""
+    """The generator as it was trained, in eval mode."""
     plain: QuantizedNetwork
-    """The same in floats: batch normalisations folded, every layer a plain convolution."""
+    """The same generator in floats, with folded batch normalisations and every layer a plain convolution."""
     sites: tuple[Site, ...]
     inputs: Tensor
     """Calibration inputs (N, …)."""

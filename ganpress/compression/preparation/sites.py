@@ -1,6 +1,6 @@
-"""Where a generator can be quantized: its convolutions and linear layers, and what each one's output goes into.
+"""Finds where a generator can be quantized: its convolutions and linear layers, and the readers of their outputs.
 
-Read from the functions that one forward pass calls, so that no architecture has to describe itself.
+They are read from the functions that one forward pass calls, so architectures need no description.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ FOLLOWERS: dict[object, Follower] = {"relu": "relu", "tanh": "tanh", "instance_n
 PASSING = ("dropout", "identity")
 """Functions that do nothing in eval mode."""
 VIEWS = ("getitem", "view", "reshape", "unsqueeze")
-"""Ways to lay the values of a parameter beside channels."""
+"""Functions that reshape a parameter for broadcasting along channels."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,16 @@ class Site:
     name: str
     """Dotted name of the module."""
     norm: str | None = None
-    """Batch normalisation that follows at once and nowhere else, so that it can be folded."""
+    """Batch normalisation directly after this layer only, so that it can be folded."""
     shift: str | None = None
-    """Parameter of one value a channel that is added next, and nowhere else, so that it can be folded, too."""
+    """Parameter with one value per channel that is added next, and only here, so that it can be folded as well."""
     follower: Follower | None = None
-    """What alone reads the layer's output, behind `norm` and `shift`; None where it is something else, or several."""
+    """The only reader of the layer's output after `norm` and `shift`; None if it is of another kind, or there are
+    several.
+    """
     readers: tuple[str, ...] = ()
-    """Layers that alone read the output, behind both, with nothing between that does not commute with rounding; empty
-    where anything else reads it.
+    """The only readers of the output after both, if they are layers behind operators that commute with rounding; else
+    empty.
     """
     pixel: bool = False
     """Whether it is a transposed convolution of single pixels, see `models.quantized_geometry`."""
@@ -54,7 +56,7 @@ class Site:
 def find_sites(model: nn.Module, example: Float[Tensor, "n ..."]) -> tuple[Site, ...]:
     """List the layers of a generator that can be quantized, in the order in which they run.
 
-    A layer without a form as a plain convolution is left out, as is a functional call that no module stands behind.
+    A layer that cannot be written as a plain convolution is left out, and so is a functional call without a module.
 
     Args:
         model: a generator of one tensor, in eval mode.
@@ -86,7 +88,7 @@ def _nothing_to_quantize(model: nn.Module) -> ConfigError:
 
 
 def trace(model: nn.Module, example: Float[Tensor, "n ..."]) -> fx.Graph:
-    """The functions of one forward pass in eval mode, see `ganpress.structure.function_graph`.
+    """Trace the functions of one forward pass in eval mode, see `ganpress.structure.function_graph`.
 
     Raises:
         ConfigError: if the generator cannot be traced.
@@ -102,17 +104,17 @@ def trace(model: nn.Module, example: Float[Tensor, "n ..."]) -> fx.Graph:
 
 
 def owner_of(node: object) -> str | None:
-    """Dotted name of the module whose parameter or buffer a node is."""
+    """Return the dotted name of the module whose parameter or buffer a node is."""
     if not isinstance(node, fx.Node) or node.op != "get_attr" or not node.target:
         return None
     return str(node.target).rpartition(".")[0]
 
 
 def shift_of(addition: fx.Node, channels: int) -> str | None:
-    """Dotted name of the parameter that an addition adds, where it has one value a channel and is read nowhere else.
+    """Return the dotted name of the parameter of an addition, if it has one value per channel and no other reader.
 
     Args:
-        addition: in the graph of the model; the first operand has the channels, (N, C, …).
+        addition: a node in the model's graph; the first operand has the channels, (N, C, …).
         channels: C.
     """
     node = argument(addition, 1, "other")
@@ -126,7 +128,9 @@ def shift_of(addition: fx.Node, channels: int) -> str | None:
 
 
 def _alone_reads_weight(node: fx.Node) -> bool:
-    """Whether nothing but calls of its layer reads a weight; codes are nothing that a network could compute with."""
+    """Whether only calls of its layer read a weight, because a network cannot compute with quantized weights
+    otherwise.
+    """
     weight = argument(node, 1, "weight")
     return all(user.target in LAYERS and argument(user, 1, "weight") is weight for user in weight.users)
 
@@ -167,6 +171,6 @@ def _only_reader(node: fx.Node) -> fx.Node | None:
 
 
 def _without_shared_norms(sites: dict[str, Site]) -> list[Site]:
-    """Leave normalisations alone that follow several layers: folding replaces them everywhere."""
+    """Leave out normalisations that follow several layers, because folding would replace them everywhere."""
     uses = Counter(site.norm for site in sites.values() if site.norm is not None)
     return [site if uses[site.norm or ""] < 2 else Site(site.name) for site in sites.values()]

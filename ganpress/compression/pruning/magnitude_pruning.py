@@ -10,7 +10,7 @@ from ganpress.errors import ConfigError
 
 @dataclass(frozen=True)
 class LayerSparsity:
-    """How many weights of one layer are zero."""
+    """Number of zero weights of one layer."""
 
     layer: str
     """Dotted name of the weight tensor."""
@@ -27,8 +27,8 @@ class LayerSparsity:
 def prune_(model: nn.Module, sparsity: float) -> None:
     """Set the `sparsity` share of smallest weights of each convolution and linear layer to zero, in place.
 
-    Exactly round(sparsity * weights) weights of a layer are chosen by |w|; among equals the first ones. Biases and
-    normalisation statistics stay: they are few, and a zero there saves nothing.
+    Exactly round(sparsity * weights) weights of a layer are chosen by |w|; among equal ones the first. Biases and
+    normalisation statistics are not pruned, because they are few.
 
     Args:
         model: any network of convolutions and linear layers.
@@ -38,7 +38,7 @@ def prune_(model: nn.Module, sparsity: float) -> None:
         ConfigError: if `sparsity` is outside [0, 1), or the model has no layer that could be pruned.
     """
     if not 0 <= sparsity < 1:
-        raise ConfigError(f"sparsity is a share of weights, at least 0 and below 1, found {sparsity}")
+        raise ConfigError(f"sparsity must be at least 0 and below 1, found {sparsity}")
     weights = prunable_weights(model)
     if not weights:
         raise ConfigError(f"{type(model).__name__} has no convolution or linear layer to prune")
@@ -48,7 +48,7 @@ def prune_(model: nn.Module, sparsity: float) -> None:
 
 
 def measure_sparsity(model: nn.Module) -> tuple[LayerSparsity, ...]:
-    """Count the zeros of every layer's weight, codes of quantized layers included."""
+    """Count the zeros of every layer's weight, including quantized layers."""
     return tuple(
         LayerSparsity(name, tensor.numel(), int((tensor == 0).sum()))
         for name, tensor in model.state_dict().items()
@@ -57,6 +57,6 @@ def measure_sparsity(model: nn.Module) -> tuple[LayerSparsity, ...]:
 
 
 def prunable_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Weights of all convolutions and linear layers by dotted name."""
+    """Return the weights of all convolutions and linear layers by dotted name."""
     kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
     return {f"{name}.weight": module.weight for name, module in model.named_modules() if isinstance(module, kinds)}

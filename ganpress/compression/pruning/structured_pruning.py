@@ -1,9 +1,9 @@
-"""Structured pruning without fine-tuning: the least important channels of each layer are cut off.
+"""Structured pruning without fine-tuning: the least important channels of each layer are removed.
 
-What is left is a smaller network of the same architecture, so that it costs less on every runtime; zeros in between
-would not. The importance of a channel is the L1 norm of the filters that make it (Li et al. 2017, "Pruning filters for
-efficient ConvNets", section 3.1), summed over layers whose outputs are added; which channels go together is found by
-`ganpress.training.teacher_initialisation`.
+The result is a smaller network of the same architecture, which costs less on every runtime, unlike a network with
+zeros. The importance of a channel is the L1 norm of the filters that compute it (Li et al. 2017, "Pruning filters for
+efficient ConvNets", section 3.1), summed over layers whose outputs are added;
+`ganpress.training.teacher_initialisation` finds which channels belong together.
 """
 
 import torch
@@ -21,25 +21,24 @@ from models.elastic import Elastic, Spec, WidthSpace
 def prune_channels(
     model: nn.Module, blueprint: Blueprint, width: float, inputs: Float[Tensor, "n ..."]
 ) -> tuple[nn.Module, Blueprint]:
-    """Cut a generator to a share of its width numbers, the most important channels kept.
+    """Prune a generator to a share of its width numbers, keeping the most important channels.
 
-    Statistics of batch normalisations are measured anew on `inputs`: those of the wide network are not the narrow
-    one's.
+    Statistics of batch normalisations are measured again on `inputs`, because those of the wide network do not fit.
 
     Args:
-        model: a trained generator; it is left as it is.
-        blueprint: what rebuilds it.
+        model: a trained generator; it is not changed.
+        blueprint: its blueprint.
         width: share of each number of its spec, above 0 and at most 1; each keeps the nearest whole number, at least 1.
         inputs: calibration inputs.
 
     Returns:
-        The narrow generator in eval mode, and what rebuilds it.
+        The narrow generator in eval mode, and its blueprint.
 
     Raises:
         ConfigError: if the share is not allowed, the architecture has no widths, or channels cannot be followed.
     """
     if not 0 < width <= 1:
-        raise ConfigError(f"width is a share of channels above 0 and at most 1, found {width}")
+        raise ConfigError(f"width must be above 0 and at most 1, found {width}")
     try:
         numbers = width_numbers(blueprint)
     except ValueError as error:

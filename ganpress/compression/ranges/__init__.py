@@ -1,1 +1,1 @@
-"""Ranges of activations and weights, and where to clip them."""
+"""Ranges of activations and weights, and their clipping."""

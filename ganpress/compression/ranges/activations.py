@@ -1,7 +1,7 @@
-"""Ranges of a generator's activations, layer by layer: of each layer's input, and of each channel of its output.
+"""Measures ranges of a generator's activations: of each layer's input, and of each channel of its output.
 
-One outlier in millions of pixels would set the step of all others, which costs networks with instance normalisation
-several dB; hence ranges are clipped, see `ganpress.compression.ranges.clipping`.
+One outlier in millions of pixels would determine the step of all others, which costs networks with instance
+normalisation several dB; therefore ranges are clipped, see `ganpress.compression.ranges.clipping`.
 """
 
 import math
@@ -22,18 +22,18 @@ from ganpress.errors import ConfigError
 from models.quantized_layers import QuantizedConv
 
 PIXELS = 4096
-"""Pixels of an image that go into a histogram; spread evenly, an odd step apart."""
+"""Number of an image's pixels in a histogram; they are spread evenly, an odd step apart."""
 CHANNELWISE = ("instance_norm", "tanh")
 """What leaves an output channel a scale of its own: a normalisation, which makes all channels alike, and the image.
 
-Elsewhere channels have one scale together, unless what reads them has one for each. Ranges of single channels, found in
-few values, cut off those of unseen inputs: SRGAN, calibrated on two pictures of 32x32, comes 11 dB nearer to its floats
-with one scale. And ONNX Runtime decodes one scale 13 times as fast as many, where it has put channels last.
+Other channels share one scale, unless their reader has one for each. Ranges of single channels, measured on few values,
+clip those of unseen inputs: SRGAN, calibrated on two pictures of 32x32, has 11 dB more with one scale. And ONNX Runtime
+decodes with one scale 13 times as fast as with many in channels-last order.
 """
 SATURATION = math.atanh(1 - 1 / 255)
-"""Beyond this, tanh rounds to pixel 0 or 255: the head needs no codes there."""
+"""Beyond this value, tanh rounds to pixel 0 or 255, so the head needs no larger range."""
 PICTURE_TOLERANCE = 1e-3
-"""Of a code: how far from a picture's 256 values is still one of them."""
+"""Largest distance, in quantization steps, at which a value counts as one of a picture's 256 values."""
 
 
 Batches = Callable[[], Iterator[Tensor]]
@@ -46,12 +46,12 @@ def measure_ranges(
     """Run a generator over calibration inputs and find the range of every layer's input and output channels.
 
     Args:
-        model: in eval mode, batch normalisations folded.
+        model: a generator in eval mode, with folded batch normalisations.
         sites: its layers.
-        batches: gives the calibration inputs from the start, each time it is called.
-        config: width of the codes, clipping, and what has ranges of its own.
+        batches: function that returns the calibration inputs from the start at each call.
+        config: bits, clipping, and which channels have their own ranges.
 
-    Layers that only quantized layers read get the ranges that these read, see
+    Layers whose only readers are quantized layers get the ranges of these, see
     `ganpress.compression.preparation.code_flows`.
 
     Raises:
@@ -96,7 +96,7 @@ def _balanced(ranges: LayerRanges) -> LayerRanges:
 
 
 def _grouped(channels: Float[Tensor, "c n"], count: int) -> Float[Tensor, "ranges values"]:
-    """Values for `count` ranges: as they are, or all together."""
+    """Group values for `count` ranges: unchanged, or all together."""
     return channels if count == len(channels) else channels.reshape(1, -1)
 
 
@@ -126,7 +126,7 @@ def _observe(
 
 
 def is_picture(x: Float[Tensor, "n c h w"]) -> bool:
-    """Whether every value is one of the 256 of a picture in [-1, 1]; a one-hot map is one, too."""
+    """Whether every value is one of the 256 of a picture in [-1, 1], which is also true of a one-hot map."""
     codes = (x + 1) * 127.5
     return bool((codes - codes.round()).abs().max() < PICTURE_TOLERANCE and codes.min() > -0.5 and codes.max() < 255.5)
 
@@ -154,21 +154,21 @@ def _layer_ranges(
 
 
 def told_apart(values: Float[Tensor, "*shape"], site: Site) -> Float[Tensor, "*shape"]:
-    """Clip values beyond which what follows the layer gives the same."""
+    """Clip to the range in which the next operator is not saturated."""
     if site.follower == "relu":
         return values.clamp(min=0)
     return values.clamp(-SATURATION, SATURATION) if site.follower == "tanh" else values
 
 
 def _channels(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "c values"]:
-    """(N, C, H, W) -> (C, N P) with at most twice PIXELS of an image's pixels."""
+    """Reshape (N, C, H, W) -> (C, N P), with at most 2 PIXELS pixels of each image."""
     step = math.ceil(x.shape[2] * x.shape[3] / PIXELS)
     return x.flatten(2)[:, :, :: step | 1].transpose(0, 1).flatten(1)
 
 
 @torch.no_grad()
 def run_hooked(model: nn.Module, sites: tuple[Site, ...], batches: Batches, look: Look) -> None:
-    """Run a network over batches and show `look` the name, the input and the output of each layer as maps."""
+    """Run a network over batches and call `look` with name, input and output of each layer as maps."""
     with _hooked(model, sites, look):
         for batch in batches():
             model(batch)
@@ -188,6 +188,6 @@ def _hooked(model: nn.Module, sites: tuple[Site, ...], look: Look) -> Iterator[N
 
 
 def _as_maps(layer: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Tensor, "maps c h w"]:
-    """What a linear layer sees, (…, C), as maps of one pixel; maps of a convolution stay."""
+    """Reshape the input (…, C) of a linear layer to maps of one pixel; the input of a convolution is unchanged."""
     linear = isinstance(layer, nn.Linear) or (isinstance(layer, QuantizedConv) and layer.linear)
     return x.reshape(-1, x.shape[-1], 1, 1) if linear else x

@@ -1,4 +1,4 @@
-"""Where to clip before rounding: five ways to choose the bounds of a code book from a histogram (Mordido et al.).
+"""Chooses the bounds for clipping before rounding, by five methods on a histogram (Mordido et al.).
 
 - `none`: smallest and largest value.
 - `mse`: least sum of squared clipping and rounding error.
@@ -6,9 +6,9 @@
   "Post training 4-bit quantization of convolutional networks for rapid-deployment", equations 5 to 7).
 - `kl`: least divergence of the clipped and rounded histogram from the histogram (Migacz 2017, "8-bit inference with
   TensorRT").
-- `percentile`: as many values beyond the bounds as allowed.
+- `percentile`: the allowed share of values is beyond the bounds.
 
-Whatever the way, a bound never lies beyond the values that were seen, and zero stays inside.
+With every method, the bounds are within the measured range, and include zero.
 """
 
 import math
@@ -25,7 +25,7 @@ from ganpress.errors import ConfigError
 CLIPPINGS: tuple[Clipping, ...] = get_args(Clipping)
 BITS = range(2, 9)
 PERCENTILE = 99.99
-"""Of activations calibrated in a few hundred thousand values: a handful is clipped."""
+"""Default percentile of activations; among a few hundred thousand calibration values it clips a handful."""
 
 # Both solve "clipping error of the tails + rounding error = least", where the rounding error is that of m - 1 steps of
 # 2 alpha / m with m = 2^(bits - 1): a sign and bits - 1 binary digits. Banner's own table counts 2^bits steps and is
@@ -47,12 +47,12 @@ def clip(
     """Choose the bounds of each channel's codes.
 
     Args:
-        histogram: of the values.
-        bits: width of the codes, 2 to 8.
+        histogram: histogram of the values.
+        bits: bits of the codes, 2 to 8.
         method: see the module.
-        symmetric: whether the bounds are as far below zero as above it, as those of weights are; the histogram's bounds
-            must be, too.
-        percentile: share of values inside, in percent, for `percentile`.
+        symmetric: whether the bounds are symmetric around zero, as for weights; the histogram's bounds must then be
+            symmetric.
+        percentile: share of values inside the bounds, in percent, for `percentile`.
 
     Returns:
         Bounds (C,) float32.
@@ -76,7 +76,7 @@ def clip(
 
 
 def check_bits(name: str, bits: int | None) -> None:
-    """Check a width of codes.
+    """Check a number of bits.
 
     Raises:
         ConfigError: if it is not 2 to 8; None, for floats, is allowed.
@@ -92,11 +92,11 @@ def check_percentile(percentile: float) -> None:
         ConfigError: if it is not above 50 and at most 100.
     """
     if not 50 < percentile <= 100:
-        raise ConfigError(f"percentile is a share of values in percent, above 50 and at most 100, found {percentile}")
+        raise ConfigError(f"percentile must be above 50 and at most 100, found {percentile}")
 
 
 def aciq_reach(histogram: Histogram, bits: int) -> Float[Tensor, " c"]:
-    """Distance of both bounds from the mean: the Gaussian's or the Laplace distribution's, the likelier one.
+    """Return the distance of both bounds from the mean, for the likelier of the Gaussian and the Laplace distribution.
 
     Under the best fit of each, the mean log-likelihood is -log(deviation) - (1 + log 2 pi) / 2 for the Gaussian and
     -log(mean absolute deviation) - (1 + log 2) for the Laplace distribution.
@@ -107,10 +107,10 @@ def aciq_reach(histogram: Histogram, bits: int) -> Float[Tensor, " c"]:
 
 
 def squared_errors(histogram: Histogram, bits: int, symmetric: bool = False) -> Float[Tensor, "candidates c"]:
-    """Sum of squared clipping and rounding errors for each of `SHARES`.
+    """Return the sum of squared clipping and rounding errors for each of `SHARES`.
 
-    Exact for values spread evenly within their bins: a bin's share is the difference of the integrated error at its
-    edges.
+    It is exact for values spread evenly within their bins: a bin's error is the difference of the integrated error at
+    its edges.
     """
     edges, found = histogram.edges, []
     density = histogram.counts / (edges[:, 1:] - edges[:, :-1])
@@ -122,7 +122,8 @@ def squared_errors(histogram: Histogram, bits: int, symmetric: bool = False) -> 
 
 
 def divergences(histogram: Histogram, bits: int, symmetric: bool = False) -> Float[Tensor, "candidates c"]:
-    """Kullback-Leibler divergence of the clipped, rounded histogram from the clipped one, for each of `SHARES`.
+    """Return the Kullback-Leibler divergence of the clipped, rounded histogram from the clipped one, for each of
+    `SHARES`.
 
     As published: values beyond the bounds count as the outermost bin in the reference and not at all in the rounded
     histogram, in which the bins of one code share their count equally, empty ones aside.
@@ -146,7 +147,7 @@ def divergences(histogram: Histogram, bits: int, symmetric: bool = False) -> Flo
 def _steps(
     ranges: Ranges, bits: int, symmetric: bool
 ) -> tuple[Float64[Tensor, " c"], Float64[Tensor, " c"], Float64[Tensor, " c"]]:
-    """Scale, lowest and highest number of steps from zero that have a code."""
+    """Return the scale, and the lowest and highest number of steps from zero."""
     if symmetric:
         highest = torch.full_like(ranges.high, 2 ** (bits - 1) - 1).double()
         scale = torch.where(ranges.high > 0, ranges.high.double() / highest, 1.0)
@@ -158,7 +159,7 @@ def _steps(
 def _integrated_error(
     steps: Float[Tensor, "c edges"], lowest: Float[Tensor, "c 1"], highest: Float[Tensor, "c 1"]
 ) -> Float[Tensor, "c edges"]:
-    """Integral from 0 of the squared error of rounding to whole numbers from `lowest` to `highest`.
+    """Return the integral from 0 of the squared error of rounding to whole numbers from `lowest` to `highest`.
 
     From 0 to u it is r / 12 + (u - r)^3 / 3 with r = round(u); beyond the last number r stays.
     """
@@ -167,7 +168,7 @@ def _integrated_error(
 
 
 def _clipped_counts(counts: Float[Tensor, "c b"], inside: Bool[Tensor, "c b"]) -> Float[Tensor, "c b"]:
-    """Counts with those outside added to the outermost bins inside."""
+    """Add counts outside the bounds to the outermost bins inside."""
     bins = torch.arange(counts.shape[1])
     first = torch.where(inside, bins, len(bins)).amin(1, keepdim=True).clamp(max=len(bins) - 1)
     last = torch.where(inside, bins, -1).amax(1, keepdim=True).clamp(min=0)

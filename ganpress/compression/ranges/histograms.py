@@ -1,7 +1,7 @@
-"""Histograms of tensors, channel by channel: what clipping thresholds are chosen from.
+"""Histograms of tensors by channel, from which clipping thresholds are chosen.
 
-A calibration set does not fit into memory, its histogram does. Values are taken as spread evenly within a bin. Exact
-zeros are counted apart: every code book holds zero, so that they cost nothing wherever the bounds are.
+A calibration set does not fit into memory, but its histogram does. Values are treated as spread evenly within a bin.
+Exact zeros are counted separately: zero is always representable, so they have no error with any bounds.
 
 Shapes: C channels, n values of each, B bins.
 """
@@ -13,38 +13,38 @@ from jaxtyping import Float, Float32, Float64, Real
 from torch import Tensor
 
 BINS = 2048
-"""Eight to a step of 8 bits."""
+"""Number of bins, eight for each step of 8 bits."""
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Smallest and largest values of tensors or channels, float32 (C,); each range holds zero."""
+    """Smallest and largest values of tensors or channels, float32 (C,); each range includes zero."""
 
     low: Tensor
     high: Tensor
 
     def merged(self, other: "Ranges") -> "Ranges":
-        """The ranges that cover both."""
+        """Return the ranges that cover both."""
         return Ranges(torch.minimum(self.low, other.low), torch.maximum(self.high, other.high))
 
     def scaled(self, share: Float[Tensor, " c"] | float) -> "Ranges":
-        """Ranges of this share of the width, zero held."""
+        """Return ranges of this share of the width, which still include zero."""
         return Ranges(self.low * share, self.high * share)
 
     def balanced(self) -> "Ranges":
-        """The smallest ranges around these that reach as far down as up."""
+        """Return the smallest symmetric ranges that include these."""
         reach = torch.maximum(-self.low, self.high)
         return Ranges(-reach, reach)
 
 
 def ranges_of(values: Float[Tensor, "c n"]) -> Ranges:
-    """Smallest and largest value of each channel, zero held."""
+    """Return the smallest and largest value of each channel, including zero."""
     low, high = values.aminmax(dim=1)
     return Ranges(low.clamp(max=0), high.clamp(min=0))
 
 
 def affine(ranges: Ranges, bits: int) -> tuple[Float32[Tensor, " c"], Float32[Tensor, " c"]]:
-    """Scales and zero points of the codes 0 … 2^bits - 1 that cover ranges; zero is exact."""
+    """Return scales and zero points of the codes 0 … 2^bits - 1 that cover the ranges; zero is exact."""
     highest_code = 2**bits - 1
     width = ranges.high - ranges.low
     scale = torch.where(width > 0, width / highest_code, 1.0)
@@ -53,17 +53,17 @@ def affine(ranges: Ranges, bits: int) -> tuple[Float32[Tensor, " c"], Float32[Te
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often values fall into each of B equal bins between a channel's bounds."""
+    """Counts of values in each of B equal bins between a channel's bounds."""
 
     ranges: Ranges
     counts: Tensor
-    """Without exact zeros, float64 (C, B)."""
+    """Counts without exact zeros, float64 (C, B)."""
     zeros: Tensor
-    """float64 (C,)."""
+    """Number of exact zeros, float64 (C,)."""
 
     @classmethod
     def of(cls, values: Real[Tensor, "c n"], ranges: Ranges | None = None) -> "Histogram":
-        """Count values; those beyond `ranges` (default: none are) fall into the outermost bins."""
+        """Count values; values beyond `ranges` (default: all values are inside) fall into the outermost bins."""
         values = values.detach().float()
         ranges = ranges or ranges_of(values)
         channels, width = values.shape[0], ranges.high - ranges.low
@@ -75,30 +75,30 @@ class Histogram:
         return cls(ranges, counts.double(), is_zero.sum(1).double())
 
     def merged(self, other: "Histogram") -> "Histogram":
-        """Counts of both, which have the same bounds."""
+        """Return the counts of both, which must have the same bounds."""
         return replace(self, counts=self.counts + other.counts, zeros=self.zeros + other.zeros)
 
     @property
     def edges(self) -> Float64[Tensor, "c edges"]:
-        """Bounds of the bins, float64 (C, B + 1)."""
+        """Return the bounds of the bins, float64 (C, B + 1)."""
         low, high = self.ranges.low.double(), self.ranges.high.double()
         width = torch.where(high > low, high - low, 1.0)
         return low[:, None] + width[:, None] * torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
 
     @property
     def centres(self) -> Float64[Tensor, "c b"]:
-        """Middles of the bins."""
+        """Return the centres of the bins."""
         edges = self.edges
         return (edges[:, 1:] + edges[:, :-1]) / 2
 
     @property
     def total(self) -> Float64[Tensor, " c"]:
-        """Values counted."""
+        """Number of counted values."""
         return self.counts.sum(1) + self.zeros
 
     @property
     def mean(self) -> Float64[Tensor, " c"]:
-        """Of the values of each channel."""
+        """Mean of the values of each channel."""
         return (self.counts * self.centres).sum(1) / self.total
 
     def moment(self, order: int) -> Float64[Tensor, " c"]:
@@ -108,7 +108,7 @@ class Histogram:
         return (away + self.zeros * mean.abs() ** order) / self.total
 
     def quantile(self, share: float) -> Float64[Tensor, " c"]:
-        """The value that this share of a channel's values, zeros aside, does not exceed."""
+        """Return the value that this share of a channel's values, without zeros, does not exceed."""
         reached = self.counts.cumsum(1)
         wanted = share * reached[:, -1:]
         place = torch.searchsorted(reached, wanted).clamp(max=BINS - 1)

@@ -1,4 +1,6 @@
-"""What is to be rounded of a layer, and ranges that layers share so that codes pass from one to the next."""
+"""The tensors of a layer that are quantized, and ranges that layers share so that quantized values pass between
+them.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -11,14 +13,16 @@ from ganpress.compression.ranges.histograms import Ranges
 
 @dataclass(frozen=True)
 class LayerRanges:
-    """What is to be rounded of one layer."""
+    """Ranges of the tensors of one layer that are quantized."""
 
     source: Ranges
-    """Of the input, (1,) for the tensor or (I,) for its channels."""
+    """Ranges of the input, (1,) for the tensor or (I,) for its channels."""
     target: Ranges
-    """Of the output, (1,) for the tensor or (O,) for its channels, as far as what follows can tell values apart."""
+    """Ranges of the output, (1,) for the tensor or (O,) for its channels, within which the next operator is not
+    saturated.
+    """
     centre: Tensor
-    """What is taken off each channel first, (O,); not zero only where an instance normalisation takes it off anyway."""
+    """Offset subtracted from each channel first, (O,); nonzero only if an instance normalisation removes it anyway."""
     deviation: Tensor
     """Standard deviation of each output channel within an image, (O,); zero for layers of single pixels."""
     picture: bool = False
@@ -26,10 +30,10 @@ class LayerRanges:
 
     @property
     def crest(self) -> float:
-        """Width of the output's range in standard deviations, median over channels; 0 where there is none.
+        """Width of the output's range in standard deviations, median over channels; 0 if there is none.
 
-        Rounding to b bits leaves a signal-to-noise ratio of 2^b sqrt(12) / crest. What follows is judged by its
-        deviation where that is an instance normalisation, so that a few outliers take the precision of all else.
+        Rounding to b bits gives a signal-to-noise ratio of 2^b sqrt(12) / crest. Before an instance normalisation the
+        deviation matters, so a few outliers reduce the precision of all other values.
         """
         ratio = (self.target.high - self.target.low) / self.deviation
         finite = ratio[torch.isfinite(ratio)]
@@ -37,9 +41,9 @@ class LayerRanges:
 
 
 def with_shared_codes(ranges: dict[str, LayerRanges], sites: tuple[Site, ...]) -> dict[str, LayerRanges]:
-    """Let layers put out the codes that the only layers behind them read, where these read the same ones.
+    """Give a layer's output the range of its readers' inputs, if all readers are layers with the same range.
 
-    Codes of one scale for each input channel stay apart: what moves values between two layers moves channels, too.
+    Ranges for each input channel are not shared, because operators between two layers may move channels.
     """
     shared = dict(ranges)
     for site in sites:

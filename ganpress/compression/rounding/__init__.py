@@ -1,1 +1,1 @@
-"""Rounding weights and layers to integers."""
+"""Rounds weights and layers to integers."""

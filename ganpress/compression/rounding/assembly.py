@@ -1,4 +1,4 @@
-"""A quantized generator from its rounded layers."""
+"""Assembles a quantized generator from its quantized layers."""
 
 import copy
 
@@ -17,7 +17,7 @@ def assemble(
     seed: int | None = None,
     layer_bits: dict[str, int] | None = None,
 ) -> QuantizedNetwork:
-    """Put rounded layers into a copy of their generator; the others stay as they were trained."""
+    """Put quantized layers into a copy of their generator; other layers stay as they were trained."""
     sites = [site for site in prepared.sites if site.name in layers]
     record = CalibrationRecord(prepared.inputs.shape[0], inputs_digest(prepared.inputs), seed)
     quantized = QuantizedNetwork(

@@ -1,10 +1,10 @@
-"""Rounding weights one after the other, so that each makes up for the errors of those before.
+"""Rounds weights one after another, so that each compensates the errors of the ones before.
 
-What counts is the layer's output, not its weights: with inputs x of second moment H = E[x x^T] an error e of one
-output's weights costs e^T H e. Inputs of convolutions are neighbouring pixels, which are nearly equal: an error in one
-weight can be taken off its neighbour's almost without trace. Weights are rounded in turn, and after each the rest are
-moved by what makes up best for its error (Frantar & Alistarh 2022, "Optimal brain compression", equation 5), computed
-for all outputs at once from a Cholesky factor (Frantar et al. 2023, "GPTQ", algorithm 1).
+The error of the layer's output counts, not that of its weights: with inputs x of second moment H = E[x x^T], an error e
+of one output's weights costs e^T H e. Inputs of convolutions are neighbouring pixels, which are nearly equal, so an
+error in one weight can be compensated almost completely in its neighbour's. Weights are rounded in turn, and after each
+one the others are changed so that they best compensate its error (Frantar & Alistarh 2022, "Optimal brain compression",
+equation 5), computed for all outputs at once from a Cholesky factor (Frantar et al. 2023, "GPTQ", algorithm 1).
 
 Shapes: G groups, O outputs of a group, K weights of an output, I input channels of a group.
 """
@@ -18,18 +18,18 @@ from ganpress.compression.rounding.weight_codes import CodeBook
 from models.quantized_geometry import Geometry
 
 DAMPING = 0.01
-"""Share of the mean diagonal that is added to H's diagonal, as published: few inputs give a singular H."""
+"""Share of the mean diagonal that is added to H's diagonal, as published, because few inputs give a singular H."""
 PATCHES = 4096
-"""Patches of an image that H is taken from."""
+"""Number of patches of an image from which H is computed."""
 
 
 def patch_moments(x: Float[Tensor, "n gi h w"], geometry: Geometry, centred: bool) -> Float64[Tensor, "g k k"]:
-    """Sum of p p^T over the patches p of inputs that each output of a group sees.
+    """Return the sum of p p^T over the input patches p of each group's outputs.
 
     Args:
         x: the layer's input, or its codes.
-        geometry: of the layer.
-        centred: whether the mean over an image is taken off, because what follows does so.
+        geometry: geometry of the layer.
+        centred: whether the mean over an image is subtracted, because the next operator does so.
     """
     top, left, bottom, right = geometry.pad
     x = functional.pad(geometry.extend(x), (left, right, top, bottom))
@@ -45,10 +45,10 @@ def patch_moments(x: Float[Tensor, "n gi h w"], geometry: Geometry, centred: boo
 def round_compensated(
     weight: Float[Tensor, "go i kh kw"], book: CodeBook, moments: Float64[Tensor, "g k k"]
 ) -> Int8[Tensor, "go i kh kw"]:
-    """Round weights to codes, least error of the layer's output first.
+    """Round weights in turn, with compensation of the error of the layer's output.
 
     Args:
-        weight: of the layer, before rounding.
+        weight: weights of the layer before rounding.
         book: the codes of each output.
         moments: H of each group, with K = I kh kw; see `patch_moments`.
 
@@ -57,7 +57,7 @@ def round_compensated(
     """
     groups, size, _ = moments.shape
     rest = (weight.flatten(1) / book.scale[:, None]).double().reshape(groups, -1, size)  # in steps
-    order = moments.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True, stable=True)  # what matters most, first
+    order = moments.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True, stable=True)  # most important first
     factor = _inverse_factor(moments[:, order][:, :, order])
     rest, codes = rest[:, :, order], torch.empty_like(rest)
     lowest, highest = (bound.double().reshape(groups, -1) for bound in (book.lowest, book.highest))
@@ -69,9 +69,9 @@ def round_compensated(
 
 
 def _inverse_factor(moments: Float64[Tensor, "g k k"]) -> Float64[Tensor, "g k k"]:
-    """Upper Cholesky factor of the damped inverse."""
+    """Return the upper Cholesky factor of the damped inverse."""
     mean = moments.diagonal(dim1=1, dim2=2).mean(1)
-    damping = torch.where(mean > 0, DAMPING * mean, 1.0)  # a group without any input rounds to the nearest
+    damping = torch.where(mean > 0, DAMPING * mean, 1.0)  # a group without inputs is rounded to the nearest
     damped = moments + damping[:, None, None] * torch.eye(moments.shape[1], dtype=moments.dtype)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
     factor: Tensor = torch.linalg.cholesky(inverse).mT

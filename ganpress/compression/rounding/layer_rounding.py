@@ -1,4 +1,4 @@
-"""The rounded form of each layer of a prepared generator: ranges, codes of weights, biases."""
+"""Quantizes each layer of a prepared generator: ranges, weights and biases."""
 
 from collections.abc import Callable
 
@@ -24,12 +24,12 @@ from models.quantized_layers import InputQuantizer, QuantizedConv, empty_layer
 def round_layers(
     prepared: Prepared, config: QuantizationConfig, layer_bits: dict[str, int] | None = None
 ) -> dict[str, QuantizedConv]:
-    """Make the rounded form of every layer that can have one, in the order in which they run.
+    """Quantize every layer that can be quantized, in the order in which they run.
 
     Args:
         prepared: the generator.
-        config: bit widths and how codes are chosen.
-        layer_bits: width of the weights of layers for which it is not `config.weight_bits`.
+        config: bit widths and settings of rounding.
+        layer_bits: weight bits of layers that differ from `config.weight_bits`.
 
     Raises:
         ConfigError: if an activation is not finite.
@@ -62,7 +62,7 @@ def _has_outliers(site: Site, ranges: LayerRanges, max_crest: float) -> bool:
 def _empty(
     prepared: Prepared, site: Site, bits: int | None, config: QuantizationConfig, ranges: LayerRanges | None
 ) -> tuple[QuantizedConv, Float[Tensor, "rro j_group kh kw"]]:
-    """A layer with its ranges and its bias, and the weights that are to be rounded to its codes."""
+    """Return a layer with its ranges and its bias, and the weights to be rounded for it."""
     original, plain = prepared.model.get_submodule(site.name), prepared.plain.quantized_layer(site.name)
     layer = empty_layer(original, bits, config.activation_bits, config.channel_inputs, pixel=site.pixel)
     if ranges is not None:
@@ -105,7 +105,7 @@ def _set_ranges_(layer: QuantizedConv, ranges: LayerRanges) -> None:
 
 
 def _set_input_(source: InputQuantizer, ranges: LayerRanges, pads_zeros: bool) -> None:
-    """Give each input channel its codes; padded zeros must have the same code in all of them."""
+    """Set scale and zero point of each input channel; padded zeros must have the same code in all channels."""
     if ranges.picture and not pads_zeros and source.bits == 8:
         source.scale.fill_(2 / 255)
         source.offset.fill_(-1.0)
@@ -113,11 +113,11 @@ def _set_input_(source: InputQuantizer, ranges: LayerRanges, pads_zeros: bool) -
     found = ranges.source
     signed = bool((found.low < 0).any())
     scale, zero_point = affine(found.balanced() if pads_zeros and signed else found, source.bits)
-    silent = found.high == found.low  # a step of 1 would make their weights the largest by far
+    silent = found.high == found.low  # a step of 1 would make their weights by far the largest
     if bool(silent.any()) and not bool(silent.all()):
         scale[silent] = scale[~silent].min()
     if pads_zeros and signed:
-        zero_point.fill_(2 ** (source.bits - 1))  # a channel without values would have none
+        zero_point.fill_(2 ** (source.bits - 1))  # a channel without values would have no step
     source.scale.copy_(scale)
     source.zero_point.copy_(zero_point)
     source.kernel_zero.fill_(2 ** (source.bits - 1) if signed else 0)
@@ -126,17 +126,17 @@ def _set_input_(source: InputQuantizer, ranges: LayerRanges, pads_zeros: bool) -
 def _moments(
     prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, QuantizedConv]
 ) -> dict[str, Float64[Tensor, "2 _ _ _"]]:
-    """Second moments of what each layer's rounded weights will be multiplied with, on the calibration inputs.
+    """Return the second moments of the inputs of each layer's quantized weights, on the calibration inputs.
 
     Returns:
-        for each layer: of every other input and of the rest, so that one can be tested on the other.
+        for each layer those of every other input and those of the rest, so that one can be tested on the other.
     """
     found: dict[str, Tensor] = {}
     centred = {site.name: site.follower == "instance_norm" for site in sites}
 
     def look(name: str, source: Float[Tensor, "n i h w"], _: Float[Tensor, "n o h_out w_out"]) -> None:
         layer = layers[name]
-        if isinstance(layer.source, InputQuantizer):  # the kernel sees codes
+        if isinstance(layer.source, InputQuantizer):  # the kernel reads codes
             source = layer.source.encode(source) - layer.source.kernel_zero
         halves = [
             patch_moments(layer.repeat(half), layer.geometry, centred[name])
@@ -160,7 +160,7 @@ def _set_weights_(
     config: QuantizationConfig,
     moments: Float64[Tensor, "2 g k k"] | None,
 ) -> None:
-    """Fill an empty layer with codes, or with floats where it has none."""
+    """Set the weights of an empty layer, quantized or in floats."""
     if layer.weight_bits is None or layer.weight_scale is None:
         layer.weight.copy_(weight)
         return
@@ -180,10 +180,10 @@ def _round_tested(
     halves: Float64[Tensor, "2 g k k"],
     rounding: Callable[[Tensor, CodeBook, Tensor], Tensor],
 ) -> Real[Tensor, "rro j_group kh kw"]:
-    """Round by moments, unless that only fits the inputs it was chosen on.
+    """Round by moments, unless that only fits the inputs from which they were computed.
 
-    A layer of K weights an output has K^2 moments; of fewer calibration patches than K they are no estimate. So the
-    weights rounded by one half of the inputs must have less error than the nearest ones on the other half.
+    A layer with K weights per output has K^2 moments, which fewer than K calibration patches cannot estimate. So the
+    weights rounded with one half of the inputs must have less error than nearest rounding on the other half.
     """
     if bool(halves[1].any()):
         trial, nearest = rounding(weight, book, halves[0]), book.round(weight)
@@ -205,11 +205,12 @@ def _output_error(
 
 
 def _correct_biases_(prepared: Prepared, sites: tuple[Site, ...], layers: dict[str, QuantizedConv]) -> None:
-    """Take each output channel's mean error on the calibration inputs off its bias (Nagel et al. 2019, section 4.2).
+    """Subtract each output channel's mean error on the calibration inputs from its bias (Nagel et al. 2019, section
+    4.2).
 
-    The error is that of the layer alone, given the inputs of the generator of floats; that of codes as far as what
-    follows can tell values apart, because they leave out what a ReLU takes away. What an instance normalisation reads
-    is left as it is: the normalisation takes any constant off.
+    The error is that of the layer alone, with the inputs of the float generator, and within the range in which the next
+    operator is not saturated, because quantized outputs do not represent values that a ReLU removes. Layers before an
+    instance normalisation are not corrected, because it removes any constant.
     """
     corrected = {site.name: site for site in sites if site.follower != "instance_norm"}
     totals: dict[str, Tensor] = {}

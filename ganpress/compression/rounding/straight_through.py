@@ -1,9 +1,9 @@
-"""Layers of integers whose weights, biases and steps are trained through their rounding.
+"""Integer layers whose weights, biases and step sizes are trained through the rounding.
 
-Each computes what its `models.quantized_layers.QuantizedConv` computes, to the bit: the same codes, the same integer
-sums, the same rounding. Backward, a rounding counts as the identity (Bengio et al. 2013) and a clamp as itself, so that
-a step learns both how fine the codes are and where they end (Esser et al. 2020, "Learned step size quantization",
-equation 3, comes out of this by the product rule). Zero points stay.
+Each computes exactly the same as its `models.quantized_layers.QuantizedConv`: the same codes, the same integer sums,
+the same rounding. In the backward pass a rounding is the identity (Bengio et al. 2013) and a clamp is itself, so that a
+step size learns both the resolution and the range (Esser et al. 2020, "Learned step size quantization", equation 3,
+comes out of this by the product rule). Zero points stay.
 
 Shapes: O outputs, I inputs, r sub-pixel factor, as in `models.quantized_layers`.
 """
@@ -23,7 +23,9 @@ Quantizer = ActivationQuantizer | ChannelQuantizer
 
 
 class _Round(torch.autograd.Function):
-    """Half to even; the gradient passes as if nothing was rounded. An exact result, unlike `x + (round(x) - x)`."""
+    """Rounding half to even with the gradient of the identity; the result is exact, unlike that of `x + (round(x) -
+    x)`.
+    """
 
     @staticmethod
     def forward(_ctx: Any, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -40,7 +42,7 @@ def _round(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 class Step(nn.Module):
-    """The step of one set of codes, trained as its logarithm; layers that share codes share it."""
+    """A quantization step size, trained as its logarithm; layers that share quantized values share it."""
 
     def __init__(self, of: Quantizer) -> None:
         super().__init__()
@@ -48,17 +50,17 @@ class Step(nn.Module):
         self.logarithm = nn.Parameter((of.scale[:1] if shared else of.scale).detach().log())
 
     def forward(self) -> Float[Tensor, "..."]:
-        """The step: one, or one for each channel."""
+        """Return the step size: one, or one for each channel."""
         return self.logarithm.exp()
 
 
 class TrainedConv(nn.Module):
-    """Stands where a `QuantizedConv` was while its numbers are trained.
+    """Takes the place of a `QuantizedConv` while its parameters are trained.
 
     Args:
-        layer: where the numbers come from and, by `write_back`, go to.
+        layer: the layer from which the parameters come, and to which `write_back` writes them.
         weight: (r r O, I / groups, kh, kw) real weights before rounding.
-        steps: of the layer's input and output; empty where activations are floats.
+        steps: step sizes of the layer's input and output; empty for float activations.
     """
 
     def __init__(
@@ -70,14 +72,14 @@ class TrainedConv(nn.Module):
         self.layer, self.highest = layer, 2 ** (layer.weight_bits - 1) - 1
         spread = float(weight.square().mean().sqrt().clamp(min=1e-12))
         self.register_buffer("spread", torch.tensor(spread))
-        self.weight = nn.Parameter(weight.detach() / spread)  # of spread 1, so that one rate serves all layers
+        self.weight = nn.Parameter(weight.detach() / spread)  # of spread 1, so that one learning rate fits all layers
         self.bias = nn.Parameter(layer.bias.detach().clone())
         self.weight_step = nn.Parameter(layer.weight_scale.detach().log())
         self.source: Step | None = steps[0] if steps else None
         self.target: Step | None = steps[1] if steps else None
 
     def codes(self) -> Float[Tensor, "rro i_group kh kw"]:
-        """The weights as codes, whole numbers."""
+        """Return the quantized weights as whole numbers."""
         steps = self.weight * self.get_buffer("spread") / self.weight_step.exp()[:, None, None, None]
         return _round(steps.clamp(-self.highest, self.highest))
 
@@ -106,7 +108,7 @@ class TrainedConv(nn.Module):
 
     @torch.no_grad()
     def write_back(self) -> QuantizedConv:
-        """Return the layer of integers with the trained numbers in it."""
+        """Return the integer layer with the trained parameters."""
         layer = self.layer
         assert layer.weight_scale is not None
         layer.weight.copy_(self.codes())
@@ -120,16 +122,16 @@ class TrainedConv(nn.Module):
 
 
 def make_trainable(network: QuantizedNetwork, weights: dict[str, Tensor]) -> dict[str, TrainedConv]:
-    """Put a `TrainedConv` in the place of every quantized layer, in place.
+    """Replace every quantized layer by a `TrainedConv`, in place.
 
     Args:
-        network: a network of integers, each layer's input with one step for all channels.
+        network: an integer network with one step size for all channels of each layer's input.
         weights: real weights of each layer before rounding.
 
     Returns:
-        The trained layers by name; `restore` puts the integers back.
+        The trained layers by name; `restore` puts integer layers back.
     """
-    network.requires_grad_(False)  # what stayed in floats is part of what the integers are held to
+    network.requires_grad_(False)  # float layers are not trained
     steps = _Steps()
     found = {}
     for name in network.layers:
@@ -141,7 +143,9 @@ def make_trainable(network: QuantizedNetwork, weights: dict[str, Tensor]) -> dic
 
 
 class _Steps:
-    """Steps by what they are of: equal codes are shared, as an integer graph passes them from layer to layer."""
+    """Step sizes by scale and zero point; equal ones are shared, as an integer graph passes values from layer to
+    layer.
+    """
 
     def __init__(self) -> None:
         self._shared: dict[tuple[float, int], Step] = {}
@@ -164,7 +168,7 @@ def parameters_of(trained: dict[str, TrainedConv]) -> tuple[list[nn.Parameter], 
 
 
 def restore(network: QuantizedNetwork, trained: dict[str, TrainedConv]) -> QuantizedNetwork:
-    """Put the integers back, with what was learnt, in place."""
+    """Put the integer layers back with the trained parameters, in place."""
     for name, layer in trained.items():
         network.put(name, layer.write_back())
     return network

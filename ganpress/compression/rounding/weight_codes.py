@@ -1,4 +1,4 @@
-"""What to round and how, and weights as codes."""
+"""The settings of quantization, and the quantization of weights."""
 
 from dataclasses import dataclass
 
@@ -16,55 +16,54 @@ WEIGHT_OPTIONS = ("asymmetric_weights", "compensated", "adaptive", "split_share"
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """Bit widths and how codes are chosen. Runtimes have integer kernels where both widths are set.
+    """Bit widths and settings of rounding. Runtimes use integer kernels if both widths are set.
 
     On x86 processors without VNNI instructions 8-bit weights can overflow the 16-bit sums of ONNX Runtime's kernels.
-    ganpress runs files with the setting `session.x64quantprecision`, which avoids that; whoever runs a file elsewhere
-    on such a processor sets it too, or takes `weight_bits=7`.
+    ganpress runs files with the setting `session.x64quantprecision`, which avoids that. Other programs on such a
+    processor must set it as well, or use files with `weight_bits=7`.
     """
 
     weight_bits: int | None
-    """Symmetric; None leaves floats."""
+    """Bits of symmetric weights; None keeps floats."""
     activation_bits: int | None
-    """Ranges from calibration; None leaves floats."""
+    """Bits of activations with ranges from calibration; None keeps floats."""
     clipping: Clipping = "none"
-    """Of weights, see `ganpress.compression.ranges.clipping`."""
+    """Clipping method of weights, see `ganpress.compression.ranges.clipping`."""
     activation_clipping: Clipping | None = None
-    """Of activations; None takes the default, `mse`."""
+    """Clipping method of activations; None takes the default, `mse`."""
     percentile: float = PERCENTILE
-    """Share of values inside the bounds, in percent, where clipping is by `percentile`."""
+    """Share of values inside the bounds, in percent, for the clipping method `percentile`."""
     symmetric: bool = False
-    """Whether the bounds of activations are as far below zero as above it."""
+    """Whether activations have the same bound below and above zero."""
     per_channel: bool = True
-    """Whether each channel of weights has a scale of its own, which costs integer kernels nothing, and each channel of
+    """Whether each channel of weights has its own scale, which costs integer kernels nothing, and each channel of
     outputs that gain by it, see `ganpress.compression.ranges.activations`.
     """
     channel_inputs: bool = False
-    """Whether each channel of a layer's input has one, too, moved into the weights."""
+    """Whether each channel of a layer's input also has its own scale, which is moved into the weights."""
     asymmetric_weights: bool = False
-    """Whether codes of weights reach as far as the weights do on either side of zero; else as far on both."""
+    """Whether the range of weights is from the smallest to the largest one, and not symmetric around zero."""
     compensated: bool = False
-    """Whether weights are rounded one after the other, each making up for the error of those before."""
+    """Whether weights are rounded one after another, each compensating the errors of the ones before."""
     adaptive: bool = False
-    """Whether each weight is rounded up or down by what a descent finds best for the layer's output (AdaRound)."""
+    """Whether gradient descent decides which weights are rounded up or down (AdaRound)."""
     split_share: float = 0.0
-    """Share of each layer's input channels that are read twice, at half their weights: those with the outliers. Not for
-    grouped layers.
+    """Share of each layer's input channels, those with outliers, that are read twice with half of their weights. Not
+    for grouped layers.
     """
     corrected_bias: bool = False
-    """Whether biases take the mean error of each output channel off; not before an instance normalisation, which does.
-    """
+    """Whether the mean error of each output channel is taken off its bias; not before an instance normalisation."""
     mean_weight_bits: float | None = None
-    """Layers get widths of their own, from 2 to `weight_bits`, with this mean over all weights: wide where rounding
-    harms the images of the calibration inputs most. None gives all the same.
+    """Mean bits over all weights; sensitive layers get more bits and others fewer, from 2 to `weight_bits`. None gives
+    all layers the same width.
     """
     min_snr_db: float | None = None
-    """Layers stay in floats, the most harmful for their work first, until images are that near; measured on the last
-    quarter of the calibration inputs, which ranges are not measured on. None leaves it to `max_crest`.
+    """Layers stay in floats, those with the largest error per MAC first, until images reach this SNR; measured on the
+    last quarter of the calibration inputs, which is not used for ranges. None uses only `max_crest`.
     """
     max_crest: float = 24.0
-    """Layers before an instance normalisation whose output's range is wider, in standard deviations, stay in floats: at
-    24, 8 bits leave 31 dB. Outliers at the border of transposed convolutions reach 70.
+    """Layers before an instance normalisation with a wider output range, in standard deviations, stay in floats: at 24,
+    8 bits give 31 dB. Outliers at the border of transposed convolutions reach 70.
     """
 
     def __post_init__(self) -> None:
@@ -77,7 +76,7 @@ class QuantizationConfig:
         if self.compensated and self.adaptive:
             raise ConfigError("weights are rounded compensated or adaptive, not both; leave one out")
         if not 0 <= self.split_share < 1:
-            raise ConfigError(f"split_share is at least 0 and below 1, found {self.split_share}")
+            raise ConfigError(f"split_share must be at least 0 and below 1, found {self.split_share}")
         if self.weight_bits is None and (wanted := self.weight_options):
             raise ConfigError(f"{', '.join(wanted)} need weight_bits, which is null: weights in floats are not rounded")
         mean, widest = self.mean_weight_bits, self.weight_bits
@@ -90,25 +89,25 @@ class QuantizationConfig:
 
     @property
     def weight_options(self) -> tuple[str, ...]:
-        """Options that were taken and mean nothing where weights are floats."""
+        """Chosen options that need quantized weights."""
         return tuple(name for name in WEIGHT_OPTIONS if getattr(self, name))
 
 
 @dataclass(frozen=True)
 class CodeBook:
-    """Codes that the weights of each output channel may have; each tensor is (O,), real = code * scale."""
+    """Codes of the weights of each output channel; each tensor is (O,), real = code * scale."""
 
     scale: Tensor
-    """float32."""
+    """Scales, float32."""
     lowest: Tensor
     highest: Tensor
 
     def round(self, weight: Float[Tensor, " o *rest"]) -> Float[Tensor, " o *rest"]:
-        """The nearest codes of weights, as whole numbers in the weights' own type."""
+        """Return the nearest codes of weights, as whole numbers in the weights' own type."""
         return self.clamp(torch.round(weight / _beside(self.scale, weight)))
 
     def clamp(self, codes: Real[Tensor, " o *rest"]) -> Real[Tensor, " o *rest"]:
-        """The nearest codes of the book, for codes of weights."""
+        """Clamp codes to those of the book."""
         low, high = (_beside(bound, codes).to(codes.dtype) for bound in (self.lowest, self.highest))
         return torch.minimum(torch.maximum(codes, low), high)
 
@@ -123,17 +122,17 @@ def code_book(
 ) -> CodeBook:
     """Choose the codes of weights.
 
-    An asymmetric book has 2^bits codes from the smallest weight to the largest, zero among them, and is stored less its
-    zero point: integer kernels then run it as they run a symmetric one, with no zero point of weights, which they do
-    not have for each channel (Krishnamoorthi 2018, section 2.1, names the cost of one). Codes stay within int8; so at 8
-    bits it is at most as wide as twice its wider side, and gains next to nothing.
+    An asymmetric book has 2^bits codes from the smallest weight to the largest, including zero, and is stored minus its
+    zero point: integer kernels then run it like a symmetric one, because they have no zero points for each channel of
+    weights (Krishnamoorthi 2018, section 2.1, names the cost of one). Codes must fit into int8, so at 8 bits it is at
+    most twice as wide as its wider side, and gains almost nothing.
 
     Args:
-        weight: of a layer, its outputs first.
+        weight: weights of a layer, outputs first.
         bits: 2 to 8. A symmetric book is -(2^(bits-1) - 1) … 2^(bits-1) - 1, so that zero is exact and signs balance.
-        clipping: which weight has the largest code; `none`: the one of largest magnitude.
+        clipping: method that chooses the weight with the largest code; with `none` it is that of largest magnitude.
         per_channel: whether each output channel has its own codes; else all have the same.
-        percentile: share of weights inside, in percent, where clipping is by `percentile`.
+        percentile: share of weights inside the bounds, in percent, for the clipping method `percentile`.
         asymmetric: see above.
     """
     channels = weight.flatten(1) if per_channel else weight.reshape(1, -1)
@@ -153,5 +152,5 @@ def code_book(
 
 
 def _beside(values: Float[Tensor, " o"], weight: Real[Tensor, "o ..."]) -> Float[Tensor, "o ..."]:
-    """Values, one an output, in as many dimensions as weights have."""
+    """Reshape values, one for each output, to the dimensions of weights."""
     return values.view(-1, *(1,) * (weight.dim() - 1))

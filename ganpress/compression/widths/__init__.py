@@ -1,1 +1,1 @@
-"""How many bits each layer needs: its sensitivity, and the choice under a budget."""
+"""Bit widths of layers: their sensitivity, and the choice under a budget."""

@@ -1,4 +1,4 @@
-"""How much of a quantized generator's work is left to floats."""
+"""The share of a quantized generator's work that is computed in floats."""
 
 import torch
 from jaxtyping import Float
@@ -12,13 +12,13 @@ KINDS = (QuantizedConv, *QUANTIZABLE)
 
 @torch.no_grad()
 def float_macs_share(generator: QuantizedNetwork, example: Float[Tensor, "1 ..."]) -> float:
-    """Share of the multiplications that layers in floats do, of all layers of a quantizable kind.
+    """Return the share of multiplications in float layers, among all layers of a quantizable kind.
 
     A transposed convolution counts as the plain one that it is rewritten to.
 
     Args:
         generator: quantized, in eval mode.
-        example: an input of one sample.
+        example: an input with one sample.
     """
     counts = {True: 0, False: 0}
 
@@ -37,5 +37,5 @@ def float_macs_share(generator: QuantizedNetwork, example: Float[Tensor, "1 ..."
 def _macs(layer: nn.Module, source: Tensor, output: Tensor) -> int:
     weight = layer.get_parameter("weight") if isinstance(layer, QUANTIZABLE) else layer.get_buffer("weight")
     if isinstance(layer, nn.ConvTranspose2d):
-        return weight[0].numel() * source.numel()  # each value of the input meets one filter
+        return weight[0].numel() * source.numel()  # each value of the input is multiplied with one filter
     return weight[0].numel() * output.numel()

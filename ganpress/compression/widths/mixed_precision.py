@@ -1,4 +1,6 @@
-"""Widths of a layer's own: a scan over layers and bits, and the choice under a budget of bits or of packed bytes."""
+"""Individual bit widths of layers: a scan over layers and bits, and the choice under a budget of bits or packed
+bytes.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -26,29 +28,29 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal["weights", "activations"]
 TRIES = 8
-"""Choices whose file is measured before the budget is given up; each takes off what the last one was too much."""
+"""Number of choices whose file is measured; each lowers the budget by the excess of the last one."""
 
 
 @dataclass(frozen=True)
 class WidthScan:
-    """What each width does to each layer, the others in floats."""
+    """The sensitivity of each layer at each bit width, with the other layers in floats."""
 
     noise: Mapping[str, Mapping[int, float]]
-    """layer -> bits -> power of the images' change as a share of their power."""
+    """Layer -> bits -> power of the images' change as a share of their power."""
     size_bytes: Mapping[str, Mapping[int, int]]
-    """layer -> bits -> bytes of the codes in a packed file; empty in a scan of activations."""
+    """Layer -> bits -> bytes of its weights in a packed file; empty in a scan of activations."""
     macs: Mapping[str, int]
-    """layer -> multiplications for one input."""
+    """Layer -> multiplications for one input."""
 
 
 @torch.no_grad()
 def scan_widths(prepared: Prepared, config: QuantizationConfig, kind: Kind = "weights") -> WidthScan:
-    """Measure every layer alone at each width: 2 bits to those of `config`, or to 8 where it leaves floats.
+    """Measure every layer alone at each width, from 2 bits to those of `config`, or to 8 if it has none.
 
     Args:
         prepared: the generator.
-        config: how codes are chosen; instead of by descent weights are rounded compensated, which takes seconds.
-        kind: what is rounded; the other stays in floats.
+        config: settings of rounding; compensated rounding, which takes seconds, replaces adaptive rounding.
+        kind: whether weights or activations are quantized; the others stay in floats.
     """
     some = batches_of(prepared.inputs)[0]
     noise: dict[str, dict[int, float]] = {site.name: {} for site in prepared.sites}
@@ -75,7 +77,7 @@ def _alone(config: QuantizationConfig, kind: Kind, bits: int) -> QuantizationCon
 
 @torch.no_grad()
 def widths_of_mean(prepared: Prepared, config: QuantizationConfig) -> dict[str, int]:
-    """Choose the width of each layer's weights, with the mean over all weights that `config` asks for."""
+    """Choose the width of each layer's weights, with the mean over all weights from `config`."""
     weights = {site.name: prepared.plain.quantized_layer(site.name).weight.numel() for site in prepared.sites}
     scan = scan_widths(prepared, config)
     costs = {name: {bits: bits * weights[name] for bits in widths} for name, widths in scan.noise.items()}
@@ -92,14 +94,14 @@ def quantize_within(
     max_bytes: int,
     seed: int | None = None,
 ) -> QuantizedNetwork:
-    """Quantize with the widths that harm least among those whose packed file holds at most `max_bytes`.
+    """Quantize with the widths of least error whose packed file has at most `max_bytes`.
 
     Args:
-        model: a trained generator; it is left as it is.
-        base: what rebuilds it; it is part of the file.
+        model: a trained generator; it is not changed.
+        base: its blueprint, which is part of the file.
         inputs: calibration inputs.
-        config: how codes are chosen; `weight_bits` is the widest.
-        max_bytes: of the packed file (`ganpress.compression.packed.packing`).
+        config: settings of rounding; `weight_bits` is the largest width.
+        max_bytes: largest size of the packed file (`ganpress.compression.packed.packing`).
         seed: the seed that drew the calibration inputs, kept in the record.
 
     Raises:
@@ -120,7 +122,7 @@ def quantize_within(
         if budget <= least:
             break
         spent = sum(scan.size_bytes[name][bits] for name, bits in chosen.items())
-        budget = spent - (size - max_bytes)  # of weights alone: the rest of the file has the same size at any widths
+        budget = spent - (size - max_bytes)  # only of weights: the rest of the file has the same size with any widths
     raise ConfigError(
         f"max_bytes is {max_bytes:,}, but the smallest packed file found has {size:,} bytes, of which {least:,} are "
         f"weights of {BITS[0]} bits; allow more, or prune channels first (width)"

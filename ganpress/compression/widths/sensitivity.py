@@ -1,8 +1,8 @@
-"""How much each layer's rounding harms the images, and what to do about it.
+"""Measures how much the quantization of each layer changes the images, and which layers should stay in floats.
 
-One layer at a time is exchanged for its rounded form in a generator of floats. The noise of several layers is about
-the sum of their own, because rounding errors of different layers are nearly independent; `choose_float_layers` takes
-that as its order and measures what it decides.
+One layer at a time is replaced by its quantized form in a float generator. The noise of several layers is about the sum
+of their own noise, because rounding errors of different layers are nearly independent; `choose_float_layers` uses that
+for its order and then measures its choice.
 """
 
 import logging
@@ -23,12 +23,12 @@ from models.quantized_network import QuantizedNetwork
 logger = logging.getLogger(__name__)
 
 STEPS = 20_000
-"""Of a budget: the part of it that rounding costs up can lose is a layer's share of this."""
+"""Resolution of the knapsack problem: rounding costs up wastes at most layers / STEPS of the budget."""
 
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """What rounding one layer alone does to the images."""
+    """Change of the images if only one layer is quantized."""
 
     layer: str
     macs: int
@@ -38,7 +38,7 @@ class LayerSensitivity:
 
     @property
     def harm(self) -> float:
-        """Noise for its work: what goes back to floats first."""
+        """Noise per multiplication; the layers with the largest values return to floats first."""
         return self.noise / self.macs
 
 
@@ -48,9 +48,9 @@ def scan_layers(
     """Measure every layer alone.
 
     Args:
-        plain: the generator with layers of floats; it is left as it is.
-        rounded: each layer's rounded form by name.
-        inputs: what both run on.
+        plain: the generator with float layers; it is not changed.
+        rounded: each layer's quantized form by name.
+        inputs: inputs for both.
     """
     macs = _count_macs(plain, inputs[:1])
     images = plain(inputs)
@@ -69,11 +69,11 @@ def choose_float_layers(
 ) -> tuple[str, ...]:
     """Find the layers that must stay in floats for images within `min_snr_db` of the float generator's.
 
-    The most harmful for their work go first, until the noise that is left adds up to the goal; then one by one for as
-    long as the measurement is below it.
+    Layers with the largest noise per multiplication are chosen first, until the sum of the remaining noise meets the
+    goal; then further layers one by one until the measurement meets it.
 
     Returns:
-        Names in the order of decision; all layers at worst.
+        Names in the order of decision; in the worst case all layers.
     """
     images = plain(inputs)
     goal, rest = 10 ** (-min_snr_db / 10), sorted(sensitivities, key=lambda one: one.harm, reverse=True)
@@ -93,19 +93,19 @@ def choose_float_layers(
 def choose_bits(
     noise: Mapping[str, Mapping[int, float]], costs: Mapping[str, Mapping[int, int]], budget: int
 ) -> dict[str, int]:
-    """Give each layer the width of its weights, for the least sum of noise within a budget.
+    """Choose the width of each layer's weights for the least sum of noise within a budget.
 
     The multiple-choice knapsack problem, solved by dynamic programming over the budget in `STEPS` steps, to which costs
-    are rounded up. Going greedily by noise per bit leaves large layers short: what small ones have taken is missing for
-    the one step that matters.
+    are rounded up. A greedy choice by noise per bit is worse for large layers, because small ones have already used the
+    budget for the step that matters most.
 
     Args:
-        noise: of each layer alone, for each width.
-        costs: of each layer at each width, in the budget's unit: bits or bytes.
-        budget: of all layers together.
+        noise: noise of each layer alone, for each width.
+        costs: cost of each layer at each width, in the budget's unit: bits or bytes.
+        budget: budget of all layers together.
 
     Returns:
-        Width of each layer. The fewest bits everywhere where the budget is below that.
+        Width of each layer; the smallest width everywhere if the budget is below that.
     """
     fewest = {name: min(widths) for name, widths in noise.items()}
     spare = budget - sum(costs[name][bits] for name, bits in fewest.items())
@@ -159,7 +159,7 @@ def noise_with(
 
 
 def _count_macs(plain: QuantizedNetwork, example: Float[Tensor, "n ..."]) -> dict[str, int]:
-    """Multiplications of each layer, as the plain convolution that it is, for one input."""
+    """Return the multiplications of each layer, as a plain convolution, for one input."""
     counts = dict.fromkeys(plain.layers, 0)
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:

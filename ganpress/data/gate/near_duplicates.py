@@ -24,11 +24,11 @@ MOST_COMPARED = 10_000
 NEAR = 0.99
 """Correlation of two thumbnails from which pictures count as nearly equal.
 
-`python -m benchmarks.near_duplicates SOURCE PATH` measures what lies on both sides. Copies saved as JPEG have at
-least 0.991, brightened ones 0.987, halved ones of pictures of 64 pixels and more 0.994. Not found are halved copies
-of 28 pixels (0.77 to 0.93) and pictures moved by a thirty-second of their width. Different pictures reach 0.99 in
-0.15 % of 4,000 MNIST digits (99 % of them stay below 0.985), 0.97 % of 4,000 pictures of FashionMNIST, 0.12 % of
-10,000 faces of CelebA and 0.6 to 0.77 % of 3,670 flowers.
+`python -m benchmarks.near_duplicates SOURCE PATH` measures what lies on both sides. Copies saved as JPEG have at least
+0.991, brightened ones 0.987, halved ones of pictures of 64 pixels and more 0.994. Not found are halved copies of 28
+pixels (0.77 to 0.93) and pictures moved by a thirty-second of their width. Different pictures reach 0.99 in 0.15 % of
+4,000 MNIST digits (99 % of them stay below 0.985), 0.97 % of 4,000 pictures of FashionMNIST, 0.12 % of 10,000 faces of
+CelebA and 0.6 to 0.77 % of 3,670 flowers.
 """
 PLAIN_LEVELS = 16.0
 """Standard deviation of a thumbnail, in grey levels of 0 to 255, below which it shows too little to be compared."""

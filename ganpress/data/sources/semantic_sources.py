@@ -34,7 +34,7 @@ CITYSCAPES_NAMES = (
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """Where one label map and its image lie, and how both are named in the data set."""
+    """Paths of a label map and its image, and their common name in the data set."""
 
     labels: str
     image: str

@@ -54,9 +54,11 @@ def lower(model: nn.Module, example: Tensor) -> tuple[Program, Values, Values]:
 
     Args:
         model: a generator in eval mode; it is left as it is.
-        example: inputs (N, …).  Returns: The program, its input and its output, each in codes or in floats. If the
-            input is in codes, `Program.encoding` holds the step that computes them, which is not one of the program's
-            own steps.
+        example: inputs (N, …).
+
+    Returns:
+        The program, its input and its output, each in codes or in floats. If the input is in codes, `Program.encoding`
+        holds the step that computes them, which is not one of the program's own steps.
 
     Raises:
         UnwrittenLayer: if a function cannot be written in C.
@@ -157,5 +159,5 @@ def _take_codes(program: Program, source: Values) -> Values:
     program.steps.remove(readers[0])
     codes = readers[0].writes
     codes.place = "input"
-    levels = torch.zeros(source.channels, 1)  # no step needs the reals that they stand for
+    levels = torch.zeros(source.channels, 1)  # no step needs the reals
     return replace(source, buffer=codes, reals=levels)

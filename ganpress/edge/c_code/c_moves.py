@@ -148,7 +148,7 @@ def viewed(program: Program, x: Values, shape: Shape, rank: int) -> Values:
     """Reshape values in torch's order, channel by channel.
 
     Raises:
-        NoForm: if channels are neither kept, nor flattened with all their pixels, nor the result of such a split.
+        NoForm: unless channels are kept, flattened with all their pixels, or restored from such a flat axis.
     """
     if x.shape == shape or (x.pixels == 1 and shape[1] * shape[2] == 1):
         return replace(x, shape=shape, rank=rank)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 UNITS = Path(__file__).parent / "units"
 """Folder of the C functions that programs call, one file for each."""
 UNITS_DIGEST = "d88cd13b0560"
-"""Beginning of the sha256 of all of them, in the order of their names: a stage knows by it that one has changed, since
-only changes of Python make it run again; a test holds it to the files.
+"""Beginning of the sha256 of all these files in the order of their names. Stages depend on Python code alone, so a
+changed C file makes a stage run again through this constant; a test compares it with the files.
 """
 NEEDS: dict[str, tuple[str, ...]] = {
     "convolve_codes": ("layer", "integer_layer", "gather_codes", "sums_codes", "weights", "total", "round_total"),
@@ -24,7 +24,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "encode_floats": ("nearest_code",),
 }
 """Functions that each function needs before it in the file. The program's layers decide which variant `weights` and
-`total` stand for."""
+`total` stand for.
+"""
 C_TYPES = {"float32": "float", "uint8": "uint8_t", "uint16": "uint16_t", "int16": "int16_t", "int32": "int32_t",
            "uint32": "uint32_t"}  # fmt: skip
 ALIGNMENT = 8

@@ -43,7 +43,8 @@ double *{name}_marks(void);
 double *{name}_marks(void) {{ return marks; }}
 """
 """Source that is put before a generator's own; `marks` holds the time in nanoseconds before each step and after the
-last."""
+last.
+"""
 
 
 @dataclass(frozen=True)

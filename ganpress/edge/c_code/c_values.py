@@ -1,5 +1,6 @@
-"""Values that a C program has computed: feature maps of quantized values, or of floats.  A quantized value is called a
-code, and the number that it stands for its real.
+"""Values that a C program has computed: feature maps of quantized values, or of floats.
+
+A quantized value is called a code, and the number that it stands for its real.
 """
 
 from dataclasses import dataclass, replace

@@ -1,1 +1,1 @@
-"""Forms of a network that compute the same and run faster on a target."""
+"""Equivalent forms of a network that run faster on a target."""

@@ -1,7 +1,7 @@
-"""Files that take pictures of any height and width.
+"""Writes files that accept pictures of any height and width.
 
-A graph is free of the size where it is the same graph for two sizes: no shape, no constant and no scale in it depends
-on the size. So it is written for both and compared; where nothing but the declared sizes differs, those are left open.
+A generator's graph is written for two sizes, and the graphs are compared. If only the declared sizes differ, no shape,
+constant or scale depends on the size, and the declared sizes are left open.
 """
 
 import tempfile
@@ -18,19 +18,19 @@ from ganpress.errors import ConfigError
 from ganpress.structure.receptive_field import receptive_field
 
 SIZES = ("height", "width")
-"""Names of the open sizes in the file."""
+"""Names of the open axes in the file."""
 
 
 def other_size(model: nn.Module, inputs: Tensor) -> Tensor:
-    """The inputs, resized to another size that the generator takes: higher by one stride, wider by two.
+    """Resize inputs to another size that the generator accepts: higher by one stride, wider by two.
 
-    Where the stride is not known, as of generators in integers, they are twice as high and wide.
+    If the stride is not known, as for quantized generators, height and width are doubled.
 
     Raises:
-        ConfigError: if it draws from latents.
+        ConfigError: if the generator reads latents.
     """
     if inputs.dim() != 4:
-        raise ConfigError("any_size is for generators that read pictures; this one draws from latents of one length")
+        raise ConfigError("any_size is for generators that read pictures; this one reads latents")
     height, width = inputs.shape[2:]
     field = receptive_field(model, inputs)
     known = field.reach is not None or field.stride > 1
@@ -39,16 +39,16 @@ def other_size(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def free_size(target: Target, model: nn.Module, made: WrittenForm, example: Tensor, number_type: str) -> None:
-    """Leave height and width open in a file that was written for the example's.
+    """Leave height and width open in a file that was written for the example's size.
 
     Raises:
-        UnsupportedGenerator: if the target's files are of one size, or the generator's graph depends on the size.
+        UnsupportedGenerator: if the target's files have a fixed size, or the generator's graph depends on the size.
         ConfigError: as `other_size`.
     """
     if number_type not in target.any_size_types:
         raise UnsupportedGenerator(
             f"the target '{target.name}' writes {number_type} files of one size; leave any_size out: `ganpress apply` "
-            "draws larger pictures in tiles"
+            "processes larger pictures in tiles"
         )
     target.open_sizes(model, made.files, example, number_type, made.form)
 
@@ -69,13 +69,13 @@ def open_onnx_sizes(
     if graphs[0].SerializeToString(deterministic=True) != graphs[1].SerializeToString(deterministic=True):
         raise UnsupportedGenerator(
             f"the generator's graph depends on the size of the picture ({_first_difference(*graphs)}); leave any_size "
-            "out: `ganpress apply` draws larger pictures in tiles"
+            "out: `ganpress apply` processes larger pictures in tiles"
         )
     path.write_bytes(graphs[0].SerializeToString(deterministic=True))
 
 
 def _open_sizes(graph: Any) -> None:
-    """Name height and width of input and output in place of their numbers; nothing else of a graph declares sizes."""
+    """Replace height and width of input and output by names; nothing else in a graph declares sizes."""
     for value, suffix in ((graph.graph.input[0], ""), (graph.graph.output[0], "_drawn")):
         for dimension, name in zip(value.type.tensor_type.shape.dim[2:], SIZES, strict=True):
             dimension.dim_param = name + suffix

@@ -1,4 +1,4 @@
-"""The faster form of a generator on a target, by measurement on this machine."""
+"""Chooses the faster form of a generator on a target by measuring on this machine."""
 
 import tempfile
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ ROUNDS = 30
 
 
 CLEARLY_FASTER = 0.9
-"""Share of the default form's time below which another one is taken: a tie must not be decided by noise."""
+"""Another form is chosen below this share of the default form's time, so that noise does not decide a tie."""
 
 
 @dataclass(frozen=True)
 class WrittenForm:
-    """The files of a generator in one form, and why in that one."""
+    """The files of a generator in one form, and the measurements that chose it."""
 
     files: tuple[Path, ...]
-    """As `Target.write` returns them."""
+    """The files, as `Target.write` returns them."""
     form: Form
     milliseconds: Mapping[str, float] = field(default_factory=dict)
-    """Median time of each form for one input on one thread; empty where nothing was measured."""
+    """Median time of each form for one input on one thread; empty if nothing was measured."""
 
 
 def write_faster_form(
@@ -41,14 +41,14 @@ def write_faster_form(
     calibration: Tensor | None = None,
     rounds: int = ROUNDS,
 ) -> WrittenForm:
-    """Write a generator in each form, time the files side by side and keep those of the form that is clearly faster.
+    """Write a generator in each form, time the files in turn, and keep the form that is clearly faster.
 
-    Each form is written, and calibrated where the target quantizes, once.
+    Each form is written once, and calibrated once if the target quantizes.
 
     Args:
-        target: where it is to run; of one whose runtime does not run here nothing is timed, and its default form taken.
-        model: a generator; one without transposed convolutions, or in integers of its own, has a single form.
-        path: the file that `target.open` takes; its folder is made.
+        target: the target; if its runtime does not run here, nothing is timed and its default form is taken.
+        model: a generator; one without transposed convolutions, or quantized by ganpress, has a single form.
+        path: the file that `target.open` takes; its folder is created.
         example: inputs (N, …), as for `Target.write`; the first one is timed.
         number_type: one of the target's.
         calibration: inputs (n, …) for the target's own quantization.
@@ -68,7 +68,7 @@ def write_faster_form(
             place = Path(folder) / form / path.name
             try:
                 written[form] = target.write(model, place, example, number_type, calibration, form)
-            except UnsupportedGenerator:  # a target that cannot run the other form runs this one all the same
+            except UnsupportedGenerator:  # a target that cannot run the other form may still run this one
                 if form == default:
                     raise
         runners: dict[str, Generate] = {form: target.open(files[0], threads=1) for form, files in written.items()}
@@ -76,6 +76,6 @@ def write_faster_form(
         milliseconds: dict[str, float] = {form: latency[form].p50_ms for form in written}
         fastest = min(written, key=lambda form: milliseconds[form])
         form = fastest if milliseconds[fastest] < CLEARLY_FASTER * milliseconds[default] else default
-        for one in reversed(written[form]):  # the one that is opened comes last
+        for one in reversed(written[form]):  # the file that is opened is moved last
             one.replace(path.with_name(one.name))
     return WrittenForm(tuple(path.with_name(one.name) for one in written[form]), form, milliseconds)

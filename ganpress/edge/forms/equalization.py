@@ -1,9 +1,9 @@
-"""Equalization across instance normalisation, which makes quantization to one scale a tensor hurt less.
+"""Equalizes channels across instance normalisation, so that quantization with one scale per tensor loses less.
 
-An instance normalisation without running statistics takes away mean and scale of each channel, so that the convolution
-before it may be multiplied by any positive number channel by channel. It is multiplied so that all channels spread
-alike: then the one scale that a runtime's quantizer gives the whole tensor fits each of them. The normalisation's eps
-is the only difference (relative, eps / variance).
+An instance normalisation without running statistics removes the mean and the scale of each channel, so each output
+channel of the convolution before it may be multiplied by any positive number. The factors here give all channels the
+same standard deviation. Then the one scale that a runtime's quantizer chooses for the whole tensor fits every channel.
+Only the normalisation's eps changes the result (by the relative amount eps / variance).
 """
 
 import copy
@@ -16,16 +16,17 @@ from ganpress.errors import ConfigError
 from ganpress.structure.surgery import scale_of_outputs
 
 SMALLEST_SPREAD = 1e-3
-"""Of a channel, relative to the mean of all; one that hardly moves is not blown up."""
+"""Smallest spread of a channel, relative to the mean of all channels; a nearly constant channel is not blown up."""
 
 
 @torch.no_grad()
 def equalized(model: nn.Module, calibration: Tensor) -> nn.Module:
-    """Return an equal generator whose convolutions in front of instance normalisations spread alike in every channel.
+    """Return an equivalent generator in which convolutions before instance normalisations have equal spread in all
+    channels.
 
     Args:
         model: a generator, in eval mode.
-        calibration: inputs (n, …) that the spread is measured on.
+        calibration: inputs (n, …) on which the spread is measured.
     """
     try:
         sites = [site for site in find_sites(model, calibration[:1]) if site.follower == "instance_norm" and site.name]
@@ -47,7 +48,7 @@ def _instance_norms(model: nn.Module) -> list[nn.Module]:
 
 
 def _spreads(model: nn.Module, sites: list[Site], calibration: Tensor) -> dict[str, Tensor]:
-    """Standard deviation of each channel (O,) of the layers' outputs, within pictures, over all inputs."""
+    """Return the standard deviation (O,) of each layer's output channels within pictures, over all inputs."""
     sums = {site.name: torch.zeros(()) for site in sites}
 
     def watch(name: str) -> object:

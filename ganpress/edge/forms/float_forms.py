@@ -1,10 +1,10 @@
-"""Forms of a float generator that compute the same and run at different speeds; every rewriting is exact.
+"""Forms of a float generator that compute the same result at different speeds; every rewrite is exact.
 
-`native` keeps transposed convolutions, `subpixel` replaces each one by a plain convolution to r * r times the channels
-and a rearrangement (Shi et al. 2016), which every runtime can multiply in integers. In both, batch normalisations and
-parameters that are added are folded into the layer before them, and a transposed convolution of single pixels is a
-matrix product. Which one is faster depends on the runtime, the number type and the machine, and so is measured:
-`ganpress.edge.forms.choice`.
+`native` keeps transposed convolutions. `subpixel` replaces each one by a plain convolution to r * r times the channels
+and a pixel shuffle (Shi et al. 2016), which every runtime can compute in integers. In both, batch normalisations and
+added parameters are folded into the layer before them, and a transposed convolution of single pixels becomes a matrix
+product. Which form is faster depends on the runtime, the number type and the machine; `ganpress.edge.forms.choice`
+measures it.
 """
 
 import copy
@@ -26,9 +26,10 @@ FORMS: tuple[Form, ...] = ("native", "subpixel")
 
 
 class SubpixelConv(nn.Module):
-    """(N, I, H, W) -> (N, O, r H - …, r W - …): what a transposed convolution computes, as a plain one.
+    """A transposed convolution computed as a plain one, (N, I, H, W) -> (N, O, r H - …, r W - …).
 
-    A ReLU that follows comes before the rearrangement, with which it commutes: runtimes fuse it into the convolution.
+    A following ReLU is moved before the pixel shuffle, with which it commutes, so that runtimes fuse it with the
+    convolution.
     """
 
     def __init__(self, geometry: Geometry, weight: Tensor, bias: Tensor, relu: bool) -> None:
@@ -42,13 +43,13 @@ class SubpixelConv(nn.Module):
 
 
 def in_form(model: nn.Module, form: Form, example: Tensor, sites: Sequence[Site] | None = None) -> nn.Module:
-    """Return an equal generator in a form, with batch normalisations folded; the given one is left as it is.
+    """Return an equivalent generator in a form, with batch normalisations folded; the given one is not changed.
 
     Args:
         model: a generator.
-        form: of its transposed convolutions.
-        example: inputs (N, …) that its layers are found with.
-        sites: its layers where they are known, as those of a generator of another width; finding them takes a second.
+        form: form of its transposed convolutions.
+        example: inputs (N, …) with which its layers are found.
+        sites: its layers if they are known, e.g. from a generator of another width; finding them takes a second.
 
     Raises:
         ConfigError: if the generator cannot be traced.
@@ -56,7 +57,7 @@ def in_form(model: nn.Module, form: Form, example: Tensor, sites: Sequence[Site]
     rewritten = copy.deepcopy(model).eval()
     try:
         sites = find_sites(rewritten, example) if sites is None else sites
-    except ConfigError:  # nothing that could be rewritten, or not traceable: the exporter says why
+    except ConfigError:  # nothing to rewrite, or not traceable; the exporter reports why
         return rewritten
     for site in sites:
         _rewrite_(rewritten, site, form)
@@ -64,12 +65,12 @@ def in_form(model: nn.Module, form: Form, example: Tensor, sites: Sequence[Site]
 
 
 def has_transposed(model: nn.Module) -> bool:
-    """Whether the forms of a generator differ."""
+    """Whether a generator has transposed convolutions, so that its forms differ."""
     return any(isinstance(layer, nn.ConvTranspose2d) for layer in model.modules())
 
 
 def _product(layer: SubpixelConv) -> nn.Module:
-    """A layer of single pixels as a matrix product; what it draws of each channel lies together already."""
+    """Replace a layer on single pixels by a matrix product; its outputs of each channel are already adjacent."""
     outputs, inputs = layer.weight.shape[:2]
     factor = layer.geometry.factor
     linear = nn.Linear(inputs, outputs)

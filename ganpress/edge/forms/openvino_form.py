@@ -1,9 +1,9 @@
-"""A quantized generator as OpenVINO runs it fastest.
+"""The form in which OpenVINO runs a quantized generator fastest.
 
-OpenVINO's integer convolutions put out floats at no cost, where ONNX Runtime's put out codes. What follows a layer of a
-generator is a normalisation in floats, so that rounding the layer's output would take time and give nothing but noise:
-on the published horse2zebra generator its absence saves a sixth of the time and brings the images 5 to 9 dB nearer to
-those of the float generator (docs/decisions.md). Inputs are still codes, and padded as codes.
+OpenVINO's integer convolutions return floats at no cost, while those of ONNX Runtime return quantized values. After a
+generator's layer comes a normalisation in floats, so rounding the layer's output would only cost time and add noise.
+Without this rounding the published horse2zebra generator saves a sixth of the time, and its images are 5 to 9 dB nearer
+to those of the float generator (docs/decisions.md). Layer inputs are still quantized, and padded as quantized values.
 """
 
 import copy
@@ -14,7 +14,7 @@ from models.quantized_layers import QuantizedConv
 
 
 def unrounded_outputs(model: nn.Module) -> nn.Module:
-    """Return a quantized generator whose layers round what they read, and not what they put out."""
+    """Return a quantized generator whose layers round their inputs but not their outputs."""
     rewritten = copy.deepcopy(model)
     for layer in rewritten.modules():
         if isinstance(layer, QuantizedConv):

@@ -1,14 +1,13 @@
-"""Layers of few output channels, drawn a block of pixels at a time; exact.
+"""Computes layers of few output channels by blocks of pixels; exact.
 
-A kernel of a runtime fills vectors of 16 lanes with output channels. The head of a generator has three of them, or
-one, so that most of its work is thrown away: a fifth of the time of a compressed ResNet. A convolution whose kernel is
-larger by f - 1, with a stride of f and f * f times the channels, gives blocks of f * f pixels instead, and a
-rearrangement puts them in place (the sub-pixel form of Shi et al. 2016, applied to a plain convolution). The added taps
-are zeros.
+A runtime's kernel fills vectors of 16 lanes with output channels. The head of a generator has one or three channels, so
+most of that work is wasted: a fifth of the time of a compressed ResNet. A convolution with a kernel larger by f - 1,
+stride f and f * f times the channels computes blocks of f * f pixels instead, and a pixel shuffle puts them in place
+(the sub-pixel form of Shi et al. 2016, applied to a plain convolution). The added taps are zeros.
 
-Measured on x86-64 with AVX-512, batch 1, one thread, on the whole of the published horse2zebra generator of 256x256:
-floats 1.25x faster in ONNX Runtime and 1.3x in OpenVINO, integers 1.3x and 1.2x. `python -m benchmarks.edge_proof`
-repeats it.
+Measured on x86-64 with AVX-512, batch 1, one thread, for the whole published horse2zebra generator at 256x256: floats
+are 1.25x faster in ONNX Runtime and 1.3x in OpenVINO, integers 1.3x and 1.2x. `python -m benchmarks.edge_proof`
+measures it.
 """
 
 import copy
@@ -25,25 +24,27 @@ from models.quantized_geometry import Geometry, Pair, geometry_of
 from models.quantized_layers import QuantizedConv
 
 LANES = 16
-"""Output channels that a kernel computes at once: 512 bits of float32, or of the sums of integers."""
+"""Output channels that a kernel computes at once: 512 bits of float32, or of int32 sums."""
 BLOCKS = (2, 4)
-"""Edges of blocks in pixels that are considered."""
+"""Block edges, in pixels, that are considered."""
 WORTHWHILE = 0.75
-"""Largest share of the work before at which a layer is rewritten."""
+"""A layer is rewritten if its work falls to this share or below."""
 MAX_GROWTH = 0.1
-"""Of a file, as a share of all weights. The added zeros of a generator of some 25,000 would outweigh half of it."""
+"""Largest number of added zeros, as a share of all weights. In a generator of some 25,000 weights, unlimited zeros
+would amount to more than half as many again.
+"""
 
 Narrow = nn.Conv2d | SubpixelConv | QuantizedConv
 
 
 @torch.no_grad()
 def widen_outputs(model: nn.Module, example: Tensor, max_growth: float = MAX_GROWTH) -> nn.Module:
-    """Return an equal generator whose layers of few output channels draw blocks of pixels.
+    """Return an equivalent generator whose layers of few output channels compute blocks of pixels.
 
     Args:
-        model: a generator of floats, or one that was quantized layer by layer; it is left as it is.
-        example: inputs (N, …); height and width of the result are fixed to theirs.
-        max_growth: most zeros that are added, as a share of all weights; layers that save most for theirs come first.
+        model: a float generator, or one that was quantized layer by layer; it is not changed.
+        example: inputs (N, …); the result is fixed to their height and width.
+        max_growth: largest number of added zeros, as a share of all weights; layers that save most per zero come first.
     """
     rewritten = copy.deepcopy(model).eval()
     layers = [(name, layer) for name, layer in _layers(rewritten) if _block(layer) > 1]
@@ -60,12 +61,12 @@ def widen_outputs(model: nn.Module, example: Tensor, max_growth: float = MAX_GRO
 
 
 def in_blocks(geometry: Geometry, weight: Tensor, block: int, size: Pair) -> tuple[Geometry, Tensor]:
-    """Rewrite a plain convolution of stride 1 so that it gives blocks of pixels.
+    """Rewrite a plain convolution of stride 1 so that it computes blocks of pixels.
 
     Args:
-        geometry: the convolution, possibly with a rearrangement of its own (r > 1).
+        geometry: the convolution, possibly with a pixel shuffle of its own (r > 1).
         weight: (r r O, I / groups, kh, kw).
-        block: f, edge of a block of the convolution's own output.
+        block: f, the edge of a block of the convolution's own output.
         size: height and width of its input.
 
     Returns:
@@ -80,7 +81,7 @@ def in_blocks(geometry: Geometry, weight: Tensor, block: int, size: Pair) -> tup
         for column in range(block):
             blocks[:, row, :, column, :, :, row : row + height, column : column + width] = phases
     top, left, bottom, right = geometry.pad
-    above = (size[0] + top + bottom - height + 1, size[1] + left + right - width + 1)  # pixels before rearranging
+    above = (size[0] + top + bottom - height + 1, size[1] + left + right - width + 1)  # pixels before the shuffle
     missing = [-pixels % block for pixels in above]
     crop_top, crop_left, crop_bottom, crop_right = geometry.crop
     widened = replace(
@@ -95,7 +96,7 @@ def in_blocks(geometry: Geometry, weight: Tensor, block: int, size: Pair) -> tup
 
 
 def _layers(model: nn.Module) -> list[tuple[str, Narrow]]:
-    """Layers that have a form in blocks, by dotted name."""
+    """Return the layers that can be computed in blocks, by dotted name."""
     found = []
     for name, layer in model.named_modules():
         if not name or not isinstance(layer, Narrow):
@@ -113,7 +114,7 @@ def _geometry(layer: Narrow) -> Geometry:
 
 
 def _outputs(layer: Narrow) -> int:
-    """Channels of the plain convolution that the layer is."""
+    """Return the output channels of the layer's plain convolution."""
     return len(layer.get_parameter("weight") if isinstance(layer, nn.Conv2d) else layer.weight)
 
 
@@ -122,28 +123,28 @@ def _inputs(layer: Narrow) -> int:
 
 
 def _added(layer: Narrow) -> int:
-    """Zeros that the form in blocks adds."""
+    """Return the number of zeros that the block form adds."""
     kernel, block = _geometry(layer).kernel, _block(layer)
     larger = math.prod(size + block - 1 for size in kernel) * block**2
     return _outputs(layer) * _inputs(layer) * (larger - math.prod(kernel))
 
 
 def _saved(layer: Narrow, size: Pair) -> float:
-    """Multiply-accumulates of whole vectors that the form in blocks spares."""
+    """Return the multiply-accumulates, in whole vectors, that the block form saves."""
     geometry, outputs = _geometry(layer), _outputs(layer)
     less = _work(geometry, outputs, 1) - _work(geometry, outputs, _block(layer))
     return less * _inputs(layer) * math.prod(size)
 
 
 def _block(layer: Narrow) -> int:
-    """Edge of the block that takes the least work, 1 where none is much better than single pixels."""
+    """Return the edge of the block with the least work; 1 if no block is much better than single pixels."""
     geometry, outputs = _geometry(layer), _outputs(layer)
     best = min(BLOCKS, key=lambda block: _work(geometry, outputs, block))
     return best if _work(geometry, outputs, best) <= WORTHWHILE * _work(geometry, outputs, 1) else 1
 
 
 def _work(geometry: Geometry, outputs: int, block: int) -> float:
-    """Multiply-accumulates of whole vectors, for each pixel of the convolution and input channel."""
+    """Return the multiply-accumulates, in whole vectors, per pixel and input channel of the convolution."""
     taps = math.prod(size + block - 1 for size in geometry.kernel)
     return taps * math.ceil(outputs * block**2 / LANES) / block**2
 
@@ -164,13 +165,13 @@ def _widened(layer: Narrow, block: int, size: Pair) -> nn.Module:
 
 
 def _of_blocks(values: Tensor, plain: Geometry, block: int) -> Tensor:
-    """Values of a convolution's channels (r r O,), for those of its form in blocks."""
+    """Repeat values of a convolution's channels (r r O,) for the channels of its block form."""
     phases = values.reshape(-1, 1, plain.factor, 1, plain.factor)
     return phases.expand(-1, block, -1, block, -1).reshape(-1)
 
 
 def _input_sizes(model: nn.Module, example: Tensor, layers: list[tuple[str, Narrow]]) -> dict[str, Pair]:
-    """Height and width that each layer reads; without those that run at several sizes, or not at all."""
+    """Return the input height and width of each layer, except of layers that run at several sizes or not at all."""
     sizes: dict[str, set[Pair]] = {name: set() for name, _ in layers}
 
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

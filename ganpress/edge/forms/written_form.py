@@ -1,4 +1,4 @@
-"""The float network that a target's graph is made of, without writing it: its layers are what the runtime runs."""
+"""Rewrites a float network as a target would export it, without exporting it."""
 
 from torch import Tensor, nn
 
@@ -9,10 +9,11 @@ from ganpress.errors import ConfigError
 
 
 class WrittenForm:
-    """Generators of one architecture as a target writes them; works on the meta device, too.
+    """Rewrites generators of one architecture as a target would; works on the meta device, too.
 
-    Batch normalisations are folded, transposed convolutions in the target's form for the number type, narrow outputs
-    drawn in blocks where the target does so. int8 rounds this network and changes none of its layers.
+    Batch normalisations are folded, transposed convolutions take the target's form for the number type, and layers of
+    few output channels compute blocks of pixels if the target uses them. int8 rounds this network and changes none of
+    its layers.
 
     Args:
         target: the runtime.
@@ -24,13 +25,13 @@ class WrittenForm:
         self._sites: tuple[Site, ...] | None = None
 
     def __call__(self, model: nn.Module, example: Tensor) -> nn.Module:
-        """Rewrite a generator, in eval mode; the given one is left as it is.
+        """Rewrite a generator, in eval mode; the given one is not changed.
 
         Args:
-            model: of the architecture that the first call saw, at any width.
+            model: a generator of the first call's architecture, at any width.
             example: inputs (1, …).
         """
-        if self._sites is None:  # of whatever width: the names of layers are the same
+        if self._sites is None:  # layers have the same names at every width
             self._sites = _sites(model, example)
         return self._target.as_written(in_form(model, self._form, example, self._sites), example)
 

@@ -1,4 +1,4 @@
-"""Functions that move, choose, reduce and combine numbers, as nodes of an ONNX graph."""
+"""Writes functions that move, select, reduce and combine values as nodes of an ONNX graph."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def _concatenation(writer: GraphWriter, tensors: Sequence[Operand], dim: int = 0
 
 
 def _batched(writer: GraphWriter, operand: Operand, like: Value) -> str:
-    """A constant that was made for each sample, alike, repeated for as many as there are."""
+    """Repeat a constant, which is the same for every sample, along the batch of `like`."""
     if not isinstance(operand, Tensor) or operand.shape[0] != like.shape[0]:
         return name_of(writer, operand)
     once = _once(operand, like)
@@ -38,7 +38,7 @@ def _batched(writer: GraphWriter, operand: Operand, like: Value) -> str:
 
 
 def _once(constant: Tensor, like: Value) -> Tensor:
-    """What a constant is for one sample, (1, …), where it has a row for each sample of the graph's trial batch."""
+    """Return a constant for one sample, (1, …), if it has a row for each sample of the trial batch."""
     if constant.dim() != len(like.shape) or constant.shape[0] != like.shape[0] or constant.shape[0] == 1:
         return constant
     if not bool((constant == constant[:1]).all()):
@@ -52,7 +52,7 @@ def _arithmetic(operator: str) -> Form:
             if isinstance(one, Value) and isinstance(beside, Value) and len(one.shape) < len(beside.shape):
                 raise NoForm("a broadcast of the batch")
         like = input if isinstance(input, Value) else other
-        assert isinstance(like, Value)  # else nothing would be computed
+        assert isinstance(like, Value)  # otherwise nothing would be computed
         both = [_once(one, like) if isinstance(one, Tensor) else one for one in (input, other)]
         return writer.add(operator, *(name_of(writer, one) for one in both))
 
@@ -60,7 +60,7 @@ def _arithmetic(operator: str) -> Form:
 
 
 def _reversed_sub(writer: GraphWriter, input: Value, other: Operand) -> str:
-    """`other - input`, as torch calls `1 - x`."""
+    """Write `other - input`, which torch calls for `1 - x`."""
     return _arithmetic("Sub")(writer, other, input)
 
 
@@ -125,9 +125,9 @@ def _whole_numbers(writer: GraphWriter, input: Value) -> str:
 
 
 def _distances(writer: GraphWriter, input: Value, other: Tensor, p: float = 2.0, **_: Any) -> str:
-    """Euclidean distances of rows to constant ones, by |a|^2 - 2 a b + |b|^2."""
+    """Write Euclidean distances of rows to constant rows, by |a|^2 - 2 a b + |b|^2."""
     if p != 2 or not isinstance(other, Tensor) or other.dim() != 2:
-        raise NoForm("distances that are not Euclidean, or to what is computed")
+        raise NoForm("distances that are not Euclidean, or not to constants")
     squares = writer.add("ReduceSumSquare", input.name, writer.sizes(-1))
     products = writer.add("MatMul", input.name, name_of(writer, -2 * other.t()))
     total = writer.add("Add", writer.add("Add", squares, products), name_of(writer, other.square().sum(1)))
@@ -137,7 +137,7 @@ def _distances(writer: GraphWriter, input: Value, other: Tensor, p: float = 2.0,
 def _place(operator: str) -> Form:
     def form(writer: GraphWriter, input: Value, dim: Any = None, keepdim: bool = False) -> str:
         if dim is None or dim % len(input.shape) == 0:
-            raise NoForm("a choice over samples")
+            raise NoForm("a selection over samples")
         return writer.add(operator, input.name, axis=dim % len(input.shape), keepdims=int(keepdim))
 
     return form
@@ -147,7 +147,7 @@ def _expanded(writer: GraphWriter, input: Value, *sizes: Any) -> str:
     shape = list(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else list(sizes)
     if len(shape) != len(input.shape):
         raise NoForm("an expansion to more axes")
-    wanted = [1, *(1 if size == -1 else int(size) for size in shape[1:])]  # 1 keeps what is there
+    wanted = [1, *(1 if size == -1 else int(size) for size in shape[1:])]  # 1 keeps the size of the input
     return writer.add("Expand", input.name, writer.sizes(*wanted))
 
 
@@ -177,4 +177,4 @@ ARRAY_FORMS: dict[str, Form] = {
     "argmin": _place("ArgMin"), "argmax": _place("ArgMax"),
     "expand": _expanded, "repeat": _repeated, "stack": _stacked,
 }  # fmt: skip
-"""By the name of the function."""
+"""The writer of each function, by the function's name."""

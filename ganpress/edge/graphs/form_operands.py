@@ -9,30 +9,32 @@ from torch import Tensor
 from ganpress.edge.graphs.graph_writer import GraphWriter
 
 END = int(np.iinfo(np.int64).max)
-"""Of a slice that runs to the end of its axis."""
+"""End of a slice that runs to the end of its axis."""
 
 
 class NoForm(Exception):
-    """A function, or a way to call it, that is not supported here."""
+    """A function, or a way to call it, is not supported here."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the graph that is computed."""
+    """A computed tensor of the graph."""
 
     name: str
     shape: tuple[int, ...]
-    """Of one sample, (1, …)."""
+    """Shape of one sample, (1, …)."""
 
 
 Operand = Value | Tensor | float
-"""What is computed, and constants."""
+"""A computed tensor, or a constant."""
 Form = Callable[..., str]
-"""(writer, *arguments of the function) -> name of the result. Raises NoForm for arguments that it does not know."""
+"""The writer of a function: (writer, *arguments of the function) -> name of the result; raises NoForm for arguments
+that it does not support.
+"""
 
 
 def name_of(writer: GraphWriter, operand: Operand) -> str:
-    """The name of an operand in the graph; a constant is written there."""
+    """Return the name of an operand in the graph; a constant is stored there first."""
     if isinstance(operand, Value):
         return operand.name
     array = operand.numpy() if isinstance(operand, Tensor) else np.array(operand)
@@ -40,6 +42,6 @@ def name_of(writer: GraphWriter, operand: Operand) -> str:
 
 
 def pair(value: int | Sequence[int]) -> list[int]:
-    """One number for both axes, or one for each."""
+    """Expand one number for both axes to one for each."""
     values = [value] if isinstance(value, int) else list(value)
     return values * 2 if len(values) == 1 else values

@@ -1,11 +1,10 @@
-"""Passes quantized values directly from one integer layer to the next, where a graph would decode and encode them;
-exact.
+"""Passes quantized values directly from one integer layer to the next, without decoding and encoding them; exact.
 
-A layer whose output has the scale and the zero point that the next one reads puts out that one's codes
-(`ganpress.compression.preparation.code_flows`). Decoding and encoding gives them back: code - zero point is at most
-255, which the rounding of one product and one quotient in float32 does not move by half. What stands between moves
-values or bounds them below by zero. It does so to codes as well, at a quarter of the bytes, and without the floats
-between its kernels for which ONNX Runtime changes the layout.
+If a layer's output has the scale and the zero point of the next layer's input, both use the same codes
+(`ganpress.compression.preparation.code_flows`). Decoding and encoding them again changes nothing: code - zero point is
+at most 255, and the rounding of one product and one quotient in float32 moves that by less than a half. The operators
+between the two layers only move values or bound them below by zero. They can do this to codes as well, with a quarter
+of the bytes, and ONNX Runtime then does not change the layout of floats between its kernels.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ MOVING = frozenset(
     ["Identity", "Concat", "DepthToSpace", "SpaceToDepth", "Slice", "Reshape", "Transpose", "Flatten", "Unsqueeze",
      "Squeeze", "MaxPool"],
 )  # fmt: skip
-"""Operators whose results are values that they read; so are padding, and resizing to the nearest."""
+"""Operators whose results are copies of their inputs' values; padding and nearest resizing are handled apart."""
 COPYING_PADS = ("reflect", "edge", "wrap")
-"""Ways of padding that copy pixels."""
+"""Padding modes that copy pixels."""
 
 Coding = tuple[bytes, int]
-"""One scale, as its bytes, and one zero point."""
+"""The bytes of one scale, and one zero point."""
 
 
 def pass_codes_(model: onnx_ir.Model) -> int:
-    """Drop the decoding and encoding of codes that stay the same, and let what stands between move codes.
+    """Remove decoding and encoding of codes that stay the same, and let the operators between them move codes.
 
     Args:
         model: changed in place.
 
     Returns:
-        How many encodings were dropped.
+        The number of encodings that were removed.
     """
     flow, dropped = _Flow(model.graph), 0
     for node in [one for one in model.graph if one.op_type == "QuantizeLinear"]:
@@ -52,12 +51,12 @@ def pass_codes_(model: onnx_ir.Model) -> int:
 
 
 def pad_mode(node: onnx_ir.Node) -> str:
-    """How a Pad fills the border."""
+    """Return the mode in which a Pad fills the border."""
     return node.attributes.get_string("mode", "constant")
 
 
 def _coding(node: onnx_ir.Node) -> Coding | None:
-    """What a node encodes or decodes with; None where that is not one constant scale for a whole tensor."""
+    """Return a node's scale and zero point; None unless both are one constant for the whole tensor."""
     scale, zero = (array_of(one) for one in node.inputs[1:3]) if len(node.inputs) == 3 else (None, None)
     if scale is None or zero is None or scale.size != 1 or zero.dtype != np.uint8:
         return None
@@ -65,14 +64,14 @@ def _coding(node: onnx_ir.Node) -> Coding | None:
 
 
 class _Flow:
-    """Tensors of a graph as codes."""
+    """Finds the codes of a graph's tensors."""
 
     def __init__(self, graph: onnx_ir.Graph) -> None:
         self._graph = graph
         self._found: dict[tuple[onnx_ir.Value, Coding], onnx_ir.Value | None] = {}
 
     def codes(self, value: onnx_ir.Value, coding: Coding) -> onnx_ir.Value | None:
-        """The codes of a tensor, computed without leaving codes; None where there is no such way."""
+        """Return the codes of a tensor, computed from codes alone; None if that is not possible."""
         key = (value, coding)
         if key not in self._found:
             producer = value.producer()
@@ -89,7 +88,7 @@ class _Flow:
         if None in inputs:
             return None
         zero = coding[1]
-        if node.op_type == "Relu":  # codes not below that of zero: all of them, where zero is the lowest code
+        if node.op_type == "Relu":  # clips at the zero point, which changes nothing if that is 0
             return inputs[0] if zero == 0 else insert(node, "Clip", inputs[0], self._zero(zero))
         inputs += node.inputs[count:]
         if node.op_type == "Pad" and pad_mode(node) not in COPYING_PADS:

@@ -21,7 +21,7 @@ def read_graph(content: bytes) -> onnx_ir.Model:
 
 
 def graph_bytes(model: onnx_ir.Model) -> bytes:
-    """Serialise a model without anything unused or unneeded by runtimes; equal models give equal bytes."""
+    """Serialise a model without unused parts and parts that runtimes do not need; equal models give equal bytes."""
     import onnx_ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -29,7 +29,7 @@ def graph_bytes(model: onnx_ir.Model) -> bytes:
     for node in model.graph:
         node.name = None
     proto = onnx_ir.to_proto(model)
-    del proto.graph.value_info[:]  # shapes, which a runtime derives by itself
+    del proto.graph.value_info[:]  # a runtime derives the shapes by itself
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
 
@@ -59,13 +59,13 @@ def insert(before: onnx_ir.Node, operator: str, *inputs: onnx_ir.Value | None, a
     import onnx_ir
 
     node = onnx_ir.node(operator, inputs, attributes)
-    assert before.graph is not None  # callers walk over a graph's nodes
+    assert before.graph is not None  # callers iterate over a graph's nodes
     before.graph.insert_before(before, node)
     return node.outputs[0]
 
 
 def replace(value: onnx_ir.Value, by: onnx_ir.Value) -> None:
-    """Let every reader of a value read another value; unused nodes are removed when the graph is written."""
+    """Replace a value by another one for all its readers; unused nodes are removed when the graph is written."""
     import onnx_ir
 
     onnx_ir.convenience.replace_all_uses_with(value, by, replace_graph_outputs=True)

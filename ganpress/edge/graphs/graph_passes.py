@@ -1,7 +1,8 @@
-"""Exact rewritings of ONNX graphs, so that ONNX Runtime can load the result and runs it on fewer bytes.
+"""Exact rewrites of ONNX graphs, so that ONNX Runtime can load the graph and moves fewer bytes when it runs it.
 
-A generator with reflected borders pads what an instance normalisation gives, and a quantized layer then rounds it.
-Pixels are only copied, so that rounding first gives the same codes, and the border is copied as bytes.
+One of them moves padding: a generator with reflection padding pads the output of an instance normalisation, and a
+quantized layer then rounds it. Padding only copies pixels, so rounding first gives the same codes, and the border is
+copied as bytes.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
     import onnx_ir
 
 PHASES = (64, 16, 4)
-"""Of sub-pixel layers by 8, 4 and 2."""
+"""Phases of sub-pixel layers with factors 8, 4 and 2."""
 TILE_BYTES = 100
-"""What an operator that repeats takes in a file."""
+"""Bytes that a Tile operator takes in a file."""
 FUSED = frozenset(
     ["LeakyRelu", "Sigmoid", "Softmax", "AveragePool", "GlobalAveragePool", "Add", "Mul", "Concat"],
 )
-"""Operators between decoded inputs and an encoded output that ONNX Runtime (1.22 to 1.31) replaces by one on codes."""
+"""Operators that ONNX Runtime (1.22 to 1.31) fuses with the decoding before and the encoding after them."""
 
 
 def rewritten(content: bytes) -> bytes:
-    """Apply all rewritings to a serialised graph."""
+    """Apply all rewrites to a serialised graph."""
     model = read_graph(content)
     for rewrite_ in REWRITINGS:
         rewrite_(model)
@@ -37,7 +38,7 @@ def rewritten(content: bytes) -> bytes:
 
 
 def drop_zeros_(model: onnx_ir.Model) -> None:
-    """Drop additions of constant zeros, which `models.quantized_network.take_out_` leaves; shapes stay."""
+    """Remove additions of constant zeros, which `models.quantized_network.take_out_` leaves; shapes stay the same."""
     for node in [one for one in model.graph if one.op_type == "Add"]:
         added = array_of(node.inputs[1])
         if added is not None and not added.any() and not node.outputs[0].is_graph_output():
@@ -47,25 +48,25 @@ def drop_zeros_(model: onnx_ir.Model) -> None:
 
 
 def share_scale_(model: onnx_ir.Model) -> None:
-    """Decode with one scale and one zero point where those of all channels are the same.
+    """Decode with one scale and one zero point if all channels have the same.
 
-    ONNX Runtime decodes one scale a channel slowly where it has moved the graph to channels last.
+    ONNX Runtime decodes per-channel scales slowly after it has changed the layout to channels last.
     """
     for node in _decoders(model.graph):
         found = [array_of(value) for value in node.inputs[1:]]
         if all(one is not None and one.size > 1 and (one == one.flat[0]).all() for one in found):
             for place, array in enumerate(found, 1):
-                assert array is not None  # all() has seen it
+                assert array is not None  # all() above has checked it
                 node.replace_input_with(place, constant(model.graph, np.asarray(array.flat[0])))
 
 
 def keep_channel_scales_(model: onnx_ir.Model) -> None:
-    """Rewrite what reads codes of one scale a channel where the runtime would take them for codes of one scale.
+    """Rewrite readers of per-channel codes that the runtime would treat as codes with one scale.
 
-    ONNX Runtime fuses decode, operator and encode into one operator on codes, which takes one scale for all channels.
-    It doesn't look at how many there are before it does so, and then fails to load the file. A leaky ReLU becomes the
-    same function as PRelu, which it does not fuse; in front of any other operator the first decoding is written out as
-    (code - zero point) * scale, which is the definition of DequantizeLinear.
+    ONNX Runtime fuses decode, operator and encode into one operator on codes, which has one scale for all channels. It
+    does not check the number of scales before it does so, and then fails to load the file. A leaky ReLU is written as a
+    PRelu, which is not fused; before any other operator, the first decoding is written out as (code - zero point) *
+    scale, the definition of DequantizeLinear.
     """
     channelwise = {node.outputs[0] for node in _decoders(model.graph) if _size(array_of(node.inputs[1])) > 1}
     for node in [one for one in model.graph if one.op_type in FUSED]:
@@ -84,7 +85,7 @@ def keep_channel_scales_(model: onnx_ir.Model) -> None:
 
 
 def _written_out(node: onnx_ir.Node, decoder: Any) -> onnx_ir.Value:
-    """Decode for one reader, with operators that are not fused; channels are axis 1 of four."""
+    """Decode for one reader with operators that are not fused; channels are axis 1 of four."""
     from onnx_ir import DataType
 
     codes, *parameters = decoder.inputs
@@ -96,13 +97,13 @@ def _written_out(node: onnx_ir.Node, decoder: Any) -> onnx_ir.Value:
 
 
 def pad_codes_(model: onnx_ir.Model) -> int:
-    """Let each padding of height and width whose only reader rounds its result come after the rounding.
+    """Move each padding of height and width behind the rounding if the rounding is its only reader.
 
     Args:
         model: changed in place.
 
     Returns:
-        How many paddings moved.
+        The number of paddings that were moved.
     """
     from onnxscript.rewriter.pattern import RewriteRule, RewriteRuleSet
 
@@ -128,9 +129,10 @@ def pad_codes_(model: onnx_ir.Model) -> int:
 
 
 def repeat_biases_(model: onnx_ir.Model) -> None:
-    """Store a bias that all phases of a sub-pixel layer have in common once; the runtime repeats it when it loads.
+    """Store a bias that all phases of a sub-pixel layer share once; the runtime repeats it when it loads the file.
 
-    Of layers whose weights are codes: ONNX Runtime's own quantizer takes no bias that is not stored as it is.
+    This is done only in layers with quantized weights: ONNX Runtime's own quantizer needs the bias as a stored
+    constant.
     """
     for node in [one for one in model.graph if one.op_type == "Conv" and len(one.inputs) == 3]:
         bias = node.inputs[2]
@@ -145,10 +147,10 @@ def repeat_biases_(model: onnx_ir.Model) -> None:
 
 
 def part_weights_(model: onnx_ir.Model) -> None:
-    """Give each call of a layer that is called several times codes of its own.
+    """Give each call of a layer its own copy of the quantized weights, if the layer is called several times.
 
-    ONNX Runtime's channels-last kernels lay the codes of each call anew under one name, and do not load a graph in
-    which two share them; packed, the copies take no bytes.
+    ONNX Runtime's channels-last kernels store the rearranged weights of each call under one name, and refuse a graph in
+    which two calls share them. Compressed, the copies take almost no bytes.
     """
     seen: set[onnx_ir.Value] = set()
     for node in [one for one in model.graph if one.op_type == "DequantizeLinear"]:
@@ -162,7 +164,7 @@ def part_weights_(model: onnx_ir.Model) -> None:
 
 
 def _decoders(graph: onnx_ir.Graph) -> list[onnx_ir.Node]:
-    """Nodes that decode activations, not constants."""
+    """Return the nodes that decode activations, not constants."""
     return [one for one in graph if one.op_type == "DequantizeLinear" and array_of(one.inputs[0]) is None]
 
 
@@ -176,7 +178,7 @@ def _size(array: NDArray[Any] | None) -> int:
 
 
 def _repetitions(values: NDArray[Any]) -> Iterator[int]:
-    """How often a vector repeats one of its parts, where that saves more than it takes; the most first."""
+    """Yield how often a vector repeats one of its parts, largest first, if storing the part once saves bytes."""
     for count in PHASES:
         if len(values) % count == 0 and values.nbytes * (count - 1) // count > TILE_BYTES:
             parts = values.reshape(count, -1)

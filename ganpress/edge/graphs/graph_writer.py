@@ -1,4 +1,4 @@
-"""A small writer of ONNX graphs: only what a runtime needs goes into the file."""
+"""A small writer of ONNX graphs; the file holds only what a runtime needs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ganpress.edge.graphs.onnx_format import IR_VERSION, OPSET
 
 INPUT, SOURCE, OUTPUT = "z", "source", "images"
-"""Names of a generator's input, latents or else pictures, and of its output."""
+"""Names of a generator's input, for latents and for pictures, and of its output."""
 
 
 class GraphWriter:
@@ -34,7 +34,7 @@ class GraphWriter:
         return self._constants[key]
 
     def sizes(self, *values: int) -> str:
-        """Store whole numbers as the int64 vector that shapes, starts and axes are given in."""
+        """Store whole numbers as an int64 vector, the form of shapes, starts and axes, and return its name."""
         return self.constant(np.array(values, np.int64))
 
     def add(self, operator: str, *inputs: str, result: str | None = None, **attributes: Any) -> str:
@@ -54,7 +54,7 @@ class GraphWriter:
     def to_bytes(
         self, input_shape: Sequence[int | str], output_shape: Sequence[int | str], source: str = INPUT
     ) -> bytes:
-        """Close the graph `source` -> images, check it and serialise it; the same graph gives the same bytes."""
+        """Complete the graph `source` -> images, check it and serialise it; the same graph gives the same bytes."""
         import onnx
         from onnx import TensorProto, helper
 
@@ -73,13 +73,13 @@ class GraphWriter:
 
 
 class DrawnModule(nn.Module, ABC):
-    """A module that draws its own ONNX graph, which spares the seconds that torch.onnx takes."""
+    """A module that writes its own ONNX graph, which saves the seconds that torch.onnx takes."""
 
     @abstractmethod
     def onnx_graph(self) -> bytes:
-        """The graph, serialised: `input_name` -> `OUTPUT`, the batch dynamic."""
+        """Return the serialised graph: `input_name` -> `OUTPUT`, with a dynamic batch."""
 
 
 def input_name(example: Tensor) -> str:
-    """Name of the input of a generator that takes `example`: latents (N, Z), or maps (N, C, H, W)."""
+    """Return the name of a generator's input for `example`: latents (N, Z), or pictures (N, C, H, W)."""
     return INPUT if example.dim() == 2 else SOURCE

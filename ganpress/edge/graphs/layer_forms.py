@@ -1,4 +1,4 @@
-"""Functions of torch as nodes of an ONNX graph, as torch.onnx writes them; each takes its arguments as torch's does."""
+"""Writes torch functions as nodes of an ONNX graph, as torch.onnx does; each writer takes its function's arguments."""
 
 import inspect
 import math
@@ -17,7 +17,9 @@ BORDERS = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "c
 
 
 def _window(weight: Tensor, stride: Any, dilation: Any) -> dict[str, Any]:
-    """What a convolution sees, as ONNX's attributes; ones are what is taken without."""
+    """Return the ONNX attributes of a convolution's window; strides and dilations of one are the defaults, so left
+    out.
+    """
     steps = {"strides": pair(stride), "dilations": pair(dilation)}
     return {"kernel_shape": list(weight.shape[2:]), **{name: value for name, value in steps.items() if value != [1, 1]}}
 
@@ -40,7 +42,7 @@ def _pads_by_name(padding: str, weight: Tensor, dilation: Sequence[int]) -> list
     if padding == "valid":
         return [0, 0, 0, 0]
     totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
-    return [total // 2 for total in totals] + [total - total // 2 for total in totals]  # the odd one comes last
+    return [total // 2 for total in totals] + [total - total // 2 for total in totals]  # torch pads at the end
 
 
 def _conv_transpose2d(
@@ -93,7 +95,7 @@ def _pad(
     if len(pad) % 2 or len(pad) > 2 * len(input.shape):
         raise NoForm(f"padding {pad}")
     before, after = [0] * len(input.shape), [0] * len(input.shape)
-    for place in range(len(pad) // 2):  # torch counts from the last axis
+    for place in range(len(pad) // 2):  # torch pads from the last axis on
         before[-1 - place], after[-1 - place] = pad[2 * place], pad[2 * place + 1]
     filling = [writer.constant(np.array(value or 0, np.float32))] if mode == "constant" else []
     return writer.add("Pad", input.name, writer.sizes(*before, *after), *filling, mode=BORDERS[mode])
@@ -135,7 +137,7 @@ def _average(writer: GraphWriter, input: Value, output_size: Any) -> str:
 
 
 def _pointwise(operator: str, **attributes: Any) -> Form:
-    """An activation; how it is told to work in place does not matter."""
+    """Make the writer of an activation; it ignores the argument `inplace`."""
 
     def form(writer: GraphWriter, input: Value, inplace: bool = False) -> str:  # noqa: ARG001
         return writer.add(operator, input.name, **attributes)
@@ -181,9 +183,9 @@ def _group_norm(
     writer: GraphWriter, input: Value, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> str:  # fmt: skip
-    """Each group is one channel of an instance normalisation."""
+    """Write group normalisation as instance normalisation with one channel for each group."""
     if len(input.shape) != 4:
-        raise NoForm("group normalisation of other than maps")
+        raise NoForm("group normalisation of anything but feature maps")
     grouped = writer.add("Reshape", input.name, writer.sizes(0, num_groups, -1))
     ones, zeros = (writer.constant(np.full(num_groups, value, np.float32)) for value in (1, 0))
     normed = writer.add("InstanceNormalization", grouped, ones, zeros, epsilon=eps)
@@ -229,13 +231,13 @@ def draw_call(writer: GraphWriter, name: str, arguments: Sequence[Any], named: M
     """Write a function by its name; arguments as torch's take them, tensors as `Operand`s.
 
     Raises:
-        NoForm: if it is not written here, or not with these arguments.
+        NoForm: if the function is not supported, or not with these arguments.
     """
     if name not in FORMS:
         raise NoForm(name)
     try:
         inspect.signature(FORMS[name]).bind(writer, *arguments, **named)
-    except TypeError as error:  # an argument that the form does not know
+    except TypeError as error:  # the writer has no such argument
         raise NoForm(f"{name}: {error}") from None
     return FORMS[name](writer, *arguments, **named)
 
@@ -254,4 +256,4 @@ FORMS: dict[str, Form] = {
     "neg": _pointwise("Neg"), "floor": _pointwise("Floor"), "erf": _pointwise("Erf"), "sin": _pointwise("Sin"),
     "cos": _pointwise("Cos"),
 }  # fmt: skip
-"""By the name of the function."""
+"""The writer of each function, by the function's name."""

@@ -1,7 +1,7 @@
-"""Single layers as ONNX graphs, written node by node, for tables of how long layers take.
+"""Writes single layers as ONNX graphs, node by node, for tables of layer latencies.
 
-torch.onnx takes a second for each graph, as long as for a whole small generator; here it is milliseconds. What has no
-form here goes through torch.onnx as any network does.
+torch.onnx takes a second for each graph, as long as for a whole small generator; writing node by node takes
+milliseconds. A layer with an unsupported function goes through torch.onnx, as any network does.
 """
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from ganpress.search.layer_runs import LayerNetwork
 
 
 class DrawnLayer(DrawnModule):
-    """A layer that draws its own graph; it computes what `layer` computes."""
+    """A layer that writes its own graph; it computes the same as `layer`."""
 
     def __init__(self, layer: LayerNetwork, content: bytes) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class DrawnLayer(DrawnModule):
 
 
 def drawn(layer: LayerNetwork, example: Tensor) -> nn.Module:
-    """The layer, able to draw its own graph where all its functions have a form here; else as it is.
+    """Return a layer that writes its own graph if all its functions are supported; otherwise return the layer itself.
 
     Args:
         layer: a layer as a network of its own.
@@ -42,10 +42,10 @@ def drawn(layer: LayerNetwork, example: Tensor) -> nn.Module:
 
 
 def layer_graph(layer: LayerNetwork, example: Tensor) -> bytes:
-    """Write the graph: (batch, …) -> the first number of each sample's result, as `LayerNetwork` computes it.
+    """Write the graph of `LayerNetwork`: (batch, …) -> the first value of each sample's result.
 
     Raises:
-        NoForm: if one of its functions is not written here.
+        NoForm: if one of its functions is not supported.
     """
     writer = GraphWriter()
     source = name = input_name(example)

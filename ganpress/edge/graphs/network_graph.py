@@ -1,7 +1,7 @@
-"""A whole network as an ONNX graph, written function by function as it runs.
+"""Writes a whole network as an ONNX graph, function by function in the order in which they run.
 
-torch.onnx takes seconds to import and to trace; here it is milliseconds. A network that calls anything without a form
-in `ganpress.edge.graphs.layer_forms` goes through torch.onnx.
+torch.onnx takes seconds to import and to trace; this takes milliseconds. A network that calls a function which
+`ganpress.edge.graphs.layer_forms` does not support goes through torch.onnx.
 """
 
 import copy
@@ -16,24 +16,24 @@ from ganpress.structure.function_graph import shape_of, trace_functions
 from models.quantized_layers import QuantizedConv
 
 VIEWS = frozenset({"view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze"})
-"""Functions that give the same numbers in the same order."""
+"""Functions that return the same values in the same order."""
 PASSING = frozenset({"dropout", "identity", "contiguous", "clone"})
 """Functions that do nothing in eval mode."""
 
 
 TRIAL = 2
-"""Samples that a network is run with to see its functions."""
+"""Samples with which a network is run to record its functions."""
 
 
 def network_graph(model: nn.Module, example: Tensor) -> bytes:
-    """Write the graph: (batch, …) -> images, height and width those of the example.
+    """Write the graph (batch, …) -> images, with the example's height and width.
 
     Args:
         model: a generator, in eval mode.
         example: inputs (N, …).
 
     Raises:
-        NoForm: if one of its functions is not written here.
+        NoForm: if one of its functions is not supported.
         ganpress.structure.function_graph.Untraceable: if its functions may depend on the input.
     """
     model = copy.deepcopy(model)
@@ -64,7 +64,7 @@ def _value(writer: GraphWriter, node: fx.Node, values: dict[fx.Node, Value | Ten
 
 def _written(writer: GraphWriter, node: fx.Node, values: dict[fx.Node, Value | Tensor]) -> str:
     """Write one call and return the name of its result."""
-    replace: Any = values.__getitem__  # fx takes it for granted that nodes are replaced by nodes
+    replace: Any = values.__getitem__  # fx's annotation allows only nodes as results
     mapped: Any = fx.node.map_arg((node.args, node.kwargs), replace)
     arguments, named = mapped
     if node.target == "node":
@@ -83,7 +83,7 @@ def _only_adds_axes(node: fx.Node) -> bool:
 
 
 def _reshaped(writer: GraphWriter, x: Value, shape: tuple[int, ...]) -> str:
-    merged = shape[0] % TRIAL == 0 and x.shape[0] % TRIAL == 0  # pixels of all samples in a row, sample by sample
+    merged = shape[0] % TRIAL == 0 and x.shape[0] % TRIAL == 0  # pixels of all samples in one axis, sample by sample
     if not merged:
         raise NoForm("a view that mixes samples")
     return writer.add("Reshape", x.name, writer.sizes(-1, *shape[1:]))
@@ -92,7 +92,7 @@ def _reshaped(writer: GraphWriter, x: Value, shape: tuple[int, ...]) -> str:
 def _operator(
     writer: GraphWriter, operator: str, inputs: Any, _: Any, attributes: dict[str, Any] | None = None, *__: Any
 ) -> str:
-    """An operator of `models.quantized_symbols.node`."""
+    """Write an operator that `models.quantized_symbols.node` calls."""
     names = [
         one.name if isinstance(one, Value) else writer.constant(one.numpy()) if one is not None else ""
         for one in inputs

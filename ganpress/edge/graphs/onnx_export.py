@@ -1,9 +1,9 @@
-"""Generators as ONNX files: one float32 input, `z` (batch, Z) or `source` (batch, C, H, W), and one output `images`.
+"""Writes generators as ONNX files: one float32 input, `z` (batch, Z) or `source` (batch, C, H, W), one output `images`.
 
 The batch is dynamic, height and width are fixed.
 
-Networks of known functions are written function by function, which needs no exporter (it takes seconds to import and to
-trace) and leaves nothing in the file but the graph. Any other module goes through torch.onnx.
+Networks of supported functions are written function by function. That needs no exporter, which takes seconds to import
+and to trace, and the file holds nothing but the graph. Any other module goes through torch.onnx.
 """
 
 from pathlib import Path
@@ -24,19 +24,20 @@ from ganpress.errors import ConfigError
 from ganpress.structure.function_graph import Untraceable
 
 LARGEST_FILE_BYTES = 2**31 - 1
-"""Limit of the protobuf format that ONNX files are in."""
+"""Limit of protobuf, the format of ONNX files."""
 
 
 def export_onnx(model: nn.Module, path: Path, example: Tensor) -> None:
-    """Write `model` as an ONNX file, whole or not at all.
+    """Write `model` as an ONNX file, completely or not at all.
 
     Args:
         model: a generator; its eval behaviour is exported.
-        path: the file; its folder is made.
-        example: inputs (N, …) that an unknown architecture is traced with; their shape but for N is the file's.
+        path: the file; its folder is created.
+        example: inputs (N, …) with which an unknown architecture is traced; the file takes inputs of their shape except
+            N.
 
     Raises:
-        ConfigError: if an operator of the model cannot be written as ONNX, or the file would pass the format's limit.
+        ConfigError: if an operator of the model cannot be written as ONNX, or the file would exceed the format's limit.
     """
     write_content(path, graph_content(model, example))
 
@@ -49,7 +50,7 @@ def graph_content(model: nn.Module, example: Tensor) -> bytes:
 
 
 def traced_graph(model: nn.Module, example: Tensor) -> bytes:
-    """Write any module, function by function or through torch.onnx, and let codes flow in what comes out.
+    """Write any module, function by function or through torch.onnx, and let layers pass quantized values directly.
 
     Raises:
         ConfigError: with the exporter's reason.
@@ -60,15 +61,15 @@ def traced_graph(model: nn.Module, example: Tensor) -> bytes:
         content = _exported(model, example)
     content = rewritten(content)
     if len(content) > LARGEST_FILE_BYTES:
-        raise ConfigError(f"{type(model).__name__} needs {len(content):,} bytes; an ONNX file holds below 2 GiB")
+        raise ConfigError(f"{type(model).__name__} needs {len(content):,} bytes; an ONNX file holds less than 2 GiB")
     return content
 
 
 def _exported(model: nn.Module, example: Tensor) -> bytes:
-    """The graph that torch.onnx makes, stripped of everything that is not computation."""
+    """Return the graph from torch.onnx, stripped of everything that is not computation."""
     batch = torch.export.Dim("batch", min=1)
     if len(example) < 2:
-        example = example.expand(2, *example.shape[1:])  # the tracer takes a batch of one for a constant
+        example = example.expand(2, *example.shape[1:])  # the tracer treats a batch of one as a constant
     try:
         program = torch.onnx.export(
             model.eval(),
@@ -84,7 +85,9 @@ def _exported(model: nn.Module, example: Tensor) -> bytes:
         messages = _messages(error)
         reason, where = " ".join(messages[-1].split())[:300], blame(model, example, " ".join(messages))
         if where is not None:
-            raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {where} has no form there") from error
+            raise ConfigError(
+                f"{type(model).__name__} cannot be written as ONNX: {where} is not supported there"
+            ) from error
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: {reason}") from error
     if program is None:
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
@@ -95,7 +98,7 @@ def _exported(model: nn.Module, example: Tensor) -> bytes:
 
 
 def _messages(error: BaseException | None) -> list[str]:
-    """What an error and all those behind it say, the first cause last."""
+    """Return the messages of an error and of its causes, the first cause last."""
     messages = []
     while error is not None:
         messages.append(str(error))
@@ -104,7 +107,7 @@ def _messages(error: BaseException | None) -> list[str]:
 
 
 def _strip_metadata_(proto: Any) -> None:
-    """Remove stack traces, shapes of inner values and long names: they outweigh the weights of a small model."""
+    """Remove stack traces, shapes of inner values and long names: they take more bytes than a small model's weights."""
     graph = proto.graph
     del graph.value_info[:]
     boundary = {value.name for value in (*graph.input, *graph.output)}
@@ -122,6 +125,6 @@ def _strip_metadata_(proto: Any) -> None:
 
 
 def write_content(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all; its folder is made."""
+    """Write a file completely or not at all; its folder is created."""
     with whole_files(path) as place:
         place.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Float graphs in other number types: halves as they are stored, integers by ONNX Runtime's static quantization."""
+"""Converts float graphs to other number types: float16 storage, and integers by ONNX Runtime's static quantization."""
 
 import logging
 import tempfile
@@ -18,11 +18,11 @@ from ganpress.edge.quiet import quiet
 
 
 def half_content(model: nn.Module, example: Tensor) -> bytes:
-    """Store the weights of a float graph as float16, cast to float32 where they are used.
+    """Store the weights of a float graph as float16 and cast them to float32 where they are used.
 
-    The runtime's CPU kernels compute in float32 either way; casting the constants alone halves the file, costs no
-    precision in between and leaves nothing at run time, because the casts are folded when the file is loaded.
-    (`onnxruntime.transformers.float16` casts activations, too, and gives an invalid graph for SPADE.)
+    The runtime's CPU kernels compute in float32 either way. Casting only the constants halves the file, loses no
+    precision in between and costs nothing at run time, because the casts are folded when the file is loaded.
+    (`onnxruntime.transformers.float16` also casts activations, and produces an invalid graph for SPADE.)
 
     Raises:
         ConfigError: if the model cannot be written as ONNX.
@@ -40,13 +40,13 @@ def half_content(model: nn.Module, example: Tensor) -> bytes:
 
 
 def integer_content(model: nn.Module, example: Tensor, calibration: Tensor) -> bytes:
-    """Quantize a float graph by ONNX Runtime: unsigned activations by percentile, signed weights per channel.
+    """Quantize a float graph with ONNX Runtime: unsigned activations by percentile, signed weights per channel.
 
-    Pairs of quantize and dequantize around each operator; other formats and number types lose operators or have no
-    kernels on x86 (signed activations run at a tenth of the speed).
+    The graph has pairs of quantize and dequantize (QDQ) around each operator. Other formats and number types lose
+    operators or have no kernels on x86 (signed activations run at a tenth of the speed).
 
     Args:
-        model: a generator without transposed convolutions, which would stay in floats.
+        model: a generator without transposed convolutions, because these would stay in floats.
         example: inputs (N, …).
         calibration: inputs (n, …).
 
@@ -75,10 +75,10 @@ def integer_content(model: nn.Module, example: Tensor, calibration: Tensor) -> b
 
 
 def _with_norms_in_floats(content: bytes) -> bytes:
-    """Store scales and biases of instance normalisations as the floats that their codes stand for.
+    """Store scales and biases of instance normalisations as floats, with the values of their codes.
 
-    No kernel reads the codes; and where two are equal, ONNX Runtime's rewriting of signed codes to unsigned ones, which
-    exact sums need, meets its own name a second time and refuses the file.
+    No kernel reads these codes. And if two of them are equal, ONNX Runtime refuses the file: it rewrites signed codes
+    to unsigned ones, which exact sums need, and uses the same name twice.
     """
     model = read_graph(content)
     for node in [one for one in model.graph if one.op_type == "DequantizeLinear"]:
@@ -91,7 +91,7 @@ def _with_norms_in_floats(content: bytes) -> bytes:
 
 
 class CalibrationInputs:
-    """What ONNX Runtime's calibration reads, one input at a time."""
+    """Gives inputs to ONNX Runtime's calibration, one at a time."""
 
     def __init__(self, name: str, inputs: Tensor) -> None:
         self._feeds: Iterator[dict[str, Any]] = ({name: one[None].numpy()} for one in inputs)

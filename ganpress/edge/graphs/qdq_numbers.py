@@ -1,7 +1,8 @@
-"""Float graphs in the QDQ form that the compilers of neural processing units take, by ONNX Runtime's settings for QNN.
+"""Converts float graphs to the QDQ form that compilers for neural processing units take, with ONNX Runtime's QNN
+settings.
 
-Pairs of quantize and dequantize stand around every operator, instance normalisations included: such a processor
-computes all of them in the codes. 16-bit activations need operator set 21.
+Pairs of quantize and dequantize surround every operator, instance normalisations included, because such a processor
+computes all of them on quantized values. 16-bit activations need operator set 21.
 """
 
 import logging
@@ -22,15 +23,15 @@ from ganpress.edge.graphs.qdq_weights import decoded_constants, weight_overrides
 from ganpress.edge.quiet import quiet
 
 OPSET = 21
-"""The first operator set whose QuantizeLinear and DequantizeLinear know 16 bits."""
+"""The first operator set whose QuantizeLinear and DequantizeLinear support 16 bits."""
 
 HEADROOM = 2.0
-"""Of 16-bit ranges over what was seen."""
+"""Factor from the range that calibration saw to the range of 16-bit activations."""
 BOUNDED = ("Tanh", "Sigmoid")
 
 
 def float_content(model: nn.Module, example: Tensor) -> bytes:
-    """The float graph in `OPSET`, whose operators compute what those of the set before compute.
+    """Return the float graph in `OPSET`, whose operators compute the same as those of the previous set.
 
     Raises:
         ConfigError: if the model cannot be written as ONNX.
@@ -49,9 +50,9 @@ def float_content(model: nn.Module, example: Tensor) -> bytes:
 def qdq_content(model: nn.Module, example: Tensor, calibration: Tensor, activation_bits: int) -> bytes:
     """Quantize a generator: signed 8-bit weights per channel, unsigned activations per tensor.
 
-    Ranges of 16-bit activations reach `HEADROOM` times as far as the values that were seen: one bit of sixteen, for
-    which other inputs than those of the calibration are not clipped. Those of 8 bits leave the outermost values out, as
-    `int8` of ONNX Runtime does, because their codes are few.
+    Ranges of 16-bit activations are `HEADROOM` times as wide as the values in calibration: this costs one bit of
+    sixteen, and other inputs are not clipped. Ranges of 8-bit activations exclude the outermost values, as `int8` of
+    ONNX Runtime does, because 8 bits have few codes.
 
     Args:
         model: a generator.
@@ -88,9 +89,9 @@ def qdq_content(model: nn.Module, example: Tensor, calibration: Tensor, activati
 
 
 def _wide_ranges(proto: Any, inputs: CalibrationInputs, folder: Path) -> dict[str, tuple[Any, Any]]:
-    """Smallest and largest value of each activation over all inputs, `HEADROOM` times as far from zero.
+    """Return the smallest and largest value of each activation over all inputs, multiplied by `HEADROOM`.
 
-    The results of tanh and sigmoid are left out: their bounds are known.
+    The results of tanh and sigmoid are left out, because their bounds are known.
     """
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
@@ -106,17 +107,17 @@ def _wide_ranges(proto: Any, inputs: CalibrationInputs, folder: Path) -> dict[st
 
 
 def _with_unsigned_scales(content: bytes) -> bytes:
-    """Store scales of instance normalisations as unsigned codes of the same numbers.
+    """Store scales of instance normalisations as unsigned codes with the same values.
 
-    Processors take both. ONNX Runtime, told to sum exactly, rewrites signed codes to unsigned ones by itself, and where
-    two normalisations have equal codes meets its own name a second time and refuses the file.
+    Processors accept both. ONNX Runtime with exact sums rewrites signed codes to unsigned ones by itself; if two
+    normalisations have equal codes, it uses the same name twice and refuses the file.
     """
     model = read_graph(content)
     for node in [one for one in model.graph if one.op_type == "InstanceNormalization"]:
         scale = node.inputs[1]
         decoder = None if scale is None else scale.producer()
         for place in (0, 2) if decoder is not None else ():
-            assert decoder is not None  # or there is no place
+            assert decoder is not None  # there are no places without a decoder
             codes = array_of(decoder.inputs[place])
             if codes is not None and codes.dtype == np.int8:
                 unsigned = (codes.astype(np.int16) + 128).astype(np.uint8)

@@ -1,8 +1,7 @@
-"""Weights of QDQ files: ganpress rounds each so that it compensates the errors of those before, and they are kept
-unchanged.
+"""Quantizes the weights of QDQ files: each weight is rounded so that it compensates the errors of the ones before.
 
-Where 16 bits hold the activations, the rounding of the weights is all that is lost: the published horse2zebra generator
-gains 3 to 7 dB by it (`python -m benchmarks.wide_activations`).
+With 16-bit activations, only the rounding of the weights loses quality; compensation gains 3 to 7 dB on the published
+horse2zebra generator (`python -m benchmarks.wide_activations`).
 """
 
 from typing import Any
@@ -19,7 +18,7 @@ CAREFUL = QuantizationConfig(8, None, compensated=True)
 
 
 def with_careful_weights(model: nn.Module, calibration: Tensor) -> nn.Module:
-    """The generator with weights of 8 bits that are rounded one after another; itself where it has no such layer.
+    """Return the generator with compensated 8-bit weights; return the generator itself if it has no such layer.
 
     Args:
         model: a float generator.
@@ -27,15 +26,16 @@ def with_careful_weights(model: nn.Module, calibration: Tensor) -> nn.Module:
     """
     try:
         return quantize(model, calibration, CAREFUL)
-    except ConfigError:  # it cannot be traced, or no layer has a form: the runtime's own rounding remains
+    except ConfigError:  # not traceable, or no supported layer: the runtime rounds the weights itself
         return model
 
 
 def decoded_constants(content: bytes) -> tuple[bytes, dict[str, NDArray[np.float32]]]:
-    """Store decoded constants of a serialised graph as the floats that their codes stand for, and repeated ones whole.
+    """Store decoded constants of a serialised graph as floats with the values of their codes, and repeated ones in
+    full.
 
     Returns:
-        The graph, and the scale of each output channel of decoded weights, by the name of the floats.
+        The graph, and the scale of each output channel of the decoded weights, by their name in the graph.
     """
     model = read_graph(content)
     scales: dict[str, NDArray[np.float32]] = {}
@@ -55,7 +55,7 @@ def decoded_constants(content: bytes) -> tuple[bytes, dict[str, NDArray[np.float
 
 
 def weight_overrides(scales: dict[str, NDArray[np.float32]]) -> dict[str, list[dict[str, Any]]]:
-    """What ONNX Runtime's quantizer is told of weights whose codes are known."""
+    """Return the settings for ONNX Runtime's quantizer that keep the given scales of weights."""
     return {
         name: [{"axis": 0, "scale": scale, "zero_point": np.array(0, np.int8)} for scale in channels]
         for name, channels in scales.items()

@@ -1,1 +1,1 @@
-"""The proof that an edge file is good: fidelity, kernels, memory, and the card that says so."""
+"""Verification of edge files: fidelity, kernels and memory, and the card that records them."""

@@ -1,4 +1,4 @@
-"""Faults of a runtime that a single call cannot show: each call must leave alone what the others gave."""
+"""Finds faults of a runtime that need several calls to show: no call may change the results of another."""
 
 from collections.abc import Callable
 
@@ -8,26 +8,28 @@ from torch import Tensor
 from ganpress.edge.proof.faults import snr_db
 
 CHECKED_INPUTS = 3
-"""Inputs of a checked call; a batch of more shows no more."""
+"""Number of inputs of a checked call; a larger batch shows nothing more."""
 SAME_CALL_DB = 40.0
-"""Two calls on the same batch run the same kernels on the same numbers."""
+"""Smallest SNR between two calls on the same batch, which run the same kernels on the same values."""
 OTHER_BATCH_DB = 25.0
-"""A batch of another size may take other kernels, whose last bit can change a code of an integer layer."""
+"""Smallest SNR between batch sizes: another size may take other kernels, whose last bit can change a quantized
+value.
+"""
 
 
 def call_fault(
     generate: Callable[[Tensor], Tensor], inputs: Tensor, tolerance: float, enough_snr_db: float
 ) -> str | None:
-    """Call a file that was just opened several times and name what one call does to another.
+    """Call a file that was just opened several times, and name the effect of one call on another.
 
     Args:
-        generate: inputs (N, …) -> images (N, C, H, W); its very first call is this one's.
+        generate: inputs (N, …) -> images (N, C, H, W); it must not have been called before.
         inputs: (N, …); the first few are used.
-        tolerance: largest difference of a pixel that means nothing.
-        enough_snr_db: as in `verify_export`; infinite where a file has no integers.
+        tolerance: largest difference of a pixel that is not a fault.
+        enough_snr_db: as in `verify_export`; infinite for a file without integers.
 
     Returns:
-        A clause that names the fault; None where there is none.
+        A clause that names the fault; None if there is none.
     """
     batch = inputs[:CHECKED_INPUTS]
     others = batch.flip(0) if len(batch) > 1 else torch.zeros_like(batch)
@@ -37,7 +39,7 @@ def call_fault(
     if not _same_bits(first, kept):
         return "the images of one call changed when the next one was computed: its runtime reuses their memory"
     if not kept.isfinite().all():
-        return None  # what NaN means is said where images are compared with torch's
+        return None  # NaN is reported where images are compared with torch's
     if not _near(kept, generate(batch), tolerance, SAME_CALL_DB):
         return "a second call on the same inputs puts out other images than the first"
     enough = max(OTHER_BATCH_DB, enough_snr_db)

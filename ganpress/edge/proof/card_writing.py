@@ -1,4 +1,4 @@
-"""Writing the card beside an edge file."""
+"""Writes the card of an edge file."""
 
 import hashlib
 from collections.abc import Mapping
@@ -34,10 +34,10 @@ from models.quantized_network import QuantizedNetwork, float_layers
 
 @dataclass(frozen=True)
 class TargetFacts:
-    """How a target wrote a file and how it runs it."""
+    """How a target wrote a file and how its runtime runs it."""
 
     runtime: str
-    """Name and version."""
+    """Name and version of the runtime."""
     target: str = "onnx"
     files: tuple[Path, ...] = ()
     number_type: str = "float32"
@@ -46,7 +46,7 @@ class TargetFacts:
     kernels: KernelsCard | None = None
     speed: SpeedCard | None = None
     quantization: QuantizationCard | None = None
-    """Of the target's own quantizer; None where it was not used."""
+    """Settings of the target's own quantizer; None if it was not used."""
     any_size: bool = False
 
 
@@ -64,13 +64,13 @@ def write_card(
 
     Args:
         path: the exported file, plain or packed.
-        model: what was exported.
+        model: the exported generator.
         example: one input (1, …).
         proof: result of `ganpress.edge.proof.verification.verify_export`.
-        lineage: what the model was made from.
-        conditioning: what the sources of conditional data are.
-        trained: the float architecture that parameters and MACs are counted on; None where `model` tells.
-        facts: how the target wrote it and runs it; None takes a float or ganpress-quantized ONNX file.
+        lineage: the model's origin.
+        conditioning: description of the sources of conditional data.
+        trained: the float architecture whose parameters and MACs are counted; None counts those of `model`.
+        facts: how the target wrote and runs it; None stands for an ONNX file, in floats or quantized by ganpress.
     """
     facts = facts or TargetFacts(runtime=f"onnxruntime {runtime_version()}")
     trained = trained or model
@@ -112,7 +112,7 @@ def write_card(
 
 
 def _packed(files: tuple[Path, ...]) -> PackedCard:
-    """What frames decode to."""
+    """Describe the decoded files of Zstandard frames."""
     contents = {plain_name(path): read_content(path) for path in files}
     decoded = tuple(
         FileCard(file=name, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
@@ -139,7 +139,7 @@ def _receptive_field(trained: nn.Module, example: torch.Tensor) -> ReceptiveFiel
 
 
 def number_type(model: nn.Module) -> str:
-    """Short name of the arithmetic: `float32`, `w8a8`, `w8`, `a8`."""
+    """Return the short name of the number type: `float32`, `w8a8`, `w8`, `a8`."""
     if not isinstance(model, QuantizedNetwork):
         return "float32"
     weights = f"w{model.weight_bits}" if model.weight_bits else ""

@@ -1,12 +1,12 @@
-"""Compare an exported Core ML package with torch's images, on a Mac.
+"""Compares an exported Core ML package with torch's images, on a Mac.
 
-It needs nothing of ganpress: copy this file and the folder of an export to a Mac, and run
+It does not need ganpress: copy this file and the folder of an export to a Mac, and run
 
     python3 -m pip install coremltools numpy
     python3 check_on_macos.py artifacts/export/ITEM
 
-It unpacks the package, runs Core ML on the inputs in `generator.check.npz`, and prints decibels and milliseconds of
-each. It ends with exit code 1 where a picture is farther from torch's than the export allowed.
+It unpacks the package, runs Core ML on the inputs in `generator.check.npz`, and prints the SNR in decibels and the time
+in milliseconds of each. The exit code is 1 if an image is farther from torch's than the export allowed.
 """
 
 import argparse
@@ -27,7 +27,7 @@ UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
 
 
 def decibels(wanted: Any, found: Any) -> float:
-    """Signal-to-noise ratio of an image to torch's; infinite where they are equal."""
+    """Return the signal-to-noise ratio of an image to torch's; infinite if they are equal."""
     signal = float(np.square(wanted.astype(np.float64)).sum())
     noise = float(np.square(found.astype(np.float64) - wanted).sum())
     if not math.isfinite(noise):
@@ -36,11 +36,11 @@ def decibels(wanted: Any, found: Any) -> float:
 
 
 def compared(predict: Callable[[Any], Any], check: Any) -> list[tuple[float, float]]:
-    """Decibels to torch's image and milliseconds of each stored input.
+    """Return the decibels to torch's image and the milliseconds of each stored input.
 
     Args:
         predict: one input (1, …) -> its image (1, C, H, W).
-        check: what `generator.check.npz` holds.
+        check: the contents of `generator.check.npz`.
     """
     rows = []
     predict(check["inputs"][:1])  # the first call prepares the model
@@ -53,7 +53,7 @@ def compared(predict: Callable[[Any], Any], check: Any) -> list[tuple[float, flo
 
 
 def opened(package: Path, units: str) -> Callable[[Any], Any]:
-    """The package in Core ML, which runs on macOS alone."""
+    """Open the package in Core ML, which runs only on macOS."""
     import coremltools  # type: ignore[import-not-found,unused-ignore]
 
     model = coremltools.models.MLModel(str(package), compute_units=coremltools.ComputeUnit[units])
@@ -62,7 +62,7 @@ def opened(package: Path, units: str) -> Callable[[Any], Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print a row for each input; 0 where all are near enough, 1 where one is not, 2 where it cannot be run."""
+    """Print a row for each input; return 0 if all are near enough, 1 if one is not, 2 if Core ML cannot run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help=f"of the export, with {ARCHIVE} and {CHECK}")
     parser.add_argument("--units", choices=UNITS, default="ALL", help="processors that Core ML may use")

@@ -1,4 +1,4 @@
-"""Inputs and torch's images beside a file whose runtime does not run here: whoever has the device can compare."""
+"""Stores inputs and torch's images beside a file whose runtime does not run here, for a comparison on the device."""
 
 from pathlib import Path
 
@@ -14,19 +14,19 @@ STORED_INPUTS = 4
 
 
 def check_path(path: Path) -> Path:
-    """Where it lies: `generator.mlpackage.zip` -> `generator.check.npz`, in the same folder."""
+    """Return the path of the check: `generator.mlpackage.zip` -> `generator.check.npz`, in the same folder."""
     return path.with_name(f"{path.name.partition('.')[0]}.check.npz")
 
 
 @torch.no_grad()
 def store_check(model: Generate, path: Path, inputs: Tensor, enough_snr_db: float) -> None:
-    """Write the first few inputs with the images that torch draws of them.
+    """Write the first few inputs with torch's images of them.
 
     Args:
-        model: what was exported; for a quantized generator its integer simulation.
+        model: the exported generator; for a quantized one its integer simulation.
         path: the edge file.
         inputs: (N, …).
-        enough_snr_db: what the file's images must reach on the device, in decibels to torch's.
+        enough_snr_db: smallest SNR to torch's images that the file must reach on the device, in decibels.
     """
     few = inputs[:STORED_INPUTS]
     images = torch.cat([run_where_it_is(model, few[place : place + 1]).cpu() for place in range(len(few))])

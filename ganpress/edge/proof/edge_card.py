@@ -1,4 +1,4 @@
-"""The card beside an edge file: what it is, what it was made from, and the proof that it was checked."""
+"""The card of an edge file: what the file is, what it was made from, and how it was verified."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from ganpress.files.plain_values import read_bounded
 from models.quantized import CalibrationRecord
 
 LABELS = "one-hot labels: "
-"""How the meaning of an input begins that has a channel for each label."""
+"""Beginning of `TensorCard.meaning` for an input with a channel for each label."""
 
 
 class CardPart(BaseModel):
-    """Frozen, every key declared."""
+    """Base of all parts of the card: frozen, and without undeclared keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,85 +31,85 @@ class TensorCard(CardPart):
 
     name: str
     shape: tuple[int | str, ...]
-    """`batch` is any number from 1 on."""
+    """Sizes of its axes; `batch` is any number from 1 on."""
     dtype: Literal["float32"]
     values: str
-    """Range or distribution."""
+    """Range or distribution of its values."""
     meaning: str | None = None
-    """What it holds; for one-hot labels the names of the channels in order."""
+    """Meaning of its values; for one-hot labels the names of the channels in order."""
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
-        """The labels of its channels in order; None where it holds no one-hot labels."""
+        """Return the labels of its channels in order; None if it holds no one-hot labels."""
         if self.meaning is None or not self.meaning.startswith(LABELS):
             return None
         return tuple(self.meaning.removeprefix(LABELS).split(", "))
 
 
 class QuantizationCard(CardPart):
-    """How a quantized generator came to its integers."""
+    """How a generator was quantized."""
 
     weight_bits: int | None
     activation_bits: int | None
     calibration: CalibrationRecord | None
     activation_ranges: tuple[tuple[float, float], ...]
-    """Of what is rounded, in the order in which it is computed; the last is the output of the last layer."""
+    """Ranges of the rounded activations in the order of computation; the last is the output of the last layer."""
     float_layers: tuple[str, ...] = ()
     """Convolutions and linear layers that stayed in floats."""
     scheme: str | None = None
-    """How the target's own quantizer was used; None where ganpress quantized, see `CompressionCard`."""
+    """Settings of the target's own quantizer; None if ganpress quantized, see `CompressionCard`."""
 
 
 class ReceptiveFieldCard(CardPart):
-    """How far a pixel of the images sees; see `ganpress.structure.receptive_field`."""
+    """The receptive field of a pixel of the images; see `ganpress.structure.receptive_field`."""
 
     reach: int | None
-    """In pixels of the input; None where it may be the whole picture."""
+    """Reach in pixels of the input; None if it may be the whole picture."""
     stride: int
 
 
 class CostCard(CardPart):
-    """What it takes to run."""
+    """Computing cost."""
 
     parameters: int
     macs_exact: int
-    """Of the trained architecture, comparable between number types."""
+    """MACs of the trained architecture, comparable between number types."""
     macs_torchprofile: int
     macs_deployed: int
-    """Of the graph in the file: sub-pixel layers compute one border pixel that is cropped."""
+    """MACs of the graph in the file, where sub-pixel layers compute one border pixel that is cropped."""
 
 
 class CompressionCard(CardPart):
-    """Every choice of the stage that compressed the generator, as in its compression.json."""
+    """Settings of the stage that compressed the generator, as in its compression.json."""
 
     sparsity: float
-    """Share of the smallest weights that was set to zero."""
+    """Share of the weights that were pruned (set to zero), the smallest first."""
     weight_scheme: str | None
-    """How weights were rounded, in words; None for floats."""
+    """Description of how weights were rounded; None for floats."""
     activation_scheme: str | None
     options: Mapping[str, Any]
-    """All options beside bits and sparsity, as in `compress.items`, defaults included."""
+    """All options except bits and sparsity, as in `compress.items`, defaults included."""
     layer_bits: Mapping[str, int] = Field(default_factory=dict)
-    """Width of the weights of layers that have one of their own."""
+    """Weight bits of layers with their own setting."""
 
 
 class Lineage(CardPart):
-    """What it was made from; digests are md5, as in dvc.lock."""
+    """Origin of the generator; digests are md5, as in dvc.lock."""
 
     source: str
     """Reference of the generator, e.g. `compress/subnet-int8`."""
     source_md5: str
     builder: str
     teacher_md5: str | None = None
-    """None where the generator has no teacher."""
+    """Digest of the teacher; None if the generator has none."""
     data_md5: str | None = None
-    """Of the prepared data; None where it is not known."""
+    """Digest of the prepared data; None if it is not known."""
     compression: CompressionCard | None = None
-    """None where the generator was not compressed after training."""
+    """Settings of the compression; None if the generator was not compressed after training."""
 
 
 class FileCard(CardPart):
-    """A file that belongs to the edge file: it is of no use without."""
+    """A further file without which the edge file cannot be used."""
 
     file: str
     sha256: str
@@ -117,67 +117,68 @@ class FileCard(CardPart):
 
 
 class PackedCard(CardPart):
-    """The runtime's own files, of which the files on disk are Zstandard frames."""
+    """The runtime's own files, which are stored on disk as Zstandard frames."""
 
     coding: str = CODING
     size_bytes: int
-    """Of all files together, decoded."""
+    """Size of all decoded files together."""
     files: tuple[FileCard, ...]
-    """Each file, decoded, in the order of those on disk: the one that is opened, then those beside it."""
+    """Each decoded file in the order of those on disk: the file that is opened, then the files beside it."""
 
 
 class KernelsCard(CardPart):
-    """Which kernels the runtime ran, by its own profile."""
+    """The kernels that ran, by the runtime's own profile."""
 
     summary: str
     layers: int
-    """Convolutions and matrix products."""
+    """Number of convolutions and matrix products."""
     integer_layers: int
-    """Those that multiplied integers."""
+    """Number of them that multiplied integers."""
 
 
 class SpeedCard(CardPart):
-    """What it took to run on the machine that exported it; one thread, one input."""
+    """Latency and memory on the machine that exported the file, for one thread and one input."""
 
     latency_ms_p50: float
     latency_ms_p95: float
     rounds: int
     peak_memory_bytes: int | None
-    """Growth of a fresh process that loads and runs the file once, the runtime's code included."""
+    """Memory growth of a new process that loads and runs the file once, the runtime's code included."""
     arena_bytes: int | None = None
-    """Memory that the caller gives a file which asks for a stated amount; None where the runtime allocates."""
+    """Size of the memory that the caller must provide; None if the runtime allocates its memory itself."""
 
 
 class Card(CardPart):
-    """Everything about one edge file."""
+    """The card of one edge file."""
 
     version: Literal[1] = 1
     file: str
     format: TargetName = "onnx"
-    """The target whose file it is."""
+    """Name of the file's target."""
     opset: int | None = OPSET
-    """None where the format has no operator sets."""
+    """Operator set; None if the format has none."""
     sha256: str
     md5: str
     size_bytes: int
-    """Of all files together, on disk."""
+    """Size of all files on disk together."""
     beside: tuple[FileCard, ...] = ()
-    """Further files that belong to it."""
+    """Further files that belong to the edge file."""
     packed: PackedCard | None = None
-    """None where the files on disk are the runtime's own."""
+    """The decoded files; None if the files on disk are not compressed."""
     inputs: tuple[TensorCard, ...]
     outputs: tuple[TensorCard, ...]
     any_size: bool = False
-    """Whether it takes pictures of any height and width; those of `inputs` are the ones that it was verified with."""
+    """Whether it accepts pictures of any height and width; it was verified with those of `inputs`."""
     receptive_field: ReceptiveFieldCard | None = None
-    """None where it draws from latents."""
+    """The receptive field; None if the generator reads latents."""
     number_type: str
-    """`float32`, `float16`, `bfloat16`, `int8` of the target's own quantizer; or that of ganpress: `w8a8` for weights
-    and activations of 8 bits, `w8`, `a8` for one of them."""
+    """`float32`, `float16`, `bfloat16`, `int8` of the target's own quantizer; or ganpress's own: `w8a8` for weights
+    and activations of 8 bits, `w8`, `a8` for one of them.
+    """
     form: str = "native"
-    """Of transposed convolutions: `native` or `subpixel`."""
+    """Form of transposed convolutions: `native` or `subpixel`."""
     form_ms: dict[str, float] = Field(default_factory=dict)
-    """Median latency of each form in milliseconds, where the faster was chosen."""
+    """Median latency of each form in milliseconds if the faster one was chosen by measurement."""
     kernels: KernelsCard | None = None
     speed: SpeedCard | None = None
     quantization: QuantizationCard | None
@@ -185,10 +186,11 @@ class Card(CardPart):
     verification: Verification
     verified_against: Literal["torch float32", "torch integer simulation"]
     runtime: str
-    """Name and version of what it was verified in."""
+    """Name and version of the runtime in which it was verified."""
     stand_in: str | None = None
-    """What computed it for the proof where the target's own runtime does not run on the system that exported it; None
-    where that runtime did."""
+    """Name of the program that computed it for verification if the target's own runtime does not run on the exporting
+    system; None if the runtime itself did.
+    """
     lineage: Lineage
 
 
@@ -196,8 +198,8 @@ def read_card(path: Path) -> Card:
     """Read the card beside the edge file `path`, and check the file against it.
 
     Raises:
-        CheckpointError: if the card or the file is missing, the card is not readable, or the file is not the one that
-            the card describes, or does not decode to it.
+        CheckpointError: if the card or the file is missing, the card is not readable, or the file does not match the
+            card.
     """
     beside = path.with_name("card.json")
     for needed in (beside, path):
@@ -222,7 +224,7 @@ def read_card(path: Path) -> Card:
 
 
 def _check_names(card: Card, beside: Path) -> None:
-    """Refuse a card that names files elsewhere."""
+    """Refuse a card that names files in other folders."""
     names = (card.file, *(one.file for one in (*card.beside, *(card.packed.files if card.packed else ()))))
     wrong = next((name for name in names if Path(name).name != name or not name.isprintable()), None)
     if wrong is not None:
@@ -247,4 +249,4 @@ def _check_decoded(path: Path, expected: FileCard) -> None:
     found = hashlib.sha256(read_content(path)).hexdigest()
     if found != expected.sha256:
         reason = f"decodes to sha256 {found[:12]}…, its card says {expected.sha256[:12]}… of {expected.file}"
-        raise CheckpointError(f"{path} {reason}: it was packed of another file; export again")
+        raise CheckpointError(f"{path} {reason}: it was made from another file; export again")

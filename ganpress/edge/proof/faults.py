@@ -1,4 +1,4 @@
-"""What is wrong with images that should be others: faults of converters and runtimes that can be told by looking."""
+"""Recognizes known faults of converters and runtimes by comparing images with torch's."""
 
 import itertools
 import math
@@ -10,17 +10,17 @@ from torch import Tensor
 from ganpress.metrics.fidelity import decibels
 
 SURELY_DB = 15.0
-"""Signal-to-noise ratio that images reach once a fault is undone, where it was that fault …"""
+"""A fault is recognized if undoing it brings the images to at least this signal-to-noise ratio …"""
 CLEARLY_DB = 6.0
-"""… and by so much they are better than before."""
+"""… and improves it by at least this much."""
 MOST_CHANNELS = 4
-"""All orders of so many channels are tried; of more, the reverse one."""
+"""Up to this number of channels all orders are tried; beyond it only the reverse order."""
 
 
 def constant_fault(wanted: Tensor, found: Tensor) -> str | None:
-    """Name a result that says nothing of its input, where torch's does; None where there is none such.
+    """Name a result that does not depend on its input although torch's does; None if there is no such fault.
 
-    A generator that draws next to nothing would pass with such a file, whose error is below every tolerance.
+    Such a file would pass for a generator with nearly constant images, because its error is below every tolerance.
     """
     if not found.isfinite().all():
         return "it puts out NaN or infinite pixels"
@@ -33,10 +33,10 @@ def constant_fault(wanted: Tensor, found: Tensor) -> str | None:
 
 
 def undone_fault(wanted: Tensor, found: Tensor) -> str | None:
-    """Name the fault that, undone, makes `found` what `wanted` is, both (N, C, H, W) float64.
+    """Name the fault that turns `wanted` into `found`, both (N, C, H, W) float64.
 
     Returns:
-        A clause, e.g. `its sign is flipped: images times -1 fit`; None where no known fault explains the difference.
+        A clause, e.g. `its sign is flipped: images times -1 fit`; None if no known fault explains the difference.
     """
     before = snr_db(wanted, found)
     candidates = [(snr_db(wanted, undone), name) for name, undone in _undone(found) if undone.shape == wanted.shape]
@@ -45,13 +45,13 @@ def undone_fault(wanted: Tensor, found: Tensor) -> str | None:
 
 
 def snr_db(wanted: Tensor, found: Tensor) -> float:
-    """Signal-to-noise ratio in decibels; infinite where both are equal."""
+    """Return the signal-to-noise ratio in decibels; infinite if both are equal."""
     found_db = decibels(float(wanted.square().sum()), float((found - wanted).square().sum()))
     return math.inf if found_db is None else found_db
 
 
 def _undone(found: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Images with each fault undone, after its name."""
+    """Yield the name of each fault and the images with that fault undone."""
     channels = found.shape[1]
     orders = itertools.permutations(range(channels)) if channels <= MOST_CHANNELS else [tuple(range(channels))[::-1]]
     for order in orders:

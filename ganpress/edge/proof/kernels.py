@@ -1,4 +1,4 @@
-"""Which kernels a runtime really ran, as its own profile tells."""
+"""The kernels that a runtime ran, by its own profile."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,40 +9,40 @@ INTEGERS = ("int8", "uint8", "int16", "int4")
 
 @dataclass(frozen=True)
 class Kernel:
-    """All runs of one kind of operator in one number type, during one call of the generator."""
+    """All runs of one operator in one number type during one call of the generator."""
 
     operator: str
-    """As the runtime names it."""
+    """The operator's name in the runtime."""
     number_type: str
-    """In which it ran: `float32`, `float16`, `bfloat16`, `int8`, …"""
+    """Number type in which it ran: `float32`, `float16`, `bfloat16`, `int8`, …"""
     count: int
     share: float | None
-    """Of the time of all kernels, in [0, 1]; None where the runtime doesn't say how long a kernel took."""
+    """Share of the time of all kernels, in [0, 1]; None if the runtime does not report times."""
     multiplies: bool
     """Whether it is a convolution or a matrix product."""
 
 
 @dataclass(frozen=True)
 class KernelProfile:
-    """Every kind of operator that ran, the longest first."""
+    """All operators that ran, the slowest first."""
 
     kernels: tuple[Kernel, ...]
 
     @property
     def layers(self) -> int:
-        """Convolutions and matrix products."""
+        """Number of convolutions and matrix products."""
         return sum(kernel.count for kernel in self.kernels if kernel.multiplies)
 
     @property
     def integer_layers(self) -> int:
-        """Convolutions and matrix products that multiplied integers."""
+        """Number of convolutions and matrix products that multiplied integers."""
         return self._layers_in(*INTEGERS)
 
     def _layers_in(self, *number_types: str) -> int:
         return sum(kernel.count for kernel in self.kernels if kernel.multiplies and kernel.number_type in number_types)
 
     def describe(self) -> str:
-        """One line: `5 of 5 layers in integers; QLinearConv 71 % (int8 x5), Reshape 12 % (uint8 x5), …`."""
+        """Return one line: `5 of 5 layers in integers; QLinearConv 71 % (int8 x5), Reshape 12 % (uint8 x5), …`."""
         types = sorted({kernel.number_type for kernel in self.kernels if kernel.multiplies} - set(INTEGERS))
         counts = [f"{self.integer_layers} of {self.layers} layers in integers"]
         counts += [f"{self._layers_in(one)} in {one}" for one in types]
@@ -51,7 +51,7 @@ class KernelProfile:
 
 
 def profile_of(runs: Iterable[tuple[str, str, bool, float | None]]) -> KernelProfile:
-    """Add up single runs: operator, number type, whether it multiplies, time in any unit (None where unknown)."""
+    """Add up single runs: operator, number type, whether it multiplies, time in any unit (None if unknown)."""
     counts: dict[tuple[str, str, bool], int] = {}
     times: dict[tuple[str, str, bool], float] = {}
     timed = True

@@ -1,4 +1,4 @@
-"""Kernels that ONNX Runtime ran, from the profile that it writes itself."""
+"""Reads the kernels that ONNX Runtime ran from the profile that it writes."""
 
 import json
 import tempfile
@@ -11,11 +11,11 @@ from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.edge.proof.kernels import KernelProfile, profile_of
 
 WARM_UP_CALLS = 2
-"""Calls before the one whose kernels are counted: the first one allocates."""
+"""Calls before the one whose kernels are counted, because the first call allocates memory."""
 NUMBER_TYPES = {"float": "float32", "uint8": "int8"}
-"""Names in the profile that are not ours; codes of activations are unsigned."""
+"""Number types in the profile -> ganpress's names; quantized activations are unsigned."""
 MULTIPLYING = ("Conv", "Gemm", "MatMul")
-"""Parts of the names of operators that are convolutions or matrix products: QLinearConv, FusedGemm, …"""
+"""Parts of the names of convolutions and matrix products: QLinearConv, FusedGemm, …"""
 
 
 def profile_onnx(path: Path, example: Tensor) -> KernelProfile:
@@ -39,7 +39,7 @@ def profile_onnx(path: Path, example: Tensor) -> KernelProfile:
 
 
 def _multiplied(args: dict[str, Any]) -> str:
-    """Number type of a kernel's first input."""
+    """Return the number type of a kernel's first input."""
     first: dict[str, list[int]] = next(iter(args["input_type_shape"]), {"float": []})
     (name,) = first
     return NUMBER_TYPES.get(name, name)

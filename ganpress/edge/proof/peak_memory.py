@@ -1,4 +1,4 @@
-"""Peak memory of an edge file: what a process grows by when it loads and runs the file once."""
+"""Measures the peak memory of an edge file: the growth of a process that loads and runs the file once."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from ganpress.errors import CheckpointError
 STATUS = Path("/proc/self/status")
 PROBE_SECONDS = 300
 HOME = str(Path(__file__).resolve().parents[3])
-"""Where this project's packages are."""
+"""The folder of this project's packages."""
 
 
 def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
-    """Load and run a file in a fresh process on one thread and return the growth of its resident memory in bytes.
+    """Load and run a file in a new process on one thread and return the growth of its resident memory in bytes.
 
-    Counted from before the runtime is imported, with torch loaded; so it holds the runtime's own code, too.
+    Growth is counted from before the runtime is imported, with torch loaded, so it includes the runtime's own code.
 
     Args:
         target: a name in `ganpress.registries.TARGETS`.
@@ -29,7 +29,7 @@ def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
         example: one input (1, …).
 
     Returns:
-        Bytes; None where the operating system does not tell (it takes Linux).
+        Bytes; None if the operating system does not report them (only Linux does).
 
     Raises:
         CheckpointError: if the process fails, e.g. for lack of memory, or takes longer than `PROBE_SECONDS`.
@@ -40,7 +40,7 @@ def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
         place = Path(folder) / "example.pt"
         torch.save(example, place)
         command = [sys.executable, "-P", "-m", "ganpress.edge.proof.peak_memory", target, str(path), str(place)]
-        paths = (HOME, os.environ.get("PYTHONPATH", ""))  # not the working directory, which may hold a models.py
+        paths = (HOME, os.environ.get("PYTHONPATH", ""))  # not the working directory, which may contain a models.py
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         try:
             done = subprocess.run(
@@ -56,7 +56,7 @@ def peak_memory(target: str, path: Path, example: Tensor) -> int | None:
 
 
 def _status_bytes(field: str) -> int:
-    """`VmRSS` or `VmHWM` of this process."""
+    """Return `VmRSS` or `VmHWM` of this process in bytes."""
     line = next(line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith(f"{field}:"))
     return int(line.split()[1]) * 1024
 

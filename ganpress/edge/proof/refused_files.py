@@ -1,4 +1,4 @@
-"""What is kept of an edge file that was refused: the file itself, and a picture that shows why."""
+"""Keeps a refused edge file under another name, with a picture that shows why it was refused."""
 
 from pathlib import Path
 
@@ -10,20 +10,20 @@ from ganpress.edge.proof.verification import Worst
 from ganpress.files.refused_names import is_refused, refused_path
 
 SMALLEST_SIDE = 128
-"""Pixels of an image in the picture; smaller ones are enlarged by a whole number."""
+"""Smallest side of an image in the picture, in pixels; smaller images are enlarged by a whole factor."""
 GAP = 4
-"""White columns between the images."""
+"""Number of white columns between the images."""
 
 
 def keep_refused(files: tuple[Path, ...], worst: Worst | None) -> Path:
-    """Rename the files of a refused export, and draw its worst image beside them.
+    """Rename the files of a refused export, and save its worst image beside them.
 
     Args:
-        files: those of the export, the one that is opened first.
-        worst: what to draw; None draws nothing.
+        files: the export's files, the file that is opened first.
+        worst: the image to save; None saves nothing.
 
     Returns:
-        The file that can be opened, under its new name; what an earlier refusal left there is gone.
+        The new name of the file that is opened; files of an earlier refusal are replaced.
     """
     remove_refused(files[0])
     for path in reversed(files):
@@ -36,14 +36,14 @@ def keep_refused(files: tuple[Path, ...], worst: Worst | None) -> Path:
 
 
 def remove_refused(path: Path) -> None:
-    """Remove what earlier refusals of the export `path` left beside it."""
+    """Remove the files of earlier refusals of the export `path`."""
     stem = path.name.partition(".")[0]
     for one in [one for one in path.parent.glob(f"{stem}.*") if is_refused(one)]:
         one.unlink()
 
 
 def _save_side_by_side(path: Path, wanted: Tensor, found: Tensor) -> None:
-    """Torch's image, the file's, and their difference, whose largest value is white; (C, H, W) each, in [-1, 1]."""
+    """Save torch's image, the file's, and their difference scaled to white; each is (C, H, W) in [-1, 1]."""
     from PIL import Image
 
     difference = (found - wanted).abs().nan_to_num(nan=1.0, posinf=1.0)
@@ -55,7 +55,7 @@ def _save_side_by_side(path: Path, wanted: Tensor, found: Tensor) -> None:
 
 
 def _panel(image: Tensor) -> NDArray[np.uint8]:
-    """(C, H, W) in [-1, 1] -> (H', W', 3); of other than one or three channels their mean."""
+    """(C, H, W) in [-1, 1] -> (H', W', 3); the mean of the channels unless there are one or three."""
     image = image if len(image) in (1, 3) else image.mean(0, keepdim=True)
     values = image.nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0).clamp(-1, 1).expand(3, -1, -1)
     pixels: NDArray[np.uint8] = ((values + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""Proof that an edge file computes what the torch generator computes."""
+"""Verifies that an edge file computes the same images as the torch generator."""
 
 import math
 from collections.abc import Callable
@@ -19,26 +19,27 @@ from ganpress.metrics.fidelity import batches_of, decibels
 Generate = Callable[[Tensor], Tensor]
 
 SAME_PICTURE_DB = 5.0
-"""Every picture must reach it, whatever the tolerance: one that has nothing to do with torch's stays around 0 dB, and
-hides among good ones, or below a tolerance that is larger than all that a generator draws."""
+"""Smallest SNR of every single image, whatever the tolerance. An image unrelated to torch's stays around 0 dB; it could
+hide among good ones, or below a tolerance larger than the generator's whole range.
+"""
 BELOW_THE_WHOLE_DB = 10.0
-"""A single picture of a file of fewer bits may lie so far below what all of them together must reach."""
+"""In a file of fewer bits, a single image may lie this far below the SNR that all images together must reach."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Difference of an edge file to torch on the same inputs, images in [-1, 1]."""
+    """Difference between an edge file and torch on the same inputs, images in [-1, 1]."""
 
     images: int
     max_abs_error: float
     snr_db: float | None
-    """None where there is no difference at all."""
+    """Signal-to-noise ratio over all images; None if there is no difference at all."""
     tolerance: float
     """Largest allowed `max_abs_error`."""
     worst_input: int | None = None
-    """Number, from 0, of the input whose image is farthest from torch's; None where there is no difference at all."""
+    """Number, from 0, of the input whose image is farthest from torch's; None if there is no difference at all."""
     worst_snr_db: float | None = None
-    """Of that image."""
+    """Signal-to-noise ratio of that image."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ class Worst:
     """Number of its input, from 0."""
     snr_db: float
     wanted: Tensor
-    """(1, C, H, W), torch's."""
+    """Torch's image, (1, C, H, W)."""
     found: Tensor
-    """(1, C, H, W), the file's."""
+    """The file's image, (1, C, H, W)."""
     empty: bool
-    """Whether torch's image is zero everywhere, so that a ratio to it means nothing."""
+    """Whether torch's image is zero everywhere, so that the ratio is meaningless."""
 
 
 class RefusedFile(ExportMismatch):
-    """An edge file that computes something else, with the image that shows it best."""
+    """An edge file computes other images than torch; the error has the worst of them."""
 
     def __init__(self, message: str, worst: Worst | None = None) -> None:
         super().__init__(message)
@@ -70,7 +71,7 @@ class _Comparison:
     snr_db: float | None
     worst: Worst | None
     fault: str | None
-    """What explains the batch of the worst image; None where nothing known does."""
+    """The fault that explains the batch of the worst image; None if no known fault does."""
 
 
 @torch.no_grad()
@@ -83,25 +84,26 @@ def verify_export(
     enough_snr_db: float = math.inf,
     target: Target | None = None,
 ) -> Verification:
-    """Run torch and the edge file side by side.
+    """Run torch and the edge file on the same inputs and compare their images.
 
-    The file is run in large batches, on few inputs twice and in another order, and on one input alone, so that a fault
-    that one call or one batch size hides shows.
+    The file is run in large batches, on a few inputs twice and in another order, and on one input alone, to find faults
+    that a single call or batch size would hide.
 
     Args:
-        model: what was exported; for a quantized generator its integer simulation.
+        model: the exported generator; for a quantized one its integer simulation.
         path: the edge file.
         inputs: latents or sources (N, …).
         tolerance: largest allowed absolute difference of a pixel.
-        threads: cores for the runtime.
-        enough_snr_db: a signal-to-noise ratio that proves the file, too. Where floats lie between integer layers, a
-            float that differs in its last bit can change a code, and what follows magnifies that; and a file of
-            fewer bits than the model differs from it by design. A single picture may lie `BELOW_THE_WHOLE_DB` below.
-        target: whose file it is; None takes ONNX.
+        threads: number of threads of the runtime.
+        enough_snr_db: a signal-to-noise ratio that is accepted in place of the tolerance. With floats between integer
+            layers, the last bit of a float can change a quantized value, and later layers amplify that; and a file with
+            fewer bits than the model differs from it by design. A single image may lie `BELOW_THE_WHOLE_DB` below.
+        target: the file's target; None takes ONNX.
 
     Raises:
-        ExportMismatch: if a pixel differs by more, a picture has nothing to do with torch's, a shape differs, a result
-            is not finite, or calls change each other's results; a `RefusedFile` where a picture can show it.
+        ExportMismatch: if a pixel differs by more than the tolerance, an image is unrelated to torch's, a shape
+            differs, a result is not finite, or calls change each other's results; a `RefusedFile` if an image can show
+            it.
         CheckpointError: if the file cannot be loaded.
     """
     exported = OnnxGenerator(path, threads) if target is None else target.open(path, threads or 1)
@@ -112,7 +114,7 @@ def verify_export(
         raise ExportMismatch(f"{path} puts out other images than torch: {error}; its batch or size is fixed") from None
     except ConfigError as error:
         raise ExportMismatch(f"{path} refuses a batch: {error}") from None
-    fault = compared.fault or fault  # what is seen in an image explains more than that it varies
+    fault = compared.fault or fault  # a fault seen in an image explains more than a difference between calls
     proof = _proof(compared, len(inputs), tolerance)
     near = compared.snr_db is not None and compared.snr_db >= enough_snr_db
     if compared.max_abs_error <= tolerance or near:
@@ -151,12 +153,12 @@ def _compare(model: Generate, exported: Generate, inputs: Tensor) -> _Comparison
 
 
 def _worst_of(wanted: Tensor, found: Tensor, done: int) -> Worst | None:
-    """The worst image of a batch whose first input has the number `done`; None where all are equal."""
+    """Return the worst image of a batch whose first input has the number `done`; None if all are equal."""
     noise = (found - wanted).square().flatten(1).sum(1).nan_to_num(nan=math.inf)
     signal = wanted.square().flatten(1).sum(1)
     if not noise.any():
         return None
-    ratio = torch.where(noise == 0, 0.0, noise / signal)  # to a picture without any signal it is infinite
+    ratio = torch.where(noise == 0, 0.0, noise / signal)  # relative to an image of zeros it is infinite
     place = int(ratio.argmax())
     power = float(ratio[place])
     snr = -10 * math.log10(power) if math.isfinite(power) else -math.inf

@@ -1,1 +1,1 @@
-"""One module for each edge target, with its facts; code that works on networks is in modules beside it."""
+"""One module for each edge target, with its properties; code that works on networks is in separate modules."""

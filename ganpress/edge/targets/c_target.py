@@ -1,4 +1,4 @@
-"""C99 source for microcontrollers: ganpress's own integers to the bit, or floats; compiled here to prove it."""
+"""C99 source for microcontrollers: ganpress's own integers, bit for bit, or floats; compiled here to verify it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class CTarget(Target):
-    """Files `.c` with their header `.h`: no malloc, weights constant, one arena of a stated size.
+    """Files `.c` with their header `.h`: no malloc, constant weights, one arena of a fixed size.
 
-    Transposed convolutions are written as plain ones whose results go to where they belong, whatever the form.
+    Transposed convolutions are always written as plain ones that store each result at its place, whatever the form.
     """
 
     name = "c"
@@ -74,7 +74,7 @@ class CTarget(Target):
         return (path, path.with_suffix(".h"))
 
     def arena_bytes(self, path: Path) -> int:
-        """See `Target.arena_bytes`; as the header says."""
+        """See `Target.arena_bytes`; the value is read from the header."""
         from ganpress.edge.c_code.c_runner import read_texts
 
         return read_texts(path).sizes["ARENA_BYTES"]

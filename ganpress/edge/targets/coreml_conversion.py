@@ -1,4 +1,4 @@
-"""Converts traced networks to Core ML packages with coremltools, which also compresses their weights."""
+"""Converts traced networks to Core ML packages with coremltools, which also compresses the weights."""
 
 import io
 import json
@@ -24,29 +24,29 @@ from ganpress.edge.targets.target import UnsupportedGenerator
 from ganpress.structure.function_graph import SAME
 
 UNCONVERTED = re.compile(r"convert function for op '_?(\w+?)(?:\.\w+)?' not implemented")
-"""How coremltools names an operator of torch that it has no rule for."""
+"""Message of coremltools about a torch operator that it cannot convert."""
 LARGEST_SIDE = 1024
-"""Pixels of a side, of files that take pictures of any size; Core ML asks for a bound."""
+"""Largest side in pixels for files that accept any size, because Core ML requires a bound."""
 SMALLEST_WEIGHT = 256
-"""Numbers of a weight from which on it is stored smaller; those below are a few bytes."""
+"""Smallest number of values of a compressed weight; smaller weights take only a few bytes."""
 EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""The time of all files of an archive, so that equal generators have equal bytes."""
+"""Time stamp of all files in an archive; it is fixed, so that equal generators give equal bytes."""
 
 
 def write_coreml(
     model: nn.Module, path: Path, example: Tensor, number_type: str, any_size: bool = False
 ) -> tuple[Path, ...]:
-    """Write a generator in its form as a package in an archive.
+    """Write a generator in its form as an archive with a package.
 
     Args:
         model: a generator in floats.
-        path: the archive; its folder is made.
-        example: inputs (N, …); the shape of one becomes the file's.
+        path: the archive; its folder is created.
+        example: inputs (N, …); the file takes inputs of their shape.
         number_type: `float32`, `float16`, `int8_weights` or `palette6`.
-        any_size: whether height and width are left open; `example` is then maps (N, C, H, W).
+        any_size: whether height and width are left open; `example` must then be pictures (N, C, H, W).
 
     Raises:
-        UnsupportedGenerator: if coremltools has no rule for an operator, or ganpress cannot compute what it made of it.
+        UnsupportedGenerator: if coremltools cannot convert an operator, or ganpress cannot compute the result.
     """
     one = example[:1].contiguous()
     try:
@@ -84,7 +84,7 @@ def _converted(model: nn.Module, one: Tensor, number_type: str, any_size: bool) 
 
 
 def _stored_as(model: Any, number_type: str) -> Any:
-    """The same program with its weights in 8 bits or in palettes."""
+    """Return the program with weights in 8 bits or in palettes."""
     if number_type not in ("int8_weights", "palette6"):
         return model
     from coremltools.optimize import coreml
@@ -97,9 +97,10 @@ def _stored_as(model: Any, number_type: str) -> Any:
 
 
 def _archive(package: Path) -> bytes:
-    """The files of a package as a ZIP archive without compression; the same program gives the same bytes.
+    """Store the files of a package as a ZIP archive without compression; the same program gives the same bytes.
 
-    coremltools notes the day of a conversion in the program, and draws a random number for each part of a package.
+    coremltools writes the day of the conversion into the program, and a random identifier for each part of the package;
+    both are replaced.
     """
     from coremltools.proto import Model_pb2
 
@@ -116,7 +117,7 @@ def _archive(package: Path) -> bytes:
 
 
 def _manifest(package: Path) -> bytes:
-    """The list of a package's parts, with numbers that follow from their paths."""
+    """Return the list of a package's parts, with identifiers derived from their paths."""
     listed: dict[str, Any] = json.loads((package / "Manifest.json").read_text(encoding="utf-8"))
     entries: Mapping[str, Mapping[str, str]] = listed["itemInfoEntries"]
     numbers = {name: str(uuid.uuid5(uuid.NAMESPACE_OID, one["path"])).upper() for name, one in entries.items()}
@@ -131,7 +132,7 @@ def _manifest(package: Path) -> bytes:
 
 
 def _unconverted(model: nn.Module, one: Tensor, message: str) -> str | None:
-    """The operator of torch that the converter has no rule for, and its layer; None where the message names none."""
+    """Return the torch operator that cannot be converted, and its layer; None if the message names none."""
     found = UNCONVERTED.search(message)
     if found is None:
         return None
@@ -139,7 +140,7 @@ def _unconverted(model: nn.Module, one: Tensor, message: str) -> str | None:
 
 
 def _check_program(content: bytes, model: nn.Module, one: Tensor) -> None:
-    """Refuse a program that ganpress cannot compute, and so cannot prove.
+    """Refuse a program that ganpress cannot compute, and so cannot verify.
 
     Raises:
         UnsupportedGenerator: naming the operator and its layer.
@@ -154,23 +155,23 @@ def _check_program(content: bytes, model: nn.Module, one: Tensor) -> None:
     except (NoOperator, BadProgram, RuntimeError, TypeError, IndexError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
     raise UnsupportedGenerator(
-        f"ganpress cannot prove {type(model).__name__} for Core ML, which does not run here: {reason} has no "
+        f"ganpress cannot verify {type(model).__name__} for Core ML, which does not run here: {reason} has no "
         "counterpart on the CPU; take another target, or a layer of other operators"
     )
 
 
 def _operator(model: nn.Module, one: Tensor, kind: str) -> str:
-    """An operator of MIL by the name of torch's, with its layer where it has the same name there."""
+    """Return the torch name of a MIL operator, with its layer if torch uses the same name."""
     names = {kind, *(name for name, same in SAME.items() if same == kind)}
     return blame(model, one, " ".join(f"aten::{name}" for name in names)) or f"the operator {kind}"
 
 
 def free_sizes(program: MilProgram, model: nn.Module, other: Tensor) -> None:
-    """Refuse a program whose sizes were left open and that does not draw another size.
+    """Refuse a program with open sizes that fails for another size.
 
     Args:
-        program: of the written file.
-        model: what it was made of.
+        program: the written file's program.
+        model: the generator that was written.
         other: inputs (N, C, H, W) of another size.
 
     Raises:
@@ -183,6 +184,6 @@ def free_sizes(program: MilProgram, model: nn.Module, other: Tensor) -> None:
         fits = False
     if not fits:
         raise UnsupportedGenerator(
-            "the generator's graph depends on the size of the picture; leave any_size out: `ganpress apply` draws "
+            "the generator's graph depends on the size of the picture; leave any_size out: `ganpress apply` processes "
             "larger pictures in tiles"
         )

@@ -1,4 +1,4 @@
-"""A package of Core ML as a generator, its program computed on the CPU: Core ML runs on Apple's systems alone."""
+"""Runs the program of a Core ML package on the CPU, because Core ML itself runs only on Apple's systems."""
 
 import io
 import zipfile
@@ -17,7 +17,7 @@ from ganpress.files.frames import read_content
 from ganpress.performance.latency import torch_threads
 
 PACKAGE = "generator.mlpackage"
-"""The folder that the archive holds, which Xcode takes."""
+"""The folder in the archive, which Xcode takes."""
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 
@@ -25,8 +25,8 @@ WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 class CoreMlGenerator:
     """Latents (N, Z) or pictures (N, C, H, W) -> images (N, C, H, W), float32, computed by ganpress on the CPU.
 
-    Each operation's result is rounded to its number type in the program; inside an operation floats are float32. How
-    an Apple processor sums inside an operation is not known here.
+    Each operation's result is rounded to its number type in the program; inside an operation floats are float32. An
+    Apple processor may sum differently inside an operation.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -34,7 +34,7 @@ class CoreMlGenerator:
 
         Args:
             path: an archive with a package, plain or packed.
-            threads: cores to use.
+            threads: number of threads.
 
         Raises:
             CheckpointError: if the file is missing, damaged, or not a generator.
@@ -50,14 +50,14 @@ class CoreMlGenerator:
             )
         self.path, self._threads = path, threads
         self.input_shape = self.program.shape
-        """Of one input: (Z,) or (C, H, W), or (C, 0, 0) of a file that takes pictures of any size."""
+        """Shape of one input: (Z,) or (C, H, W), or (C, 0, 0) for a file that accepts pictures of any size."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Run a batch of any size, one input after the other: the program takes one.
+        """Run a batch of any size, one input at a time, because the program takes one.
 
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
-            CheckpointError: if the program does not compute.
+            CheckpointError: if the program cannot be computed.
         """
         values = torch.from_numpy(as_float32(inputs, self.input_shape, f"{self.path.name} takes {self.program.source}"))
         try:
@@ -65,15 +65,15 @@ class CoreMlGenerator:
                 return torch.cat([self.program.run(values[place : place + 1]) for place in range(len(values))])
         except (NoOperator, RuntimeError, IndexError, KeyError, TypeError, ValueError) as error:
             reason = shown(" ".join(str(error).split()), 200)
-            raise CheckpointError(f"{self.path} does not compute: {reason}; export it again") from None
+            raise CheckpointError(f"{self.path} cannot be computed: {reason}; export it again") from None
 
     def profile(self) -> KernelProfile:
-        """Operations of the program with the number types that it declares; what an Apple processor runs may differ."""
+        """Return the program's operations with their declared number types; an Apple processor may run others."""
         return profile_of(parts(self.program))
 
 
 def program_of(content: bytes) -> MilProgram:
-    """The program of an archive.
+    """Read the program of an archive.
 
     Raises:
         BadProgram: if it is damaged, or holds no package.
@@ -82,14 +82,14 @@ def program_of(content: bytes) -> MilProgram:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             model, weights = _member(archive, MODEL), _member(archive, WEIGHTS)
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError):
-        raise BadProgram("it is no whole ZIP archive") from None
+        raise BadProgram("it is not a complete ZIP archive") from None
     if model is None:
         raise BadProgram(f"it holds no {PACKAGE} with a program")
     return read_program(model, weights or b"")
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes | None:
-    """A file of the package, which is stored as it is: nothing in the archive may be larger than the archive."""
+    """Read a file of the package; files are not compressed, so none may be larger than the archive."""
     try:
         info = archive.getinfo(f"{PACKAGE}/{name}")
     except KeyError:

@@ -1,4 +1,4 @@
-"""Core ML, the runtime of Apple's devices: packages with floats, halves, weights of 8 bits or in palettes of 64."""
+"""Core ML, the runtime of Apple's devices: float32, float16, 8-bit weights, or weights in palettes of 64 values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class CoreMlTarget(Target):
     """Files `.mlpackage.zip`; unpacked, each is the folder `generator.mlpackage` that Xcode takes.
 
-    All but `float32` compute in halves, as Core ML does by default. `int8_weights` and `palette6` keep weights in 8
-    bits per channel, or as places in a palette of 64 values, and decode them when the file is loaded.
+    All number types but `float32` compute in float16, as Core ML does by default. `int8_weights` stores weights in 8
+    bits per channel, `palette6` as indices into a palette of 64 values; both are decoded when the file is loaded.
     """
 
     name = "coreml"
@@ -58,7 +58,7 @@ class CoreMlTarget(Target):
         path: Path,
         example: Tensor,
         number_type: str,
-        calibration: Tensor | None,  # noqa: ARG002 - weights alone are rounded
+        calibration: Tensor | None,  # noqa: ARG002 - only weights are rounded
     ) -> tuple[Path, ...]:
         from ganpress.edge.targets.coreml_conversion import write_coreml
 
@@ -69,7 +69,7 @@ class CoreMlTarget(Target):
 
         return CoreMlGenerator(path, threads)
 
-    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the program says it all
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the program tells the operators
         from ganpress.edge.targets.coreml_runtime import CoreMlGenerator
 
         return CoreMlGenerator(path).profile()

@@ -1,4 +1,6 @@
-"""ExecuTorch's programs: a network rewritten into operators that XNNPACK takes, lowered, and checked for kernels."""
+"""Writes ExecuTorch programs: rewrites a network into operators that XNNPACK takes, lowers it, and checks its
+kernels.
+"""
 
 import copy
 from pathlib import Path
@@ -17,12 +19,13 @@ from ganpress.edge.targets.first_trial import is_sound
 from ganpress.edge.targets.target import UnsupportedGenerator
 
 LARGEST_BATCH = 64
-"""Of one call, of latents; memory is planned for it, and the runner splits what is larger. Programs of pictures take
-one: XNNPACK slices no tensor whose shape is open."""
+"""Largest batch of latents in one call. Memory is planned for it, and larger batches are split. Programs for pictures
+take one picture, because XNNPACK cannot slice a tensor with an open shape.
+"""
 
 
 def write_executorch(model: nn.Module, path: Path, example: Tensor, calibration: Tensor | None) -> tuple[Path, ...]:
-    """Write a generator in its form as one program, in integers where there are calibration inputs.
+    """Write a generator in its form as one program, in integers if there are calibration inputs.
 
     Raises:
         UnsupportedGenerator: if ExecuTorch cannot run an operator.
@@ -42,7 +45,7 @@ def write_executorch(model: nn.Module, path: Path, example: Tensor, calibration:
 
 
 def lowerable(model: nn.Module) -> nn.Module:
-    """Give batch normalisations that were not folded weights of one: the lowering fails on those without any."""
+    """Give batch normalisations without weights weights of one, because the lowering fails without them."""
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and not norm.affine:
@@ -55,7 +58,7 @@ def lowerable(model: nn.Module) -> nn.Module:
 
 
 def _rewritten(model: nn.Module, example: Tensor, calibration: Tensor | None) -> Any:
-    """A generator as a program of operators that XNNPACK takes, in integers where there are calibration inputs."""
+    """Export a generator as a program of operators that XNNPACK takes, in integers if there are calibration inputs."""
     graph: Any = _export(model, example).module()
     rewrite_(graph)
     return _export(graph if calibration is None else quantized(graph, calibration), example)
@@ -79,7 +82,7 @@ def _lower(program: Any) -> Any:
 
 
 def _check_kernels(content: Any, model: nn.Module, example: Tensor) -> None:
-    """Refuse a program with an operator that the runtime has no kernel for.
+    """Refuse a program with an operator for which the runtime has no kernel.
 
     Raises:
         UnsupportedGenerator: naming the operator and its layer.

@@ -10,11 +10,11 @@ from ganpress.edge.quiet import quiet
 MULTIPLYING = ("Convolution", "Deconvolution", "Fully Connected", "Batch Matrix Multiply", "convolution", "mm.out")
 XNNPACK_TYPES = {"F32": "float32", "F16": "float16", "X32": "float32", "X8": "int8"}
 INTEGERS = ("QS8", "QU8", "QC8", "QD8", "QP8")
-"""Number types of XNNPACK: signed, unsigned, by channel, of dynamic range, and that packed."""
+"""XNNPACK's names of integer types: signed, unsigned, per channel, dynamic range, and packed dynamic range."""
 
 
 def read_profile(program: Any) -> KernelProfile:
-    """Kernels of the calls so far of a program that was loaded with its event trace on."""
+    """Return the kernels of all calls so far of a program that was loaded with its event trace."""
     from executorch.devtools import Inspector
 
     with tempfile.TemporaryDirectory(prefix="ganpress-profile-") as folder, quiet():
@@ -29,7 +29,9 @@ def read_profile(program: Any) -> KernelProfile:
 
 
 def portable_operators(profile: KernelProfile) -> tuple[str, ...]:
-    """Operators that ran on ExecuTorch's own portable kernels, not on XNNPACK's, e.g. `index.Tensor_out`."""
+    """Return the operators that ran on ExecuTorch's own portable kernels instead of XNNPACK's, e.g.
+    `index.Tensor_out`.
+    """
     return tuple(kernel.operator for kernel in profile.kernels if kernel.operator.endswith("out"))
 
 
@@ -43,7 +45,9 @@ def _multiplies(name: str) -> bool:
 
 
 def _number_type(name: str) -> str:
-    """Number type of a kernel of XNNPACK, e.g. `(NHWC, QS8, QC8W)`; those of ExecuTorch itself are floats."""
+    """Return the number type of an XNNPACK kernel, e.g. from `(NHWC, QS8, QC8W)`; ExecuTorch's own kernels are
+    float.
+    """
     types = name.partition("(")[2].partition(")")[0].split(", ")
     if any(one.startswith(INTEGERS) for one in types):
         return "int8"

@@ -1,10 +1,10 @@
-"""Integers for XNNPACK by torchao's PT2E quantization: ranges of calibration, or of each image.
+"""Quantizes for XNNPACK with torchao's PT2E quantization, with static or dynamic ranges.
 
-Static ranges let integers go from layer to layer. Where a normalisation of each image, or one modulated by another
-layer, stands behind the convolutions, there is nothing to gain from that, because it needs floats: each output would be
-rounded to one scale a tensor only to be made a float again. There the ranges are dynamic: each layer rounds its input
-to the values that this image has, multiplies integers and gives floats. Nothing lies beyond such a range, and outputs
-are not rounded at all. XNNPACK has no depthwise convolution of dynamic ranges; these stay in floats.
+With static ranges, which calibration measures, integers pass from layer to layer. That gains nothing if an instance
+normalisation, or a normalisation modulated by another layer, follows the convolutions: it needs floats, so each output
+would be rounded to one scale per tensor and decoded again at once. Such generators take dynamic ranges: each layer
+rounds its input to the range of the current image, multiplies integers and returns floats. Nothing is clipped, and
+outputs are not rounded. XNNPACK has no depthwise convolution with dynamic ranges; these stay in floats.
 """
 
 from typing import Any
@@ -18,11 +18,11 @@ aten = torch.ops.aten
 
 
 def quantized(graph: fx.GraphModule, calibration: Tensor) -> fx.GraphModule:
-    """Return a traced generator with its layers in integers of 8 bits, weights with a scale for each channel.
+    """Return a traced generator with its layers in 8-bit integers, weights with one scale per channel.
 
     Args:
-        graph: as `torch.export` makes it, of one input, and `executorch_surgery` has rewritten it.
-        calibration: inputs (n, …) that static ranges are measured on.
+        graph: the graph of `torch.export` for one input, rewritten by `executorch_surgery`.
+        calibration: inputs (n, …) on which static ranges are measured.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -51,7 +51,7 @@ def _needs_floats(node: fx.Node) -> bool:
 
 
 def _hide_activations_(graph: fx.GraphModule) -> None:
-    """Keep the quantizer from passing over convolutions with a ReLU, which it knows with static ranges alone."""
+    """Make the quantizer see convolutions with a ReLU, which it supports only with static ranges."""
     for node in graph.graph.nodes:
         if node.target in (aten.relu.default, aten.relu_.default):
             node.target = torch.relu

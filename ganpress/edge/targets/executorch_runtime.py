@@ -1,4 +1,4 @@
-"""A `.pte` file as a generator."""
+"""Runs a `.pte` file as a generator."""
 
 import importlib.metadata
 import re
@@ -17,9 +17,9 @@ from ganpress.errors import CheckpointError, shown
 from ganpress.files.frames import is_frame, read_content
 
 NO_KERNEL = "error: 0x:14"
-"""What ExecuTorch says of a program with an operator that this version of it does not know (`OperatorMissing`)."""
+"""ExecuTorch's error code for a program with an operator that this version does not have (`OperatorMissing`)."""
 OPERATOR = re.compile(rb"\b\w+::\w+")
-"""Name of an operator in a program's bytes, e.g. `aten::cumsum`."""
+"""Pattern of an operator's name in a program's bytes, e.g. `aten::cumsum`."""
 
 
 class ExecuTorchGenerator:
@@ -30,8 +30,8 @@ class ExecuTorchGenerator:
 
         Args:
             path: a `.pte` file, plain or packed.
-            threads: cores to use. ExecuTorch has one pool for the whole process: what was opened last decides.
-            profile: whether the time of each kernel is kept.
+            threads: number of threads. ExecuTorch has one pool for the whole process; the file opened last decides.
+            profile: whether the time of each kernel is recorded.
 
         Raises:
             CheckpointError: if the file is missing, damaged, or not a generator.
@@ -54,10 +54,10 @@ class ExecuTorchGenerator:
         self.path = path
         self.input_shape = fixed_sizes(sizes, path)
         self.largest_batch = max(1, sizes[0])
-        """Of one input: (Z,) or (C, H, W)."""
+        """Largest batch of one call; larger batches are split."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Run a batch of any size, in parts where the program takes less.
+        """Run a batch of any size, in parts if the program takes smaller ones.
 
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
@@ -66,18 +66,18 @@ class ExecuTorchGenerator:
         starts = range(0, len(values), self.largest_batch)
         try:
             parts = [self._method.execute([values[start : start + self.largest_batch]])[0].clone() for start in starts]
-        except Exception as error:  # the runtime raises many types for programs that do not compute
+        except Exception as error:  # the runtime raises many types for programs that it cannot compute
             reason = shown(" ".join(str(error).split()), 200)
             raise CheckpointError(f"{self.path} cannot be run by ExecuTorch: {reason}; export it again") from None
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def profile(self) -> KernelProfile:
-        """Kernels of the calls so far."""
+        """Return the kernels of all calls so far."""
         return read_profile(self._program)
 
 
 def known_operators() -> set[str]:
-    """Names of the operators that the installed runtime has a kernel for, e.g. `aten::add.out`."""
+    """Return the names of the operators for which the installed runtime has a kernel, e.g. `aten::add.out`."""
     from executorch.runtime import Runtime
 
     with quiet():
@@ -85,14 +85,16 @@ def known_operators() -> set[str]:
 
 
 def attempt() -> None:
-    """The child of a trial: open and run the program that the command line names; exit code 1 if that is refused."""
+    """Open and run the program that the command line names, in the child process of a trial; exit code 1 if it
+    fails.
+    """
     path = Path(sys.argv[1])
     is_sound(read_content(path))
     try:
         generator = ExecuTorchGenerator(path)
         generator(torch.zeros(1, *generator.input_shape))
     except CheckpointError:
-        raise SystemExit(1) from None  # the process that asked says so in one line
+        raise SystemExit(1) from None  # the parent process reports it in one line
 
 
 def _refusal(path: Path, reason: str) -> CheckpointError:
@@ -101,6 +103,6 @@ def _refusal(path: Path, reason: str) -> CheckpointError:
     known = {name.partition(".")[0] for name in known_operators()}
     unknown = sorted({name.decode() for name in OPERATOR.findall(read_content(path))} - known)
     return CheckpointError(
-        f"{path} needs a kernel that executorch {importlib.metadata.version('executorch')} has not: "
+        f"{path} needs a kernel that executorch {importlib.metadata.version('executorch')} does not have: "
         f"{', '.join(unknown)}; `uv sync --upgrade-package executorch`, or export it again"
     )

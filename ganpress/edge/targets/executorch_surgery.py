@@ -1,13 +1,13 @@
-"""Rewriting of a traced generator into operators that XNNPACK computes; exact.
+"""Rewrites a traced generator into operators that XNNPACK computes; exact.
 
-XNNPACK has no instance normalisation, no reflected border and no resizing to the nearest pixel. What it does not take
-splits a program into pieces with conversions of layout between them, and runs on ExecuTorch's portable kernels, which
-are loops without vectors. Each operator here is written in terms of those that XNNPACK lists
-(`executorch.backends.xnnpack.partition.config`). It is the graph of `torch.export` that is rewritten, so that it does
-not matter whether a generator calls a module or a function.
+XNNPACK has no instance normalisation, no reflection padding and no nearest resizing. An operator that it does not
+support splits a program into parts with layout conversions between them, and runs on ExecuTorch's portable kernels,
+which are loops without vector instructions. Here each such operator is written with operators that XNNPACK lists
+(`executorch.backends.xnnpack.partition.config`). The graph of `torch.export` is rewritten, so it does not matter
+whether a generator calls a module or a function.
 
-What takes an operator's place is a function of this module, which becomes operators when the graph is exported again.
-Until then a quantizer sees no arithmetic to round in it.
+Each replacement is a call of a function of this module. The call becomes operators only when the graph is exported
+again, so that a quantizer finds no arithmetic to round in it.
 
 Shapes: N batch, C channels, H W size.
 """
@@ -25,14 +25,16 @@ VIEWS = (aten.unsqueeze.default, aten.view.default, aten.reshape.default, aten.s
 ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
 BORDERS = ("reflect", "replicate")
 GROUPED_CHANNELS = 16
-"""Channels that are made larger together; with one each XNNPACK's transposed convolution is four times slower."""
+"""Channels that are enlarged in one group; with one channel each, XNNPACK's transposed convolution is four times
+slower.
+"""
 
 
 def rewrite_(graph: fx.GraphModule) -> None:
-    """Write operators that XNNPACK does not take in terms of others.
+    """Replace operators that XNNPACK does not support by others.
 
     Args:
-        graph: as `torch.export` makes it, with shapes; changed in place, and has to be exported again.
+        graph: the graph of `torch.export`, with shapes; it is changed in place, and must be exported again.
     """
     for node in list(graph.graph.nodes):
         if node.target is aten.conv2d.default:
@@ -64,9 +66,9 @@ def instance_norm(
 ) -> Tensor:
     """Instance normalisation (Ulyanov et al. 2016, eq. 5) by means and products, (N, C, H, W) -> (N, C, H, W).
 
-    The variance is that of the centred values, by a second pass: a mean of squares less a squared mean would cancel
-    where a channel's mean is far from zero. All constants have four axes, `eps` (1, 1, 1, 1), so that the layout of
-    pictures fits them.
+    The variance is computed from the centred values in a second pass: a mean of squares minus a squared mean would
+    cancel if a channel's mean is far from zero. All constants have four axes, `eps` (1, 1, 1, 1), so that they have the
+    pictures' layout.
     """
     if use_input_stats or running_mean is None or running_var is None:
         centred = x - x.mean((2, 3), keepdim=True)
@@ -80,7 +82,7 @@ def instance_norm(
 
 
 def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Padding of pictures (N, C, H, W) whose borders repeat or reflect pixels, by slices put side by side."""
+    """Pad pictures (N, C, H, W) by repeating or reflecting pixels, with concatenated slices."""
     if mode not in BORDERS or x.dim() != 4 or len(pad) != 4 or min(pad) < 0:
         return functional.pad(x, list(pad), mode, value)
     left, right, top, bottom = pad
@@ -88,12 +90,15 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
 
 
 def enlarge(x: Tensor, kernel: Tensor) -> Tensor:
-    """Repeat pixels, (N, C, H, W) -> (N, C, a H, b W), by the transposed convolution with `repeating_kernel`."""
+    """Repeat pixels, (N, C, H, W) -> (N, C, a H, b W), by a transposed convolution with `repeating_kernel`."""
     return functional.conv_transpose2d(x, kernel, stride=kernel.shape[2:], groups=x.shape[1] // kernel.shape[1])
 
 
 def repeating_kernel(channels: int, height: int, width: int) -> Tensor:
-    """Ones from each channel to itself: (C, channels of a group, a, b). Groups, because all with all would be C * C."""
+    """Return a kernel of ones from each channel to itself, (C, channels of a group, a, b).
+
+    Channels are in groups, because a kernel from all channels to all would have C * C parts.
+    """
     together = next(count for count in (GROUPED_CHANNELS, 8, 4, 2, 1) if channels % count == 0)
     kernel = torch.eye(together).repeat(channels // together, 1)
     return kernel[:, :, None, None].expand(-1, -1, height, width).contiguous()
@@ -105,7 +110,7 @@ def _channels(values: Tensor) -> Tensor:
 
 
 def _framed(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    """Pictures with `before` and `after` lines more along an axis. Only the last `cat` copies the picture."""
+    """Add `before` and `after` lines to pictures along an axis. Only the last `cat` copies the picture."""
     last = x.shape[axis] - 1
     if mode == "reflect":
         places = [list(range(before, 0, -1)), list(range(last - 1, last - 1 - after, -1))]
@@ -117,11 +122,11 @@ def _framed(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
 
 
 def _merge_downsampling_(node: fx.Node) -> None:
-    """Let a convolution read every k-th pixel itself, where its input is a picture made smaller by a whole k.
+    """Let a convolution read every k-th pixel itself if its input is a picture resized by 1 / k.
 
-    Resizing to the nearest pixel by k keeps pixels 0, k, 2 k, …; a convolution of stride s, dilation d and padding p
-    of what is kept is the convolution of the picture itself with k s, k d and k p. SPADE reads its label map so in each
-    of its layers.
+    Nearest resizing by 1 / k keeps pixels 0, k, 2 k, …; a convolution of the result with stride s, dilation d and
+    padding p equals a convolution of the picture itself with k s, k d and k p. Each layer of SPADE reads its label map
+    in this way.
     """
     arguments: tuple[Any, ...] = (*node.args, *(None, 1, 0, 1, 1)[len(node.args) - 2 :])
     smaller, weight, bias, *steps, groups = arguments  # steps: stride, padding, dilation
@@ -136,7 +141,7 @@ def _merge_downsampling_(node: fx.Node) -> None:
 
 
 def _is_zero(graph: fx.GraphModule, node: object) -> bool:
-    """Whether a node is a constant of zeros, whatever its shape."""
+    """Whether a node is a constant of zeros of any shape."""
     while isinstance(node, fx.Node) and node.target in VIEWS:
         node = node.args[0]
     if not isinstance(node, fx.Node) or node.op != "get_attr":
@@ -148,7 +153,7 @@ def _is_zero(graph: fx.GraphModule, node: object) -> bool:
 
 def _rewrite_norm_(graph: fx.GraphModule, node: fx.Node) -> None:
     arguments: tuple[Any, ...] = node.args
-    *first, _, eps, _ = arguments  # without momentum and the choice of a library
+    *first, _, eps, _ = arguments  # without momentum and cudnn_enabled
     values = arguments[0].meta["val"]
     if values.dim() == 4:
         node.target = instance_norm
@@ -156,7 +161,7 @@ def _rewrite_norm_(graph: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _rewrite_number_(graph: fx.GraphModule, node: fx.Node) -> None:
-    """Write a number that is added or multiplied with four axes; with none it would change the layout of pictures."""
+    """Give an added or multiplied number four axes; a number without axes would change the layout of pictures."""
     values = node.meta["val"]
     if values.dim() == 4 and values.is_floating_point():
         node.args = tuple(
@@ -168,7 +173,7 @@ def _rewrite_number_(graph: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _rewrite_resizing_(graph: fx.GraphModule, node: fx.Node) -> None:
-    """Enlarge by whole numbers; any other resizing stays."""
+    """Rewrite resizing by whole factors; any other resizing stays."""
     picture: Any = node.args[0]
     after, before = _sizes(node)
     factors = tuple(new // old for new, old in zip(after, before, strict=True))
@@ -184,13 +189,13 @@ def _rewrite_resizing_(graph: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _sizes(node: fx.Node) -> tuple[Sequence[int], Sequence[int]]:
-    """Height and width of what a resizing puts out and takes in."""
+    """Return height and width of a resizing's output and of its input."""
     picture: Any = node.args[0]
     return node.meta["val"].shape[2:], picture.meta["val"].shape[2:]
 
 
 def _exact(node: fx.Node, factors: Sequence[int]) -> bool:
-    """Whether the scales of a resizing, where it has any, are one over whole numbers."""
+    """Whether the scales of a resizing, if it has any, are one over whole numbers."""
     arguments: tuple[Any, ...] = (*node.args, None)
     scales = arguments[2]
     return scales is None or all(scale == 1 / k for scale, k in zip(scales, factors, strict=True))
@@ -203,7 +208,7 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _constant(graph: fx.GraphModule, before: fx.Node, value: Tensor) -> fx.Node:
-    """Keep a value with the graph: XNNPACK takes no weights that the graph makes."""
+    """Store a value in the graph as a constant, because XNNPACK takes no computed weights."""
     name = f"{before.name}_constant"
     graph.register_buffer(name, value)
     with graph.graph.inserting_before(before):

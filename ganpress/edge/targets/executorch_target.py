@@ -26,8 +26,8 @@ class ExecuTorchTarget(Target):
     number_types: tuple[str, ...] = ("float32", "int8")
     widens = False
     int8_scheme = (
-        "torchao PT2E: weights symmetric per channel, activations asymmetric per tensor, ranges static; "
-        "of each image where instance normalisations stand between the layers"
+        "torchao PT2E: weights symmetric per channel, activations asymmetric per tensor, ranges static, "
+        "or dynamic (of each image) if instance normalisations are between the layers"
     )
     packages: tuple[str, ...] = ("executorch", "torchao")
     install = "uv sync --extra executorch"
@@ -41,7 +41,7 @@ class ExecuTorchTarget(Target):
         model: nn.Module,
         path: Path,
         example: Tensor,
-        number_type: str,  # noqa: ARG002 - float32 or int8, which the calibration tells
+        number_type: str,  # noqa: ARG002 - int8 if there is calibration, else float32
         calibration: Tensor | None,
     ) -> tuple[Path, ...]:
         from ganpress.edge.targets.executorch_lowering import write_executorch

@@ -1,6 +1,6 @@
-"""A first call of a strange file in a process that can be spared: some damaged ones end ExecuTorch and MNN by a signal.
+"""Tries an unknown file in another process first, because some damaged files make ExecuTorch and MNN crash.
 
-Their readers are C++ that ends the whole process where others raise an error, so no Python code can catch it.
+Their C++ readers end the whole process by a signal where other runtimes raise an error, so no Python code can catch it.
 """
 
 import hashlib
@@ -13,22 +13,22 @@ from ganpress.files.frames import read_content
 
 TRIAL_SECONDS = 300.0
 _SOUND: set[str] = set()
-"""sha256 of files that this process wrote, or that came through their trial."""
+"""sha256 of files that this process wrote, or that passed their trial."""
 
 
 def is_sound(content: bytes) -> None:
-    """Note a file that this process wrote itself, which needs no trial."""
+    """Record a file that this process wrote itself, so that it needs no trial."""
     _SOUND.add(hashlib.sha256(content).hexdigest())
 
 
 def require_trial(path: Path, title: str, module: str) -> None:
-    """Open and run a file once in another process, unless this one knows it already.
+    """Open and run a file once in another process, unless it is recorded as sound.
 
     Args:
         path: plain or packed.
-        title: the runtime's name as people write it.
-        module: where the runtime's `attempt` is, which opens and runs the file that the command line names; it starts
-            trials, so only the child imports it from here.
+        title: the runtime's name in messages.
+        module: module of the runtime's function `attempt`, which opens and runs the file that the command line names.
+            Only the child process imports it, because that module itself imports this one.
 
     Raises:
         CheckpointError: if that process dies or does not end.
@@ -43,4 +43,4 @@ def require_trial(path: Path, title: str, module: str) -> None:
         raise CheckpointError(f"{path} did not run in {title} within {TRIAL_SECONDS:.0f} s; export it again") from None
     if ended.returncode < 0:
         raise CheckpointError(f"{path} is damaged: {title} ended by signal {-ended.returncode}; export it again")
-    _SOUND.add(digest)  # whatever is wrong with it otherwise is an error that can be caught
+    _SOUND.add(digest)  # any other fault is an error that can be caught

@@ -1,4 +1,4 @@
-"""LiteRT's flat files, made of exported networks by its converter in an environment of its own."""
+"""Converts exported networks to LiteRT files; the converter runs in its own Python environment."""
 
 import json
 import re
@@ -21,18 +21,18 @@ from ganpress.edge.targets.target import UnsupportedGenerator
 from ganpress.errors import CheckpointError
 
 ILLEGAL = re.compile(r"failed to legalize operation '(?:\w+\.)?(\w+)'")
-"""How the converter names an operation that LiteRT has no operator for."""
+"""The converter's message about an operation for which LiteRT has no operator."""
 UNLOWERED = re.compile(r"target=torch\.ops\.(?:aten|prims)\.(\w+)")
-"""How it shows the call of torch's operator that it has no rule for."""
+"""The converter's message about a torch operator that it cannot convert."""
 CONVERSION_SECONDS = 3600
 TORCHS = {"convolution": "conv_transpose2d convolution"}
-"""Operators of torch that an operation of the converter may come from, where the names differ."""
+"""Operations of the converter -> the torch operators from which they may come, if the names differ."""
 
 
 def write_litert(
     model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
 ) -> tuple[Path, ...]:
-    """Write a generator in its form as `path`, for one input a call.
+    """Write a generator in its form as `path`; the file takes one input per call.
 
     Raises:
         UnsupportedGenerator: if LiteRT has no operator for one of the generator's.
@@ -72,11 +72,11 @@ def _read(path: Path) -> str:
 
 
 def _reason(said: str, model: nn.Module, one: Tensor) -> str:
-    """The operator that the converter names, with its layer where that is known; its last line otherwise."""
+    """Return the operator that the converter names, with its layer if it is known; otherwise its last line."""
     found = ILLEGAL.search(said) or UNLOWERED.search(said)
     if found is None:
         lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "its converter ended without a word"
+        return lines[-1][:300] if lines else "its converter ended without a message"
     names = TORCHS.get(found[1], found[1]).split()
     where = (blame(model, one, f"aten::{name}") for name in names)
     return next((one for one in where if one is not None), f"the operator {found[1]}")

@@ -1,8 +1,8 @@
-"""The converter of LiteRT, run by a Python of its own: `python litert_converter.py FOLDER`.
+"""Runs LiteRT's converter in its own Python environment: `python litert_converter.py FOLDER`.
 
-It imports nothing of ganpress, whose torch is a newer one than litert-torch takes. The folder holds `network.pt2`
-(`torch.export.save`), `request.json` with the number type, and for `int8` `calibration.npz`; this writes
-`generator.tflite`, or `error.txt` with why not.
+It imports nothing from ganpress, because ganpress needs a newer torch than litert-torch accepts. The folder contains
+`network.pt2` (`torch.export.save`), `request.json` with the number type, and for `int8` `calibration.npz`. The script
+writes `generator.tflite`, or `error.txt` with the reason of a failure.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def convert(folder: Path) -> bytes:
-    """The converted network of a folder, quantized as its request says."""
+    """Convert the network of a folder, quantized as its request says."""
     import litert_torch
     import torch
 
@@ -26,7 +26,9 @@ def convert(folder: Path) -> bytes:
 
 
 def quantized(plain: Path, number_type: str, folder: Path) -> bytes:
-    """Weights in 8 bits per channel; activations by the ranges of each input, or of the calibration inputs."""
+    """Quantize weights to 8 bits per channel, and activations by the ranges of each input or of the calibration
+    inputs.
+    """
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
@@ -37,7 +39,7 @@ def quantized(plain: Path, number_type: str, folder: Path) -> bytes:
         tool.load_quantization_recipe(recipe.dynamic_wi8_afp32())
         return bytes(tool.quantize().quantized_model)
     tool.load_quantization_recipe(recipe.static_wi8_ai8())
-    for boundary in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):  # whoever calls the file hands over floats
+    for boundary in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):  # callers of the file give and take floats
         tool.update_quantization_recipe(".*", boundary, algorithm_key=AlgorithmName.NO_QUANTIZE)
     ((signature, names),) = Interpreter(model_path=str(plain)).get_signature_list().items()
     inputs = np.load(folder / "calibration.npz", allow_pickle=False)["inputs"]
@@ -46,7 +48,7 @@ def quantized(plain: Path, number_type: str, folder: Path) -> bytes:
 
 
 def main(arguments: list[str]) -> int:
-    """Convert; 1 where it failed, and says why in `error.txt`."""
+    """Convert; return 1 and write the reason into `error.txt` if that fails."""
     folder = Path(arguments[0])
     try:
         content: Any = convert(folder)

@@ -1,10 +1,11 @@
-"""A Python environment of its own for LiteRT's converter, whose packages do not go together with ganpress's torch.
+"""Makes a separate Python environment for LiteRT's converter, whose packages conflict with ganpress's torch.
 
-uv makes it when the converter is first needed, from `litert_requirements.txt`, which pins every package by its hash:
+uv creates it when the converter is first needed, from `litert_requirements.txt`, which pins every package by its hash.
+That file is the output, without the comments, of
 
     uv pip compile --generate-hashes --universal --python-version 3.11 --no-header
 
-of `litert-torch==0.10.0` and `torch==2.14.1`, without the comments.
+for `litert-torch==0.10.0` and `torch==2.14.1`.
 """
 
 import hashlib
@@ -25,17 +26,17 @@ logger = logging.getLogger(__name__)
 
 REQUIREMENTS = Path(__file__).with_name("litert_requirements.txt")
 TOOLS = "GANPRESS_TOOLS"
-"""Variable that names the folder of such environments; a run sets it for all its stages (`flows.environment`)."""
+"""Environment variable with the folder of such environments; a run sets it for its stages (`flows.environment`)."""
 READY = "ready"
-"""A file that is there when all packages are."""
+"""Name of a file that is written when all packages are installed."""
 INSTALL_SECONDS = 3600
 
 
 def converter_python() -> Path:
-    """The Python that has the converter; the first call takes minutes.
+    """Return the Python that has the converter; the first call installs it, which takes minutes.
 
     Raises:
-        ConfigError: if uv is absent, or cannot install the packages, as without a network.
+        ConfigError: if uv is missing, or cannot install the packages, e.g. without a network.
     """
     digest = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.split()[0].encode()).hexdigest()
     folder = _below() / f"litert-{digest[:12]}"
@@ -50,13 +51,13 @@ def converter_python() -> Path:
 
 
 def _below() -> Path:
-    """The folder that `TOOLS` names; below the working directory where no project has set it."""
+    """Return the folder that `TOOLS` names; if it is not set, a folder in the working directory."""
     return Path(os.environ.get(TOOLS) or Path.cwd() / ".ganpress" / "tools")
 
 
 def _make(folder: Path, python: Path) -> None:
     uv = _uv()
-    logger.info("making an environment for LiteRT's converter in %s, once; it takes minutes and 6 GB", folder)
+    logger.info("creating an environment for LiteRT's converter in %s, once; it takes minutes and 6 GB", folder)
     shutil.rmtree(folder, ignore_errors=True)
     for command in (
         [*uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
@@ -77,10 +78,10 @@ def _make(folder: Path, python: Path) -> None:
 
 
 def _uv() -> list[str]:
-    """The command of uv.
+    """Return the command of uv.
 
     Raises:
-        ConfigError: if it is absent.
+        ConfigError: if it is not installed.
     """
     if (program := shutil.which("uv")) is not None:
         return [program]

@@ -1,4 +1,4 @@
-"""A `.tflite` file as a generator."""
+"""Runs a `.tflite` file as a generator."""
 
 import sys
 from pathlib import Path
@@ -25,8 +25,8 @@ class LiteRtGenerator:
         """Load the file.
 
         Args:
-            path: a `.tflite` file, plain or packed, of one input and one output in floats.
-            threads: cores to use.
+            path: a `.tflite` file, plain or packed, with one float input and one float output.
+            threads: number of threads.
 
         Raises:
             CheckpointError: if the file is missing, damaged, or not a generator.
@@ -40,10 +40,10 @@ class LiteRtGenerator:
         self.path = path
         self._input, self._output = int(inputs[0]["index"]), int(outputs[0]["index"])
         self.input_shape = fixed_sizes([int(size) for size in inputs[0]["shape"]], path)
-        """Of one input: (Z,) or (C, H, W)."""
+        """Shape of one input: (Z,) or (C, H, W)."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Run a batch of any size, one input after the other: the file takes one.
+        """Run a batch of any size, one input at a time, because the file takes one.
 
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
@@ -63,15 +63,16 @@ class LiteRtGenerator:
 
 
 def profile_litert(path: Path) -> KernelProfile:
-    """Operators of a file with the number type of what they read; LiteRT's Python package tells no times.
+    """Return the operators of a file with the number type of their inputs; LiteRT's Python package reports no times.
 
-    `int8` reads codes. Where weights alone are codes, floats are read, and rounded by the range of each input before
-    they are multiplied: LiteRT does that inside of the operator, so that it counts as `float32` here.
+    Operators of `int8` files read quantized values. If only the weights are quantized, an operator reads floats and
+    rounds them by the range of each input before it multiplies; LiteRT does that inside the operator, so it counts as
+    `float32` here.
     """
     with quiet_descriptors():
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate would hide the operators in one
+        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate would show all operators as one
         interpreter = Interpreter(model_content=read_content(path), experimental_op_resolver_type=plain)
         kinds = {one["index"]: np.dtype(one["dtype"]).name for one in interpreter.get_tensor_details()}
         operators = interpreter._get_ops_details()
@@ -83,13 +84,13 @@ def profile_litert(path: Path) -> KernelProfile:
 
 
 def _is_data(operator: Any, index: int) -> bool:
-    """Whether an input is what is computed with; that of a transposed convolution stands behind size and weights."""
+    """Whether an operator's input is its data input; a transposed convolution has size and weights before it."""
     inputs = list(operator["inputs"])
     return bool(index == (inputs[2] if operator["op_name"] == "TRANSPOSE_CONV" else inputs[0]))
 
 
 def _loaded(content: bytes, threads: int, path: Path) -> Any:
-    with quiet_descriptors():  # it prints which processor it uses, and errors of a file
+    with quiet_descriptors():  # it prints the processor that it uses, and errors of a file
         from ai_edge_litert.interpreter import Interpreter
 
         try:
@@ -102,11 +103,11 @@ def _loaded(content: bytes, threads: int, path: Path) -> Any:
 
 
 def attempt() -> None:
-    """The child of a trial: open and run the file that the command line names; exit code 1 if that is refused."""
+    """Open and run the file that the command line names, in the child process of a trial; exit code 1 if it fails."""
     path = Path(sys.argv[1])
     is_sound(read_content(path))
     try:
         generator = LiteRtGenerator(path)
         generator(torch.zeros(1, *generator.input_shape))
     except CheckpointError:
-        raise SystemExit(1) from None  # the process that asked says so in one line
+        raise SystemExit(1) from None  # the parent process reports it in one line

@@ -1,4 +1,4 @@
-"""LiteRT, which was TensorFlow Lite, on the CPU: the runtime of Android; floats, and integers by its own quantizer."""
+"""LiteRT (formerly TensorFlow Lite) on the CPU, the runtime of Android: floats, and integers by its own quantizer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class LiteRtTarget(Target):
-    """Files `.tflite`, for one input a call.
+    """Files `.tflite`, which take one input per call.
 
-    LiteRT has no form for some transposed convolutions, and none in integers with a scale for each channel: all are
-    sub-pixel ones. The runtime is a package beside ganpress's; the converter gets an environment of its own, see
-    `ganpress.edge.targets.litert_environment`.
+    LiteRT does not support some transposed convolutions, and none in integers with one scale per channel, so all are
+    written in their sub-pixel form. The runtime is a package in ganpress's environment; the converter gets
+    its own, see `ganpress.edge.targets.litert_environment`.
     """
 
     name = "litert"
@@ -50,7 +50,7 @@ class LiteRtTarget(Target):
 
         return LiteRtGenerator(path, threads)
 
-    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the file says it all
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the file tells the operators
         from ganpress.edge.targets.litert_runtime import profile_litert
 
         return profile_litert(path)

@@ -1,8 +1,8 @@
-"""Operators of MIL, the language of Core ML's ML Programs, computed by torch on the CPU.
+"""Computes the operators of MIL, the language of Core ML's ML Programs, with torch on the CPU.
 
-Each function takes an operation's inputs by MIL's names and returns its result, or a tuple of results. What each one
-computes is documented in coremltools (`converters/mil/mil/ops/defs`, operator sets iOS 15 and 16). Floats are computed
-in float32, whatever their type in the program; whoever calls rounds the result to that type.
+Each function takes an operation's inputs by MIL's names and returns its result, or a tuple of results. The operators
+are documented in coremltools (`converters/mil/mil/ops/defs`, operator sets iOS 15 and 16). Floats are computed in
+float32, whatever their type in the program; the caller rounds the result to that type.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Operator = Callable[..., Any]
 
 
 class NoOperator(Exception):
-    """An operator, or a way to call one, that is not computed here."""
+    """An operator, or a way to call one, is not supported here."""
 
 
 def _ints(values: Any) -> list[int]:
@@ -26,7 +26,7 @@ def _ints(values: Any) -> list[int]:
 
 
 def _pads(axes: int, pad_type: str, pad: Any) -> list[int]:
-    """Pixels before and after each spatial axis, in the axes' order, as MIL counts them."""
+    """Return the pixels before and after each spatial axis, in MIL's order of axes."""
     if pad_type == "valid":
         return [0] * (2 * axes)
     if pad_type == "custom":
@@ -44,7 +44,7 @@ def _same_pads(x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilatio
 
 
 def _as_torch_pads(pads: Sequence[int]) -> list[int]:
-    """Reorder borders for torch, which counts from the last axis."""
+    """Reorder padding for torch, which starts with the last axis."""
     pairs = [pads[place : place + 2] for place in range(0, len(pads), 2)]
     return [one for pair in reversed(pairs) for one in pair]
 
@@ -69,7 +69,9 @@ def conv_transpose(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, strides: Any = None, pad_type: str = "valid",
     pad: Any = None, dilations: Any = None, groups: Any = 1, output_shape: Any = None,
 ) -> Tensor:  # fmt: skip
-    """Transposed convolution; weight (I, O / groups, …). What `pad` says is cut off; `output_shape` cuts at the end."""
+    """Transposed convolution; weight (I, O / groups, …). `pad` and `output_shape` crop the result, the latter at the
+    end.
+    """
     axes = weight.dim() - 2
     steps, strided = ([1] * axes if one is None else _ints(one) for one in (dilations, strides))
     pads = _pads(axes, pad_type, pad)
@@ -79,7 +81,7 @@ def conv_transpose(
         size, first, last = whole.shape[axis + 2], pads[2 * axis], pads[2 * axis + 1]
         wanted = size - first - last if output_shape is None else _ints(output_shape)[axis + 2]
         if first + wanted > size:
-            raise NoOperator("a transposed convolution beyond what its input reaches")
+            raise NoOperator("a transposed convolution with an output larger than its input gives")
         whole = whole.narrow(axis + 2, first, wanted)
     return whole
 
@@ -96,7 +98,7 @@ def matmul(x: Tensor, y: Tensor, transpose_x: Any = False, transpose_y: Any = Fa
 
 
 def einsum(values: Sequence[Tensor], equation: str) -> Tensor:
-    """An operator of two tensors."""
+    """Einstein summation of two tensors."""
     result: Tensor = torch.einsum(equation, *values)
     return result
 
@@ -105,7 +107,7 @@ def batch_norm(
     x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None,
     epsilon: Any = 1e-5,
 ) -> Tensor:  # fmt: skip
-    """Normalisation by statistics that are given."""
+    """Normalisation by given statistics."""
     return functional.batch_norm(x, mean, variance, gamma, beta, eps=float(epsilon))
 
 
@@ -117,7 +119,7 @@ def instance_norm(x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = 
 def layer_norm(
     x: Tensor, axes: Any = None, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: Any = 1e-5
 ) -> Tensor:
-    """Normalisation over axes."""
+    """Normalisation over the given axes."""
     over = list(range(x.dim())) if axes is None else [one % x.dim() for one in _ints(axes)]
     variance, mean = torch.var_mean(x, over, correction=0, keepdim=True)
     normal = (x - mean) / (variance + float(epsilon)).sqrt()
@@ -127,11 +129,11 @@ def layer_norm(
 
 
 def pad(x: Tensor, pad: Any, mode: str = "constant", constant_val: Any = 0.0) -> Tensor:
-    """Borders of the last axes; `pad` (2 n,) is before and after each of them, in their order."""
+    """Padding of the last axes; `pad` (2 n,) holds the widths before and after each of them, in their order."""
     amounts = _as_torch_pads(_ints(pad))
     if mode == "constant":
         return functional.pad(x, amounts, value=float(constant_val))
-    while len(amounts) > 2 and not any(amounts[-2:]):  # torch mirrors the last axes alone
+    while len(amounts) > 2 and not any(amounts[-2:]):  # torch reflects only the last axes
         amounts = amounts[:-2]
     if 2 * (x.dim() - 1) < len(amounts) or len(amounts) > 6:
         raise NoOperator(f"padding '{mode}' of {len(amounts) // 2} axes")
@@ -150,7 +152,7 @@ def _scaled_size(x: Tensor, height: Any, width: Any) -> list[int]:
 
 
 def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any = 1, scale_factor_width: Any = 1) -> Tensor:
-    """Repeat each pixel as often as the factors say."""
+    """Repeat each pixel by the factors."""
     return _resized(x, _scaled_size(x, scale_factor_height, scale_factor_width), "nearest")
 
 
@@ -163,7 +165,7 @@ def upsample_bilinear(
     x: Tensor, scale_factor_height: Any = 1, scale_factor_width: Any = 1, align_corners: Any = True,
     half_pixel_centers: Any = None,
 ) -> Tensor:  # fmt: skip
-    """Linear in both directions; without aligned corners between the centres of pixels."""
+    """Bilinear upsampling; without aligned corners it interpolates between pixel centres."""
     if half_pixel_centers is not None and bool(half_pixel_centers) == bool(align_corners):
         raise NoOperator("bilinear upsampling from the corners of pixels")
     size = _scaled_size(x, scale_factor_height, scale_factor_width)
@@ -176,7 +178,7 @@ SAMPLINGS: Mapping[str, bool] = {"STRICT_ALIGN_CORNERS": True, "UNALIGN_CORNERS"
 def resize_bilinear(
     x: Tensor, target_size_height: Any = 1, target_size_width: Any = 1, sampling_mode: str = "DEFAULT"
 ) -> Tensor:
-    """Linear in both directions to a size."""
+    """Bilinear resizing to a size."""
     if sampling_mode not in SAMPLINGS:
         raise NoOperator(f"bilinear resizing by '{sampling_mode}'")
     return _resized(x, [int(target_size_height), int(target_size_width)], "bilinear", SAMPLINGS[sampling_mode])
@@ -239,20 +241,20 @@ def gelu(x: Tensor, mode: str = "EXACT") -> Tensor:
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
-    """Another number type; the caller rounds floats."""
+    """Conversion to another number type; the caller rounds floats."""
     if dtype in ("fp16", "fp32"):
         return x.float()
     return x.bool() if dtype == "bool" else x.trunc().long() if x.is_floating_point() else x.long()
 
 
 def reshape(x: Tensor, shape: Any) -> Tensor:
-    """-1 takes what is left, 0 the size that is there."""
+    """Reshaping; -1 stands for the remaining size, 0 for the size of the input."""
     sizes = _ints(shape)
     return x.reshape([x.shape[place] if size == 0 else size for place, size in enumerate(sizes)])
 
 
 def expand_dims(x: Tensor, axes: Any) -> Tensor:
-    """Add axes of length one; `axes` are places in the result."""
+    """Add axes of length one; `axes` are positions in the result."""
     wanted = _ints(axes)
     rank = x.dim() + len(wanted)
     for axis in sorted(axis % rank for axis in wanted):
@@ -269,7 +271,7 @@ def slice_by_index(
     x: Tensor, begin: Any, end: Any, stride: Any = None, begin_mask: Any = None, end_mask: Any = None,
     squeeze_mask: Any = None,
 ) -> Tensor:  # fmt: skip
-    """A part along each axis, as NumPy's slices count; masks say where a bound is left open or an axis is taken out."""
+    """A slice along each axis, with NumPy's rules; masks mark open bounds and axes to remove."""
     rank = x.dim()
     first, last, steps = (_ints(one) if one is not None else [1] * rank for one in (begin, end, stride))
     opened, ended, taken = (
@@ -288,7 +290,7 @@ def slice_by_index(
 
 
 def slice_by_size(x: Tensor, begin: Any, size: Any) -> Tensor:
-    """A part of a size along each axis; -1 takes what is left."""
+    """A slice of a given size along each axis; -1 takes the rest."""
     for axis, (first, count) in enumerate(zip(_ints(begin), _ints(size), strict=True)):
         x = x.narrow(axis, first, x.shape[axis] - first if count < 0 else count)
     return x
@@ -302,7 +304,7 @@ def concat(values: Sequence[Tensor], axis: Any, interleave: Any = False) -> Tens
 
 
 def split(x: Tensor, axis: Any, num_splits: Any = None, split_sizes: Any = None) -> tuple[Tensor, ...]:
-    """Parts along an axis."""
+    """Split a tensor along an axis."""
     sizes = x.shape[int(axis)] // int(num_splits) if split_sizes is None else _ints(split_sizes)
     return tuple(torch.split(x, sizes, int(axis)))
 
@@ -317,7 +319,7 @@ def gather(x: Tensor, indices: Any, axis: Any = 0, batch_dims: Any = 0, validate
 
 
 def depth_to_space(x: Tensor, block_size: Any) -> Tensor:
-    """Blocks of pixels from channels that lie block by block: channel (row * block + column) * C' + c."""
+    """Blocks of pixels from channels in the order (row * block + column) * C' + c."""
     block = int(block_size)
     count, channels, height, width = x.shape
     parts = x.reshape(count, block, block, channels // block**2, height, width)
@@ -332,7 +334,7 @@ def crop(x: Tensor, crop_height: Any, crop_width: Any) -> Tensor:
 
 
 def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: Any) -> Tensor:
-    """Weights from codes: scale * (code - zero point), one scale or one for each place of an axis."""
+    """Weights from quantized values: scale * (code - zero point), with one scale, or one for each index of an axis."""
     rank, along = quantized_data.dim(), int(axis) % quantized_data.dim()
     shape = [-1 if place == along else 1 for place in range(rank)]
     by_axis = [one.float().reshape(shape) if one.dim() else one.float() for one in (zero_point, scale)]
@@ -340,7 +342,7 @@ def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scal
 
 
 def constexpr_lut_to_dense(indices: Tensor, lut: Tensor, shape: Any) -> Tensor:
-    """Weights from a palette: places in `lut`, in as few bits as they need, the lowest bit of each byte first."""
+    """Weights from a palette: `indices` into `lut`, in as few bits as they need, the lowest bit of each byte first."""
     bits, sizes = int(np.log2(len(lut))), _ints(shape)
     packed: NDArray[np.uint8] = indices.numpy().astype(np.uint8)
     single = np.unpackbits(packed, bitorder="little")[: bits * int(np.prod(sizes))].reshape(-1, bits)
@@ -407,4 +409,4 @@ OPERATORS: Mapping[str, Operator] = {
     "reverse": lambda x, axes=None: x.flip(list(range(x.dim())) if axes is None else _ints(axes)),
     "pixel_shuffle": lambda x, upscale_factor: functional.pixel_shuffle(x, int(upscale_factor)),
 }  # fmt: skip
-"""By the name of the operator in a program."""
+"""The function of each operator, by the operator's name in a program."""

@@ -1,8 +1,8 @@
-"""An ML Program of Core ML as it stands in its package, computed on the CPU.
+"""Reads an ML Program of Core ML from its package and computes it on the CPU.
 
-A package (`.mlpackage`) holds a protocol buffer, `Data/com.apple.CoreML/model.mlmodel`, whose operations are MIL, and
-the weights that they name by their place in `weights/weight.bin`. Both are read as they were written, so that what is
-computed here is the file, and not what a converter still knows of it. Formats: `mlmodel/format/MIL.proto` and
+A package (`.mlpackage`) contains a protocol buffer, `Data/com.apple.CoreML/model.mlmodel`, with operations in MIL, and
+`weights/weight.bin` with the weights, which operations name by their offset. Both are read from the written file, so
+that the file is verified and not the converter's state. Formats: `mlmodel/format/MIL.proto` and
 `mlmodel/src/MILBlob/Blob/StorageFormat.hpp` of coremltools.
 """
 
@@ -22,7 +22,7 @@ from ganpress.edge.quiet import quiet
 from ganpress.edge.targets.mil_operators import OPERATORS, NoOperator
 
 BLOB = struct.Struct("<IIQQ")
-"""Of the metadata of a weight: mark, number type, bytes, and where they begin in the file."""
+"""Layout of a weight's metadata: marker, number type, size in bytes, and offset in the file."""
 BLOB_MARK = 0xDEADBEEF
 NUMBERS: Mapping[str, Any] = {
     "FLOAT16": np.float16,
@@ -36,14 +36,14 @@ NUMBERS: Mapping[str, Any] = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
-"""Number types of MIL that a program of ours may hold."""
+"""Number types of MIL that ganpress's programs may contain."""
 CONSTANT, STORED = "const", "constexpr_"
-"""An operation that gives a value, and how the names of those begin that compute weights from smaller ones."""
+"""Name of the operation for a constant, and prefix of the operations that decode compressed weights."""
 MULTIPLYING = ("conv", "conv_transpose", "linear", "matmul", "einsum")
 
 
 class BadProgram(Exception):
-    """A package that is damaged, or no program that is known here; the text says why."""
+    """A package is damaged, or its program is not supported; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -53,33 +53,33 @@ class Operation:
     kind: str
     name: str
     inputs: Mapping[str, tuple[Any, ...]]
-    """By MIL's names: names of values as texts of `Name`, constants as tensors and texts."""
+    """Inputs by MIL's names: a computed value as its `Name`, a constant as a tensor or a text."""
     results: tuple[tuple[str, str], ...]
-    """Name and number type of each."""
+    """Name and number type of each result."""
 
 
 class Name(str):
-    """Of a value that another operation, or the caller, gives."""
+    """Name of a value that another operation, or the caller, provides."""
 
 
 @dataclass(frozen=True)
 class MilProgram:
-    """The one function of a program: one input, one output."""
+    """The only function of a program, with one input and one output."""
 
     operations: tuple[Operation, ...]
     values: Mapping[str, Any]
-    """Constants by name, weights decoded."""
+    """Constants by name; weights are decoded."""
     source: str
     shape: tuple[int, ...]
-    """Of the input, without the batch; 0 stands for any size."""
+    """Shape of the input without the batch; 0 stands for any size."""
     output: str
 
     def run(self, inputs: Tensor) -> Tensor:
         """Compute one input (1, …) float32.
 
         Raises:
-            NoOperator: if an operator is not computed here.
-            RuntimeError: if the program does not take such an input.
+            NoOperator: if an operator is not supported here.
+            RuntimeError: if the program does not accept such an input.
         """
         known: dict[str, Any] = dict(self.values)
         known[self.source] = inputs
@@ -89,15 +89,15 @@ class MilProgram:
         return image.float()
 
     def unknown(self) -> list[Operation]:
-        """Operations that have no operator here."""
+        """Return the operations whose operator is not supported here."""
         return [one for one in self.operations if one.kind not in OPERATORS]
 
 
 def computed(operation: Operation, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Results of one operation by name, each rounded to its number type.
+    """Compute the results of one operation by name, each rounded to its number type.
 
     Raises:
-        NoOperator: if it is not computed here.
+        NoOperator: if its operator is not supported here.
     """
     if operation.kind not in OPERATORS:
         raise NoOperator(operation.kind)
@@ -115,20 +115,20 @@ def _argument(key: str, values: tuple[Any, ...], known: Mapping[str, Any]) -> An
 
 @contextlib.contextmanager
 def quiet_coremltools() -> Iterator[None]:
-    """Drop what coremltools says when it is imported, of libraries that Apple's systems have, and its progress bars."""
+    """Discard coremltools' messages about missing Apple libraries, and its progress bars."""
     with quiet(), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
 def read_program(model: bytes, weights: bytes) -> MilProgram:
-    """Read a program, and decode its weights.
+    """Read a program and decode its weights.
 
     Args:
         model: `model.mlmodel` of a package.
-        weights: `weight.bin`; empty where there is none.
+        weights: `weight.bin`; empty if there is none.
 
     Raises:
-        BadProgram: if it is damaged, or has another form than the programs that ganpress writes.
+        BadProgram: if it is damaged, or is not like the programs that ganpress writes.
     """
     with quiet_coremltools():
         from coremltools.proto import Model_pb2
@@ -143,7 +143,7 @@ def read_program(model: bytes, weights: bytes) -> MilProgram:
     except (BadProgram, NoOperator):
         raise
     except Exception as error:  # protocol buffers raise many types
-        raise BadProgram(f"it is no ML Program of one input and one output ({type(error).__name__})") from None
+        raise BadProgram(f"it is not an ML Program with one input and one output ({type(error).__name__})") from None
     values: dict[str, Any] = {}
     rest: list[Operation] = []
     for one in operations:
@@ -157,7 +157,7 @@ def read_program(model: bytes, weights: bytes) -> MilProgram:
 
 
 def _shape(spec: Any, source: str) -> tuple[int, ...]:
-    """Sizes of one input: those of the description, whose ranges say which are open."""
+    """Return the sizes of one input from the description, whose ranges tell which sizes are open."""
     described = next(one for one in spec.description.input if one.name == source).type.multiArrayType
     sizes = [int(size) for size in described.shape]
     ranges = described.shapeRange.sizeRanges
@@ -182,17 +182,17 @@ def _binding(spec: Any, weights: bytes) -> Any:
 
 
 def _number_type(spec: Any) -> str:
-    """Name of a tensor's number type, e.g. `FLOAT16`."""
+    """Return the name of a tensor's number type, e.g. `FLOAT16`."""
     from coremltools.proto import MIL_pb2
 
     return str(MIL_pb2.DataType.Name(spec.tensorType.dataType))
 
 
 def _value(spec: Any, weights: bytes) -> Any:
-    """A constant: a tensor in its number type, floats as float32; or a text.
+    """Return a constant: a text, or a tensor in its number type, floats as float32.
 
     Raises:
-        BadProgram: if it is of a kind that is not known here, or lies beyond the weights.
+        BadProgram: if its type is not supported here, or it lies beyond the end of the weights.
     """
     kind = _number_type(spec.type)
     shape = [int(one.constant.size) for one in spec.type.tensorType.dimensions]
@@ -213,7 +213,7 @@ def _stored(weights: bytes, offset: int, kind: str) -> NDArray[Any]:
     if kind not in NUMBERS:
         raise BadProgram(f"it holds numbers of the type {kind}")
     if offset + BLOB.size > len(weights):
-        raise BadProgram("its weights end before its program says")
+        raise BadProgram("its weights are shorter than its program says")
     mark, _, size, begin = BLOB.unpack_from(weights, offset)
     if mark != BLOB_MARK or begin + size > len(weights):
         raise BadProgram("its weights are not where its program says")
@@ -221,14 +221,14 @@ def _stored(weights: bytes, offset: int, kind: str) -> NDArray[Any]:
 
 
 def _tensor(values: NDArray[Any], shape: list[int]) -> Tensor:
-    """Unsigned numbers of more than 8 bits, which torch computes little with, become int64."""
+    """Convert to a tensor; unsigned integers of more than 8 bits become int64, because torch supports them poorly."""
     wide = values.astype(np.int64) if values.dtype.kind in "iu" and values.dtype.itemsize > 1 else values
     tensor = torch.from_numpy(np.array(wide).reshape(shape))
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def parts(program: MilProgram) -> Iterator[tuple[str, str, bool, None]]:
-    """Each operation's operator, number type, whether it multiplies; no times are known."""
+    """Yield each operation's operator, number type, and whether it multiplies; times are not known."""
     for one in program.operations:
         number_type = one.results[0][1].lower() if one.results else ""
         yield one.kind, number_type, one.kind in MULTIPLYING, None

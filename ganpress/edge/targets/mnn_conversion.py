@@ -1,9 +1,9 @@
-"""Converts ONNX graphs to MNN's with its own converter, and quantizes them with its own quantizer.
+"""Converts ONNX graphs with MNN's converter, and quantizes them with MNN's quantizer.
 
-Both tools are called through the extension module that MNN's commands call, each in a process of its own: they print,
-and they abort on what they cannot read. The commands themselves (`mnnconvert`, `mnnquant`) are not used: when started,
-they install a package with pip and report the conversion to MNN's makers; and that of the quantizer passes its
-arguments in a form that the extension module no longer takes.
+Both tools are called through the extension module of MNN's commands, each in its own process, because they print, and
+abort on input that they cannot read. The commands themselves (`mnnconvert`, `mnnquant`) are not used: when started,
+they install a package with pip and report the conversion to MNN's makers; and the quantizer's command passes its
+arguments in a form that the extension module no longer accepts.
 """
 
 import json
@@ -30,23 +30,23 @@ FLAGS = {
     "int8_weights": ("--weightQuantBits", "8", "--weightQuantAsymmetric"),
     "int8": (),
 }
-"""Of the converter, by number type; `int8` quantizes the float file that it writes."""
+"""Options of the converter by number type; for `int8` the converter's float file is quantized afterwards."""
 UNSUPPORTED = re.compile(
     r"(?:Not [Ss]upport(?:ed)?|Unsupported|unknown)[^:\n]*:+\s*(?:ONNX::)?(\w+)|These Op Not Support: ([^\n]*)"
 )
-"""How the converter names an operator of ONNX that it does not know."""
+"""The converter's message about an ONNX operator that it does not support."""
 UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-"""What the converter draws at random for every file that it writes."""
+"""Pattern of the random identifier that the converter writes into every file."""
 CALIBRATION_BATCH = 8
 
 
 def write_mnn(
     model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
 ) -> tuple[Path, ...]:
-    """Write a generator in its form as `path`, quantized where there are calibration inputs.
+    """Write a generator in its form as `path`, quantized if there are calibration inputs.
 
     Raises:
-        UnsupportedGenerator: if MNN has no form for an operator.
+        UnsupportedGenerator: if MNN does not support an operator.
     """
     with tempfile.TemporaryDirectory(prefix="ganpress-mnn-") as name:
         folder = Path(name)
@@ -70,14 +70,14 @@ def write_mnn(
 
 
 def _run(tool: str, *arguments: str | Path) -> str:
-    """Run `mnnconvert` or `mnnquant` and return what it said."""
+    """Run the tool `mnnconvert` or `mnnquant` and return its output."""
     command = [sys.executable, "-P", "-c", f"import sys, _tools; _tools.{tool}(sys.argv)", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=False)
     return (done.stdout + done.stderr).decode(errors="replace")
 
 
 def _reason(said: str, model: nn.Module, example: Tensor) -> str:
-    """The operator that the converter names, with its layer where that is known; its last line otherwise."""
+    """Return the operator that the converter names, with its layer if it is known; otherwise its last line."""
     found = UNSUPPORTED.search(said)
     if found is None:
         return _last_line(said)
@@ -92,7 +92,7 @@ def _last_line(said: str) -> str:
 
 
 def _quantizer_settings(folder: Path, example: Tensor, calibration: Tensor) -> Path:
-    """Write calibration inputs (n, …) as the quantizer reads them, a folder of text files each, and its settings."""
+    """Write calibration inputs (n, …) in the quantizer's format, one folder of text files each, and its settings."""
     name = input_name(example)
     description = {"inputs": [{"name": name, "shape": [1, *calibration.shape[1:]]}], "outputs": [OUTPUT]}
     for place, one in enumerate(calibration):
@@ -111,7 +111,7 @@ def _quantizer_settings(folder: Path, example: Tensor, calibration: Tensor) -> P
         "weight_clamp_value": 127,
         "quant_bits": 8,
         "debug": False,
-        # Of pictures read from image files, which these are not; the quantizer wants the keys all the same.
+        # These keys are for image files, which the inputs are not, but the quantizer requires them.
         "format": "RGB",
         "mean": [0.0, 0.0, 0.0],
         "normal": [1.0, 1.0, 1.0],
@@ -122,7 +122,7 @@ def _quantizer_settings(folder: Path, example: Tensor, calibration: Tensor) -> P
 
 
 def _with_fixed_uuid(content: bytes) -> bytes:
-    """The same file with its random number replaced by one that follows from the rest: equal files have equal bytes."""
+    """Replace a file's random identifier by one derived from its content, so that equal graphs give equal bytes."""
     found = UUID.findall(content)
     if len(found) != 1:
         return content

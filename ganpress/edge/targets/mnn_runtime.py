@@ -1,4 +1,4 @@
-"""A `.mnn` file as a generator."""
+"""Runs a `.mnn` file as a generator."""
 
 import sys
 import tempfile
@@ -20,9 +20,9 @@ from ganpress.errors import CheckpointError
 from ganpress.files.frames import is_frame, read_content
 
 MULTIPLYING = ("Convolution", "Deconvolution", "MatMul", "InnerProduct")
-"""Parts of the names of operators that are convolutions or matrix products."""
+"""Parts of the names of convolutions and matrix products."""
 INTEGERS = "[ DT_INT8 ]"
-"""What MNN writes behind the type of an operator that runs on integers."""
+"""MNN's mark after the type of an operator that runs on integers."""
 WARM_UP_CALLS = 2
 
 
@@ -34,7 +34,7 @@ class MnnGenerator:
 
         Args:
             path: a `.mnn` file, plain or packed.
-            threads: cores to use.
+            threads: number of threads.
 
         Raises:
             CheckpointError: if the file is missing, damaged, or not a generator.
@@ -43,7 +43,7 @@ class MnnGenerator:
             raise CheckpointError(f"{path} does not exist; export the generator first")
         require_trial(path, "MNN", __name__)
         content = read_content(path) if is_frame(path) else None
-        with quiet_descriptors():  # it tells what the processor can, and what is wrong with a file
+        with quiet_descriptors():  # it prints the processor's features, and errors of a file
             import MNN
 
             self._mnn: Any = MNN
@@ -52,7 +52,7 @@ class MnnGenerator:
                 inputs = self._interpreter.getSessionInputAll(self._session)
                 outputs = self._interpreter.getSessionOutputAll(self._session)
                 shapes = {name: tuple(map(int, one.getShape())) for name, one in inputs.items()}
-            except Exception:  # the runtime raises errors without a word for damaged files
+            except Exception:  # the runtime raises errors without a message for damaged files
                 raise CheckpointError(f"{path} cannot be loaded by MNN: it is damaged; export it again") from None
         found = [*inputs, *outputs]
         if found not in ([INPUT, OUTPUT], [SOURCE, OUTPUT]):
@@ -62,10 +62,10 @@ class MnnGenerator:
         self.path, self._input = path, found[0]
         self._batch = 0
         self.input_shape = fixed_sizes(shapes[found[0]], path)
-        """Of one input: (Z,) or (C, H, W)."""
+        """Shape of one input: (Z,) or (C, H, W)."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Run a batch of any size; another size than before plans the memory anew.
+        """Run a batch of any size; if the size differs from the last one, memory is planned again.
 
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
@@ -75,7 +75,7 @@ class MnnGenerator:
         return self._images(self._interpreter.runSession(self._session), values)
 
     def timed(self, inputs: Tensor) -> list[tuple[str, str, bool, float]]:
-        """Run once; of each operator the type, the number type, whether it multiplies, and its time in seconds."""
+        """Run once and return each operator's type, its number type, whether it multiplies, and its time in seconds."""
         runs: list[tuple[str, str, bool, float]] = []
         began = 0.0
 
@@ -96,7 +96,7 @@ class MnnGenerator:
         return runs
 
     def _take(self, inputs: Tensor) -> NDArray[np.float32]:
-        """Give MNN a batch; return it, so that the caller keeps the memory that MNN may read."""
+        """Set a batch as MNN's input, and return it, because MNN may read its memory until the call ends."""
         values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
         given = self._interpreter.getSessionInput(self._session, self._input)
         if len(values) != self._batch:
@@ -107,7 +107,7 @@ class MnnGenerator:
         return values
 
     def _images(self, code: int, values: NDArray[np.float32]) -> Tensor:
-        """Result of a call that ended with a code of MNN's, in memory of its own."""
+        """Check MNN's return code and return a copy of the call's result."""
         result = self._interpreter.getSessionOutput(self._session, OUTPUT)
         shape = tuple(map(int, result.getShape()))
         if code not in (0, None) or min(shape, default=0) < 1 or shape[0] != len(values):
@@ -126,18 +126,18 @@ class MnnGenerator:
 
 
 def attempt() -> None:
-    """The child of a trial: open and run the file that the command line names; exit code 1 if that is refused."""
+    """Open and run the file that the command line names, in the child process of a trial; exit code 1 if it fails."""
     path = Path(sys.argv[1])
     is_sound(read_content(path))
     try:
         generator = MnnGenerator(path)
         generator(torch.zeros(1, *generator.input_shape))
     except CheckpointError:
-        raise SystemExit(1) from None  # the process that asked says so in one line
+        raise SystemExit(1) from None  # the parent process reports it in one line
 
 
 def _load(mnn: Any, path: Path, content: bytes | None, threads: int) -> tuple[Any, Any]:
-    """Interpreter and session of a file, or of what a packed one decodes to; MNN reads files only, and whole."""
+    """Return interpreter and session of a file, or of a packed file's content; MNN reads only from files."""
     if content is not None:
         with tempfile.TemporaryDirectory(prefix="ganpress-mnn-") as folder:
             plain = Path(folder) / "generator.mnn"
@@ -145,12 +145,12 @@ def _load(mnn: Any, path: Path, content: bytes | None, threads: int) -> tuple[An
             interpreter = mnn.Interpreter(str(plain))
     else:
         interpreter = mnn.Interpreter(str(path))
-    # `high`: where the processor computes in halves, floats stay floats all the same.
+    # `high` keeps float32 on processors that can compute in float16.
     return interpreter, interpreter.createSession({"backend": "CPU", "numThread": threads, "precision": "high"})
 
 
 def profile_mnn(path: Path, example: Tensor) -> KernelProfile:
-    """Run a file on one thread and tell which kernels ran, from what MNN says around each operator."""
+    """Run a file on one thread and return the kernels that ran, from MNN's callbacks around each operator."""
     generator = MnnGenerator(path, threads=1)
     for _ in range(WARM_UP_CALLS):
         generator(example)

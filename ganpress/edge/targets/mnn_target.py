@@ -1,4 +1,4 @@
-"""MNN on the CPU, the runtime of phones: floats, halves on disk, weights of 8 bits, and integers by its quantizer."""
+"""MNN on the CPU, a runtime for phones: float32, float16 or 8-bit weights on disk, and integers by its quantizer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class MnnTarget(Target):
-    """Files `.mnn`, made of ONNX graphs.
+    """Files `.mnn`, converted from ONNX graphs.
 
-    `int8_weights` keeps the weights in 8 bits on disk and decodes them when the file is loaded; it needs no calibration
-    inputs. `int8` multiplies integers. MNN multiplies transposed convolutions in floats, whatever the file says, so
-    that `int8` takes their sub-pixel form; MNN also rounds the weights of a sub-pixel layer for each of its output
-    channels, and those of a transposed convolution for each of its input channels, which is less exact.
+    `int8_weights` stores the weights in 8 bits and decodes them when the file is loaded; it needs no calibration
+    inputs. `int8` multiplies integers. MNN computes transposed convolutions in floats in any case, so `int8` takes
+    their sub-pixel form. That form is also more exact, because MNN rounds its weights per output channel, and those of
+    a transposed convolution per input channel.
     """
 
     name = "mnn"

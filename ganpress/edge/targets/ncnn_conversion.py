@@ -1,4 +1,4 @@
-"""Converts traced networks to ncnn's files with its own converter pnnx."""
+"""Converts traced networks to ncnn files with its converter pnnx."""
 
 import re
 import subprocess
@@ -17,21 +17,25 @@ from ganpress.edge.targets.ncnn_runtime import unknown_operators
 from ganpress.edge.targets.target import UnsupportedGenerator
 
 LEFT_OUT = re.compile(r"^ignore (?:pnnx\.|nn\.|F\.|torch\.|Tensor\.|aten::)?(\S+) |^(.*not supported.*)$", re.MULTILINE)
-"""How pnnx says that an operator, or a setting of one, has no counterpart in ncnn; it goes on and writes without it."""
+"""Message of pnnx about an operator, or an operator's setting, without counterpart in ncnn; pnnx omits it and goes
+on.
+"""
 TRACED_INPUT, TRACED_OUTPUT = "in0", "out0"
-"""Names that pnnx gives."""
+"""Names that pnnx gives to input and output."""
 NOTHING_COMPUTED = (
     f"1 1\nInput                    {TRACED_INPUT}                      0 1 {TRACED_OUTPUT}\n",
     f"2 2\nInput {TRACED_INPUT} 0 1 {TRACED_INPUT}\nNoop {TRACED_OUTPUT} 1 1 {TRACED_INPUT} {TRACED_OUTPUT}\n",
 )
-"""What pnnx writes of a network that returns its input, whose only array would have two names; and what is right."""
+"""For a network that returns its input: the wrong text from pnnx, in which one array has two names, and the right
+one.
+"""
 
 
 class OneInput(nn.Module):
-    """A generator under a name.
+    """A generator as a named layer.
 
-    pnnx writes layers of a network by their names as attributes into a Python file; those of a bare `nn.Sequential` are
-    numbers, which no attribute can be.
+    pnnx writes the names of layers as attributes into a Python file; the layers of a bare `nn.Sequential` have numbers
+    as names, which are not valid attributes.
     """
 
     def __init__(self, generator: nn.Module) -> None:
@@ -48,12 +52,12 @@ def write_ncnn(model: nn.Module, path: Path, example: Tensor, halves: bool) -> t
 
     Args:
         model: a generator in floats.
-        path: the `.param` file; its folder is made.
-        example: inputs (N, …); the shape of one becomes the file's.
+        path: the `.param` file; its folder is created.
+        example: inputs (N, …); the file takes inputs of their shape.
         halves: whether weights are stored as float16.
 
     Raises:
-        UnsupportedGenerator: if pnnx or ncnn has no form for an operator.
+        UnsupportedGenerator: if pnnx or ncnn does not support an operator.
     """
     with tempfile.TemporaryDirectory(prefix="ganpress-ncnn-") as name:
         folder = Path(name)
@@ -69,7 +73,7 @@ def write_ncnn(model: nn.Module, path: Path, example: Tensor, halves: bool) -> t
 
 
 def _convert(model: nn.Module, folder: Path, example: Tensor, halves: bool) -> str:
-    """Trace a generator, let pnnx convert it in a folder, and return what pnnx said."""
+    """Trace a generator, let pnnx convert it in a folder, and return the output of pnnx."""
     import pnnx
 
     one = example[:1].contiguous()
@@ -91,7 +95,7 @@ def _read(path: Path) -> str:
 
 
 def _left_out(said: str, text: str, model: nn.Module, example: Tensor) -> str | None:
-    """Return what prevents a conversion; None if nothing does."""
+    """Return the reason why a conversion is not usable; None if it is."""
     unknown = unknown_operators(text)
     found = LEFT_OUT.search(said)
     if text and not unknown and found is None:
@@ -107,10 +111,10 @@ def _left_out(said: str, text: str, model: nn.Module, example: Tensor) -> str | 
 
 
 def _with_names(text: str, example: Tensor) -> str:
-    """The same graph with ganpress's names for input and output, and the shape of one input in its layer's name.
+    """Return the graph with ganpress's names for input and output, and with the shape of one input in its layer's name.
 
-    ncnn itself needs no shape; whoever opens the file does. The layer has parameters for it, but where they are set
-    ncnn chooses its kernels by them, and small generators took a tenth longer.
+    ncnn itself needs no shape, but the code that opens the file does. The input layer has parameters for it, but if
+    they are set, ncnn chooses its kernels by them, and small generators took a tenth longer.
     """
     names = {TRACED_INPUT: input_name(example), TRACED_OUTPUT: OUTPUT}
     text = text.replace(*NOTHING_COMPUTED)

@@ -1,4 +1,4 @@
-"""A `.param` file with its `.bin` as a generator."""
+"""Runs a `.param` file with its `.bin` as a generator."""
 
 import re
 import tempfile
@@ -18,12 +18,12 @@ from ganpress.files.edge_files import parts_of
 from ganpress.files.frames import is_frame, read_content
 
 MULTIPLYING = ("Convolution", "Deconvolution", "InnerProduct", "Gemm", "MatMul")
-"""Parts of the names of layers that are convolutions or matrix products."""
+"""Parts of the names of convolutions and matrix products."""
 MAGIC = "7767517"
-"""First line of every text of ncnn's."""
+"""First line of every `.param` file."""
 INPUT_LAYER = re.compile(r"^Input [a-z]+_((?:[1-9][0-9]{0,6}x){0,2}[1-9][0-9]{0,6}) 0 1 ", re.MULTILINE)
 IN_HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
-"""Options of ncnn's; the first ones are on by default and cost 60 dB of a float32 file."""
+"""Options of ncnn; the first ones are on by default, and cost a float32 file 60 dB."""
 
 
 class NcnnGenerator:
@@ -34,7 +34,7 @@ class NcnnGenerator:
 
         Args:
             path: a `.param` file with its `.bin` beside it, both plain or both packed.
-            threads: cores to use.
+            threads: number of threads.
 
         Raises:
             CheckpointError: if a file is missing, damaged, or not a generator.
@@ -44,10 +44,10 @@ class NcnnGenerator:
                 raise CheckpointError(f"{needed} does not exist; export the generator first")
         content = read_content(path) if is_frame(path) else path.read_bytes()
         self.path, self.input_shape = path, _input_shape(path, content.decode("ascii", errors="replace"))
-        with quiet_descriptors():  # it tells what is wrong with a file
+        with quiet_descriptors():  # it prints errors of a file
             self._net = _load(path, threads)
             names = [] if self._net is None else [*self._net.input_names(), *self._net.output_names()]
-        if self._net is None:  # a network that was loaded in part would end the process when it runs
+        if self._net is None:  # a partly loaded network would crash the process when it runs
             raise CheckpointError(f"{path} cannot be loaded by ncnn: it or its .bin is damaged; export it again")
         if names not in ([INPUT, OUTPUT], [SOURCE, OUTPUT]):
             raise CheckpointError(
@@ -56,7 +56,7 @@ class NcnnGenerator:
         self._input = names[0]
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Run a batch of any size, one input after the other: ncnn's arrays have no batch axis.
+        """Run a batch of any size, one input at a time, because ncnn's arrays have no batch axis.
 
         Raises:
             ConfigError: if `inputs` is not (N, *input_shape) with N >= 1.
@@ -69,7 +69,7 @@ class NcnnGenerator:
         import ncnn
 
         extractor = self._net.create_extractor()
-        # An array that ncnn is given, or gives, is borrowed: both are copied, so that neither changes behind our back.
+        # ncnn shares the memory of arrays that it takes and returns; copies keep both unchanged.
         extractor.input(self._input, ncnn.Mat(values).clone())
         code, image = extractor.extract(OUTPUT)
         if code != 0:
@@ -77,10 +77,10 @@ class NcnnGenerator:
         return np.array(image, dtype=np.float32, copy=True)
 
     def profile(self) -> KernelProfile:
-        """Layers as ncnn loaded them.
+        """Return the layers as ncnn loaded them.
 
-        Its Python package has no profiler, so that no times are known. Layers run in the number type of the options
-        that they are loaded with, which is float32: halves on disk are decoded.
+        Its Python package has no profiler, so times are not known. Layers run in the number type of the load options,
+        which is float32; float16 weights on disk are decoded.
         """
         kinds = [layer.type for layer in self._net.layers()]
         return profile_of(
@@ -89,7 +89,7 @@ class NcnnGenerator:
 
 
 def unknown_operators(text: str) -> list[str]:
-    """Types of the layers in a `.param` text that the installed ncnn has no layer for, each once."""
+    """Return the layer types in a `.param` text that the installed ncnn does not have, each once."""
     import ncnn
 
     kinds = dict.fromkeys(line.split()[0] for line in text.splitlines()[2:] if line.strip())
@@ -97,14 +97,14 @@ def unknown_operators(text: str) -> list[str]:
 
 
 def _input_shape(path: Path, text: str) -> tuple[int, ...]:
-    """Shape of one input, as `write_ncnn` notes it in the name of the input layer.
+    """Return the shape of one input from the name of the input layer, where `write_ncnn` stores it.
 
     Raises:
-        CheckpointError: if it is no text of ncnn's, or has no such layer.
+        CheckpointError: if the text is not from ncnn, or has no such layer.
     """
     lines = text.splitlines()
     if not lines or lines[0].strip() != MAGIC:
-        raise CheckpointError(f"{path} cannot be loaded by ncnn: it does not begin as its text; export it again")
+        raise CheckpointError(f"{path} cannot be loaded by ncnn: it does not begin like a .param file; export it again")
     given = INPUT_LAYER.findall(text)
     sizes = tuple(map(int, given[0].split("x"))) if len(given) == 1 else ()
     if len(sizes) not in (1, 3):
@@ -113,7 +113,7 @@ def _input_shape(path: Path, text: str) -> tuple[int, ...]:
 
 
 def _load(path: Path, threads: int) -> Any:
-    """A network of two files, plain or packed, or None where ncnn refuses them; it reads files only, and whole."""
+    """Load a network from two files, plain or packed; None if ncnn refuses them. ncnn reads only from files."""
     import ncnn
 
     net = ncnn.Net()

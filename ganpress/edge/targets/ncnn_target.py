@@ -1,4 +1,4 @@
-"""ncnn on the CPU, the runtime of phones: floats, and halves on disk."""
+"""ncnn on the CPU, a runtime for phones: float32, and float16 on disk."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class NcnnTarget(Target):
-    """Files `.param`, a text, with their weights in `.bin`.
+    """Files `.param`, which are text, with their weights in `.bin`.
 
-    ncnn's arrays have no batch axis: the runner takes one input after the other. Its quantizer is no part of its Python
-    packages, so that there is no `int8`.
+    ncnn's arrays have no batch axis, so inputs are run one at a time. There is no `int8`, because its quantizer is not
+    part of its Python packages.
     """
 
     name = "ncnn"
@@ -44,7 +44,7 @@ class NcnnTarget(Target):
         path: Path,
         example: Tensor,
         number_type: str,
-        calibration: Tensor | None,  # noqa: ARG002 - of int8 alone
+        calibration: Tensor | None,  # noqa: ARG002 - only for int8
     ) -> tuple[Path, ...]:
         from ganpress.edge.targets.ncnn_conversion import write_ncnn
 

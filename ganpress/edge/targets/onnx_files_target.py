@@ -1,4 +1,4 @@
-"""What targets have in common whose files are ONNX: ONNX Runtime's CPU runs them here."""
+"""The base of targets with ONNX files, which ONNX Runtime runs here on the CPU."""
 
 from __future__ import annotations
 

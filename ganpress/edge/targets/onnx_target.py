@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: floats, halves on disk, and integers by its own static quantization."""
+"""ONNX Runtime on the CPU: float32, float16 on disk, and integers by its own static quantization."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class OnnxTarget(OnnxFilesTarget):
     """Files `.onnx`; a generator that ganpress quantized is written in its own integers.
 
-    Floats are fastest as native transposed convolutions, integers as sub-pixel convolutions, because no kernel of the
-    runtime multiplies a transposed convolution in integers.
+    Floats are fastest with native transposed convolutions, integers with sub-pixel convolutions, because the runtime
+    has no integer kernel for transposed convolutions.
     """
 
     name = "onnx"

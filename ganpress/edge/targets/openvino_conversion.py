@@ -1,4 +1,4 @@
-"""OpenVINO's graphs, made of ONNX ones: in floats, or quantized by NNCF."""
+"""Converts ONNX graphs to OpenVINO's, in floats or quantized by NNCF."""
 
 import logging
 import re
@@ -23,13 +23,13 @@ from models.quantized_network import QuantizedNetwork
 PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 UNCONVERTED = re.compile(r"No conversion rule found for operations: (.*)")
 ONNX_OPERATOR = re.compile(r"([A-Z]\w*)-\d+")
-"""E.g. `Det-20`: an operator of ONNX with the version of its definition."""
+"""Pattern of an ONNX operator with the version of its definition, e.g. `Det-20`."""
 
 
 def write_openvino(
     model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
 ) -> tuple[Path, ...]:
-    """Write a generator in its form as `path` and the `.bin` beside it, quantized where there are calibration inputs.
+    """Write a generator in its form as `path` and the `.bin` beside it, quantized if there are calibration inputs.
 
     Raises:
         UnsupportedGenerator: if OpenVINO has no form for an operator.
@@ -55,7 +55,7 @@ def _convert(model: nn.Module, example: Tensor) -> Any:
     """
     import openvino
 
-    if isinstance(model, DrawnModule):  # the converter takes ten times as long for a layer
+    if isinstance(model, DrawnModule):  # the converter takes ten times as long for a single layer
         return openvino.Core().read_model(model.onnx_graph())
     with tempfile.TemporaryDirectory(prefix="ganpress-openvino-") as folder:
         path = Path(folder) / "generator.onnx"
@@ -68,7 +68,7 @@ def _convert(model: nn.Module, example: Tensor) -> Any:
 
 
 def _unconverted(model: nn.Module, example: Tensor, message: str) -> str | None:
-    """The first operator that the converter has no rule for, and its layer; None where the message names none."""
+    """Return the first operator that cannot be converted, and its layer; None if the message names none."""
     listed = UNCONVERTED.search(message)
     operators = ONNX_OPERATOR.findall(listed[1]) if listed else []
     if not operators:
@@ -78,9 +78,10 @@ def _unconverted(model: nn.Module, example: Tensor, message: str) -> str | None:
 
 
 def _quantize(graph: Any, calibration: Tensor) -> Any:
-    """Quantize weights and activations to 8 bits by NNCF, activations symmetric where they can be.
+    """Quantize weights and activations to 8 bits with NNCF, activations symmetric where possible.
 
-    Ranges by histogram: the mean and max-min estimators cost 3 dB on generators with instance normalisation.
+    Ranges are estimated by histogram; the mean and max-min estimators cost 3 dB on generators with instance
+    normalisation.
     """
     switch_off()
     import nncf
@@ -105,5 +106,5 @@ def _quantize(graph: Any, calibration: Tensor) -> Any:
 
     try:
         return quantized(corrected=True)
-    except ValueError:  # NNCF 3.4 takes the 1 of SPADE's x (1 + gamma) for a bias with one value a channel
+    except ValueError:  # NNCF 3.4 treats the 1 in SPADE's x (1 + gamma) as a bias with one value per channel
         return quantized(corrected=False)

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: loading a file, running it, and what its own profile says."""
+"""Loads, runs and profiles files with OpenVINO on the CPU."""
 
 import re
 from pathlib import Path
@@ -14,15 +14,15 @@ from ganpress.files.edge_files import parts_of
 from ganpress.files.frames import is_frame, read_content
 
 PRECISION_KEY = ["ganpress", "precision"]
-"""Where a file keeps the number type that its float operators run in."""
+"""Key in a file for the number type in which its float operators run."""
 MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
 KERNEL_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
 WARM_UP_CALLS = 2
 NO_KERNEL = ("doesn't contain the operation", "from unsupported opset")
-"""What OpenVINO says of an operator, or an operator set, that this version of it does not know."""
+"""Messages of OpenVINO about an operator, or an operator set, that this version does not support."""
 XML_START_BYTES = 1024
 XML_START = re.compile(rb'\s*(<\?xml[^<>]*\?>)?\s*<net( \w+="[^"<>]*")*? version="1[01]"[^<>]*>\s*<layers>')
-"""How OpenVINO begins its files."""
+"""Beginning of OpenVINO's files."""
 
 
 class OpenVinoGenerator:
@@ -33,8 +33,8 @@ class OpenVinoGenerator:
 
         Args:
             path: an `.xml` file with its `.bin` beside it, both plain or both packed.
-            threads: cores to use.
-            profile: whether the time of each kernel is kept.
+            threads: number of threads.
+            profile: whether the time of each kernel is recorded.
 
         Raises:
             CheckpointError: if a file is missing, damaged, or not a generator.
@@ -65,7 +65,7 @@ class OpenVinoGenerator:
         axes = range(0 if shape.rank.is_dynamic else len(shape))
         sizes = [shape[axis].get_length() if shape[axis].is_static else str(shape[axis]) for axis in axes]
         self.input_shape = fixed_sizes(sizes, path)
-        """Of one input: (Z,) or (C, H, W)."""
+        """Shape of one input: (Z,) or (C, H, W)."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Run a batch of any size.
@@ -76,13 +76,13 @@ class OpenVinoGenerator:
         values = as_float32(inputs, self.input_shape, f"{self.path.name} takes {self._input}")
         try:
             self._request.infer({0: values}, share_inputs=True)
-        except Exception as error:  # the runtime raises many types for graphs that do not compute
+        except Exception as error:  # the runtime raises many types for graphs that it cannot compute
             reason = shown(" ".join(str(error).split()), 200)
             raise CheckpointError(f"{self.path} cannot be run by OpenVINO: {reason}; export it again") from None
         return torch.from_numpy(self._request.get_output_tensor(0).data.copy())
 
     def profile(self) -> KernelProfile:
-        """Kernels of the last call, as the runtime reports them."""
+        """Return the kernels of the last call, as the runtime reports them."""
         ran = [one for one in self._request.profiling_info if one.status.name == "EXECUTED"]
         return profile_of(
             (
@@ -96,12 +96,12 @@ class OpenVinoGenerator:
 
 
 def _check_form(path: Path, content: Path | bytes) -> None:
-    """Refuse what is not OpenVINO's own XML.
+    """Refuse a file that is not OpenVINO's own XML.
 
-    OpenVINO would try other formats under that name, and of an ONNX graph read the weights from other files.
+    OpenVINO would otherwise try other formats, and for an ONNX graph it would read weights from other files.
 
     Raises:
-        CheckpointError: if the root of the file is no `net` of a known version, or it declares entities.
+        CheckpointError: if the file's root is not a `net` of a known version, or the file declares entities.
     """
     if isinstance(content, Path):
         with content.open("rb") as file:
@@ -109,11 +109,11 @@ def _check_form(path: Path, content: Path | bytes) -> None:
     else:
         start = content[:XML_START_BYTES]
     if not XML_START.match(start):
-        raise CheckpointError(f"{path} cannot be loaded by OpenVINO: it does not begin as its XML; export it again")
+        raise CheckpointError(f"{path} cannot be loaded by OpenVINO: it does not begin like its XML; export it again")
 
 
 def _number_type(execution: str) -> str:
-    """Number type of a kernel, from e.g. `brgconv_avx512_i8`."""
+    """Return the number type of a kernel, e.g. from `brgconv_avx512_i8`."""
     suffix = execution.rpartition("_")[2].lower()
     return KERNEL_TYPES.get(suffix, suffix)
 
@@ -124,15 +124,15 @@ def _refusal(path: Path, reason: str) -> CheckpointError:
     if not any(sign in reason for sign in NO_KERNEL):
         return CheckpointError(f"{path} cannot be loaded by OpenVINO: {shown(reason, 200)}; export it again")
     version = str(openvino.__version__).partition("-")[0]
-    operator = re.sub(r".*\.cpp:\d+: ", "", reason)[:200]  # behind the places in OpenVINO's own source
+    operator = re.sub(r".*\.cpp:\d+: ", "", reason)[:200]  # the lines before it name places in OpenVINO's source
     return CheckpointError(
-        f"{path} needs a kernel that openvino {version} has not: {operator}; "
+        f"{path} needs a kernel that openvino {version} does not have: {operator}; "
         "`uv sync --upgrade-package openvino`, or export it again"
     )
 
 
 def profile_openvino(path: Path, example: Tensor) -> KernelProfile:
-    """Run a file on one thread and tell which kernels ran."""
+    """Run a file on one thread and return the kernels that ran."""
     generator = OpenVinoGenerator(path, threads=1, profile=True)
     for _ in range(WARM_UP_CALLS + 1):
         generator(example)

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: floats, bfloat16 where the processor has it, and integers by NNCF."""
+"""OpenVINO on the CPU: float32, bfloat16 if the processor has it, and integers by NNCF."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class OpenVinoTarget(Target):
     """Files `.xml` with their weights in `.bin`.
 
-    Transposed convolutions stay: OpenVINO multiplies them in integers as they are, faster than their sub-pixel form.
-    In bfloat16 it does not, so that there the sub-pixel form is the default. A generator that ganpress quantized layer
-    by layer is written in its own integers, see `ganpress.edge.forms.openvino_form`.
+    Transposed convolutions are kept, because OpenVINO computes them in integers faster than their sub-pixel form. In
+    bfloat16 it does not, so the sub-pixel form is the default there. A generator that ganpress quantized layer by layer
+    is written in its own integers, see `ganpress.edge.forms.openvino_form`.
     """
 
     name = "openvino"
@@ -35,7 +35,7 @@ class OpenVinoTarget(Target):
     install = "uv sync --extra openvino"
     reads_onnx = True
     mismatch_advice = (
-        "OpenVINO's sums of 8-bit products overflow on x86 processors without VNNI: take weight_bits 7 there"
+        "OpenVINO's sums of 8-bit products overflow on x86 processors without VNNI: use weight_bits 7 there"
     )
 
     def default_form(self, number_type: str) -> Form:

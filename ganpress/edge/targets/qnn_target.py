@@ -17,10 +17,11 @@ ACTIVATION_BITS = {"a16w8": 16, "a8w8": 8}
 
 
 class QnnTarget(OnnxFilesTarget):
-    """Files `.qdq.onnx`, which the toolchain of a processor compiles.
+    """Files `.qdq.onnx`, which a processor's toolchain compiles.
 
-    The CPU decodes the codes and multiplies floats, which gives the numbers that the codes stand for: proof of what the
-    file computes, and none of how fast a processor is. No processor has run one of these files here.
+    The CPU decodes the quantized values and multiplies floats, which gives the same results. This verifies what the
+    file computes, but says nothing about the speed of a processor. No such processor has run one of these files for
+    this project.
     """
 
     name = "qnn"

@@ -38,7 +38,7 @@ class Target(ABC):
     name: str
     """Name, as in `export.items.X.target`."""
     title: str
-    """Name of the runtime for people."""
+    """Name of the runtime in texts."""
     devices: str = ""
     """Devices that its files are for."""
     suffix: str
@@ -49,7 +49,8 @@ class Target(ABC):
     """Number types that `write` supports."""
     calibrated: tuple[str, ...] = ("int8",)
     """Number types of the target's own post-training quantization, with ranges from calibration inputs; names that it
-    cannot write are ignored."""
+    cannot write are ignored.
+    """
     int8_scheme: str = ""
     """Description for the card of how its own quantization rounds weights and activations; see `scheme`."""
     packages: tuple[str, ...] = ()
@@ -74,7 +75,8 @@ class Target(ABC):
     """Number types whose files can leave height and width of pictures open."""
     stand_in: str = ""
     """Description of what computes its files if its own runtime does not run on this system: results are then
-    verified, but no time or memory is measured. Empty if its runtime runs here."""
+    verified, but no time or memory is measured. Empty if its runtime runs here.
+    """
 
     def missing(self) -> str | None:
         """Command that installs the target; None if it is installed."""
@@ -89,7 +91,7 @@ class Target(ABC):
         """Return whether a number type is its own quantization, which needs calibration inputs."""
         return number_type in self.calibrated and number_type in self.number_types
 
-    def bits(self, number_type: str) -> tuple[int, int]:  # noqa: ARG002 - most quantize to 8 bits alone
+    def bits(self, number_type: str) -> tuple[int, int]:  # noqa: ARG002 - most quantize only to 8 bits
         """Return the bits of weights and of activations of a number type of `calibrated`."""
         return 8, 8
 
@@ -99,14 +101,16 @@ class Target(ABC):
 
     @abstractmethod
     def default_form(self, number_type: str) -> Form:
-        """Form of transposed convolutions that ran faster where it was measured; see `ganpress.edge.forms.choice`."""
+        """Return the form of transposed convolutions that ran faster when measured; see
+        `ganpress.edge.forms.choice`.
+        """
 
-    def can_keep(self, model: nn.Module) -> bool:  # noqa: ARG002 - of one that keeps no integers, nothing matters
+    def can_keep(self, model: nn.Module) -> bool:  # noqa: ARG002 - by default no integers are kept
         """Return whether a generator that ganpress quantized is written with its own integers."""
         return False
 
     def as_written(self, model: nn.Module, example: Tensor) -> nn.Module:
-        """The layers of a float network, in its form, as the files hold them."""
+        """Return a float network, which is in its form, with the layers of the written file."""
         from ganpress.edge.forms.pixel_blocks import widen_outputs
 
         return widen_outputs(model, example) if self.widens else model
@@ -124,11 +128,11 @@ class Target(ABC):
 
         Args:
             model: generator whose eval behaviour is written; it is not changed.
-            path: the file that `open` takes; its folder is made.
-            example: inputs (N, …) in [-1, 1] or latents; their shape but for N is the file's.
+            path: the file that `open` takes; its folder is created.
+            example: pictures (N, …) in [-1, 1] or latents; the file takes inputs of their shape except N.
             number_type: one of `number_types`.
-            calibration: inputs (n, …) that number types of `calibrated` take their ranges from.
-            form: how transposed convolutions are written; None takes `default_form`.
+            calibration: inputs (n, …) on which the ranges of number types in `calibrated` are measured.
+            form: form of transposed convolutions; None takes `default_form`.
 
         Returns:
             The files that were written, `path` first.
@@ -166,23 +170,23 @@ class Target(ABC):
     def open_sizes(
         self, model: nn.Module, files: tuple[Path, ...], example: Tensor, number_type: str, form: Form
     ) -> None:
-        """Leave height and width open in files that `write` wrote for those of `example`; for `any_size_types` alone.
+        """Leave height and width open in files that `write` wrote for the size of `example`; only for `any_size_types`.
 
         Args:
             model: as for `write`.
             files: what `write` returned.
             example: inputs (N, C, H, W), as for `write`.
             number_type: one of `any_size_types`.
-            form: in which the files were written.
+            form: form in which the files were written.
 
         Raises:
             UnsupportedGenerator: if the generator's graph depends on the size.
-            ConfigError: if it draws from latents.
+            ConfigError: if the generator reads latents.
         """
         raise NotImplementedError(f"the target '{self.name}' writes files of one size")
 
     def open(self, path: Path, threads: int = 1) -> Generate:
-        """Load a written file, which may be packed since: inputs (N, …) -> images (N, C, H, W), float32.
+        """Load a written file, plain or packed: inputs (N, …) -> images (N, C, H, W), float32.
 
         Raises:
             MissingTarget: if the target is not installed.
@@ -197,7 +201,9 @@ class Target(ABC):
         return self._kernels(path, example)
 
     def arena_bytes(self, path: Path) -> int | None:  # noqa: ARG002 - most runtimes allocate what they need
-        """Bytes of memory that the caller gives a written file, where it asks for a stated amount."""
+        """Return the bytes of memory that the caller must provide for a written file; None if the runtime allocates
+        it.
+        """
         return None
 
     def version(self) -> str:
@@ -216,7 +222,7 @@ class Target(ABC):
     def _write(
         self, model: nn.Module, path: Path, example: Tensor, number_type: str, calibration: Tensor | None
     ) -> tuple[Path, ...]:
-        """As `write`, of a model in its form; `calibration` is given for those of `calibrated` alone."""
+        """As `write`, for a model in its form; `calibration` is given only for number types in `calibrated`."""
 
     @abstractmethod
     def _open(self, path: Path, threads: int) -> Generate: ...
@@ -226,7 +232,7 @@ class Target(ABC):
 
 
 def program_version(program: str) -> str:
-    """The first line that `program --version` prints, e.g. `cc (Debian 12.2.0-14) 12.2.0`."""
+    """Return the first line that `program --version` prints, e.g. `cc (Debian 12.2.0-14) 12.2.0`."""
     done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
     return next(iter(done.stdout.splitlines()), program)
 

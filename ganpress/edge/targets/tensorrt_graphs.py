@@ -1,8 +1,8 @@
 """Prepares ONNX graphs for TensorRT: checks them against its list of operators, and quantizes them explicitly.
 
-TensorRT's rules for explicit quantization: codes are int8, zero points are 0, one scale a tensor for activations and
-one a channel for weights. Its list of operators: `docs/operators.md` of github.com/onnx/onnx-tensorrt, for TensorRT
-10.15, operator sets 9 to 24.
+TensorRT's rules for explicit quantization: int8, zero points of 0, one scale per tensor for activations and one per
+channel for weights. Its list of operators: `docs/operators.md` of github.com/onnx/onnx-tensorrt, for TensorRT 10.15,
+operator sets 9 to 24.
 """
 
 import re
@@ -53,15 +53,15 @@ WAYS: Mapping[tuple[str, str], frozenset[str]] = {
     ),
     ("Resize", "nearest_mode"): frozenset({"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"}),
 }
-"""What an attribute of an operator may be, where TensorRT has not all of the standard's."""
+"""Values of an operator's attribute that TensorRT supports, if it does not support all of the standard's."""
 CHANNEL_AXES: Mapping[str, int] = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": 1}
-"""Operators that are quantized, and the axis of their weights that has one scale each."""
+"""Operators that are quantized -> the channel axis of their weights."""
 BITS, HIGHEST = 8, 127
 CALIBRATION_BATCH = 8
 
 
 def tensorrt_content(model: nn.Module, example: Tensor, calibration: Tensor | None) -> bytes:
-    """Write a generator in its form, quantized where there are calibration inputs.
+    """Write a generator in its form, quantized if there are calibration inputs.
 
     Args:
         model: a generator in floats.
@@ -69,7 +69,7 @@ def tensorrt_content(model: nn.Module, example: Tensor, calibration: Tensor | No
         calibration: inputs (n, …); None writes floats.
 
     Raises:
-        UnsupportedGenerator: if TensorRT has no such operator.
+        UnsupportedGenerator: if TensorRT does not support an operator.
         ConfigError: if the generator cannot be written as ONNX.
     """
     import onnx
@@ -79,14 +79,14 @@ def tensorrt_content(model: nn.Module, example: Tensor, calibration: Tensor | No
     if lacking is not None:
         torchs = "aten::" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", lacking.partition(" ")[0]).lower()
         reason = blame(model, example, torchs) or f"the operator {lacking}"
-        raise UnsupportedGenerator(f"TensorRT cannot run {type(model).__name__}: it has not {reason}")
+        raise UnsupportedGenerator(f"TensorRT cannot run {type(model).__name__}: it does not support {reason}")
     if calibration is not None:
         content = _quantized(content, calibration, input_name(example))
     return content
 
 
 def _lacking(proto: Any) -> Iterator[str]:
-    """Operators, or ways to call one, that TensorRT does not support."""
+    """Yield the operators, or ways to call one, that TensorRT does not support."""
     for node in proto.graph.node:
         if node.op_type not in KNOWN or node.domain not in ("", "ai.onnx"):
             yield node.op_type
@@ -97,7 +97,7 @@ def _lacking(proto: Any) -> Iterator[str]:
 
 
 def _quantized(content: bytes, calibration: Tensor, source: str) -> bytes:
-    """Put codes in front of each convolution and matrix product with constant weights; biases stay floats."""
+    """Quantize the inputs of each convolution and matrix product with constant weights; biases stay floats."""
     model = read_graph(content)
     graph: Any = model.graph
     layers = [node for node in graph if _has_weights(node)]
@@ -126,14 +126,14 @@ def _has_weights(node: Any) -> bool:
 
 
 def _channel_axis(node: Any) -> int:
-    """The axis of the constant weights that has one scale a channel."""
+    """Return the channel axis of the constant weights."""
     transposed = node.attributes.get_int("transB", 0)
     axis = CHANNEL_AXES[node.op_type]
     return axis if node.op_type != "Gemm" or transposed else 1  # a matrix that is not transposed
 
 
 def _weight_codes(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Codes and one scale for each channel, at the bounds of least squared error."""
+    """Quantize weights with one scale per channel, clipped at the bounds of least squared error."""
     flat = torch.from_numpy(np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1).copy())
     found = clip(Histogram.of(flat, ranges_of(flat).balanced()), BITS, "mse", symmetric=True).high
     scale = torch.where(found > 0, found / HIGHEST, 1.0).numpy().astype(np.float32)
@@ -144,7 +144,7 @@ def _weight_codes(weights: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], N
 def _activation_scales(
     content: bytes, read: list[str], calibration: Tensor, source: str
 ) -> dict[str, NDArray[np.float32]]:
-    """Scale of each tensor that is read by a layer, at the bounds of least squared error over all inputs."""
+    """Return the scale of each tensor that a layer reads, at the bounds of least squared error over all inputs."""
     switch_off()
     import onnx
     import onnxruntime
@@ -177,7 +177,7 @@ def _activation_scales(
 
 
 def layers_of(path: Path) -> KernelProfile:
-    """Operators of a file with the number types that it asks for; which kernels TensorRT builds is its own choice."""
+    """Return the operators of a file with the requested number types; TensorRT itself chooses the kernels."""
     import onnx
 
     graph = onnx.load_from_string(read_onnx(path)).graph
@@ -194,10 +194,11 @@ def layers_of(path: Path) -> KernelProfile:
 
 
 def calibration_table(path: Path) -> str:
-    """The activations' scales of an int8 file as TensorRT's calibration cache, for builds that quantize implicitly.
+    """Return the activation scales of an int8 file as a TensorRT calibration cache, for builds with implicit
+    quantization.
 
-    Each line is a tensor's name and the bits of its scale, a float32, in hexadecimal digits; the first line names
-    TensorRT's version, which builds of another version refuse.
+    Each line holds a tensor's name and the bits of its float32 scale in hexadecimal digits. The first line names
+    TensorRT's version; other versions refuse the cache.
     """
     import onnx
     from onnx import numpy_helper

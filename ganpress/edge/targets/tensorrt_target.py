@@ -1,4 +1,4 @@
-"""TensorRT, the runtime of NVIDIA's GPUs and Jetson boards: ONNX files that it builds engines of, in floats or int8."""
+"""TensorRT, the runtime of NVIDIA's GPUs and Jetson boards: ONNX files for its engine builder, in floats or int8."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class TensorRtTarget(OnnxFilesTarget):
-    """Files `.trt.onnx`; `trtexec` builds an engine of one on the machine that is to run it.
+    """Files `.trt.onnx`; `trtexec` builds an engine from one on the machine that will run it.
 
-    `int8` has a pair of quantize and dequantize, symmetric, in front of each convolution and matrix product, at bounds
-    that ganpress's clipping chose, as TensorRT wants explicit quantization.
+    For TensorRT's explicit quantization, `int8` has a symmetric pair of quantize and dequantize before each convolution
+    and matrix product, with bounds chosen by ganpress's clipping.
     """
 
     name = "tensorrt"
@@ -38,7 +38,7 @@ class TensorRtTarget(OnnxFilesTarget):
         model: nn.Module,
         path: Path,
         example: Tensor,
-        number_type: str,  # noqa: ARG002 - float32 or int8, which the calibration tells
+        number_type: str,  # noqa: ARG002 - int8 if there is calibration, else float32
         calibration: Tensor | None,
     ) -> tuple[Path, ...]:
         from ganpress.edge.graphs.onnx_export import write_content
@@ -47,7 +47,7 @@ class TensorRtTarget(OnnxFilesTarget):
         write_content(path, tensorrt_content(model, example, calibration))
         return (path,)
 
-    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the graph says it all
+    def _kernels(self, path: Path, example: Tensor) -> KernelProfile:  # noqa: ARG002 - the graph tells the operators
         from ganpress.edge.targets.tensorrt_graphs import layers_of
 
         return layers_of(path)

@@ -1,4 +1,4 @@
-"""ONNX Runtime Web on WebGPU, the browser's way to the graphics processor: floats, and halves on disk."""
+"""ONNX Runtime Web on WebGPU, the browser's interface to the GPU: float32, and float16 on disk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class WebGpuTarget(OnnxFilesTarget):
-    """Files `.web.onnx`, which the page of `ganpress demo` runs on WebGPU, or on WebAssembly where there is none.
+    """Files `.web.onnx`, which the page of `ganpress demo` runs on WebGPU, or on WebAssembly if the browser has no
+    WebGPU.
 
-    Integers are left out: WebGPU has no kernels for them. Halves are decoded when the file is loaded.
+    Integers are not offered, because WebGPU has no kernels for them. float16 is decoded when the file is loaded.
     """
 
     name = "webgpu"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ganpress.metrics.scores import Comparison, Scores
 
 KID_SUBSETS, KID_SUBSET_SIZE = 10, 1000
-"""Of the quick kernel distance; smaller sets are compared whole."""
+"""Number and size of the subsets of the quick kernel distance; smaller sets are compared completely."""
 
 
 def _frechet_interval(own: "Scores") -> "Interval | None":

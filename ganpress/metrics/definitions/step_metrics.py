@@ -1,4 +1,6 @@
-"""What one compression or export did to single images: `ganpress.metrics.samples.sample_changes` measures it."""
+"""Metrics of the changes of single images by a compression or export; `ganpress.metrics.samples.sample_changes`
+measures them.
+"""
 
 from ganpress.metrics.metric import Metric
 

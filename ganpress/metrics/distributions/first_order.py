@@ -1,4 +1,4 @@
-"""What each sample contributes to a distance of two sets, to first order: its error without resampling."""
+"""First-order contributions of samples to a distance of two sets, which give its error without resampling."""
 
 from dataclasses import dataclass, replace
 from typing import Self

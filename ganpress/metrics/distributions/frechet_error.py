@@ -1,4 +1,4 @@
-"""What each sample contributes to a Fréchet distance, to first order: its error without resampling.
+"""First-order contributions of samples to a Fréchet distance, which give its error without resampling.
 
 The distance of Gaussians has a derivative in their means and covariances (Rippl, Munk and Sturm 2016, section 2), so
 that the error of its estimate is that of a mean of per-sample terms: the infinitesimal jackknife (Jaeckel 1972). It

@@ -31,11 +31,11 @@ class KernelTerms(DistanceTerms):
     """(n, PAIRS) values of h."""
     subset_size: int
     permutations: float
-    """How often every sample is in a subset, at least once."""
+    """Number of times that every sample is in a subset, at least 1."""
 
     @property
     def variance(self) -> float:
-        """Of the distance, over draws of both sets and of the subsets."""
+        """Variance of the distance over draws of both sets and of the subsets."""
         rows, (real, fake) = len(self.reference), self.sizes
         of_rows = (self.reference.var(ddof=1) + self.generated.var(ddof=1)) / 4
         left = max(float(self.pairs.var() - 2 * of_rows) / (1 - 2 / rows), 0.0)  # z2

@@ -1,4 +1,4 @@
-"""How different the pictures of one batch are from each other, in order to see a generator collapse while it trains."""
+"""Measures the variety of the pictures of one batch, in order to detect a generator's collapse during training."""
 
 import numpy as np
 from jaxtyping import UInt8

@@ -1,4 +1,4 @@
-"""How sure a mean of per-sample scores is, and whether two generators differ in it, by the bootstrap (Efron 1979).
+"""Bootstrap intervals (Efron 1979) of means of per-sample scores, and of their differences between generators.
 
 For PSNR, the distance to the teacher and whatever else is a mean over samples. The intervals are about the draw of the
 scored samples; they cover no other training run and no other judge.

@@ -1,4 +1,4 @@
-"""How sure FID and KID are, and whether two generators differ in them: normal, by the distances' first-order terms.
+"""Intervals of FID and KID, and of their differences between generators, from the distances' first-order terms.
 
 Percentiles of a bootstrap would hardly ever hold the truth of FID: resampled covariances are poorer than the data's,
 which biases resamples upwards by more than their spread. The intervals are about the draw of samples at these numbers:

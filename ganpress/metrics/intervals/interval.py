@@ -17,7 +17,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Of a difference: whether it is real, rather than the luck of the draw."""
+        """Whether the interval excludes zero, so that a difference is significant."""
         return self.low > 0 or self.high < 0
 
 

@@ -1,4 +1,4 @@
-"""How sure precision and recall by hashing are, and whether two generators differ in them, from random parts."""
+"""Intervals of precision and recall by hashing, and of their differences between generators, from random parts."""
 
 from dataclasses import dataclass, replace
 

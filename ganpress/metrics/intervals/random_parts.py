@@ -1,4 +1,4 @@
-"""How sure a score of two sets is, by the scores of random parts of both (subsampling, Politis and Romano 1994).
+"""Intervals of a score of two sets from the scores of random parts of both (subsampling, Politis and Romano 1994).
 
 A part of b of N samples, drawn without replacement, varies about the whole by sigma sqrt(1/b - 1/N), the whole about
 the truth by sigma / sqrt(N): the spread of parts times sqrt(b / (N - b)) is the standard error of the whole, whatever a
@@ -20,7 +20,8 @@ from ganpress.metrics.feature_inputs import Float64, Floats
 PARTS = 20
 SHARE = 1 / 3
 """Share of the samples that a part has. Scores of larger parts vary by more than their draw explains, since counts in
-buckets are whole numbers: intervals from halves were a third too wide (`python -m benchmarks.interval_coverage`)."""
+buckets are whole numbers: intervals from halves were a third too wide (`python -m benchmarks.interval_coverage`).
+"""
 LARGEST = 1000
 """Samples of a part, at most."""
 SMALLEST = 6

@@ -1,4 +1,4 @@
-"""How sure a generator's scores are, and whether its difference to the teacher is real, under names of metrics.
+"""Intervals of a generator's scores and of its differences to the teacher, by names of metrics.
 
 `<metric>_low` and `_high` are the ends of a 95 % interval; `<family>_difference_…` is the generator's score less the
 teacher's on the same inputs, with its own ends. A difference is real where its interval excludes zero. The intervals

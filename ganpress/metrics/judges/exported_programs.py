@@ -23,7 +23,7 @@ OPERATOR = re.compile(
     r"torch\.ops\.(?:aten|prims)\.\w+(?:\.\w+)?|torch\.ops\.higher_order\.wrap_with_\w+|torch\.sym_\w+"
     r"|_operator\.(?:getitem|add|sub|mul|floordiv|truediv|mod|pow|neg|eq|ne|lt|le|gt|ge|and_|or_)"
 )
-"""What a graph may call; torch would look any name up, and call it."""
+"""Pattern of operators that a graph may call, because torch would look up and call any name."""
 
 
 def load_exported(path: Path) -> Any:

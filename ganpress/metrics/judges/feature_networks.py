@@ -32,7 +32,9 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """What metric names carry: `judge` for the data set's own, else `inception`, `squeezenet` or `segmenter`."""
+        """Name of the judge in metric names: `judge` for the data set's own, else `inception`, `squeezenet` or
+        `segmenter`.
+        """
 
     @property
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""What a judge sees in a batch of images."""
+"""The output of a judge for a batch of images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ DIGEST_LENGTH = 12
 
 @dataclass(frozen=True)
 class JudgeOutput:
-    """What a judge sees in N images; None for what this kind of judge does not see."""
+    """A judge's output for N images; outputs that this kind of judge does not have are None."""
 
     features: NDArray[np.float32]
     """(N, F), for distances between sets."""

@@ -1,4 +1,4 @@
-"""Which samples are near: bounded in float32, which is twice as fast, and settled in float64 where bounds do not say.
+"""Tests for near samples: bounds in float32, which is twice as fast, and exact float64 if the bounds do not decide.
 
 `|x - y|^2 = |x|^2 + |y|^2 - 2 x.y` is one matrix product. In float32 it is off by at most a known share of
 `|x|^2 + |y|^2`: n products, summed in any order, are off by at most n roundings of their absolute sum (Higham 2002,
@@ -21,9 +21,9 @@ CHUNK = 256
 CENTRED_ON = 1024
 """Samples, at most, whose medians are the centre: any point is sound, one amid the samples gives the best bounds."""
 LARGEST_EXPONENT = 126
-"""Of a scale in float32."""
+"""Largest exponent of a scale in float32."""
 DENSE = 16
-"""Where more than one pair in so many of a tile is undecided in float32, the tile is taken in float64."""
+"""If more than one of this number of pairs in a tile is undecided in float32, the tile is computed in float64."""
 GROUP = 8
 """Blocks that stay prepared while all others pass."""
 NUMBERS = 2**18

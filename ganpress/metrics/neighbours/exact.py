@@ -21,7 +21,7 @@ SPARE = 2
 MISSED_BLOCK = 128
 """Rows that are taken in float64 at a time, against all samples."""
 NOTHING = 0x7F800000 << 32
-"""What is found at first: the bits of infinity."""
+"""Initial value of a distance: the bits of infinity."""
 
 
 @full_precision()

@@ -1,11 +1,12 @@
 """Precision and recall by locality-sensitive hashing alone: robust to outliers, and O(1) for each sample.
 
-A sample counts by the share of hash tables in which its bucket holds samples of the other set. An outlier shares its
-bucket with nobody, so it vouches for no sample, where its k-NN ball would be the largest of all.
+A sample's score is the share of hash tables in which its bucket holds samples of the other set. An outlier is alone in
+its bucket and cannot raise another sample's score, while its k-NN ball would be the largest of all.
 
-After Mordido et al. (2021), whose details are not public to us: this definition is our own, and values compare only
-among themselves. It is a coarse test of density; `ganpress.metrics.neighbours.hashed_nearest` looks into the buckets.
-Features may be of any domain; they are hashed where they lie, in their own precision.
+The idea is from Mordido et al. (2021), of which only the abstract was available; the definition is this project's own,
+and values can be compared only with each other. It is a coarse test of density;
+`ganpress.metrics.neighbours.hashed_nearest` also uses distances. Features may be of any domain; they are hashed on
+their own device, in their own precision.
 """
 
 from collections import Counter
@@ -27,24 +28,26 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LshSettings:
-    """What LSH-only scores depend on beside the features and the seed."""
+    """Settings of LSH-only scores."""
 
     tables: int = 32
-    """Independent hash tables."""
+    """Number of independent hash tables."""
     bits: int = 8
-    """Hashes in a table's key."""
+    """Number of hashes in a table's key."""
     mates: int = 2
-    """Samples of the other set that a bucket must hold to count."""
+    """Smallest number of samples of the other set in a bucket that counts as a hit."""
     hit_rate: float = 0.7
-    """Share of one half of the reference whose buckets count in tables of the other half: this sets the width."""
+    """Hit rate of one half of the reference in tables of the other half, which determines the width."""
     calibration_tables: int = 4
-    """Tables on which the width is found. With few another seed moves all scores alike, ceilings too: by 0.018 with 4,
-    by 0.005 with 32, which cost more time. Relative scores move by 0.004 to 0.007 either way."""
+    """Number of tables with which the width is found. With few tables, another seed changes all scores and ceilings by
+    the same amount: by 0.018 with 4, by 0.005 with 32, which take more time. Relative scores change by 0.004 to 0.007
+    in both cases.
+    """
 
 
 @dataclass(frozen=True)
 class HashedReference:
-    """A reference set as LSH-only scores need it, computed once and used for every generator: its features are gone."""
+    """The hash tables of a reference set, computed once for all generators; its features are not kept."""
 
     family: HashFamily
     keys: Tensor
@@ -62,15 +65,17 @@ class LshScores:
     recall: float
     """Mean of `reference_scores`, [0, 1]."""
     precision_ceiling: float
-    """What the reference itself would score: each of its samples in tables of the others."""
+    """Score of the reference itself: each of its samples in tables of the others."""
     recall_ceiling: float
-    """The same in tables of as many reference samples as there are generated ones, or in all where they are fewer."""
+    """The same score in tables of as many reference samples as there are generated ones, or of all if there are
+    fewer.
+    """
     generated_scores: Float64
     """(M,) share of tables in which the sample's bucket holds reference samples, [0, 1]."""
     reference_scores: Float64
     """(N,) share of tables in which the sample's bucket holds generated samples, [0, 1]."""
     width: float
-    """Of the hashes, in units of the features."""
+    """Width of the hashes, in units of the features."""
     settings: LshSettings
     seed: int
 
@@ -98,7 +103,7 @@ def hash_reference(reference: Features, seed: int, settings: LshSettings | None 
     """Fit the hash family on a reference (N, F) and put it into tables.
 
     Args:
-        reference: Features, or batches of them, read once; what is kept meanwhile is 4 L b bytes a sample.
+        reference: Features, or batches of them, read once; 4 L b bytes per sample are kept meanwhile.
         seed: Seed of the family, and of the halves by which its width is found.
         settings: Number of tables and the rest.
 
@@ -156,7 +161,7 @@ def score_hashed(reference: HashedReference, generated: Features) -> LshScores:
 
 
 def _hits(table: Occupancy, mates: int) -> tuple[Bool[Tensor, " m"], Bool[Tensor, " n"]]:
-    """Which generated and which reference samples share a bucket with enough samples of the other set."""
+    """Return which generated and which reference samples share a bucket with enough samples of the other set."""
     return (
         (table.reference_counts >= mates)[table.generated_places],
         (table.generated_counts >= mates)[table.reference_places],
@@ -164,7 +169,7 @@ def _hits(table: Occupancy, mates: int) -> tuple[Bool[Tensor, " m"], Bool[Tensor
 
 
 class _Tally:
-    """In how many tables each sample (N,) counts."""
+    """Number of tables in which each sample (N,) is a hit."""
 
     def __init__(self, samples: int) -> None:
         self._counts: Counts = np.zeros(samples, np.int64)
@@ -182,7 +187,7 @@ class _Tally:
 
 
 class _Sizes:
-    """How many reference samples have how many others in their bucket, over all tables."""
+    """Distribution, over all tables, of the number of other reference samples in a sample's bucket."""
 
     def __init__(self) -> None:
         self._samples: Counter[int] = Counter()
@@ -203,16 +208,17 @@ class _Sizes:
 def _expected_hits(
     sizes: Int64[Counts, " sizes"], samples: Int64[Counts, " sizes"], available: int, drawn: int, mates: int
 ) -> float:
-    """Mean chance that at least `mates` of a bucket's others, `sizes` of so many `samples`, are among those drawn.
+    """Return the mean probability that at least `mates` of the other samples in a bucket are among those drawn.
 
-    `drawn` of the `available` samples are.
+    `samples` have `sizes` others in their bucket; `drawn` of the `available` samples are drawn.
     """
     chances = 1 - sum(_chance(number, sizes, available, drawn) for number in range(mates))
     return float((chances * samples).sum() / samples.sum())
 
 
 def _chance(number: int, sizes: Int64[Counts, " sizes"], available: int, drawn: int) -> Float[Float64, " sizes"]:
-    """Chance that just `number` of each of `sizes` samples are drawn: the hypergeometric distribution.
+    """Return the probability that exactly `number` of each of `sizes` samples are drawn, by the hypergeometric
+    distribution.
 
     `scipy.stats` has it too, but importing that takes longer than scoring.
     """

@@ -1,13 +1,14 @@
-"""Precision and recall by k nearest neighbours among bucket mates (LSH + KNN): O(log N) for each sample.
+"""Precision and recall by k nearest bucket neighbours (LSH + KNN): O(log N) for each sample.
 
-The balls are those of Kynkäänniemi et al. (2019), with neighbours sought in the sample's hash buckets alone, whose mean
-size grows as log2 N. A ball is closed, and the smallest that any table gives. A sample that has fewer than k mates in
-every table has none, and no radius is longer than twice its set's median: so outliers inflate nothing, whether they are
-alone in their buckets or meet in one.
+The balls are those of Kynkäänniemi et al. (2019), with neighbours searched only in the sample's hash buckets, whose
+mean size grows as log2 N. A ball is closed, and the smallest over all tables. A sample with fewer than k bucket
+neighbours in every table has no ball, and no radius is longer than twice its set's median, so outliers have no effect,
+whether they are alone in their buckets or together in one.
 
-After Mordido et al. (2021), whose details are not public to us: this definition is our own. It follows exact k-NN
-precision and recall closely on features of low intrinsic dimension, a little above them, and far above on noise without
-neighbourhoods. Features may be of any domain; distances are taken where they lie, in their own precision.
+The idea is from Mordido et al. (2021), of which only the abstract was available; the definition is this project's own.
+It is a little above exact k-NN precision and recall on features of low intrinsic dimension, and far above them on noise
+without neighbourhoods. Features may be of any domain; distances are computed on their own device, in their own
+precision.
 """
 
 import math
@@ -26,37 +27,38 @@ from ganpress.metrics.neighbours.hashing import HashFamily, enough, fit_family, 
 
 @dataclass(frozen=True)
 class LshNeighbourSettings:
-    """What LSH + KNN scores depend on beside the features and the seed."""
+    """Settings of LSH + KNN scores."""
 
     neighbours: int = 3
-    """k: a ball reaches to the k-th nearest mate."""
+    """k: a ball reaches to the k-th nearest bucket neighbour."""
     tables: int = 4
     bits: int = 8
     bucket_factor: float = 4.0
-    """Mean bucket of a reference sample, divided by log2 N: this sets the width."""
+    """Mean bucket size of a reference sample divided by log2 N, which determines the width."""
     longest_radius: float = 2.0
-    """Longer radii are cut to this multiple of the median of their set. That hardly moves a clean set's scores, but
-    balls of outliers, which lie far from their own mates too, reach nobody else."""
+    """Longer radii are reduced to this multiple of their set's median. That hardly changes the scores of a clean set,
+    but balls of outliers, which are also far from their own bucket neighbours, then contain no other sample.
+    """
 
 
 @dataclass(frozen=True)
 class HashedNeighbourhood:
-    """A reference set with a ball around each sample that has enough mates, used for every generator."""
+    """A reference set with a ball around each sample with enough bucket neighbours, used for every generator."""
 
     family: HashFamily
     features: Tensor
-    """(N, F), as given."""
+    """Features as given, (N, F)."""
     keys: Tensor
     """(N, L)"""
     squared_radii: Tensor
-    """(N,) squared radius; -1 where there is no ball."""
+    """Squared radius of each sample (N,); -1 if it has no ball."""
     settings: LshNeighbourSettings
     seed: int
 
 
 @dataclass(frozen=True)
 class BallScores:
-    """Samples of one set in the balls of the other, as far as they share a bucket."""
+    """Results of one set's samples with the balls of the other set in the same buckets."""
 
     inside: NDArray[np.bool_]
     """(N,) whether the sample lies in any ball."""
@@ -64,7 +66,8 @@ class BallScores:
     """(N,) balls that the sample lies in, divided by k: the summands of density (Naeem et al. 2020)."""
     scores: Float64
     """(N,) radius / (radius + distance) for the ball where that is largest: 1 at a centre, 0.5 on a surface, 0 far off.
-    The ratio radius / distance is the realism of Kynkäänniemi et al. (2019)."""
+    The ratio radius / distance is the realism of Kynkäänniemi et al. (2019).
+    """
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,10 @@ class LshNeighbourScores:
     generated: BallScores
     reference: BallScores
     reference_without_ball: float
-    """Share of reference samples with fewer than k mates in every table."""
+    """Share of reference samples with fewer than k bucket neighbours in every table."""
     generated_without_ball: float
     width: float
-    """Of the hashes, in units of the features."""
+    """Width of the hashes, in units of the features."""
     settings: LshNeighbourSettings
     seed: int
 
@@ -89,7 +92,7 @@ class LshNeighbourScores:
 def lsh_neighbour_scores(
     reference: Matrix, generated: Matrix, seed: int, settings: LshNeighbourSettings | None = None
 ) -> LshNeighbourScores:
-    """Score generated features (M, F) against a reference (N, F) by balls among bucket mates.
+    """Score generated features (M, F) against a reference (N, F) by balls of bucket neighbours.
 
     Raises:
         DataError: as `hashed_neighbourhood` and `score_hashed_neighbours`.
@@ -135,7 +138,7 @@ def score_hashed_neighbours(reference: HashedNeighbourhood, generated: Matrix) -
         columns = keys[:, table], reference.keys[:, table]
         for tiles in bucket_tiles(fake, reference.features, *columns):
             squared = tiles.squared
-            for earlier in range(table):  # a pair that an earlier table brought together counts once
+            for earlier in range(table):  # a pair that an earlier table has found counts once
                 one, other = _of(keys[:, earlier], tiles.rows), _of(reference.keys[:, earlier], tiles.columns)
                 squared.masked_fill_(one[:, :, None] == other[:, None], torch.inf)
             ours.add(tiles.rows, tiles.columns, squared, theirs.radii)
@@ -157,7 +160,7 @@ def score_hashed_neighbours(reference: HashedNeighbourhood, generated: Matrix) -
 def _squared_radii(
     features: Float[Tensor, "n f"], keys: Int64[Tensor, "n l"], settings: LshNeighbourSettings
 ) -> Float[Tensor, " n"]:
-    """Return squared radii: to the k-th mate in the table where it is nearest; -1 where none has k mates."""
+    """Return squared distances to the k-th bucket neighbour, the smallest over tables; -1 if no table has k."""
     k = settings.neighbours
     radii = torch.full((len(features),), torch.inf).to(features)
     for table in keys.T:
@@ -167,7 +170,7 @@ def _squared_radii(
             found = torch.cat([smallest[tiles.rows], tiles.squared.masked_fill_(itself, torch.inf)], dim=2)
             smallest[tiles.rows] = found.topk(k, dim=2, largest=False).values
         torch.minimum(radii, smallest[:-1].amax(dim=1), out=radii)
-    between_unequal = radii[radii.isfinite() & (radii > 0)]  # duplicates say nothing of how near neighbours lie
+    between_unequal = radii[radii.isfinite() & (radii > 0)]  # duplicates do not tell how near neighbours are
     without = radii.isinf()
     if len(between_unequal):
         radii = radii.clamp(max=settings.longest_radius**2 * float(between_unequal.median()))
@@ -175,7 +178,7 @@ def _squared_radii(
 
 
 class _Side:
-    """What is found out about the samples of one set; the last row is for samples that are not there."""
+    """Results for the samples of one set; the last row stands for missing samples."""
 
     def __init__(self, radii: Float[Tensor, " n"]) -> None:
         self.radii = torch.cat([radii, radii.new_full((1,), -1.0)])
@@ -204,5 +207,5 @@ class _Side:
 
 
 def _of(keys: Int64[Tensor, " n"], samples: Int64[Tensor, "t p"]) -> Int64[Tensor, "t p"]:
-    """Keys of samples, of which some are not there."""
+    """Return the keys of samples, some of which are missing."""
     return keys[samples.clamp(max=len(keys) - 1)]

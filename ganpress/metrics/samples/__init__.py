@@ -1,1 +1,1 @@
-"""What metrics are measured on: images of generators, their features and their targets."""
+"""Inputs of metrics: images of generators, their features and their targets."""

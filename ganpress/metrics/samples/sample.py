@@ -1,4 +1,4 @@
-"""What a metric is measured on: features of two sets of images, or a generator and what it is scored with."""
+"""Inputs of a metric: features of two sets of images, or a generator with the data to score it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ class QuickSample:
     batches: Callable[[], Iterator[Tensor]]
     """Draws its images (n, C, H, W) in [-1, 1], the same each time."""
     seen: Callable[[], JudgeOutput]
-    """What the judge sees in them."""
+    """Returns the judge's output for them."""
     real: RealSide | None
     truth: Truth | None
     seed: int
     splits: int
-    """Of the Inception Score."""
+    """Number of splits of the Inception Score."""

@@ -1,4 +1,4 @@
-"""What a step of compression or export did to single samples: the same inputs before and after it.
+"""Measures the changes of single samples by a compression or export, on the same inputs before and after it.
 
 Means over a set hide that a step may spare most images and ruin a few, or that it draws one class where there were two.
 So each input's image after the step is compared with the one before: in features of the judge, in pixels, by its
@@ -34,7 +34,8 @@ class SampleChanges:
 
     feature_distance: Float64
     """(N,) Euclidean, in units of the root mean square distance of samples before the step from their mean: 0 is
-    unchanged, about 1.4 is another image altogether."""
+    unchanged, about 1.4 is another image altogether.
+    """
     pixel_distance: Float64
     """(N,) mean absolute difference, gray levels 0 … 255."""
     buckets_before: Float64
@@ -125,14 +126,15 @@ def _batches(count: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class ClassShare:
-    """How often a generator draws one class, before and after a step."""
+    """Share of one class among a generator's images before and after a step."""
 
     name: str
     before: float
     after: float
     difference: Interval
     """After less before; the class was lost or gained where it excludes zero. All classes share one level (Bonferroni):
-    that any of them seems to have changed by chance is as unlikely as it would be for one alone."""
+    that any of them seems to have changed by chance is as unlikely as it would be for one alone.
+    """
 
 
 def class_shares(before: Sequence[str], after: Sequence[str], seed: int) -> list[ClassShare]:

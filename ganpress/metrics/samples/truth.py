@@ -1,4 +1,4 @@
-"""What generated images are compared with one by one: their real targets, label maps, or another generator's images."""
+"""References for comparisons of single images: their real targets, label maps, or another generator's images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class ArrayRows(Protocol):
 
 @dataclass(frozen=True)
 class Truth:
-    """What belongs to each input of a conditional generator, in the order that the inputs are drawn in."""
+    """The reference of each input of a conditional generator, in the order of the inputs."""
 
     rows: NDArray[np.int64]
     """(N,) rows of the arrays below, one an input."""

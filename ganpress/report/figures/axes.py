@@ -1,4 +1,4 @@
-"""Parts of a chart that several figures share: compact ticks, labels that do not lie over marks."""
+"""Parts that several charts share: compact ticks, and labels that do not cover marks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,19 +16,20 @@ PLACES = (
     (8, 0, "left", "center"),
     (-8, 0, "right", "center"),
 )
-"""Where a label may stand beside its mark: offset in points and alignment, best first.
+"""Places of a label beside its mark: offset in points and alignment, best first.
 
-A front's steps leave a mark to the right and arrive from below or above, so corners come first."""
+The steps of a Pareto front leave a mark to the right and arrive from below or above, so corners come first.
+"""
 TICKS = ((300, (1,)), (30, (1, 3)), (8, (1, 2, 5)), (0, (1, 2, 3, 5, 7)))
-"""Ticks in each decade of a log axis, by the ratio of its ends from which on they are so few."""
+"""Ticks in each decade of a log axis, with the smallest ratio of the axis's ends for which they are used."""
 LINEAR_SPAN = 3
-"""Ratio of the largest to the smallest value up to which decades would leave an axis without ticks."""
+"""Largest ratio of maximum to minimum for a linear axis, because a log axis of so few decades would lack ticks."""
 BACKING = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
-"""Behind a label, so that a line under it does not strike it through."""
+"""Background of a label, so that a line behind it does not strike it through."""
 
 
 def logarithmic(axis: Any, write: Callable[[float], str]) -> None:
-    """Give a log axis ticks written by `write`, the denser the shorter its range."""
+    """Give a log axis ticks formatted by `write`, with more ticks per decade for a shorter range."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
@@ -40,7 +41,7 @@ def logarithmic(axis: Any, write: Callable[[float], str]) -> None:
 
 
 def cost_axis(axes: Any, values: Sequence[float], write: Callable[[float], str]) -> None:
-    """Make the x axis logarithmic where its values (above 0) span more than `LINEAR_SPAN`; ticks by `write`.
+    """Make the x axis logarithmic if its values (above 0) span more than `LINEAR_SPAN`; ticks are formatted by `write`.
 
     Call it last, when marks and margins are set.
     """
@@ -77,13 +78,13 @@ def _trim(text: str) -> str:
 def label_marks(
     figure: Any, axes: Any, marks: Sequence[tuple[float, float, str]], all_points: Sequence[tuple[float, float]]
 ) -> None:
-    """Write names beside marks, each at the first place where it covers no other mark or label and stays inside.
+    """Write names beside marks, each at the first place inside the axes where it covers no other mark or label.
 
-    A name that fits nowhere is left out; hovering still shows it.
+    A name without such a place is left out; hovering still shows it.
 
     Args:
-        figure: the figure, complete but for these labels.
-        axes: where the marks are.
+        figure: the figure, complete except for these labels.
+        axes: the axes with the marks.
         marks: (x, y, name) in data coordinates, the most important first.
         all_points: every mark, in data coordinates.
     """

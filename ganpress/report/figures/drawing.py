@@ -1,4 +1,4 @@
-"""One drawing, two media: a themed inline SVG for the page and a PNG for Markdown."""
+"""Renders each drawing twice: as a themed inline SVG for the page, and as a PNG for Markdown."""
 
 import io
 import re
@@ -17,9 +17,9 @@ COLOURS: dict[str, str] = {
     "compress": "#8a4fbf",
     "export": "#c8324b",
 }
-"""Light colour of each group, as in report.css; dark ones are there only."""
+"""Light colour of each group, as in report.css; the dark colours are only there."""
 MARKERS = {"teacher": "*", "student": "o", "control": "s", "subnet": "D", "compress": "v", "export": "^"}
-"""Shape of each group: colour is never the only mark."""
+"""Marker shape of each group, so that colour is never the only difference."""
 MARKER_PATHS = {
     "teacher": "M0,-7 L1.7,-2.2 6.7,-2.2 2.7,.9 4.1,5.7 0,2.8 -4.1,5.7 -2.7,.9 -6.7,-2.2 -1.7,-2.2z",
     "student": "M-5,0 a5,5 0 1,0 10,0 a5,5 0 1,0 -10,0z",
@@ -30,18 +30,18 @@ MARKER_PATHS = {
 }
 """The same shapes as SVG paths around the origin, for the page's legend."""
 SERIES = ("#0b63b0", "#b8680a", "#0a7d5b", "#8a4fbf", "#c8324b", "#5b6570")
-"""Colours of lines that belong to no group."""
+"""Colours of lines that do not belong to a group."""
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"} | {
     colour: f"--{group}" for group, colour in COLOURS.items() if group != "teacher"
 }
 WIDTH_INCHES, HEIGHT_INCHES = 4.7, 3.3
 WIDE_INCHES = 9.7
-"""Of a figure over the page's whole width."""
+"""Width of a figure over the page's whole width."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A finished picture."""
+    """A rendered figure."""
 
     name: str
     """File name without suffix, unique in a report."""
@@ -50,7 +50,7 @@ class Drawing:
     svg: str
     png: bytes
     wide: bool = False
-    """Whether it takes the page's whole width."""
+    """Whether it has the page's whole width."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ def chart(height: float = HEIGHT_INCHES) -> Iterator[tuple[Any, Any, Hover]]:
     """Give a styled figure with its axes and hover texts, and free it afterwards.
 
     Args:
-        height: of the figure, in inches.
+        height: height of the figure, in inches.
     """
     with chart_grid(1, 1, WIDTH_INCHES, height) as (figure, axes, hover):
         yield figure, axes[0], hover
@@ -82,9 +82,9 @@ def chart_grid(rows: int, columns: int, width: float, height: float) -> Iterator
     """Give a styled figure with several axes, row by row.
 
     Args:
-        rows: of axes.
-        columns: of axes.
-        width: of the figure, in inches.
+        rows: number of rows of axes.
+        columns: number of columns of axes.
+        width: width of the figure, in inches.
         height: of the figure, in inches.
     """
     from matplotlib import rc_context
@@ -99,10 +99,10 @@ def chart_grid(rows: int, columns: int, width: float, height: float) -> Iterator
 
 def _style() -> dict[str, Any]:
     return {
-        "svg.hashsalt": "ganpress",  # without it every file has other ids
-        "svg.fonttype": "none",  # text stays text: small, selectable, in the page's font
+        "svg.hashsalt": "ganpress",  # without it the ids differ in every file
+        "svg.fonttype": "none",  # text stays text: small files, selectable, in the page's font
         "svg.id": None,
-        "font.family": "DejaVu Sans",  # comes with matplotlib, so layout is the same everywhere
+        "font.family": "DejaVu Sans",  # it comes with matplotlib, so the layout is the same on every system
         "font.size": 9,
         "axes.titlesize": 9,
         "axes.labelsize": 9,
@@ -131,7 +131,9 @@ def _style() -> dict[str, Any]:
 
 
 def settle(figure: Any) -> None:
-    """Lay the figure out once and keep that, so that sizes measured now hold in both media, and drawing is quick."""
+    """Compute the figure's layout once and freeze it, so that measured sizes hold in both media and drawing is
+    quick.
+    """
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine(None)
@@ -152,13 +154,13 @@ def finish(figure: Any, hover: Hover, name: str, title: str, caption: str, wide:
 
 
 def themed_svg(svg: str, prefix: str, label: str, hover: Mapping[str, str]) -> str:
-    """Make matplotlib's SVG fit for a page: colours from CSS, unique ids, hover texts, no namespaces or addresses.
+    """Prepare matplotlib's SVG for the page: colours from CSS, unique ids, hover texts, no namespaces or URLs.
 
     Args:
-        svg: the document as matplotlib wrote it.
-        prefix: put before every id, because one page holds many drawings.
-        label: what a screen reader says.
-        hover: text by id of the mark it belongs to.
+        svg: the document from matplotlib.
+        prefix: prefix of every id, because one page contains many drawings.
+        label: text for screen readers.
+        hover: hover text by the mark's id.
     """
     root = ElementTree.fromstring(svg)
     for element in root.iter():

@@ -1,4 +1,4 @@
-"""What each step gains, as a chart of pairs."""
+"""The chart of each step's gain."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,9 @@ ROW_INCHES = 0.34
 
 
 def gain_chart(gains: Sequence[Gain], inputs: ReportInputs) -> Drawing | None:
-    """A line from the generator without the step (hollow) to the one with it (filled); None without comparisons."""
+    """Draw a line from each generator without the step (hollow) to the one with it (filled); None without
+    comparisons.
+    """
     if not gains:
         return None
     metric = inputs.main_metric

@@ -1,4 +1,4 @@
-"""How well the search's table of layers predicts the latency of whole sub-generators."""
+"""The chart and the sentence about how well layer latencies predict the latency of whole sub-generators."""
 
 from ganpress.report.chain_values import LatencyPrediction
 from ganpress.report.figures.axes import tick_number
@@ -9,7 +9,7 @@ DOTTED = (0, (1, 1.5))
 
 
 def prediction_chart(prediction: LatencyPrediction) -> Drawing:
-    """Predicted over measured milliseconds; on the dotted line both are equal."""
+    """Draw predicted over measured milliseconds; on the dotted line both are equal."""
     with chart() as (figure, axes, hover):
         values = [ms for one in prediction.samples for ms in (one.measured_ms, one.predicted_ms)]
         ends = [min(values), max(values)]
@@ -36,7 +36,7 @@ def prediction_chart(prediction: LatencyPrediction) -> Drawing:
 
 
 def sentence(prediction: LatencyPrediction) -> str:
-    """What the predictions are worth, in words."""
+    """Return the error of the predictions in a sentence."""
     rank = "" if prediction.rank_correlation is None else f", rank correlation {prediction.rank_correlation:.2f}"
     return (
         f"Latency of sub-generators was predicted from {prediction.layers} timed layers ({prediction.runtime}); "

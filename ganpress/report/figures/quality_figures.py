@@ -22,10 +22,10 @@ GROUP_NAMES: dict[Group, str] = {
 
 @dataclass(frozen=True)
 class CostAxis:
-    """A cost that quality is drawn against."""
+    """A cost on the x axis of a quality chart."""
 
     name: str
-    """Metric name."""
+    """Name of the cost among the metrics."""
     title: str
     tick: Callable[[float], str]
     groups: tuple[Group, ...] = GROUPS
@@ -33,7 +33,7 @@ class CostAxis:
 
 
 RUNNABLE: tuple[Group, ...] = tuple(group for group in GROUPS if group != "compress")
-_SIMULATED = "compressed generators are left out: torch only simulates them, their edge files show the true latency"
+_SIMULATED = "compressed generators are left out, as torch only simulates them; their edge files show the true latency"
 COST_AXES = (
     CostAxis("parameters", "parameters", tick_count),
     CostAxis("size_bytes", "file size", tick_bytes),
@@ -43,7 +43,7 @@ COST_AXES = (
 
 
 def front(points: Sequence[tuple[float, float]], lower_is_better: bool) -> list[tuple[float, float]]:
-    """The points (cost, score) that no other beats on both, by ascending cost."""
+    """Return the Pareto front of the points (cost, score), by ascending cost."""
     sign = 1 if lower_is_better else -1
     best: list[tuple[float, float]] = []
     for cost, score in sorted(points, key=lambda point: (point[0], sign * point[1])):
@@ -53,7 +53,7 @@ def front(points: Sequence[tuple[float, float]], lower_is_better: bool) -> list[
 
 
 def pareto_charts(inputs: ReportInputs, metric: MetricName) -> list[Drawing]:
-    """Quality against each cost that was measured."""
+    """Draw quality against each cost that was measured."""
     drawings = [_pareto_chart(inputs, metric, cost) for cost in COST_AXES]
     return [drawing for drawing in drawings if drawing is not None]
 
@@ -84,7 +84,7 @@ def _pareto_chart(inputs: ReportInputs, metric: MetricName, cost: CostAxis) -> D
         best = inputs.best_edge_file()
         names = sorted(on_front, key=lambda one: (one != best, one.group != "teacher"))
         label_marks(figure, axes, [(*where[one.reference], short_name(one)) for one in names], list(where.values()))
-        caption = f"{metric.heading}; dashed: the front, which nothing beats on both"
+        caption = f"{metric.heading}; dashed: the Pareto front, where no other generator is better in both"
         caption += f"; {cost.note}" if cost.note else ""
         name = f"{metric.base}-over-{cost.name.replace('_', '-')}"
         return finish(figure, hover, name, f"{metric.title} over {cost.title}", caption)
@@ -93,7 +93,7 @@ def _pareto_chart(inputs: ReportInputs, metric: MetricName, cost: CostAxis) -> D
 def mark(
     axes: Any, hover: Hover, one: Measured, x: float, y: float, cost: str, metric: MetricName, hollow: bool = False
 ) -> None:
-    """Draw one generator in its group's colour and shape; `hollow` tells two of a group apart."""
+    """Draw one generator in its group's colour and shape; `hollow` distinguishes two of one group."""
     big = one.group == "teacher"
     axes.plot(
         [x],
@@ -111,11 +111,11 @@ def mark(
 
 
 def short_name(one: Measured) -> str:
-    """Name of a generator on a chart, where the shape already says its group."""
+    """Return a generator's name for a chart, without the group, which the marker shows."""
     suffix = {"export": " (edge)", "control": " (control)"}.get(one.group, "")
     return one.item + suffix
 
 
 def score_scale(metric: MetricName, values: Sequence[float]) -> str:
-    """Use a log axis for distances that span more than a factor of 5."""
+    """Return the scale of the score axis: logarithmic for distances that span more than a factor of 5."""
     return "log" if metric.direction == "lower" and min(values) > 0 and max(values) / min(values) > 5 else "linear"

@@ -1,4 +1,4 @@
-"""How much of the processor edge files use: multiply-accumulates per second against the measured peaks."""
+"""The roofline chart and table: multiply-accumulates per second of edge files against the measured peaks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,19 +16,19 @@ DASHES = {"float32": (0, (1, 1.5)), "bfloat16": (0, (5, 2)), "int8": "-"}
 
 
 def rated(inputs: ReportInputs) -> list[Measured]:
-    """The generators that a roofline says something about: the teacher in eager torch, and every edge file."""
+    """Return the generators of the roofline: the teacher in eager torch, and every edge file."""
     shown = [inputs.teacher, *inputs.in_group("export")]
     return [one for one in shown if RATE in one.metrics and SHARE in one.metrics]
 
 
 def computed_type(one: Measured, peaks: Peaks) -> str:
-    """The number type whose peak a generator's share is of."""
+    """Return the number type in which a generator multiplies, whose peak its rate is compared with."""
     peak = one.metrics[RATE] / one.metrics[SHARE]
     return min(peaks.gmacs_per_s, key=lambda name: abs(peaks.gmacs_per_s[name] - peak))
 
 
 def roofline_chart(inputs: ReportInputs) -> Drawing | None:
-    """Rate over multiply-accumulates, with the peaks as roofs; None where no peak or no rate was measured."""
+    """Draw the rate over multiply-accumulates, with the peaks as roofs; None if no peak or no rate was measured."""
     peaks, generators = inputs.peaks, rated(inputs)
     if peaks is None or not generators:
         return None
@@ -70,14 +70,14 @@ def _mark(axes: Any, hover: Hover, one: Measured, peaks: Peaks) -> None:
 
 
 def roofline_line(one: Measured, peaks: Peaks) -> str:
-    """One generator in words: `12.3 GMAC/s, 5.6 % of the int8 peak of 219`."""
+    """Return one generator's rate in words: `12.3 GMAC/s, 5.6 % of the int8 peak of 219`."""
     name = computed_type(one, peaks)
     rate, share = write_compact(one.metrics[RATE]), write_share(one.metrics[SHARE])
     return f"{rate} GMAC/s, {share} of the {name} peak of {peaks.gmacs_per_s[name]:.0f}"
 
 
 def roofline_table(inputs: ReportInputs) -> Table | None:
-    """A line for the teacher and every edge file: rate, number type, peak and share; None without rates."""
+    """Return a row for the teacher and every edge file: rate, number type, peak and share; None without rates."""
     peaks, generators = inputs.peaks, rated(inputs)
     if peaks is None or not generators:
         return None

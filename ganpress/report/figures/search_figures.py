@@ -1,4 +1,4 @@
-"""The search: every scored sub-generator over each cost that counts, coloured by another cost."""
+"""The charts of the search: every scored sub-generator over each relevant cost, coloured by another cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from ganpress.report.figures.quality_figures import front
 from ganpress.report.notation import write_score
 
 UNITS = {"macs": "MACs"}
-"""Objectives that are not written as they are named."""
+"""Spelling of objectives that differs from their name."""
 CLASSES = 5
-"""Colours of the second cost."""
+"""Number of colours for the second cost."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class SearchCost:
     objective: str
     """Its name in search.objectives."""
     name: str
-    """Its column in scores.csv."""
+    """Its column in scores.csv, a metric name."""
     title: str
     tick: Callable[[float], str]
     limit: float | None
-    """The budget; None where there is none."""
+    """The budget; None if there is none."""
 
 
 def search_costs(config: SearchConfig, search: SearchOutcome) -> list[SearchCost]:
-    """MACs, and every other cost that is an objective or has a limit, as far as it was written down."""
+    """Return MACs, and every other recorded cost that is an objective or has a limit."""
     known = [
         SearchCost("macs", "macs_exact", "MACs for one image", tick_count, config.max_macs),
         SearchCost("latency", "latency_ms_p50", "latency p50, ms, one thread", tick_number, config.max_latency_ms),
@@ -47,13 +47,13 @@ def search_costs(config: SearchConfig, search: SearchOutcome) -> list[SearchCost
 
 
 def search_charts(search: SearchOutcome, inputs: ReportInputs) -> list[Drawing]:
-    """Score over each cost that counts."""
+    """Draw the score over each of `search_costs`."""
     costs = search_costs(inputs.params.search, search)
     return [_search_chart(search, cost, _colour_cost(cost, costs, search), inputs) for cost in costs]
 
 
 def _colour_cost(shown: SearchCost, costs: list[SearchCost], search: SearchOutcome) -> SearchCost | None:
-    """The cost that colours the marks: latency where it was measured, else any other that tells them apart."""
+    """Return the cost that colours the marks: latency if it was measured, else any other cost that varies."""
     others = sorted((one for one in costs if one.name != shown.name), key=lambda one: one.objective != "latency")
     return next((one for one in others if len({row.costs[one.name] for row in search.scored}) > 1), None)
 
@@ -90,8 +90,8 @@ def _caption(inputs: ReportInputs) -> str:
     *more, last = (UNITS.get(one, one) for one in inputs.params.search.objectives)
     others = ", ".join(["score", *more]) + f" and {last}"
     return (
-        "each mark a sub-generator inside the budget, scored without retraining; ringed: the front, which no other "
-        f"beats in {others} at once; dashed: the front over this axis alone; diamond: the chosen one"
+        "each mark a sub-generator inside the budget, scored without retraining; ringed: the Pareto front over "
+        f"{others}; dashed: the Pareto front over this axis alone; diamond: the chosen one"
     )
 
 
@@ -112,7 +112,7 @@ def _mark(axes: Any, hover: Hover, one: ScoredSubnet, cost: SearchCost, colours:
 
 
 class _Colours:
-    """Colour of each sub-generator by the class of its second cost; classes hold equally many where they can."""
+    """Colour of each sub-generator by the class of its second cost; classes are equally large if possible."""
 
     def __init__(self, search: SearchOutcome, cost: SearchCost | None) -> None:
         self._cost = cost
@@ -123,18 +123,18 @@ class _Colours:
             self._classes = [(float(part[0]), float(part[-1])) for part in parts]
 
     def of(self, one: ScoredSubnet) -> str:
-        """Colour as hex."""
+        """Return the colour in hexadecimal."""
         if self._cost is None:
             return COLOURS["subnet"]
         value = one.costs[self._cost.name]
         return self._shades()[next(place for place, (_, high) in enumerate(self._classes) if value <= high)]
 
     def text(self, one: ScoredSubnet) -> str:
-        """The second cost in words, for hovering."""
+        """Return the second cost in words, for the hover text."""
         return "" if self._cost is None else f", {self._cost.tick(one.costs[self._cost.name])} {self._cost.title}"
 
     def legend(self, figure: Any, axes: Any) -> None:
-        """Say which colour is which cost."""
+        """Add the legend of colours."""
         if self._cost is None:
             return
         for shade, ends in zip(self._shades(), self._classes, strict=True):

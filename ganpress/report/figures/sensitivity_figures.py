@@ -1,4 +1,4 @@
-"""Which layer hurts at how many bits: one panel for weights, one for activations, for each scanned compression."""
+"""The charts of layer sensitivity by bits, with a panel for weights and one for activations."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from ganpress.report.figures.drawing import INK, MUTED, SERIES, WIDE_INCHES, Dra
 from ganpress.report.layer_sensitivity import Noise, Sensitivity
 
 LABELLED = 4
-"""Layers that harm most and are named; the others are drawn in grey."""
+"""Number of layers that are named, the most sensitive ones; the others are drawn in grey."""
 FLOOR = 1e-12
-"""Noise that stands for none, 120 dB: a layer of a picture's values is exact at 8 bits."""
+"""Noise, 120 dB below the images, that stands for none: e.g. 8 bits hold the pixels of a picture exactly."""
 
 
 def sensitivity_charts(sensitivities: Sequence[Sensitivity]) -> list[Drawing]:
-    """SNR of the images over bits, one line for each layer."""
+    """Draw the SNR of the images over bits, one line for each layer."""
     return [_chart(one) for one in sensitivities if one.weights]
 
 
@@ -23,7 +23,7 @@ def _chart(one: Sensitivity) -> Drawing:
         _panel(axes[0], hover, one.weights, "weights")
         _panel(axes[1], hover, one.activations, "activations")
         axes[0].set_ylabel("SNR of the images, dB")
-        caption = "Each layer alone rounded, all others in floats; the layers that harm most are named; dotted: 30 dB"
+        caption = "Only one layer is quantized, all others are floats; the most sensitive are named; dotted: 30 dB"
         return finish(
             figure, hover, f"sensitivity-{one.item}", f"Sensitivity of layers: {one.item}", caption, wide=True
         )
@@ -48,5 +48,5 @@ def _panel(axes: Any, hover: Hover, layers: Mapping[str, Noise], kind: Literal["
 
 
 def decibels(noise: float) -> float:
-    """SNR of images whose change has this share of their power."""
+    """Convert noise, as a share of the images' power, to the SNR in decibels."""
     return -10 * math.log10(max(noise, FLOOR))

@@ -1,4 +1,4 @@
-"""Students against controls over their size (Aguinaldo et al. 2019, figure 3)."""
+"""The chart of students and controls over their size (Aguinaldo et al. 2019, figure 3)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,19 +19,19 @@ DOTTED = (0, (1, 1.5))
 
 @dataclass(frozen=True)
 class Series:
-    """Generators that differ in size alone."""
+    """Generators that differ only in size."""
 
     label: str
     group: Group
     dashed: bool
     points: list[tuple[float, Measured]]
-    """(size, generator), the smallest first."""
+    """Pairs (size, generator), the smallest first."""
 
 
 def size_chart(inputs: ReportInputs, metric: MetricName) -> Drawing | None:
-    """Score over size: students by loss, controls, the teacher as a line; None where there is one size only.
+    """Draw score over size: students by loss, controls, and the teacher as a line; None if there is only one size.
 
-    Size is the depth scale factor where all are W-DCGANs, else the number of parameters.
+    Size is the depth scale factor if all are W-DCGANs, otherwise the number of parameters.
     """
     by_depth = _all_have_depth(inputs)
     series = [one for one in _series(inputs, metric, by_depth) if one.points]
@@ -56,7 +56,7 @@ def size_chart(inputs: ReportInputs, metric: MetricName) -> Drawing | None:
         axes.set_ylabel(metric.heading)
         axes.plot([], [], color=INK, linewidth=1.2, linestyle=DOTTED, label=f"teacher ({write_score(teacher)})")
         figure.legend(loc="outside upper left", ncols=2)
-        caption = f"{metric.heading}; a control is of the student's size and was trained without a teacher"
+        caption = f"{metric.heading}; a control has the student's size and was trained without a teacher"
         return finish(figure, hover, f"{metric.base}-over-size", f"{metric.title} over size", caption)
 
 
@@ -84,7 +84,7 @@ def _all_have_depth(inputs: ReportInputs) -> bool:
 
 
 def _series(inputs: ReportInputs, metric: MetricName, by_depth: bool) -> list[Series]:
-    """One series for each loss of the students, and one of the controls."""
+    """Return one series for each loss of the students, and one for the controls."""
     students, controls = inputs.params.student.items, inputs.params.control.items
     series = []
     for loss, label in LOSSES.items():

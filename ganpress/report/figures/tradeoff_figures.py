@@ -1,4 +1,4 @@
-"""The charts of quality against diversity over compression levels, lines by clipping method."""
+"""The charts of quality against diversity over compression levels, with a line for each clipping method."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,16 +20,16 @@ from ganpress.report.notation import parse_metric_name, write_bytes, write_score
 from ganpress.report.tradeoff import Level, Sweep, Test, ceiling, differs, interval
 
 SHAPES = ("o", "s", "D", "v", "^")
-"""Of clipping methods: colour is never the only mark."""
+"""Marker shapes of clipping methods, so that colour is never the only difference."""
 DASHES, DOTS = (0, (4, 2)), (0, (1, 1.5))
 BAND = 0.16
 """Opacity of an interval."""
 LEVEL_SHARE = 95
-"""Percent of repetitions in which an interval holds the truth."""
+"""Confidence level of the intervals in percent."""
 
 
 def tradeoff_charts(sweep: Sweep) -> list[Drawing]:
-    """For each test: precision over bits, recall over bits, and both against each other."""
+    """Draw for each test precision over bits, recall over bits, and both against each other."""
     return [_tradeoff_chart(sweep, test) for test in sweep.tests()]
 
 
@@ -47,15 +47,14 @@ def _tradeoff_chart(sweep: Sweep, test: Test) -> Drawing:
         _settled_labels(figure, both, sweep, test)
         caption = f"{sweep.generator}, weights and activations of the same width; {test.protocol}"
         if f"{test.precision}_low" in sweep.in_floats:
-            caption += (
-                f"; bands and crosses: {LEVEL_SHARE} % intervals of the draw of images; hollow: no real difference"
-            )
+            bands = f"bands and crosses: {LEVEL_SHARE} % intervals over the draw of images"
+            caption += f"; {bands}; hollow: no significant difference"
         title = f"Quality against diversity over bits, by {test.title}"
         return finish(figure, hover, f"tradeoff-{test.key}", title, caption, wide=True)
 
 
 def _styles(sweep: Sweep) -> dict[str, dict[str, Any]]:
-    """Colour and shape of each clipping method."""
+    """Return colour and shape of each clipping method."""
     return {
         clipping: {"color": SERIES[place % len(SERIES)], "marker": SHAPES[place % len(SHAPES)], "markersize": 5.5}
         for place, clipping in enumerate(sweep.clippings)
@@ -80,7 +79,7 @@ def _over_bits(axes: Any, hover: Hover, sweep: Sweep, name: str) -> None:
             axes.plot([level.bits], [level.metrics[name]], **style, **face, gid=hover.id_for(_words(level, name)))
     axes.set_xticks(sweep.bits)
     axes.set_xlabel("bits")
-    axes.set_ylim(bottom=-0.02)  # room for the mark of a generator that lost everything
+    axes.set_ylim(bottom=-0.02)  # room for the mark of a score of 0
 
 
 def _against(axes: Any, hover: Hover, sweep: Sweep, test: Test) -> None:
@@ -108,7 +107,7 @@ def _cross(axes: Any, metrics: Any, test: Test, colour: str) -> None:
 
 
 def _settled_labels(figure: Any, axes: Any, sweep: Sweep, test: Test) -> None:
-    """Bits beside the marks, the fewest first: they are what the chart is about."""
+    """Write the bits beside the marks, the fewest first, because they matter most."""
     marks = [
         (level.metrics[test.recall], level.metrics[test.precision], str(level.bits))
         for level in sorted(sweep.levels, key=lambda level: level.bits)
@@ -124,7 +123,7 @@ def _words(level: Level, name: str) -> str:
 
 
 def size_charts(sweep: Sweep) -> list[Drawing]:
-    """Distance to real images over the bytes of the packed file; none where either was not measured."""
+    """Draw the distance to real images over the bytes of the packed file; no chart if either was not measured."""
     name = sweep.metric("fid")
     if name is None or not all("packed_bytes" in level.metrics for level in sweep.levels):
         return []

@@ -21,7 +21,7 @@ from ganpress.report.figures.drawing import (
 from ganpress.report.notation import write_count, write_score
 
 COLUMNS = (3, 4)
-"""Panels side by side in the figure of one stage: the one of these that leaves fewer empty, else the first."""
+"""Possible numbers of panels in a row; the one that leaves fewer panels empty is taken, on a tie the first."""
 PANEL_INCHES = 2.2
 TITLES = {
     "generator_loss": "generator loss",
@@ -32,14 +32,14 @@ TITLES = {
     "distill": "distance of features",
     "feature_matching": "discriminator's feature matching",
 }
-"""Of a loss column; others are shown by their own name."""
+"""Titles of loss columns; other columns are shown by their own name."""
 LOG_SPAN = 20
-"""Ratio of the largest to the smallest loss from which on the axis is logarithmic."""
+"""Smallest ratio of the largest to the smallest loss for a logarithmic axis."""
 STYLES = ("-", "--", ":", "-.")
 
 
 def curve_charts(curves: Sequence[Curve]) -> list[Drawing]:
-    """One figure for each stage that trained: a panel for each of its losses, a line for each of its items."""
+    """Draw one figure for each training stage, with a panel for each loss and a line for each item."""
     stages = list(dict.fromkeys(curve.stage for curve in curves if curve.losses))
     return [_stage_chart(stage, [one for one in curves if one.stage == stage and one.losses]) for stage in stages]
 
@@ -61,7 +61,7 @@ def _stage_chart(stage: str, curves: Sequence[Curve]) -> Drawing:
                 for place, curve in enumerate(curves)
             ]
             figure.legend(handles=lines, loc="outside upper left", ncols=6)
-        caption = "mean over each logged stretch of training; the scale says nothing about image quality"
+        caption = "mean over each logging interval; the scale does not measure image quality"
         return finish(figure, hover, f"curves-{stage}", f"Losses of {stage}", caption, wide=True)
 
 
@@ -93,7 +93,7 @@ def _style(place: int) -> str:
 
 
 def selection_chart(selection: Selection) -> Drawing | None:
-    """Score of each candidate over its parameters, with the chosen one marked; None for a lone candidate."""
+    """Draw the score of each candidate over its parameters, with the chosen one marked; None for a single candidate."""
     if len(selection.candidates) < 2:
         return None
     ordered = sorted(selection.candidates, key=lambda one: one.parameters)

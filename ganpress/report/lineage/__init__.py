@@ -1,1 +1,1 @@
-"""The lineage of the chain's files, as a graph and its picture."""
+"""The lineage of the chain's files as a graph, and its picture."""

@@ -1,6 +1,6 @@
-"""The lineage graph from data to edge file: which stage each file came from, laid out in layers by grandalf.
+"""Lays out the lineage graph, from data to edge file, in layers with grandalf.
 
-Edges that skip layers pass through points of their own, so that they run between boxes and not under them.
+Edges that skip layers pass through waypoints, so that they run between boxes and not behind them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from grandalf.layouts import SugiyamaLayout, VertexViewer
 BOX_WIDTH, BOX_HEIGHT = 132, 42
 COLUMN_GAP, ROW_GAP, WAYPOINT_HEIGHT = 34, 12, 8
 SWEEPS = 8
-"""Rounds of the reduction of crossings."""
+"""Rounds of crossing reduction."""
 ARROW_HEAD = 5
 
 Point = tuple[float, float]
@@ -27,9 +27,9 @@ class Node:
     digest: str | None
     x: float
     y: float
-    """Left upper corner."""
+    """Position of the upper left corner."""
     proven: bool
-    """Whether it lies on the way to the best edge file."""
+    """Whether the best edge file was made from it."""
 
     @property
     def stage(self) -> str:
@@ -51,7 +51,7 @@ class Arrow:
 
     @property
     def path(self) -> str:
-        """SVG path: level at every waypoint, smooth between."""
+        """The SVG path, horizontal at every waypoint and smooth between."""
         x, y = self.points[0]
         parts = [f"M{x:g},{y:g}"]
         for (x0, y0), (x1, y1) in pairwise(self.points):
@@ -70,7 +70,7 @@ class Lineage:
     height: float
 
     def sources(self, reference: str) -> list[str]:
-        """What a file was made from."""
+        """Return the references from which a file was made."""
         return sorted(arrow.source for arrow in self.arrows if arrow.target == reference)
 
 
@@ -81,9 +81,9 @@ def lay_out(
 
     Args:
         edges: (source, target) references.
-        digests: md5 by reference, where known.
-        goal: the way to it is emphasised.
-        aside: references that are not on that way, although an edge says so (candidates that were not chosen).
+        digests: md5 by reference, if known.
+        goal: reference whose origins are emphasised.
+        aside: references that are not emphasised in spite of their edges (candidates that were not chosen).
     """
     middles, routes = _place(list(dict.fromkeys(edges)))
     proven = _ancestors([edge for edge in edges if edge[0] not in aside], goal) if goal else set()
@@ -92,17 +92,17 @@ def lay_out(
         for name, (x, y) in middles.items()
     ]
     arrows = [Arrow(*edge, _line(route), proven.issuperset(edge)) for edge, route in routes.items()]
-    arrows.sort(key=lambda arrow: arrow.proven)  # emphasised lines on top
+    arrows.sort(key=lambda arrow: arrow.proven)  # emphasised lines are drawn on top
     width = max(node.x for node in nodes) + BOX_WIDTH
     bottoms = [node.y + BOX_HEIGHT for node in nodes] + [y for arrow in arrows for _, y in arrow.points]
     return Lineage(nodes, arrows, width, max(bottoms))
 
 
 def _place(edges: Sequence[tuple[str, str]]) -> tuple[dict[str, Point], dict[tuple[str, str], list[Point]]]:
-    """Middles of the boxes, and of what each edge passes: its source, a waypoint for each layer between, its target.
+    """Return the centres of the boxes, and the route of each edge: source, a waypoint for each layer between, target.
 
-    grandalf lays layers out from top to bottom; here they go from left to right, so x and y change places. Unconnected
-    parts of the graph are laid out apart and put below each other.
+    grandalf lays layers out from top to bottom; here they go from left to right, so x and y are swapped. Unconnected
+    parts of the graph are laid out separately and placed below each other.
     """
     vertices = {name: Vertex(name) for edge in edges for name in edge}
     for vertex in vertices.values():
@@ -110,7 +110,7 @@ def _place(edges: Sequence[tuple[str, str]]) -> tuple[dict[str, Point], dict[tup
     lines = {edge: Edge(*(vertices[name] for name in edge)) for edge in edges}
     bottom = 0.0
     waypoints: dict[Edge, dict[int, Vertex]] = {}
-    """Of each edge that skips layers: its ends and waypoints by layer."""
+    """Ends and waypoints, by layer, of each edge that skips layers."""
     for part in Graph(list(vertices.values()), list(lines.values())).C:
         layout = SugiyamaLayout(part)
         layout.xspace, layout.yspace = ROW_GAP, COLUMN_GAP
@@ -133,7 +133,9 @@ def _place(edges: Sequence[tuple[str, str]]) -> tuple[dict[str, Point], dict[tup
 
 
 def _line(route: Sequence[Point]) -> list[Point]:
-    """From the right side of the source over both sides of each waypoint's column to the left side of the target."""
+    """Return the points from the source's right side, through both sides of each waypoint's column, to the target's
+    left.
+    """
     half = BOX_WIDTH / 2
     sides = [(x + side, y) for x, y in route for side in (-half, half)]
     x, y = sides[-2]

@@ -1,11 +1,11 @@
-"""Which network is behind a reference, as `family:spec`."""
+"""Names the network of each reference as `family:spec`."""
 
 from collections.abc import Mapping
 
 from ganpress.config.params import Params
 
 EXTRACTED = "subnet/extracted"
-"""The sub-generator as the supernet held it, where it was fine-tuned afterwards."""
+"""Reference of the sub-generator before fine-tuning, as extracted from the supernet."""
 
 
 def network_names(params: Params, teacher: str | None, best_spec: str | None) -> dict[str, str]:
@@ -13,8 +13,8 @@ def network_names(params: Params, teacher: str | None, best_spec: str | None) ->
 
     Args:
         params: parameters of the run.
-        teacher: the selected candidate's network; None where it is not known.
-        best_spec: the spec that the search chose; None where it is not known.
+        teacher: the selected candidate's network; None if it is not known.
+        best_spec: the spec that the search chose; None if it is not known.
     """
     names = {f"student/{item}": one.generator_name for item, one in params.student.items.items()}
     names |= {f"control/{item}": one.generator_name for item, one in params.control.items.items()}
@@ -33,7 +33,7 @@ def subnet_name(family: str, spec: str) -> str:
 
 
 def base_references(params: Params) -> Mapping[str, str]:
-    """The plain generator that each compressed generator and edge file is a form of."""
+    """Map each compressed generator and edge file to the plain generator behind it."""
     sources = {f"compress/{item}": one.generator for item, one in params.compress.items.items()}
     sources |= {f"export/{item}": one.generator for item, one in params.export.items.items()}
     return {reference: _plain(reference, sources) for reference in sources}

@@ -1,14 +1,14 @@
-"""What each file of the chain is made from, as params.yaml says; at the granularity of dvc.yaml."""
+"""Derives from params.yaml what each file of the chain is made from, in the granularity of dvc.yaml."""
 
 from ganpress.config.params import Params
 from ganpress.config.translation_section import CONDITIONAL, kind_of_training
 
 Edge = tuple[str, str]
-"""(source, target) references."""
+"""A pair of references (source, target)."""
 
 
 def lineage_edges(params: Params) -> list[Edge]:
-    """Which file is made from which, from the data to the edge files."""
+    """Return which file is made from which, from the data to the edge files."""
     return [
         ("data", "prepare"),
         ("prepare", "judge"),
@@ -24,7 +24,7 @@ def lineage_edges(params: Params) -> list[Edge]:
 
 
 def _trained_on_data(params: Params) -> list[Edge]:
-    """Candidates, of which one becomes the teacher, and controls; an imported candidate comes from its folder."""
+    """Return the edges of candidates, of the teacher and of controls; an imported candidate comes from its folder."""
     edges = []
     for item, one in params.candidate.items.items():
         origin = params.candidate.imported if one.imported else "prepare"
@@ -33,7 +33,10 @@ def _trained_on_data(params: Params) -> list[Edge]:
 
 
 def _distilled(params: Params) -> list[Edge]:
-    """Students, supernet and fine-tuned sub-generator; GAN Compression and the joint loss see real images too."""
+    """Return the edges of students, supernet and fine-tuned sub-generator.
+
+    GAN Compression and the joint loss use real images as well.
+    """
     conditional = kind_of_training(params.student.training) == CONDITIONAL
     edges = []
     for item, student in params.student.items.items():

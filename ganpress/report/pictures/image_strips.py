@@ -1,4 +1,4 @@
-"""Rows of pictures: the same inputs in the same columns, one row a generator, above them what they were given."""
+"""Rows of pictures, one for each generator below the inputs' own row; columns have the same inputs."""
 
 import io
 from collections.abc import Mapping
@@ -13,9 +13,11 @@ from ganpress.report.pictures.label_pictures import colour_labels
 from ganpress.report.tables.result_tables import headline_table
 
 SHOWN_PIXELS = 96
-"""Images are enlarged by a whole factor up to about this height, so that a browser only ever shrinks them."""
+"""Images are enlarged by a whole factor up to about this height, so that a browser never enlarges them."""
 ROW_PIXELS = 2100
-"""Width of a row from which on fewer images are shown: twice what a page has, for screens with small pixels."""
+"""Largest width of a row; beyond it fewer images are shown. It is twice the page's width, for high-resolution
+screens.
+"""
 FEWEST = 4
 
 Pictures = NDArray[np.uint8]
@@ -23,26 +25,26 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Strip:
-    """The pictures of one generator as one row."""
+    """The pictures of one generator in one row."""
 
     name: str
     """File name without suffix."""
     reference: str
     group: str
-    """The generator's, or `given` for sources and their truth."""
+    """The generator's group, or `given` for sources and their targets."""
     note: str
     png: bytes
     width: int
-    """Pixels that it may take at most; the same for rows that stand above each other."""
+    """Largest width in pixels, the same for rows above each other."""
 
 
 def sample_strips(inputs: ReportInputs) -> list[Strip]:
-    """Rows of the same inputs: what was given, then every generator in the order of the tables."""
+    """Return rows for the same inputs: the inputs, then every generator in the order of the tables."""
     return _given(inputs) + _rows(inputs, inputs.gallery.samples, "samples")
 
 
 def interpolation_strips(inputs: ReportInputs) -> list[Strip]:
-    """Rows of the same walk between two latents; none for conditional generators."""
+    """Return rows for the same walk between two latents; none for conditional generators."""
     return _rows(inputs, inputs.gallery.interpolation, "interpolation")
 
 
@@ -87,7 +89,7 @@ def _score_note(inputs: ReportInputs, reference: str) -> str:
 
 
 def shown_count(pictures: Mapping[str, Pictures]) -> int:
-    """Images of a row that are shown: all, or so many that large ones keep the page small."""
+    """Return the number of images shown in a row; fewer if they are large, to keep the page small."""
     shapes = {images.shape for images in pictures.values()}
     if not shapes:
         return 0
@@ -96,7 +98,7 @@ def shown_count(pictures: Mapping[str, Pictures]) -> int:
 
 
 def row_width(pictures: Mapping[str, Pictures], count: int) -> int:
-    """Width in pixels of a row of `count` of the largest images."""
+    """Return the width in pixels of a row of `count` images of the largest size."""
     if not pictures:
         return 0
     *_, height, width = (int(size) for size in max(images.shape for images in pictures.values()))

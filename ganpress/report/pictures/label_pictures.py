@@ -1,4 +1,4 @@
-"""Label maps in colours."""
+"""Colours label maps."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class LabelColour:
 
     name: str
     colour: str
-    """As `#rrggbb`."""
+    """Colour as `#rrggbb`."""
 
 
 def colour_labels(ids: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
@@ -25,7 +25,7 @@ def colour_labels(ids: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
 
 
 def label_legend(conditioning: Conditioning | None, ids: NDArray[np.uint8] | None) -> list[LabelColour]:
-    """Names and colours of the classes that the shown maps hold; empty unless data is semantic."""
+    """Return names and colours of the classes in the shown maps; empty unless the data is semantic."""
     if conditioning is None or conditioning.pairing != "semantic" or ids is None:
         return []
     named = zip(conditioning.label_names, hex_colours(conditioning.channels), strict=False)

@@ -1,4 +1,4 @@
-"""Single samples before and after compression: the worst as pictures, all of them as numbers."""
+"""Shows single samples before and after compression: the worst ones as pictures, all of them in numbers."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from ganpress.report.pictures.image_strips import Strip, row_width, shown_count,
 from ganpress.report.pictures.step_samples import StepSamples
 
 NOTICEABLE = 0.05
-"""Spreads: a step whose worst sample changed less is not shown in pictures."""
+"""Smallest change of a step's worst sample, in spreads, for which the step is shown in pictures."""
 LISTED = 4
-"""Classes named at most."""
+"""Largest number of classes that are named."""
 
 
 def changed_strips(inputs: ReportInputs) -> list[Strip]:
-    """Two rows of pictures for each step that can be seen: before it, and after it, the worst samples first."""
+    """Return two rows of pictures for each step with visible changes: before and after it, the worst samples first."""
     shown = [step for step in inputs.steps if step.feature_distance.max(initial=0) >= NOTICEABLE]
     return [strip for step in shown for strip in _pair(step)]
 
@@ -45,7 +45,7 @@ def _pair(step: StepSamples) -> list[Strip]:
 
 
 def step_records(inputs: ReportInputs) -> list[ItemRecord]:
-    """What each step did to its samples, as facts."""
+    """Return the changes of samples by each step, as facts."""
     return [ItemRecord(step.reference, _facts(inputs, step)) for step in inputs.steps]
 
 

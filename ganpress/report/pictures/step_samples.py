@@ -1,4 +1,4 @@
-"""What the steps of compression and export did to single samples, as values."""
+"""Values of how compression and export changed single samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from ganpress.metrics.samples.sample_changes import ClassShare
 
 @dataclass(frozen=True)
 class StepSamples:
-    """N samples of one generator beside those of the generator that it was made from."""
+    """N samples of one generator, compared with those of the generator from which it was made."""
 
     reference: str
     source: str
-    """What it was made from."""
+    """Reference of the generator from which it was made."""
     feature_distance: NDArray[np.float64]
-    """(N,) in spreads of the samples before the step."""
+    """Distance of each sample to itself before the step, (N,), in spreads of the samples before it."""
     realism_before: NDArray[np.float64]
-    """(N,) likeness to real images, [0, 1]."""
+    """Realism of each sample before the step, (N,) in [0, 1]."""
     realism_after: NDArray[np.float64]
     buckets_lost: NDArray[np.float64]
-    """(N,) share of hash tables in which the neighbourhood of the sample is no longer drawn."""
+    """Share of hash tables, (N,), in which no two samples share the sample's former bucket any more."""
     classes: Sequence[ClassShare]
-    """Those that lost most first; empty where the judge knows no classes."""
+    """Share of each class, the largest loss first; empty if the judge has no classes."""
     before: NDArray[np.uint8]
-    """(n, C, H, W) of the samples that changed most, the worst first."""
+    """Images (n, C, H, W) of the samples that changed most, the worst first."""
     after: NDArray[np.uint8]
 
     @property
     def changed_classes(self) -> list[ClassShare]:
-        """Classes that are drawn more or less often than before, beyond chance."""
+        """Return the classes whose share changed significantly."""
         return [share for share in self.classes if share.difference.excludes_zero]

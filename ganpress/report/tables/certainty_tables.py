@@ -14,7 +14,7 @@ from ganpress.report.tables.result_tables import ordered
 
 
 def certainty_table(inputs: ReportInputs) -> Table | None:
-    """Scores with their intervals, and differences to the teacher, bold where they are real; None where none are."""
+    """Return scores and differences to the teacher with intervals, bold if significant; None without intervals."""
     bases = [base for base, metric in METRICS.items() if metric.interval is not None]
     metrics = [metric for base in bases if (metric := inputs.metric(base)) is not None]
     metrics = [metric for metric in metrics if any(interval_of(one, metric) for one in inputs.generators)]
@@ -28,7 +28,7 @@ def certainty_table(inputs: ReportInputs) -> Table | None:
         if inputs.in_group(group)
     ]
     caption = (
-        "95 % intervals over the draw of images, and differences to the teacher on the same inputs: bold where their "
+        "95 % intervals over the draw of images, and differences to the teacher on the same inputs: bold if the "
         f"interval excludes zero{_ceilings(inputs)}"
     )
     return Table("certainty", caption, [column.heading for column in columns], groups)
@@ -41,7 +41,7 @@ class _Column:
 
 
 def _columns(metric: MetricName) -> list[_Column]:
-    """A score with its interval, and its difference to the teacher."""
+    """Return the columns of a score with its interval, and of its difference to the teacher."""
     more_first = metric.direction == "higher"
     own = Heading(metric.raw, f"{metric.title} {metric.arrow}", metric.protocol, metric.meaning, more_first)
     gap = Heading(f"{metric.raw}_difference", "own − teacher", metric.title, "real where bold", more_first)
@@ -76,7 +76,7 @@ def _written(low: float, high: float) -> str:
 
 
 def _ceilings(inputs: ReportInputs) -> str:
-    """What real images score by hashing alone."""
+    """Return the scores of real images by LSH alone, in words."""
     found = {
         name.base.partition("_")[0]: write_score(inputs.teacher.metrics[name.raw])
         for name in inputs.metric_names()

@@ -1,4 +1,4 @@
-"""Tables of the search's front, and of what each step gains."""
+"""Tables of the search's Pareto front, and of each step's gain."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ COSTS: tuple[tuple[Heading, Writer], ...] = (
 
 
 def front_table(search: SearchOutcome) -> Table:
-    """The whole front, the cheapest in MACs first."""
+    """Return the whole Pareto front, the fewest MACs first."""
     metric = search.metric
     costs = [(heading, write) for heading, write in COSTS if heading.key in search.best.costs]
     score = Heading(metric.raw, f"{metric.title} {metric.arrow}", metric.protocol, "", metric.direction == "higher")
@@ -32,12 +32,12 @@ def front_table(search: SearchOutcome) -> Table:
         )
         for one in sorted(search.front, key=lambda one: one.costs["macs_exact"])
     ]
-    caption = "The front: sub-generators that no other beats on every objective"
+    caption = "Pareto front: sub-generators that no other one dominates"
     return Table("front", caption, [score, *(heading for heading, _ in costs)], [RowGroup("", rows)], "spec")
 
 
 def gain_table(gains: Sequence[Gain], inputs: ReportInputs) -> Table:
-    """Each comparison with both scores, their difference, and what either costs."""
+    """Return each comparison with both scores, their difference, and both costs."""
     metric = inputs.main_metric
     title = f"{metric.title} {metric.arrow}"
     headings = [

@@ -1,4 +1,4 @@
-"""Columns of the report's tables: heading, protocol, and how numbers are found and written."""
+"""Columns of the report's tables: heading, protocol, and how values are found and formatted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from ganpress.report.tables.grid import Heading
 
 @dataclass(frozen=True)
 class Column:
-    """A column of generators' numbers: its heading, and how they are found and written."""
+    """A column: its heading, and how a generator's value is found and formatted."""
 
     heading: Heading
     write: Writer
     value: Callable[[Measured], float | None]
     best: float | None = None
-    """The best value among all rows, where one direction is better."""
+    """The best value among all rows, if one direction is better."""
 
 
 def writer_for(name: str) -> Writer:
-    """How to write a number of this name, by the unit that it ends or begins with."""
+    """Return the format of a number by the unit in its name."""
     if name.startswith("macs") or name.endswith("_bytes"):
         return write_count
     return write_share if name.endswith("_retained") else lambda value: f"{value:.4g}"
 
 
 def latency_protocol(inputs: ReportInputs) -> str:
-    """How latency was measured: batch, threads, rounds."""
+    """Return how latency was measured: batch, threads, rounds."""
     threads = {one.metrics.get("latency_threads") for one in inputs.generators} - {None}
     protocol = "batch 1"
     for count in sorted(value for value in threads if value is not None):
@@ -43,12 +43,12 @@ def latency_protocol(inputs: ReportInputs) -> str:
 
 
 def measured_column(name: str, title: str, protocol: str, meaning: str, write: Writer) -> Column:
-    """Column of a number as it was measured."""
+    """Return the column of a measured number."""
     return Column(Heading(name, title, protocol, meaning), write, lambda one: one.metrics.get(name))
 
 
 def ratio_column(inputs: ReportInputs, name: str, title: str) -> Column:
-    """Column of the teacher's cost over the own."""
+    """Return the column of the teacher's cost divided by the generator's."""
     teacher = inputs.teacher.metrics.get(name)
 
     def value(one: Measured) -> float | None:
@@ -59,13 +59,13 @@ def ratio_column(inputs: ReportInputs, name: str, title: str) -> Column:
 
 
 def speed_up_column() -> Column:
-    """Column of the teacher's latency over the own, of the same run."""
+    """Return the column of the teacher's latency divided by the generator's, from the same run."""
     heading = Heading("latency_ratio", "faster", "teacher p50 / own", "speed-up in the same run", True)
     return Column(heading, write_ratio, lambda one: one.metrics.get("latency_ratio"))
 
 
 def quality_column(inputs: ReportInputs, metric: MetricName) -> Column:
-    """Column of a quality metric, with its best value."""
+    """Return the column of a quality metric, with its best value."""
     values = [one.metrics[metric.raw] for one in inputs.generators if metric.raw in one.metrics]
     best = {"higher": max, "lower": min}.get(metric.direction)
     title = f"{metric.title} {metric.arrow}".strip()
@@ -74,7 +74,7 @@ def quality_column(inputs: ReportInputs, metric: MetricName) -> Column:
 
 
 def retained_column(inputs: ReportInputs, metric: MetricName) -> Column:
-    """Column of the share of the teacher's score that is kept."""
+    """Return the column of the share of the teacher's score that is kept."""
     rule = "own / teacher" if metric.direction == "higher" else "teacher / own"
     heading = Heading("retained", "retained", f"{rule} {metric.title}", "share of the teacher's score", True)
     return Column(heading, write_share, lambda one: inputs.retained(one, metric))

@@ -1,4 +1,4 @@
-"""A table of numbers as values, which both the page and the Markdown show."""
+"""A table of numbers as values, for both the page and the Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as it is written, and as it was measured (None: not measured)."""
+    """A number as text, and its value (None if it was not measured)."""
 
     text: str
     value: float | None
@@ -36,15 +36,15 @@ class Row:
     group: Group
     cells: Sequence[Cell]
     network: str = ""
-    """`family:spec`, where known."""
+    """Network as `family:spec`, if known."""
 
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Rows that belong together, mostly those of one stage."""
+    """Rows that belong together, usually those of one stage."""
 
     title: str
-    """Empty where the table has one group only."""
+    """Title of the group; empty if the table has only one."""
     rows: Sequence[Row]
 
 
@@ -61,7 +61,7 @@ class Table:
 
 
 def written(value: float | None, write: Writer, best: float | None = None) -> Cell:
-    """Write a number; it counts as the best where it equals `best` as far as it is shown."""
+    """Format a number; it is marked as the best if its text equals that of `best`."""
     if value is None:
         return Cell(MISSING, None)
     text = write(value)

@@ -1,4 +1,4 @@
-"""The tables of the report, as values that both the page and the Markdown show."""
+"""The tables of results, as values for both the page and the Markdown."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from ganpress.report.tables.grid import Row, RowGroup, Table, written
 
 
 def headline_table(inputs: ReportInputs) -> Table:
-    """Cost, ratios to the teacher, and the scores that decide."""
+    """Return the table of costs, ratios to the teacher, and main scores."""
     latency = latency_protocol(inputs)
     columns = _headline_scores(inputs)
     columns += [
@@ -45,15 +45,15 @@ def headline_table(inputs: ReportInputs) -> Table:
 
 
 HEADLINE = ("is", "miou", "fid", "psnr", "ssim")
-"""Scores beside the costs, in this order; those that were not measured are left out."""
+"""Scores shown with the costs, in this order; those that were not measured are left out."""
 
 
 def _headline_scores(inputs: ReportInputs) -> list[Column]:
-    """The main metric with its retained share, then the others of `HEADLINE`."""
+    """Return the main metric with its retained share, then the others of `HEADLINE`."""
     main = inputs.main_metric
     others = [metric for base in HEADLINE if base != main.base and (metric := inputs.metric(base)) is not None]
     if is_conditional([metric.raw for metric in inputs.metric_names()]):
-        others = [name for name in others if name.compares]  # sure and varied classes stay in the table of all metrics
+        others = [name for name in others if name.compares]  # the table of all metrics shows the parts of the score
     return [
         quality_column(inputs, main),
         retained_column(inputs, main),
@@ -62,14 +62,14 @@ def _headline_scores(inputs: ReportInputs) -> list[Column]:
 
 
 def quality_table(inputs: ReportInputs) -> Table:
-    """All quality metrics."""
+    """Return the table of all quality metrics."""
     names = [
         metric
         for metric in inputs.metric_names()
-        if metric.base != metric.raw and not metric.is_bound and not metric.aspect  # `certainty_table` shows those
+        if metric.base != metric.raw and not metric.is_bound and not metric.aspect  # `certainty_table` shows these
     ]
     order = {base: place for place, base in enumerate(dict.fromkeys(metric.base for metric in names))}
-    names.sort(key=lambda metric: (order[metric.base], metric.is_spread))  # a spread beside what it is the spread of
+    names.sort(key=lambda metric: (order[metric.base], metric.is_spread))  # each spread is next to its metric
     columns = [quality_column(inputs, metric) for metric in names]
     return _table(
         "quality",
@@ -80,7 +80,7 @@ def quality_table(inputs: ReportInputs) -> Table:
 
 
 def remaining_table(inputs: ReportInputs) -> Table:
-    """Everything else that was measured, under its own name."""
+    """Return the table of all other measured numbers, by their own names."""
     shown = {"parameters", "size_bytes", "macs_exact", "macs_torchprofile", "latency_ms_p50", "latency_ratio"}
     shown.add(f"{inputs.main_metric.base}_retained")
     names = [name.raw for name in inputs.metric_names() if name.base == name.raw and name.raw not in shown]
@@ -89,7 +89,7 @@ def remaining_table(inputs: ReportInputs) -> Table:
 
 
 def _table(name: str, caption: str, inputs: ReportInputs, columns: Sequence[Column]) -> Table:
-    """Keep the columns that anything has a value in, and group the rows by stage."""
+    """Keep the columns with at least one value, and group the rows by stage."""
     kept = [column for column in columns if any(column.value(one) is not None for one in inputs.generators)]
     groups = {}
     for group in GROUPS:
@@ -106,7 +106,7 @@ def _group_title(inputs: ReportInputs, group: Group) -> str:
 
 
 def ordered(inputs: ReportInputs, group: Group) -> list[Measured]:
-    """The generators of a group: students and controls by size, the sub-generator after its extraction."""
+    """Return the generators of a group: students and controls by size, the extracted sub-generator first."""
     found = inputs.in_group(group)
     if group in ("student", "control"):
         return sorted(found, key=lambda one: _size(inputs, one.reference))
@@ -114,7 +114,7 @@ def ordered(inputs: ReportInputs, group: Group) -> list[Measured]:
 
 
 def _size(inputs: ReportInputs, reference: str) -> tuple[float, str]:
-    """What brings generators of the same network together, the smaller network first."""
+    """Return a sort key that groups generators of the same network, the smaller network first."""
     one = inputs.generator(reference)
     return one.metrics.get("parameters", math.inf) if one else math.inf, inputs.networks.get(reference, "")
 
@@ -124,8 +124,8 @@ def _beside_controls(inputs: ReportInputs, groups: Mapping[Group, RowGroup]) -> 
     if "student" not in groups or "control" not in groups:
         return list(groups.values())
     rows = [*groups["student"].rows, *groups["control"].rows]
-    rows.sort(key=lambda row: _size(inputs, row.reference))  # stable: students come first among equals
-    merged = RowGroup("Students, and controls that had no teacher", rows)
+    rows.sort(key=lambda row: _size(inputs, row.reference))  # the sort is stable: students come first among equals
+    merged = RowGroup("Students, and controls without a teacher", rows)
     return [merged if name == "student" else one for name, one in groups.items() if name != "control"]
 
 

@@ -1,4 +1,4 @@
-"""The table beneath the charts of quality against diversity."""
+"""The table below the charts of quality against diversity."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ Column = tuple[Heading, Writer]
 
 
 def tradeoff_table(sweep: Sweep) -> Table:
-    """Each level's bytes, fidelity, distance to real images, precision and recall; the float generator on top."""
+    """Return each level's bytes, fidelity, distance to real images, precision and recall; the float generator first."""
     columns = _columns(sweep)
     groups = [RowGroup("In floats", [_row(sweep, sweep.generator, sweep.in_floats, columns)])]
     for clipping in sweep.clippings:
@@ -21,7 +21,7 @@ def tradeoff_table(sweep: Sweep) -> Table:
 
 
 def _columns(sweep: Sweep) -> list[Column]:
-    """Headings by the key of the number, as `_value` knows it; only of what was measured."""
+    """Return headings by the number's key in `_value`; only numbers that were measured have one."""
     columns: list[Column] = [
         (Heading("packed_bytes", "Packed", "file"), write_bytes),
         (Heading("smaller", "smaller", "floats / own", "", True), write_ratio),

@@ -1,4 +1,4 @@
-"""Rings of a few radii, drawn and not downloaded."""
+"""Pictures of rings, generated and not downloaded."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Vendi Score (Friedman and Dieng 2023): how many different images there are, by the entropy of their likeness."""
+"""Vendi Score (Friedman and Dieng 2023): the effective number of different images, by entropy."""
 
 import math
 

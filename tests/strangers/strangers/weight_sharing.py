@@ -1,4 +1,4 @@
-"""Weight sharing: each layer's weights take few values (Han et al. 2016, "Deep compression", section 3)."""
+"""Weight sharing: each layer's weights have few distinct values (Han et al. 2016, "Deep compression", section 3)."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The machine that measured: its facts, and the peaks that rates are stated against."""
+"""The machine that measured: its facts, and the peaks that rates are compared with."""
 
 import os
 

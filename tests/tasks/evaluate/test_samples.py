@@ -1,4 +1,4 @@
-"""The pictures of `evaluate`, and what each compression and export did to single samples."""
+"""The pictures of `evaluate`, and the changes of single samples by compression and export."""
 
 import csv
 

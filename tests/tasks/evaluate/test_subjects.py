@@ -1,4 +1,4 @@
-"""The generators that `evaluate` measures: which they are, what they were made of, what they cost."""
+"""The generators that `evaluate` measures: their selection, their origin and their cost."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Files whose runtime does not run here: what they draw is scored, and no time is made up."""
+"""Files whose runtime does not run here: their images are scored, and no time is reported."""
 
 import json
 import shutil
