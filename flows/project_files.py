@@ -111,14 +111,15 @@ def make_project(folder: Path) -> bool:
 
 
 def commit(folder: Path, message: str, *paths: str) -> None:
-    """Commit files of a project as the user that git is configured with.
+    """Commit files of a project as the user that git is configured with; without a change there is no commit.
 
     Raises:
         ConfigError: if git fails; the message holds git's line.
     """
     present = [path for path in paths if (folder / path).exists()]
     git(folder, "add", "--force", "--", *present)
-    git(folder, *_identity(folder), "commit", "--quiet", "--message", message, "--", *present)
+    if git(folder, "status", "--porcelain", "--", *present):
+        git(folder, *_identity(folder), "commit", "--quiet", "--message", message, "--", *present)
 
 
 def upgrade_project(folder: Path, dry_run: bool = False) -> list[Change]:

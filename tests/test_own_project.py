@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from flows import project_files
-from flows.project_files import STAMP, make_project, upgrade_project
+from flows.project_files import STAMP, commit, make_project, upgrade_project
 from ganpress.config.base import read_yaml
 from ganpress.config.params import load_params
 from ganpress.errors import ConfigError
@@ -151,6 +151,17 @@ def test_what_is_there_is_not_written_over_and_a_repository_around_is_refused(tm
     (tmp_path / "full" / "params.yaml").unlink()
     with pytest.raises(ConfigError, match="lies inside"):
         make_project(tmp_path / "full")
+
+
+def test_files_that_did_not_change_are_not_committed(tmp_path):
+    """As after `ganpress init`, whose digits need the settings that it has just written."""
+    make_project(tmp_path / "mine")
+    commits = ["git", "rev-list", "--count", "HEAD"]
+    for text, expected in ((None, b"1"), ("seed: 5\n", b"2"), (None, b"2")):
+        if text:
+            (tmp_path / "mine" / "params.yaml").write_text(text)
+        commit(tmp_path / "mine", "Settings", "params.yaml", "absent.yaml")
+        assert subprocess.check_output(commits, cwd=tmp_path / "mine").strip() == expected
 
 
 def test_upgrade_replaces_what_is_ours_and_keeps_what_the_user_edited(tmp_path, monkeypatch):
