@@ -29,9 +29,10 @@ PREFACE = """# Which target for which device
 
 `python -m benchmarks.target_table --write docs/results/targets.md` makes this page. The files of a generator are timed
 in turn in one process, batch 1, in process CPU time on one thread of a machine with a peak of {:.0f} GMAC/s in float32
-and {:.0f} in int8. SNR is to the images of eager torch, on inputs that ranges were not measured on. Weights are random,
-with the statistics of trained ones: bytes and times carry over to trained generators, the SNR does not. `w8a8` are
-ganpress's own integers; `int8` and its like are the target's own.
+and {:.0f} in int8. SNR is to the images of eager torch, on inputs that ranges were not measured on. Weights are
+random, with the statistics of trained ones: bytes and times carry over to trained generators, the SNR does not. `w8a8`
+are ganpress's own integers; `int8` and its like are the target's own. Bytes of `c` are those of the source, whose
+constants take fewer.
 
 """
 
@@ -60,7 +61,7 @@ def _page(rounds: int) -> Iterator[str]:
     for target in TARGETS.values():
         runs = f"not installed: `{target.install}`" if target.missing() else target.version()
         if target.stand_in:
-            runs = f"no; {target.stand_in} computes them"
+            runs = f"no; computed by {target.stand_in}"
         yield f"| `{target.name}` | {target.devices} | {runs} |"
     for subject in (_latents(), _pictures()):
         yield ""

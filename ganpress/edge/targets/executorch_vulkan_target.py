@@ -26,7 +26,7 @@ class ExecuTorchVulkanTarget(ExecuTorchTarget):
     suffix = ".vulkan.pte"
     number_types = ("float32",)
     int8_scheme = ""
-    stand_in = "torch, operator by operator of the Vulkan graph in the file,"
+    stand_in = "torch by the operators of the graph in the file"
 
     def default_form(self, number_type: str) -> Form:  # noqa: ARG002 - nothing was measured on a device
         """See `Target.default_form`."""
