@@ -9,12 +9,10 @@ from ganpress.files.edge_files import is_onnx
 from ganpress.files.onnx_files import read_onnx
 from ganpress.metrics.ranking import is_cost
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
-from ganpress.tracking.provenance import name_of
+from ganpress.tracking.provenance import NOTE_TAG, name_of
 from ganpress.tracking.served_models import example_of, signature_of
 from ganpress.tracking.store import Store
 
-NOTE_TAG = "mlflow.note.content"
-"""Tag that MLflow shows as the description of a model."""
 PAGES = "workflowType=machine_learning"
 """Tag without which MLflow's pages open in the mode for chat applications."""
 CARD = "card.json"
