@@ -5,8 +5,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,49 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_the_documented_automation_tells_of_a_run_that_failed(toy, tmp_path):
+    """The script of docs/deploy against a real server: a failed run of a schedule is posted by Prefect itself."""
+    (toy.control / "fail-first").touch()
+    told: list[dict[str, str]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    hook = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    port, output = free_port(), tmp_path / "output.txt"
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            toy.command("serve", "--interval", "20", "--port", str(port)),
+            cwd=toy.root,
+            env=toy.environment(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        assert wait_until(lambda: "Ctrl-C" in output.read_text()), output.read_text()
+        secret = (toy.root / ".prefect" / "api-auth-string").read_text().strip()
+        variables = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_API_AUTH_STRING": secret}
+        for _ in range(2):  # a second call replaces the first one's
+            subprocess.run(
+                [sys.executable, CHECKOUT / "docs/deploy/automation.py", f"http://127.0.0.1:{hook.server_port}/x"],
+                env={**toy.environment(), **variables},
+                check=True,
+            )
+        assert wait_until(lambda: bool(told)), output.read_text()
+        assert told[0]["state"] == "Failed"
+        assert "stage first failed" in told[0]["message"]
+        assert len({one["run"] for one in told}) == len(told)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        hook.shutdown()

@@ -120,8 +120,8 @@ def test_plots_draw_without_the_network(project, chromium):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(write_plots(project, []).as_uri())
-    page.wait_for_selector(".vega-embed canvas, .vega-embed svg")
-    assert page.locator(".vega-embed canvas").count() == 2
+    page.wait_for_selector(".vega-embed svg.marks")
+    assert page.locator(".vega-embed svg.marks").count() == 2
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     page.close()
     # From now on DVC's own command writes it so.
