@@ -82,7 +82,7 @@ def stage_tags(label: str, root: Path) -> dict[str, str]:
         "recipe": os.environ.get("GANPRESS_RECIPE") or "default",
         "prefect.flow_run_id": os.environ.get("GANPRESS_FLOW_RUN_ID"),
         "process.host": socket.gethostname(),
-    } | _git_tags(root)
+    } | git_tags(root)
     return {name: value for name, value in tags.items() if value}
 
 
@@ -100,7 +100,8 @@ def data_md5(root: Path) -> str | None:
         return None
 
 
-def _git_tags(root: Path) -> dict[str, str | None]:
+def git_tags(root: Path) -> dict[str, str | None]:
+    """Return commit and state of the checkout that a stage runs for; without git, nothing."""
     named = os.environ.get("GANPRESS_GIT_SHA")
     if named:  # The flow runs in its own worktree and knows the original checkout.
         return {"git.sha": named, "git.dirty": os.environ.get("GANPRESS_GIT_DIRTY")}

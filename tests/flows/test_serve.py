@@ -149,6 +149,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_documented_automation_tells_of_a_run_that_failed(toy, tmp_path):
     """The script of docs/deploy against a real server: a failed run of a schedule is posted by Prefect itself."""
     (toy.control / "fail-first").touch()
@@ -184,7 +185,8 @@ def test_the_documented_automation_tells_of_a_run_that_failed(toy, tmp_path):
                 env={**toy.environment(), **variables},
                 check=True,
             )
-        assert wait_until(lambda: bool(told)), output.read_text()
+        # Prefect needed up to five minutes for the first message of a server with a schedule.
+        assert wait_until(lambda: bool(told), 480), output.read_text()
         assert told[0]["state"] == "Failed"
         assert "stage first failed" in told[0]["message"]
         assert len({one["run"] for one in told}) == len(told)
