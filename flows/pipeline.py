@@ -24,6 +24,7 @@ from flows.environment import export_environment, find_root, main_root
 from flows.hooks import Ending, tell_as_told_by_environment
 from flows.left_running import cancel_where_a_signal_ended_it, noted, sweep
 from flows.options import MAX_JOBS
+from flows.overlap import take_over
 from flows.preflight import prepare, reads_data
 from flows.run_request import check_recipe_inside, read_request
 from flows.stage_scheduling import ScheduledRun
@@ -61,6 +62,7 @@ def ganpress_pipeline(
     replace_data: bool = False,
     strict_versions: bool = False,
     retries: int = 0,
+    overlap: str = "queue",
 ) -> State[Any]:
     """Bring the chain up to date, and call the hooks that the environment names if a server or worker started the run.
 
@@ -75,6 +77,7 @@ def ganpress_pipeline(
         replace_data: let the source in params.yaml replace different data in data/.
         strict_versions: also run stages whose outputs were made with another version of torch or of a runtime.
         retries: how often a stage that was killed by a signal is restarted; one that failed by itself never is.
+        overlap: `cancel` ends an older run of the same deployment that is at work; with `queue` this run has waited.
 
     Returns:
         A completed state that holds the `StageResult` of each stage, or a failed one that holds the error.
@@ -84,7 +87,10 @@ def ganpress_pipeline(
     main = main_root(root)
     flow_run_id = str(current_flow_run.id) if current_flow_run.id else None
     sweep(main)
-    with noted(main, flow_run_id) if flow_run_id else nullcontext():
+    deployment_id = str(current_deployment.id) if current_deployment.id else None
+    with noted(main, flow_run_id, deployment_id) if flow_run_id else nullcontext():
+        if deployment_id and flow_run_id:
+            take_over(main, deployment_id, flow_run_id, "cancel" if overlap == "cancel" else "queue")
         state = _bring_up_to_date(
             root,
             stages=stages,
@@ -97,6 +103,7 @@ def ganpress_pipeline(
             replace_data=replace_data,
             strict_versions=strict_versions,
             retries=retries,
+            overlap=overlap,
         )
     if current_deployment.id is not None:
         message = state.message if state.is_failed() else None

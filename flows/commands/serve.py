@@ -26,6 +26,7 @@ class Overlap(enum.StrEnum):
 
     QUEUE = "queue"
     SKIP = "skip"
+    CANCEL = "cancel"
 
 
 def check_name(value: str) -> str:
@@ -86,7 +87,8 @@ def serve(
     overlap: Annotated[
         Overlap,
         typer.Option(
-            help="What happens to a run that becomes due while another one is running: it waits, or it is cancelled."
+            help="What happens to runs that become due while another one is running: the last of them waits (queue), "
+            "they are left out (skip), or the running one is cancelled for the new one (cancel)."
         ),
     ] = Overlap.QUEUE,
     name: Annotated[str, typer.Option(help="Name of the schedule in Prefect.", callback=check_name)] = "scheduled",
@@ -164,14 +166,14 @@ def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any], overlap: O
     # (PrefectHQ/prefect#16746).
     Runner.handle_sigterm = _interrupt
 
-    skips = overlap is Overlap.SKIP
-    strategy = ConcurrencyLimitStrategy.CANCEL_NEW if skips else ConcurrencyLimitStrategy.ENQUEUE
+    strategy = ConcurrencyLimitStrategy.CANCEL_NEW if overlap is Overlap.SKIP else ConcurrencyLimitStrategy.ENQUEUE
+    limit = ConcurrencyLimitConfig(limit=1, collision_strategy=strategy)
     deployment = ganpress_pipeline.to_deployment(
         name=name,
         schedules=[schedule],
-        parameters=parameters,
+        parameters={**parameters, "overlap": "cancel" if overlap is Overlap.CANCEL else "queue"},
         entrypoint_type=EntrypointType.MODULE_PATH,
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
+        concurrency_limit=None if overlap is Overlap.CANCEL else limit,
     )
-    # A run can only be cancelled if the runner accepts it while the other one is running.
-    serve_deployments(deployment, limit=2 if skips else 1, print_starting_message=False)
+    # A run can only be cancelled, or cancel another, if the runner accepts it while the other one is running.
+    serve_deployments(deployment, limit=1 if overlap is Overlap.QUEUE else 2, print_starting_message=False)
