@@ -6,6 +6,7 @@ Its cache key is None while DVC reports the stage as changed, else a digest of i
 the outputs. So a clean stage is natively `Cached`, and a cached result can never be stale.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,6 +24,7 @@ from flows.dvc_graph import read_graph
 from flows.environment import export_environment, find_root, main_root
 from flows.hooks import Ending, tell_as_told_by_environment
 from flows.left_running import cancel_where_a_signal_ended_it, noted, sweep
+from flows.new_data import VARIABLE, fetch_new
 from flows.options import MAX_JOBS
 from flows.overlap import take_over
 from flows.preflight import prepare, reads_data
@@ -117,6 +119,9 @@ def _bring_up_to_date(root: Path, **given: Any) -> State[Any]:
         request = read_request(**given)
         if current_deployment.id is not None:  # A server started this run.
             check_recipe_inside(root, request.recipe)
+            place = os.environ.get(VARIABLE)
+            if place and not request.force and (nothing := fetch_new(main_root(root), place)) is not None:
+                return Completed(message=nothing, data=[])
         ready = prepare(root, request)
         workspace = ready.workspace
         is_new = ensure_inputs(workspace, request.replace_data)

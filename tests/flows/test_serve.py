@@ -1,6 +1,7 @@
 """Schedules that really fire. These guard the pins of fastapi and sqlalchemy: newer ones break Prefect in silence."""
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,10 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ALL = ["aside", "first", "last", "many/a", "many/b"]
@@ -187,6 +191,47 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_a_schedule_runs_only_for_new_data(toy, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+
+    def draw(name: str) -> None:
+        pixels = np.random.default_rng(len(name)).integers(0, 255, (16, 16), np.uint8)
+        Image.fromarray(pixels).save(pictures / name)
+        for path in (pictures / name, pictures):  # Nobody is copying into it any more.
+            os.utime(path, (time.time() - 60,) * 2)
+
+    def messages() -> list[str]:
+        try:
+            with sqlite3.connect(toy.root / ".prefect" / "prefect.db") as database:
+                return [str(one) for (one,) in database.execute("SELECT message FROM flow_run_state")]
+        except sqlite3.OperationalError:
+            return []
+
+    draw("a.png")
+    params = yaml.safe_load((toy.root / "params.yaml").read_text())
+    (toy.root / "params.yaml").write_text(yaml.safe_dump({**params, "data": {"source": f"folder:{pictures}"}}))
+    output = tmp_path / "output.txt"
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            toy.command("serve", "--interval", "12", "--port", str(free_port()), "--on-new-data", "source"),
+            cwd=toy.root,
+            env=toy.environment(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        assert wait_until(lambda: "5 stages: 5 ran" in output.read_text()), output.read_text()
+        assert wait_until(lambda: "no new version of the data" in messages()), output.read_text()
+        assert output.read_text().count("5 stages") == 1
+        draw("other.png")
+        assert wait_until(lambda: "5 stages: 5 Cached" in output.read_text()), output.read_text()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
 
 
 @pytest.mark.slow
