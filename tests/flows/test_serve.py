@@ -81,7 +81,8 @@ def test_a_run_whose_time_comes_during_another_one_waits_or_is_cancelled(toy, tm
 
 
 @pytest.mark.slow
-def test_of_runs_that_waited_one_runs_and_a_new_one_may_end_the_old(toy, tmp_path):
+@pytest.mark.parametrize("overlap", ["queue", "cancel"])
+def test_of_runs_that_waited_one_runs_and_a_new_one_may_end_the_old(toy, tmp_path, overlap):
     def states() -> list[str]:
         late = "SELECT state_type FROM flow_run WHERE expected_start_time < datetime('now', '-2 seconds')"
         try:
@@ -90,35 +91,31 @@ def test_of_runs_that_waited_one_runs_and_a_new_one_may_end_the_old(toy, tmp_pat
         except sqlite3.OperationalError:  # The server has not made it yet.
             return []
 
-    for overlap in ("queue", "cancel"):
-        (toy.control / "hold").touch()
-        output = tmp_path / f"{overlap}.txt"
-        with output.open("w") as stream:
-            process = subprocess.Popen(
-                toy.command("serve", "--interval", "12", "--port", str(free_port()), "--overlap", overlap),
-                cwd=toy.root,
-                env=toy.environment(),
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            if overlap == "queue":
-                assert wait_until(lambda: len(states()) >= 5), (states(), output.read_text())
-                assert states().count("RUNNING") == 1
-                (toy.control / "hold").unlink()
-                assert wait_until(lambda: states().count("COMPLETED") == 2), (states(), output.read_text())
-                assert states().count("CANCELLED") >= 2
-            else:
-                assert wait_until(lambda: "CANCELLED" in states()), (states(), output.read_text())
-                assert wait_until(lambda: "RUNNING" in states()), (states(), output.read_text())
-                (toy.control / "hold").unlink()
-                assert wait_until(lambda: "COMPLETED" in states()), (states(), output.read_text())
-        finally:
-            (toy.control / "hold").unlink(missing_ok=True)
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
-        (toy.root / ".prefect" / "prefect.db").unlink()
-        (toy.root / "raw.txt").write_text("other words")
+    (toy.control / "hold").touch()
+    output = tmp_path / "output.txt"
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            toy.command("serve", "--interval", "12", "--port", str(free_port()), "--overlap", overlap),
+            cwd=toy.root,
+            env=toy.environment(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        if overlap == "queue":
+            assert wait_until(lambda: len(states()) >= 5), (states(), output.read_text())
+            assert states().count("RUNNING") == 1
+            (toy.control / "hold").unlink()
+            assert wait_until(lambda: states().count("COMPLETED") == 2), (states(), output.read_text())
+            assert states().count("CANCELLED") >= 2
+        else:
+            assert wait_until(lambda: "CANCELLED" in states()), (states(), output.read_text())
+            (toy.control / "hold").unlink()
+            assert wait_until(lambda: "COMPLETED" in states()), (states(), output.read_text())
+    finally:
+        (toy.control / "hold").unlink(missing_ok=True)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
 
 
 @pytest.mark.slow
