@@ -79,6 +79,7 @@ class Chain:
             for name, stage in stages.items()
             if name.partition("@")[0] not in TIMED
             for out in stage["outs"]
+            if not out["path"].startswith("artifacts/versions/")  # who made it, and when
         }
 
 

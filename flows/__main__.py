@@ -22,6 +22,7 @@ from flows.commands.promote import promote, rollback
 from flows.commands.remote import remote
 from flows.commands.run import run
 from flows.commands.serve import serve
+from flows.commands.show import show
 from flows.commands.show_report import report
 from flows.commands.status import status
 from flows.commands.targets import targets
@@ -86,6 +87,7 @@ EXAMPLES = {
         "ganpress lineage artifacts/export/subnet-int8/generator.onnx",
         "ganpress lineage mailed.onnx --json",
     ),
+    "show": ("ganpress show graph", "ganpress show metrics evaluate --name fid"),
     "ui": ("ganpress ui", "ganpress ui --port 5001 --budget 100kB"),
     "demo": ("ganpress demo", "ganpress demo --compressed export/subnet-int8 --out site"),
     "targets": ("ganpress targets", "ganpress targets --json"),
@@ -114,7 +116,8 @@ for panel, commands in PANELS.items():
 app.command(name="import", rich_help_panel=OWN, epilog=_examples("import"))(import_)
 if isinstance(data, typer.Typer):
     app.add_typer(data, name="data", rich_help_panel="Run the chain")
-if isinstance(remote, typer.Typer):
+if isinstance(remote, typer.Typer) and isinstance(show, typer.Typer):
+    app.add_typer(show, name="show", rich_help_panel="Look at results", epilog=_examples("show"))
     app.add_typer(remote, name="remote", rich_help_panel="Ship and repair", epilog=_examples("remote"))
 
 

@@ -1,5 +1,6 @@
 """Console output of a run: the stages while they run, and a final table."""
 
+import os
 import sys
 import threading
 import time
@@ -33,8 +34,11 @@ class StageResult:
 
 
 def make_console() -> Console:
-    """Return a console on standard output, wide enough for tables where standard output is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, soft_wrap=True)
+    """Return a console on standard output, wide enough for tables where standard output is not a terminal; COLUMNS
+    sets the width of either.
+    """
+    named = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=None if named else PLAIN_WIDTH, highlight=False, soft_wrap=True)
 
 
 class RunConsole:

@@ -214,8 +214,8 @@ def pin_data(root: Path, config: DataConfig) -> None:
         DataError: if DVC fails; the message holds DVC's last line.
     """
     if not (root / ".dvc").is_dir():
-        _dvc(root, "init", "--quiet", *([] if (root / ".git").exists() else ["--no-scm"]))
-    _dvc(root, "add", "--quiet", "data")
+        require_dvc(root, "init", "--quiet", *([] if (root / ".git").exists() else ["--no-scm"]))
+    require_dvc(root, "add", "--quiet", "data")
     note_in_pin(root, {"source": config.source, "style": config.style()})
 
 
@@ -230,7 +230,12 @@ def note_in_pin(root: Path, facts: Mapping[str, Any]) -> None:
         write_whole(path, dump_yaml(content))
 
 
-def _dvc(root: Path, *arguments: str) -> None:
+def require_dvc(root: Path, *arguments: str) -> None:
+    """Run DVC in `root`.
+
+    Raises:
+        DataError: if it fails; the message holds its first error.
+    """
     done = run_dvc(root, *arguments)
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or ["no message"]

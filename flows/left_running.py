@@ -17,12 +17,13 @@ CLOCK_S = 1.0
 
 
 @contextmanager
-def noted(root: Path, flow_run_id: str) -> Iterator[None]:
+def noted(root: Path, flow_run_id: str, deployment_id: str | None = None) -> Iterator[None]:
     """Keep a note of this process's flow run while the block runs; a killed process leaves the note behind."""
     process = psutil.Process()
     note = root / FOLDER / f"{flow_run_id}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(note, json.dumps({"pid": process.pid, "started": process.create_time()}))
+    content = {"pid": process.pid, "started": process.create_time(), "deployment": deployment_id}
+    write_whole(note, json.dumps(content))
     try:
         yield
     finally:
@@ -40,13 +41,29 @@ def sweep(root: Path) -> list[str]:
     return ended
 
 
+def live_processes(root: Path, deployment_id: str, but: str) -> list[psutil.Process]:
+    """Return the processes of the runs of a deployment that are at work in this checkout, `but` the run of that id."""
+    found = []
+    for note in sorted((root / FOLDER).glob("*.json")):
+        process, deployment = _read(note)
+        if process is not None and deployment == deployment_id and note.stem != but:
+            found.append(process)
+    return found
+
+
 def _is_alive(note: Path) -> bool:
+    return _read(note)[0] is not None
+
+
+def _read(note: Path) -> tuple[psutil.Process | None, str | None]:
+    """Return the live process of a note, and its deployment."""
     try:
         content = json.loads(note.read_text(encoding="utf-8"))
         process = psutil.Process(int(content["pid"]))
-        return abs(process.create_time() - float(content["started"])) < CLOCK_S
+        same = abs(process.create_time() - float(content["started"])) < CLOCK_S
+        return (process if same else None), content.get("deployment")
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return False
+        return None, None
 
 
 def _cancel(flow_run_id: str) -> str | None:

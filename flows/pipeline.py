@@ -6,6 +6,7 @@ Its cache key is None while DVC reports the stage as changed, else a digest of i
 the outputs. So a clean stage is natively `Cached`, and a cached result can never be stale.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +24,9 @@ from flows.dvc_graph import read_graph
 from flows.environment import export_environment, find_root, main_root
 from flows.hooks import Ending, tell_as_told_by_environment
 from flows.left_running import cancel_where_a_signal_ended_it, noted, sweep
+from flows.new_data import VARIABLE, fetch_new
 from flows.options import MAX_JOBS
+from flows.overlap import take_over
 from flows.preflight import prepare, reads_data
 from flows.run_request import check_recipe_inside, read_request
 from flows.stage_scheduling import ScheduledRun
@@ -61,6 +64,7 @@ def ganpress_pipeline(
     replace_data: bool = False,
     strict_versions: bool = False,
     retries: int = 0,
+    overlap: str = "queue",
 ) -> State[Any]:
     """Bring the chain up to date, and call the hooks that the environment names if a server or worker started the run.
 
@@ -75,6 +79,7 @@ def ganpress_pipeline(
         replace_data: let the source in params.yaml replace different data in data/.
         strict_versions: also run stages whose outputs were made with another version of torch or of a runtime.
         retries: how often a stage that was killed by a signal is restarted; one that failed by itself never is.
+        overlap: `cancel` ends an older run of the same deployment that is at work; with `queue` this run has waited.
 
     Returns:
         A completed state that holds the `StageResult` of each stage, or a failed one that holds the error.
@@ -84,7 +89,10 @@ def ganpress_pipeline(
     main = main_root(root)
     flow_run_id = str(current_flow_run.id) if current_flow_run.id else None
     sweep(main)
-    with noted(main, flow_run_id) if flow_run_id else nullcontext():
+    deployment_id = str(current_deployment.id) if current_deployment.id else None
+    with noted(main, flow_run_id, deployment_id) if flow_run_id else nullcontext():
+        if deployment_id and flow_run_id:
+            take_over(main, deployment_id, flow_run_id, "cancel" if overlap == "cancel" else "queue")
         state = _bring_up_to_date(
             root,
             stages=stages,
@@ -97,6 +105,7 @@ def ganpress_pipeline(
             replace_data=replace_data,
             strict_versions=strict_versions,
             retries=retries,
+            overlap=overlap,
         )
     if current_deployment.id is not None:
         message = state.message if state.is_failed() else None
@@ -110,6 +119,9 @@ def _bring_up_to_date(root: Path, **given: Any) -> State[Any]:
         request = read_request(**given)
         if current_deployment.id is not None:  # A server started this run.
             check_recipe_inside(root, request.recipe)
+            place = os.environ.get(VARIABLE)
+            if place and not request.force and (nothing := fetch_new(main_root(root), place)) is not None:
+                return Completed(message=nothing, data=[])
         ready = prepare(root, request)
         workspace = ready.workspace
         is_new = ensure_inputs(workspace, request.replace_data)

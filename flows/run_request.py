@@ -1,7 +1,7 @@
 """The request for a run, from a command line of this machine or from a server that any client can use."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,6 +31,7 @@ class RunRequest(Section):
     replace_data: bool = False
     strict_versions: bool = False
     retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 0
+    overlap: Literal["queue", "cancel"] = "queue"
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:

@@ -17,7 +17,10 @@ def show_graph(graph: "StageGraph", chosen: tuple[str, ...], force: bool = False
 
     from flows.console import make_console
 
-    table = Table("stage", "state", "why", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("stage", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("why", overflow="fold")
     needs = []
     for name in chosen:
         stage = graph[name]

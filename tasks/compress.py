@@ -36,6 +36,7 @@ def work(stage: Stage, run: StageRun) -> None:
     original, blueprint = load_generator(stage, item.generator)
     run.uses_model(source)
     prepared = stage.artifact("prepare")
+    run.uses_data(prepared / "train.npy")
     seed = derived_seed(stage.seed, "compress", "calibration")
     calibration = open_inputs(prepared, "train").draw(seed, "calibration", config.calibration_images)
     unseen = open_inputs(prepared, "validation")

@@ -41,6 +41,7 @@ def work(stage: Stage, run: StageRun) -> None:
     model, blueprint = load_generator(stage, item.generator)
     run.uses_model(source)
     prepared = stage.artifact("prepare")
+    run.uses_data(prepared / "test.npy")
     inputs = open_inputs(prepared, "test").draw(stage.seed, "export-verification", config.verification_images)
     lineage = Lineage(
         source=item.generator,

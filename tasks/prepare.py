@@ -10,6 +10,7 @@ from tasks.shared.stage import Stage, stage_main
 def work(stage: Stage, run: StageRun) -> None:
     """Resize, split and write the arrays."""
     require_passed_gate(stage.artifact("validate") / "validation.json")
+    run.uses_raw_data()
     meta = prepare_data(stage.root / "data", stage.section(PrepareConfig), stage.seed, stage.out)
     run.log_metrics({f"{split}_images": count for split, count in meta.counts.items()})
     run.log_file(stage.out / "meta.json")

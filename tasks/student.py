@@ -34,11 +34,10 @@ def work(stage: Stage, run: StageRun) -> None:
     training = TrackedTraining(stage, run, inputs)
     student = training.start(fresh(stage, blueprint))
     if isinstance(config.training, FeatureDistillation):
-        run.uses_data(prepared(stage) / "train.npy")
         setup = distillation_setup(stage, teacher, config.training, blueprint.builder)
         distilled = distil_translation(student, setup, training.run)
     else:
-        joint = _joint_term(stage, run, config, item, blueprint)
+        joint = _joint_term(stage, config, item, blueprint)
         distilled = train_student(student, teacher, config.training, training.run, joint)
     facts = training.note(distilled.curve)
     if item.depth is not None:
@@ -48,13 +47,10 @@ def work(stage: Stage, run: StageRun) -> None:
     training.forget()
 
 
-def _joint_term(
-    stage: Stage, run: StageRun, config: StudentConfig, item: StudentItem, student: Blueprint
-) -> JointTerm | None:
+def _joint_term(stage: Stage, config: StudentConfig, item: StudentItem, student: Blueprint) -> JointTerm | None:
     if item.loss == "mse":
         return None
     train_file = prepared(stage) / "train.npy"
-    run.uses_data(train_file)
     images, adversarial = open_split(train_file.parent, "train"), config.adversarial
     if adversarial.discriminator == "fresh":
         widest = max(width_numbers(student))

@@ -33,6 +33,7 @@ def work(stage: Stage, run: StageRun) -> None:
     config = stage.section(TeacherConfig)
     items = stage.section(CandidateConfig, "candidate").items
     scorer = quick_scoring(stage, config.metric, config.images).open()
+    run.uses_data(stage.artifact("prepare") / "validation.npy")
     scored = []
     for item, settings in items.items():
         generator, _ = load_generator(stage, f"candidate/{item}")

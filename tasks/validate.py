@@ -12,6 +12,7 @@ from tasks.shared.stage import Stage, stage_main
 
 def work(stage: Stage, run: StageRun) -> None:
     """Check the raw images; a failed gate writes its verdict and stops the chain."""
+    run.uses_raw_data()
     former = functools.partial(former_manifest, stage)
     result = validate_data(stage.root / "data", stage.section(ValidateConfig), stage.out, former)
     metrics = json.dumps(result.metrics(), indent=2, sort_keys=True)

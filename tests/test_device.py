@@ -165,6 +165,7 @@ def test_every_stage_runs_on_another_device_with_the_same_bits(chains):
     here, there, said = chains
     assert all(line.endswith(" twin") for line in said.splitlines())
     files = [path.relative_to(here) for path in sorted((here / "artifacts").rglob("*")) if path.is_file()]
+    files = [path for path in files if path.parts[1] != "versions"]  # who made it, and when
     assert len([path for path in files if path.name == "generator.safetensors"]) >= 6
     for path in files:
         one, other = (folder / path for folder in (here, there))

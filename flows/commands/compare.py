@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -125,21 +125,15 @@ def _default_columns(table: Table, by: str) -> list[str]:
 
 
 def _show(table: Table, order: list[str], columns: list[str], by: str) -> None:
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     from flows.console import make_console
+    from flows.readable import Line, print_lines
 
-    shown: Any = RichTable(box=box.SIMPLE_HEAD)
-    shown.add_column("generator", no_wrap=True)
-    for name in columns:
-        shown.add_column(Text(name.replace("_", " "), "bold" if name == by else ""), justify="right")
+    lines = []
     for place, reference in enumerate(order):
-        cells = [_number(table[reference].get(name)) for name in columns]
-        mark = "* " if place == 0 else "  "
-        shown.add_row(Text(mark + reference), *map(Text, cells), style="bold green" if place == 0 else "")
-    make_console().print(shown)
+        cells = tuple(_number(table[reference].get(name)) for name in columns)
+        lines.append(Line(("* " if place == 0 else "  ") + reference, cells, "bold green" if place == 0 else ""))
+    headings = [name.replace("_", " ") for name in columns]
+    print_lines(make_console(), "generator", headings, lines, by.replace("_", " "))
 
 
 def _number(value: float | None) -> str:

@@ -26,6 +26,7 @@ class Overlap(enum.StrEnum):
 
     QUEUE = "queue"
     SKIP = "skip"
+    CANCEL = "cancel"
 
 
 def check_name(value: str) -> str:
@@ -86,15 +87,26 @@ def serve(
     overlap: Annotated[
         Overlap,
         typer.Option(
-            help="What happens to a run that becomes due while another one is running: it waits, or it is cancelled."
+            help="What happens to runs that become due while another one is running: the last of them waits (queue), "
+            "they are left out (skip), or the running one is cancelled for the new one (cancel)."
         ),
     ] = Overlap.QUEUE,
+    on_new_data: Annotated[
+        str | None,
+        typer.Option(
+            "--on-new-data",
+            help="At its times, run only if there is a new version of the data: in the folder that params.yaml names "
+            "(source), where `dvc import` got it from (import), or in data.dvc of a branch (branch:REMOTE/BRANCH).",
+            callback=one_line(),
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the schedule in Prefect.", callback=check_name)] = "scheduled",
 ) -> None:
     """Run the chain on a schedule until interrupted; stages that are up to date stay `Cached`."""
     import os
 
     from flows.environment import check_services, export_environment, find_root, reuse_bytecode
+    from flows.new_data import VARIABLE, check_place
     from flows.prefect_server import local_prefect
     from flows.preflight import check_environment, check_needs
     from flows.run_request import check_recipe_inside, read_request
@@ -106,6 +118,8 @@ def serve(
     if cron is not None:
         check_cron(cron)
     check_host(host, configured_login(os.environ))
+    if on_new_data is not None:
+        check_place(on_new_data)
     root = find_root()
     # Every scheduled run is a process that starts in this working directory.
     os.chdir(root)
@@ -127,7 +141,7 @@ def serve(
         typer.echo(f"ganpress runs {f'at {cron}' if cron else f'every {interval:g} s'}; press Ctrl-C to stop")
         # The hooks come from the environment, not from the flow's parameters, because a client of the server must
         # never be able to choose a command.
-        told = {FAILURE: on_failure, SUCCESS: on_success}
+        told = {FAILURE: on_failure, SUCCESS: on_success, VARIABLE: on_new_data}
         os.environ.update({variable: hook for variable, hook in told.items() if hook})
         _serve_flow(name, schedule, {"recipe": recipe, "settings": settings, "retries": retries}, overlap)
 
@@ -164,14 +178,14 @@ def _serve_flow(name: str, schedule: Any, parameters: dict[str, Any], overlap: O
     # (PrefectHQ/prefect#16746).
     Runner.handle_sigterm = _interrupt
 
-    skips = overlap is Overlap.SKIP
-    strategy = ConcurrencyLimitStrategy.CANCEL_NEW if skips else ConcurrencyLimitStrategy.ENQUEUE
+    strategy = ConcurrencyLimitStrategy.CANCEL_NEW if overlap is Overlap.SKIP else ConcurrencyLimitStrategy.ENQUEUE
+    limit = ConcurrencyLimitConfig(limit=1, collision_strategy=strategy)
     deployment = ganpress_pipeline.to_deployment(
         name=name,
         schedules=[schedule],
-        parameters=parameters,
+        parameters={**parameters, "overlap": "cancel" if overlap is Overlap.CANCEL else "queue"},
         entrypoint_type=EntrypointType.MODULE_PATH,
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
+        concurrency_limit=None if overlap is Overlap.CANCEL else limit,
     )
-    # A run can only be cancelled if the runner accepts it while the other one is running.
-    serve_deployments(deployment, limit=2 if skips else 1, print_starting_message=False)
+    # A run can only be cancelled, or cancel another, if the runner accepts it while the other one is running.
+    serve_deployments(deployment, limit=1 if overlap is Overlap.QUEUE else 2, print_starting_message=False)

@@ -9,6 +9,9 @@ from flows.options import Recipe, Settings
 
 def report(
     open_: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+    comment: Annotated[
+        bool, typer.Option("--comment", help="Print a comment for a pull request: verdict, table and pictures.")
+    ] = False,
     recipe: Recipe = None,
     set_: Settings = None,
 ) -> None:
@@ -24,6 +27,11 @@ def report(
     page = workspace / "artifacts" / "report" / "report.html"
     if not page.is_file():
         raise DataError(f"{page} does not exist; `ganpress run` writes it")
+    if comment:
+        from flows.report_comment import comment_of
+
+        typer.echo(comment_of(page.with_suffix(".md")), nl=False)
+        return
     typer.echo(page)
     if open_:
         import webbrowser

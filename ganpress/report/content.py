@@ -134,6 +134,10 @@ class ReportInputs:
     """Network of each reference as `family:spec`, if known."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """md5 of the main file of a reference: `data`, `prepare`, `teacher`, `export/subnet-int8`, …"""
+    commit: str | None = None
+    """Commit of the checkout in which the report was written; None outside a git repository."""
+    edited: bool = False
+    """Whether that checkout had changes that were not committed."""
     edge_files: Mapping[str, str] = field(default_factory=dict)
     """Path of the file of each export, relative to the report's folder."""
     machine: Sequence[Fact] = ()

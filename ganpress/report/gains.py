@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ganpress.metrics.ranking import half_width
 from ganpress.report.content import Measured, ReportInputs
 from ganpress.report.lineage.network_names import EXTRACTED, base_references
 from ganpress.report.notation import MetricName
@@ -48,6 +49,11 @@ class Gain:
     def better(self) -> bool:
         """Whether the step improved the score."""
         return self.metric.better(self.value, self.value_beside)
+
+    @property
+    def certain(self) -> bool:
+        """Whether the difference is larger than both half intervals, as far as these were measured."""
+        return abs(self.difference) > max(half_width(both.metrics, self.metric.raw) for both in (self.one, self.beside))
 
 
 def gains(inputs: ReportInputs) -> list[Gain]:

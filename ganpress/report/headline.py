@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ganpress.report.content import Measured, ReportInputs
 from ganpress.report.intervals import difference_of, interval_of
 from ganpress.report.notation import (
+    MetricName,
     Writer,
     write_bytes,
     write_compact,
@@ -57,7 +58,8 @@ def headline(inputs: ReportInputs) -> Headline:
     target = inputs.target(best)
     files = f"on disk, teacher .safetensors to edge {target.suffix if target else 'file'}"
     tiles = [
-        _quality_tile(inputs, best),
+        _quality_tile(inputs, best, inputs.main_metric),
+        *(_quality_tile(inputs, best, metric) for metric in _beside(inputs)),
         _cost_tile(inputs, best, "size_bytes", "smaller file", write_bytes, files),
         _speed_tile(inputs, best),
         _cost_tile(inputs, best, "macs_exact", "fewer MACs", write_compact, "macs_exact of one image"),
@@ -135,17 +137,29 @@ def _speed_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
     return Tile(write_ratio(ratio), "faster", detail, f"p50, batch 1, teacher in torch, edge in {runtime}")
 
 
-def _quality_tile(inputs: ReportInputs, best: Measured) -> Tile | None:
-    metric = inputs.main_metric
+def _beside(inputs: ReportInputs) -> list[MetricName]:
+    """FID beside the metric that decides, where it was measured."""
+    metric = inputs.metric("fid")
+    return [metric] if metric is not None and metric != inputs.main_metric else []
+
+
+def _quality_tile(inputs: ReportInputs, best: Measured, metric: MetricName) -> Tile | None:
     retained, teacher = inputs.retained(best, metric), inputs.teacher.metrics.get(metric.raw)
     if retained is None or teacher is None:
+        return None
+    if metric.raw not in best.metrics:
         return None
     ends = interval_of(best, metric)
     sure = f" ({write_score(ends[0])} to {write_score(ends[1])})" if ends else ""
     detail = f"{write_score(teacher)} → {write_score(best.metrics[metric.raw])}{sure}"
     real = inputs.data.real_score(metric.base)
     floor = f"; real {real[0].split} images: {write_score(real[1])}" if real else ""
-    return Tile(write_share(retained), f"of the teacher's {metric.title}", detail, metric.protocol + floor)
+    protocol = metric.protocol + floor
+    if metric != inputs.main_metric:  # A share of a distance says little.
+        return Tile(
+            write_score(best.metrics[metric.raw]), f"{metric.title}, {metric.direction} is better", detail, protocol
+        )
+    return Tile(write_share(retained), f"of the teacher's {metric.title}", detail, protocol)
 
 
 def warning(inputs: ReportInputs) -> str | None:

@@ -2,6 +2,7 @@
 files.
 """
 
+import csv
 import json
 import logging
 import socket
@@ -15,19 +16,23 @@ from typing import Any
 import psutil
 
 from ganpress.config.base import read_yaml
+from ganpress.executed_code.versions import read_made
 from ganpress.files.dvc_files import dvc_md5, read_lock
 from ganpress.files.edge_files import edge_names, find_edge_file
+from ganpress.metrics.evaluated import read_evaluated, shipped_of
 from ganpress.tracking.catalogue import find_model, log_model_metrics
-from ganpress.tracking.journal import StageRun, dataset_identity, file_md5, journalled
+from ganpress.tracking.journal import Made, StageRun, dataset_identity, file_md5, journalled
 from ganpress.tracking.model_registry import register_latest_edge_models
 from ganpress.tracking.player import JournalPlayer
-from ganpress.tracking.provenance import reference_of, stage_tags
+from ganpress.tracking.provenance import NOTE_TAG, reference_of, stage_tags
 from ganpress.tracking.recorders import write_stamp
 from ganpress.tracking.store import Store, open_store
 
 logger = logging.getLogger("ganpress")
 
 CURRENT_TAG = "current"
+DATA_OF = {"teacher": "validation.npy", "export": "test.npy"}
+"""The split that a stage reads, below artifacts/prepare/; the others read the training split."""
 FAMILY_ORDER = ("candidate", "teacher", "student", "control", "supernet", "subnet", "compress", "export")
 """Order of the stages: parents come before children."""
 
@@ -123,6 +128,11 @@ def _backfill(store: Store, root: Path, model: LockedModel, params: dict[str, An
     with _recorded(store, root, model.stage, model.item, params) as run:
         for parent in model.parents:
             run.uses_model(parent)
+        split = root / "artifacts" / "prepare" / DATA_OF.get(model.stage, "train.npy")
+        if split.exists():
+            run.uses_data(split)
+        for images, losses in _curve(model.path.with_name("curves.csv")):
+            run.log_metrics(losses, images)
         run.log_metrics(numbers)
         for picture in sorted(model.path.parent.glob("*.png")):
             run.log_file(picture)
@@ -130,10 +140,23 @@ def _backfill(store: Store, root: Path, model: LockedModel, params: dict[str, An
         run.produces_model(model.path, model.stage, own, numbers)
 
 
+def _curve(path: Path) -> list[tuple[int, dict[str, float]]]:
+    """Return the losses that a training wrote beside its model, by images; none if there is no readable curve."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [dict(row) for row in csv.DictReader(file)]
+        return [
+            (int(row["images"]), {name: float(text) for name, text in row.items() if name != "images"}) for row in rows
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 @contextmanager
 def _recorded(store: Store, root: Path, stage: str, item: str | None, params: dict[str, Any]) -> Iterator[StageRun]:
-    """A stage run that this process journals and plays at once."""
-    with journalled(stage, item, root, params, {"backfilled": "true"}) as run:
+    """A stage run that this process journals and plays at once, as its maker's where that is known."""
+    former = Made.read(read_made(root, stage, item))
+    with journalled(stage, item, root, params, {"backfilled": "true"}, former) as run:
         yield run
     player = JournalPlayer(store, run.folder)
     player.play()
@@ -162,10 +185,20 @@ def _restore_metrics(store: Store, root: Path, params: dict[str, Any]) -> None:
 
 
 def _flow_run(store: Store, root: Path, models: list[LockedModel]) -> str:
-    """Write the run of the flow itself, with all its final models as inputs; return its id."""
-    from mlflow.entities import LoggedModelInput
+    """Write the run of the flow itself, with all its final models as inputs and the metrics of the file to ship; return
+    its id.
+    """
+    from mlflow.entities import LoggedModelInput, Metric
 
-    run = store.client.create_run(store.experiment_id, tags=stage_tags("flow", root), run_name="flow")
+    tags = stage_tags("flow", root)
+    ship = shipped_of(root)
+    if ship is not None:
+        tags |= {"ship": ship.reference, NOTE_TAG: f"{tags[NOTE_TAG]} {ship.sentence}."}
+    run = store.client.create_run(store.experiment_id, tags=tags, run_name="flow")
+    if ship is not None:
+        now = int(time.time() * 1000)
+        row = read_evaluated(root)[ship.reference]
+        store.client.log_batch(run.info.run_id, [Metric(name, value, now, 0) for name, value in row.items()])
     found = [find_model(store, model.md5, reference_of(model.path, root)) for model in models]
     inputs = [LoggedModelInput(model.model_id) for model in found if model is not None]
     store.client.log_inputs(run.info.run_id, models=inputs)

@@ -9,15 +9,15 @@ from ganpress.files.edge_files import is_onnx
 from ganpress.files.onnx_files import read_onnx
 from ganpress.metrics.ranking import is_cost
 from ganpress.tracking.events import DatasetIdentity, ModelMeasured, ModelProduced
-from ganpress.tracking.provenance import name_of
-from ganpress.tracking.served_models import example_of, signature_of
+from ganpress.tracking.provenance import NOTE_TAG, name_of
+from ganpress.tracking.served_models import example_of, signature_of, tensors_of_card, tensors_of_onnx
 from ganpress.tracking.store import Store
 
-NOTE_TAG = "mlflow.note.content"
-"""Tag that MLflow shows as the description of a model."""
 PAGES = "workflowType=machine_learning"
 """Tag without which MLflow's pages open in the mode for chat applications."""
 CARD = "card.json"
+LOADER = "ganpress.edge.served_file"
+"""Module by which MLflow opens files of runtimes that it does not know."""
 MODEL_FACTS = ("parameters", "size_bytes", "macs_exact")
 """Metrics of a stage that are added to the row of its model; losses stay with the run, because they would fill the
 table."""
@@ -116,9 +116,11 @@ def _new_model(store: Store, produced: ModelProduced, journal: Path, origin: Mod
     )
     for file in files:
         store.client.log_model_artifact(model.model_id, str(file))
+    card = next((file for file in files if file.name == CARD), None)
     if is_onnx(files[0]):
-        card = next((file for file in files if file.name == CARD), None)
         _log_onnx_flavor(store, model.model_id, files[0], card)
+    elif produced.family == "edge":
+        _log_runtime_flavor(store, model.model_id, files)
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 
@@ -150,12 +152,41 @@ def _log_onnx_flavor(store: Store, model_id: str, file: Path, card: Path | None)
         # Without the list, MLflow would install the file into a new environment to find its requirements.
         requirements = [f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"]
         proto = onnx.load_from_string(read_onnx(file))
+        tensors = tensors_of_onnx(proto)
         mlflow.onnx.save_model(
             proto,
             str(folder),
-            signature=signature_of(proto),
-            input_example=example_of(proto, card),
+            signature=signature_of(tensors),
+            input_example=example_of(tensors, card),
             pip_requirements=requirements,
             save_as_external_data=False,
+        )
+        store.client.log_model_artifacts(model_id, str(folder))
+
+
+def _log_runtime_flavor(store: Store, model_id: str, files: list[Path]) -> None:
+    """Add a flavor that opens the file of another runtime with ganpress, so that `mlflow.pyfunc` loads it as well."""
+    import shutil
+    import tempfile
+    from importlib.metadata import version
+
+    import mlflow.pyfunc
+
+    card = next((file for file in files if file.name == CARD), None)
+    tensors = tensors_of_card(card) if card is not None else None
+    if tensors is None:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        data, folder = Path(scratch) / "file", Path(scratch) / "model"
+        data.mkdir()
+        for file in files:
+            shutil.copyfile(file, data / file.name)
+        mlflow.pyfunc.save_model(
+            str(folder),
+            loader_module=LOADER,
+            data_path=str(data),
+            signature=signature_of(tensors),
+            input_example=example_of(tensors, card),
+            pip_requirements=[f"ganpress=={version('ganpress')}"],
         )
         store.client.log_model_artifacts(model_id, str(folder))

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from ganpress.tracking.events import (
     Started,
     journals_folder,
 )
-from ganpress.tracking.provenance import flat_params, reference_of, stage_tags
+from ganpress.tracking.provenance import MADE_TAGS, data_md5, flat_params, reference_of, stage_tags
 from ganpress.tracking.recorders import own_recorder, tracking_mode
 from ganpress.tracking.service import check_service, tracking_uri
 
@@ -51,11 +52,38 @@ def dataset_identity(path: Path, source: str) -> DatasetIdentity:
     return DatasetIdentity(name=f"{source}/{path.stem}", digest=file_md5(path), path=str(path))
 
 
+@dataclass(frozen=True)
+class Made:
+    """Who made the results of a run, when, and from which code."""
+
+    tags: Mapping[str, str]
+    """Those of `MADE_TAGS` that are known."""
+    started_ms: int
+    ended_ms: int | None = None
+
+    @staticmethod
+    def read(content: Mapping[str, Any]) -> "Made | None":
+        """Return what a stage recorded beside its results; None if it recorded nothing, or something else."""
+        tags, started, ended = content.get("tags"), content.get("started_ms"), content.get("ended_ms")
+        if not (isinstance(tags, dict) and isinstance(started, int) and isinstance(ended, int)):
+            return None
+        kept = {name: str(tags[name])[:TAG_CHARACTERS] for name in MADE_TAGS if isinstance(tags.get(name), str)}
+        return Made(kept, started, ended)
+
+
+NOBODY = Made({}, 0)
+TAG_CHARACTERS = 5000
+"""MLflow's limit on the length of a tag's value."""
+
+
 class StageRun:
     """The MLflow run of one stage, written as a journal."""
 
-    def __init__(self, root: Path, folder: Path | None, data_source: str) -> None:
-        """Write below `folder`; None discards everything."""
+    def __init__(
+        self, root: Path, folder: Path | None, data_source: str, made: Made = NOBODY, ended_ms: int | None = None
+    ) -> None:
+        """Write below `folder`; None discards everything. `ended_ms` replaces the present time of a finished run."""
+        self._made, self._ended_ms = made, ended_ms
         self._root, self._folder, self._data_source = root, folder, data_source
         self._files = 0
 
@@ -66,9 +94,17 @@ class StageRun:
             raise ValueError("this run keeps no journal")
         return self._folder
 
+    def made(self) -> dict[str, object]:
+        """Return who makes this run's results, when and from what; empty if the run is not recorded."""
+        return (
+            {"tags": dict(self._made.tags), "started_ms": self._made.started_ms, "ended_ms": _now_ms()}
+            if (self._folder is not None)
+            else {}
+        )
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers; `step` is the number of images shown."""
-        self._append(MetricsLogged(values=_numbers(metrics), step=step or 0, time_ms=_now_ms()))
+        self._append(MetricsLogged(values=_numbers(metrics), step=step or 0, time_ms=self._time_ms()))
 
     def log_image(self, name: str, image: NDArray[np.uint8], step: int = 0) -> None:
         """Log a picture (H, W) or (H, W, 3) uint8 as a step of `name`."""
@@ -94,6 +130,13 @@ class StageRun:
         if self._folder is not None:
             self._append(DataUsed(dataset=dataset_identity(path, self._data_source)))
 
+    def uses_raw_data(self) -> None:
+        """Record the raw data as an input dataset, by its digest in data.dvc; without one, nothing."""
+        digest = data_md5(self._root) if self._folder is not None else None
+        if digest is not None:
+            raw = DatasetIdentity(name=f"{self._data_source}/raw", digest=digest, path=str(self._root / "data"))
+            self._append(DataUsed(dataset=raw))
+
     def produces_model(self, path: Path, family: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Log the model file as this run's one LoggedModel, tagged with its md5, its parents and `family`."""
         if self._folder is None:
@@ -107,7 +150,7 @@ class StageRun:
                 files=[self._copy(file) for file in [*parts_of(path), *companions]],
                 params=flat_params(params),
                 metrics=_numbers(metrics),
-                time_ms=_now_ms(),
+                time_ms=self._time_ms(),
             )
         )
 
@@ -131,7 +174,10 @@ class StageRun:
 
     def _end(self, error: BaseException | None) -> None:
         message = None if error is None else f"{type(error).__name__}: {error}"
-        self._append(Ended(status="FINISHED" if error is None else "FAILED", error=message, time_ms=_now_ms()))
+        self._append(Ended(status="FINISHED" if error is None else "FAILED", error=message, time_ms=self._time_ms()))
+
+    def _time_ms(self) -> int:
+        return _now_ms() if self._ended_ms is None else self._ended_ms
 
     def _append(self, event: Event) -> None:
         if self._folder is None:
@@ -172,20 +218,39 @@ def stage_run(stage: str, item: str | None, root: Path, params: Mapping[str, Any
 
 @contextmanager
 def journalled(
-    stage: str, item: str | None, root: Path, params: Mapping[str, Any], extra_tags: Mapping[str, str]
+    stage: str,
+    item: str | None,
+    root: Path,
+    params: Mapping[str, Any],
+    extra_tags: Mapping[str, str],
+    former: Made | None = None,
 ) -> Iterator[StageRun]:
-    """Write the journal of a run from its first line to its last; the caller plays it."""
+    """Write the journal of a run from its first line to its last; the caller plays it.
+
+    Args:
+        stage: name of the stage.
+        item: its item, if it has items.
+        root: the project's root.
+        params: all parameters.
+        extra_tags: tags of the run, beside those of every run.
+        former: who made the results, if that is known and was not this process.
+    """
     label = stage if item is None else f"{stage}@{item}"
-    run = StageRun(root, _new_folder(root, label), str(params.get("data", {}).get("source", "data")))
+    tags = stage_tags(label, root)
+    if former is not None:
+        tags = {name: value for name, value in tags.items() if name not in MADE_TAGS} | dict(former.tags)
+    made = former or Made({name: tags[name] for name in MADE_TAGS if name in tags}, _now_ms())
+    source = str(params.get("data", {}).get("source", "data"))
+    run = StageRun(root, _new_folder(root, label), source, made, made.ended_ms)
     process = psutil.Process()
     run._append(
         Started(
             name=label,
-            time_ms=_now_ms(),
+            time_ms=made.started_ms,
             pid=process.pid,
             process_started=process.create_time(),
             params=flat_params(_own_params(stage, item, params)),
-            tags=stage_tags(label, root) | {"process.pid": str(process.pid)} | dict(extra_tags),
+            tags=tags | {"process.pid": str(process.pid)} | dict(extra_tags),
         )
     )
     try:

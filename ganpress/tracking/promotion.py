@@ -6,14 +6,13 @@ one by more than the larger of both intervals and all gates passed, or by `ganpr
 becomes `previous`, to which `ganpress rollback` returns. A run without an evaluation moves no alias.
 """
 
-import getpass
-import os
 from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
 from ganpress.metrics.gate_verdict import GateVerdict
 from ganpress.metrics.version_score import Champion, Score
+from ganpress.tracking.provenance import user_name
 from ganpress.tracking.store import Store, in_one_line, open_store
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
@@ -46,7 +45,7 @@ def propose(store: Store, name: str, version: str, score: Score | None, gates: G
         score: score of the file; None if it was not measured.
         gates: verdict of the gates on this evaluation; None before they have run.
     """
-    tags = (score.tags() if score else {}) | {USER: _user()}
+    tags = (score.tags() if score else {}) | {USER: user_name()}
     store.client.set_registered_model_alias(name, CANDIDATE, version)
     champion = version_of(store, name, CHAMPION)
     if champion is not None and str(champion.version) == version:
@@ -97,7 +96,7 @@ def promote(store: Store, name: str, root: Path, wanted: str | None) -> tuple[st
         champion = version_of(store, name, CHAMPION)
         if champion is None or champion.version != chosen.version:
             _crown(store, name, str(chosen.version), champion)
-            store.client.set_model_version_tag(name, str(chosen.version), VERDICT, f"promoted by {_user()}")
+            store.client.set_model_version_tag(name, str(chosen.version), VERDICT, f"promoted by {user_name()}")
         return str(chosen.version), chosen.tags.get("reference", "")
 
 
@@ -113,7 +112,7 @@ def roll_back(store: Store, name: str, root: Path) -> tuple[str, str]:
         if previous is None:
             raise ConfigError(f"{name} has no version '{PREVIOUS}' to go back to; `ganpress promote` makes one")
         _crown(store, name, str(previous.version), champion)
-        store.client.set_model_version_tag(name, str(previous.version), VERDICT, f"rolled back by {_user()}")
+        store.client.set_model_version_tag(name, str(previous.version), VERDICT, f"rolled back by {user_name()}")
         return str(previous.version), previous.tags.get("reference", "")
 
 
@@ -152,10 +151,3 @@ def _alone(root: Path) -> Any:
 
     (root / ".ganpress").mkdir(exist_ok=True)
     return FileLock(root / ".ganpress" / LOCK)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # In a container, a user id may have no name.
-        return f"user {os.getuid()}"

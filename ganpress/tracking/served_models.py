@@ -1,6 +1,7 @@
 """Describes an edge file for serving by MLflow: signature, example input, and a description with its scores."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,42 @@ ONE_HOT = "one-hot labels"
 """Kind of input on a card that has one channel for each label."""
 
 
-def signature_of(proto: Any) -> Any:
-    """Return the signature of an ONNX model: name, type and shape of each tensor.
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that a model reads or writes."""
+
+    name: str
+    dtype: "np.dtype[Any]"
+    shape: tuple[int, ...]
+    """`OPEN` for a side that may have any size."""
+
+
+Tensors = tuple[list[Tensor], list[Tensor]]
+"""Inputs and outputs of a model."""
+
+
+def tensors_of_card(card: Path) -> Tensors | None:
+    """Return the tensors of an exported file by its card; None if the card cannot be read."""
+    try:
+        content = read_json(card)
+        inputs, outputs = (
+            [
+                Tensor(
+                    str(one["name"]),
+                    np.dtype(str(one["dtype"])),
+                    tuple(side if isinstance(side, int) else OPEN for side in one["shape"]),
+                )
+                for one in content[kind]
+            ]
+            for kind in ("inputs", "outputs")
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return (inputs, outputs) if inputs and outputs else None
+
+
+def signature_of(tensors: Tensors) -> Any:
+    """Return the signature of a model: name, type and shape of each tensor.
 
     With it MLflow refuses other tensors; without it MLflow accepts a table of numbers as the tensor, and answers with
     one number per row (mlflow/mlflow#25942).
@@ -29,22 +64,22 @@ def signature_of(proto: Any) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    sides = ([TensorSpec(_dtype(one), _shape(one), one.name) for one in tensors] for tensors in _tensors(proto))
+    sides = ([TensorSpec(one.dtype, one.shape, one.name) for one in side] for side in tensors)
     return ModelSignature(*(Schema(specs) for specs in sides))
 
 
-def example_of(proto: Any, card: Path | None) -> dict[str, NDArray[Any]]:
+def example_of(tensors: Tensors, card: Path | None) -> dict[str, NDArray[Any]]:
     """Return example inputs of a model by name: latents (2, Z), or one source (1, C, H, W), always the same.
 
     Args:
-        proto: the ONNX model.
+        tensors: what the model reads and writes.
         card: the file beside it, where it has one; of label maps it says that a pixel belongs to one label.
     """
     draw = np.random.default_rng(0)
     labels = _label_inputs(card)
     found: dict[str, NDArray[Any]] = {}
-    for tensor in _tensors(proto)[0]:
-        first, *rest = _shape(tensor)
+    for tensor in tensors[0]:
+        first, *rest = tensor.shape
         batch = (2 if len(rest) == 1 else 1) if first == OPEN else first
         shape = (batch, *(OPEN_SIDE if side == OPEN else side for side in rest))
         if len(rest) == 1:
@@ -53,7 +88,7 @@ def example_of(proto: Any, card: Path | None) -> dict[str, NDArray[Any]]:
             numbers = np.moveaxis(np.eye(shape[1])[draw.integers(0, shape[1], (batch, *shape[2:]))], -1, 1)
         else:
             numbers = draw.uniform(-1, 1, shape)
-        found[tensor.name] = numbers.astype(_dtype(tensor))
+        found[tensor.name] = numbers.astype(tensor.dtype)
     return found
 
 
@@ -63,7 +98,7 @@ def description_of(reference: str, row: Mapping[str, float], serves: bool) -> st
     Args:
         reference: the generator, e.g. `export/subnet-int8`.
         row: measurements of the generator.
-        serves: whether MLflow itself can load it.
+        serves: whether MLflow opens it without ganpress.
     """
     facts = [f"Edge file of `{reference}`, verified against torch."]
     table = {reference: row}
@@ -80,21 +115,19 @@ def description_of(reference: str, row: Mapping[str, float], serves: bool) -> st
         facts.append(f"{row['size_bytes']:,.0f} bytes.")
     if "latency_ms_p50" in row:
         facts.append(f"{row['latency_ms_p50']:.3g} ms a picture (median, one core).")
-    how = "`mlflow.pyfunc.load_model` and `mlflow models serve` take a dictionary of the tensors of its signature."
-    return " ".join(
-        [
-            *facts,
-            how
-            if serves
-            else "MLflow cannot open it; use `ganpress apply`, or its own runtime (see the card beside it).",
-        ]
-    )
+    call = "`mlflow.pyfunc.load_model` and `mlflow models serve` take a dictionary of the tensors of its signature"
+    needs = "" if serves else ", where ganpress and the file's own runtime are installed"
+    return " ".join([*facts, f"{call}{needs}."])
 
 
-def _tensors(proto: Any) -> tuple[list[Any], list[Any]]:
-    """Return the inputs, without the weights that older files list among them, and the outputs."""
+def tensors_of_onnx(proto: Any) -> Tensors:
+    """Return the tensors of an ONNX model, without the weights that older files list among the inputs."""
     weights = {one.name for one in proto.graph.initializer}
-    return [one for one in proto.graph.input if one.name not in weights], list(proto.graph.output)
+    inputs = [one for one in proto.graph.input if one.name not in weights]
+    read, written = (
+        [Tensor(one.name, _dtype(one), _shape(one)) for one in side] for side in (inputs, proto.graph.output)
+    )
+    return read, written
 
 
 def _dtype(tensor: Any) -> "np.dtype[Any]":

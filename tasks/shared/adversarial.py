@@ -43,7 +43,6 @@ def run_adversarial(
 ) -> None:
     """Train the generator of `item` with its own discriminator, and write its artifacts."""
     blueprint = generator_of(stage, item.generator_name)
-    run.uses_data(prepared(stage) / "train.npy")
     training = TrackedTraining(stage, run, data_inputs(stage))
     generator = training.start(fresh(stage, blueprint))
     if isinstance(config, TranslationTraining):

@@ -222,6 +222,7 @@ class TrackedTraining:
     def __init__(self, stage: Stage, run: StageRun, inputs: list[Path], samples: bool = True) -> None:
         self._stage, self._log = stage, CurveLog(stage, run, samples)
         self._resume = checkpointing(stage, inputs)
+        run.uses_data(prepared(stage) / "train.npy")
         self.start = self._log.start
         self.run = TrainingRun(stage.seed, stage.label, self._resume, self._log)
         """Arguments for the trainers."""

@@ -30,6 +30,7 @@ from ganpress.report.chain_values import (
 from ganpress.report.content import Gallery, Measured, ReportInputs
 from ganpress.report.lineage.network_names import network_names
 from ganpress.report.notation import parse_metric_name
+from ganpress.tracking.provenance import git_tags
 from tasks.shared.machine import read_peaks
 from tasks.shared.report_data import data_facts
 from tasks.shared.report_facts import card_records, compression_records, machine_facts
@@ -54,6 +55,7 @@ def read_inputs(stage: Stage) -> ReportInputs:
     metrics_file = require(artifacts / "evaluate" / "metrics.json", "evaluate")
     selection = _optional(artifacts / "teacher" / "selection.csv", _selection)
     search = _search(artifacts / "search")
+    code = git_tags(stage.root)
     return ReportInputs(
         params=params,
         params_text=params_file.read_text(encoding="utf-8"),
@@ -71,6 +73,8 @@ def read_inputs(stage: Stage) -> ReportInputs:
             params, selection.chosen.network if selection else None, search.best.spec if search else None
         ),
         digests=_digests(stage.root, params),
+        commit=code.get("git.sha"),
+        edited=code.get("git.dirty") == "true",
         edge_files={
             f"export/{item}": f"../{file.relative_to(artifacts).as_posix()}"
             for item in params.export.items

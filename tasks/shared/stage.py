@@ -111,7 +111,7 @@ def work_alone(stage: Stage, work: Work) -> int:
     with stage_run(stage.name, stage.item, stage.root, stage.params) as run:
         work(stage, run)
         guard.check()
-    record_versions(stage.root, stage.name, stage.item)
+    record_versions(stage.root, stage.name, stage.item, run.made())
     return 0
 
 

@@ -23,3 +23,18 @@ def test_report_breaks_no_serious_rule(inputs, chromium, tmp_path, scheme, width
     page.close()
     told = [(one["id"], one["impact"], [node["html"][:160] for node in one["nodes"]][:3]) for one in found]
     assert [one for one in told if one[1] in SERIOUS] == []
+
+
+def test_on_a_phone_pictures_come_before_the_numbers(inputs, chromium, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(build_report(inputs).html, encoding="utf-8")
+    tops = {}
+    for width in (390, 1366):
+        page = chromium.new_page(viewport={"width": width, "height": 844})
+        page.goto(path.as_uri())
+        tops[width] = [page.locator(part).first.bounding_box()["y"] for part in ("header .strips", ".tiles", ".words")]
+        page.close()
+    pictures, tiles, words = tops[390]
+    assert pictures < tiles < words
+    pictures, tiles, words = tops[1366]
+    assert tiles < pictures < words

@@ -8,7 +8,10 @@ from ganpress.errors import DataError
 from ganpress.report.caveats import caveats
 from ganpress.report.content import Measured, ReportInputs
 from ganpress.report.figures.quality_figures import front
+from ganpress.report.gains import gains
 from ganpress.report.headline import headline, summary
+from ganpress.report.page import build_report
+from ganpress.report.tables.chain_tables import gain_table
 
 
 def with_budget(inputs: ReportInputs, max_bytes: int | None) -> ReportInputs:
@@ -48,6 +51,7 @@ def test_headline_and_summary_are_the_measured_ratios(inputs: ReportInputs) -> N
     assert values["is_retained"] == pytest.approx(best["is_1000_judge"] / teacher["is_1000_judge"])
     assert [tile.label for tile in headline(inputs).tiles] == [
         "of the teacher's IS",
+        "FID, lower is better",
         "smaller file",
         "faster",
         "fewer MACs",
@@ -168,3 +172,26 @@ def test_edge_file_without_a_card_is_given_no_runtime(inputs: ReportInputs) -> N
     tiles = {tile.label: tile.protocol for tile in headline(bare).tiles}
     assert tiles["faster"].endswith("edge in its runtime")
     assert not any("ONNX Runtime" in sentence for sentence in caveats(bare))
+
+
+def test_a_gain_inside_an_interval_is_not_certain(inputs: ReportInputs) -> None:
+    gain = next(one for one in gains(inputs) if one.better)
+    name = gain.metric.raw
+    wide = {f"{name}_low": gain.value - 2 * gain.difference, f"{name}_high": gain.value + 2 * gain.difference}
+    narrow = {f"{name}_low": gain.value - gain.difference / 4, f"{name}_high": gain.value + gain.difference / 4}
+    for ends, certain in ((wide, False), (narrow, True)):
+        one = dataclasses.replace(gain.one, metrics={**gain.one.metrics, **ends})
+        beside = dataclasses.replace(gain.beside, metrics={name: gain.value_beside})
+        found = dataclasses.replace(gain, one=one, beside=beside)
+        assert found.certain == certain
+        (row,) = gain_table([found], inputs).groups[0].rows
+        assert row.cells[2].best == certain
+
+
+def test_the_commit_to_reproduce_with_is_named(inputs: ReportInputs) -> None:
+    named = dataclasses.replace(inputs, commit="f" * 40, edited=True)
+    report = build_report(named)
+    for text in (report.html, report.markdown):
+        assert "f" * 40 in text
+        assert "changes that were not committed" in text
+    assert "In a checkout of the project" in build_report(dataclasses.replace(inputs, commit=None)).html

@@ -1,5 +1,7 @@
 """dvc.lock and the store: results in the lock that the store lacks are recorded, and no others."""
 
+import shutil
+
 import pytest
 import yaml
 
@@ -31,6 +33,38 @@ def test_a_wiped_store_is_filled_again_from_dvc_lock(chain, tmp_path):
     assert len(wiped.search()) == before + 1  # the flow's own run, nothing recorded twice
     (wiped.root / "dvc.lock").write_text((wiped.root / "dvc.lock").read_text() + "\n")
     assert not is_reconciled(wiped.root)
+
+
+def test_what_a_colleague_made_is_recorded_as_the_colleagues(chain, tmp_path, monkeypatch):
+    made = chain.runs()["student@d2"]
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    monkeypatch.setenv("GANPRESS_FLOW_RUN_ID", "flow-9")
+    monkeypatch.setenv("GANPRESS_GIT_SHA", "0" * 40)
+    wiped = chain.copy(tmp_path / "copy", "mlflow", ".ganpress")
+    reconcile_store(wiped.root)
+    found, flow = wiped.runs()["student@d2"], wiped.runs()["flow"]
+    assert made.data.tags["prefect.flow_run_id"] == "flow-7"
+    for tag in ("mlflow.user", "prefect.flow_run_id", "git.sha", "process.host", "recipe"):
+        assert found.data.tags.get(tag) == made.data.tags.get(tag)
+    assert found.info.start_time == made.info.start_time
+    assert found.info.start_time <= found.info.end_time <= made.info.end_time + 1000
+    curve = wiped.store.client.get_metric_history(found.info.run_id, "mse")
+    assert [(point.step, point.value) for point in curve] == [(100, 0.01), (200, 0.005)]
+    assert {one.dataset.name for one in found.inputs.dataset_inputs} == {"digits/train"}
+    assert flow.data.tags["mlflow.user"] == "somebody-else"
+    assert flow.data.metrics["size_bytes"] == 900
+    assert "export/small" in flow.data.tags["mlflow.note.content"]
+
+
+def test_without_a_record_of_the_maker_it_is_recorded_as_ones_own(chain, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    wiped = chain.copy(tmp_path / "copy", "mlflow", ".ganpress")
+    record = wiped.root / "artifacts/versions/student/d2.json"
+    for content in ('{"made": {"tags": {"git.sha": 3}}}', '{"made": []}', "{broken", "{}"):
+        record.write_text(content)
+        shutil.rmtree(wiped.root / "mlflow", ignore_errors=True)
+        reconcile_store(wiped.root)
+        assert wiped.runs()["student@d2"].data.tags["mlflow.user"] == "somebody-else"
 
 
 def test_a_store_without_our_run_is_not_reconciled(chain, tmp_path):

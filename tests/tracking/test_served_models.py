@@ -17,7 +17,14 @@ from onnx import TensorProto, helper
 from ganpress.files.frames import read_content
 from ganpress.tracking.model_registry import register_edge_models
 from ganpress.tracking.promotion import version_of
-from ganpress.tracking.served_models import description_of, example_of, signature_of
+from ganpress.tracking.recorder import record_all
+from ganpress.tracking.served_models import (
+    description_of,
+    example_of,
+    signature_of,
+    tensors_of_card,
+    tensors_of_onnx,
+)
 
 NAME = "ganpress-edge"
 LATENT = 5
@@ -42,9 +49,10 @@ def graph(*shape):
 )
 def test_the_example_fits_the_graph(shape, expected):
     proto = graph(*shape)
-    (example,) = example_of(proto, None).values()
+    tensors = tensors_of_onnx(proto)
+    (example,) = example_of(tensors, None).values()
     assert (example.shape, example.dtype) == (expected, np.float32)
-    (spec,) = signature_of(proto).inputs.inputs
+    (spec,) = signature_of(tensors).inputs.inputs
     assert spec.shape == tuple(-1 if isinstance(side, str) else side for side in shape)
     session = onnxruntime.InferenceSession(proto.SerializeToString())
     assert session.run(None, {"source": example})[0].shape == expected
@@ -53,11 +61,11 @@ def test_the_example_fits_the_graph(shape, expected):
 def test_the_example_of_label_maps_gives_each_pixel_one_label(tmp_path):
     card = tmp_path / "card.json"
     card.write_text(json.dumps({"inputs": [{"name": "source", "meaning": "one-hot labels: sky, road, tree"}]}))
-    (example,) = example_of(graph("n", 3, 4, 4), card).values()
+    (example,) = example_of(tensors_of_onnx(graph("n", 3, 4, 4)), card).values()
     assert set(np.unique(example)) == {0.0, 1.0}
     np.testing.assert_array_equal(example.sum(axis=1), np.ones((1, 4, 4), np.float32))
     card.write_text("{")
-    assert example_of(graph("n", 3, 4, 4), card)["source"].min() < 0
+    assert example_of(tensors_of_onnx(graph("n", 3, 4, 4)), card)["source"].min() < 0
 
 
 def test_each_version_bears_signature_example_and_its_scores(chain):
@@ -95,7 +103,40 @@ def test_a_new_evaluation_changes_the_words(chain, tmp_path):
 def test_a_description_says_how_sure_and_how_it_is_opened():
     words = description_of("export/x", {"fid_9_test_judge": 4.0, "fid_9_test_judge_error": 0.5}, serves=False)
     assert "FID 4 ± 0.5 (`fid_9_test_judge`)." in words
-    assert "mlflow" not in words
+    assert "where ganpress and the file's own runtime are installed" in words
+
+
+def test_a_card_that_cannot_be_read_has_no_tensors(tmp_path):
+    card = tmp_path / "card.json"
+    for text in ("{", "[]", '{"inputs": [{}], "outputs": []}', '{"inputs": [], "outputs": []}'):
+        card.write_text(text)
+        assert tensors_of_card(card) is None
+
+
+@pytest.mark.slow
+def test_a_file_of_another_runtime_answers_with_pictures_too(project):
+    import mlflow
+    import torch
+    from mlflow.exceptions import MlflowException
+
+    from ganpress import Generator, export
+    from ganpress.registries import TARGETS
+    from models.family import Canvas
+
+    if (command := TARGETS["openvino"].missing()) is not None:
+        pytest.skip(command)
+    made = export(
+        Generator.fresh("wdcgan:2", Canvas(1, 16, 16)), project.root / "artifacts/export/vino", target="openvino"
+    )
+    project.make_model("export/vino", model=made.file)
+    record_all(project.root)
+    model = mlflow.pyfunc.load_model(project.models()["export@vino"].artifact_location)
+    images = model.predict(model.input_example)["images"]
+    expected = TARGETS["openvino"].open(made.file, 1)(torch.from_numpy(model.input_example["z"]))
+    np.testing.assert_array_equal(images, expected.numpy())
+    assert images.shape == (2, 1, 16, 16)
+    with pytest.raises(MlflowException, match="does not match expected shape"):
+        model.predict({"z": np.zeros((2, 3), np.float32)})
 
 
 @pytest.mark.parametrize(

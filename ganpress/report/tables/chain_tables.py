@@ -56,7 +56,7 @@ def gain_table(gains: Sequence[Gain], inputs: ReportInputs) -> Table:
 
 def _gain_row(gain: Gain) -> Row:
     sign = "+" if gain.difference > 0 else ""
-    difference = Cell(sign + write_score(gain.difference), gain.difference, gain.better)
+    difference = Cell(sign + write_score(gain.difference), gain.difference, gain.better and gain.certain)
     macs = (one.metrics.get("macs_exact") for one in (gain.one, gain.beside))
     cells = [
         written(gain.value, write_score),
