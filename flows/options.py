@@ -56,6 +56,7 @@ def one_line(most: int = MAX_TEXT) -> Check:
     return check
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Recipe = Annotated[
     str | None,
     typer.Option(

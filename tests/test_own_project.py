@@ -44,7 +44,8 @@ class Installed:
 
     def run(self, *command: str, cwd: Path, code: int = 0, **variables: str) -> str:
         """Run one of its programs; returns what it printed."""
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        of_the_tests = ("PYTHONPATH", "GANPRESS_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(of_the_tests)}
         environment |= {"PATH": os.pathsep.join([str(self.bin), os.environ["PATH"]]), **variables}
         done = subprocess.run(
             [str(self.bin / command[0]), *command[1:]], cwd=cwd, env=environment, capture_output=True, text=True

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.options import Recipe, Settings, one_line
+from flows.options import AsJson, Recipe, Settings, one_line
 from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 from ganpress.metrics.evaluated import byte_budget, read_evaluated
@@ -56,7 +56,7 @@ def compare(
         ),
     ] = None,
     edge: Annotated[bool, typer.Option("--edge", help="Only edge files.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     recipe: Recipe = None,
     set_: Settings = None,
 ) -> None:

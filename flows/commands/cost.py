@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.options import Recipe, Settings, between, one_line
+from flows.options import AsJson, Recipe, Settings, between, one_line
 from ganpress.config.image_size import MAX_CHANNELS, parse_size
 from ganpress.errors import ConfigError
 
@@ -64,7 +64,7 @@ def cost(
     ] = None,
     recipe: Recipe = None,
     set_: Settings = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the parameters, MACs and bytes of an architecture, or the hours and memory of trainings, without training
     anything.

@@ -4,12 +4,15 @@ from typing import Annotated
 
 import typer
 
+from flows.options import AsJson
+
 
 def doctor(
     fix: Annotated[
         bool,
         typer.Option("--fix", help="Move damaged state files aside."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check versions, git, DVC, stores and ports, and say what to fix; exit code 2 if something must be fixed."""
     from flows.checkup import check_everything
@@ -22,5 +25,5 @@ def doctor(
     if fix:
         for damage in find_damage(root):
             damage.repair()
-            typer.echo(f"{damage.path} was damaged ({damage.words}): {damage.remedy}")
-    print_findings(check_everything(root))
+            typer.echo(f"{damage.path} was damaged ({damage.words}): {damage.remedy}", err=as_json)
+    print_findings(check_everything(root), as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.options import one_line
+from flows.options import AsJson, one_line
 
 if TYPE_CHECKING:
     from flows.file_lineage import Answer
@@ -20,7 +20,7 @@ def lineage(
     file: Annotated[
         str, typer.Argument(help="A file or folder, in the project or anywhere else.", callback=one_line())
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a file was made from, back to the data. The file is looked up by its digest in dvc.lock, its card and
     MLflow's store.

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.options import one_line
+from flows.options import AsJson, one_line
 
 remote = typer.Typer(name="remote", help="What a team shares: results, runs, checkpoints.", no_args_is_help=True)
 MAX_NAME = 64
@@ -38,7 +38,7 @@ def init(
 
 
 @remote.command()
-def check() -> None:
+def check(as_json: AsJson = False) -> None:
     """Check whether a colleague's clone finds everything, and say what to fix; exit code 2 if anything must be."""
     from flows.commands.findings import print_findings
     from flows.environment import export_environment, find_root
@@ -46,4 +46,4 @@ def check() -> None:
 
     root = find_root()
     export_environment(root)
-    print_findings(check_team(root))
+    print_findings(check_team(root), as_json)

@@ -1,11 +1,12 @@
 """`ganpress show`: DVC's stages, metrics, experiments and plots in forms that fit the screen."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.options import one_line
+from flows.options import AsJson, one_line
 
 show = typer.Typer(
     name="show", help="Stages, metrics, experiments and plots, readable and offline.", no_args_is_help=True
@@ -31,25 +32,32 @@ def metrics(
     name: Annotated[
         str | None, typer.Option(help="Only metrics whose name holds this text.", callback=one_line(MAX_WORD))
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the metrics of each stage, one below the other."""
     from flows.console import make_console
     from flows.dvc_views import stage_metrics
     from flows.readable import Line, print_blocks
 
-    console = make_console()
-    for title, values in stage_metrics(_root(), stage, name).items():
+    console, found = make_console(), stage_metrics(_root(), stage, name)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for title, values in found.items():
         print_blocks(console, list(values), [Line(title, tuple(values.values()))])
 
 
 @show.command()
-def experiments() -> None:
+def experiments(as_json: AsJson = False) -> None:
     """Print each experiment of `dvc exp run`: what it changed, and the results that the report begins with."""
     from flows.console import make_console
     from flows.dvc_views import experiment_lines
     from flows.readable import print_lines
 
     headings, lines = experiment_lines(_root())
+    if as_json:
+        typer.echo(json.dumps({line.name: dict(zip(headings, line.cells, strict=True)) for line in lines}))
+        return
     print_lines(make_console(), "experiment", headings, lines)
 
 

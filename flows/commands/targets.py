@@ -1,12 +1,13 @@
 """`ganpress targets`."""
 
 import json
-from typing import Annotated
 
 import typer
 
+from flows.options import AsJson
 
-def targets(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+
+def targets(as_json: AsJson = False) -> None:
     """List the edge targets: which of them are installed, in which version, and what they can write."""
     from ganpress.registries import TARGETS
 

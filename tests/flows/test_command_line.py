@@ -1,5 +1,6 @@
 """The command line: one clear line for each mistake, and help without heavy imports."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -48,6 +49,15 @@ def test_status_of_a_recipe_that_never_ran(done):
     ended = done.call("status", "--recipe", "small")
     assert ended.returncode == 0
     assert ended.stdout.startswith("nothing has run with these parameters")
+    assert json.loads(done.call("status", "--recipe", "small", "--json").stdout) == {"workspace": None, "stages": {}}
+
+
+def test_status_as_json(done):
+    done.edit("params.yaml", "images: 1000\n\nstudent", "images: 900\n\nstudent")
+    found = json.loads(done.call("status", "--json").stdout)
+    assert found["workspace"] == str(done.root)
+    assert found["stages"]["first"] == {"state": "up to date", "why": ""}
+    assert found["stages"]["many@a"] == {"state": "to run", "why": "params.yaml: teacher.images 1000 -> 900"}
 
 
 def test_failed_stage_is_one_line_and_exit_code_2(done, prefect_variable):

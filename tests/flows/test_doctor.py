@@ -1,5 +1,6 @@
 """`ganpress doctor`: each finding says what to do."""
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -97,3 +98,7 @@ def test_a_check_that_breaks_down_is_a_finding(project, monkeypatch):
 def test_exit_code(project, monkeypatch, state, code):
     monkeypatch.setattr(checkup, "check_everything", lambda _root: [Finding("x", state, "words")])
     assert CliRunner().invoke(app, ["doctor"]).exit_code == code
+    ended = CliRunner().invoke(app, ["doctor", "--json"])
+    assert ended.exit_code == code
+    finding = {"check": "x", "state": state, "words": "words", "command": ""}
+    assert json.loads(ended.stdout) == {"findings": [finding], "to_fix": int(state == "error")}
