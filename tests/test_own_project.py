@@ -1,6 +1,7 @@
 """A project of the user's own, from the built package in an environment without a clone: init, stages, upgrade."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -132,8 +133,7 @@ def test_the_tutorial_works_word_for_word_in_an_empty_folder(installed, tmp_path
     outputs = list(said.values())
     runs = [words for (_, line), words in said.items() if line == "ganpress run --recipe smoke"]
     assert len(outputs) >= 10
-    assert " ran" in runs[0].splitlines()[-1]
-    assert " ran" not in runs[1].splitlines()[-1]
+    assert [bool(re.search(r" stages: (.*, )?\d+ ran", words)) for words in runs] == [True, False]
     assert not list(installed.bin.parent.rglob(".ganpress"))
     assert (place / "artifacts" / "prepare" / "train.npy").is_file()
     assert "recipe" in installed.run("ganpress", "run", "--dry-run", "--recipe", "nowhere", cwd=place, code=2)

@@ -124,6 +124,16 @@ def test_truncated_file_is_refused(trained_like, tmp_path, suffix, share):
         TARGET.open(path)
 
 
+def test_names_that_are_no_text_are_refused(trained_like, tmp_path):
+    """A finding of the fuzzer: ncnn loads them, and fails when it names its inputs."""
+    path = TARGET.write(trained_like("2", 16, 1), tmp_path / "x.param", latents(2))[0]
+    content = path.read_bytes()
+    for name in (b"z ", b"image"):
+        path.write_bytes(content.replace(name, b"\xff" * len(name)))
+        with pytest.raises(CheckpointError, match=r"x\.param cannot be loaded by ncnn: it is no ASCII text"):
+            TARGET.open(path)
+
+
 def test_a_missing_file_is_named(trained_like, tmp_path):
     path = TARGET.write(trained_like("2", 16, 1), tmp_path / "x.param", latents(2))[0]
     path.with_suffix(".bin").unlink()

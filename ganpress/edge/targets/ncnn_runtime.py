@@ -43,7 +43,11 @@ class NcnnGenerator:
             if not needed.exists():
                 raise CheckpointError(f"{needed} does not exist; export the generator first")
         content = read_content(path) if is_frame(path) else path.read_bytes()
-        self.path, self.input_shape = path, _input_shape(path, content.decode("ascii", errors="replace"))
+        try:  # ncnn takes names that are no text, and its Python package fails when it returns them
+            text = content.decode("ascii")
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{path} cannot be loaded by ncnn: it is no ASCII text; export it again") from None
+        self.path, self.input_shape = path, _input_shape(path, text)
         with quiet_descriptors():  # it prints errors of a file
             self._net = _load(path, threads)
             names = [] if self._net is None else [*self._net.input_names(), *self._net.output_names()]
