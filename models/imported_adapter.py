@@ -6,12 +6,15 @@ lists, class numbers, or a signal of one axis; it may draw several things, chann
 
 Several inputs come packed in one tensor. Where one of them is a map (C, H, W), the tensor is a map, too, and a vector
 becomes a channel for each of its values, constant over the pixels; else all are laid behind each other in one vector.
-A class number k of n comes as (2 k + 1) / n - 1, so that packed inputs are numbers around [-1, 1], as all others are.
+A class number k of n comes as one number, too. Beside maps it is (2 k + 1) / n - 1, a value of pixels in [-1, 1]. In a
+vector, which is drawn from the normal distribution as latents are, it is the quantile (2 k + 1) / (2 n) of that, so
+that all classes are drawn equally often wherever latents are drawn; so are a network's own uniform random numbers.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from statistics import NormalDist
 from typing import Any, Literal
 
 import torch
@@ -85,6 +88,9 @@ class Adapter:
     """Whether it reads and draws (N, C, L), which here is (N, C, 1, L)."""
     pixel: bool = False
     """Whether it reads latents (N, Z) as maps of one pixel, (N, Z, 1, 1)."""
+    normal: bool = False
+    """Whether class numbers and uniform random numbers come as quantiles of the normal distribution, see the head of
+    this page; in older model files they never do."""
 
     def to_arguments(self) -> dict[str, Any]:
         """As plain values."""
@@ -166,7 +172,8 @@ class Adapter:
     def _noise_of(self, drawn: Drawn, numbers: Float[Tensor, "rows ..."], batch: int) -> Float[Tensor, "rows_out ..."]:
         """Random numbers as the network would have drawn them, from fixed ones (1, …) or inputs (N, …)."""
         if self.noise == "input":
-            return (numbers + 1) / 2 if drawn.uniform else numbers
+            uniform = (1 + torch.erf(numbers / math.sqrt(2))) / 2 if self.normal else (numbers + 1) / 2
+            return uniform if drawn.uniform else numbers
         return numbers.expand(batch, *drawn.shape) if drawn.batched else numbers
 
     def _named(self, values: Sequence[Shaped[Tensor, "_ ..."]]) -> dict[str, Any]:
@@ -187,7 +194,10 @@ class Adapter:
             return piece
         flat = piece[:, :, 0, 0] if piece.dim() == 4 else piece
         value = flat if len(part.shape) == 1 else flat.reshape(-1, *part.shape)
-        return _class_numbers(value, part.classes) if part.dtype == "int64" else value
+        if part.dtype != "int64":
+            return value
+        decode = _normal_class_numbers if self.normal else _class_numbers
+        return decode(value, part.classes)
 
     def _laid_in(self, x: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
         if x.dim() != 4:
@@ -205,6 +215,12 @@ class Adapter:
 def _class_numbers(value: Float[Tensor, "*shape"], classes: int) -> Int64[Tensor, "*shape"]:
     """Numbers around [-1, 1] as class numbers, see the head of this page."""
     return ((value + 1) * (classes / 2)).floor().clamp(0, classes - 1).long()
+
+
+def _normal_class_numbers(value: Float[Tensor, "*shape"], classes: int) -> Int64[Tensor, "*shape"]:
+    """Numbers drawn from the normal distribution as class numbers, each equally often."""
+    bounds = [NormalDist().inv_cdf(place / classes) for place in range(1, classes)]
+    return (value[..., None] > torch.tensor(bounds, device=value.device)).sum(-1)
 
 
 def image_of(result: Any, path: str = "") -> Tensor:

@@ -141,19 +141,20 @@ def _known_shape(family: Family, blueprint: Blueprint) -> tuple[int, ...]:
     return (1, int(str(channels)), *canvas.source_shape[1:])
 
 
-def bring_in(request: ImportRequest, network: nn.Module | None = None) -> Brought:
+def bring_in(request: ImportRequest, network: nn.Module | None = None, groups: bool = True) -> Brought:
     """Analyse a user's generator like an import, without writing it.
 
     Args:
         request: with or without a name.
         network: the generator where it is built already; one that is to be written to a model file is not given.
+        groups: whether to find the channel groups, which takes most of the time and serves thinning alone.
 
     Raises:
         ConfigError: if the request is incomplete, or the network cannot be imported, built, run or traced.
         CheckpointError: if the weights cannot be read or do not fit.
     """
     try:
-        return _users_network(request, network)
+        return _users_network(request, network, groups)
     except ValueError as error:
         raise ConfigError(f"{request.source}: {error}") from None
 
@@ -168,7 +169,7 @@ def _of_project(request: ImportRequest) -> Brought:
 
 
 @torch.no_grad()
-def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Brought:
+def _users_network(request: ImportRequest, given: nn.Module | None = None, thinned: bool = True) -> Brought:
     if given is None and is_program(request.source):
         given, shape = read_program(Path(request.source))
         request = request if request.example or request.inputs or shape is None else replace(request, example=shape)
@@ -193,6 +194,8 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
         adapter = replace(adapter, noises=find_noises(adapter, network, example))
         if adapter.noise == "input":
             example = torch.zeros(1, *adapter.packed_shape(() if adapter.inputs else tuple(example.shape[1:])))
+    adapter = replace(adapter, normal=example.dim() == 2)
+    notes += _how_classes_come(adapter)
     unmapped = ImportedGenerator(network, adapter=adapter).eval()
     check_network(unmapped, example)
     input_range, output_range, sentences = _ranges(request, unmapped, example)
@@ -202,7 +205,9 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
     latent = example.shape[1] if example.dim() == 2 else None
     generator = ImportedGenerator(network, input_range, output_range, adapter, latent).eval()
     notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, example)]
-    groups = try_groups(network, example, find_groups(network, example, True, run), run=run)
+    groups = FoundGroups((), ())
+    if thinned:
+        groups = try_groups(network, example, find_groups(network, example, True, run), run=run)
     blueprint = Blueprint(
         "imported",
         {
@@ -267,6 +272,17 @@ def _example_and_adapter(request: ImportRequest) -> tuple[Tensor, Adapter]:
     if example.dim() == 4 and example.shape[2:] == (1, 1):
         return example[:, :, 0, 0], replace(adapter, pixel=True)
     return example, adapter
+
+
+def _how_classes_come(adapter: Adapter) -> list[str]:
+    notes, place = [], 0
+    for part in adapter.inputs:
+        if part.dtype == "int64":
+            rule = f"the normal distribution's quantile (2 k + 1) / {2 * part.classes}"
+            rule = rule if adapter.normal else f"(2 k + 1) / {part.classes} - 1"
+            notes.append(f"class k of '{part.name}' is given as {rule}, at place {place} of the input")
+        place += part.size
+    return notes
 
 
 def _made_plain_(network: nn.Module) -> list[str]:
