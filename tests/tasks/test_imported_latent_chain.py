@@ -119,8 +119,9 @@ def execute(root: Path, module, name: str, item: str | None = None, **changes) -
 
 def bring_in(root: Path, kind: str = "latents alone") -> None:
     code, options = REQUESTS[kind]
-    (root / "dcgan.py").write_text(code)
-    import_generator(root, ImportRequest("dcgan.py:build", None, **options))
+    module = f"{kind.split()[-1]}.py"  # of one process, which keeps what it has built by name
+    (root / module).write_text(code)
+    import_generator(root, ImportRequest(f"{module}:build", None, name="dcgan", **options))
 
 
 @pytest.fixture(scope="module", params=list(REQUESTS))
