@@ -6,12 +6,16 @@ lists, class numbers, or a signal of one axis; it may draw several things, chann
 
 Several inputs come packed in one tensor. Where one of them is a map (C, H, W), the tensor is a map, too, and a vector
 becomes a channel for each of its values, constant over the pixels; else all are laid behind each other in one vector.
-A class number k of n comes as (2 k + 1) / n - 1, so that packed inputs are numbers around [-1, 1], as all others are.
+A class number k of n comes as one number, too. Beside maps it is (2 k + 1) / n - 1, a value of pixels in [-1, 1]. In a
+vector, which is drawn from the normal distribution as latents are, it is the quantile (2 k + 1) / (2 n) of that, so
+that all classes are drawn equally often wherever latents are drawn; so are a network's own uniform random numbers.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from statistics import NormalDist
 from typing import Any, Literal
 
 import torch
@@ -20,12 +24,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Noise = Literal["refused", "fixed", "input"]
+View = tuple[tuple[int, ...], tuple[int, ...]]
+"""Shape of a tensor and the sizes that it is reshaped to, both for one sample."""
 Layout = Literal["NCHW", "NHWC"]
 LISTED = "[]"
 """Suffix of the name of an input that is one entry of a list."""
 RANDOM = frozenset({"randn", "rand", "randn_like", "rand_like", "normal_", "uniform_"})
 """Functions whose numbers can be given from outside."""
 UNIFORM = frozenset({"rand", "rand_like", "uniform_"})
+RESHAPING = frozenset({"view", "reshape", "unflatten"})
 NOISE_SEED = 0
 TRIAL = 2
 """Samples that a network is run with to see which random numbers are drawn for each."""
@@ -56,10 +63,13 @@ class InputPart:
     classes: int = 2
     """Number of classes."""
 
+    flat: bool = False
+    """Whether its pixels are numbers of a vector, too: random numbers among latents."""
+
     @property
     def is_map(self) -> bool:
         """Whether it has pixels; latents of one pixel are a vector."""
-        return len(self.shape) == 3 and self.shape[1:] != (1, 1)
+        return len(self.shape) == 3 and self.shape[1:] != (1, 1) and not self.flat
 
     @property
     def size(self) -> int:
@@ -85,11 +95,21 @@ class Adapter:
     """Whether it reads and draws (N, C, L), which here is (N, C, 1, L)."""
     pixel: bool = False
     """Whether it reads latents (N, Z) as maps of one pixel, (N, Z, 1, 1)."""
+    flat_noise: bool = False
+    """Whether random maps that are inputs are numbers of a vector, as all that the network reads; maps of several sizes
+    can only be so. In older model files they never are."""
+    views: tuple[View, ...] = ()
+    """Shapes before each reshaping at full width, and the sizes that it is given, where numbers of channels are written
+    into the code; a narrower network's are fitted. () leaves sizes as they are."""
+    normal: bool = False
+    """Whether class numbers and uniform random numbers come as quantiles of the normal distribution, see the head of
+    this page; in older model files they never do."""
 
     def to_arguments(self) -> dict[str, Any]:
         """Return the adapter as plain values."""
         plain = asdict(self)
         plain["inputs"] = [[one.name, list(one.shape), one.dtype, one.classes] for one in self.inputs]
+        plain["views"] = [[list(before), list(after)] for before, after in self.views]
         return plain | {"noises": [[one.uniform, one.batched, list(one.shape)] for one in self.noises]}
 
     @classmethod
@@ -97,13 +117,14 @@ class Adapter:
         """The inverse of `to_arguments`."""
         inputs = tuple(InputPart(name, tuple(shape), *rest) for name, shape, *rest in arguments["inputs"])
         noises = tuple(Drawn(uniform, batched, tuple(shape)) for uniform, batched, shape in arguments["noises"])
-        return cls(**{**arguments, "inputs": inputs, "noises": noises})
+        views = tuple((tuple(before), tuple(after)) for before, after in arguments.get("views", ()))
+        return cls(**{**arguments, "inputs": inputs, "noises": noises, "views": views})
 
     @property
     def parts(self) -> tuple[InputPart, ...]:
         """All that lies in the packed tensor."""
         drawn = self.noises if self.noise == "input" else ()
-        return (*self.inputs, *(InputPart("", one.shape) for one in drawn))
+        return (*self.inputs, *(InputPart("", one.shape, flat=self.flat_noise) for one in drawn))
 
     def packed_shape(self, own: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Shape of one packed sample.
@@ -140,7 +161,7 @@ class Adapter:
 
     def results(
         self,
-        network: nn.Module,
+        network: Callable[..., Any],
         x: Float[Tensor, "n ..."],
         enter: Callable[[Tensor], Tensor] = lambda x: x,
         fixed: Sequence[Float[Tensor, "1 ..."]] = (),
@@ -154,19 +175,30 @@ class Adapter:
         values = [self._value(part, piece) for part, piece in zip(self.parts, pieces, strict=True)]
         count = len(self.inputs)
         named = self._named([enter(one) if one.dim() == 4 else one for one in values[:count]])
-        if not self.noises:
-            return network(*places, **named)
-        given = [
-            self._noise_of(drawn, one, x.shape[0])
-            for drawn, one in zip(self.noises, values[count:] or fixed, strict=True)
-        ]
+        with _FittedViews(self.views) if self.views else nullcontext():
+            if not self.noises:
+                return network(*places, **named)
+            return self._with_noise(network, places, named, values[count:], fixed, x.shape[0])
+
+    def _with_noise(
+        self,
+        network: Callable[..., Any],
+        places: tuple[Tensor, ...],
+        named: dict[str, Any],
+        read: Sequence[Tensor],
+        fixed: Sequence[Tensor],
+        batch: int,
+    ) -> Any:
+        """Run a network on its inputs and random numbers, those that are read or fixed ones."""
+        given = [self._noise_of(drawn, one, batch) for drawn, one in zip(self.noises, read or fixed, strict=True)]
         with _GivenNoise(given):
             return network(*places, **named)
 
     def _noise_of(self, drawn: Drawn, numbers: Float[Tensor, "rows ..."], batch: int) -> Float[Tensor, "rows_out ..."]:
         """Random numbers as the network would have drawn them, from fixed ones (1, …) or inputs (N, …)."""
         if self.noise == "input":
-            return (numbers + 1) / 2 if drawn.uniform else numbers
+            uniform = (1 + torch.erf(numbers / math.sqrt(2))) / 2 if self.normal else (numbers + 1) / 2
+            return uniform if drawn.uniform else numbers
         return numbers.expand(batch, *drawn.shape) if drawn.batched else numbers
 
     def _named(self, values: Sequence[Shaped[Tensor, "_ ..."]]) -> dict[str, Any]:
@@ -187,7 +219,10 @@ class Adapter:
             return piece
         flat = piece[:, :, 0, 0] if piece.dim() == 4 else piece
         value = flat if len(part.shape) == 1 else flat.reshape(-1, *part.shape)
-        return _class_numbers(value, part.classes) if part.dtype == "int64" else value
+        if part.dtype != "int64":
+            return value
+        decode = _normal_class_numbers if self.normal else _class_numbers
+        return decode(value, part.classes)
 
     def _laid_in(self, x: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
         if x.dim() != 4:
@@ -205,6 +240,12 @@ class Adapter:
 def _class_numbers(value: Float[Tensor, "*shape"], classes: int) -> Int64[Tensor, "*shape"]:
     """Numbers around [-1, 1] as class numbers, see the head of this page."""
     return ((value + 1) * (classes / 2)).floor().clamp(0, classes - 1).long()
+
+
+def _normal_class_numbers(value: Float[Tensor, "*shape"], classes: int) -> Int64[Tensor, "*shape"]:
+    """Numbers drawn from the normal distribution as class numbers, each equally often."""
+    bounds = [NormalDist().inv_cdf(place / classes) for place in range(1, classes)]
+    return (value[..., None] > torch.tensor(bounds, device=value.device)).sum(-1)
 
 
 def image_of(result: Any, path: str = "") -> Tensor:
@@ -273,6 +314,79 @@ class _GivenNoise(TorchFunctionMode):
         assert like is not None
         scale, shift = _spread(name, args, kwargs)
         return like.copy_(numbers * scale + shift)
+
+
+class _FittedViews(TorchFunctionMode):
+    """Reshapings whose sizes are written into the code, fitted to tensors of fewer channels.
+
+    A tensor that has at full width what it is reshaped from is left alone; else one axis of the result gets what is
+    there, the second before the others. Whether that axis holds the channels, an import finds out by comparing images
+    (`ganpress.imported.trials`).
+
+    Args:
+        views: shapes before each reshaping at full width, and the sizes that it is given.
+        seen: where these are written down instead.
+    """
+
+    def __init__(self, views: Sequence[View] = (), seen: list[View] | None = None) -> None:
+        super().__init__()
+        self._seen = seen
+        self._whole: dict[tuple[int, tuple[int, ...]], set[tuple[int, ...]]] = {}
+        for before, sizes in views:
+            self._whole.setdefault((len(before), sizes[1:]), set()).add(before[1:])
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call one function, a reshaping with fitted sizes."""
+        kwargs = kwargs or {}
+        sizes = _sizes_given(getattr(func, "__name__", ""), args) if not kwargs else None
+        if sizes is None:
+            return func(*args, **kwargs)
+        before = tuple(args[0].shape)
+        if self._seen is not None:
+            self._seen.append((before, sizes))
+            return func(*args)
+        whole = self._whole.get((len(before), sizes[1:]), set())
+        narrower = whole and all(math.prod(before[1:]) < math.prod(one) for one in whole)
+        return args[0].reshape(_fitted(before, sizes)) if narrower else func(*args)
+
+
+def _sizes_given(name: str, args: Any) -> tuple[int, ...] | None:
+    """The sizes that a reshaping is given as numbers; None for any other function."""
+    if name not in RESHAPING or len(args) < 2 or not isinstance(args[0], Tensor):
+        return None
+    if name == "unflatten":
+        given = (args[0].shape[0], *args[2]) if args[1] == 1 and args[0].dim() == 2 else ()
+    else:
+        given = args[1:] if len(args) > 2 or isinstance(args[1], int) else args[1]
+    sizes = tuple(given) if isinstance(given, Sequence) else ()
+    return sizes if len(sizes) > 1 and all(type(one) is int for one in sizes[1:]) else None
+
+
+def _fitted(before: tuple[int, ...], sizes: tuple[int, ...]) -> list[int]:
+    """Sizes of a reshaped tensor of fewer channels; the batch stays free."""
+    for axis in (1, *range(len(sizes) - 1, 1, -1)):
+        if sizes[axis] == -1:
+            continue
+        others = math.prod(size for place, size in enumerate(sizes) if place not in (0, axis) and size != -1)
+        size, rest = divmod(math.prod(before[1:]), others)
+        if -1 not in sizes[1:] and size and not rest:
+            return [-1, *(size if place == axis else one for place, one in enumerate(sizes) if place)]
+    return list(sizes)
+
+
+@torch.no_grad()
+def find_views(
+    adapter: Adapter, network: nn.Module, x: Float[Tensor, "1 ..."], fixed: Sequence[Float[Tensor, "1 ..."]] = ()
+) -> tuple[View, ...]:
+    """Shapes before each reshaping of a network and the sizes that it is given, for one sample."""
+    seen: list[View] = []
+
+    def watched(*places: Any, **named: Any) -> Any:
+        with _FittedViews(seen=seen):  # the adapter's own are none of the network's
+            return network(*places, **named)
+
+    replace(adapter, views=()).results(watched, x, fixed=fixed)
+    return tuple(dict.fromkeys(seen))
 
 
 def _shape_of(args: Any, kwargs: Any) -> tuple[int, ...]:

@@ -123,7 +123,25 @@ def build_network(factory: str) -> nn.Module:
         raise ValueError(f"{factory}() failed: {one_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise ValueError(f"{factory}() must return a torch.nn.Module, found {type(network).__name__}")
-    return network
+    return unwrapped(network, f"{factory}()")
+
+
+def unwrapped(network: nn.Module, name: str) -> nn.Module:
+    """Return the module itself of one that torch.compile or DataParallel has wrapped.
+
+    Raises:
+        ValueError: if it is a program of TorchScript, whose layers cannot be replaced.
+    """
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{name} is a program of TorchScript, whose layers cannot be replaced; return the module that it was made "
+            "of, and give the saved program with --weights: its weights are read"
+        )
+    if isinstance(network, nn.DataParallel):
+        inner: nn.Module = network.module
+        return inner
+    original = getattr(network, "_orig_mod", None)  # of torch.compile
+    return original if isinstance(original, nn.Module) else network
 
 
 def build_plain(factory: str, plain: Mapping[str, Any] | None) -> nn.Module:

@@ -14,6 +14,7 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 
 from ganpress.direct.compressing import compress
+from ganpress.direct.given_inputs import given_inputs, lessons, parted
 from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.errors import ConfigError, DataError
 
@@ -136,3 +137,76 @@ def test_the_command_needs_no_project_and_minds_no_names(tmp_path, pictures):
     assert ended.returncode == 0, ended.stderr
     assert "SNR of each picture to that of the original, in dB: p6.png" in ended.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"generator.onnx", "card.json", "summary.json"}
+
+
+@pytest.fixture
+def short_lessons(monkeypatch):
+    monkeypatch.setattr("ganpress.direct.compressing.LATENT_LESSONS", {"train_images": 640, "batch_size": 32})
+
+
+def latent_generator():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.ConvTranspose2d(8, 32, 4), nn.ReLU(), nn.ConvTranspose2d(32, 16, 4, 2, 1), nn.ReLU(),
+        nn.ConvTranspose2d(16, 1, 4, 2, 1), nn.Tanh(),
+    )  # fmt: skip
+
+
+def test_a_thinned_version_is_trained_and_then_rounded(tmp_path, short_lessons):
+    said = []
+    made = compress(
+        latent_generator(), tmp_path / "out", example=(1, 8, 1, 1), method="thin25+distil+ptq", say=said.append
+    )
+    assert any("training 25 % of the channels on 640 of the generator's own images" in line for line in said)
+    assert made.card.number_type == "w8a8"
+    assert made.card.cost.parameters < 0.35 * sum(one.numel() for one in latent_generator().parameters())
+    assert made.psnr > 15
+
+
+def test_a_size_is_met_by_the_most_faithful_version(tmp_path):
+    network, example = latent_generator(), (1, 8, 1, 1)
+    floats = compress(network, tmp_path / "float", example=example, method="float").size_bytes
+    rounded = compress(network, tmp_path / "ptq", example=example).size_bytes
+    made = compress(network, tmp_path / "out", example=example, size=(floats + rounded) // 2)
+    assert rounded <= made.size_bytes <= (floats + rounded) // 2
+    assert made.file.is_file()
+    assert made.file.parent == tmp_path / "out"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_psnr_is_met_by_the_smallest_version(tmp_path):
+    network, example = latent_generator(), (1, 8, 1, 1)
+    floats = compress(network, tmp_path / "float", example=example, method="float")
+    rounded = compress(network, tmp_path / "ptq", example=example)
+    made = compress(network, tmp_path / "out", example=example, psnr=rounded.psnr - 0.01)
+    assert made.psnr >= rounded.psnr - 0.01
+    assert made.size_bytes < floats.size_bytes
+
+
+def test_a_goal_that_no_version_reaches_says_what_each_reaches(tmp_path):
+    with pytest.raises(ConfigError, match=r"no version reaches at most 100 bytes: float .* bytes at .*; w8a8 .*"):
+        compress(latent_generator(), tmp_path / "out", example=(1, 8, 1, 1), size=100)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "a size in bytes is 1 or more"),
+        ({"psnr": float("nan")}, "a PSNR in decibels is a number above 0"),
+        ({"method": "thin100+distil"}, "keeps 100 percent of the channels; choose 1 to 99"),
+        ({"method": "thin+distil+w9"}, "unknown method"),
+    ],
+)
+def test_goals_and_methods_that_mean_nothing_are_refused(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        compress(latent_generator(), tmp_path / "out", example=(1, 8, 1, 1), **options)
+
+
+def test_pictures_that_are_held_out_are_not_trained_on(pictures):
+    example = torch.zeros(1, 3, 16, 16)
+    names, inputs = given_inputs(example, pictures, 0)
+    shown = parted(inputs)[1]
+    trained = lessons(example, pictures, 0, names[-len(shown) :]).inputs
+    assert len(trained) == len(names) - len(shown)
+    assert not any(torch.equal(one, other) for one in trained for other in shown)

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
+from ganpress.data.prepared.generator_inputs import LatentInputs
 from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.edge.onnx_runtime import OnnxGenerator
 from ganpress.errors import ConfigError
 from ganpress.imported.import_card import load_imported
 from ganpress.imported.importing import ImportRequest, import_generator
 from ganpress.metrics.fidelity import compare_outputs
-from models.imported_adapter import InputPart
+from models.imported_adapter import Adapter, Drawn, InputPart
 from models.imported_generator import build_network
 
 FOREIGN = Path(__file__).parent / "foreign"
@@ -55,9 +56,42 @@ def test_latents_and_class_numbers(tmp_path):
     card, generator, network = imported(tmp_path, "Conditional", inputs=parts)
     assert card.input_shape == [1, 9]
     z, y = inputs(4, 8), torch.tensor([0, 3, 7, 9])
-    packed = torch.cat((z, (2 * y[:, None] + 1) / 10 - 1), 1)
+    packed = torch.cat((z, torch.special.ndtri((2 * y[:, None] + 1) / 20)), 1)
     assert torch.allclose(generator(packed), network(z, y), atol=1e-6)
+    assert any("class k of 'y'" in note and "(2 k + 1) / 20, at place 8" in note for note in card.notes)
     survives_the_edge(generator, packed, tmp_path / "g.onnx")
+
+
+def test_latents_that_are_drawn_anywhere_hold_every_class_equally_often():
+    adapter = Adapter((InputPart("z", (8,)), InputPart("y", (), "int64", 10)), normal=True)
+    drawn = {}
+    adapter.results(lambda z, y: drawn.update(z=z, y=y), LatentInputs(9).draw(0, "test", 20_000))
+    counts = torch.bincount(drawn["y"], minlength=10)
+    assert 1_800 < counts.min() <= counts.max() < 2_200
+    assert drawn["z"].std() == pytest.approx(1, abs=0.02)
+
+
+def test_a_model_file_of_an_older_version_reads_its_class_numbers_as_before():
+    parts = (InputPart("z", (8,)), InputPart("y", (), "int64", 10))
+    arguments = Adapter(parts, normal=True).to_arguments()
+    del arguments["normal"]
+    drawn = {}
+    packed = torch.cat((torch.zeros(10, 8), (2 * torch.arange(10)[:, None] + 1) / 10 - 1), 1)
+    Adapter.from_arguments(arguments).results(lambda z, y: drawn.update(y=y), packed)
+    assert drawn["y"].tolist() == list(range(10))
+
+
+def test_uniform_numbers_among_latents_stay_uniform():
+    adapter = Adapter(noises=(Drawn(uniform=True, batched=True, shape=(4,)),), noise="input", normal=True)
+    drawn = {}
+
+    def network(z):
+        drawn["noise"] = torch.rand(len(z), 4)
+        return z
+
+    adapter.results(network, LatentInputs(12).draw(0, "test", 5_000))
+    assert (drawn["noise"].min() > 0, drawn["noise"].max() < 1) == (True, True)
+    assert drawn["noise"].histc(10, 0, 1).min() > 1_800
 
 
 @torch.no_grad()

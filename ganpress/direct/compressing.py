@@ -12,25 +12,32 @@ with calibration inputs, written for its runtime, compared with torch, profiled 
 """
 
 import logging
-import re
+import math
+import shutil
+import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ganpress.basics.whole_files import whole_folder
 from ganpress.compression.applying import apply_item
 from ganpress.compression.compressor import CompressionData
 from ganpress.compression.record import CompressionRecord, record_compression
 from ganpress.config.edge_section import CompressItem
+from ganpress.data.prepared.generator_inputs import TrainingInputs
+from ganpress.direct.distilling import distil
 from ganpress.direct.edge_folder import ROUNDS, Compressed, EdgeGenerator, check_out, weights_digest, write_edge
-from ganpress.direct.given_inputs import given_inputs, parted, training_inputs
+from ganpress.direct.generator import Generator
+from ganpress.direct.given_inputs import given_inputs, lessons, parted, training_inputs
+from ganpress.direct.methods import SHORT, Method, ladder, read_method
 from ganpress.edge.proven_export import ExportSettings
 from ganpress.edge.targets.target import Target, require_installed
-from ganpress.errors import ConfigError
-from ganpress.imported.importing import ImportRequest, bring_in
+from ganpress.errors import ConfigError, GanpressError
+from ganpress.imported.importing import ImportRequest, bring_in, in_order
 from ganpress.registries import TARGETS
 from ganpress.structure.input_checks import check_generator
 from ganpress.training.loop import TrainingRun
@@ -38,17 +45,24 @@ from models.builders import Blueprint
 
 logger = logging.getLogger("ganpress")
 
-METHOD = re.compile(r"(qad-)?w([2-8])(?:a([2-8]))?")
-SHORT = {"ptq": "w8a8", "qad": "qad-w4a8"}
-METHODS = (
-    "ptq (w8a8: 8-bit weights and activations), qad (qad-w4a8: the integers are trained), wNaM, wN, qad-wNaM or qad-wN "
-    "with 2 to 8 bits, float, or int8, the runtime's own quantizer"
-)
 LATENT_LESSONS = {"train_images": 50_000, "batch_size": 64}
 PICTURE_LESSONS = {"train_images": 2_000, "batch_size": 4}
-"""Training length of `qad`, which takes minutes for a generator of small pictures; a project sets it in
-`compress.items`.
-"""
+"""Training length of `qad` and `thin+distil`, which takes minutes for a generator of small pictures;
+`compress.items` and `student.items` of a project have their own."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A generator that is to become a file, and everything that does not depend on the method."""
+
+    original: Generator
+    runtime: Target
+    names: list[str]
+    inputs: Tensor
+    data: Path | None
+    seed: int
+    any_size: bool
+    say: Callable[[str], None]
 
 
 def compress(
@@ -60,6 +74,8 @@ def compress(
     data: Path | None = None,
     method: str = "ptq",
     target: str = "onnx",
+    size: int | None = None,
+    psnr: float | None = None,
     seed: int = 0,
     any_size: bool = False,
     request: ImportRequest | None = None,
@@ -73,8 +89,12 @@ def compress(
         weights: see `ganpress.imported.weight_files`; None uses those of the module.
         example: shape of one input: (1, C, H, W) pictures, (1, Z) latents, (1, C, L) signals.
         data: folder of pictures, or of arrays `.npy` of one input each, in [-1, 1]; needed unless it reads latents.
-        method: `ptq`, `qad`, `w4a8`, `w4`, `qad-w3a8`, `float`, or `int8` of the target's own quantizer.
+        method: `ptq`, `qad`, `w4a8`, `w4`, `qad-w3a8`, `thin+distil`, `thin25+distil+ptq`, `float`, or `int8` of the
+            target's own quantizer.
         target: one of `ganpress targets`.
+        size: most bytes of the file; versions of the method's kind are tried, and the most faithful one is kept.
+        psnr: least PSNR in decibels, over the held-out inputs, of the file's images to the original's; the smallest
+            version that reaches it is kept.
         seed: seed of latents and of the choice of calibration inputs.
         any_size: whether the file accepts pictures of any height and width; see `ganpress.edge.forms.any_size`.
         request: further options of `ganpress import`; the arguments above override it.
@@ -85,7 +105,8 @@ def compress(
     """
     runtime = TARGETS.find(target)
     require_installed(runtime)
-    _check_method(method, runtime)
+    wanted = read_method(method, runtime)
+    goal = _Goal(size, psnr)
     check_out(out)
     asked = replace(
         request or ImportRequest("", None),
@@ -93,23 +114,111 @@ def compress(
     )
     asked = replace(asked, weights=weights or asked.weights, example=example or asked.example)
     say(f"1/5 analysing {asked.source}")
-    brought = bring_in(asked, source if isinstance(source, nn.Module) else None)
+    thins = wanted.kept is not None
+    brought = bring_in(asked, source if isinstance(source, nn.Module) else None, groups=thins)
+    brought = in_order(brought) if thins else brought
     for note in brought.notes:
         say(f"  {note}")
     names, inputs = given_inputs(brought.example, data, seed)
-    calibration, _ = parted(inputs)
-    check_generator(brought.generator, calibration, "calibration inputs")
-    say(f"2/5 compressing by {method}, calibrated on {len(calibration)} inputs")
-    original = brought.generator
-    model, blueprint, record = round_generator(original, brought.blueprint, brought.source, method, calibration, seed)
-    if record is not None and not runtime.can_keep(model):
-        model, record, method = original, None, _own_quantizer(runtime)
-        say(f"  {runtime.title} cannot write these integers: its own quantizer is used, {method}")
-    edge = EdgeGenerator(original, model, brought.source, blueprint.builder, record)
-    number_type = method if record is None and method in runtime.number_types else "float32"
-    settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS, any_size=any_size)
-    made = write_edge(out, edge, runtime, settings, names, inputs, seed, say)
+    check_generator(brought.generator, parted(inputs)[0], "calibration inputs")
+    original = Generator(brought.generator, brought.blueprint, brought.example, brought.source)
+    task = _Task(original, runtime, names, inputs, data, seed, any_size, say)
+    made = _reached(goal, ladder(wanted, runtime), task, out) if goal.given else _written(wanted, task, out)
     return replace(made, notes=brought.notes)
+
+
+@dataclass(frozen=True)
+class _Goal:
+    size: int | None
+    psnr: float | None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise ConfigError(f"a size in bytes is 1 or more, found {self.size}")
+        if self.psnr is not None and not 0 < self.psnr < math.inf:
+            raise ConfigError(f"a PSNR in decibels is a number above 0, found {self.psnr}")
+
+    @property
+    def given(self) -> bool:
+        return self.size is not None or self.psnr is not None
+
+    def fits(self, made: Compressed) -> bool:
+        return self.size is None or made.size_bytes <= self.size
+
+    def near(self, made: Compressed) -> bool:
+        return self.psnr is None or made.psnr >= self.psnr
+
+
+def _reached(goal: _Goal, methods: list[Method], task: _Task, out: Path) -> Compressed:
+    """Write versions of falling fidelity until the goal is decided, and keep the one that meets it best.
+
+    Raises:
+        ConfigError: if none meets it; the message has what each reaches.
+    """
+    found: list[tuple[Method, Compressed]] = []
+    failed: list[str] = []
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        for number, method in enumerate(methods, 1):
+            task.say(f"version {number} of at most {len(methods)}: {method.name}")
+            try:
+                made = _written(method, task, Path(folder) / str(number))
+            except GanpressError as error:
+                failed.append(f"{method.name}: {error}")
+                task.say(f"  left out: {error}")
+                continue
+            task.say(f"  {method.name}: {made.size_bytes:,} bytes, PSNR {made.psnr:.1f} dB")
+            found.append((method, made))
+            if not goal.near(made) or (goal.psnr is None and goal.fits(made)):
+                break  # what comes behind is less faithful
+        good = [one for one in found if goal.fits(one[1]) and goal.near(one[1])]
+        if not good:
+            raise ConfigError(_unreached(goal, found, failed))
+        method, best = min(good, key=lambda one: one[1].size_bytes if goal.psnr is not None else -one[1].psnr)
+        task.say(f"kept: {method.name}")
+        with whole_folder(out) as whole:
+            shutil.copytree(best.folder, whole, dirs_exist_ok=True)
+    return replace(best, folder=out, file=out / best.file.name)
+
+
+def _unreached(goal: _Goal, found: list[tuple[Method, Compressed]], failed: list[str]) -> str:
+    asked = [] if goal.size is None else [f"at most {goal.size:,} bytes"]
+    asked += [] if goal.psnr is None else [f"at least {goal.psnr:g} dB PSNR"]
+    reached = [f"{method.name} {made.size_bytes:,} bytes at {made.psnr:.1f} dB" for method, made in found]
+    return (
+        f"no version reaches {' and '.join(asked)}: {'; '.join(reached + failed)}. Change the goal, or choose another "
+        "--method, e.g. qad or thin+distil+ptq, which train"
+    )
+
+
+def _written(method: Method, task: _Task, out: Path) -> Compressed:
+    """Make one version of a generator, and write its folder."""
+    calibration, shown = parted(task.inputs)
+    floats = task.original
+    if method.kept is not None:
+        held_out = task.names[len(task.names) - len(shown) :]
+        floats = _thinned(method.kept, task, lessons(floats.example, task.data, task.seed, held_out))
+    task.say(f"2/5 compressing by {method.name}, calibrated on {len(calibration)} inputs")
+    model, blueprint, record = round_generator(
+        floats.network, floats.blueprint, task.original.name, method.number_type, calibration, task.seed
+    )
+    number_type = method.number_type
+    if record is not None and not task.runtime.can_keep(model):
+        model, record, number_type = floats.network, None, _own_quantizer(task.runtime)
+        task.say(f"  {task.runtime.title} cannot write these integers: its own quantizer is used, {number_type}")
+    smaller = None if method.kept is None else floats.network
+    edge = EdgeGenerator(task.original.network, model, task.original.name, blueprint.builder, record, smaller)
+    number_type = number_type if record is None and number_type in task.runtime.number_types else "float32"
+    settings = ExportSettings(number_type=number_type, latency_rounds=ROUNDS, any_size=task.any_size)
+    return write_edge(out, edge, task.runtime, settings, task.names, task.inputs, task.seed, task.say)
+
+
+def _thinned(kept: int, task: _Task, inputs: TrainingInputs) -> Generator:
+    """Return a version with fewer channels, trained on the generator's own pictures."""
+    length = LATENT_LESSONS if task.original.example.dim() == 2 else PICTURE_LESSONS
+    images, batch = length["train_images"], length["batch_size"]
+    task.say(f"  training {kept} % of the channels on {images:,} of the generator's own images")
+    return distil(task.original, kept, data=inputs, images=images, batch_size=batch, seed=task.seed)
 
 
 def round_generator(
@@ -137,11 +246,6 @@ def round_generator(
     return model, made, record_compression(model, source, weights_digest(original), 0.0, {}, calibration[:1])
 
 
-def _check_method(method: str, target: Target) -> None:
-    if method not in (*SHORT, "float", *target.number_types) and not METHOD.fullmatch(method):
-        raise ConfigError(f"unknown method '{method[:40]}'; known: {METHODS}")
-
-
 def _own_quantizer(target: Target) -> str:
     """Return the first number type of a target's own quantizer.
 
@@ -159,11 +263,11 @@ def _own_quantizer(target: Target) -> str:
 
 def _item(method: str, calibration: Tensor) -> CompressItem | None:
     """Return the method if ganpress quantizes itself; None for floats and for the target's own quantizer."""
-    found = METHOD.fullmatch(SHORT.get(method, method))
-    if found is None:
+    rounding = Method(method, None, SHORT.get(method, method)).rounding
+    if rounding is None:
         return None
-    bits = {"weight_bits": int(found[2]), "activation_bits": int(found[3]) if found[3] else None}
+    bits = {"weight_bits": rounding.weight_bits, "activation_bits": rounding.activation_bits}
     chosen: dict[str, Any] = {"name": "quantize", **bits}
-    if found[1]:
+    if rounding.trained:
         chosen = {"name": "qad", **bits, **(LATENT_LESSONS if calibration.dim() == 2 else PICTURE_LESSONS)}
     return CompressItem.model_validate({"generator": "teacher", "method": chosen})

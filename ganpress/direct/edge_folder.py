@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import math
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,14 +31,18 @@ from ganpress.files.edge_files import edge_name
 from ganpress.files.tensor_files import tensor_bytes
 from ganpress.metrics.fidelity import compare_outputs
 from ganpress.metrics.scoring import Generate
-from ganpress.performance.latency import measure_latency
+from ganpress.performance.latency import WARM_UP, measure_latency
 
 logger = logging.getLogger("ganpress")
 
 SUMMARY = "summary.json"
 PICTURES = "pictures"
 ROUNDS = 20
-"""Timed calls."""
+"""Timed calls of a generator that takes less than `TIMED_SECONDS` for them."""
+FEWEST_ROUNDS = 3
+TIMED_SECONDS = 4.0
+WIDTH = 2.0
+"""From black to white."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,9 @@ class Compressed:
     card: Card
     decibels: dict[str, float | None]
     """Signal-to-noise ratio of the file's image to that of the float generator, by the name of each held-out input;
-    None if the images are equal.
-    """
+    None if the images are equal."""
+    psnr: float
+    """Peak signal-to-noise ratio in decibels over all held-out inputs; infinite if the images are equal."""
     size_bytes: int
     """Size in bytes of the file and of those that belong to it."""
     size_bytes_before: int
@@ -76,6 +83,8 @@ class EdgeGenerator:
     builder: str
     record: CompressionRecord | None = None
     """Record of the quantization."""
+    smaller: nn.Module | None = None
+    """The network in floats that `model` was made of, where it is not the original."""
 
 
 def write_edge(
@@ -110,8 +119,8 @@ def write_edge(
         made = _write(folder, edge, target, settings, calibration, shown, seed, say)
         say(f"5/5 drawing {min(len(shown), SHOWN_INPUTS)} pictures before and after")
         runner = target.open(made.file, THREADS)
-        result = replace(made, decibels=_decibels(edge.original, runner, shown_names, shown))
-        _draw(folder / PICTURES, edge.original, runner, shown_names, shown)
+        decibels, psnr = _draw(folder / PICTURES, edge.original, runner, shown_names, shown)
+        result = replace(made, decibels=decibels, psnr=psnr)
         (folder / SUMMARY).write_text(_summary(result), encoding="utf-8")
     return replace(result, folder=out, file=out / made.file.name)
 
@@ -134,6 +143,7 @@ def _write(
     say: Callable[[str], None],
 ) -> Compressed:
     original, model, record = edge.original, edge.model, edge.record
+    settings = replace(settings, latency_rounds=_rounds(original, shown[:1], settings.latency_rounds))
     if record is not None:
         record.save(folder / "compression.json")
     say(f"3/5 writing the file for {target.title}, and comparing it with torch")
@@ -147,11 +157,12 @@ def _write(
         data_md5=hashlib.md5(inputs_digest(calibration).encode(), usedforsecurity=False).hexdigest(),
         compression=None if record is None else _compression(record),
     )
-    card = write_card(facts.files[0], model, shown[:1], proof, lineage, None, original, facts)
-    before = measure_latency({"torch": original}, shown[:1], ROUNDS, THREADS)["torch"].p50_ms
+    card = write_card(facts.files[0], model, shown[:1], proof, lineage, None, edge.smaller or original, facts)
+    rounds = settings.latency_rounds
+    before = measure_latency({"torch": original}, shown[:1], rounds, THREADS, min(WARM_UP, rounds))["torch"].p50_ms
     after = None if card.speed is None else card.speed.latency_ms_p50
     weights = sum(one.numel() * one.element_size() for one in original.state_dict().values())
-    return Compressed(folder, facts.files[0], card, {}, card.size_bytes, weights, after, before, ())
+    return Compressed(folder, facts.files[0], card, {}, 0.0, card.size_bytes, weights, after, before, ())
 
 
 def _compression(record: CompressionRecord) -> CompressionCard:
@@ -169,26 +180,38 @@ def weights_digest(model: nn.Module) -> str:
     return hashlib.md5(tensor_bytes(model.state_dict(), {}), usedforsecurity=False).hexdigest()
 
 
-def _decibels(before: nn.Module, after: Generate, names: list[str], inputs: Tensor) -> dict[str, float | None]:
-    pairs = zip(names, inputs, strict=True)
-    return {name: compare_outputs(before, after, one[None]).snr_db for name, one in pairs}
+@torch.no_grad()
+def _rounds(model: nn.Module, example: Tensor, most: int) -> int:
+    """Return how often a generator and its file are timed: less often if a call of it takes long."""
+    start = time.perf_counter()
+    model(example)
+    return max(min(FEWEST_ROUNDS, most), min(most, int(TIMED_SECONDS / (time.perf_counter() - start))))
 
 
 @torch.no_grad()
-def _draw(folder: Path, before: nn.Module, after: Generate, names: list[str], inputs: Tensor) -> None:
+def _draw(
+    folder: Path, before: nn.Module, after: Generate, names: list[str], inputs: Tensor
+) -> tuple[dict[str, float | None], float]:
     """Write one PNG for each input with the images before and after side by side, preceded by the input if it is a
-    picture.
+    picture; return the SNR of the second image to the first in decibels, by name, and the PSNR of all.
     """
     folder.mkdir()
+    decibels, errors = {}, []
     for place, name in enumerate(names):
-        images = [before(inputs[place : place + 1]), after(inputs[place : place + 1])]
+        one = inputs[place : place + 1]
+        wanted, found = before(one), after(one)
+        images = [wanted, found]
+        decibels[name] = compare_outputs(lambda _: wanted, lambda _: found, one).snr_db  # noqa: B023 (called at once)
+        errors.append(float((found - wanted).double().square().mean()))
         if _is_picture(inputs) and inputs.shape[2:] == images[0].shape[2:]:
-            images.insert(0, inputs[place : place + 1])
-        row = np.concatenate([_pixels(one) for one in images])
+            images.insert(0, one)
+        row = np.concatenate([_pixels(image) for image in images])
         save_png(
             folder / f"{place:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(name).stem)[:60]}.png",
             image_grid(row, len(row)),
         )
+    error = float(np.mean(errors))
+    return decibels, math.inf if error == 0 else 10 * math.log10(WIDTH**2 / error)
 
 
 def _is_picture(inputs: Tensor) -> bool:
@@ -213,6 +236,7 @@ def _summary(made: Compressed) -> str:
         "milliseconds": made.milliseconds,
         "milliseconds_before": made.milliseconds_before,
         "decibels": decibels,
+        "psnr": None if math.isinf(made.psnr) else round(made.psnr, 2),
         "notes": list(made.notes),
     }
     return json.dumps(content, indent=2) + "\n"

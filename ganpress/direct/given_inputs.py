@@ -1,5 +1,6 @@
 """Inputs for compressing a generator: latents, or the content of a folder of pictures or arrays."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from ganpress.errors import ConfigError, DataError
 CALIBRATION_INPUTS = 64
 SHOWN_INPUTS = 8
 """Largest number of held-out inputs that are drawn as pictures."""
+MOST_LESSONS = 2_000
+MOST_VALUES = 2**27
+"""Of inputs that a generator is trained with, half a gigabyte: 682 pictures of 3x256x256."""
 ARRAY_SUFFIX = ".npy"
 
 
@@ -33,15 +37,39 @@ def given_inputs(example: Tensor, data: Path | None, seed: int) -> tuple[list[st
     return [f"latent{place}" for place in range(count)], LatentInputs(example.shape[1]).draw(seed, "compress", count)
 
 
-def _read_inputs(folder: Path, shape: tuple[int, ...], seed: int) -> tuple[list[str], Tensor]:
-    """Return pictures resized to one input, and arrays that have its shape."""
+def lessons(example: Tensor, data: Path | None, seed: int, held_out: Collection[str]) -> TrainingInputs:
+    """Return the inputs that a generator is trained with: new latents, or the content of the folder, repeated.
+
+    Args:
+        example: one input (1, …).
+        data: the folder; None for a generator of latents.
+        seed: seed of the choice among many.
+        held_out: names in the folder that are left out.
+    """
+    if data is None:
+        return LatentInputs(example.shape[1])
+    most = max(1, min(MOST_LESSONS, MOST_VALUES // example.numel()))
+    return GivenInputs(_read_inputs(data, tuple(example.shape[1:]), seed, most, held_out)[1])
+
+
+def _read_inputs(
+    folder: Path,
+    shape: tuple[int, ...],
+    seed: int,
+    most: int = CALIBRATION_INPUTS + SHOWN_INPUTS,
+    left_out: Collection[str] = (),
+) -> tuple[list[str], Tensor]:
+    """Return at most so many pictures resized to one input, or arrays that have its shape; where all were to be left
+    out, none is.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; --data needs a folder of pictures")
     arrays = sorted(one.relative_to(folder).as_posix() for one in folder.rglob(f"*{ARRAY_SUFFIX}"))
     names = arrays or image_names(folder)
     if not names:
         raise DataError(f"{folder} holds no pictures, and no arrays {ARRAY_SUFFIX}")
-    order = np.random.default_rng(seed).permutation(len(names))[: CALIBRATION_INPUTS + SHOWN_INPUTS]
+    names = [name for name in names if name not in left_out] or names
+    order = np.random.default_rng(seed).permutation(len(names))[:most]
     chosen = [names[place] for place in sorted(order)]
     if arrays:
         return chosen, torch.stack([_read_array(folder / name, shape) for name in chosen])

@@ -19,7 +19,7 @@ from ganpress.edge.proof.refused_files import keep_refused, remove_refused
 from ganpress.edge.proof.verification import RefusedFile, Verification, verify_export
 from ganpress.edge.targets.target import Target
 from ganpress.errors import ExportMismatch
-from ganpress.performance.latency import measure_latency
+from ganpress.performance.latency import WARM_UP, measure_latency
 from models.quantized import CalibrationRecord
 from models.quantized_network import QuantizedNetwork
 
@@ -147,7 +147,8 @@ def _verify(
 
 def _speed(target: Target, path: Path, inputs: Tensor, settings: ExportSettings) -> SpeedCard:
     runner = target.open(path, THREADS)
-    latency = measure_latency({"file": runner}, inputs[:1], settings.latency_rounds, THREADS)["file"]
+    rounds = settings.latency_rounds
+    latency = measure_latency({"file": runner}, inputs[:1], rounds, THREADS, min(WARM_UP, rounds))["file"]
     return SpeedCard(
         latency_ms_p50=latency.p50_ms,
         latency_ms_p95=latency.p95_ms,

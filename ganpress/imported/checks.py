@@ -234,17 +234,20 @@ def _check_size(example: Tensor, images: Tensor) -> None:
 
 
 @torch.no_grad()
-def found_range(generator: nn.Module, example: Tensor) -> tuple[Range, str | None]:
+def several_images(generator: nn.Module, example: Tensor) -> Tensor:
+    """Images (5, C, H, W) of `several_inputs`, one input at a time."""
+    return torch.cat([generator(one[None]) for one in several_inputs(example)])
+
+
+def found_range(images: Tensor) -> tuple[Range, str | None]:
     """Black and white of the images that a generator draws from several inputs, where they show.
 
     Args:
-        generator: whose ranges are [-1, 1], so that its images are the network's.
-        example: an input of one sample.
+        images: `several_images` of a generator whose ranges are [-1, 1], so that they are the network's.
 
     Returns:
         The range, and a sentence about what was found; None where the values are around [-1, 1].
     """
-    images = torch.cat([generator(one[None]) for one in several_inputs(example)])
     low, high = float(images.min()), float(images.max())
     if low >= -WITHIN and WITHIN < high <= 1 + WITHIN:
         return UNIT, f"its images lie in [{low:.3g}, {high:.3g}]: black is taken for 0, white for 1"
@@ -255,16 +258,14 @@ def found_range(generator: nn.Module, example: Tensor) -> tuple[Range, str | Non
     return SYMMETRIC, None
 
 
-@torch.no_grad()
-def doubts(generator: nn.Module, example: Tensor) -> list[str]:
-    """Sentences about a network whose images do not look like those of a trained one."""
+def doubts(generator: nn.Module, images: Tensor) -> list[str]:
+    """Sentences about a network whose images, `several_images`, do not look like those of a trained one."""
     found = []
     norms = [one for one in generator.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     if any(
         one.num_batches_tracked is not None and int(one.num_batches_tracked) == 0 and _is_fresh(one) for one in norms
     ):
         found.append("its batch normalisations have never seen a batch: it is not trained")
-    images = torch.cat([generator(one[None]) for one in several_inputs(example)])
     if len(images) > 1 and float(images.std(0).max()) <= WITHIN * float(images.abs().max()):
         found.append("its images hardly depend on its input: is it trained?")
     return found

@@ -18,7 +18,14 @@ from ganpress.config.yaml_text import quoted
 from ganpress.errors import ConfigError
 from ganpress.files.checkpoint import file_digest, load_model, save_model
 from ganpress.files.import_pins import CARD, FOLDER, allow_factory
-from ganpress.imported.checks import check_network, check_shape, doubts, find_adapter, found_range
+from ganpress.imported.checks import (
+    check_network,
+    check_shape,
+    doubts,
+    find_adapter,
+    found_range,
+    several_images,
+)
 from ganpress.imported.import_card import MODEL, GroupSummary, ImportCard, source_digest
 from ganpress.imported.program_files import is_program, read_program
 from ganpress.imported.trials import try_groups
@@ -33,8 +40,8 @@ from models.builders import Blueprint
 from models.factory_pins import sources_of
 from models.families import find_family
 from models.family import Family
-from models.imported_adapter import Adapter, InputPart, Layout, Noise, find_noises, fixed_noises
-from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments
+from models.imported_adapter import Adapter, InputPart, Layout, Noise, find_noises, find_views, fixed_noises
+from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments, unwrapped
 from models.plain_network import as_float32_, fold_
 from models.user_modules import is_path
 
@@ -141,19 +148,20 @@ def _known_shape(family: Family, blueprint: Blueprint) -> tuple[int, ...]:
     return (1, int(str(channels)), *canvas.source_shape[1:])
 
 
-def bring_in(request: ImportRequest, network: nn.Module | None = None) -> Brought:
+def bring_in(request: ImportRequest, network: nn.Module | None = None, groups: bool = True) -> Brought:
     """Analyse a user's generator like an import, without writing it.
 
     Args:
         request: with or without a name.
         network: the generator where it is built already; one that is to be written to a model file is not given.
+        groups: whether to find the channel groups, which takes most of the time and serves thinning alone.
 
     Raises:
         ConfigError: if the request is incomplete, or the network cannot be imported, built, run or traced.
         CheckpointError: if the weights cannot be read or do not fit.
     """
     try:
-        return _users_network(request, network)
+        return _users_network(request, network, groups)
     except ValueError as error:
         raise ConfigError(f"{request.source}: {error}") from None
 
@@ -168,7 +176,7 @@ def _of_project(request: ImportRequest) -> Brought:
 
 
 @torch.no_grad()
-def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Brought:
+def _users_network(request: ImportRequest, given: nn.Module | None = None, thinned: bool = True) -> Brought:
     if given is None and is_program(request.source):
         given, shape = read_program(Path(request.source))
         request = request if request.example or request.inputs or shape is None else replace(request, example=shape)
@@ -184,25 +192,32 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None) -> Br
         network = build_network(request.source).eval()
         allow_factory(request.source)
     else:
-        network = copy.deepcopy(given).cpu().eval()
+        network = copy.deepcopy(unwrapped(given, request.source)).cpu().eval()
     notes = _load_weights_(network, request)
     notes += _made_plain_(network)
     adapter, found = find_adapter(network, example, adapter)
     notes += found
+    adapter = replace(adapter, flat_noise=example.dim() == 2)
     if adapter.noise != "refused":
         adapter = replace(adapter, noises=find_noises(adapter, network, example))
         if adapter.noise == "input":
             example = torch.zeros(1, *adapter.packed_shape(() if adapter.inputs else tuple(example.shape[1:])))
+    adapter = replace(adapter, normal=example.dim() == 2)
+    notes += _how_classes_come(adapter)
     unmapped = ImportedGenerator(network, adapter=adapter).eval()
     check_network(unmapped, example)
-    input_range, output_range, sentences = _ranges(request, unmapped, example)
+    images = several_images(unmapped, example)
+    input_range, output_range, sentences = _ranges(request, unmapped, example, images)
     notes += sentences
     run = partial(_run, adapter, fixed_noises(adapter))
     plan = put_constant_layers_(network, lambda one: run(one, example))
     latent = example.shape[1] if example.dim() == 2 else None
     generator = ImportedGenerator(network, input_range, output_range, adapter, latent).eval()
-    notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, example)]
-    groups = try_groups(network, example, find_groups(network, example, True, run), run=run)
+    notes += [*_named_layers("became plain layers", list(plan)), *doubts(generator, images)]
+    groups = FoundGroups((), ())
+    if thinned:
+        groups, adapter = _groups(network, example, adapter)
+        generator.adapter = adapter
     blueprint = Blueprint(
         "imported",
         {
@@ -244,6 +259,18 @@ def _run(adapter: Adapter, fixed: list[Tensor], network: nn.Module, x: Tensor) -
     return adapter.call(network, x, fixed=fixed)
 
 
+def _groups(network: nn.Module, example: Tensor, adapter: Adapter) -> tuple[FoundGroups, Adapter]:
+    """Channel groups that can be thinned; if some cannot, with sizes in the code fitted where that helps."""
+    fixed = fixed_noises(adapter)
+    found = find_groups(network, example, True, partial(_run, adapter, fixed))
+    groups = try_groups(network, example, found, run=partial(_run, adapter, fixed))
+    if len(groups.groups) == len(found.groups):
+        return groups, adapter
+    fitting = replace(adapter, views=find_views(adapter, network, example, fixed))
+    more = try_groups(network, example, found, run=partial(_run, fitting, fixed))
+    return (more, fitting) if len(more.groups) > len(groups.groups) else (groups, adapter)
+
+
 def _load_weights_(network: nn.Module, request: ImportRequest) -> list[str]:
     if request.weights is None:
         return ["no weights were given: those of the network that the function returns are used"]
@@ -269,6 +296,17 @@ def _example_and_adapter(request: ImportRequest) -> tuple[Tensor, Adapter]:
     return example, adapter
 
 
+def _how_classes_come(adapter: Adapter) -> list[str]:
+    notes, place = [], 0
+    for part in adapter.inputs:
+        if part.dtype == "int64":
+            rule = f"the normal distribution's quantile (2 k + 1) / {2 * part.classes}"
+            rule = rule if adapter.normal else f"(2 k + 1) / {part.classes} - 1"
+            notes.append(f"class k of '{part.name}' is given as {rule}, at place {place} of the input")
+        place += part.size
+    return notes
+
+
 def _made_plain_(network: nn.Module) -> list[str]:
     halved = as_float32_(network)
     notes = ["its weights of half precision became float32"] if halved else []
@@ -282,10 +320,12 @@ def _named_layers(what: str, names: list[str]) -> list[str]:
     return [f"{len(names)} {'layer' if len(names) == 1 else 'layers'} {what}: {shown}"]
 
 
-def _ranges(request: ImportRequest, unmapped: ImportedGenerator, example: Tensor) -> tuple[Range, Range, list[str]]:
+def _ranges(
+    request: ImportRequest, unmapped: ImportedGenerator, example: Tensor, images: Tensor
+) -> tuple[Range, Range, list[str]]:
     """Black and white of what a network reads and draws, with a sentence where they were found."""
     given = request.output_range
-    found, sentence = (given, None) if given is not None else found_range(unmapped, example)
+    found, sentence = (given, None) if given is not None else found_range(images)
     like = found if request.output_range is None and example.dim() == 4 and not unmapped.adapter.signal else SYMMETRIC
     read = request.input_range if request.input_range is not None else like
     sentences = [] if sentence is None else [f"{sentence}; --output-range LOW,HIGH says otherwise"]

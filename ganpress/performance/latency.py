@@ -16,6 +16,8 @@ from torch import Tensor
 from ganpress.errors import DataError
 from ganpress.metrics.scoring import Generate
 
+WARM_UP = 5
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -31,7 +33,7 @@ class Latency:
 
 
 def measure_latency(
-    runners: Mapping[str, Generate], inputs: Tensor, rounds: int, threads: int = 1, warm_up: int = 5
+    runners: Mapping[str, Generate], inputs: Tensor, rounds: int, threads: int = 1, warm_up: int = WARM_UP
 ) -> dict[str, Latency]:
     """Time all generators in turn, round after round, in this process.
 

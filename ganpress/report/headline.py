@@ -195,7 +195,7 @@ def _far_away(inputs: ReportInputs) -> str | None:
     """Return the reason if the teacher's FID is many times that of real images."""
     metric, real = inputs.metric("fid"), inputs.data.real_score("fid")
     teacher = inputs.teacher.metrics.get(metric.raw) if metric else None
-    if metric is None or real is None or teacher is None or teacher <= POOR_FID_RATIO * real[1]:
+    if metric is None or real is None or teacher is None or real[1] <= 0 or teacher <= POOR_FID_RATIO * real[1]:
         return None
     return f"its {metric.title} of {write_score(teacher)} is {teacher / real[1]:.0f} times that of real images"
 

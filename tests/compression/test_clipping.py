@@ -9,6 +9,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 from scipy.stats import entropy, laplace, norm
 
+from ganpress.compression.ranges import clipping
 from ganpress.compression.ranges.clipping import CLIPPINGS, GAUSSIAN, LAPLACE, SHARES, clip, divergences, squared_errors
 from ganpress.compression.ranges.histograms import BINS, Histogram, Ranges, affine, ranges_of
 from ganpress.errors import ConfigError
@@ -186,3 +187,21 @@ def test_what_is_not_allowed_is_refused():
         clip(histogram, 8, "max")
     with pytest.raises(ConfigError, match="percentile must be above 50 and at most 100"):
         clip(histogram, 8, "percentile", percentile=0.99)
+
+
+@pytest.mark.parametrize("symmetric", [False, True], ids=["affine", "symmetric"])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_mse_takes_the_first_least_of_all_candidates_though_it_stops_early(bits, symmetric):
+    values = torch.cat([drawn(norm), drawn(laplace) - 0.5, drawn(norm) ** 3, drawn(norm).clamp(min=0)])
+    histogram = balanced(values) if symmetric else Histogram.of(values)
+    all_errors = squared_errors(histogram, bits, symmetric)
+    found = clip(histogram, bits, "mse", symmetric)
+    assert torch.equal(found.high, histogram.ranges.scaled(SHARES[all_errors.argmin(0)].float()).high)
+
+
+def test_mse_of_8_bits_looks_at_a_part_of_the_candidates(monkeypatch):
+    looked_at = []
+    whole = clipping.squared_errors
+    monkeypatch.setattr(clipping, "squared_errors", lambda *given: looked_at.append(len(given[3])) or whole(*given))
+    clip(Histogram.of(drawn(laplace)), 8, "mse")
+    assert 0 < sum(looked_at) < len(SHARES)

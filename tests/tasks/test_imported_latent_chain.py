@@ -16,6 +16,7 @@ from ganpress.errors import ConfigError
 from ganpress.files.checkpoint import load_model
 from ganpress.imported.importing import ImportRequest, import_generator
 from ganpress.tracking import StageRun
+from models.imported_adapter import InputPart
 from tasks import (
     candidate,
     compress,
@@ -46,6 +47,33 @@ def build():
         nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh(),
     )
 """
+CONDITIONAL = f"""
+import torch
+from torch import nn
+
+
+class Conditional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.classes, self.first = nn.Embedding(10, 4), nn.Linear({LATENT - 1} + 4, 16 * 16)
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(16), nn.ReLU(), nn.ConvTranspose2d(16, 8, 4, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh(),
+        )
+
+    def forward(self, z, y):
+        return self.body(self.first(torch.cat((z, self.classes(y)), 1)).view(-1, 16, 4, 4))
+
+
+def build():
+    return Conditional()
+"""
+REQUESTS = {
+    "latents alone": (DCGAN, {"example": (1, LATENT, 1, 1)}),
+    "with a class": (
+        CONDITIONAL, {"inputs": (InputPart("z", (LATENT - 1,)), InputPart("y", (), "int64", 10))},
+    ),
+}  # fmt: skip
 CHANGES = {
     "prepare": {"image_size": 16, "latent": LATENT},
     "judge": {"train_images": 640, "batch_size": 16, "min_accuracy": 0.0},
@@ -89,20 +117,22 @@ def execute(root: Path, module, name: str, item: str | None = None, **changes) -
     return stage.out
 
 
-def bring_in(root: Path) -> None:
-    (root / "dcgan.py").write_text(DCGAN)
-    import_generator(root, ImportRequest("dcgan.py:build", None, (1, LATENT, 1, 1)))
+def bring_in(root: Path, kind: str = "latents alone") -> None:
+    code, options = REQUESTS[kind]
+    module = f"{kind.split()[-1]}.py"  # of one process, which keeps what it has built by name
+    (root / module).write_text(code)
+    import_generator(root, ImportRequest(f"{module}:build", None, name="dcgan", **options))
 
 
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory, write_prepared):
+@pytest.fixture(scope="module", params=list(REQUESTS))
+def chain(request, tmp_path_factory, write_prepared):
     root = tmp_path_factory.mktemp("latent_chain")
     write_prepared(root / "artifacts")
     meta = read_meta(root / "artifacts" / "prepare")
     object.__setattr__(meta, "latent", LATENT)
     meta.save(root / "artifacts" / "prepare")
     (root / "params.yaml").write_text(yaml.safe_dump(params_with({})))
-    bring_in(root)
+    bring_in(root, request.param)
     for module, name, item in ORDER:
         execute(root, module, name, item)
     return root

@@ -36,6 +36,11 @@ PICTURE_TOLERANCE = 1e-3
 """Largest distance, in quantization steps, at which a value counts as one of a picture's 256 values."""
 
 
+HISTOGRAM_PIXELS, FEWEST_PICTURES = 2**20, 16
+"""Of the pictures together whose values go into histograms: all of 64x64 up to 256, but 16 of 256x256. Their bounds
+come from all."""
+
+
 Batches = Callable[[], Iterator[Tensor]]
 Look = Callable[[str, Tensor, Tensor], None]
 
@@ -80,7 +85,7 @@ def _measured(
         before = histograms.get(name)
         histograms[name] = found if before is None else (before[0].merged(found[0]), before[1].merged(found[1]))
 
-    run_hooked(model, sites, batches, look)
+    run_hooked(model, sites, lambda: _enough(batches()), look)
     bits, percentile = config.activation_bits, config.percentile
     clipped = {}
     for name, pair in histograms.items():
@@ -89,6 +94,18 @@ def _measured(
     if config.symmetric:
         return {name: _balanced(ranges) for name, ranges in clipped.items()}
     return clipped
+
+
+def _enough(batches: Iterator[Float[Tensor, "n ..."]]) -> Iterator[Float[Tensor, "n ..."]]:
+    """Give batches until histograms have enough values."""
+    given = 0
+    for batch in batches:
+        most = max(FEWEST_PICTURES, HISTOGRAM_PIXELS // math.prod(batch.shape[2:])) if batch.dim() == 4 else math.inf
+        if given >= most:
+            return
+        rows = batch[: int(min(len(batch), most - given))]
+        given += len(rows)
+        yield rows
 
 
 def _balanced(ranges: LayerRanges) -> LayerRanges:

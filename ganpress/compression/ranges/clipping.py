@@ -15,7 +15,7 @@ import math
 from typing import get_args
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from ganpress.compression.ranges.histograms import Histogram, Ranges, affine
@@ -37,6 +37,8 @@ LAPLACE = (2.332, 3.045, 4.004, 5.083, 6.232, 7.427, 8.653)
 
 SHARES = 0.97 ** torch.arange(110, dtype=torch.float64)
 """Candidate bounds of `mse` and `kl` as shares of the range, 1 down to 0.036."""
+AT_ONCE = 10
+"""Candidates of `mse` after which it is asked whether a narrower one can still be the best."""
 LEAST = 1e-6
 """Probability that stands for none, so that a divergence stays finite."""
 
@@ -70,9 +72,48 @@ def clip(
         return _around_mean(histogram, aciq_reach(histogram, bits), symmetric)
     if method == "percentile":
         return _quantiles(histogram, percentile / 100, symmetric)
-    errors = squared_errors if method == "mse" else divergences
-    best = SHARES[errors(histogram, bits, symmetric).argmin(0)]
+    if method == "mse":
+        best = SHARES[_least_errors(histogram, bits, symmetric)]
+    else:
+        best = SHARES[divergences(histogram, bits, symmetric).argmin(0)]
     return histogram.ranges.scaled(best.float())
+
+
+def _least_errors(histogram: Histogram, bits: int, symmetric: bool) -> Int64[Tensor, " c"]:
+    """The first of `SHARES` with the least squared error, for each channel.
+
+    What values beyond the bounds lose grows as bounds get narrower; from the candidate on where that alone is more
+    than the least error, none is looked at.
+    """
+    channels = torch.arange(len(histogram.counts))
+    best = torch.zeros(len(channels), dtype=torch.long)
+    least = torch.full((len(channels),), math.inf, dtype=torch.float64)
+    for start in range(0, len(SHARES), AT_ONCE):
+        open_ones = Histogram(
+            Ranges(histogram.ranges.low[channels], histogram.ranges.high[channels]),
+            histogram.counts[channels],
+            histogram.zeros[channels],
+        )
+        shares = SHARES[start : start + AT_ONCE]
+        found, place = squared_errors(open_ones, bits, symmetric, shares).min(0)
+        better = found < least[channels]
+        best[channels[better]], least[channels[better]] = start + place[better], found[better]
+        left = _beyond(open_ones, bits, symmetric, float(shares[-1])) <= least[channels]
+        channels = channels[left]
+        if not len(channels):
+            break
+    return best
+
+
+def _beyond(histogram: Histogram, bits: int, symmetric: bool, share: float) -> Float64[Tensor, " c"]:
+    """The least that is lost by clipping at this share of the range or a narrower one: of the edge of each bin that is
+    nearest to zero, and half a step further, as far as rounding the zero point may move the codes.
+    """
+    edges, ranges = histogram.edges, histogram.ranges.scaled(share)
+    half = _steps(ranges, bits, symmetric)[0] / 2
+    above = (edges[:, :-1] - (ranges.high.double() + half)[:, None]).clamp_(min=0)
+    below = ((ranges.low.double() - half)[:, None] - edges[:, 1:]).clamp_(min=0)
+    return (histogram.counts * (above + below).square_()).sum(1)
 
 
 def check_bits(name: str, bits: int | None) -> None:
@@ -106,15 +147,17 @@ def aciq_reach(histogram: Histogram, bits: int) -> Float[Tensor, " c"]:
     return torch.where(gaussian_is_likelier, GAUSSIAN[bits - 2] * deviation, LAPLACE[bits - 2] * spread)
 
 
-def squared_errors(histogram: Histogram, bits: int, symmetric: bool = False) -> Float[Tensor, "candidates c"]:
-    """Return the sum of squared clipping and rounding errors for each of `SHARES`.
+def squared_errors(
+    histogram: Histogram, bits: int, symmetric: bool = False, shares: Float64[Tensor, " candidates"] = SHARES
+) -> Float[Tensor, "candidates c"]:
+    """Return the sum of squared clipping and rounding errors for each of `shares`.
 
     It is exact for values spread evenly within their bins: a bin's error is the difference of the integrated error at
     its edges.
     """
     edges, found = histogram.edges, []
     density = histogram.counts / (edges[:, 1:] - edges[:, :-1])
-    for share in SHARES:
+    for share in shares:
         scale, lowest, highest = _steps(histogram.ranges.scaled(float(share)), bits, symmetric)
         integral = _integrated_error(edges / scale[:, None], lowest[:, None], highest[:, None])
         found.append(scale**3 * (density * (integral[:, 1:] - integral[:, :-1])).sum(1))

@@ -36,6 +36,8 @@ class _Found:
     whole_16_bit: bool = True
     """Whether all pictures of more than eight bits have 16 bits per value."""
     transparent: int = 0
+    animated: int = 0
+    """Files of several pictures."""
 
 
 def plain_members(
@@ -61,6 +63,9 @@ def plain_members(
             else f"{found.transparent:,} transparent pictures were composited"
         )
         notes.append(f"{pictures} over {style.background} (data.background)")
+    if found.animated:
+        files = "1 file holds" if found.animated == 1 else f"{found.animated:,} files hold"
+        notes.append(f"{files} several pictures each, as animations do: the first one is taken")
     values = style.values
     if found.deep:
         values = _values(found, style, where)
@@ -77,6 +82,7 @@ def _look(members: list[tuple[str, str]], read: Read) -> _Found:
         try:
             with opened_picture(read(name), name) as opened:
                 found.transparent += bool(opened.has_transparency_data)
+                found.animated += getattr(opened, "n_frames", 1) > 1
                 if is_deep(opened):
                     pixels = np.asarray(opened)
                     found.deep.append(name)

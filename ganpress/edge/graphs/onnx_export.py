@@ -92,6 +92,11 @@ def _exported(model: nn.Module, example: Tensor) -> bytes:
     if program is None:
         raise ConfigError(f"{type(model).__name__} cannot be written as ONNX: the exporter returned nothing")
     proto = program.model_proto
+    if any(value.type.tensor_type.shape.dim[0].dim_value for value in (*proto.graph.input, *proto.graph.output)):
+        raise ConfigError(
+            f"{type(model).__name__} cannot be written as ONNX for any batch: its code fixes the batch size, as len(x) "
+            "does; read it as x.shape[0] instead"
+        )
     _strip_metadata_(proto)
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
