@@ -13,7 +13,7 @@ that all classes are drawn equally often wherever latents are drawn; so are a ne
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from statistics import NormalDist
 from typing import Any, Literal
@@ -22,6 +22,8 @@ import torch
 from jaxtyping import Float, Int64, Real, Shaped
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from models.per_sample_convolution import PerSample
 
 Noise = Literal["refused", "fixed", "input"]
 View = tuple[tuple[int, ...], tuple[int, ...]]
@@ -101,6 +103,9 @@ class Adapter:
     views: tuple[View, ...] = ()
     """Shapes before each reshaping at full width, and the sizes that it is given, where numbers of channels are written
     into the code; a narrower network's are fitted. () leaves sizes as they are."""
+    per_sample: bool = False
+    """Whether convolutions that have the batch for their groups are matrix products, see
+    `models.per_sample_convolution`."""
     normal: bool = False
     """Whether class numbers and uniform random numbers come as quantiles of the normal distribution, see the head of
     this page; in older model files they never do."""
@@ -175,7 +180,11 @@ class Adapter:
         values = [self._value(part, piece) for part, piece in zip(self.parts, pieces, strict=True)]
         count = len(self.inputs)
         named = self._named([enter(one) if one.dim() == 4 else one for one in values[:count]])
-        with _FittedViews(self.views) if self.views else nullcontext():
+        with ExitStack() as modes:
+            if self.per_sample:
+                modes.enter_context(PerSample(x.shape[0]))
+            if self.views:
+                modes.enter_context(_FittedViews(self.views))
             if not self.noises:
                 return network(*places, **named)
             return self._with_noise(network, places, named, values[count:], fixed, x.shape[0])
@@ -387,6 +396,20 @@ def find_views(
 
     replace(adapter, views=()).results(watched, x, fixed=fixed)
     return tuple(dict.fromkeys(seen))
+
+
+@torch.no_grad()
+def has_per_sample(adapter: Adapter, network: nn.Module, x: Float[Tensor, "1 ..."]) -> bool:
+    """Whether a network has convolutions whose groups are the batch."""
+    seen: list[str] = []
+    fixed = fixed_noises(adapter)
+
+    def watched(*places: Any, **named: Any) -> Any:
+        with PerSample(TRIAL, seen):
+            return network(*places, **named)
+
+    adapter.results(watched, x.expand(TRIAL, *x.shape[1:]), fixed=fixed)
+    return bool(seen)
 
 
 def _shape_of(args: Any, kwargs: Any) -> tuple[int, ...]:

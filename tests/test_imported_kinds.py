@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.data.sources.plain_pictures import PictureStyle, plain_members
 from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.edge.onnx_runtime import OnnxGenerator
@@ -27,7 +28,8 @@ WRITTEN_SIZES = (
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.up, self.out = nn.Linear(8, 16 * 16), nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.Conv2d(8, 1, 3, 1, 1)
+        self.first, self.up = nn.Linear(8, 16 * 16), nn.ConvTranspose2d(16, 8, 4, 2, 1)
+        self.out = nn.Conv2d(8, 1, 3, 1, 1)
 
     def forward(self, z):
         maps = F.relu(self.first(z)).view(-1, 16, 4, 4)
@@ -54,6 +56,45 @@ class Net(nn.Module):
         maps = maps + self.strength * torch.randn(z.shape[0], 1, 4, 4)
         image = self.up(F.relu(maps))
         return torch.tanh(image + 0.1 * torch.randn(z.shape[0], 1, 8, 8))
+
+
+def build():
+    torch.manual_seed(0)
+    return Net()
+"""
+)
+
+
+MODULATED = (
+    HEAD
+    + """
+class Modulated(nn.Module):
+    def __init__(self, i, o, up=False):
+        super().__init__()
+        self.weight, self.style, self.up = nn.Parameter(torch.randn(1, o, i, 3, 3)), nn.Linear(8, i), up
+
+    def forward(self, x, w):
+        n, i, h, width = x.shape
+        kernel = self.weight * (self.style(w) + 1).view(n, 1, i, 1, 1) / 10
+        kernel = kernel * torch.rsqrt(kernel.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+        o, packed = kernel.shape[1], x.reshape(1, n * i, h, width)
+        if self.up:
+            kernel = kernel.transpose(1, 2).reshape(n * i, o, 3, 3)
+            made = F.conv_transpose2d(packed, kernel, stride=2, padding=1, output_padding=1, groups=n)
+            return made.view(n, o, 2 * h, 2 * width)
+        return F.conv2d(packed, kernel.view(n * o, i, 3, 3), padding=1, groups=n).view(n, o, h, width)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.start = nn.Parameter(torch.randn(1, 8, 4, 4))
+        self.one, self.two = Modulated(8, 12), Modulated(12, 6, up=True)
+        self.out = nn.Conv2d(6, 3, 1)
+
+    def forward(self, w):
+        x = F.leaky_relu(self.one(self.start.repeat(w.shape[0], 1, 1, 1), w), 0.2)
+        return torch.tanh(self.out(F.leaky_relu(self.two(x, w), 0.2)))
 
 
 def build():
@@ -100,6 +141,24 @@ def test_random_maps_of_a_generator_of_latents_become_further_latents(tmp_path, 
     difference = (made.generator(changed) - images).abs()
     assert float(difference[:, :, -1, -1].min()) > 0
     assert float(difference[:, :, 0, 0].max()) == 0
+
+
+@torch.no_grad()
+def test_modulated_convolutions_are_computed_exported_and_rounded_for_any_batch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "modulated.py").write_text(MODULATED)
+    card = import_generator(tmp_path, ImportRequest("modulated.py:build", None, (1, 8)))
+    generator, _ = load_imported(tmp_path, card.name)
+    z = torch.randn(20, 8)
+    assert torch.allclose(generator(z), generator.network(z), atol=1e-5)
+    export_onnx(generator, tmp_path / "float.onnx", z[:2])
+    quantized = quantize(generator, z[:16], QuantizationConfig(8, 8))
+    assert compare_outputs(generator, quantized, z[16:]).snr_db > 20
+    export_onnx(quantized, tmp_path / "int8.onnx", z[:2])
+    for count in (1, 3):
+        assert compare_outputs(generator, OnnxGenerator(tmp_path / "float.onnx", 1), z[:count]).max_abs_error < 1e-4
+        found = compare_outputs(quantized, OnnxGenerator(tmp_path / "int8.onnx", 1), z[:count])
+        assert found.snr_db is None or found.snr_db > 60
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

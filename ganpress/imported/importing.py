@@ -40,7 +40,16 @@ from models.builders import Blueprint
 from models.factory_pins import sources_of
 from models.families import find_family
 from models.family import Family
-from models.imported_adapter import Adapter, InputPart, Layout, Noise, find_noises, find_views, fixed_noises
+from models.imported_adapter import (
+    Adapter,
+    InputPart,
+    Layout,
+    Noise,
+    find_noises,
+    find_views,
+    fixed_noises,
+    has_per_sample,
+)
 from models.imported_generator import SYMMETRIC, ImportedGenerator, Range, build_network, groups_to_arguments, unwrapped
 from models.plain_network import as_float32_, fold_
 from models.user_modules import is_path
@@ -203,6 +212,8 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None, thinn
         if adapter.noise == "input":
             example = torch.zeros(1, *adapter.packed_shape(() if adapter.inputs else tuple(example.shape[1:])))
     adapter = replace(adapter, normal=example.dim() == 2)
+    with contextlib.suppress(Exception):  # a network that does not run is refused below, with the reason
+        adapter = replace(adapter, per_sample=has_per_sample(adapter, network, example))
     notes += _how_classes_come(adapter)
     unmapped = ImportedGenerator(network, adapter=adapter).eval()
     check_network(unmapped, example)
