@@ -36,8 +36,8 @@ class PerSample(TorchFunctionMode):
         if name not in CONVOLUTIONS:
             return func(*args, **kwargs)
         transposed = CONVOLUTIONS[name]
-        names = ("input", "weight", "bias", "stride", "padding")
-        names += ("output_padding", "groups", "dilation") if transposed else ("dilation", "groups")
+        names = ["input", "weight", "bias", "stride", "padding"]
+        names += ["output_padding", "groups", "dilation"] if transposed else ["dilation", "groups"]
         given = dict(zip(names, args, strict=False)) | kwargs
         x, weight = given["input"], given["weight"]
         plain = isinstance(weight, torch.nn.Parameter) or x.dim() != 4 or isinstance(given.get("padding", 0), str)
@@ -54,13 +54,12 @@ class PerSample(TorchFunctionMode):
         kernels = weight.reshape(self._batch, -1, *weight.shape[1:])
         stride, padding = _pair(given.get("stride", 1)), _pair(given.get("padding", 0))
         if transposed:
-            samples, kernels, padding = _as_plain(
-                samples, kernels, stride, padding, _pair(given.get("output_padding", 0))
-            )
+            more = _pair(given.get("output_padding", 0))
+            samples, kernels, borders = _as_plain(samples, kernels, stride, padding, more)
             stride = (1, 1)
         else:
-            padding = (padding[1], padding[1], padding[0], padding[0])
-        maps = _by_products(functional.pad(samples, padding), kernels, stride)
+            borders = (padding[1], padding[1], padding[0], padding[0])
+        maps = _by_products(functional.pad(samples, borders), kernels, stride)
         maps = maps.reshape(1, -1, *maps.shape[2:])
         bias = given.get("bias")
         return maps if bias is None else maps + bias.reshape(1, -1, 1, 1)
@@ -81,8 +80,8 @@ def _by_products(
             ends = (row + (height - 1) * stride[0] + 1, column + (width - 1) * stride[1] + 1)
             part = x[:, :, row : ends[0] : stride[0], column : ends[1] : stride[1]]
             total = total + kernels[..., row, column] @ part.flatten(2)
-    maps: Tensor = total
-    return maps.unflatten(2, (height, width))
+    maps: Tensor = total.reshape(*total.shape[:2], height, width)
+    return maps
 
 
 def _as_plain(

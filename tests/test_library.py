@@ -14,7 +14,7 @@ from torch import nn
 
 import ganpress
 from ganpress.basics.pixel_values import images_to_uint8
-from ganpress.direct import generator, library
+from ganpress.direct import distilling, generator, library
 from ganpress.errors import ConfigError, DataError, GanpressError
 from models.family import Canvas
 
@@ -54,7 +54,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_a_student_of_half_the_channels_learns_the_teachers_pictures(teacher):
-    untrained = library._first_student(teacher, 50, 0)
+    untrained = distilling._first_student(teacher, 50, 0)
     student = ganpress.distil(teacher, 50, images=12_800, batch_size=64)
     assert student.parameters < 0.6 * teacher.parameters
     before, after = (ganpress.evaluate(one, against=teacher)["snr_db"] for one in (untrained, student))
