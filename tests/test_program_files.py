@@ -143,6 +143,8 @@ def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch):
             "does not depend on its input",
         ),
         "wrong.onnx": (graph(helper.make_node("Concat", ["x"], ["y"])), "Concat"),
+        "silent.onnx": (graph(helper.make_node("Hardmax", ["x"], [])), "Hardmax 'without a result' has no counterpart"),
+        "nothing.onnx": (graph(helper.make_node("Relu", ["x"], [])), "no operator computes its result 'y'"),
     }
     for name, (model, _) in cases.items():
         onnx.save(model, name)

@@ -72,16 +72,12 @@ class Translation:
         Raises:
             ConfigError: naming it, if it has no counterpart or is used in a way that has none.
         """
-        self._operator = f"{node.op_type} '{node.name or node.output[0]}'"
-        attributes: dict[str, Any] = {}
-        for one in node.attribute:
-            value = helper.get_attribute_value(one)
-            attributes[one.name] = value.decode() if isinstance(value, bytes) else value
-            if one.name == "value" and node.op_type in ("Constant", "ConstantOfShape"):
-                attributes["value"] = torch.from_numpy(np.array(numbers.to_array(value)))
+        name = node.name or (node.output[0] if node.output else "without a result")
+        self._operator = f"{node.op_type} '{name}'"
         if node.op_type not in self._operators or node.domain not in ("", "ai.onnx"):
             raise ConfigError(f"{self._path}: the operator {self._operator} has no counterpart here")
         try:
+            attributes = _attributes(node, helper, numbers)
             inputs = [self._values[name] if name else None for name in node.input]
             results = self._operators[node.op_type](self, inputs, attributes)
         except ConfigError:
@@ -97,6 +93,8 @@ class Translation:
 
     def finish(self, name: str) -> nn.Module:
         """The network whose result has a name."""
+        if name not in self._values:
+            raise ConfigError(f"{self._path}: no operator computes its result '{name}'")
         result = self._values[name]
         if result.node is None:
             raise ConfigError(f"{self._path}: its output does not depend on its input")
@@ -153,6 +151,17 @@ class Translation:
         if key not in self._constants:
             self._constants[key] = self._built.constant(value.name or "constant", value.example)
         return self._constants[key]
+
+
+def _attributes(node: Any, helper: Any, numbers: Any) -> dict[str, Any]:
+    """Options of an operator by name, as Python's values."""
+    attributes: dict[str, Any] = {}
+    for one in node.attribute:
+        value = helper.get_attribute_value(one)
+        attributes[one.name] = value.decode() if isinstance(value, bytes) else value
+        if one.name == "value" and node.op_type in ("Constant", "ConstantOfShape"):
+            attributes["value"] = torch.from_numpy(np.array(numbers.to_array(value)))
+    return attributes
 
 
 def _flat(values: list[Any]) -> list[Any]:

@@ -16,6 +16,8 @@ from ganpress.edge.proof.device_check import check_path
 from ganpress.edge.proof.edge_card import Lineage
 from ganpress.edge.proof.verification import verify_export
 from ganpress.edge.proven_export import ExportSettings, proven_export
+from ganpress.edge.targets.coreml_runtime import MODEL, WEIGHTS
+from ganpress.edge.targets.mil_program import BadProgram, read_program
 from ganpress.edge.targets.target import UnsupportedGenerator
 from ganpress.errors import CheckpointError, ConfigError, ExportMismatch
 from ganpress.metrics.fidelity import compare_outputs
@@ -141,6 +143,14 @@ def test_truncated_file_is_refused(trained_like, tmp_path, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(CheckpointError, match=r"generator\.mlpackage\.zip cannot be loaded: it is not a complete ZIP"):
         TARGET.open(path)
+
+
+def test_a_constant_without_a_value_is_refused(trained_like, tmp_path):
+    """A finding of the fuzzer."""
+    path = write(trained_like("2", 16, 1), tmp_path, example=torch.zeros(2, 100))
+    model, weights = (zipfile.ZipFile(path).read(f"generator.mlpackage/{name}") for name in (MODEL, WEIGHTS))
+    with pytest.raises(BadProgram, match=r"it is not an ML Program with one input and one output \(KeyError\)"):
+        read_program(model.replace(b"\x03val", b"\x03vax"), weights)
 
 
 def sized(layer):

@@ -139,21 +139,20 @@ def read_program(model: bytes, weights: bytes) -> MilProgram:
         function = spec.mlProgram.functions["main"]
         block = function.block_specializations[function.opset]
         (source,), (output,) = function.inputs, block.outputs
-        operations = tuple(_operation(one, weights) for one in block.operations)
+        values: dict[str, Any] = {}
+        rest: list[Operation] = []
+        for one in (_operation(one, weights) for one in block.operations):
+            if one.kind == CONSTANT:
+                values[one.results[0][0]] = one.inputs["val"][0]
+            elif one.kind.startswith(STORED):
+                values.update(computed(one, values))
+            else:
+                rest.append(one)
+        return MilProgram(tuple(rest), values, source.name, _shape(spec, source.name), output)
     except (BadProgram, NoOperator):
         raise
-    except Exception as error:  # protocol buffers raise many types
+    except Exception as error:  # protocol buffers, and operators that get what they do not take, raise many types
         raise BadProgram(f"it is not an ML Program with one input and one output ({type(error).__name__})") from None
-    values: dict[str, Any] = {}
-    rest: list[Operation] = []
-    for one in operations:
-        if one.kind == CONSTANT:
-            values[one.results[0][0]] = one.inputs["val"][0]
-        elif one.kind.startswith(STORED):
-            values.update(computed(one, values))
-        else:
-            rest.append(one)
-    return MilProgram(tuple(rest), values, source.name, _shape(spec, source.name), output)
 
 
 def _shape(spec: Any, source: str) -> tuple[int, ...]:
