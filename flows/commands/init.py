@@ -167,7 +167,8 @@ def _commit_settings() -> None:
     from flows.project_files import commit
 
     root = Path.cwd()
-    pins = [str(path.relative_to(root)) for path in (root / "imported").glob("*.dvc")]
+    imported = [path for pattern in ("*.dvc", ".gitignore") for path in (root / "imported").glob(pattern)]
+    pins = [str(path.relative_to(root)) for path in imported]
     commit(root, "ganpress init: data and settings", "params.yaml", "data.dvc", ".gitignore", *pins)
 
 
