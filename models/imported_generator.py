@@ -137,11 +137,12 @@ def unwrapped(network: nn.Module, name: str) -> nn.Module:
             f"{name} is a program of TorchScript, whose layers cannot be replaced; return the module that it was made "
             "of, and give the saved program with --weights: its weights are read"
         )
-    if isinstance(network, nn.DataParallel):
-        inner: nn.Module = network.module
-        return inner
-    original = getattr(network, "_orig_mod", None)  # of torch.compile
-    return original if isinstance(original, nn.Module) else network
+    original = network.module if isinstance(network, nn.DataParallel) else getattr(network, "_orig_mod", None)
+    network = original if isinstance(original, nn.Module) else network  # `_orig_mod` is that of torch.compile
+    for module in network.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # else torch takes a path that reads weights and runs no layer
+    return network
 
 
 def build_plain(factory: str, plain: Mapping[str, Any] | None) -> nn.Module:

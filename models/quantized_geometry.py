@@ -98,6 +98,10 @@ class Geometry:
         return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right] if any(self.crop) else x
 
 
+QUANTIZABLE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+"""Layers that can compute in integers; not those derived from them that compute more."""
+
+
 def geometry_of(layer: nn.Module, pixel: bool = False) -> Geometry:
     """Find the plain convolution that equals a layer.
 
@@ -108,6 +112,8 @@ def geometry_of(layer: nn.Module, pixel: bool = False) -> Geometry:
     Raises:
         ValueError: if there is none; the message says why.
     """
+    if isinstance(layer, QUANTIZABLE) and type(layer).forward not in [kind.forward for kind in QUANTIZABLE]:
+        raise ValueError(f"a {type(layer).__name__} computes more than the layer that it is derived from")
     if isinstance(layer, nn.Linear):
         return Geometry((1, 1))
     if isinstance(layer, nn.ConvTranspose2d):

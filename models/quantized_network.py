@@ -7,10 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.quantized import CalibrationRecord
+from models.quantized_geometry import QUANTIZABLE
 from models.quantized_layers import QuantizedConv, empty_layer
-
-QUANTIZABLE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-"""Kinds of layers that are replaced."""
 
 
 class QuantizedNetwork(nn.Module):

@@ -152,6 +152,7 @@ def check_network(generator: ImportedGenerator, example: Tensor) -> None:
     if not bool(torch.isfinite(images).all()):
         raise ConfigError("the network draws NaN or infinite pixels for a random input; are these trained weights?")
     _check_batch(generator, example)
+    _check_keeps_nothing(generator, example)
     _check_traceable(generator, example)
     _check_size(example, images)
 
@@ -168,6 +169,19 @@ def check_shape(example: Tensor) -> None:
             f"--example-input is one sample, 1xCHANNELSxHEIGHTxWIDTH, 1xLATENT or 1xCHANNELSxLENGTH; found {shape}: "
             "films and volumes are out of scope"
         )
+
+
+def _check_keeps_nothing(generator: ImportedGenerator, example: Tensor) -> None:
+    """Refuse networks that keep results of a call with their graph of gradients, because they cannot be copied then."""
+    with torch.enable_grad(), contextlib.suppress(Exception):  # other checks say why it does not run
+        generator(_inputs(example, 1).requires_grad_(True))
+    for name, module in generator.network.named_modules():
+        for attribute, value in vars(module).items():
+            if not attribute.startswith("_") and any(one.grad_fn is not None for _, one in _tensors(value)):
+                raise ConfigError(
+                    f"the network keeps results of its last call in the attribute '{attribute}'"
+                    f"{f' of its layer {name!r}' if name else ''}; keep nothing, or `.detach()` what is kept"
+                )
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from ganpress.compression.preparation.sites import LAYERS, PASSING, owner_of, shift_of, trace
 from ganpress.errors import ConfigError
 from ganpress.structure.function_graph import argument
-from models.quantized_network import QUANTIZABLE
+from models.quantized_geometry import QUANTIZABLE
 
 HOMOGENEOUS = (*PASSING, "relu", "leaky_relu", "avg_pool2d", "max_pool2d")
 """Positively homogeneous functions that compute each channel by itself."""

@@ -5,16 +5,17 @@ They are read from the functions that one forward pass calls, so architectures n
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
 
 from ganpress.compression.preparation.code_flows import readers_of
 from ganpress.errors import ConfigError
 from ganpress.structure.function_graph import argument, shape_of, trace_functions
-from models.quantized_geometry import draws_one_pixel, geometry_of
-from models.quantized_network import QUANTIZABLE
+from models.quantized_geometry import QUANTIZABLE, draws_one_pixel, geometry_of
 
 Follower = Literal["relu", "tanh", "instance_norm"]
 
@@ -70,10 +71,11 @@ def find_sites(model: nn.Module, example: Float[Tensor, "n ..."]) -> tuple[Site,
     nodes = [node for node in trace(model, example).nodes if node.target in LAYERS]
     named = [(node, owner_of(argument(node, 1, "weight"))) for node in nodes]
     calls = Counter(name for _, name in named)
+    typed = _number_types_read(model, example)
     layers = {
         node: name
         for node, name in named
-        if name is not None and _quantizable(model, name) and _alone_reads_weight(node)
+        if name is not None and _quantizable(model, name) and _alone_reads_weight(node) and name not in typed
     }
     sites = {}
     for node, name in layers.items():
@@ -133,6 +135,26 @@ def _alone_reads_weight(node: fx.Node) -> bool:
     """
     weight = argument(node, 1, "weight")
     return all(user.target in LAYERS and argument(user, 1, "weight") is weight for user in weight.users)
+
+
+def _number_types_read(model: nn.Module, example: Float[Tensor, "n ..."]) -> set[str]:
+    """Return the layers whose weight's number type the network reads, as in `x.to(self.conv.weight.dtype)`: with
+    weights of integers it would compute something else.
+    """
+    with torch.no_grad(), _TypesRead() as read:
+        model(example)
+    return {name for name, layer in model.named_modules() if id(getattr(layer, "weight", None)) in read.tensors}
+
+
+class _TypesRead(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: set[int] = set()
+
+    def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == torch.Tensor.dtype.__get__:  # type: ignore[attr-defined]
+            self.tensors.add(id(args[0]))
+        return func(*args, **(kwargs or {}))
 
 
 def _quantizable(model: nn.Module, name: str) -> bool:

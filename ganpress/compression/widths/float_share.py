@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.quantized_geometry import QUANTIZABLE
 from models.quantized_layers import QuantizedConv
-from models.quantized_network import QUANTIZABLE, QuantizedNetwork
+from models.quantized_network import QuantizedNetwork
 
 KINDS = (QuantizedConv, *QUANTIZABLE)
 
