@@ -59,3 +59,13 @@ class Deciding(nn.Module):
 def test_what_runs_may_not_depend_on_the_input():
     with pytest.raises(Untraceable, match=r"reads numbers of what it computes \(bool\)"):
         trace_functions(Deciding(), torch.rand(1, 3))
+
+
+class Casting(nn.Module):
+    def forward(self, x):
+        return x * (x > 0).float() + (x < 0).int() + x.bool()
+
+
+def test_a_change_of_the_number_type_reads_no_values():
+    graph = trace_functions(Casting(), torch.rand(1, 3))
+    assert {"float", "int", "bool"} <= {node.target for node in graph.nodes}

@@ -56,6 +56,8 @@ def _refusal(root, source, **more):
         ("bad_networks:fails", r"bad_networks:fails\(\) failed: RuntimeError: no such file: config.yaml"),
         ("bad_networks:not_a_module", r"bad_networks:not_a_module\(\) must return a torch.nn.Module, found str"),
         ("bad_networks:data_dependent", "the network cannot be traced: it needs the values of a tensor to go on"),
+        ("bad_networks:lazy", r"layer '0' of bad_networks:lazy has no weights before its first call \(LazyConv2d\)"),
+        ("bad_networks:scripted_inside", "layer '1' of bad_networks:scripted_inside is compiled by TorchScript"),
         ("bad_networks:dynamic_shape", "the size of its images depends on the input's values"),
         ("bad_networks:random", "draws random numbers in its forward .*add --noise fixed .* or --noise input"),
         ("bad_networks:normalised_by_batch", "draws other images from a batch than from its inputs one by one"),

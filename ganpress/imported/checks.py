@@ -288,3 +288,24 @@ def doubts(generator: nn.Module, images: Tensor) -> list[str]:
 def _is_fresh(norm: Any) -> bool:
     mean, variance = norm.running_mean, norm.running_var
     return mean is not None and bool((mean == 0).all() and (variance == 1).all())
+
+
+def check_layers(network: nn.Module, name: str) -> None:
+    """Refuse a network whose layers cannot be copied or read.
+
+    Raises:
+        ConfigError: if a layer has no weights before its first call, or is compiled by TorchScript.
+    """
+    for layer, module in network.named_modules():
+        if layer and isinstance(module, torch.jit.ScriptModule):
+            raise ConfigError(
+                f"layer '{layer}' of {name} is compiled by TorchScript, so that its layers cannot be changed: let the "
+                "function return it without torch.jit.script"
+            )
+        has_no_shape = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
+        own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        if any(isinstance(one, has_no_shape) for one in own):
+            raise ConfigError(
+                f"layer '{layer}' of {name} has no weights before its first call ({type(module).__name__}): let the "
+                "function call the network once before it returns it"
+            )

@@ -19,6 +19,7 @@ from ganpress.errors import ConfigError
 from ganpress.files.checkpoint import file_digest, load_model, save_model
 from ganpress.files.import_pins import CARD, FOLDER, allow_factory
 from ganpress.imported.checks import (
+    check_layers,
     check_network,
     check_shape,
     doubts,
@@ -199,6 +200,7 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None, thinn
         _check_range(option, values)
     if given is None:
         network = build_network(request.source).eval()
+        check_layers(network, request.source)
         allow_factory(request.source)
     else:
         network = copy.deepcopy(unwrapped(given, request.source)).cpu().eval()

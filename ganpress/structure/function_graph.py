@@ -23,8 +23,9 @@ SHAPED = frozenset(f"{kind}_like" for kind in ("zeros", "ones", "full", "empty")
     f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")
 )
 """Functions that use only the shape and number type of their input."""
-DECIDING = frozenset({"bool", "float", "int", "item", "tolist", "numpy"})
-"""Functions that return values of a tensor to Python, where they could influence control flow."""
+DECIDING = frozenset({"__bool__", "__float__", "__int__", "__index__", "item", "tolist", "numpy"})
+"""Functions that return values of a tensor to Python, where they could influence control flow; those that only change
+the number type, as `x.float()` does, are called the same without underscores."""
 
 
 class Untraceable(Exception):
@@ -97,9 +98,10 @@ class _Tracer(TorchFunctionMode):
         known = [self._nodes[id(one)] for one in pytree.tree_leaves((args, kwargs)) if id(one) in self._nodes]
         if not known:
             return func(*args, **kwargs)
-        name = getattr(func, "__name__", str(func)).strip("_")
+        called = getattr(func, "__name__", str(func))
+        name = called.strip("_")
         computed = name not in SHAPED and any(one.meta["computed"] for one in known)
-        if computed and name in DECIDING:
+        if computed and called in DECIDING:
             raise Untraceable(f"it reads numbers of what it computes ({name})")
         # The nodes are looked up before the call, which may work in place.
         arguments, named = pytree.tree_map_only(Tensor, self.node, (args, kwargs))

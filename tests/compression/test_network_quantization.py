@@ -196,3 +196,26 @@ def test_what_cannot_be_quantized_is_refused(small):
         quantize(small, torch.full((2, 6), float("nan")), config)
     with pytest.raises(ConfigError, match="max_crest is a number of standard deviations above 0, found 0"):
         QuantizationConfig(8, 8, max_crest=0)
+
+
+class _Masked(nn.Conv2d):
+    def forward(self, x, mask):
+        return super().forward(x * mask) * 2
+
+
+class _MaskedNetwork(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.masked = nn.Conv2d(3, 8, 3, padding=1), _Masked(8, 8, 1)
+        self.last = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x):
+        return self.last(self.masked(self.first(x).relu(), x[:, :1]))
+
+
+def test_a_convolution_of_several_inputs_stays_as_it_is():
+    torch.manual_seed(0)
+    network, x = _MaskedNetwork().eval(), torch.randn(8, 3, 8, 8)
+    quantized = quantize(network, x, QuantizationConfig(8, 8))
+    assert compare_outputs(network, quantized, x).snr_db > 25
+    assert isinstance(quantized.get_submodule("network.masked"), _Masked)

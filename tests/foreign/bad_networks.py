@@ -62,3 +62,11 @@ def weight_norm():
 
 
 NUMBER = 3
+
+
+def lazy():
+    return nn.Sequential(nn.LazyConv2d(4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
+
+
+def scripted_inside():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), torch.jit.script(nn.ReLU()), nn.Conv2d(4, 3, 3, padding=1))
