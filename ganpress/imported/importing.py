@@ -200,10 +200,10 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None, thinn
         _check_range(option, values)
     if given is None:
         network = build_network(request.source).eval()
-        check_layers(network, request.source)
         allow_factory(request.source)
     else:
         network = copy.deepcopy(unwrapped(given, request.source)).cpu().eval()
+    check_layers(network, request.source)
     notes = _load_weights_(network, request)
     notes += _made_plain_(network)
     adapter, found = find_adapter(network, example, adapter)

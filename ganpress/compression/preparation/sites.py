@@ -3,7 +3,6 @@
 They are read from the functions that one forward pass calls, so architectures need no description.
 """
 
-import inspect
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -160,19 +159,13 @@ class _TypesRead(TorchFunctionMode):
 
 def _quantizable(model: nn.Module, name: str) -> bool:
     layer = model.get_submodule(name)
-    if not isinstance(layer, QUANTIZABLE) or _computes_more(layer):
+    if not isinstance(layer, QUANTIZABLE):
         return False
     try:
         geometry_of(layer)
     except ValueError:
         return False
     return True
-
-
-def _computes_more(layer: nn.Module) -> bool:
-    """Whether a layer's own class reads several inputs, so that no plain layer can stand in its place."""
-    inputs = list(inspect.signature(type(layer).forward).parameters.values())[2:]
-    return any(one.kind is one.POSITIONAL_OR_KEYWORD and one.default is one.empty for one in inputs)
 
 
 def _site(model: nn.Module, node: fx.Node, layers: dict[fx.Node, str]) -> Site:
