@@ -236,6 +236,10 @@ def test_every_door_names_the_same_file_and_says_why(
         assert first.title == f"ship {ship}: {sentence}"
         page.goto(first.link)
         page.get_by_text(ship.replace("/", "@", 1), exact=False).first.wait_for(timeout=120_000)
+        assert page.evaluate("localStorage.getItem('mlflow.assistant.panelOpen_v1')") in (None, "false")
+        page.goto("about:blank")
+        page.goto(f"{server.address}/")
+        page.wait_for_url("**/#/experiments?workflowType=machine_learning*", timeout=60_000)
     page.close()
 
 
