@@ -101,6 +101,8 @@ def test_a_project_works_without_a_clone_whatever_the_users_modules_are_called(i
     project = tmp_path / "mine"
     assert "a ganpress project, in a new git repository" in said
     assert "imported/" in said
+    left = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True, check=True)
+    assert left.stdout == ""  # everything that a clone needs is committed
     litter(project)
     params = load_params(project / "params.yaml")
     assert (params.prepare.image_size, params.prepare.latent) == (16, 24)

@@ -127,7 +127,9 @@ def import_(
         source_of(source, root), weights, example_input, inputs, output, layout, noise, input_range, output_range,
         weights_key, trust,
     )  # fmt: skip
-    bring_in(root, replace(request, name=name, keys=keys))
+    card = bring_in(root, replace(request, name=name, keys=keys))
+    pin = f"imported/{card.name}.dvc"
+    typer.echo(f"next: commit {pin} with git, and set candidate.imported to imported/{card.name}")
 
 
 def bring_in(root: Path, request: "ImportRequest") -> "ImportCard":
@@ -244,7 +246,6 @@ def _lines(card: "ImportCard") -> list[str]:
         f"{card.cost.parameters:,} parameters, {card.cost.macs_exact:,} MACs, {card.cost.size_bytes:,} bytes",
         *_group_lines(card),
         *(f"note: {note}" for note in card.notes),
-        f"next: commit imported/{card.name}.dvc with git, and set candidate.imported to imported/{card.name}",
     ]
 
 

@@ -1,6 +1,7 @@
 """`ganpress init` and `ganpress upgrade`."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from ganpress.errors import ConfigError, GanpressError
 
 if TYPE_CHECKING:
     from ganpress.imported.import_card import ImportCard
+    from ganpress.imported.importing import ImportRequest
 
 DEFAULT_DATA = "digits"
 """Default data set: scans that come with a dependency, so that a project without its own data can run."""
@@ -49,15 +51,14 @@ def init(
         raise ConfigError("--weights and --example-input belong to --generator, which is not given")
     start = Path.cwd()
     source = _seen_from(start, data or DEFAULT_DATA)
-    factory = None if generator is None else _factory_seen_from(start, generator)
+    request = None if generator is None else _request(_factory_seen_from(start, generator), weights, example_input)
     made_git = make_project(folder)
     typer.echo(f"{folder.resolve()}: a ganpress project{', in a new git repository' if made_git else ''}")
-    weights_at = None if weights is None else weights.resolve()
     os.chdir(folder)
     try:
         _add_data(source)
-        if factory is not None:
-            _bring_in(factory, weights_at, example_input)
+        if request is not None:
+            _bring_in(request)
     except GanpressError as error:
         raise ConfigError(
             f"the project {quoted(str(folder))} was created, but: {error}; fix that, then run `ganpress data add` or "
@@ -101,12 +102,29 @@ def _add_data(source: str) -> None:
     add(source)
 
 
-def _bring_in(factory: str, weights: Path | None, example_input: str | None) -> None:
-    from flows.commands.import_ import bring_in, request_of, source_of
+def _request(factory: str, weights: Path | None, example_input: str | None) -> "ImportRequest":
+    """Build the request for the import, and refuse what would stop it after the project was created.
+
+    Raises:
+        ConfigError: if a file does not exist, or the options give no inputs that a generator reads.
+    """
+    from flows.commands.import_ import request_of
+    from ganpress.imported.importing import example_and_adapter
+
+    request, module = request_of(factory, weights, example_input), Path(factory.rpartition(":")[0])
+    for option, path in (("--generator", module if module.suffix == ".py" else None), ("--weights", request.weights)):
+        if path is not None and not path.exists():
+            raise ConfigError(f"{option}: {path} does not exist")
+    example_and_adapter(request)
+    return request
+
+
+def _bring_in(request: "ImportRequest") -> None:
+    from flows.commands.import_ import bring_in, source_of
     from flows.params_file import set_values
 
     root = Path.cwd()
-    card = bring_in(root, request_of(source_of(factory, root), weights, example_input))
+    card = bring_in(root, replace(request, source=source_of(request.source, root)))
     for change in set_values(root, _settings_of(card)):
         typer.echo(change)
     if not _reads_latents(card):
@@ -149,15 +167,28 @@ def _commit_settings() -> None:
     from flows.project_files import commit
 
     root = Path.cwd()
-    pins = [str(path.relative_to(root)) for path in (root / "imported").glob("*.dvc")]
+    imported = [path for pattern in ("*.dvc", ".gitignore") for path in (root / "imported").glob(pattern)]
+    pins = [str(path.relative_to(root)) for path in imported]
     commit(root, "ganpress init: data and settings", "params.yaml", "data.dvc", ".gitignore", *pins)
 
 
 def _seen_from(start: Path, source: str) -> str:
-    """Resolve a relative path in a source against the folder where the command was given."""
-    from ganpress.data.raw.dataset_card import with_place
+    """Resolve a relative path in a source against the folder where the command was given.
 
-    return with_place(source, lambda place: str((start / Path(place).expanduser()).resolve()))
+    Raises:
+        ConfigError: if there is no such kind of source, or nothing at the path.
+    """
+    from ganpress.data.raw.dataset_card import with_place
+    from ganpress.data.sources.acquisition import check_source
+
+    def resolved(place: str) -> str:
+        path = (start / Path(place).expanduser()).resolve()
+        if not path.exists():
+            raise ConfigError(f"--data: {path} does not exist")
+        return str(path)
+
+    check_source(source)
+    return with_place(source, resolved)
 
 
 def _factory_seen_from(start: Path, factory: str) -> str:

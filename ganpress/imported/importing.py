@@ -194,7 +194,7 @@ def _users_network(request: ImportRequest, given: nn.Module | None = None, thinn
             f"{request.source} is a file of weights, which has no layers to rebuild: name the "
             f"function that builds the network, e.g. my_module.py:build, with --weights {Path(request.source).name}"
         )
-    example, adapter = _example_and_adapter(request)
+    example, adapter = example_and_adapter(request)
     for option, values in (("--input-range", request.input_range), ("--output-range", request.output_range)):
         _check_range(option, values)
     if given is None:
@@ -289,8 +289,12 @@ def _load_weights_(network: nn.Module, request: ImportRequest) -> list[str]:
     return load_users_weights_(network, content, str(request.weights), request.weights_key)
 
 
-def _example_and_adapter(request: ImportRequest) -> tuple[Tensor, Adapter]:
-    """An input of one sample, and what the request says of how the network is spoken to."""
+def example_and_adapter(request: ImportRequest) -> tuple[Tensor, Adapter]:
+    """Return an input of one sample, and the adapter that the request describes.
+
+    Raises:
+        ConfigError: if the request gives no inputs, contradictory ones, or a shape that no generator reads.
+    """
     adapter = Adapter(request.inputs, (), request.noise, request.output, request.layout)
     if request.inputs:
         if request.example is not None:

@@ -120,6 +120,22 @@ def test_a_killed_training_goes_on_to_the_same_bits(generator, tmp_path, monkeyp
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
+def test_integers_that_training_harmed_are_not_kept(generator, caplog):
+    options = LinearQuantization(weight_bits=8, activation_bits=8, clipping="mse")
+    rounded, _ = QUANTIZE.compress(copy.deepcopy(generator), BLUEPRINT, options, data())
+    learning = QuantizationAware(weight_bits=8, train_images=128, learning_rate=0.5)
+    kept, _ = QAD.compress(copy.deepcopy(generator), BLUEPRINT, learning, data())
+    z = LatentInputs().draw(3, "unseen", 16)
+    assert torch.equal(kept(z), rounded(z))
+    assert "rounding alone is kept" in caplog.text
+
+
+def test_rates_of_learning_follow_the_step_sizes():
+    assert QuantizationAware(weight_bits=2).learning_rates == QuantizationAware(weight_bits=4).learning_rates
+    assert QuantizationAware(weight_bits=6).learning_rates == (0.0125, 0.005)
+    assert QuantizationAware(weight_bits=8, learning_rate=0.1).learning_rates == (0.1, 0.00125)
+
+
 def test_a_training_that_goes_astray_is_one_line(generator):
     learning = QuantizationAware(weight_bits=4, train_images=6400, step_learning_rate=10.0)
     with pytest.raises(TrainingDiverged):

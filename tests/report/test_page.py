@@ -170,6 +170,15 @@ def test_markdown_shows_the_pictures_that_are_written(report: Report) -> None:
     assert all(png.startswith(b"\x89PNG") for png in report.pictures.values())
 
 
+def test_both_documents_hold_every_part_that_was_measured(report: Report) -> None:
+    for text in (report.html, report.markdown):
+        assert "What compression changed, image by image" in text
+        assert "Uncertainty of the scores" in text
+        assert "Roofline: what eager torch and each edge file reach" in text
+    expected = {"changed-compress-subnet-pruned-after.png", "roofline.png", "latency-prediction.png"}
+    assert expected <= set(report.pictures)
+
+
 def test_params_and_text_from_files_are_escaped(inputs: ReportInputs) -> None:
     nasty = '<script>alert("x")</script> | pipe'
     machine = [dataclasses.replace(inputs.machine[0], value=nasty)]
@@ -182,8 +191,12 @@ def test_params_and_text_from_files_are_escaped(inputs: ReportInputs) -> None:
 def test_report_of_the_evaluation_alone_says_what_is_missing(inputs: ReportInputs) -> None:
     report = build_report(bare(inputs))
     assert Page(report.html).errors == []
-    for sentence in ("No search was found", "kept no pictures", "kept no interpolation", "No selection and no curves"):
+    missing = ("No search was found", "No sweep was found.", "kept no pictures", "kept no interpolation")
+    for sentence in (*missing, "No selection and no curves"):
         assert sentence in report.html
+    for section in ("What compression changed", "Roofline"):
+        assert section not in report.html
+        assert section not in report.markdown
 
 
 def test_report_of_a_lone_teacher_has_no_headline(inputs: ReportInputs) -> None:
@@ -203,7 +216,8 @@ def test_unmeasured_numbers_are_left_open(inputs: ReportInputs) -> None:
 def bare(inputs: ReportInputs, **changes: object) -> ReportInputs:
     """The inputs with nothing but generators."""
     nothing = {"gallery": Gallery({}), "selection": None, "curves": (), "search": None, "cards": (), "digests": {}}
-    return dataclasses.replace(inputs, **(nothing | {"compressions": (), "machine": ()} | changes))
+    nothing |= {"compressions": (), "machine": (), "peaks": None, "steps": ()}
+    return dataclasses.replace(inputs, **(nothing | changes))
 
 
 def test_stage_writes_what_was_built_twice_with_the_same_bytes(report: Report, written: Path) -> None:

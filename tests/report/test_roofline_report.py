@@ -6,7 +6,6 @@ import pytest
 from ganpress.errors import DataError
 from ganpress.report.figures.prediction_figures import prediction_chart, sentence
 from ganpress.report.figures.roofline_figures import rated, roofline_chart, roofline_line, roofline_table
-from ganpress.report.page import build_report
 from tasks.shared.report_inputs import read_inputs
 from tasks.shared.stage import Stage
 
@@ -48,15 +47,6 @@ def test_without_peaks_there_is_no_roofline(inputs):
     bare = replace(inputs, peaks=None)
     assert roofline_chart(bare) is None
     assert roofline_table(bare) is None
-    assert "Roofline" not in build_report(bare).markdown
-
-
-def test_page_and_markdown_show_it(inputs):
-    report = build_report(inputs)
-    for text in (report.html, report.markdown):
-        assert "Roofline: what eager torch and each edge file reach" in text
-    assert "roofline.png" in report.pictures
-    assert "latency-prediction.png" in report.pictures
 
 
 def test_the_error_of_predicted_latencies_is_stated(inputs):

@@ -7,6 +7,7 @@ networks for efficient inference"), without a discriminator and without other da
 """
 
 import copy
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
     from ganpress.compression.rounding.straight_through import TrainedConv
     from models.builders import Blueprint
+
+logger = logging.getLogger(__name__)
+
+FEW_BITS = 4
+"""Widths up to this one have the same learning rates; each further bit halves the step sizes, and so the rates."""
 
 
 class QuantizationAware(Section):
@@ -39,12 +45,22 @@ class QuantizationAware(Section):
     train_images: ImagesShown = 100_000
     """Training length as a number of inputs."""
     batch_size: BatchSize = 64
-    learning_rate: LearningRate = 0.05
+    learning_rate: LearningRate | None = None
     """Learning rate of weights and biases, in standard deviations of each layer's weights; it decays to 0 along a
-    cosine.
+    cosine. None takes 0.05 for up to 4 bits of weights, and half as much for each further bit.
     """
-    step_learning_rate: LearningRate = 0.02
-    """Learning rate of the step sizes' logarithms."""
+    step_learning_rate: LearningRate | None = None
+    """Learning rate of the step sizes' logarithms; None takes 0.02 for up to 4 bits of weights, and half as much for
+    each further bit.
+    """
+
+    @property
+    def learning_rates(self) -> tuple[float, float]:
+        """Of weights and biases, and of the step sizes' logarithms."""
+        share = 2.0 ** min(0, FEW_BITS - self.weight_bits)
+        chosen = (self.learning_rate, self.step_learning_rate)
+        rates = [share * usual if rate is None else rate for rate, usual in zip(chosen, (0.05, 0.02), strict=True)]
+        return rates[0], rates[1]
 
 
 def _distil(
@@ -58,9 +74,31 @@ def _distil(
     prepared = prepare(model, data.calibration)
     integers = quantize(model, data.calibration, rounding_of(options), data.seed)
     weights = {name: prepared.plain.quantized_layer(name).weight for name in integers.layers}
+    blueprint, rounded = quantized_blueprint(integers, blueprint), copy.deepcopy(integers)
     trained = make_trainable(integers, weights)
     _train(integers.to(data.device), trained, teacher.to(data.device), options, data)
-    return restore(integers.cpu(), trained), quantized_blueprint(integers, blueprint)
+    return _nearer(restore(integers.cpu(), trained), rounded, teacher.cpu(), options, data), blueprint
+
+
+def _nearer(
+    trained: "nn.Module", rounded: "nn.Module", teacher: "nn.Module", options: QuantizationAware, data: CompressionData
+) -> "nn.Module":
+    """Return the trained integers, or those of rounding alone if a training with a high learning rate harmed them."""
+    from ganpress.metrics.fidelity import compare_outputs
+
+    inputs = data.inputs.random(data.run.stream("qad check"), options.batch_size)
+    reached, before = (compare_outputs(teacher, one, inputs).snr_db for one in (trained, rounded))
+    if reached is None or before is None or reached >= before:
+        return trained
+    rates = " and ".join(f"{rate:.3g}" for rate in options.learning_rates)
+    logger.warning(
+        "qad: rounding alone is kept: its images have %.1f dB SNR to the float generator's, after training %.1f dB; "
+        "choose a lower learning_rate and step_learning_rate than %s, or more train_images",
+        before,
+        reached,
+        rates,
+    )
+    return rounded
 
 
 @dataclass(frozen=True)
@@ -87,10 +125,10 @@ def _train(
     from ganpress.training.schedule import CosineSchedule
 
     values, steps = parameters_of(trained)
-    descents = [optim.Adam(values, options.learning_rate), optim.Adam(steps, options.step_learning_rate)]
+    descents = [optim.Adam(each, rate) for each, rate in zip((values, steps), options.learning_rates, strict=True)]
     schedules = [
         CosineSchedule(descent, rate, options.train_images)
-        for descent, rate in zip(descents, (options.learning_rate, options.step_learning_rate), strict=True)
+        for descent, rate in zip(descents, options.learning_rates, strict=True)
     ]
     random = data.run.stream("qad")
     state: dict[str, Stateful] = {"network": network, "random": RandomStream(random)}
