@@ -235,7 +235,14 @@ def test_every_door_names_the_same_file_and_says_why(
         first, *_ = pages(server.address, 100_000)
         assert first.title == f"ship {ship}: {sentence}"
         page.goto(first.link)
-        page.get_by_text(ship.replace("/", "@", 1), exact=False).first.wait_for(timeout=120_000)
+        for width in (1366, 1920):
+            page.set_viewport_size({"width": width, "height": 900})
+            row = page.get_by_text(ship.replace("/", "@", 1), exact=False).first
+            row.wait_for(timeout=120_000)
+            place = row.bounding_box()
+            assert place is not None
+            assert place["x"] + place["width"] <= width
+            assert place["y"] + place["height"] <= 900
         assert page.evaluate("localStorage.getItem('mlflow.assistant.panelOpen_v1')") in (None, "false")
         page.goto("about:blank")
         page.goto(f"{server.address}/")
