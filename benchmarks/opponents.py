@@ -1,4 +1,5 @@
-"""Compares discriminators for students: the teacher's, the teacher's with a lower learning rate, a fresh one, or none.
+"""Compares losses of students: discriminators (the teacher's, the teacher's with a lower learning rate, a fresh one, or
+none), and for students that read latents also distances to the teacher's images.
 
     python -m benchmarks.opponents [--project DIR] [--seeds 3] [--item NAME] [--images N] [--ways NAME …]
 
@@ -29,6 +30,7 @@ from ganpress.data.prepared.pairs import open_pairs
 from ganpress.evaluation.measurement import PURPOSE, open_truth, real_arrays, reference_features, score_generator
 from ganpress.files.checkpoint import load_model
 from ganpress.metrics.judges.feature_networks import load_judge
+from ganpress.training.distances.mixed_distance import MixedDistance
 from ganpress.training.distillation import JointTerm, train_student
 from ganpress.training.distillation_step import DistillationSetup
 from ganpress.training.feature_distillation import distil_translation
@@ -40,6 +42,16 @@ from tasks.shared.conditional_stages import distilled_taps
 SEED = 0
 """Of the inputs that results are measured on."""
 Train = Callable[[nn.Module, int], nn.Module]
+DISTANCES: dict[str, dict[str, float]] = {
+    "mse": {"squared": 1.0},
+    "absolute": {"absolute": 1.0},
+    "mse + wavelet": {"squared": 1.0, "wavelet": 1.0},
+    "absolute + wavelet": {"absolute": 1.0, "wavelet": 1.0},
+    "mse + activations": {"squared": 1.0, "activations": 0.1},
+    "activations": {"activations": 1.0},
+    "mse + dime": {"squared": 1.0, "dime": 0.1},
+    "dime": {"dime": 1.0},
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Bench:
             return {
                 way: self._conditional(self._length(training, discriminator=way, **more)) for way, more in ways.items()
             }
-        joint: dict[str, Train] = {"mse": self._latent(self._length(training), None, {})}
+        joint = {name: self._latent(self._length(training), None, {}, mixed) for name, mixed in DISTANCES.items()}
         for opponent in ("inherited", "slowed", "fresh"):
             for options in ({"alpha": 1e-4}, {"alpha": 1e-2}, {"gradient_ratio": 0.3}, {"gradient_ratio": 1.0}):
                 ((name, value),) = options.items()
@@ -85,12 +97,20 @@ class Bench:
 
         return train
 
-    def _latent(self, config: DistillationTraining, opponent: str | None, options: dict[str, float]) -> Train:
+    def _latent(
+        self,
+        config: DistillationTraining,
+        opponent: str | None,
+        options: dict[str, float],
+        mixed: dict[str, float] | None = None,
+    ) -> Train:
         def train(student: nn.Module, seed: int) -> nn.Module:
             teacher, _ = load_model(self.artifacts / "teacher" / "generator.safetensors")
             run = TrainingRun(seed, "bench")
             if opponent is None:
-                return train_student(student, teacher, config, run).student
+                critic, _ = load_model(self.artifacts / "teacher" / "discriminator.safetensors")
+                distance = MixedDistance(mixed or {"squared": 1.0}, critic)
+                return train_student(student, teacher, config, run, distance=distance).student
             images = open_split(self.artifacts / "prepare", "train")
             adversarial = JointTraining.model_validate(
                 self.student.adversarial.model_dump() | {"discriminator": opponent}

@@ -111,6 +111,7 @@ def check_needs(workspace: Workspace, to_run: Collection[str] | None = None, rep
         if stage in families and not (workspace.root / path).is_file():
             raise ConfigError(f"{key} is {quoted(path)}, and there is no such file; correct it, or put the file there")
     _check_batches(workspace.params, families)
+    _check_distances(workspace.params, families)
     for key, target in _targets(workspace.params, to_run):
         _require_target(key, target)
     if "candidate" in families and workspace.imports:
@@ -165,6 +166,18 @@ def _check_batches(params: Params, families: set[str]) -> None:
     for stage in sorted(families & ranks.keys() & (BATCHES.keys() - {"judge"})):  # one process trains the judge
         if stage != "candidate" or not all(item.imported for item in params.candidate.items.values()):
             check_batch(params.model_dump(), BATCHES[stage], ranks[stage])
+
+
+def _check_distances(params: Params, families: set[str]) -> None:
+    """Refuse distances of features before an imported teacher is used, which has no trained discriminator."""
+    if not families & {"candidate", "student"} or not any(one.imported for one in params.candidate.items.values()):
+        return
+    from ganpress.training.distances.mixed_distance import (
+        features_needed,  # imports torch, unlike the rest of this module
+    )
+
+    for name, item in params.student.items.items():
+        features_needed(item.distances or (), True, f"student.items.{name}.distances")
 
 
 def _targets(params: Params, to_run: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ganpress.data.sources.source import Source
     from ganpress.edge.targets.target import Target
     from ganpress.metrics.metric import Metric
+    from ganpress.training.distances.distance import Distance
 
 METRICS: Registry["Metric"] = Registry(
     "metric",
@@ -118,3 +119,20 @@ COMPRESSORS: Registry["Compressor"] = Registry(
     },
 )
 """Compressors, as `name` in `compress.items.X.method`."""
+
+DISTANCES: Registry["Distance"] = Registry(
+    "distance",
+    "ganpress.distances",
+    "ganpress.training.distances.distance:Distance",
+    ConfigError,
+    {
+        "squared": "ganpress.training.distances.pixel_distances:SQUARED",
+        "absolute": "ganpress.training.distances.pixel_distances:ABSOLUTE",
+        "wavelet": "ganpress.training.distances.wavelet_distance:WAVELET",
+        "activations": "ganpress.training.distances.feature_distances:ACTIVATIONS",
+        "dime": "ganpress.training.distances.feature_distances:DIME",
+    },
+)
+"""Distances between the images of student and teacher, as named in `student.items.X.distances`. No other setting has
+one of these names as a value, so stages with such a setting do not run again when a distance is edited.
+"""

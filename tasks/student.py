@@ -1,10 +1,13 @@
 """Stage `student@X`: distils a smaller generator from the teacher, from latents or by GAN Compression."""
 
+from torch import nn
+
 from ganpress.config.training_section import StudentConfig, StudentItem
 from ganpress.config.translation_section import FeatureDistillation
 from ganpress.data.prepared.arrays import open_split
 from ganpress.files.checkpoint import load_model
 from ganpress.tracking import StageRun
+from ganpress.training.distances.mixed_distance import MixedDistance, features_needed
 from ganpress.training.distillation import JointTerm, train_student
 from ganpress.training.feature_distillation import distil_translation
 from models.builders import Blueprint, width_numbers
@@ -38,7 +41,8 @@ def work(stage: Stage, run: StageRun) -> None:
         distilled = distil_translation(student, setup, training.run)
     else:
         joint = _joint_term(stage, config, item, blueprint)
-        distilled = train_student(student, teacher, config.training, training.run, joint)
+        distance = None if item.distances is None else _distance(stage, item.distances, teacher_blueprint)
+        distilled = train_student(student, teacher, config.training, training.run, joint, distance=distance)
     facts = training.note(distilled.curve)
     if item.depth is not None:
         facts["depth"] = item.depth
@@ -56,9 +60,20 @@ def _joint_term(stage: Stage, config: StudentConfig, item: StudentItem, student:
         widest = max(width_numbers(student))
         discriminator = fresh(stage, gan_discriminator(adversarial, images.size, images.channels, widest))
     else:
-        path = stage.artifact("teacher") / "discriminator.safetensors"
-        discriminator = load_model(path, "wdcgan_discriminator")[0].to(stage.device)
+        discriminator = _teachers_discriminator(stage)
     return JointTerm(discriminator, images, adversarial, item.alpha, item.gradient_ratio)
+
+
+def _distance(stage: Stage, weights: dict[str, float], teacher: Blueprint) -> MixedDistance:
+    """Return the mix of distances; a discriminator in it is not the one that the joint loss trains on."""
+    where = f"student.items.{stage.item}.distances"
+    needed = features_needed(weights, teacher.builder == "imported", where)
+    return MixedDistance(weights, _teachers_discriminator(stage) if needed else None)
+
+
+def _teachers_discriminator(stage: Stage) -> nn.Module:
+    path = stage.artifact("teacher") / "discriminator.safetensors"
+    return load_model(path, "wdcgan_discriminator")[0].to(stage.device)
 
 
 if __name__ == "__main__":

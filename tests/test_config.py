@@ -61,6 +61,13 @@ def test_recipe_replaces_items_and_merges_the_rest(content):
         ("candidate.training.objective", "wgan", "needs exactly one of weight_clip and gradient_penalty"),
         ("candidate.training.objective", "r3gan", "'r3gan' needs gradient_penalty, the gamma of its penalties"),
         ("compress.items.subnet-int8", {"generator": "subnet"}, "needs weight_bits, activation_bits or sparsity"),
+        (
+            "student.items.d2-mse.distances",
+            {"vgg": 1.0},
+            "unknown distance 'vgg'; known: absolute, activations, dime, squared, wavelet",
+        ),
+        ("student.items.d2-mse.distances", {}, r"distances' is \{\}: .*at least 1 item"),
+        ("student.items.d2-mse.distances", {"wavelet": 0.0}, r"distances\.wavelet' is 0\.0: .*greater than"),
         ("seed", -1, "'seed' is -1"),
         ("teacher.metric", "miou", "teacher.metric is 'miou', which needs judge.kind 'segmenter'"),
         ("search.metric", "psnr", "search.metric is 'psnr', which needs data with a target"),

@@ -45,6 +45,7 @@ ADDED = {
     "family": "mlp",
     "compressor": "weight_sharing",
     "data source": "rings",
+    "distance": "slopes",
 }
 SEARCH = {"images": 40, "calibration_images": 40, "exhaustive_limit": 10, "generations": 2, "max_macs": 10_000_000}
 
@@ -228,6 +229,18 @@ def test_a_compression_may_name_the_algorithm_and_its_options(installed, trained
     for method, message in zip(wrong, words, strict=True):
         with pytest.raises(ValueError, match=message):
             CompressItem(generator="teacher", method=method)
+
+
+def test_a_student_may_be_compared_by_the_distance(installed, tmp_path):
+    from ganpress.training.distances.mixed_distance import MixedDistance
+
+    params = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
+    params["student"]["items"]["d2-mse"]["distances"] = {"slopes": 2.0}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    item = load_params(tmp_path / "params.yaml").student.items["d2-mse"]
+    upright = torch.tensor([1.0, -1.0]).repeat(8).expand(1, 1, 16, 16)
+    total, _ = MixedDistance(item.distances)(upright, torch.zeros(1, 1, 16, 16))
+    assert float(total) == 4.0
 
 
 def test_the_data_source_is_imported(installed, tmp_path):

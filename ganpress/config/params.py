@@ -106,6 +106,11 @@ class Params(Section):
                 raise ValueError(
                     f"student.items.{name}.loss is '{item.loss}'; with this student.training it is {allowed}"
                 )
+            if conditional and item.distances is not None:
+                raise ValueError(
+                    f"student.items.{name}.distances belong to students that read latents; the weights of this "
+                    "student's loss are in student.training (lambda_recon, lambda_distill and so on)"
+                )
         self._known_generators(bool(conditional))
 
     def _metrics_can_be_measured(self) -> None:

@@ -34,7 +34,7 @@ from ganpress.config.translation_section import (
     TranslationTraining,
     kind_of_training,
 )
-from ganpress.registries import METRICS
+from ganpress.registries import DISTANCES, METRICS
 
 
 class AdversaryTraining(Section):
@@ -201,11 +201,29 @@ AnyDistillation = Annotated[
 """A section that names a `framework` distils a conditional generator."""
 
 
+def _known_distance(name: str) -> str:
+    if name not in DISTANCES:
+        raise ValueError(DISTANCES.unknown(name))
+    return name
+
+
+Distances = Annotated[
+    dict[Annotated[RegisteredName, AfterValidator(_known_distance)], PositiveWeight],
+    Field(min_length=1, max_length=16),
+]
+"""Weight of each distance by its name."""
+
+
 class StudentItem(GeneratorItem):
     """One student: its size and its loss."""
 
     loss: Literal["mse", "joint", "gan_compression"]
     """Loss: `mse` and `joint` distil from latents; `gan_compression` is the full objective of student.training."""
+    distances: Distances | None = None
+    """Distances to the teacher's images and their weights, e.g. `{absolute: 1, wavelet: 1}`; the loss `mse` is their
+    sum, and the joint loss has it in place of the MSE. None: the mean squared error, `{squared: 1}`. `squared`,
+    `absolute` and `wavelet` compare the images of one latent; `activations` compares what the teacher's discriminator
+    computes from them; `dime` compares the distributions of its features."""
     alpha: ShareInside = 0.0001
     """Weight of the adversarial term of the joint loss (eq. 4)."""
     gradient_ratio: PositiveWeight | None = None

@@ -289,11 +289,13 @@ class _Search:
                 key = self._reach.key(node, entry)
                 if goes_through_all or self._is_named(node, entry, key, cut):
                     self._hear(entry.texts)
-                    self._keys.setdefault(registry, set()).add(key)
+                    if cut.in_files:
+                        self._keys.setdefault(registry, set()).add(key)
                     self.visit(one)
             for extension in extensions_of(self._reach.statement(node).texts):
                 if goes_through_all or self._named is None or extension.name in self._named:
-                    self._keys.setdefault(registry, set()).add(extension.name)
+                    if cut.in_files:
+                        self._keys.setdefault(registry, set()).add(extension.name)
                     self._add(extension)
         return len(self._seen) > before
 

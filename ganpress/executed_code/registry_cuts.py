@@ -18,10 +18,13 @@ class Cut:
     """
     found_by: str = ""
     """Another registry by whose names code looks up entries of this one; an entry that contains one of them counts."""
+    in_files: bool = True
+    """Whether later stages may look up a name that they read from this stage's files."""
 
 
 CUTS: dict[str, Cut] = {
     "ganpress.registries:COMPRESSORS": Cut(only_named=True),
+    "ganpress.registries:DISTANCES": Cut(only_named=True, in_files=False),
     "ganpress.registries:METRICS": Cut(),
     "ganpress.registries:SOURCES": Cut(only_named=True),
     "ganpress.registries:TARGETS": Cut(only_named=True),

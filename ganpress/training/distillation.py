@@ -12,11 +12,12 @@ from ganpress.data.prepared.arrays import ImageArray
 from ganpress.data.prepared.generator_inputs import LatentInputs, TrainingInputs
 from ganpress.data.prepared.read_ahead import ahead_for
 from ganpress.training.arithmetic import autocast
+from ganpress.training.distances.mixed_distance import MixedDistance
 from ganpress.training.drawn_pairs import Pairs
 from ganpress.training.ema import WeightAverage, recalibrate_batch_norm_
 from ganpress.training.gan import CALIBRATION_LATENTS, Adversary
 from ganpress.training.loop import CurvePoint, Losses, RandomStream, Stateful, TrainingRun
-from ganpress.training.losses import distillation_loss, joint_loss, length_ratio
+from ganpress.training.losses import joint_loss, length_ratio
 from ganpress.training.schedule import CosineSchedule
 from ganpress.training.teacher_images import TeacherImages
 from models.family import latent_of
@@ -27,7 +28,7 @@ CALIBRATION_NUMBERS = 2**24
 
 @dataclass(frozen=True)
 class JointTerm:
-    """The part of the joint loss beyond the MSE: a discriminator, real images and the weight alpha."""
+    """The part of the joint loss beyond the distance: a discriminator, real images and the weight alpha."""
 
     discriminator: nn.Module
     """The teacher's own, trained on with the student, or a fresh one."""
@@ -53,8 +54,9 @@ def train_student(
     run: TrainingRun,
     joint: JointTerm | None = None,
     inputs: TrainingInputs | None = None,
+    distance: MixedDistance | None = None,
 ) -> Distilled:
-    """Train `student` to make the teacher's image of every input: by MSE alone (eq. 3), or jointly (eq. 4).
+    """Train `student` to make the teacher's image of every input: by a distance alone (eq. 3), or jointly (eq. 4).
 
     Everything runs on the device that the networks are on.
 
@@ -65,12 +67,14 @@ def train_student(
         run: random streams, checkpoint and progress.
         joint: what the joint loss adds.
         inputs: where inputs come from; None: latents of the student's length.
+        distance: of the student's images from the teacher's; None: the mean squared error.
 
     Raises:
         DataError: if the joint loss has fewer images than one batch.
         TrainingDiverged: if a loss is not finite.
     """
     random = run.stream("training")
+    distance = distance or MixedDistance({"squared": 1.0})
     if inputs is None:
         inputs = teacher if isinstance(teacher, Pairs) else LatentInputs(latent_of(student))
     lessons = TeacherImages(teacher, config, run, random, inputs)
@@ -102,19 +106,18 @@ def train_student(
         z, wanted = lessons.next_batch()
         with autocast(config, z.device):
             made = student(z).float()
-        mse = distillation_loss(made, wanted)
-        losses = {"mse": mse.detach()}
-        loss = mse
+        distilled, losses = distance(made, wanted)
+        loss = distilled
         if joint is not None and adversary is not None:
             real = moved(next(batches), made.device, torch.channels_last)
             losses["discriminator_loss"] = adversary.update(real, made.detach())
             adversarial = adversary.generator_loss(made, real)
             losses["adversarial"] = adversarial.detach()
             if joint.gradient_ratio is None:
-                loss = joint_loss(adversarial, mse, joint.alpha)
+                loss = joint_loss(adversarial, distilled, joint.alpha)
             else:
-                losses["weight"] = joint.gradient_ratio * length_ratio(mse, adversarial, made)
-                loss = mse + losses["weight"] * adversarial
+                losses["weight"] = joint.gradient_ratio * length_ratio(distilled, adversarial, made)
+                loss = distilled + losses["weight"] * adversarial
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -24,6 +24,7 @@ from ganpress.data.raw.dataset_card import Pairing
 from ganpress.data.sources.semantic_sources import CITYSCAPES_NAMES
 from ganpress.errors import ConfigError
 from ganpress.training.cyclegan import WayBack
+from ganpress.training.distances.mixed_distance import MixedDistance, features_needed
 from ganpress.training.distillation import JointTerm, train_student
 from ganpress.training.distillation_step import DistillationSetup
 from ganpress.training.feature_distillation import distil_supernet, distil_translation
@@ -180,7 +181,7 @@ class Chain:
             distil_translation(student, self._setup(config, blueprint.builder), run)
             return
         joint = self._joint(item, max(width_numbers(blueprint))) if item.loss == "joint" else None
-        train_student(student, self._teacher(), config, run, joint)
+        train_student(student, self._teacher(), config, run, joint, distance=self._distance(item))
 
     def distil_supernet(self, sandwich: bool, run: TrainingRun) -> None:
         """Distil the supernet."""
@@ -242,9 +243,21 @@ class Chain:
         if config.discriminator == "fresh":
             mirror = gan_discriminator(config, images.size, images.channels, width)
         else:
-            widest = max(width_numbers(generator_blueprint(self._teacher_name, self._canvas)))
-            mirror = gan_discriminator(training, images.size, images.channels, widest)
+            mirror = self._teachers_mirror(training)
         return JointTerm(self._built(mirror), images, config, item.alpha, item.gradient_ratio)
+
+    def _distance(self, item: StudentItem) -> MixedDistance | None:
+        if item.distances is None:
+            return None
+        training, critic = self._params.candidate.training, None
+        if features_needed(item.distances, False, ""):
+            assert isinstance(training, GanTraining)
+            critic = self._built(self._teachers_mirror(training))
+        return MixedDistance(item.distances, critic)
+
+    def _teachers_mirror(self, training: GanTraining) -> Blueprint:
+        widest = max(width_numbers(generator_blueprint(self._teacher_name, self._canvas)))
+        return gan_discriminator(training, self._canvas.height, self._canvas.channels, widest)
 
     def _built(self, blueprint: Blueprint) -> nn.Module:
         return self._on_meta(blueprint) if self._device.type == "meta" else blueprint.build().to(self._device)

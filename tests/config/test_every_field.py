@@ -43,7 +43,8 @@ def set_fields(section: Section, above: tuple[str, ...] = ()):
         elif isinstance(value, dict):
             for key in list(value)[:1]:
                 yield (*path, key)
-                yield from set_fields(value[key], (*path, key))
+                if isinstance(value[key], Section):
+                    yield from set_fields(value[key], (*path, key))
     if isinstance(section, CompressItem):
         yield from ((*above, option) for name in SHORT_FORM for option in COMPRESSORS[name].options.model_fields)
 

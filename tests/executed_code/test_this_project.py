@@ -71,6 +71,15 @@ def test_a_constant_of_the_distillation_runs_what_distils_and_nothing_before_it(
     assert copy.changed() == DISTILLED
 
 
+def test_a_distance_that_no_student_names_runs_nothing_again(copy):
+    copy.edit("ganpress/training/distances/wavelet_distance.py", "LEVELS = 3", "LEVELS = 2")
+    assert copy.changed() == set()
+    params = yaml.safe_load((copy.root / "params.yaml").read_text())
+    params["student"]["items"]["d2-mse"]["distances"] = {"wavelet": 1.0}
+    (copy.root / "params.yaml").write_text(yaml.safe_dump(params))
+    assert "student/d2-mse" in copy.changed()
+
+
 ARCHITECTURE = """
 
 from models.generator_families import UNET_32

@@ -47,6 +47,16 @@ SQUEEZENET = {"kind": "squeezenet", "weights": "absent.pth"}
             {"candidate@x"},
             "there is no imported generator; import it",
         ),
+        (
+            {
+                "candidate": {"imported": "imported/gone", "items": {"x": {"imported": True}}},
+                "student": {
+                    "items": {"d4-mse": {"spec": "imported:50", "loss": "mse", "distances": {"squared": 1, "dime": 1}}}
+                },
+            },
+            {"student@d4-mse"},
+            r"student\.items\.d4-mse\.distances has dime, which need a trained discriminator; an imported",
+        ),
     ],
 )
 def test_what_is_missing_is_said_first(project, changes, stages, message):
