@@ -5,15 +5,33 @@ Without the guard, MLflow answers pages of every port of this machine, and its a
 asks.
 """
 
-from flows.guarded_app import App, GuardedApp, guard_from_environment
+from pathlib import Path
+
+from flows.guarded_app import App, GuardedApp, Receive, Scope, Send, answer, guard_from_environment
 
 NAME = "ganpress"
 PUBLIC = frozenset({"/health", "/version"})
 CLOSED = ("/ajax-api/3.0/mlflow/assistant", "/ajax-api/3.0/jobs")
+FIRST_VISIT = b"""<script>
+localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
+if (location.hash.length < 3) location.replace('#/experiments?workflowType=machine_learning');
+</script>"""
+"""Run before MLflow's own scripts: its assistant, which is switched off, does not open by itself and cover the table,
+and the bare address opens in the mode for models instead of that for chat applications."""
 
 
 def create_app() -> App:
     """Return the application for uvicorn."""
+    from mlflow import server
     from mlflow.server.fastapi_app import app
 
-    return GuardedApp(app, guard_from_environment(), PUBLIC, CLOSED)
+    page = Path(server.__file__).parent / "js" / "build" / "index.html"
+
+    async def with_first_visit(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (scope["method"], scope["path"]) == ("GET", "/") and page.is_file():
+            content = page.read_bytes().replace(b"<head>", b"<head>" + FIRST_VISIT, 1)
+            await answer(send, 200, "text/html; charset=utf-8", content)
+        else:
+            await app(scope, receive, send)
+
+    return GuardedApp(with_first_visit, guard_from_environment(), PUBLIC, CLOSED)

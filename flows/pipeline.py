@@ -27,7 +27,7 @@ from flows.left_running import cancel_where_a_signal_ended_it, noted, sweep
 from flows.new_data import VARIABLE, fetch_new
 from flows.options import MAX_JOBS
 from flows.overlap import take_over
-from flows.preflight import prepare, reads_data
+from flows.preflight import prepared, reads_data
 from flows.run_request import check_recipe_inside, read_request
 from flows.stage_scheduling import ScheduledRun
 from flows.worktree import Workspace
@@ -122,7 +122,7 @@ def _bring_up_to_date(root: Path, **given: Any) -> State[Any]:
             place = os.environ.get(VARIABLE)
             if place and not request.force and (nothing := fetch_new(main_root(root), place)) is not None:
                 return Completed(message=nothing, data=[])
-        ready = prepare(root, request)
+        ready = prepared(root, request)
         workspace = ready.workspace
         is_new = ensure_inputs(workspace, request.replace_data)
         if (card := read_card(workspace.root / "data")) is not None:

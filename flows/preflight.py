@@ -50,6 +50,23 @@ def prepare(root: Path, request: RunRequest) -> ReadyRun:
     return ReadyRun(workspace, graph, chosen)
 
 
+_ahead: list[tuple[Path, RunRequest, ReadyRun]] = []
+
+
+def prepare_ahead(root: Path, request: RunRequest) -> None:
+    """Check a run that this process starts next, whose flow takes the result with `prepared`; errors as of `prepare`.
+
+    Reading the whole graph is a fifth of the CPU time of a run that finds everything up to date.
+    """
+    _ahead[:] = [(root, request, prepare(root, request))]
+
+
+def prepared(root: Path, request: RunRequest) -> ReadyRun:
+    """Return what `prepare_ahead` found for this very run, once; else call `prepare`."""
+    known = _ahead.pop() if _ahead else None
+    return known[2] if known is not None and known[:2] == (root, request) else prepare(root, request)
+
+
 def check_environment() -> None:
     """Check the variables that every stage reads.
 

@@ -6,14 +6,14 @@ import json
 from ganpress.config.data_section import ValidateConfig
 from ganpress.data.gate.pair_validation import validate_data
 from ganpress.tracking import StageRun
-from tasks.shared.former_data import former_manifest
+from tasks.shared.former_data import former_version
 from tasks.shared.stage import Stage, stage_main
 
 
 def work(stage: Stage, run: StageRun) -> None:
     """Check the raw images; a failed gate writes its verdict and stops the chain."""
     run.uses_raw_data()
-    former = functools.partial(former_manifest, stage)
+    former = functools.partial(former_version, stage)
     result = validate_data(stage.root / "data", stage.section(ValidateConfig), stage.out, former)
     metrics = json.dumps(result.metrics(), indent=2, sort_keys=True)
     (stage.out / "metrics.json").write_text(metrics + "\n", encoding="utf-8")

@@ -277,3 +277,16 @@ def chromium(launch_chromium):
     browser = launch_chromium(FLAGS)
     yield browser
     browser.close()
+
+
+@pytest.fixture(scope="session")
+def browser_runtime():
+    """The real onnxruntime-web; skips where npm is absent and no local copy is named."""
+    from ganpress.demo.page_runtime import find_runtime
+    from ganpress.errors import ServiceUnavailable
+
+    named = os.environ.get("GANPRESS_BROWSER_RUNTIME")
+    try:
+        return find_runtime(CHECKOUT / ".ganpress" / "browser", Path(named) if named else None)
+    except ServiceUnavailable as error:
+        pytest.skip(f"no runtime for browsers: {error}")

@@ -3,8 +3,10 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +14,10 @@ import psutil
 import pytest
 
 from flows.dvc_graph import read_graph
+from flows.mlflow_pages import pages
+from flows.mlflow_server import mlflow_server
 from ganpress.config.base import read_yaml
+from ganpress.demo.server import open_server
 from ganpress.files.checkpoint import load_weights_only, save_atomically
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -153,6 +158,27 @@ def test_a_changed_data_byte_runs_everything(chain):
     assert all(stage.need == "clean" for stage in read_graph(folder).stages)
 
 
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+DOORS = """
+import json, sys
+from pathlib import Path
+import mlflow
+from ganpress.metrics.evaluated import shipped_of
+ship = shipped_of(Path(sys.argv[1]))
+client = mlflow.MlflowClient()
+version = client.get_model_version_by_alias("ganpress-edge-smoke", "candidate")
+ids = [one.experiment_id for one in client.search_experiments() if one.name == "ganpress"]
+flow = client.search_runs(ids, "tags.ship != ''", order_by=["attributes.start_time DESC"])[0]
+told = version.tags["reference"], version.tags["ship"], flow.data.tags["mlflow.note.content"]
+print(json.dumps([ship.reference, ship.sentence, *told]))
+"""
+
+
 def test_lineage_of_the_edge_file_reaches_the_teacher(chain, clone_environment):
     root, _ = chain
     program = (
@@ -173,6 +199,55 @@ def test_lineage_of_the_edge_file_reaches_the_teacher(chain, clone_environment):
     path = json.loads(done.stdout.strip().splitlines()[-1])
     assert path[:2] == ["edge", "compressed"], path
     assert "teacher" in path
+
+
+def test_every_door_names_the_same_file_and_says_why(
+    chain, ganpress, clone_environment, chromium, browser_runtime, tmp_path
+):
+    """Report, `compare`, the registry's alias, MLflow's first page and run, the demo: one answer, one rule."""
+    root, _ = chain
+    command = [sys.executable, "-c", DOORS, str(workspace(root))]
+    env = clone_environment(root) | {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow/tracking.db"}
+    done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ship, sentence, candidate, why, note = json.loads(done.stdout.strip().splitlines()[-1])
+    assert ship.startswith("export/")
+    assert sentence.startswith(f"{ship} is the ")
+    assert f"ship: {sentence}\n" in ganpress(root, "compare", *SMOKE).stdout
+    assert json.loads(ganpress(root, "compare", "--json", *SMOKE).stdout)["ship"] == ship
+    assert (candidate, why) == (ship, sentence)  # the registry's alias
+    assert sentence in note  # of the run of the flow in MLflow
+
+    page = chromium.new_page()
+    page.goto((workspace(root) / "artifacts/report/report.html").as_uri())
+    assert f"Ship {ship}" in page.inner_text("body").replace("\u200b", "")
+    runtime = str(browser_runtime.folder)
+    told = ganpress(root, "demo", "--out", str(tmp_path / "site"), "--runtime", runtime, *SMOKE).stdout
+    assert f"To ship: {sentence}.\n" in told
+    with open_server(tmp_path / "site", 0) as demo:
+        threading.Thread(target=demo.serve_forever, daemon=True).start()
+        page.goto(f"http://127.0.0.1:{demo.server_port}/")
+        page.wait_for_selector("html[data-state]", state="attached", timeout=120_000)
+        assert page.inner_text("#ship") == f"To ship: {sentence}."
+        demo.shutdown()
+    with mlflow_server(root, free_port(), f"sqlite:///{root}/mlflow/tracking.db") as server:
+        server.wait_until_ready()
+        first, *_ = pages(server.address, 100_000)
+        assert first.title == f"ship {ship}: {sentence}"
+        page.goto(first.link)
+        for width in (1366, 1920):
+            page.set_viewport_size({"width": width, "height": 900})
+            row = page.get_by_text(ship.replace("/", "@", 1), exact=False).first
+            row.wait_for(timeout=120_000)
+            place = row.bounding_box()
+            assert place is not None
+            assert place["x"] + place["width"] <= width
+            assert place["y"] + place["height"] <= 900
+        assert page.evaluate("localStorage.getItem('mlflow.assistant.panelOpen_v1')") in (None, "false")
+        page.goto("about:blank")
+        page.goto(f"{server.address}/")
+        page.wait_for_url("**/#/experiments?workflowType=machine_learning*", timeout=60_000)
+    page.close()
 
 
 @pytest.mark.slow

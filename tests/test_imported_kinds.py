@@ -175,6 +175,29 @@ def test_a_wrapped_module_is_taken_for_what_it_wraps(wrap):
     assert [group.units for group in made.found.groups] == [8]
 
 
+class Tokens(nn.Module):
+    """A layer of torch's transformer, which has a faster path that reads weights and runs none of its layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch, self.head = nn.Conv2d(3, 16, 4, 4), nn.ConvTranspose2d(16, 3, 4, 4)
+        self.encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, activation="gelu", norm_first=True)
+
+    def forward(self, x):
+        patches = self.patch(x)
+        tokens = self.encoder(patches.flatten(2).transpose(1, 2))
+        return self.head(tokens.transpose(1, 2).reshape(patches.shape))
+
+
+def test_a_transformer_is_quantized_layer_by_layer():
+    torch.manual_seed(0)
+    made = bring_in(ImportRequest("mine", None, (1, 3, 16, 16)), Tokens()).generator
+    x = torch.rand(16, 3, 16, 16) * 2 - 1
+    quantized = quantize(made, x, QuantizationConfig(8, 8))
+    assert compare_outputs(made, quantized, x).snr_db > 25
+    assert {name.rpartition(".")[2] for name in quantized.layers} >= {"patch", "linear1", "linear2", "head"}
+
+
 class FixedBatch(nn.Module):
     """Falls back to torch's exporter for its embedding, which takes len() for a constant."""
 

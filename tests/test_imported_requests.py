@@ -58,6 +58,7 @@ def _refusal(root, source, **more):
         ("bad_networks:data_dependent", "the network cannot be traced: it needs the values of a tensor to go on"),
         ("bad_networks:lazy", r"layer '0' of bad_networks:lazy has no weights before its first call \(LazyConv2d\)"),
         ("bad_networks:scripted_inside", "layer '1' of bad_networks:scripted_inside is compiled by TorchScript"),
+        ("bad_networks:keeps_results", "keeps results of its last call in the attribute 'kept'; keep nothing, or"),
         ("bad_networks:dynamic_shape", "the size of its images depends on the input's values"),
         ("bad_networks:random", "draws random numbers in its forward .*add --noise fixed .* or --noise input"),
         ("bad_networks:normalised_by_batch", "draws other images from a batch than from its inputs one by one"),

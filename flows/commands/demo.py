@@ -65,18 +65,23 @@ def demo(
         require_free_port(port, "--port", host)
     ship = shipped_of(workspace)
     first, second = choose_pair(artifacts, original, compressed, None if ship is None else ship.reference)
+    sentence = "" if ship is None else f"To ship: {ship.sentence}."
     common_surface(first, second)  # This is checked before anything is fetched.
     found = find_runtime(main_root(root) / ".ganpress" / "browser", runtime)
     if out is not None:
-        site = build_site(first, second, found, artifacts / "prepare", out.resolve())
+        site = build_site(first, second, found, artifacts / "prepare", out.resolve(), sentence)
         title = f"{second.reference} beside {first.reference}"
+        if sentence:
+            typer.echo(sentence)
         typer.echo(f"{site.folder} holds {title}, {site.size_bytes / 1e6:,.1f} MB, for any web server (docs/demo.md)")
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="ganpress-demo-") as folder:
-            site = build_site(first, second, found, artifacts / "prepare", Path(folder) / "site")
+            site = build_site(first, second, found, artifacts / "prepare", Path(folder) / "site", sentence)
+            if sentence:
+                typer.echo(sentence)
             _serve(site.folder, host, port, f"{second.reference} beside {first.reference}")
     except KeyboardInterrupt:
         typer.echo("the demo server stopped")

@@ -149,9 +149,9 @@ def _run_flow(root: Path, request: "RunRequest") -> None:
         with local_prefect() as server:
             # These imports and checks run while the server starts.
             from flows.pipeline import ganpress_pipeline
-            from flows.preflight import prepare
+            from flows.preflight import prepare_ahead
 
-            prepare(root, request)
+            prepare_ahead(root, request)
             if server is not None:
                 server.wait_until_ready()
             state = ganpress_pipeline(**request.model_dump(), return_state=True)

@@ -74,7 +74,8 @@ class ValidateConfig(Section):
     """Smallest allowed share of a class among the train images, relative to an even share; 0 for unlabelled data."""
     max_drift: Share | None = None
     """Largest distance of a new version of the data from the one that passed before, in channels, classes, sizes,
-    brightness and contrast each: 0 means equal, 1 means disjoint distributions. None: versions are not compared."""
+    brightness, contrast and the features of the former judge each: 0 means equal, 1 means disjoint distributions. None:
+    versions are not compared."""
 
 
 class PrepareConfig(Section):

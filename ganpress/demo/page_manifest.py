@@ -53,6 +53,8 @@ class Manifest:
     """The whole of it."""
 
     title: str
+    ship: str
+    """Which edge file of the project to ship and why, in a sentence; empty where nothing was evaluated."""
     runtime: str
     kind: str
     """`latents`, `image` or `labels`."""

@@ -35,7 +35,12 @@ class DemoSite:
 
 
 def build_site(
-    original: EdgeGenerator, compressed: EdgeGenerator, runtime: BrowserRuntime, prepared: Path, out: Path
+    original: EdgeGenerator,
+    compressed: EdgeGenerator,
+    runtime: BrowserRuntime,
+    prepared: Path,
+    out: Path,
+    ship: str = "",
 ) -> DemoSite:
     """Write the page for two generators, completely or not at all; the same inputs give the same bytes.
 
@@ -45,6 +50,7 @@ def build_site(
         runtime: onnxruntime-web.
         prepared: folder of the prepare stage that samples of sources are taken from; it may be missing.
         out: folder to write; it is missing, empty, or holds a former demo, which is replaced.
+        ship: which edge file to ship and why, in a sentence.
 
     Raises:
         ConfigError: if the generators do not fit each other or the page, or `out` holds anything else.
@@ -65,6 +71,7 @@ def build_site(
         samples = _write_samples(surface, original, prepared, folder)
         Manifest(
             title=f"{compressed.reference} beside {original.reference}",
+            ship=ship,
             runtime=f"{PACKAGE} {VERSION}",
             kind=surface.kind,
             input=boundary(surface.input_name, surface.input_shape, surface.input_range),

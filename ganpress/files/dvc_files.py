@@ -9,6 +9,7 @@ from typing import Any
 
 from ganpress.config.yaml_text import OF_DVC, parse_yaml
 from ganpress.errors import ConfigError, DataError
+from ganpress.files.plain_values import read_json
 
 FOLDER = ".dir"
 """Suffix of DVC's digest of a folder."""
@@ -66,16 +67,44 @@ def locked_outs(root: Path, stage: str) -> dict[str, str]:
     Raises:
         DataError: if dvc.lock cannot be read.
     """
+    return {str(out["path"]): str(out["md5"]) for out in _entry(root, stage).get("outs") or [] if "md5" in out}
+
+
+def locked_params(root: Path, stage: str) -> dict[str, Any]:
+    """Return the parameters that a stage had in params.yaml when dvc.lock recorded it; empty if it records none.
+
+    Raises:
+        DataError: if dvc.lock cannot be read.
+    """
+    return dict((_entry(root, stage).get("params") or {}).get("params.yaml") or {})
+
+
+def _entry(root: Path, stage: str) -> dict[str, Any]:
     if not (root / "dvc.lock").is_file():
         return {}
-    entry = (read_lock(root / "dvc.lock").get("stages") or {}).get(stage) or {}
-    return {str(out["path"]): str(out["md5"]) for out in entry.get("outs") or [] if "md5" in out}
+    return dict((read_lock(root / "dvc.lock").get("stages") or {}).get(stage) or {})
 
 
 def cached_copy(root: Path, md5: str) -> Path | None:
     """Return the file of this content in DVC's cache; None if it is not there."""
     path = _cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
     return path if path.is_file() else None
+
+
+def cached_files(root: Path, md5: str) -> dict[str, Path]:
+    """Return name -> file of each file in DVC's cache of a folder; empty if its listing is not there.
+
+    Raises:
+        DataError: if the listing is damaged.
+    """
+    listing = cached_copy(root, md5)
+    if listing is None:
+        return {}
+    try:
+        files = {str(one["relpath"]): cached_copy(root, str(one["md5"])) for one in read_json(listing)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{listing} in DVC's cache is damaged ({type(error).__name__}); run `dvc fetch`") from None
+    return {name: file for name, file in files.items() if file is not None}
 
 
 def _cache_folder(root: Path) -> Path:

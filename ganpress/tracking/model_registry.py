@@ -22,6 +22,8 @@ from ganpress.tracking.store import Store
 logger = logging.getLogger("ganpress")
 
 VERSIONS_TAG = "mlflow.modelVersions"
+SHIP = "ship"
+"""Tag of a proposed version: why it is the file to ship, in a sentence."""
 
 
 def registered_name(recipe: str | None = None) -> str:
@@ -59,6 +61,7 @@ def register_edge_models(
         return None
     score = Score.of_row(edges[found.reference], found.metric)
     propose(store, name, versions[found.reference], score, read_verdict(root))
+    store.client.set_model_version_tag(name, versions[found.reference], SHIP, found.sentence)
     return found.reference
 
 

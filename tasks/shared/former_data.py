@@ -1,8 +1,10 @@
-"""Reads the version of the data that last passed the gate: the manifest that dvc.lock records, from DVC's cache."""
+"""Reads the version of the data that last passed the gate, which dvc.lock records, from DVC's cache."""
 
+import functools
 import logging
 from typing import TYPE_CHECKING
 
+from ganpress.data.gate.drift import FormerVersion
 from ganpress.data.gate.manifest import read_manifest
 from ganpress.errors import DataError
 from ganpress.files.dvc_files import cached_copy, locked_outs
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ganpress")
 
 
-def former_manifest(stage: Stage, source: str) -> "pd.DataFrame | None":
-    """Return the manifest of the last version that passed; None if there is none of the same source.
+def former_version(stage: Stage, source: str) -> FormerVersion | None:
+    """Return the last version of the data that passed; None if there is none of the same source.
 
     It is the version in the present dvc.lock, which in a fresh clone is that of the last commit.
 
@@ -37,8 +39,14 @@ def former_manifest(stage: Stage, source: str) -> "pd.DataFrame | None":
     assert verdict is not None and manifest is not None  # noqa: PT018 (for the types)
     try:
         if read_json(verdict).get("source") == source:
-            return read_manifest(manifest)
+            return FormerVersion(read_manifest(manifest), functools.partial(_features_distance, stage, source))
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"DVC's copy of the previous manifest is damaged ({error}); run `dvc fetch validate`") from None
     logger.info("drift: the previous data was from another source, so it is not compared")
     return None
+
+
+def _features_distance(stage: Stage, source: str, manifest: "pd.DataFrame") -> float | None:
+    from tasks.shared.former_judge import features_distance  # It imports torch.
+
+    return features_distance(stage, source, manifest)

@@ -219,3 +219,33 @@ def test_a_convolution_of_several_inputs_stays_as_it_is():
     quantized = quantize(network, x, QuantizationConfig(8, 8))
     assert compare_outputs(network, quantized, x).snr_db > 25
     assert isinstance(quantized.get_submodule("network.masked"), _Masked)
+
+
+class _Padded(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")) * 2
+
+
+class _TypeReader(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 1)
+
+    def forward(self, x):
+        return self.last(self.first(x.to(self.first.weight.dtype)).relu())
+
+
+@pytest.mark.parametrize(
+    ("network", "in_floats"),
+    [
+        (lambda: nn.Sequential(_Padded(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 3, 1)), "0"),
+        (_TypeReader, "first"),
+    ],
+)
+def test_a_layer_stays_in_floats_that_computes_more_or_whose_number_type_is_read(network, in_floats):
+    torch.manual_seed(0)
+    made, x = network().eval(), torch.randn(8, 3, 8, 8)
+    quantized = quantize(made, x, QuantizationConfig(8, 8))
+    assert compare_outputs(made, quantized, x).snr_db > 25
+    assert in_floats not in quantized.layers
+    assert len(quantized.layers) == 1

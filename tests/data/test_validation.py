@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ganpress.config.data_section import ValidateConfig
-from ganpress.data.gate.drift import drift_table
+from ganpress.data.gate.drift import FormerVersion, drift_table
 from ganpress.data.gate.manifest import build_manifest, read_manifest
 from ganpress.data.gate.validation import validate_images
 from ganpress.data.gate.verdict import require_passed_gate
@@ -205,7 +205,7 @@ def test_a_version_that_is_unlike_the_former_one_is_refused(folder, tmp_path, wr
     for out in outs:
         out.mkdir()
     assert validate_images(open_raw(folder), config, outs[0]).success  # nothing to compare with
-    former = read_manifest(outs[0] / "manifest.csv")
+    former = FormerVersion(read_manifest(outs[0] / "manifest.csv"))
     assert validate_images(open_raw(folder), config, outs[1], lambda _source: former).success
     inverted(folder, 0.5)
     result = validate_images(open_raw(folder), config, outs[2], lambda _source: former)
@@ -218,6 +218,11 @@ def test_a_version_that_is_unlike_the_former_one_is_refused(folder, tmp_path, wr
     assert validate_images(open_raw(folder), CONFIG, outs[2], None).success  # nobody is asked
 
 
+def distances(manifest, former):
+    names = drift_table(manifest, FormerVersion(former))["name"]
+    return dict(names.str.rstrip(")").str.split(r" \(", regex=True).tolist())
+
+
 def test_drift_in_classes_sizes_and_channels(write_images, tmp_path):
     def manifest(name, names, **options):
         out = tmp_path / f"{name}.csv"
@@ -226,10 +231,14 @@ def test_drift_in_classes_sizes_and_channels(write_images, tmp_path):
     even = [f"train/{label}/{number}.png" for label in "ab" for number in range(10)]
     former = manifest("even", even)
     skewed = manifest("skewed", [name.replace("/b/", "/a/b") if "/b/1" not in name else name for name in even])
-    rows = dict(drift_table(skewed, former)["name"].str.rstrip(")").str.split(r" \(", regex=True).tolist())
+    rows = dict(
+        drift_table(skewed, FormerVersion(former))["name"].str.rstrip(")").str.split(r" \(", regex=True).tolist()
+    )
     assert (rows["classes"], rows["channels"], rows["width"]) == ("0.45", "0", "0")
     other = former.assign(channels=3, width=9)
-    rows = dict(drift_table(other, former)["name"].str.rstrip(")").str.split(r" \(", regex=True).tolist())
+    rows = dict(
+        drift_table(other, FormerVersion(former))["name"].str.rstrip(")").str.split(r" \(", regex=True).tolist()
+    )
     assert (rows["channels"], rows["width"], rows["height"]) == ("1", "1", "0")
 
 

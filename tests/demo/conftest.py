@@ -1,6 +1,5 @@
 """Generators for the page, and a real browser."""
 
-import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +13,13 @@ from torch import nn
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.data.prepared.arrays import Conditioning
-from ganpress.demo.page_runtime import FILES_SHA256, BrowserRuntime, find_runtime
+from ganpress.demo.page_runtime import FILES_SHA256, BrowserRuntime
 from ganpress.demo.server import open_server
 from ganpress.edge.graphs.graph_writer import IR_VERSION, OPSET
 from ganpress.edge.graphs.onnx_export import export_onnx
 from ganpress.edge.proof.card_writing import write_card
 from ganpress.edge.proof.edge_card import Lineage
 from ganpress.edge.proof.verification import Verification
-from ganpress.errors import ServiceUnavailable
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LINEAGE = Lineage(source="teacher", source_md5="0" * 32, builder="wdcgan_generator")
@@ -145,16 +143,6 @@ def files_of_runtime(tmp_path):
     for name in FILES_SHA256:
         (folder / name).write_text(name)
     return BrowserRuntime(folder)
-
-
-@pytest.fixture(scope="session")
-def browser_runtime():
-    """The real onnxruntime-web; skips where npm is absent and no local copy is named."""
-    named = os.environ.get("GANPRESS_BROWSER_RUNTIME")
-    try:
-        return find_runtime(CHECKOUT / ".ganpress" / "browser", Path(named) if named else None)
-    except ServiceUnavailable as error:
-        pytest.skip(f"no runtime for browsers: {error}")
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.preflight import check_environment, check_needs
+from flows.preflight import check_environment, check_needs, prepare_ahead, prepared
+from flows.run_request import read_request
 from flows.worktree import Workspace
 from ganpress.config.base import parse, read_yaml
 from ganpress.config.params import Params, merge_overlay
@@ -103,3 +104,13 @@ def test_no_stage_starts_beside_a_wrong_name(name, tmp_path, forked):
         assert "control.items has" in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_what_was_checked_ahead_is_used_once_and_only_for_the_same_run(done):
+    request = read_request(stages=["many"])
+    prepare_ahead(done.root, request)
+    (done.root / "many.py").write_text("FACTOR = 3\n")
+    ahead, now = prepared(done.root, request), prepared(done.root, request)
+    assert (ahead.graph["many@a"].need, now.graph["many@a"].need) == ("clean", "run")
+    prepare_ahead(done.root, request)
+    assert prepared(done.root, read_request(stages=["first"])).chosen == ("first",)

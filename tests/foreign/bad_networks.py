@@ -70,3 +70,10 @@ def lazy():
 
 def scripted_inside():
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), torch.jit.script(nn.ReLU()), nn.Conv2d(4, 3, 3, padding=1))
+
+
+def keeps_results():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
+    network.kept = {}
+    network[0].register_forward_hook(lambda _layer, _given, made: network.kept.update(first=made))
+    return network

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ganpress.errors import DataError
-from tasks.shared.former_data import former_manifest
+from tasks.shared.former_data import former_version
 from tasks.shared.stage import Stage
 
 COLUMNS = "path,split,label,width,height,channels,bytes,md5,mean,std,min,max,decodes"
@@ -48,23 +48,23 @@ def stage_at(root):
 
 
 def test_it_comes_out_of_the_cache(validated):
-    former = former_manifest(stage_at(validated), "folder:x")
-    assert former["path"].tolist() == ["a.png"]
-    assert former["mean"].tolist() == [1.5]
-    assert former_manifest(stage_at(validated), "digits") is None  # other data are no version of it
+    former = former_version(stage_at(validated), "folder:x")
+    assert former.manifest["path"].tolist() == ["a.png"]
+    assert former.manifest["mean"].tolist() == [1.5]
+    assert former_version(stage_at(validated), "digits") is None  # other data are no version of it
 
 
 def test_a_cache_elsewhere_is_found_as_dvc_finds_it(validated, tmp_path):
     root = tmp_path / "worktree"
     (root / ".dvc").mkdir(parents=True)
     (root / "dvc.lock").write_bytes((validated / "dvc.lock").read_bytes())
-    assert former_manifest(stage_at(root), "folder:x") is None
+    assert former_version(stage_at(root), "folder:x") is None
     (root / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {validated}/.dvc/cache\n")
-    assert former_manifest(stage_at(root), "folder:x") is not None
+    assert former_version(stage_at(root), "folder:x") is not None
 
 
 def test_a_fresh_project_has_none_and_a_damaged_copy_is_said(validated, tmp_path):
-    assert former_manifest(stage_at(tmp_path), "folder:x") is None
+    assert former_version(stage_at(tmp_path), "folder:x") is None
     root = tmp_path / "damaged"
     (root / ".dvc").mkdir(parents=True)
     (root / "dvc.lock").write_bytes((validated / "dvc.lock").read_bytes())
@@ -73,4 +73,4 @@ def test_a_fresh_project_has_none_and_a_damaged_copy_is_said(validated, tmp_path
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text("{")
     with pytest.raises(DataError, match=r"previous manifest is damaged .*run `dvc fetch validate`"):
-        former_manifest(stage_at(root), "folder:x")
+        former_version(stage_at(root), "folder:x")

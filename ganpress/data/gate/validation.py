@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganpress.config.data_section import ValidateConfig
-from ganpress.data.gate.drift import drift_table
+from ganpress.data.gate.drift import FormerVersion, drift_table
 from ganpress.data.gate.expectations import Check, CheckResult, Table, checks, drift_checks, run_checks
 from ganpress.data.gate.manifest import build_manifest
 from ganpress.data.gate.validation_page import thumbnails, write_page
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAMED_IN_MESSAGE = 3
-Former = Callable[[str], "pd.DataFrame | None"]
-"""Function that returns the manifest of the version that passed before, given the source of the data."""
+Former = Callable[[str], FormerVersion | None]
+"""Function that returns the version that passed before, given the source of the data."""
 
 
 def no_former(_source: str) -> None:
@@ -80,7 +80,7 @@ def validate_images(raw: RawImages, config: ValidateConfig, out: Path, former: F
         raw: the images.
         config: the thresholds.
         out: a folder.
-        former: returns the manifest of the previous version of a source; called only if `max_drift` is set.
+        former: returns the previous version of a source; called only if `max_drift` is set.
     """
     result = judge_manifest(build_manifest(raw, out / "manifest.csv"), raw.source, config, former)
     result.save(out / "validation.json")

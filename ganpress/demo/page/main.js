@@ -38,6 +38,8 @@ const BACKENDS = { webgpu: 'WebGPU', wasm: 'WebAssembly' };
 
 function describe(manifest, providers) {
   document.title = manifest.title;
+  byId('ship').textContent = manifest.ship;
+  byId('ship').hidden = !manifest.ship;
   byId('runtime-name').textContent = manifest.runtime;
   const [original, compressed] = manifest.generators;
   const rows = [
