@@ -73,7 +73,7 @@ class Translation:
             ConfigError: naming it, if it has no counterpart or is used in a way that has none.
         """
         name = node.name or (node.output[0] if node.output else "without a result")
-        self._operator = f"{node.op_type} '{name}'"
+        self._operator = f"{shown(node.op_type)} '{shown(name)}'"
         if node.op_type not in self._operators or node.domain not in ("", "ai.onnx"):
             raise ConfigError(f"{self._path}: the operator {self._operator} has no counterpart here")
         try:
@@ -94,7 +94,7 @@ class Translation:
     def finish(self, name: str) -> nn.Module:
         """The network whose result has a name."""
         if name not in self._values:
-            raise ConfigError(f"{self._path}: no operator computes its result '{name}'")
+            raise ConfigError(f"{self._path}: no operator computes its result '{shown(name)}'")
         result = self._values[name]
         if result.node is None:
             raise ConfigError(f"{self._path}: its output does not depend on its input")

@@ -153,7 +153,9 @@ class _ExportedGraph:
                 return self._built.method(name, *args, **kwargs)
         if callable(node.target) and getattr(node.target, "__module__", "") in ("_operator", "math"):
             return self._built.call(node.target, *args, **kwargs)
-        raise ConfigError(f"{self._path}: the operation '{node.target}' of '{node.name}' has no counterpart here")
+        raise ConfigError(
+            f"{self._path}: the operation '{shown(node.target)}' of '{shown(node.name)}' has no counterpart here"
+        )
 
     def _reads_input(self, node: Any) -> bool:
         return any(self._mapped(one) is not None and one not in self._tensors for one in node.all_input_nodes)
