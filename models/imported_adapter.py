@@ -280,7 +280,7 @@ def image_of(result: Any, path: str = "") -> Tensor:
         if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
             raise ValueError(f"a generator must return a tensor, or a mapping or tuple that starts with one; "
                              f"found {type(result).__name__}")  # fmt: skip
-        result = entries[0]
+        result = next((one for one in entries if one is not None), None)
     return result
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn import functional
 
 from ganpress.compression.quantization import QuantizationConfig, quantize
 from ganpress.data.sources.plain_pictures import PictureStyle, plain_members
@@ -196,6 +197,46 @@ def test_a_transformer_is_quantized_layer_by_layer():
     quantized = quantize(made, x, QuantizationConfig(8, 8))
     assert compare_outputs(made, quantized, x).snr_db > 25
     assert {name.rpartition(".")[2] for name in quantized.layers} >= {"patch", "linear1", "linear2", "head"}
+
+
+class Wave(nn.Module):
+    """Draws a signal from latents, and gives nothing as its first result."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 64), nn.Conv1d(8, 1, 9, padding=4)
+
+    def forward(self, z):
+        maps = torch.relu(self.first(z)).view(-1, 8, 8)
+        return {"loss": None, "sample": torch.tanh(self.last(functional.interpolate(maps, scale_factor=4)))}
+
+
+def test_signals_are_drawn_from_latents(tmp_path):
+    torch.manual_seed(0)
+    made = bring_in(ImportRequest("mine", None, (1, 8)), Wave()).generator
+    z = torch.randn(20, 8)
+    assert made(z).shape == (20, 1, 1, 32)
+    assert compare_outputs(made, quantize(made, z[:16], QuantizationConfig(8, 8)), z[16:]).snr_db > 25
+    export_onnx(made, tmp_path / "wave.onnx", z[:2])
+    assert compare_outputs(made, OnnxGenerator(tmp_path / "wave.onnx", 1), z[:3]).max_abs_error < 1e-5
+
+
+class Sensitive(nn.Module):
+    """Its rounding errors in float32 depend on the batch, as those of networks whose values explode."""
+
+    def __init__(self, mixes):
+        super().__init__()
+        self.layer, self.mixes = nn.Conv2d(3, 3, 3, padding=1), mixes
+
+    def forward(self, x):
+        shared = x.mean() * 1e-3 if self.mixes else 1e-5 * x.shape[0] * (x.dtype == torch.float32)
+        return torch.sin(self.layer(x) + 100 * shared)
+
+
+def test_rounding_errors_that_grow_are_no_dependence_on_the_batch():
+    assert bring_in(ImportRequest("mine", None, (1, 3, 8, 8)), Sensitive(False)).generator
+    with pytest.raises(ConfigError, match="draws other images from a batch"):
+        bring_in(ImportRequest("mine", None, (1, 3, 8, 8)), Sensitive(True))
 
 
 class FixedBatch(nn.Module):

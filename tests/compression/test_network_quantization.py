@@ -249,3 +249,16 @@ def test_a_layer_stays_in_floats_that_computes_more_or_whose_number_type_is_read
     assert compare_outputs(made, quantized, x).snr_db > 25
     assert in_floats not in quantized.layers
     assert len(quantized.layers) == 1
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_instance_norms_with_statistics_of_their_own_and_with_stored_ones(tracked):
+    torch.manual_seed(0)
+    norms = [nn.InstanceNorm2d(8, affine=True, track_running_stats=tracked) for _ in range(2)]
+    layers = [nn.Conv2d(3, 8, 3, padding=1), norms[0], nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), norms[1], nn.ReLU()]
+    network, x = nn.Sequential(*layers, nn.Conv2d(8, 3, 3, padding=1)), torch.randn(24, 3, 16, 16)
+    for _ in range(30):
+        network(x)
+    network.eval()
+    quantized = quantize(network, x[:16], QuantizationConfig(8, 8))
+    assert compare_outputs(network, quantized, x[16:]).snr_db > 25

@@ -179,8 +179,13 @@ def _site(model: nn.Module, node: fx.Node, layers: dict[fx.Node, str]) -> Site:
         shift = shift_of(reader, shape_of(node)[1])
         if shift is not None:
             site, node, reader = replace(site, shift=shift), reader, _only_reader(reader)
-    follower = FOLLOWERS.get(reader.target) if reader is not None else None
+    follower = FOLLOWERS.get(reader.target) if reader is not None and not _by_running_statistics(reader) else None
     return replace(site, follower=follower, readers=readers_of(node, layers))
+
+
+def _by_running_statistics(node: fx.Node) -> bool:
+    """Whether an instance normalisation uses stored statistics, so that it does not take out the mean of its input."""
+    return node.target == "instance_norm" and argument(node, 5, "use_input_stats") is False
 
 
 def _only_reader(node: fx.Node) -> fx.Node | None:
