@@ -97,6 +97,22 @@ def test_floats_are_torchs(trained_like, tmp_path, name):
     assert shares.count(None) == len(shares) or sum(shares) == pytest.approx(1)  # no times, or those of all kernels
 
 
+@pytest.mark.parametrize("name", EACH)
+def test_instance_norms_with_stored_statistics_are_written_as_such(tmp_path, name):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.InstanceNorm2d(8, affine=True, track_running_stats=True), nn.ReLU(),
+        nn.Conv2d(8, 3, 3, padding=1), nn.Tanh(),
+    )  # fmt: skip
+    x = torch.rand(36, 3, 16, 16) * 2 - 1
+    for part in x[:32].split(8):
+        model(part)
+    path = write(name, model.eval(), tmp_path, "float32", x[32:33])
+    opened = TARGETS[name].open(path)
+    for one in x[32:]:
+        assert compare_outputs(model, opened, one[None]).snr_db > 60
+
+
 @pytest.mark.parametrize("name", ["onnx", installed("openvino", pytest.mark.slow)])
 def test_int8_runs_every_layer_in_integers_at_a_quarter_of_the_bytes(trained_like, tmp_path, name):
     model = trained_like("16", 32, 1)

@@ -54,7 +54,7 @@ def in_form(model: nn.Module, form: Form, example: Tensor, sites: Sequence[Site]
     Raises:
         ConfigError: if the generator cannot be traced.
     """
-    rewritten = copy.deepcopy(model).eval()
+    rewritten = with_batch_norms(copy.deepcopy(model).eval())
     try:
         sites = find_sites(rewritten, example) if sites is None else sites
     except ConfigError:  # nothing to rewrite, or not traceable; the exporter reports why
@@ -62,6 +62,24 @@ def in_form(model: nn.Module, form: Form, example: Tensor, sites: Sequence[Site]
     for site in sites:
         _rewrite_(rewritten, site, form)
     return rewritten
+
+
+def with_batch_norms(model: nn.Module) -> nn.Module:
+    """Return a generator in which batch normalisations replace the instance normalisations that use stored statistics.
+
+    Both compute the same in eval mode. Some converters (ncnn's, Core ML's) compute the statistics of the picture
+    instead, without a word. A generator without such layers is returned itself.
+    """
+    kinds = {nn.InstanceNorm1d: nn.BatchNorm1d, nn.InstanceNorm2d: nn.BatchNorm2d}
+    norms = {name: one for name, one in model.named_modules() if type(one) in kinds and one.track_running_stats}
+    if not norms or any(one.training for one in norms.values()):
+        return model
+    made = copy.deepcopy(model)
+    for name, norm in norms.items():
+        batch_norm = kinds[type(norm)](norm.num_features, norm.eps, norm.momentum, norm.affine)
+        batch_norm.load_state_dict(norm.state_dict())
+        made.set_submodule(name, batch_norm.eval())
+    return made
 
 
 def has_transposed(model: nn.Module) -> bool:

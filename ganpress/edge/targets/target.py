@@ -146,7 +146,7 @@ class Target(ABC):
         import copy
 
         from ganpress.edge.forms.equalization import equalized
-        from ganpress.edge.forms.float_forms import in_form
+        from ganpress.edge.forms.float_forms import in_form, with_batch_norms
         from ganpress.structure.input_checks import check_generator
         from models.quantized_network import QuantizedNetwork
 
@@ -161,7 +161,7 @@ class Target(ABC):
                     f"the target '{self.name}' writes float generators{' and quantizes by itself' if own else ''}; "
                     f"name the float generator{f' and number_type {own}' if own else ''}, or use the target {others}"
                 )
-            return self._write(model, path, example, number_type, None)
+            return self._write(with_batch_norms(model), path, example, number_type, None)
         if ranges is not None:
             model = equalized(model, ranges)
         model = in_form(model, form or self.default_form(number_type), example)
