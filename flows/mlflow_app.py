@@ -22,16 +22,15 @@ and the bare address opens in the mode for models instead of that for chat appli
 
 def create_app() -> App:
     """Return the application for uvicorn."""
-    from mlflow import server
-    from mlflow.server.fastapi_app import app
+    from mlflow.server import REL_STATIC_DIR, fastapi_app
 
-    page = Path(server.__file__).parent / "js" / "build" / "index.html"
+    page = Path(fastapi_app.__file__).parent / REL_STATIC_DIR / "index.html"
 
     async def with_first_visit(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (scope["method"], scope["path"]) == ("GET", "/") and page.is_file():
             content = page.read_bytes().replace(b"<head>", b"<head>" + FIRST_VISIT, 1)
             await answer(send, 200, "text/html; charset=utf-8", content)
         else:
-            await app(scope, receive, send)
+            await fastapi_app.app(scope, receive, send)
 
     return GuardedApp(with_first_visit, guard_from_environment(), PUBLIC, CLOSED)
