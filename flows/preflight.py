@@ -172,9 +172,8 @@ def _check_distances(params: Params, families: set[str]) -> None:
     """Refuse distances of features before an imported teacher is used, which has no trained discriminator."""
     if not families & {"candidate", "student"} or not any(one.imported for one in params.candidate.items.values()):
         return
-    from ganpress.training.distances.mixed_distance import (
-        features_needed,  # imports torch, unlike the rest of this module
-    )
+    # This import loads torch, which the rest of this module does not need.
+    from ganpress.training.distances.mixed_distance import features_needed
 
     for name, item in params.student.items.items():
         features_needed(item.distances or (), True, f"student.items.{name}.distances")

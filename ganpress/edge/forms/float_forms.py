@@ -67,8 +67,8 @@ def in_form(model: nn.Module, form: Form, example: Tensor, sites: Sequence[Site]
 def with_batch_norms(model: nn.Module) -> nn.Module:
     """Return a generator in which batch normalisations replace the instance normalisations that use stored statistics.
 
-    Both compute the same in eval mode. Some converters (ncnn's, Core ML's) compute the statistics of the picture
-    instead, without a word. A generator without such layers is returned itself.
+    Both compute the same in eval mode. Some converters (ncnn's, Core ML's) silently compute the statistics of the
+    picture instead. A generator without such layers is returned itself.
     """
     kinds = {nn.InstanceNorm1d: nn.BatchNorm1d, nn.InstanceNorm2d: nn.BatchNorm2d}
     norms = {name: one for name, one in model.named_modules() if type(one) in kinds and one.track_running_stats}

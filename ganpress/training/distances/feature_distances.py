@@ -60,8 +60,9 @@ def _moments(discriminator: nn.Module | None) -> Measure:
 
 
 ACTIVATIONS = Distance("activations", _activations, needs_features=True)
-"""Mean absolute difference of the activations of every layer, averaged over layers (Ren et al. 2023, "DCD:
-Discriminator-Cooperated Feature Map Distillation")."""
+"""Mean absolute difference of the activations of every layer, averaged over layers (after
+"Discriminator-Cooperated Feature Map Distillation for GAN Compression", CVPR 2023)."""
 DIME = Distance("dime", _moments, needs_features=True)
-"""Discrepancy of the distributions of the last features (Nickel et al. 2024, DiME, with this discriminator in place of
-a foundation model): the student's images need not be those of the same latents. Each rank compares its own rows."""
+"""Discrepancy of the distributions of the last features (after DiME, arXiv 2405.11614, with this discriminator in
+place of a foundation model): the student's images need not be those of the same latents. Each rank compares its own
+rows."""
